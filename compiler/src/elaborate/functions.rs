@@ -1,0 +1,587 @@
+//! The functions of the language, as they stand in recurrences.
+
+use std::collections::HashMap;
+
+use lrc_dsl::ast::{Arg, Expr, Name, Range};
+use lrc_dsl::{Diag, Span};
+
+use super::eval::{Binding, Elaborator, FIRST_SYMBOL};
+use super::value::{Dim, List, Setting, Tensor, Val};
+use crate::grad::gradient;
+use crate::tile::{Binary, Builder, Gather, Int, IntOp, Leaf, Op, Past, Program, Unary, Value};
+
+/// Functions of each entry, by name.
+pub const UNARY: &[(&str, Unary)] = &[
+    ("exp", Unary::Exp),
+    ("log", Unary::Log),
+    ("sqrt", Unary::Sqrt),
+    ("sigmoid", Unary::Sigmoid),
+    ("logsigmoid", Unary::LogSigmoid),
+    ("softplus", Unary::Softplus),
+    ("silu", Unary::Silu),
+    ("gelu", Unary::Gelu),
+    ("relu", Unary::Relu),
+    ("tanh", Unary::Tanh),
+    ("abs", Unary::Abs),
+    ("sign", Unary::Sign),
+    ("sin", Unary::Sin),
+    ("cos", Unary::Cos),
+];
+
+/// The other functions, for suggestions.
+const OTHERS: &[&str] = &[
+    "max",
+    "min",
+    "clip",
+    "logaddexp",
+    "sum",
+    "mean",
+    "var",
+    "softmax",
+    "diag",
+    "concat",
+    "vec",
+    "grad",
+    "bits",
+    "xor",
+    "solve",
+    "complex",
+    "real",
+];
+
+/// Functions that stand in mixers only.
+const IN_MIXERS: &[&str] =
+    &["linear", "conv", "rope", "l2norm", "rmsnorm", "layernorm", "top_k", "average"];
+
+/// Most terms of a sum that is written out before the run.
+const MAX_TERMS: f64 = 1024.0;
+
+impl Elaborator<'_> {
+    /// Elaborates a call.
+    pub fn call(&mut self, name: &Name, args: &[Arg], span: Span) -> Option<Val> {
+        if let Some(Binding::Function(names, body)) = self.lookup(&name.text).cloned() {
+            return self.own_function(name, &names, &body, args);
+        }
+        if let Some(named) = args.iter().find_map(|arg| arg.name.as_ref()) {
+            return self.fail(Diag::error(
+                "E0205",
+                named.span,
+                format!("`{}` takes no named arguments", name.text),
+            ));
+        }
+        if let Some((_, op)) = UNARY.iter().find(|(known, _)| *known == name.text) {
+            let value = self.only(name, args, 1)?.remove(0);
+            return self.apply(*op, value, args[0].value.span);
+        }
+        match name.text.as_str() {
+            "sum" | "softmax" if args.len() == 1 && args[0].over.is_some() => {
+                self.over_range(name, &args[0], span)
+            }
+            "max" | "min" | "logaddexp" | "clip" => self.several(name, args),
+            "sum" | "mean" | "var" | "softmax" | "diag" | "vec" => self.of_vector(name, args),
+            "concat" => self.concat(args),
+            "grad" => self.grad(args, span),
+            "bits" | "xor" => self.whole_call(name, args),
+            "solve" | "complex" | "real" => self.fail(
+                Diag::error("E0215", span, format!("`{}` is not supported yet", name.text))
+                    .help("recurrences with it can be parsed and printed, not run"),
+            ),
+            other if IN_MIXERS.contains(&other) => self.fail(
+                Diag::error("E0204", name.span, format!("`{other}` belongs to mixers"))
+                    .help("a recurrence is the mathematics of one head; the mixer around it projects and normalises"),
+            ),
+            other => {
+                let own: Vec<String> = self
+                    .scope
+                    .iter()
+                    .flat_map(|s| s.iter())
+                    .filter(|(_, b)| matches!(b, Binding::Function(..)))
+                    .map(|(n, _)| n.clone())
+                    .collect();
+                let known = UNARY
+                    .iter()
+                    .map(|(n, _)| *n)
+                    .chain(OTHERS.iter().copied())
+                    .chain(own.iter().map(String::as_str));
+                self.fail(
+                    Diag::error("E0204", name.span, format!("unknown function `{other}`"))
+                        .help_nearest(other, "functions", known),
+                )
+            }
+        }
+    }
+
+    fn own_function(
+        &mut self,
+        name: &Name,
+        names: &[Name],
+        body: &Expr,
+        args: &[Arg],
+    ) -> Option<Val> {
+        if self.depth >= 40 {
+            return self.fail(Diag::error(
+                "E0218",
+                name.span,
+                format!("`{}` calls itself", name.text),
+            ));
+        }
+        let values = self.only(name, args, names.len())?;
+        let scope = names
+            .iter()
+            .zip(values)
+            .map(|(name, value)| (name.text.clone(), Binding::Value(value)))
+            .collect();
+        self.scope.push(scope);
+        self.depth += 1;
+        let value = self.eval(body);
+        self.depth -= 1;
+        self.scope.pop();
+        value
+    }
+
+    /// Elaborates exactly `count` plain arguments.
+    fn only(&mut self, name: &Name, args: &[Arg], count: usize) -> Option<Vec<Val>> {
+        if args.len() != count || args.iter().any(|arg| arg.over.is_some()) {
+            let plural = if count == 1 { "" } else { "s" };
+            return self.fail(Diag::error(
+                "E0205",
+                name.span,
+                format!("`{}` takes {count} argument{plural}, not {}", name.text, args.len()),
+            ));
+        }
+        let values: Vec<Option<Val>> = args.iter().map(|arg| self.eval(&arg.value)).collect();
+        values.into_iter().collect()
+    }
+
+    fn apply(&mut self, op: Unary, value: Val, span: Span) -> Option<Val> {
+        match value {
+            Val::Number(x) => Some(Val::Number(op.eval(x))),
+            Val::Eye(_) => self.fail(
+                Diag::error("E0202", span, "a function of each entry does not work on `I`")
+                    .help("apply it to the vector inside `diag(…)`"),
+            ),
+            value => {
+                let words = value.words();
+                let Some(t) = self.as_tensor(value) else {
+                    return self
+                        .fail(Diag::error("E0202", span, "a tensor is needed").label(words));
+                };
+                Some(Val::Tensor(Tensor { value: self.b.unary(op, t.value), ..t }))
+            }
+        }
+    }
+
+    /// `max`, `min`, `logaddexp`, `clip`.
+    fn several(&mut self, name: &Name, args: &[Arg]) -> Option<Val> {
+        let count = if name.text == "clip" { 3 } else { 2 };
+        let values = self.only(name, args, count)?;
+        if let Some(numbers) = values
+            .iter()
+            .map(|v| if let Val::Number(x) = v { Some(*x) } else { None })
+            .collect::<Option<Vec<f64>>>()
+        {
+            return Some(Val::Number(match name.text.as_str() {
+                "max" => numbers[0].max(numbers[1]),
+                "min" => numbers[0].min(numbers[1]),
+                "clip" => numbers[0].max(numbers[1]).min(numbers[2]),
+                _ => Binary::LogAddExp.eval(numbers[0], numbers[1]),
+            }));
+        }
+        let mut tensors = Vec::new();
+        for (value, arg) in values.into_iter().zip(args) {
+            let words = value.words();
+            match self.as_tensor(value) {
+                Some(t) => tensors.push(t),
+                None => {
+                    return self.fail(
+                        Diag::error("E0202", arg.value.span, "a tensor is needed").label(words),
+                    );
+                }
+            }
+        }
+        let ops: &[Binary] = match name.text.as_str() {
+            "max" => &[Binary::Max],
+            "min" => &[Binary::Min],
+            "clip" => &[Binary::Max, Binary::Min],
+            _ => &[Binary::LogAddExp],
+        };
+        let mut result = tensors.remove(0);
+        for (op, (other, arg)) in ops.iter().zip(tensors.into_iter().zip(&args[1..])) {
+            result = self.entrywise(*op, result, other, arg.value.span)?;
+        }
+        Some(Val::Tensor(result))
+    }
+
+    fn entrywise(&mut self, op: Binary, x: Tensor, y: Tensor, span: Span) -> Option<Tensor> {
+        let same = x.dims.len() == y.dims.len()
+            && x.dims.iter().zip(&y.dims).all(|(a, b)| a.size == b.size);
+        if !same && !x.dims.is_empty() && !y.dims.is_empty() {
+            return self.fail(
+                Diag::error("E0202", span, format!("shapes {} and {} differ", x.text(), y.text()))
+                    .label(y.text()),
+            );
+        }
+        let rank = x.dims.len().max(y.dims.len());
+        let wide = if x.dims.len() == rank { x.clone() } else { y.clone() };
+        let mut fit = |t: &Tensor| {
+            if t.dims.len() == rank { t.value } else { self.b.reshape(t.value, &vec![1; rank]) }
+        };
+        let (a, b) = (fit(&x), fit(&y));
+        Some(Tensor { value: self.b.binary(op, a, b), ..wide })
+    }
+
+    /// Functions of one vector or matrix.
+    fn of_vector(&mut self, name: &Name, args: &[Arg]) -> Option<Val> {
+        let value = self.only(name, args, 1)?.remove(0);
+        let span = args[0].value.span;
+        let words = value.words();
+        let rank = if name.text == "vec" { 2 } else { 1 };
+        let t = match value {
+            Val::Tensor(t) if t.dims.len() == rank => t,
+            Val::Tensor(t) if t.dims.is_empty() && name.text == "sum" => {
+                return Some(Val::Tensor(t));
+            }
+            _ => {
+                let what = if rank == 2 { "a matrix" } else { "a vector" };
+                return self.fail(
+                    Diag::error("E0202", span, format!("`{}` is for {what}", name.text))
+                        .label(words),
+                );
+            }
+        };
+        let n = t.dims[0].size as f64;
+        let scalar = |e: &mut Self, x: Value| {
+            let value = e.b.reshape(x, &[]);
+            Some(Val::Tensor(Tensor { value, dims: vec![], row: false }))
+        };
+        match name.text.as_str() {
+            "sum" => {
+                let sum = self.b.sum(t.value, &[0]);
+                scalar(self, sum)
+            }
+            "mean" => {
+                let sum = self.b.sum(t.value, &[0]);
+                let mean = self.b.scale(sum, 1.0 / n);
+                scalar(self, mean)
+            }
+            "var" => {
+                let sum = self.b.sum(t.value, &[0]);
+                let mean = self.b.scale(sum, 1.0 / n);
+                let gap = self.b.sub(t.value, mean);
+                let square = self.b.mul_sum(gap, gap, &[0]);
+                let var = self.b.scale(square, 1.0 / n);
+                scalar(self, var)
+            }
+            "softmax" => {
+                let value = softmax(&mut self.b, t.value, 0);
+                Some(Val::Tensor(Tensor { value, ..t }))
+            }
+            "diag" => {
+                let size = t.dims[0].size;
+                let column = self.b.reshape(t.value, &[size, 1]);
+                let eye = self.b.raw(Op::Eye, vec![], vec![size, size]);
+                let value = self.b.mul(eye, column);
+                let dims = vec![t.dims[0].clone(), t.dims[0].clone()];
+                Some(Val::Tensor(Tensor { value, dims, row: false }))
+            }
+            _ => {
+                let size = t.dims[0].size * t.dims[1].size;
+                let value = self.b.reshape(t.value, &[size]);
+                let text = format!("{} * {}", t.dims[0].text, t.dims[1].text);
+                Some(Val::Tensor(Tensor { value, dims: vec![Dim::new(size, text)], row: false }))
+            }
+        }
+    }
+
+    fn concat(&mut self, args: &[Arg]) -> Option<Val> {
+        let mut parts = Vec::new();
+        let mut texts = Vec::new();
+        for arg in args {
+            let value = self.eval(&arg.value)?;
+            let words = value.words();
+            let part = match self.as_tensor(value) {
+                Some(t) if t.dims.is_empty() => {
+                    texts.push("1".to_string());
+                    self.b.reshape(t.value, &[1])
+                }
+                Some(t) if t.dims.len() == 1 => {
+                    texts.push(t.dims[0].text.to_string());
+                    t.value
+                }
+                _ => {
+                    return self.fail(
+                        Diag::error("E0202", arg.value.span, "`concat` is for scalars and vectors")
+                            .label(words),
+                    );
+                }
+            };
+            parts.push(part);
+        }
+        let value = self.b.concat(&parts, 0);
+        let size = self.b.shape(value)[0];
+        let dims = vec![Dim::new(size, texts.join(" + "))];
+        Some(Val::Tensor(Tensor { value, dims, row: false }))
+    }
+
+    /// `bits(n)` and `xor(a, b)` of whole numbers.
+    fn whole_call(&mut self, name: &Name, args: &[Arg]) -> Option<Val> {
+        let values = self.only(name, args, if name.text == "bits" { 1 } else { 2 })?;
+        let mut ints = Vec::new();
+        for (value, arg) in values.into_iter().zip(args) {
+            match value {
+                Val::Int { int, .. } => ints.push(int),
+                Val::Number(x) if x.fract() == 0.0 => ints.push(Int::Const(x as i64)),
+                other => {
+                    return self.fail(
+                        Diag::error("E0205", arg.value.span, "a whole number is needed")
+                            .label(other.words()),
+                    );
+                }
+            }
+        }
+        let first = ints.remove(0);
+        let int = match ints.pop() {
+            Some(second) => Int::op(IntOp::Xor, first, second),
+            None => Int::op(IntOp::Bits, first, Int::Const(0)),
+        };
+        Some(Val::Int { int, position: false })
+    }
+
+    /// `grad(L, X)`: the derivative of a scalar by a value. Through a name, the name becomes a
+    /// symbol of its own, so that what it is made of stays out of the derivative.
+    fn grad(&mut self, args: &[Arg], span: Span) -> Option<Val> {
+        let [objective, by] = args else {
+            return self.fail(
+                Diag::error(
+                    "E0205",
+                    span,
+                    "`grad` takes an objective and what to differentiate by",
+                )
+                .help("`grad(|S[t-1]^T * k - v|^2 / 2, S[t-1])`"),
+            );
+        };
+        let target = self.eval(&by.value)?;
+        let Val::Tensor(target) = target else {
+            let words = target.words();
+            return self.fail(
+                Diag::error("E0205", by.value.span, "this cannot be differentiated by")
+                    .label(words),
+            );
+        };
+        let named = by
+            .value
+            .as_name()
+            .filter(|name| matches!(self.lookup(name), Some(Binding::Equation(..))));
+        let (symbol, loss) = match named {
+            Some(name) => {
+                let shape = self.b.shape(target.value).to_vec();
+                self.symbols += 1;
+                let id = FIRST_SYMBOL + self.symbols;
+                let symbol = self.b.raw(Op::Alias(id), vec![target.value], shape);
+                let value = Val::Tensor(Tensor { value: symbol, ..target.clone() });
+                let scope = [(name.to_string(), Binding::Value(value))].into();
+                self.scope.push(scope);
+                let outer = std::mem::replace(&mut self.anew, true);
+                let loss = self.eval(&objective.value);
+                self.anew = outer;
+                self.scope.pop();
+                (symbol, loss?)
+            }
+            None => (target.value, self.eval(&objective.value)?),
+        };
+        let loss = match loss {
+            Val::Tensor(t) if t.dims.is_empty() => t.value,
+            other => {
+                return self.fail(
+                    Diag::error("E0205", objective.value.span, "an objective is a scalar")
+                        .label(other.words()),
+                );
+            }
+        };
+        let one = self.b.fill(1.0, &[]);
+        // A scalar kept as `[1]` in files is seen through its reshape: differentiate by the leaf.
+        let found = gradient(&mut self.b, &[(loss, one)], &[symbol]);
+        let shape = self.b.shape(symbol).to_vec();
+        let value = found.values[0].unwrap_or_else(|| self.b.fill(0.0, &shape));
+        Some(Val::Tensor(Tensor { value, ..target }))
+    }
+
+    /// `sum(e for range)` and `softmax(e for range)`.
+    fn over_range(&mut self, name: &Name, arg: &Arg, span: Span) -> Option<Val> {
+        let range = arg.over.as_ref().expect("checked by the caller");
+        let (bound, low, high) = self.range(range)?;
+        match (low, high) {
+            (Val::Number(low), Val::Number(high)) => {
+                self.written_out(name, arg, &bound, low, high, range)
+            }
+            (low, high) => {
+                let low = self.position(low, range)?;
+                let high = self.position(high, range)?;
+                let nested = self
+                    .scope
+                    .iter()
+                    .any(|s| s.values().any(|b| matches!(b, Binding::Position(_))));
+                if nested {
+                    return self.fail(
+                        Diag::error("E0215", span, "a sum over the past inside another is not supported")
+                            .help("give the inner sum a name of its own, so that it becomes a value per token"),
+                    );
+                }
+                self.scope.push([(bound, Binding::Position(0))].into());
+                let body = self.eval(&arg.value);
+                self.scope.pop();
+                let body = body?;
+                let words = body.words();
+                let Some(body) = self.as_tensor(body) else {
+                    return self.fail(
+                        Diag::error("E0202", arg.value.span, "a tensor is needed").label(words),
+                    );
+                };
+                self.past(name, body, low, high, arg.value.span)
+            }
+        }
+    }
+
+    fn position(&mut self, value: Val, range: &Range) -> Option<Int> {
+        match value {
+            Val::Int { int, .. } => Some(int),
+            Val::Number(x) if x.is_infinite() && x < 0.0 => Some(Int::Const(0)),
+            Val::Number(x) if x.fract() == 0.0 => Some(Int::Const(x as i64)),
+            other => self.fail(
+                Diag::error("E0103", range.span, "a range needs whole numbers")
+                    .label(other.words()),
+            ),
+        }
+    }
+
+    fn written_out(
+        &mut self,
+        name: &Name,
+        arg: &Arg,
+        bound: &str,
+        low: f64,
+        high: f64,
+        range: &Range,
+    ) -> Option<Val> {
+        if name.text != "sum" {
+            return self.fail(
+                Diag::error("E0215", range.span, "`softmax(… for …)` is over tokens of the past")
+                    .help("over the entries of a vector write `softmax(x)`"),
+            );
+        }
+        if high - low >= MAX_TERMS || high.is_nan() {
+            return self.fail(Diag::error("E0103", range.span, "the range is too long"));
+        }
+        let mut total: Option<Tensor> = None;
+        let mut j = low;
+        while j <= high {
+            self.scope.push([(bound.to_string(), Binding::Known(Setting::Number(j)))].into());
+            let term = self.eval(&arg.value);
+            self.scope.pop();
+            let term = term?;
+            let term = self.as_tensor(term)?;
+            total = Some(match total {
+                None => term,
+                Some(sum) => self.entrywise(Binary::Add, sum, term, arg.value.span)?,
+            });
+            j += 1.0;
+        }
+        Some(match total {
+            Some(t) => Val::Tensor(t),
+            None => Val::Number(0.0),
+        })
+    }
+
+    fn past(&mut self, name: &Name, body: Tensor, low: Int, high: Int, span: Span) -> Option<Val> {
+        // A range is sampled, not proved: every range of the sources shows itself within a few tokens.
+        if (0..64).any(|t| low.eval(t, &[]) > high.eval(t, &[]) && high == Int::T) {
+            return self.fail(
+                Diag::error("E0103", span, "the range over the past is empty at some tokens")
+                    .help("the current token belongs to it: `u <= t`"),
+            );
+        }
+        if name.text == "sum" {
+            let value = gather(&mut self.b, Gather::Sum, low, high, body.value);
+            return Some(Val::Tensor(Tensor { value, ..body }));
+        }
+        if !body.dims.is_empty() {
+            return self.fail(
+                Diag::error("E0202", span, "the scores of a softmax over the past are scalars")
+                    .label(body.text()),
+            );
+        }
+        let total = gather(&mut self.b, Gather::LogSumExp, low, high, body.value);
+        let value = self.b.raw(Op::Weight, vec![body.value, total], vec![]);
+        Some(Val::List(Box::new(List { body: Tensor { value, ..body } })))
+    }
+}
+
+/// The softmax along an axis.
+pub fn softmax(b: &mut Builder, x: Value, axis: usize) -> Value {
+    let peak = b.peak(x, axis);
+    let gap = b.sub(x, peak);
+    let exp = b.unary(Unary::Exp, gap);
+    let sum = b.sum(exp, &[axis]);
+    b.div(exp, sum)
+}
+
+/// A sum over the past of a body that is built in `b`: what depends on the bound position becomes
+/// the term, the rest is captured.
+fn gather(b: &mut Builder, gather: Gather, low: Int, high: Int, body: Value) -> Value {
+    let (term, captured) = cut(&b.program, body);
+    let shape = b.shape(body).to_vec();
+    let past = Past { gather, low, high, level: 0, term };
+    b.raw(Op::Past(Box::new(past)), captured, shape)
+}
+
+fn binds(op: &Op) -> bool {
+    match op {
+        Op::Leaf(Leaf::Read(_, at)) | Op::Leaf(Leaf::Number(at)) => at.binds(0),
+        Op::Pick(at) | Op::Place(at) => at.binds(0),
+        _ => false,
+    }
+}
+
+/// The part of a program below `body` that depends on the bound position.
+fn cut(program: &Program, body: Value) -> (Program, Vec<Value>) {
+    let mut depends = vec![false; body.at() + 1];
+    for at in 0..=body.at() {
+        let node = &program.nodes[at];
+        depends[at] = binds(&node.op) || node.args.iter().any(|arg| depends[arg.at()]);
+    }
+    let mut inner = Builder::new();
+    let mut captured = Vec::new();
+    let mut new: HashMap<Value, Value> = HashMap::new();
+    let output = copy(program, body, &depends, &mut inner, &mut captured, &mut new);
+    (inner.finish(&[output]), captured)
+}
+
+fn copy(
+    program: &Program,
+    value: Value,
+    depends: &[bool],
+    inner: &mut Builder,
+    captured: &mut Vec<Value>,
+    new: &mut HashMap<Value, Value>,
+) -> Value {
+    if let Some(&done) = new.get(&value) {
+        return done;
+    }
+    let node = program.node(value);
+    let made = if depends[value.at()] {
+        let args: Vec<Value> = node
+            .args
+            .iter()
+            .map(|&arg| copy(program, arg, depends, inner, captured, new))
+            .collect();
+        inner.span = node.span;
+        inner.raw(node.op.clone(), args, node.shape.clone())
+    } else if let Op::Fill(_) = node.op {
+        inner.raw(node.op.clone(), vec![], node.shape.clone())
+    } else {
+        captured.push(value);
+        inner.leaf(Leaf::Outer(captured.len() - 1), &node.shape)
+    };
+    new.insert(value, made);
+    made
+}

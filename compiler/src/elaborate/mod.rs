@@ -1,0 +1,15 @@
+//! From a declaration to programs at given sizes: names, shapes and meaning.
+//!
+//! Checking a file and compiling it are the same walk: `lrc check` elaborates with witness sizes
+//! (distinct primes), so two dimensions are equal exactly when they are the same declared size, and
+//! every mistake is found with the code that would later trip over it.
+
+mod eval;
+mod functions;
+pub mod recurrence;
+pub mod signature;
+mod value;
+
+pub use recurrence::{Recurrence, elaborate};
+pub use signature::{Signature, Variable};
+pub use value::Setting;

@@ -1,0 +1,638 @@
+//! A whole recurrence at given sizes: the program of one token and what the algebra needs to know.
+
+use std::collections::BTreeMap;
+
+use lrc_dsl::ast::{Decl, Expr, Item, Range, Role, Target};
+use lrc_dsl::{Diag, Span};
+
+use super::eval::{Binding, Declared, Elaborator};
+use super::signature::{Numbers, Signature, Variable};
+use super::value::{Dim, Setting, Tensor, Val, shape_text};
+use crate::tile::{Builder, Op, Program, Value};
+
+/// A declared tensor of a recurrence, for one head (and one token).
+#[derive(Clone, Debug)]
+pub struct Slot {
+    /// Its name.
+    pub name: String,
+    /// How many per token, for `in k[n_h]`: the first axis of `shape`, in files `T * count` rows.
+    pub count: Option<usize>,
+    /// Its shape; a count is its first axis.
+    pub shape: Vec<usize>,
+    /// The shape as declared, for messages.
+    pub text: String,
+    /// Promised ends of its values.
+    pub interval: Option<(f64, f64)>,
+    /// Whether vectors have length 1.
+    pub unit: bool,
+    /// Where it is declared.
+    pub span: Span,
+}
+
+impl Slot {
+    /// The shape without the count.
+    pub fn one(&self) -> &[usize] {
+        if self.count.is_some() { &self.shape[1..] } else { &self.shape }
+    }
+}
+
+/// One setting of a state: at a token there is one per micro-step.
+#[derive(Clone, Copy, Debug)]
+pub struct Update {
+    /// The state.
+    pub state: usize,
+    /// The new value.
+    pub value: Value,
+    /// The node by which later equations name it.
+    pub version: Value,
+    /// The right side.
+    pub span: Span,
+}
+
+/// A recurrence at given sizes.
+#[derive(Clone, Debug)]
+pub struct Recurrence {
+    /// Its name.
+    pub name: String,
+    /// Per-token inputs.
+    pub inputs: Vec<Slot>,
+    /// Per-head parameters.
+    pub params: Vec<Slot>,
+    /// States.
+    pub states: Vec<Slot>,
+    /// Outputs.
+    pub outs: Vec<Slot>,
+    /// Named values that other tokens read.
+    pub exports: Vec<Slot>,
+    /// The program of one token: its results are the outputs, the states, the exports.
+    pub token: Program,
+    /// The states before the first token, from the parameters.
+    pub init: Program,
+    /// Settings of states in order; values are nodes of `token`.
+    pub updates: Vec<Update>,
+    /// Every size and setting.
+    pub numbers: BTreeMap<String, Setting>,
+}
+
+impl Recurrence {
+    /// The suffix of a state's name in files: none for a lone state and for `S`.
+    pub fn state_suffix(&self, state: usize) -> String {
+        let name = &self.states[state].name;
+        match name.strip_prefix("S_") {
+            _ if self.states.len() == 1 || name == "S" => String::new(),
+            Some(rest) => format!("_{rest}"),
+            None => format!("_{name}"),
+        }
+    }
+
+    /// Values of one head's states.
+    pub fn state_size(&self) -> usize {
+        self.states.iter().map(|state| crate::tile::size(&state.shape)).sum()
+    }
+}
+
+/// Elaborates a recurrence. `given` holds settings and sizes that replace defaults; sizes that are
+/// not given get witness values.
+pub fn elaborate(
+    decl: &Decl,
+    given: &BTreeMap<String, Setting>,
+    diags: &mut Vec<Diag>,
+) -> Option<Recurrence> {
+    let before = diags.iter().filter(|d| d.is_error()).count();
+    let signature = Signature::of(decl, diags);
+    let known = settle(&signature, given, diags);
+    let mut maker = Maker::new(decl, &signature, known, diags)?;
+    maker.items(&decl.items, false);
+    let recurrence = maker.finish();
+    let after = diags.iter().filter(|d| d.is_error()).count();
+    recurrence.filter(|_| before == after)
+}
+
+/// Distinct primes for sizes that nobody gave: equal only when they are the same size.
+const WITNESSES: [usize; 8] = [11, 13, 17, 19, 23, 29, 31, 37];
+
+/// Gives every size and setting a number: sizes first, since defaults may use them.
+pub fn settle(
+    signature: &Signature,
+    given: &BTreeMap<String, Setting>,
+    diags: &mut Vec<Diag>,
+) -> BTreeMap<String, Setting> {
+    let mut numbers = Numbers { known: given.clone() };
+    for (size, witness) in signature.sizes.iter().zip(WITNESSES.iter().cycle()) {
+        numbers.known.entry(size.clone()).or_insert(Setting::Number(*witness as f64));
+    }
+    for name in ["heads", "layers"] {
+        numbers.known.entry(name.into()).or_insert(Setting::Number(1.0));
+    }
+    numbers.known.entry("layer".into()).or_insert(Setting::Number(0.0));
+    for (name, default) in &signature.settings {
+        if numbers.known.contains_key(name) {
+            continue;
+        }
+        match numbers.eval(default) {
+            Ok(setting) => {
+                numbers.known.insert(name.clone(), setting);
+            }
+            Err(diag) => diags.push(*diag),
+        }
+    }
+    numbers.known
+}
+
+struct Maker<'d> {
+    e: Elaborator<'d>,
+    name: String,
+    span: Span,
+    inputs: Vec<Slot>,
+    params: Vec<Slot>,
+    states: Vec<Slot>,
+    inits: Vec<Option<Expr>>,
+    outs: Vec<(Slot, Value)>,
+    updates: Vec<Update>,
+    broken: Vec<usize>,
+    numbers: BTreeMap<String, Setting>,
+}
+
+impl<'d> Maker<'d> {
+    fn new(
+        decl: &Decl,
+        signature: &Signature,
+        known: BTreeMap<String, Setting>,
+        diags: &'d mut Vec<Diag>,
+    ) -> Option<Maker<'d>> {
+        let numbers = Numbers { known: known.clone() };
+        let mut scope: BTreeMap<String, Binding> =
+            known.iter().map(|(name, x)| (name.clone(), Binding::Known(*x))).collect();
+        let mut maker = Maker {
+            e: Elaborator {
+                b: Builder::new(),
+                scope: vec![],
+                inputs: vec![],
+                params: vec![],
+                states: vec![],
+                exports: vec![],
+                diags,
+                anew: false,
+                depth: 0,
+                symbols: 0,
+            },
+            name: decl.name.text.clone(),
+            span: decl.name.span,
+            inputs: vec![],
+            params: vec![],
+            states: vec![],
+            inits: vec![],
+            outs: vec![],
+            updates: vec![],
+            broken: vec![],
+            numbers: known,
+        };
+        for variable in &signature.variables {
+            let binding = match maker.declared(variable, &numbers) {
+                Some((slot, dims)) => maker.add(variable, slot, dims),
+                None => Binding::Broken,
+            };
+            scope.insert(variable.name.clone(), binding);
+        }
+        maker.e.scope = vec![scope, BTreeMap::new()];
+        Some(maker)
+    }
+
+    fn declared(&mut self, variable: &Variable, numbers: &Numbers) -> Option<(Slot, Vec<Dim>)> {
+        if variable.complex {
+            return self.e.fail(
+                Diag::error("E0215", variable.span, "complex states are not supported yet")
+                    .help("write the real and imaginary part as two states"),
+            );
+        }
+        let mut dims = Vec::new();
+        let mut sound = true;
+        let count = variable.count.as_ref().map(|count| numbers.size(count));
+        let axes = variable.shape.axes.iter();
+        let sizes = count
+            .into_iter()
+            .zip(variable.count.iter())
+            .chain(axes.map(|axis| (numbers.size(axis), axis)));
+        for (size, axis) in sizes {
+            match size {
+                Ok(size) => dims.push(Dim::new(size, lrc_dsl::print::expr(axis))),
+                Err(diag) => {
+                    self.e.diags.push(*diag);
+                    sound = false;
+                }
+            }
+        }
+        let slot = Slot {
+            name: variable.name.clone(),
+            count: variable.count.as_ref().and_then(|_| dims.first().map(|d| d.size)),
+            shape: dims.iter().map(|d| d.size).collect(),
+            text: shape_text(&dims),
+            interval: variable.interval,
+            unit: variable.unit,
+            span: variable.span,
+        };
+        sound.then_some((slot, dims))
+    }
+
+    fn add(&mut self, variable: &Variable, slot: Slot, dims: Vec<Dim>) -> Binding {
+        let declared = Declared { dims };
+        match variable.role {
+            Role::In => {
+                self.inputs.push(slot);
+                self.e.inputs.push(declared);
+                Binding::Input(self.inputs.len() - 1)
+            }
+            Role::Param => {
+                self.params.push(slot);
+                self.e.params.push(declared);
+                Binding::Param(self.params.len() - 1)
+            }
+            Role::State => {
+                self.states.push(slot);
+                self.e.states.push((declared, None));
+                self.inits.push(variable.init.clone());
+                Binding::State(self.states.len() - 1)
+            }
+        }
+    }
+
+    fn items(&mut self, items: &[Item], repeated: bool) {
+        for item in items {
+            match item {
+                Item::Declare { span, .. } if repeated => {
+                    self.e.diags.push(Diag::error(
+                        "E0212",
+                        *span,
+                        "declarations stand outside `for`",
+                    ));
+                }
+                Item::Declare { .. } => {}
+                Item::Equation { out, targets, shape, value, .. } => {
+                    let declared = shape.as_ref().map(|s| s.span);
+                    self.equation(*out, targets, declared, value, repeated);
+                }
+                Item::Function { name, args, body, .. } => {
+                    self.e.bind(&name.text, Binding::Function(args.clone(), body.clone()));
+                }
+                Item::Repeat { range, items, .. } => self.repeat(range, items),
+                Item::Statement(expr) => self.e.diags.push(
+                    Diag::error("E0212", expr.span, "this stands alone and has no effect").help(
+                        "an equation is `name = expression`, an output `out name = expression`",
+                    ),
+                ),
+                Item::Loss(e) | Item::Vocab(e) | Item::Residual(e) => self.misplaced(e.span),
+                Item::Head { value, .. } => self.misplaced(value.span),
+                Item::Shared { span, .. } | Item::Spread { span, .. } => self.misplaced(*span),
+            }
+        }
+    }
+
+    fn misplaced(&mut self, span: Span) {
+        self.e.diags.push(
+            Diag::error("E0212", span, "this does not belong in a recurrence")
+                .help("a recurrence holds declarations and equations"),
+        );
+    }
+
+    fn repeat(&mut self, range: &Range, items: &[Item]) {
+        let Some((name, low, high)) = self.e.range(range) else { return };
+        let (Val::Number(low), Val::Number(high)) = (low, high) else {
+            self.e.diags.push(
+                Diag::error(
+                    "E0208",
+                    range.span,
+                    "how often this is repeated is not known before the run",
+                )
+                .help("a sum over tokens of the past is written `sum(… for u <= t)`"),
+            );
+            return;
+        };
+        if high - low >= 64.0 || high.is_nan() {
+            self.e.diags.push(Diag::error("E0103", range.span, "more than 64 micro-steps"));
+            return;
+        }
+        let mut j = low;
+        while j <= high {
+            let errors = self.e.diags.len();
+            self.e.scope.push([(name.clone(), Binding::Known(Setting::Number(j)))].into());
+            self.items(items, true);
+            self.e.scope.pop();
+            if self.e.diags.len() > errors {
+                return;
+            }
+            j += 1.0;
+        }
+    }
+
+    fn equation(
+        &mut self,
+        out: bool,
+        targets: &[Target],
+        shape: Option<Span>,
+        text: &Expr,
+        repeated: bool,
+    ) {
+        if let Some(span) = shape {
+            self.e.diags.push(
+                Diag::error("E0212", span, "equations of a recurrence carry no shape")
+                    .help("the shape follows from the right side"),
+            );
+        }
+        let value = self.e.eval(text);
+        if let [target] = targets {
+            self.assign(out, target, value, text, repeated);
+            return;
+        }
+        // `a, b = X` takes rows.
+        let rows = value.and_then(|value| self.rows(value, targets, text));
+        for (at, target) in targets.iter().enumerate() {
+            let row = rows.as_ref().map(|rows| rows[at].clone());
+            self.assign(out, target, row, text, repeated);
+        }
+    }
+
+    fn rows(&mut self, value: Val, targets: &[Target], text: &Expr) -> Option<Vec<Val>> {
+        let Val::Tensor(t) = value else { return None };
+        if t.dims.first().map(|d| d.size) != Some(targets.len()) {
+            return self.e.fail(
+                Diag::error("E0202", text.span, format!("{} names need {0} rows", targets.len()))
+                    .label(t.text()),
+            );
+        }
+        let rest = t.dims[1..].to_vec();
+        let shape: Vec<usize> = rest.iter().map(|d| d.size).collect();
+        let row = |at: usize, e: &mut Elaborator<'d>| {
+            let row = e.b.slice(t.value, 0, at, 1);
+            let value = e.b.reshape(row, &shape);
+            Val::Tensor(Tensor { value, dims: rest.clone(), row: false })
+        };
+        Some((0..targets.len()).map(|at| row(at, &mut self.e)).collect())
+    }
+
+    fn assign(
+        &mut self,
+        out: bool,
+        target: &Target,
+        value: Option<Val>,
+        text: &Expr,
+        repeated: bool,
+    ) {
+        let name = &target.name;
+        let binding = self.e.lookup(&name.text).cloned();
+        if let Some(Binding::State(state)) = binding {
+            return self.set_state(state, target, value, text, repeated, out);
+        }
+        if target.now {
+            let known: Vec<String> = self.states.iter().map(|s| s.name.clone()).collect();
+            self.e.diags.push(
+                Diag::error("E0209", name.span, format!("`{}` is no state", name.text))
+                    .help_nearest(&name.text, "states", known.iter().map(String::as_str)),
+            );
+            return;
+        }
+        let taken = match binding {
+            Some(Binding::Input(_) | Binding::Param(_)) => true,
+            Some(Binding::Known(_)) => true,
+            Some(Binding::Equation(..)) => !repeated,
+            _ => false,
+        };
+        if taken {
+            self.e.diags.push(
+                Diag::error("E0105", name.span, format!("`{}` has a value already", name.text))
+                    .help("give the new value another name"),
+            );
+            return;
+        }
+        let Some(value) = value else {
+            self.e.bind(&name.text, Binding::Broken);
+            return;
+        };
+        if out {
+            self.set_out(target, value.clone(), text.span);
+        }
+        self.e.bind(&name.text, Binding::Equation(text.clone(), value));
+    }
+
+    fn set_out(&mut self, target: &Target, value: Val, span: Span) {
+        let words = value.words();
+        let Some(t) = self.e.as_tensor(value) else {
+            self.e.diags.push(
+                Diag::error("E0202", span, "an output is a scalar, vector or matrix").label(words),
+            );
+            return;
+        };
+        let slot = Slot {
+            name: target.name.text.clone(),
+            count: None,
+            shape: t.dims.iter().map(|d| d.size).collect(),
+            text: shape_text(&t.dims),
+            interval: None,
+            unit: false,
+            span: target.name.span,
+        };
+        self.outs.push((slot, t.value));
+    }
+
+    fn set_state(
+        &mut self,
+        state: usize,
+        target: &Target,
+        value: Option<Val>,
+        text: &Expr,
+        repeated: bool,
+        out: bool,
+    ) {
+        let name = &target.name.text;
+        let first = self.e.states[state].1.is_none();
+        if !target.now || out {
+            self.e.diags.push(
+                Diag::error(
+                    "E0209",
+                    target.name.span,
+                    format!("a state is set as `{name}[t] = …`"),
+                )
+                .help(if out {
+                    format!("give it out by a line of its own: `out o = {name}[t]`")
+                } else {
+                    format!("write `{name}[t]`")
+                }),
+            );
+        } else if !first && !repeated {
+            self.e.diags.push(
+                Diag::error("E0209", target.name.span, format!("`{name}[t]` is set again"))
+                    .help("only inside `for` a state is set again: a micro-step"),
+            );
+        }
+        let slot = &self.states[state];
+        let (shape, slot_text) = (slot.shape.clone(), slot.text.clone());
+        let Some(t) = value.and_then(|value| self.new_state(name, value, &shape, &slot_text, text))
+        else {
+            self.broken.push(state);
+            let stand_in = self.e.b.fill(0.0, &shape);
+            self.e.states[state].1 = Some(stand_in);
+            return;
+        };
+        let id = self.updates.len() as u32;
+        self.e.b.span = Some(text.span);
+        let version = self.e.b.raw(Op::Alias(id), vec![t], shape);
+        self.e.states[state].1 = Some(version);
+        self.updates.push(Update { state, value: t, version, span: text.span });
+    }
+
+    /// The right side of a state's equation in the state's shape.
+    fn new_state(
+        &mut self,
+        name: &str,
+        value: Val,
+        shape: &[usize],
+        declared: &str,
+        text: &Expr,
+    ) -> Option<Value> {
+        if let (Val::Eye(scale), [m, n]) = (&value, shape)
+            && m == n
+        {
+            return Some(self.e.eye(*scale, *n));
+        }
+        let words = value.words();
+        let number = matches!(value, Val::Number(_));
+        let Some(t) = self.e.as_tensor(value) else {
+            return self.e.fail(
+                Diag::error("E0203", text.span, format!("the state `{name}` has shape {declared}"))
+                    .label(words),
+            );
+        };
+        let got = self.e.b.shape(t.value).to_vec();
+        if got == shape && !t.row {
+            return Some(t.value);
+        }
+        if t.dims.is_empty() && (shape == [1] || number) {
+            let ones = self.e.b.reshape(t.value, &vec![1; shape.len()]);
+            return Some(self.e.b.expand(ones, shape));
+        }
+        self.wrong_state(name, &t, declared, text)
+    }
+
+    /// Blames the term of the right side that has the wrong shape.
+    fn wrong_state(
+        &mut self,
+        name: &str,
+        t: &Tensor,
+        declared: &str,
+        text: &Expr,
+    ) -> Option<Value> {
+        let message = format!(
+            "`{}` has shape {}, the state `{name}` has shape {declared}",
+            lrc_dsl::print::expr(text),
+            t.text()
+        );
+        let mut diag = Diag::error("E0203", text.span, message).label(t.text());
+        if shape_rank(declared) == 2 {
+            diag = diag.help(format!(
+                "a write into `{name}` is a key times a value: `k * v^T`, of shape {declared}"
+            ));
+        }
+        self.e.fail(diag)
+    }
+
+    fn finish(mut self) -> Option<Recurrence> {
+        for (i, slot) in self.states.iter().enumerate() {
+            if self.e.states[i].1.is_none() {
+                let message = format!("the state `{}` has no equation", slot.name);
+                self.e.diags.push(
+                    Diag::error("E0210", slot.span, message)
+                        .help(format!("add `{}[t] = …`", slot.name)),
+                );
+                self.broken.push(i);
+            }
+        }
+        if self.outs.is_empty() && self.e.diags.iter().all(|d| !d.is_error()) {
+            self.e.diags.push(
+                Diag::error("E0211", self.span, format!("nothing comes out of `{}`", self.name))
+                    .help("add a line such as `out o = S[t]^T * q`"),
+            );
+        }
+        let init = self.init();
+        if !self.broken.is_empty() || self.outs.is_empty() {
+            return None;
+        }
+        let exports: Vec<Slot> = self
+            .e
+            .exports
+            .iter()
+            .map(|(name, value)| Slot {
+                name: name.clone(),
+                count: None,
+                shape: self.e.b.shape(*value).to_vec(),
+                text: String::new(),
+                interval: None,
+                unit: false,
+                span: self.span,
+            })
+            .collect();
+        let mut outputs: Vec<Value> = self.outs.iter().map(|(_, value)| *value).collect();
+        outputs.extend(self.e.states.iter().filter_map(|(_, value)| *value));
+        outputs.extend(self.e.exports.iter().map(|(_, value)| *value));
+        // Values of updates are results too while the program is pruned, to keep their names.
+        let results = outputs.len();
+        outputs.extend(self.updates.iter().flat_map(|u| [u.value, u.version]));
+        let mut token = self.e.b.finish(&outputs);
+        for (update, pair) in self.updates.iter_mut().zip(token.outputs[results..].chunks(2)) {
+            (update.value, update.version) = (pair[0], pair[1]);
+        }
+        token.outputs.truncate(results);
+        Some(Recurrence {
+            name: self.name,
+            inputs: self.inputs,
+            params: self.params,
+            states: self.states,
+            outs: self.outs.into_iter().map(|(slot, _)| slot).collect(),
+            exports,
+            token,
+            init: init?,
+            updates: self.updates,
+            numbers: self.numbers,
+        })
+    }
+
+    /// The program of initial values, from the parameters.
+    fn init(&mut self) -> Option<Program> {
+        let mut values = Vec::new();
+        for (state, init) in self.inits.clone().into_iter().enumerate() {
+            let shape = self.states[state].shape.clone();
+            let value = match init {
+                None => Some(self.e.b.fill(0.0, &shape)),
+                Some(expr) => self.initial(&expr, &shape),
+            };
+            values.push(value);
+        }
+        let values: Option<Vec<Value>> = values.into_iter().collect();
+        Some(self.e.b.finish(&values?))
+    }
+
+    fn initial(&mut self, expr: &Expr, shape: &[usize]) -> Option<Value> {
+        let value = self.e.eval(expr)?;
+        let words = value.words();
+        let t = self.e.as_tensor(value);
+        if let Some(t) = t {
+            if t.dims.is_empty() {
+                let ones = self.e.b.reshape(t.value, &vec![1; shape.len()]);
+                return Some(self.e.b.expand(ones, shape));
+            }
+            if self.e.b.shape(t.value) == shape {
+                return Some(t.value);
+            }
+        }
+        self.e.fail(
+            Diag::error(
+                "E0203",
+                expr.span,
+                "an initial value is a number or has the state's shape",
+            )
+            .label(words),
+        )
+    }
+}
+
+fn shape_rank(text: &str) -> usize {
+    if text.starts_with('[') { text.matches(',').count() + 1 } else { 0 }
+}

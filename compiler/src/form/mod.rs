@@ -1,0 +1,179 @@
+//! The forms in which a recurrence runs, and the tensors it runs on.
+//!
+//! * [`step`]: one token at a time, from the declaration as it stands. In f64 it is the truth.
+
+pub mod step;
+
+use crate::elaborate::Recurrence;
+use crate::num::Real;
+use crate::tile::size;
+
+/// A tensor that a recurrence reads: `[rows, heads, …]` for inputs, `[heads, …]` for parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Operand<'a, R> {
+    /// The values.
+    pub data: &'a [R],
+    /// Its own number of heads, a divisor of the recurrence's; 1 if all heads share it.
+    pub heads: usize,
+}
+
+/// What a recurrence runs on. Sequences lie one after the other in the rows: a batch of equal
+/// lengths and packed sequences are the same thing.
+#[derive(Clone, Debug)]
+pub struct Problem<'a, R> {
+    /// The recurrence at its sizes.
+    pub recurrence: &'a Recurrence,
+    /// The number of heads.
+    pub heads: usize,
+    /// Row at which each sequence starts, and the total: `[0, …, rows]`.
+    pub bounds: Vec<usize>,
+    /// Inputs in declared order; `count` values per token stand next to each other.
+    pub inputs: Vec<Operand<'a, R>>,
+    /// Parameters in declared order.
+    pub params: Vec<Operand<'a, R>>,
+    /// For each state its value before the first token, `[sequences, heads, …]`, where given.
+    pub initial: Vec<Option<&'a [R]>>,
+}
+
+/// What comes out.
+#[derive(Clone, Debug, Default)]
+pub struct Outputs<R> {
+    /// Per output `[rows, heads, …]`.
+    pub outs: Vec<Vec<R>>,
+    /// Per state `[sequences, heads, …]`.
+    pub finals: Vec<Vec<R>>,
+}
+
+/// Gradients, shaped like what they belong to.
+#[derive(Clone, Debug, Default)]
+pub struct Gradients<R> {
+    /// Per input.
+    pub inputs: Vec<Vec<R>>,
+    /// Per parameter.
+    pub params: Vec<Vec<R>>,
+    /// Per state `[sequences, heads, …]`: of the value before the first token.
+    pub initial: Vec<Vec<R>>,
+}
+
+/// What flows in from behind: per output and per final state, where there is any.
+#[derive(Clone, Debug, Default)]
+pub struct Cotangents<'a, R> {
+    /// Per output `[rows, heads, …]`.
+    pub outs: Vec<Option<&'a [R]>>,
+    /// Per state `[sequences, heads, …]`.
+    pub finals: Vec<Option<&'a [R]>>,
+}
+
+impl<R: Real> Problem<'_, R> {
+    /// Total rows.
+    pub fn rows(&self) -> usize {
+        self.bounds.last().copied().unwrap_or(0)
+    }
+
+    /// How many sequences.
+    pub fn sequences(&self) -> usize {
+        self.bounds.len().saturating_sub(1)
+    }
+
+    /// Copies an input's value for one row and head.
+    pub(crate) fn input(&self, input: usize, row: usize, head: usize, to: &mut [R]) {
+        let slot = &self.recurrence.inputs[input];
+        let operand = self.inputs[input];
+        let one = size(slot.one());
+        let count = slot.count.unwrap_or(1);
+        let own = head / (self.heads / operand.heads);
+        for j in 0..count {
+            let at = ((row * count + j) * operand.heads + own) * one;
+            to[j * one..][..one].copy_from_slice(&operand.data[at..][..one]);
+        }
+    }
+
+    /// Adds to the gradient of an input for one row and head.
+    pub(crate) fn give_input(
+        &self,
+        grad: &mut [R],
+        input: usize,
+        row: usize,
+        head: usize,
+        d: &[R],
+    ) {
+        let slot = &self.recurrence.inputs[input];
+        let heads = self.inputs[input].heads;
+        let one = size(slot.one());
+        let own = head / (self.heads / heads);
+        for j in 0..slot.count.unwrap_or(1) {
+            let at = ((row * slot.count.unwrap_or(1) + j) * heads + own) * one;
+            let to = grad[at..][..one].iter_mut();
+            to.zip(&d[j * one..]).for_each(|(x, &d)| *x += d);
+        }
+    }
+}
+
+/// Which form to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormKind {
+    /// The fastest one that fits.
+    Auto,
+    /// One token at a time.
+    Step,
+    /// Many tokens at a time; an error where the algebra does not allow it.
+    Chunk,
+}
+
+/// A recurrence ready to run in one form.
+#[derive(Clone, Debug)]
+pub enum Form {
+    /// One token at a time.
+    Step(step::Step),
+}
+
+/// What the backward pass needs of the forward pass.
+#[derive(Clone, Debug)]
+pub enum Kept<R> {
+    /// Of the step form.
+    Step(step::Kept<R>),
+}
+
+impl Form {
+    /// Prepares a form for a problem's heads. The error says why the form does not fit.
+    pub fn new<R: Real>(
+        problem: &Problem<R>,
+        kind: FormKind,
+        _chunk: Option<usize>,
+    ) -> Result<Form, String> {
+        let shared = |operands: &[Operand<R>]| -> Vec<bool> {
+            operands.iter().map(|o| o.heads == 1 && problem.heads > 1).collect()
+        };
+        match kind {
+            FormKind::Auto | FormKind::Step => Ok(Form::Step(step::Step::new(
+                problem.recurrence,
+                problem.heads,
+                &shared(&problem.inputs),
+                &shared(&problem.params),
+            ))),
+            FormKind::Chunk => Err("no chunk form".into()),
+        }
+    }
+
+    /// Runs forward. With `keep`, the backward pass can follow.
+    pub fn forward<R: Real>(&self, problem: &Problem<R>, keep: bool) -> (Outputs<R>, Kept<R>) {
+        match self {
+            Form::Step(step) => {
+                let (outputs, kept) = step.forward(problem, keep);
+                (outputs, Kept::Step(kept))
+            }
+        }
+    }
+
+    /// Runs backward after [`Form::forward`] with `keep`.
+    pub fn backward<R: Real>(
+        &self,
+        problem: &Problem<R>,
+        kept: &Kept<R>,
+        cotangents: &Cotangents<R>,
+    ) -> Gradients<R> {
+        match (self, kept) {
+            (Form::Step(step), Kept::Step(kept)) => step.backward(problem, kept, cotangents),
+        }
+    }
+}

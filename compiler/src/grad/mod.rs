@@ -1,0 +1,303 @@
+//! Reverse-mode differentiation of tile programs.
+//!
+//! The gradient of a program is more nodes of the same program: every forward value is at hand by
+//! name, and what the gradient does not need is dropped afterwards. One rule per operation, below;
+//! the rules of single numbers stand beside their meaning in [`crate::tile::elementwise`].
+
+use std::collections::HashMap;
+
+use crate::tile::{Builder, Gather, Leaf, Node, Op, Past, Stream, Unary, Value, Versions};
+
+/// What [`gradient`] found.
+#[derive(Clone, Debug, Default)]
+pub struct Gradient {
+    /// For each requested value its gradient, `None` where it is zero.
+    pub values: Vec<Option<Value>>,
+    /// Gradients of streams at positions that a sum over the past binds.
+    pub scatters: Vec<Scatter>,
+}
+
+/// For every position of a range, adds the term's value to the gradient of a stream there.
+#[derive(Clone, Debug)]
+pub struct Scatter {
+    /// The range, and the program of one term.
+    pub past: Past,
+    /// What the term captures.
+    pub args: Vec<Value>,
+    /// The stream.
+    pub stream: Stream,
+    /// The position, an expression over the bound one.
+    pub at: crate::tile::Int,
+}
+
+/// Adds the nodes of the gradient of `Σ <seed, value>` over `seeds = [(value, seed)]` with respect
+/// to `wrt`. A value in `wrt` is taken as independent: nothing flows through it.
+pub fn gradient(b: &mut Builder, seeds: &[(Value, Value)], wrt: &[Value]) -> Gradient {
+    let Some(last) = seeds.iter().map(|(value, _)| value.at()).max() else {
+        return Gradient { values: vec![None; wrt.len()], scatters: Vec::new() };
+    };
+    let mut reverse =
+        Reverse { live: depends(b, last, wrt), cotangents: HashMap::new(), scatters: Vec::new() };
+    for &(value, seed) in seeds {
+        reverse.give(b, value, seed);
+    }
+    let mut values = vec![None; wrt.len()];
+    for at in (0..=last).rev() {
+        let value = Value(at as u32);
+        let Some(dy) = reverse.cotangents.remove(&value) else { continue };
+        let mut independent = false;
+        for (slot, _) in wrt.iter().enumerate().filter(|(_, w)| **w == value) {
+            values[slot] = Some(dy);
+            independent = true;
+        }
+        if !independent {
+            let node = b.node(value).clone();
+            b.span = node.span;
+            reverse.step(b, value, &node, dy);
+        }
+    }
+    Gradient { values, scatters: reverse.scatters }
+}
+
+/// Which of the nodes up to `last` depend on the given values. Sums over the past depend on every
+/// stream they read.
+fn depends(b: &Builder, last: usize, wrt: &[Value]) -> Vec<bool> {
+    let mut live = vec![false; last + 1];
+    for at in 0..=last {
+        let node = &b.program.nodes[at];
+        live[at] = wrt.contains(&Value(at as u32))
+            || node.args.iter().any(|arg| live[arg.at()])
+            || matches!(&node.op, Op::Past(_));
+    }
+    live
+}
+
+struct Reverse {
+    live: Vec<bool>,
+    cotangents: HashMap<Value, Value>,
+    scatters: Vec<Scatter>,
+}
+
+impl Reverse {
+    /// Adds `dy`, summed over repeated axes, to the cotangent of a value.
+    fn give(&mut self, b: &mut Builder, value: Value, dy: Value) {
+        if !self.live[value.at()] {
+            return;
+        }
+        let shape = b.shape(value).to_vec();
+        let dy = b.sum_to(dy, &shape);
+        let sum = match self.cotangents.get(&value) {
+            Some(&old) => b.add(old, dy),
+            None => dy,
+        };
+        self.cotangents.insert(value, sum);
+    }
+
+    fn step(&mut self, b: &mut Builder, value: Value, node: &Node, dy: Value) {
+        let args = node.args.as_slice();
+        match &node.op {
+            Op::Leaf(_) | Op::Fill(_) | Op::Eye | Op::Peak(_) | Op::Below(_) => {}
+            Op::Unary(op) => {
+                if let Some(slope) = op.derivative(b, args[0], value) {
+                    let dx = b.mul(dy, slope);
+                    self.give(b, args[0], dx);
+                }
+            }
+            Op::Binary(op) => {
+                let both = op.vjp(b, [args[0], args[1], value], dy);
+                for (arg, given) in args.iter().zip(both) {
+                    if let Some(given) = given {
+                        self.give(b, *arg, given);
+                    }
+                }
+            }
+            Op::MulSum(_) => {
+                for (mine, other) in [(args[0], args[1]), (args[1], args[0])] {
+                    if self.live[mine.at()] {
+                        let lacking = lacks(b, mine, other, dy);
+                        let d = b.mul_sum(dy, other, &lacking);
+                        self.give(b, mine, d);
+                    }
+                }
+            }
+            Op::Sum(_) => {
+                let shape = b.shape(args[0]).to_vec();
+                let dx = b.expand(dy, &shape);
+                self.give(b, args[0], dx);
+            }
+            Op::Expand => self.give(b, args[0], dy),
+            Op::Select => {
+                let zero = vec![1; node.shape.len()];
+                let zero = b.fill(0.0, &zero);
+                let da = b.select(args[0], dy, zero);
+                let db = b.select(args[0], zero, dy);
+                self.give(b, args[1], da);
+                self.give(b, args[2], db);
+            }
+            Op::Weight => {
+                let da = b.mul(dy, value);
+                let db = b.unary(Unary::Neg, da);
+                self.give(b, args[0], da);
+                self.give(b, args[1], db);
+            }
+            Op::Alias(_) => self.give(b, args[0], dy),
+            Op::Past(past) => self.past(b, value, past, args, dy),
+            Op::Reshape
+            | Op::Permute(_)
+            | Op::Slice(..)
+            | Op::Pad(..)
+            | Op::Concat(_)
+            | Op::Pick(_)
+            | Op::Place(_) => self.moves(b, node, dy),
+            _ => self.chunk(b, value, node, dy),
+        }
+    }
+
+    /// Operations that only move entries.
+    fn moves(&mut self, b: &mut Builder, node: &Node, dy: Value) {
+        let arg = node.args[0];
+        let shape = b.shape(arg).to_vec();
+        let dx = match &node.op {
+            Op::Reshape => b.reshape(dy, &shape),
+            Op::Permute(order) => {
+                let mut back = vec![0; order.len()];
+                for (i, &o) in order.iter().enumerate() {
+                    back[o] = i;
+                }
+                b.permute(dy, &back)
+            }
+            Op::Slice(axis, start) => b.pad(dy, *axis, *start, shape[*axis]),
+            Op::Pad(axis, before) => b.slice(dy, *axis, *before, shape[*axis]),
+            Op::Pick(int) => b.raw(Op::Place(int.clone()), vec![dy], shape),
+            Op::Place(int) => b.raw(Op::Pick(int.clone()), vec![dy], shape),
+            Op::Concat(axis) => {
+                let mut start = 0;
+                for &part in &node.args {
+                    let length = b.shape(part)[*axis];
+                    let dx = b.slice(dy, *axis, start, length);
+                    self.give(b, part, dx);
+                    start += length;
+                }
+                return;
+            }
+            _ => unreachable!("only called for moves"),
+        };
+        self.give(b, arg, dx);
+    }
+
+    /// Operations of chunk programs.
+    fn chunk(&mut self, b: &mut Builder, value: Value, node: &Node, dy: Value) {
+        let args = node.args.as_slice();
+        let like = |b: &mut Builder, op: Op, args: Vec<Value>, shaped: Value| {
+            let shape = b.shape(shaped).to_vec();
+            b.raw(op, args, shape)
+        };
+        match &node.op {
+            Op::Prefix(v) => {
+                let da = like(b, Op::PrefixGrad(v.clone()), vec![args[0], dy], args[0]);
+                self.give(b, args[0], da);
+            }
+            Op::Suffix => {
+                let da = like(b, Op::SuffixGrad, vec![args[0], dy], args[0]);
+                self.give(b, args[0], da);
+            }
+            Op::Pairs(v) => {
+                let da = like(b, Op::PairsGrad(v.clone()), vec![args[0], dy], args[0]);
+                self.give(b, args[0], da);
+            }
+            Op::Gram(v) => {
+                let (x, y, a) = (args[0], args[1], args[2]);
+                let dx = like(b, Op::Apply(v.clone()), vec![dy, y, a], x);
+                let d = like(b, Op::ApplyT(v.clone()), vec![dy, x, a], y);
+                self.give(b, x, dx);
+                self.give(b, y, d);
+                self.gram_grad(b, v, [dy, x, y, a]);
+            }
+            Op::Apply(v) => {
+                let (w, y, a) = (args[0], args[1], args[2]);
+                let dw = like(b, Op::Gram(v.clone()), vec![dy, y, a], w);
+                let d = like(b, Op::ApplyT(v.clone()), vec![w, dy, a], y);
+                self.give(b, w, dw);
+                self.give(b, y, d);
+                self.gram_grad(b, v, [w, dy, y, a]);
+            }
+            Op::Solve(transposed) => {
+                let (a, rhs) = (args[0], args[1]);
+                let db = b.solve(a, dy, !transposed);
+                self.give(b, rhs, db);
+                let (left, right) = if *transposed { (value, db) } else { (db, value) };
+                let product = b.matmul_t(left, right);
+                let mask = b.below(&Versions::strict(), b.shape(a)[0]);
+                let masked = b.mul(product, mask);
+                let da = b.unary(Unary::Neg, masked);
+                self.give(b, a, da);
+            }
+            other => unreachable!("{other} is made by gradients only"),
+        }
+    }
+
+    fn gram_grad(&mut self, b: &mut Builder, v: &Versions, [w, x, y, a]: [Value; 4]) {
+        if self.live[a.at()] {
+            let shape = b.shape(a).to_vec();
+            let da = b.raw(Op::GramGrad(v.clone()), vec![w, x, y, a], shape);
+            self.give(b, a, da);
+        }
+    }
+
+    /// A sum over the past: each term is differentiated by itself. What the term captures gets a
+    /// sum of gradients; streams that it reads get theirs where it read them.
+    fn past(&mut self, b: &mut Builder, value: Value, past: &Past, args: &[Value], dy: Value) {
+        let mut inner = Builder::extending(past.term.clone());
+        let term = past.term.outputs[0];
+        let mut captured = args.to_vec();
+        let mut capture = |inner: &mut Builder, outside: Value, shape: &[usize]| {
+            captured.push(outside);
+            inner.leaf(Leaf::Outer(captured.len() - 1), shape)
+        };
+        let shape = b.shape(dy).to_vec();
+        let dy_in = capture(&mut inner, dy, &shape);
+        let seed = match past.gather {
+            Gather::Sum => dy_in,
+            Gather::LogSumExp => {
+                let total = capture(&mut inner, value, &shape);
+                let weight = inner.raw(Op::Weight, vec![term, total], shape.clone());
+                inner.mul(dy_in, weight)
+            }
+        };
+        let leaves: Vec<(Value, Leaf)> =
+            past.term.leaves().map(|(value, leaf, _)| (value, leaf.clone())).collect();
+        let wrt: Vec<Value> = leaves.iter().map(|(value, _)| *value).collect();
+        let found = gradient(&mut inner, &[(term, seed)], &wrt);
+        self.scatters.extend(nested(&found.scatters));
+        for ((_, leaf), d) in leaves.iter().zip(found.values) {
+            let Some(d) = d else { continue };
+            let part = Past { gather: Gather::Sum, term: inner.finish(&[d]), ..past.clone() };
+            match leaf {
+                Leaf::Outer(k) => {
+                    let shape = b.shape(args[*k]).to_vec();
+                    let sum = b.raw(Op::Past(Box::new(part)), captured.clone(), shape);
+                    self.give(b, args[*k], sum);
+                }
+                Leaf::Read(stream, at) => self.scatters.push(Scatter {
+                    past: part,
+                    args: captured.clone(),
+                    stream: *stream,
+                    at: at.clone(),
+                }),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Scatters of sums inside sums would need loops inside loops; the elaborator refuses such sums.
+fn nested(scatters: &[Scatter]) -> Vec<Scatter> {
+    debug_assert!(scatters.is_empty(), "nested sums over the past are refused earlier");
+    scatters.to_vec()
+}
+
+/// The axes that `mine` has with size 1 while the product with `dy` has more.
+fn lacks(b: &Builder, mine: Value, other: Value, dy: Value) -> Vec<usize> {
+    let (mine, other, dy) = (b.shape(mine), b.shape(other), b.shape(dy));
+    (0..mine.len()).filter(|&i| mine[i] == 1 && other[i].max(dy[i]) > 1).collect()
+}

@@ -1,0 +1,418 @@
+//! Chunk operations: products of decays, decay-weighted Grams, triangular solves.
+//!
+//! All of them multiply decays as they are, one after the other, and never divide or take a
+//! logarithm: a decay of zero, a negative one or one of 1e-30 needs no special case, nothing can
+//! overflow as long as no decay exceeds 1, and gradients lose no digits. The running quantities are
+//! the same in all of them: step `l` of a chunk multiplies what was written before it by `a_l`.
+
+use crate::num::{Mat, MatMut, Real};
+use crate::tile::{Op, Versions};
+
+use super::layout::View;
+
+/// Which operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// See `Op::Prefix`.
+    Prefix,
+    /// See `Op::PrefixGrad`.
+    PrefixGrad,
+    /// See `Op::Suffix`.
+    Suffix,
+    /// See `Op::SuffixGrad`.
+    SuffixGrad,
+    /// See `Op::Pairs`.
+    Pairs,
+    /// See `Op::PairsGrad`.
+    PairsGrad,
+    /// See `Op::Below`.
+    Below,
+    /// See `Op::Gram`.
+    Gram,
+    /// See `Op::Apply`.
+    Apply,
+    /// See `Op::ApplyT`.
+    ApplyT,
+    /// See `Op::GramGrad`.
+    GramGrad,
+    /// See `Op::Solve`, not transposed.
+    Solve,
+    /// See `Op::Solve`, transposed.
+    SolveT,
+}
+
+impl Kind {
+    /// The kind and versions of an operation of chunks.
+    pub fn of(op: &Op) -> (Kind, Versions) {
+        let (kind, versions) = match op {
+            Op::Prefix(v) => (Kind::Prefix, Some(v)),
+            Op::PrefixGrad(v) => (Kind::PrefixGrad, Some(v)),
+            Op::Suffix => (Kind::Suffix, None),
+            Op::SuffixGrad => (Kind::SuffixGrad, None),
+            Op::Pairs(v) => (Kind::Pairs, Some(v)),
+            Op::PairsGrad(v) => (Kind::PairsGrad, Some(v)),
+            Op::Below(v) => (Kind::Below, Some(v)),
+            Op::Gram(v) => (Kind::Gram, Some(v)),
+            Op::Apply(v) => (Kind::Apply, Some(v)),
+            Op::ApplyT(v) => (Kind::ApplyT, Some(v)),
+            Op::GramGrad(v) => (Kind::GramGrad, Some(v)),
+            Op::Solve(false) => (Kind::Solve, None),
+            Op::Solve(true) => (Kind::SolveT, None),
+            other => unreachable!("{other} is no operation of chunks"),
+        };
+        (kind, versions.cloned().unwrap_or_else(Versions::strict))
+    }
+
+    /// Rows, micro-steps and width of the operation.
+    pub fn sizes(self, args: &[&View], out: &[usize]) -> [usize; 3] {
+        match self {
+            Kind::Prefix => [out[0], args[0].shape[0], out[1]],
+            Kind::PrefixGrad | Kind::PairsGrad => {
+                [args[1].shape[0], args[0].shape[0], args[0].shape[1]]
+            }
+            Kind::Suffix | Kind::SuffixGrad => [out[0], out[0], out[1]],
+            Kind::Pairs | Kind::Below => [out[0], out[1], 1],
+            Kind::Gram => [out[0], out[1], args[0].shape[1]],
+            Kind::Apply => [out[0], args[1].shape[0], out[1]],
+            Kind::ApplyT => [args[1].shape[0], out[0], out[1]],
+            Kind::GramGrad => [args[1].shape[0], out[0], out[1]],
+            Kind::Solve | Kind::SolveT => [out[0], out[0], out[1]],
+        }
+    }
+
+    /// Numbers of working memory.
+    pub fn scratch(self, [_, m, d]: [usize; 3]) -> usize {
+        match self {
+            Kind::PrefixGrad | Kind::SuffixGrad => m * d + d,
+            Kind::Pairs => m,
+            Kind::PairsGrad => m * m + m,
+            Kind::Gram | Kind::Apply | Kind::ApplyT => m * d,
+            Kind::GramGrad => m * m * d + m * d,
+            _ => d,
+        }
+    }
+}
+
+/// Runs one operation. `sizes` are rows, micro-steps and width.
+pub fn run<R: Real>(
+    kind: Kind,
+    v: &Versions,
+    sizes: [usize; 3],
+    args: &[&[R]],
+    to: &mut [R],
+    scratch: &mut [R],
+) {
+    let shape = Shape { v, rows: sizes[0], m: sizes[1], d: sizes[2] };
+    match kind {
+        Kind::Prefix => shape.prefix(args[0], to, scratch),
+        Kind::PrefixGrad => shape.prefix_grad(args[0], args[1], to, scratch),
+        Kind::Suffix => shape.suffix(args[0], to),
+        Kind::SuffixGrad => shape.suffix_grad(args[0], args[1], to, scratch),
+        Kind::Pairs => shape.pairs(args[0], to, scratch),
+        Kind::PairsGrad => shape.pairs_grad(args[0], args[1], to, scratch),
+        Kind::Below => shape.below(to),
+        Kind::Gram => shape.gram(args[0], args[1], args[2], to, scratch),
+        Kind::Apply => shape.apply(args[0], args[1], args[2], to, scratch),
+        Kind::ApplyT => shape.apply_t(args[0], args[1], args[2], to, scratch),
+        Kind::GramGrad => shape.gram_grad(args, to, scratch),
+        Kind::Solve => solve(args[0], args[1], to, sizes[1], sizes[2], false),
+        Kind::SolveT => solve(args[0], args[1], to, sizes[1], sizes[2], true),
+    }
+}
+
+struct Shape<'a> {
+    v: &'a Versions,
+    rows: usize,
+    m: usize,
+    d: usize,
+}
+
+impl Shape<'_> {
+    /// Rows that have seen exactly the first `l` micro-steps.
+    fn rows_at(&self, l: usize) -> impl Iterator<Item = usize> + '_ {
+        let (micro, p) = (self.v.micro, self.v.offsets.len());
+        let rows = self.rows;
+        self.v.offsets.iter().enumerate().filter_map(move |(k, &offset)| {
+            let before = l.checked_sub(offset)?;
+            let row = before / micro * p + k;
+            (before % micro == 0 && row < rows).then_some(row)
+        })
+    }
+
+    fn prefix<R: Real>(&self, a: &[R], to: &mut [R], scratch: &mut [R]) {
+        let d = self.d;
+        let run = &mut scratch[..d];
+        run.fill(R::ONE);
+        for l in 0..=self.m {
+            for i in self.rows_at(l) {
+                to[i * d..][..d].copy_from_slice(run);
+            }
+            if l < self.m {
+                times(run, &a[l * d..]);
+            }
+        }
+    }
+
+    fn prefix_grad<R: Real>(&self, a: &[R], dy: &[R], to: &mut [R], scratch: &mut [R]) {
+        let (m, d) = (self.m, self.d);
+        let (before, back) = scratch.split_at_mut(m * d);
+        before[..d].fill(R::ONE);
+        for l in 1..m {
+            let (done, next) = before.split_at_mut(l * d);
+            for x in 0..d {
+                next[x] = done[(l - 1) * d + x] * a[(l - 1) * d + x];
+            }
+        }
+        let back = &mut back[..d];
+        back.fill(R::ZERO);
+        for l in (0..m).rev() {
+            if l + 1 < m {
+                times(back, &a[(l + 1) * d..]);
+            }
+            for i in self.rows_at(l + 1) {
+                plus(back, &dy[i * d..]);
+            }
+            for x in 0..d {
+                to[l * d + x] = before[l * d + x] * back[x];
+            }
+        }
+    }
+
+    fn suffix<R: Real>(&self, a: &[R], to: &mut [R]) {
+        let (m, d) = (self.m, self.d);
+        to[(m - 1) * d..].fill(R::ONE);
+        for j in (0..m - 1).rev() {
+            for x in 0..d {
+                to[j * d + x] = to[(j + 1) * d + x] * a[(j + 1) * d + x];
+            }
+        }
+    }
+
+    fn suffix_grad<R: Real>(&self, a: &[R], dy: &[R], to: &mut [R], scratch: &mut [R]) {
+        let (m, d) = (self.m, self.d);
+        let (after, front) = scratch.split_at_mut(m * d);
+        self.suffix(a, &mut after[..m * d]);
+        let front = &mut front[..d];
+        front.fill(R::ZERO);
+        for l in 0..m {
+            for x in 0..d {
+                to[l * d + x] = front[x] * after[l * d + x];
+                front[x] = front[x] * a[l * d + x] + dy[l * d + x];
+            }
+        }
+    }
+
+    fn below<R: Real>(&self, to: &mut [R]) {
+        for i in 0..self.rows {
+            let seen = self.v.seen(i).min(self.m);
+            to[i * self.m..][..seen].fill(R::ONE);
+            to[i * self.m + seen..(i + 1) * self.m].fill(R::ZERO);
+        }
+    }
+
+    fn pairs<R: Real>(&self, a: &[R], to: &mut [R], scratch: &mut [R]) {
+        let m = self.m;
+        let run = &mut scratch[..m];
+        run.fill(R::ZERO);
+        for l in 0..=m {
+            for i in self.rows_at(l) {
+                to[i * m..][..m].copy_from_slice(run);
+            }
+            if l < m {
+                run[..l].iter_mut().for_each(|x| *x = *x * a[l]);
+                run[l] = R::ONE;
+            }
+        }
+    }
+
+    fn pairs_grad<R: Real>(&self, a: &[R], dz: &[R], to: &mut [R], scratch: &mut [R]) {
+        let m = self.m;
+        let (ahead, back) = scratch.split_at_mut(m * m);
+        // Row l: products from each earlier write up to, but not including, step l.
+        ahead[..m].fill(R::ZERO);
+        for l in 1..m {
+            let (done, next) = ahead.split_at_mut(l * m);
+            for j in 0..l - 1 {
+                next[j] = done[(l - 1) * m + j] * a[l - 1];
+            }
+            next[l - 1] = R::ONE;
+        }
+        let back = &mut back[..m];
+        back.fill(R::ZERO);
+        for l in (0..m).rev() {
+            if l + 1 < m {
+                back.iter_mut().for_each(|x| *x = *x * a[l + 1]);
+            }
+            for i in self.rows_at(l + 1) {
+                plus(back, &dz[i * m..]);
+            }
+            to[l] = (0..l).fold(R::ZERO, |sum, j| sum + ahead[l * m + j] * back[j]);
+        }
+    }
+
+    /// Runs over the steps with the writes so far, decayed up to each step.
+    fn ahead<R: Real>(&self, y: &[R], a: &[R], run: &mut [R], mut at: impl FnMut(usize, &[R])) {
+        let (m, d) = (self.m, self.d);
+        for l in 0..=m {
+            at(l, &run[..l * d]);
+            if l < m {
+                for row in run[..l * d].chunks_exact_mut(d) {
+                    times(row, &a[l * d..]);
+                }
+                run[l * d..][..d].copy_from_slice(&y[l * d..][..d]);
+            }
+        }
+    }
+
+    fn gram<R: Real>(&self, x: &[R], y: &[R], a: &[R], to: &mut [R], scratch: &mut [R]) {
+        let (m, d) = (self.m, self.d);
+        to.fill(R::ZERO);
+        self.ahead(y, a, &mut scratch[..m * d], |l, run| {
+            for i in self.rows_at(l) {
+                let x = &x[i * d..][..d];
+                for (z, y) in to[i * m..].iter_mut().zip(run.chunks_exact(d)) {
+                    *z = x.iter().zip(y).fold(R::ZERO, |sum, (&x, &y)| sum + x * y);
+                }
+            }
+        });
+    }
+
+    fn apply<R: Real>(&self, w: &[R], y: &[R], a: &[R], to: &mut [R], scratch: &mut [R]) {
+        let (m, d) = (self.m, self.d);
+        to.fill(R::ZERO);
+        self.ahead(y, a, &mut scratch[..m * d], |l, run| {
+            for i in self.rows_at(l) {
+                let z = &mut to[i * d..][..d];
+                for (w, y) in w[i * m..].iter().zip(run.chunks_exact(d)) {
+                    z.iter_mut().zip(y).for_each(|(z, &y)| *z += *w * y);
+                }
+            }
+        });
+    }
+
+    /// Runs back over the steps; `at(l, back)` sees for each earlier write what later reads want of
+    /// it, decayed back to just after step `l`.
+    fn behind<R: Real>(
+        &self,
+        w: &[R],
+        x: &[R],
+        a: &[R],
+        back: &mut [R],
+        mut at: impl FnMut(usize, &[R]),
+    ) {
+        let (m, d) = (self.m, self.d);
+        back.fill(R::ZERO);
+        for l in (0..m).rev() {
+            let seen = &mut back[..(l + 1) * d];
+            if l + 1 < m {
+                for row in seen.chunks_exact_mut(d) {
+                    times(row, &a[(l + 1) * d..]);
+                }
+            }
+            for i in self.rows_at(l + 1) {
+                let x = &x[i * d..][..d];
+                for (row, &w) in seen.chunks_exact_mut(d).zip(&w[i * m..]) {
+                    row.iter_mut().zip(x).for_each(|(r, &x)| *r += w * x);
+                }
+            }
+            at(l, seen);
+        }
+    }
+
+    fn apply_t<R: Real>(&self, w: &[R], x: &[R], a: &[R], to: &mut [R], scratch: &mut [R]) {
+        let (m, d) = (self.m, self.d);
+        self.behind(w, x, a, &mut scratch[..m * d], |l, back| {
+            to[l * d..][..d].copy_from_slice(&back[l * d..]);
+        });
+    }
+
+    fn gram_grad<R: Real>(&self, args: &[&[R]], to: &mut [R], scratch: &mut [R]) {
+        let (m, d) = (self.m, self.d);
+        let [w, x, y, a] = args else { unreachable!("four arguments") };
+        let (table, run) = scratch.split_at_mut(m * m * d);
+        self.ahead(y, a, &mut run[..m * d], |l, run| {
+            if l < m {
+                table[l * m * d..][..l * d].copy_from_slice(run);
+            }
+        });
+        to.fill(R::ZERO);
+        self.behind(w, x, a, &mut run[..m * d], |l, back| {
+            let sum = &mut to[l * d..][..d];
+            let ahead = table[l * m * d..][..l * d].chunks_exact(d);
+            for (y, want) in ahead.zip(back.chunks_exact(d)) {
+                for e in 0..d {
+                    sum[e] += y[e] * want[e];
+                }
+            }
+        });
+    }
+}
+
+#[inline(always)]
+fn times<R: Real>(run: &mut [R], by: &[R]) {
+    run.iter_mut().zip(by).for_each(|(x, &y)| *x = *x * y);
+}
+
+#[inline(always)]
+fn plus<R: Real>(run: &mut [R], by: &[R]) {
+    run.iter_mut().zip(by).for_each(|(x, &y)| *x += y);
+}
+
+/// Rows of a diagonal block that is solved by substitution.
+const BLOCK: usize = 16;
+
+/// `(I + a) x = b` by blocks: what earlier blocks contribute is a matrix product.
+fn solve<R: Real>(a: &[R], b: &[R], x: &mut [R], m: usize, n: usize, transposed: bool) {
+    x.copy_from_slice(&b[..m * n]);
+    let blocks = m.div_ceil(BLOCK);
+    for step in 0..blocks {
+        let block = if transposed { blocks - 1 - step } else { step };
+        let (low, high) = (block * BLOCK, m.min((block + 1) * BLOCK));
+        let (first, rest) = x.split_at_mut(if transposed { high * n } else { low * n });
+        let (now, done, a_done) = if transposed {
+            (
+                &mut first[low * n..],
+                &*rest,
+                Mat { data: &a[high.min(m - 1) * m + low..], row: 1, col: m },
+            )
+        } else {
+            (&mut rest[..(high - low) * n], &*first, Mat { data: &a[low * m..], row: m, col: 1 })
+        };
+        let count = done.len() / n;
+        if count > 0 {
+            // x_block -= a_(block, done) x_done: the product is negated through a copy of its rows.
+            now.iter_mut().for_each(|x| *x = -*x);
+            let c = MatMut { data: &mut *now, row: n, col: 1 };
+            R::gemm([high - low, count, n], c, a_done, Mat { data: done, row: n, col: 1 }, true);
+            now.iter_mut().for_each(|x| *x = -*x);
+        }
+        substitute(a, now, low, high, m, n, transposed);
+    }
+}
+
+fn substitute<R: Real>(
+    a: &[R],
+    x: &mut [R],
+    low: usize,
+    high: usize,
+    m: usize,
+    n: usize,
+    transposed: bool,
+) {
+    let size = high - low;
+    for step in 1..size {
+        let i = if transposed { size - 1 - step } else { step };
+        let others = if transposed { i + 1..size } else { 0..i };
+        for j in others {
+            let factor =
+                if transposed { a[(low + j) * m + low + i] } else { a[(low + i) * m + low + j] };
+            let (one, two) = x.split_at_mut(i.max(j) * n);
+            let (row, other) = if i > j {
+                (&mut two[..n], &one[j * n..])
+            } else {
+                (&mut one[i * n..][..n], &two[..n])
+            };
+            row.iter_mut().zip(other).for_each(|(x, &y)| *x -= factor * y);
+        }
+    }
+}

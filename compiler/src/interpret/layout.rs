@@ -1,0 +1,336 @@
+//! Where every value of a program lives in one block of memory.
+//!
+//! Moves are views: other strides over the storage of their argument. Storage is reused as soon as
+//! the last reader of a value has run; leaves are filled before the program runs, so theirs is
+//! taken first.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::tile::{Leaf, Op, Program, Value, size};
+
+/// Entries of a value: where the first one is, and the distance between neighbours on each axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// Position of the first entry.
+    pub start: usize,
+    /// Sizes of the axes.
+    pub shape: Vec<usize>,
+    /// Distance between neighbours, 0 where entries repeat.
+    pub strides: Vec<usize>,
+}
+
+/// Distances of a row-major tile.
+pub fn row_major(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1; shape.len()];
+    for i in (1..shape.len()).rev() {
+        strides[i - 1] = strides[i] * shape[i];
+    }
+    strides
+}
+
+impl View {
+    fn dense(start: usize, shape: &[usize]) -> View {
+        View { start, shape: shape.to_vec(), strides: row_major(shape) }
+    }
+
+    /// Whether the entries stand one after the other.
+    pub fn is_dense(&self) -> bool {
+        let full = row_major(&self.shape);
+        (0..self.shape.len()).all(|i| self.shape[i] == 1 || self.strides[i] == full[i])
+    }
+}
+
+/// A result: where it is read, and what to copy there first if it is no storage of its own.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Where the caller reads it.
+    pub at: Range<usize>,
+    /// The view to copy.
+    pub copy: Option<View>,
+}
+
+/// The decisions for one program.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    views: Vec<View>,
+    owned: Vec<Option<Range<usize>>>,
+    /// Arguments that an operation needs dense: (node, argument) to where they are copied.
+    pub copies: BTreeMap<(usize, usize), Range<usize>>,
+    /// The results.
+    pub outputs: Vec<Output>,
+    /// Length of the memory.
+    pub length: usize,
+}
+
+/// Operations that read their arguments as dense tiles.
+fn needs_dense(op: &Op) -> bool {
+    !matches!(
+        op,
+        Op::Leaf(_)
+            | Op::Fill(_)
+            | Op::Eye
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::MulSum(_)
+            | Op::Sum(_)
+            | Op::Peak(_)
+            | Op::Select
+            | Op::Weight
+            | Op::Reshape
+            | Op::Permute(_)
+            | Op::Slice(..)
+            | Op::Pad(..)
+            | Op::Concat(_)
+            | Op::Expand
+            | Op::Alias(_)
+    )
+}
+
+/// The view that a move gives, if it needs no copy.
+fn moved(op: &Op, from: &View, shape: &[usize]) -> Option<View> {
+    let mut view = from.clone();
+    view.shape = shape.to_vec();
+    match op {
+        Op::Alias(_) => {}
+        Op::Permute(order) => view.strides = order.iter().map(|&o| from.strides[o]).collect(),
+        Op::Slice(axis, start) => view.start += start * from.strides[*axis],
+        Op::Expand => {
+            for (i, stride) in view.strides.iter_mut().enumerate() {
+                if from.shape[i] != shape[i] {
+                    *stride = 0;
+                }
+            }
+        }
+        Op::Reshape => view.strides = reshaped(from, shape)?,
+        _ => return None,
+    }
+    Some(view)
+}
+
+/// Strides for the same entries in the same order under another shape, where they exist.
+fn reshaped(from: &View, shape: &[usize]) -> Option<Vec<usize>> {
+    // Old axes of size > 1, merged where they are laid out as one.
+    let mut old: Vec<(usize, usize)> = Vec::new();
+    for (&n, &s) in from.shape.iter().zip(&from.strides).filter(|(n, _)| **n != 1) {
+        match old.last_mut() {
+            Some((m, t)) if *t == n * s => (*m, *t) = (*m * n, s),
+            _ => old.push((n, s)),
+        }
+    }
+    let mut strides = vec![0; shape.len()];
+    let mut at = shape.len();
+    for &(n, s) in old.iter().rev() {
+        let (mut left, mut stride) = (n, s);
+        while left > 1 {
+            at = at.checked_sub(1)?;
+            if shape[at] == 1 {
+                continue;
+            }
+            if left % shape[at] != 0 {
+                return None;
+            }
+            strides[at] = stride;
+            stride *= shape[at];
+            left /= shape[at];
+        }
+    }
+    Some(strides)
+}
+
+impl Layout {
+    /// Decides for every value of a program.
+    pub fn new(program: &Program) -> Layout {
+        let mut maker = Maker::new(program);
+        for (at, node) in program.nodes.iter().enumerate() {
+            if matches!(node.op, Op::Leaf(_)) {
+                maker.own(at, size(&node.shape));
+            }
+        }
+        for at in 0..program.nodes.len() {
+            maker.place(at);
+        }
+        maker.finish()
+    }
+
+    /// The memory that a node writes; `None` for views.
+    pub fn owned(&self, value: Value) -> Option<Range<usize>> {
+        self.owned[value.at()].clone()
+    }
+
+    /// Where a value is read.
+    pub fn view(&self, value: Value) -> &View {
+        &self.views[value.at()]
+    }
+}
+
+struct Maker<'a> {
+    program: &'a Program,
+    layout: Layout,
+    /// Whose storage a value reads.
+    root: Vec<usize>,
+    /// The last node that reads a storage.
+    last: Vec<usize>,
+    free: Vec<Range<usize>>,
+}
+
+impl<'a> Maker<'a> {
+    fn new(program: &'a Program) -> Maker<'a> {
+        let count = program.nodes.len();
+        let empty = View { start: 0, shape: vec![], strides: vec![] };
+        Maker {
+            program,
+            layout: Layout {
+                views: vec![empty; count],
+                owned: vec![None; count],
+                copies: BTreeMap::new(),
+                outputs: Vec::new(),
+                length: 0,
+            },
+            root: (0..count).collect(),
+            last: last_reads(program),
+            free: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Range<usize> {
+        let length = length.max(1).next_multiple_of(16);
+        let fit = (0..self.free.len())
+            .filter(|&i| self.free[i].len() >= length)
+            .min_by_key(|&i| self.free[i].len());
+        if let Some(i) = fit {
+            let start = self.free[i].start;
+            self.free[i].start += length;
+            if self.free[i].is_empty() {
+                self.free.swap_remove(i);
+            }
+            return start..start + length;
+        }
+        let start = self.layout.length;
+        self.layout.length += length;
+        start..start + length
+    }
+
+    fn release(&mut self, mut range: Range<usize>) {
+        // Neighbouring holes become one.
+        while let Some(i) =
+            self.free.iter().position(|hole| hole.end == range.start || hole.start == range.end)
+        {
+            let hole = self.free.swap_remove(i);
+            range = range.start.min(hole.start)..range.end.max(hole.end);
+        }
+        self.free.push(range);
+    }
+
+    fn own(&mut self, at: usize, length: usize) -> usize {
+        let block = self.take(length);
+        let start = block.start;
+        self.layout.owned[at] = Some(start..start + length);
+        self.layout.views[at] = View::dense(start, &self.program.nodes[at].shape);
+        start
+    }
+
+    fn place(&mut self, at: usize) {
+        let node = &self.program.nodes[at];
+        let mut temporary = Vec::new();
+        if needs_dense(&node.op) {
+            for (slot, arg) in node.args.iter().enumerate() {
+                let view = &self.layout.views[arg.at()];
+                if !view.is_dense() {
+                    let length = size(&view.shape);
+                    let block = self.take(length);
+                    self.layout.copies.insert((at, slot), block.start..block.start + length);
+                    temporary.push(block);
+                }
+            }
+        }
+        match &node.op {
+            Op::Leaf(_) => {}
+            Op::Fill(_) => {
+                self.own(at, 1);
+                self.layout.views[at].strides.fill(0);
+            }
+            op => {
+                let from = node.args.first().map(|arg| self.layout.views[arg.at()].clone());
+                match from.and_then(|from| moved(op, &from, &node.shape)) {
+                    Some(view) => {
+                        self.layout.views[at] = view;
+                        self.root[at] = self.root[node.args[0].at()];
+                    }
+                    None => {
+                        self.own(at, size(&node.shape));
+                    }
+                }
+            }
+        }
+        for block in temporary {
+            self.release(block);
+        }
+        self.release_after(at);
+    }
+
+    /// Frees what no later node reads.
+    fn release_after(&mut self, at: usize) {
+        let mut done: Vec<usize> =
+            self.program.nodes[at].args.iter().map(|arg| self.root[arg.at()]).collect();
+        done.push(self.root[at]);
+        done.sort_unstable();
+        done.dedup();
+        for root in done {
+            if self.last[root] == at
+                && let Some(range) = self.layout.owned[root].clone()
+            {
+                let length = range.len().max(1).next_multiple_of(16);
+                self.release(range.start..range.start + length);
+            }
+        }
+    }
+
+    fn finish(mut self) -> Layout {
+        for &output in &self.program.outputs {
+            let view = self.layout.views[output.at()].clone();
+            let length = size(&view.shape);
+            let made = if view.is_dense() {
+                Output { at: view.start..view.start + length, copy: None }
+            } else {
+                let start = self.layout.length;
+                self.layout.length += length.next_multiple_of(16);
+                Output { at: start..start + length, copy: Some(view) }
+            };
+            self.layout.outputs.push(made);
+        }
+        self.layout
+    }
+}
+
+/// For every storage the last node that reads it, through views too; results are read for ever.
+fn last_reads(program: &Program) -> Vec<usize> {
+    let count = program.nodes.len();
+    let mut last: Vec<usize> = (0..count).collect();
+    for (at, node) in program.nodes.iter().enumerate() {
+        for arg in &node.args {
+            last[arg.at()] = at;
+        }
+    }
+    for output in &program.outputs {
+        last[output.at()] = usize::MAX;
+    }
+    // What a term captures is filled once and read for every position of the past.
+    for (at, node) in program.nodes.iter().enumerate() {
+        if matches!(node.op, Op::Leaf(Leaf::Outer(_))) {
+            last[at] = usize::MAX;
+        }
+    }
+    // A possible view keeps its argument alive as long as itself.
+    for (at, node) in program.nodes.iter().enumerate().rev() {
+        let view = matches!(
+            node.op,
+            Op::Reshape | Op::Permute(_) | Op::Slice(..) | Op::Expand | Op::Alias(_)
+        );
+        if view {
+            let arg = node.args[0].at();
+            last[arg] = last[arg].max(last[at]);
+        }
+    }
+    last
+}

@@ -1,0 +1,361 @@
+//! Runs tile programs on the CPU, in f32 or f64.
+//!
+//! A [`Plan`] is made once per program: it decides where every value lives in one block of memory
+//! and turns each node into a loop over it. Moves (reshape, permute, slice, expand) cost nothing:
+//! they are other strides over the same memory. A [`Machine`] holds that memory; running allocates
+//! nothing.
+
+mod decay;
+mod layout;
+mod loops;
+mod product;
+
+use std::ops::Range;
+
+use crate::num::Real;
+use crate::tile::{
+    Binary, Gather, Int, Leaf, Node, Op, Past, Program, Unary, Value, Versions, size,
+};
+use layout::{Layout, View};
+use loops::{Loops, Sides};
+use product::Product;
+
+/// How to run one program.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    leaves: Vec<(Leaf, Range<usize>)>,
+    steps: Vec<Step>,
+    outputs: Vec<Range<usize>>,
+    length: usize,
+    scratch: usize,
+    regions: Vec<Region>,
+}
+
+/// Fills a leaf: which one, the positions bound by enclosing sums over the past, and where to.
+pub type Feed<'a, R> = dyn FnMut(&Leaf, &[i64], &mut [R]) + 'a;
+
+/// The term of a sum over the past, with its own memory.
+#[derive(Clone, Debug)]
+struct Region {
+    plan: Plan,
+    past: Past,
+    captured: Vec<Range<usize>>,
+}
+
+/// One loop over memory; ranges and offsets are positions in it.
+#[derive(Clone, Debug)]
+struct Step {
+    to: Range<usize>,
+    action: Action,
+}
+
+#[derive(Clone, Debug)]
+enum Action {
+    Fill(f64),
+    Eye(usize),
+    Unary(Unary, Loops<1>),
+    Binary(Binary, Loops<2>),
+    Mul(Loops<2>),
+    Weight(Loops<2>),
+    Select(Loops<3>),
+    Copy(Loops<1>),
+    Sum(Loops<1>),
+    Peak(Loops<1>),
+    Product(Product),
+    Pad { from: Loops<1>, start: usize },
+    Concat(Vec<(Loops<1>, usize)>),
+    Pick { index: Int, from: usize, width: usize, place: bool },
+    Past(usize),
+    Decay(decay::Kind, Versions, Vec<Range<usize>>, [usize; 3]),
+}
+
+/// The memory of a running program.
+#[derive(Clone, Debug, Default)]
+pub struct Machine<R> {
+    memory: Vec<R>,
+    scratch: Vec<R>,
+    regions: Vec<Machine<R>>,
+}
+
+impl<R: Real> Machine<R> {
+    /// Memory for a plan. Fresh memory is not a number, so that a read of what nobody wrote shows.
+    pub fn new(plan: &Plan) -> Machine<R> {
+        Machine {
+            memory: vec![R::of(f64::NAN); plan.length],
+            scratch: vec![R::of(f64::NAN); plan.scratch],
+            regions: plan.regions.iter().map(|region| Machine::new(&region.plan)).collect(),
+        }
+    }
+}
+
+impl Plan {
+    /// Plans a program; see the promises in [`crate::tile::verify`].
+    pub fn new(program: &Program) -> Plan {
+        debug_assert_eq!(crate::tile::verify::verify(program), Ok(()));
+        let layout = Layout::new(program);
+        let mut plan = Plan {
+            leaves: Vec::new(),
+            steps: Vec::new(),
+            outputs: Vec::new(),
+            length: 0,
+            scratch: 0,
+            regions: Vec::new(),
+        };
+        for (at, node) in program.nodes.iter().enumerate() {
+            let value = Value(at as u32);
+            let Some(to) = layout.owned(value) else { continue };
+            if let Op::Leaf(leaf) = &node.op {
+                plan.leaves.push((leaf.clone(), to));
+                continue;
+            }
+            let views = plan.arguments(&layout, at, node);
+            let args: Vec<&View> = views.iter().collect();
+            let action = plan.action(&node.op, &args, &node.shape, &to);
+            plan.steps.push(Step { to, action });
+        }
+        for output in &layout.outputs {
+            if let Some(copy) = &output.copy {
+                let action = Action::Copy(Loops::new(&copy.shape, [copy]));
+                plan.steps.push(Step { to: output.at.clone(), action });
+            }
+            plan.outputs.push(output.at.clone());
+        }
+        plan.length = layout.length;
+        plan
+    }
+
+    /// Where a node reads its arguments; those that it needs dense are copied first.
+    fn arguments(&mut self, layout: &Layout, at: usize, node: &Node) -> Vec<View> {
+        let mut views = Vec::with_capacity(node.args.len());
+        for (slot, arg) in node.args.iter().enumerate() {
+            let mut view = layout.view(*arg).clone();
+            if let Some(to) = layout.copies.get(&(at, slot)) {
+                let action = Action::Copy(Loops::new(&view.shape, [&view]));
+                self.steps.push(Step { to: to.clone(), action });
+                view.strides = layout::row_major(&view.shape);
+                view.start = to.start;
+            }
+            views.push(view);
+        }
+        views
+    }
+
+    fn action(&mut self, op: &Op, args: &[&View], shape: &[usize], to: &Range<usize>) -> Action {
+        match op {
+            Op::Fill(x) => Action::Fill(x.value()),
+            Op::Eye => Action::Eye(shape[0]),
+            Op::Reshape | Op::Permute(_) | Op::Slice(..) | Op::Expand | Op::Alias(_) => {
+                Action::Copy(Loops::new(&args[0].shape, [args[0]]))
+            }
+            Op::Unary(op) => Action::Unary(*op, Loops::new(shape, [args[0]])),
+            Op::Binary(op) => Action::Binary(*op, Loops::new(shape, [args[0], args[1]])),
+            Op::MulSum(axes) if axes.is_empty() => {
+                Action::Mul(Loops::new(shape, [args[0], args[1]]))
+            }
+            Op::MulSum(axes) => Action::Product(Product::new(axes, args[0], args[1], shape)),
+            Op::Weight => Action::Weight(Loops::new(shape, [args[0], args[1]])),
+            Op::Select => Action::Select(Loops::new(shape, [args[0], args[1], args[2]])),
+            Op::Sum(_) => Action::Sum(Loops::reducing(shape, args[0])),
+            Op::Peak(_) => Action::Peak(Loops::reducing(shape, args[0])),
+            Op::Pad(axis, before) => {
+                let start: usize = before * size(&shape[axis + 1..]);
+                Action::Pad { from: Loops::strided(shape, args[0]), start }
+            }
+            Op::Concat(axis) => {
+                let mut start = 0;
+                let inner = size(&shape[axis + 1..]);
+                let mut parts = Vec::new();
+                for arg in args {
+                    parts.push((Loops::strided(shape, arg), start * inner));
+                    start += arg.shape[*axis];
+                }
+                Action::Concat(parts)
+            }
+            Op::Pick(index) | Op::Place(index) => {
+                let place = matches!(op, Op::Place(_));
+                let wide = if place { shape } else { &args[0].shape };
+                let width = wide.last().copied().unwrap_or(1);
+                Action::Pick { index: index.clone(), from: args[0].start, width, place }
+            }
+            Op::Past(past) => {
+                let captured =
+                    args.iter().map(|view| view.start..view.start + size(&view.shape)).collect();
+                let plan = Plan::new(&past.term);
+                self.regions.push(Region { plan, past: (**past).clone(), captured });
+                Action::Past(self.regions.len() - 1)
+            }
+            _ => {
+                let (kind, versions) = decay::Kind::of(op);
+                let ranges: Vec<Range<usize>> =
+                    args.iter().map(|view| view.start..view.start + size(&view.shape)).collect();
+                let sizes = kind.sizes(args, shape);
+                self.scratch = self.scratch.max(kind.scratch(sizes));
+                debug_assert_eq!(to.len(), size(shape));
+                Action::Decay(kind, versions, ranges, sizes)
+            }
+        }
+    }
+
+    /// Runs the program at token `t`. `feed` fills each leaf; `bound` holds the positions that
+    /// enclosing sums over the past bind.
+    pub fn run<R: Real>(
+        &self,
+        machine: &mut Machine<R>,
+        t: i64,
+        bound: &[i64],
+        feed: &mut Feed<'_, R>,
+    ) {
+        for (leaf, at) in &self.leaves {
+            if !matches!(leaf, Leaf::Outer(_)) {
+                feed(leaf, bound, &mut machine.memory[at.clone()]);
+            }
+        }
+        for step in &self.steps {
+            match &step.action {
+                Action::Past(index) => self.past(machine, *index, &step.to, t, bound, feed),
+                action => {
+                    let Machine { memory, scratch, .. } = machine;
+                    let (to, from) = Sides::split(memory, step.to.clone());
+                    run_step(action, to, &from, scratch, t, bound);
+                }
+            }
+        }
+    }
+
+    /// Runs the term of a sum over the past by itself: `feed` fills captured values too.
+    pub fn run_term<R: Real>(
+        &self,
+        machine: &mut Machine<R>,
+        t: i64,
+        bound: &[i64],
+        feed: &mut Feed<'_, R>,
+    ) {
+        for (leaf, at) in &self.leaves {
+            if matches!(leaf, Leaf::Outer(_)) {
+                feed(leaf, bound, &mut machine.memory[at.clone()]);
+            }
+        }
+        self.run(machine, t, bound, feed);
+    }
+
+    fn past<R: Real>(
+        &self,
+        machine: &mut Machine<R>,
+        index: usize,
+        to: &Range<usize>,
+        t: i64,
+        bound: &[i64],
+        feed: &mut Feed<'_, R>,
+    ) {
+        let region = &self.regions[index];
+        let Machine { memory, regions, .. } = machine;
+        let inner = &mut regions[index];
+        let start = match region.past.gather {
+            Gather::Sum => R::ZERO,
+            Gather::LogSumExp => R::of(f64::NEG_INFINITY),
+        };
+        memory[to.clone()].fill(start);
+        region.capture(inner, |captured| &memory[captured]);
+        let (low, high) = (region.past.low.eval(t, bound), region.past.high.eval(t, bound));
+        let mut positions = bound.to_vec();
+        positions.push(0);
+        for u in low.max(0)..=high.min(t) {
+            *positions.last_mut().expect("just pushed") = u;
+            region.plan.run(inner, t, &positions, feed);
+            let term = region.plan.output(inner, 0);
+            for (sum, &x) in memory[to.clone()].iter_mut().zip(term) {
+                *sum = match region.past.gather {
+                    Gather::Sum => *sum + x,
+                    Gather::LogSumExp => Binary::LogAddExp.eval(*sum, x),
+                };
+            }
+        }
+    }
+
+    /// A result of the last run.
+    pub fn output<'m, R>(&self, machine: &'m Machine<R>, index: usize) -> &'m [R] {
+        &machine.memory[self.outputs[index].clone()]
+    }
+
+    /// How many results there are.
+    pub fn outputs(&self) -> usize {
+        self.outputs.len()
+    }
+
+    /// Numbers that the program's memory holds.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+}
+
+impl Region {
+    fn capture<'a, R: Real>(
+        &self,
+        inner: &mut Machine<R>,
+        outside: impl Fn(Range<usize>) -> &'a [R],
+    ) {
+        for (leaf, at) in &self.plan.leaves {
+            if let Leaf::Outer(k) = leaf {
+                inner.memory[at.clone()].copy_from_slice(outside(self.captured[*k].clone()));
+            }
+        }
+    }
+}
+
+fn run_step<R: Real>(
+    action: &Action,
+    to: &mut [R],
+    from: &Sides<'_, R>,
+    scratch: &mut [R],
+    t: i64,
+    bound: &[i64],
+) {
+    match action {
+        Action::Fill(x) => to.fill(R::of(*x)),
+        Action::Eye(n) => {
+            to.fill(R::ZERO);
+            to.iter_mut().step_by(n + 1).for_each(|x| *x = R::ONE);
+        }
+        Action::Unary(op, loops) => loops::unary(*op, loops, to, from),
+        Action::Binary(op, loops) => loops::binary(*op, loops, to, from),
+        Action::Mul(loops) => loops::map2(loops, to, from, |a, b| a * b),
+        Action::Weight(loops) => loops::map2(loops, to, from, |a: R, b: R| (a - b).exp()),
+        Action::Select(loops) => loops::select(loops, to, from),
+        Action::Copy(loops) => loops::map1(loops, to, from, |x| x),
+        Action::Sum(loops) => {
+            to.fill(R::ZERO);
+            loops::reduce(loops, to, from, |sum, x| sum + x);
+        }
+        Action::Peak(loops) => {
+            to.fill(R::of(f64::NEG_INFINITY));
+            loops::reduce(loops, to, from, |top: R, x| top.max(x));
+        }
+        Action::Product(product) => product.run(to, from),
+        Action::Pad { from: loops, start } => {
+            to.fill(R::ZERO);
+            loops::map1(loops, &mut to[*start..], from, |x| x);
+        }
+        Action::Concat(parts) => {
+            for (loops, start) in parts {
+                loops::map1(loops, &mut to[*start..], from, |x| x);
+            }
+        }
+        Action::Pick { index, from: start, width, place } => {
+            let at = index.eval(t, bound).clamp(0, *width as i64 - 1) as usize;
+            if *place {
+                to.fill(R::ZERO);
+                let given = from.at(*start);
+                to.chunks_mut(*width).zip(given).for_each(|(row, x)| row[at] = *x);
+            } else {
+                let rows = from.at(*start).chunks(*width);
+                to.iter_mut().zip(rows).for_each(|(x, row)| *x = row[at]);
+            }
+        }
+        Action::Decay(kind, versions, ranges, sizes) => {
+            let args: Vec<&[R]> =
+                ranges.iter().map(|range| &from.at(range.start)[..range.len()]).collect();
+            decay::run(*kind, versions, *sizes, &args, to, scratch);
+        }
+        Action::Past(_) => unreachable!("handled by the caller"),
+    }
+}

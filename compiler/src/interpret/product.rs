@@ -1,0 +1,149 @@
+//! Products that sum over axes, as loops around matrix products.
+
+use super::layout::{View, row_major};
+use super::loops::Sides;
+use crate::num::{Mat, MatMut, Real};
+
+/// An axis of a product: its size and the distances in result, left and right side.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Axis {
+    n: usize,
+    to: usize,
+    a: usize,
+    b: usize,
+}
+
+impl Axis {
+    const ONE: Axis = Axis { n: 1, to: 1, a: 1, b: 1 };
+
+    /// The role of an axis: 0 on both sides and the result, 1 rows of the left side, 2 columns of
+    /// the right side, 3 summed.
+    fn role(&self, summed: bool) -> usize {
+        match (summed, self.a != 0, self.b != 0) {
+            (true, _, _) => 3,
+            (false, true, false) => 1,
+            (false, false, true) => 2,
+            (false, _, _) => 0,
+        }
+    }
+}
+
+/// A planned product.
+#[derive(Clone, Debug)]
+pub struct Product {
+    m: Axis,
+    n: Axis,
+    k: Axis,
+    /// Loops around the matrix product; the flag says that results accumulate.
+    outer: Vec<Axis>,
+    accumulate: bool,
+    a: usize,
+    b: usize,
+}
+
+impl Product {
+    /// Plans `Σ_axes a ∘ b` into a dense result.
+    pub fn new(axes: &[usize], a: &View, b: &View, shape: &[usize]) -> Product {
+        let to = row_major(shape);
+        let mut classes: [Vec<Axis>; 4] = Default::default();
+        for i in 0..shape.len() {
+            let stride = |view: &View| if view.shape[i] == 1 { 0 } else { view.strides[i] };
+            let summed = axes.contains(&i);
+            let axis = Axis {
+                n: a.shape[i].max(b.shape[i]),
+                to: if summed { 0 } else { to[i] },
+                a: stride(a),
+                b: stride(b),
+            };
+            if axis.n > 1 {
+                push_merged(&mut classes[axis.role(summed)], axis);
+            }
+        }
+        let [mut batch, mut rows, mut columns, mut summed] = classes;
+        let m = take_largest(&mut rows);
+        let n = take_largest(&mut columns);
+        let k = take_largest(&mut summed);
+        let accumulate = !summed.is_empty();
+        batch.extend(rows);
+        batch.extend(columns);
+        batch.extend(summed);
+        Product { m, n, k, outer: batch, accumulate, a: a.start, b: b.start }
+    }
+
+    /// Runs the product.
+    pub fn run<R: Real>(&self, to: &mut [R], from: &Sides<'_, R>) {
+        let (a, b) = (from.at(self.a), from.at(self.b));
+        if self.accumulate {
+            to.fill(R::ZERO);
+        }
+        self.around(&self.outer, [0, 0, 0], &mut |[to_at, a_at, b_at]| {
+            self.inner(&mut to[to_at..], &a[a_at..], &b[b_at..]);
+        });
+    }
+
+    fn around(&self, axes: &[Axis], at: [usize; 3], f: &mut impl FnMut([usize; 3])) {
+        let Some((axis, rest)) = axes.split_first() else { return f(at) };
+        for i in 0..axis.n {
+            self.around(rest, [at[0] + i * axis.to, at[1] + i * axis.a, at[2] + i * axis.b], f);
+        }
+    }
+
+    fn inner<R: Real>(&self, to: &mut [R], a: &[R], b: &[R]) {
+        let (m, n, k) = (self.m, self.n, self.k);
+        if m.n == 1 && n.n == 1 {
+            let dot = dot(k, a, b);
+            to[0] = if self.accumulate { to[0] + dot } else { dot };
+        } else if m.n * n.n * k.n <= 512 {
+            for i in 0..m.n {
+                for j in 0..n.n {
+                    let x = dot(k, &a[i * m.a..], &b[j * n.b..]);
+                    let y = &mut to[i * m.to + j * n.to];
+                    *y = if self.accumulate { *y + x } else { x };
+                }
+            }
+        } else {
+            let c = MatMut { data: to, row: m.to, col: n.to };
+            let left = Mat { data: a, row: m.a, col: k.a };
+            let right = Mat { data: b, row: k.b, col: n.b };
+            R::gemm([m.n, k.n, n.n], c, left, right, self.accumulate);
+        }
+    }
+}
+
+#[inline(always)]
+fn dot<R: Real>(k: Axis, a: &[R], b: &[R]) -> R {
+    if k.a == 1 && k.b == 1 {
+        let (a, b) = (&a[..k.n], &b[..k.n]);
+        // Eight partial sums let the compiler use vector registers.
+        let mut sums = [R::ZERO; 8];
+        let (ca, cb) = (a.chunks_exact(8), b.chunks_exact(8));
+        let rest = ca.remainder().iter().zip(cb.remainder()).fold(R::ZERO, |s, (&x, &y)| s + x * y);
+        for (x, y) in ca.zip(cb) {
+            for i in 0..8 {
+                sums[i] += x[i] * y[i];
+            }
+        }
+        return sums.iter().fold(rest, |s, &x| s + x);
+    }
+    (0..k.n).fold(R::ZERO, |sum, i| sum + a[i * k.a] * b[i * k.b])
+}
+
+fn push_merged(class: &mut Vec<Axis>, axis: Axis) {
+    match class.last_mut() {
+        Some(last)
+            if last.to == axis.n * axis.to
+                && last.a == axis.n * axis.a
+                && last.b == axis.n * axis.b =>
+        {
+            *last = Axis { n: last.n * axis.n, ..axis };
+        }
+        _ => class.push(axis),
+    }
+}
+
+fn take_largest(class: &mut Vec<Axis>) -> Axis {
+    match (0..class.len()).max_by_key(|&i| class[i].n) {
+        Some(i) => class.remove(i),
+        None => Axis::ONE,
+    }
+}

@@ -1,0 +1,13 @@
+//! From a recurrence written as mathematics to programs that run: the compiler of lrc.
+//!
+//! The stages in order: [`elaborate`] turns a checked declaration into the program of one token;
+//! [`normal`] reads the recurrence's algebra off it; [`chunk`] derives the program of many tokens
+//! at once; [`grad`] differentiates any program; [`interpret`] runs it; [`graph`] builds a model's
+//! training graph. [`reference`] is the truth that all of them are compared with.
+
+pub mod elaborate;
+pub mod form;
+pub mod grad;
+pub mod interpret;
+pub mod num;
+pub mod tile;

@@ -1,0 +1,201 @@
+//! The numbers that programs compute with: f32 for speed, f64 for the truth.
+
+use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
+
+/// A floating-point number that the interpreter can run on.
+pub trait Real:
+    Copy
+    + Default
+    + PartialOrd
+    + Send
+    + Sync
+    + std::fmt::Debug
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
+    + SubAssign
+    + 'static
+{
+    /// Zero.
+    const ZERO: Self;
+    /// One.
+    const ONE: Self;
+    /// Rounds an f64 to this type.
+    fn of(x: f64) -> Self;
+    /// Widens to f64.
+    fn wide(self) -> f64;
+    /// `e^x`.
+    fn exp(self) -> Self;
+    /// Natural logarithm.
+    fn ln(self) -> Self;
+    /// `ln(1 + x)`, exact for small `x`.
+    fn ln_1p(self) -> Self;
+    /// Square root.
+    fn sqrt(self) -> Self;
+    /// Hyperbolic tangent.
+    fn tanh(self) -> Self;
+    /// Sine.
+    fn sin(self) -> Self;
+    /// Cosine.
+    fn cos(self) -> Self;
+    /// `x^y`.
+    fn powf(self, y: Self) -> Self;
+    /// Absolute value.
+    fn abs(self) -> Self;
+    /// The larger one.
+    fn max(self, other: Self) -> Self;
+    /// The smaller one.
+    fn min(self, other: Self) -> Self;
+
+    /// `1 / (1 + e^-x)`, without overflow for any `x`.
+    #[inline(always)]
+    fn sigmoid(self) -> Self {
+        let e = (-self.abs()).exp();
+        let small = e / (Self::ONE + e);
+        if self >= Self::ZERO { Self::ONE - small } else { small }
+    }
+
+    /// `ln(1 + e^x)`, without overflow for any `x`.
+    #[inline(always)]
+    fn softplus(self) -> Self {
+        self.max(Self::ZERO) + (-self.abs()).exp().ln_1p()
+    }
+
+    /// `c = alpha c + beta a b` for strided matrices: `c: [m, n]`, `a: [m, k]`, `b: [k, n]`.
+    fn gemm(shape: [usize; 3], c: MatMut<'_, Self>, a: Mat<'_, Self>, b: Mat<'_, Self>, add: bool);
+}
+
+/// A strided matrix that is read.
+#[derive(Clone, Copy)]
+pub struct Mat<'a, R> {
+    /// The elements; index `i * row + j * col` must stay inside for every row and column used.
+    pub data: &'a [R],
+    /// Distance between rows, in elements.
+    pub row: usize,
+    /// Distance between columns, in elements.
+    pub col: usize,
+}
+
+/// A strided matrix that is written.
+pub struct MatMut<'a, R> {
+    /// The elements, as in [`Mat`].
+    pub data: &'a mut [R],
+    /// Distance between rows, in elements.
+    pub row: usize,
+    /// Distance between columns, in elements.
+    pub col: usize,
+}
+
+/// The last element that a strided matrix touches, plus one.
+fn reach(rows: usize, cols: usize, row: usize, col: usize) -> usize {
+    if rows == 0 || cols == 0 { 0 } else { (rows - 1) * row + (cols - 1) * col + 1 }
+}
+
+macro_rules! real {
+    ($t:ty) => {
+        impl Real for $t {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            #[inline(always)]
+            fn of(x: f64) -> Self {
+                x as $t
+            }
+            #[inline(always)]
+            fn wide(self) -> f64 {
+                self as f64
+            }
+            #[inline(always)]
+            fn exp(self) -> Self {
+                <$t>::exp(self)
+            }
+            #[inline(always)]
+            fn ln(self) -> Self {
+                <$t>::ln(self)
+            }
+            #[inline(always)]
+            fn ln_1p(self) -> Self {
+                <$t>::ln_1p(self)
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                <$t>::sqrt(self)
+            }
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                <$t>::tanh(self)
+            }
+            #[inline(always)]
+            fn sin(self) -> Self {
+                <$t>::sin(self)
+            }
+            #[inline(always)]
+            fn cos(self) -> Self {
+                <$t>::cos(self)
+            }
+            #[inline(always)]
+            fn powf(self, y: Self) -> Self {
+                <$t>::powf(self, y)
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                <$t>::abs(self)
+            }
+            #[inline(always)]
+            fn max(self, other: Self) -> Self {
+                if self >= other { self } else { other }
+            }
+            #[inline(always)]
+            fn min(self, other: Self) -> Self {
+                if self <= other { self } else { other }
+            }
+
+            #[expect(unsafe_code, reason = "the one wrapper around the gemm crate")]
+            fn gemm(
+                [m, k, n]: [usize; 3],
+                c: MatMut<'_, Self>,
+                a: Mat<'_, Self>,
+                b: Mat<'_, Self>,
+                add: bool,
+            ) {
+                assert!(reach(m, n, c.row, c.col) <= c.data.len(), "product outside its result");
+                assert!(reach(m, k, a.row, a.col) <= a.data.len(), "product outside its left side");
+                assert!(
+                    reach(k, n, b.row, b.col) <= b.data.len(),
+                    "product outside its right side"
+                );
+                assert!(m <= 1 || n <= 1 || c.row != 0 && c.col != 0, "overlapping result");
+                // SAFETY: every element that gemm touches lies at `i * row + j * col` with
+                // indices below the given sizes; the asserts above keep the largest of them
+                // inside each slice. `c` is borrowed mutably, so it overlaps neither input.
+                unsafe {
+                    gemm::gemm(
+                        m,
+                        n,
+                        k,
+                        c.data.as_mut_ptr(),
+                        c.col as isize,
+                        c.row as isize,
+                        add,
+                        a.data.as_ptr(),
+                        a.col as isize,
+                        a.row as isize,
+                        b.data.as_ptr(),
+                        b.col as isize,
+                        b.row as isize,
+                        if add { 1.0 } else { 0.0 },
+                        1.0,
+                        false,
+                        false,
+                        false,
+                        gemm::Parallelism::None,
+                    );
+                }
+            }
+        }
+    };
+}
+real!(f32);
+real!(f64);

@@ -1,0 +1,438 @@
+//! Makes programs. Equal nodes are shared and trivial ones folded as they are added, so every
+//! later stage sees a small program.
+
+use std::collections::HashMap;
+
+use lrc_dsl::Span;
+
+use super::{Binary, Bits, Int, Leaf, Node, Op, Program, Unary, Value, Versions, size};
+
+/// Adds nodes to a growing program.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    /// The nodes so far.
+    pub program: Program,
+    /// The place given to new nodes.
+    pub span: Option<Span>,
+    known: HashMap<(Op, Vec<Value>, Vec<usize>), Value>,
+}
+
+impl Builder {
+    /// An empty builder.
+    pub fn new() -> Builder {
+        Builder::default()
+    }
+
+    /// Goes on with an existing program.
+    pub fn extending(program: Program) -> Builder {
+        let known = program
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(at, n)| ((n.op.clone(), n.args.clone(), n.shape.clone()), Value(at as u32)))
+            .collect();
+        Builder { program, span: None, known }
+    }
+
+    /// The shape of a value.
+    pub fn shape(&self, value: Value) -> &[usize] {
+        self.program.shape(value)
+    }
+
+    /// The node of a value.
+    pub fn node(&self, value: Value) -> &Node {
+        self.program.node(value)
+    }
+
+    fn rank(&self, value: Value) -> usize {
+        self.shape(value).len()
+    }
+
+    /// Adds a node as it is, or finds an equal one.
+    pub fn raw(&mut self, op: Op, args: Vec<Value>, shape: Vec<usize>) -> Value {
+        let key = (op, args, shape);
+        if let Some(&value) = self.known.get(&key) {
+            return value;
+        }
+        let value = Value(self.program.nodes.len() as u32);
+        let (op, args, shape) = key.clone();
+        self.program.nodes.push(Node { op, args, shape, span: self.span });
+        self.known.insert(key, value);
+        value
+    }
+
+    /// A value from outside.
+    pub fn leaf(&mut self, leaf: Leaf, shape: &[usize]) -> Value {
+        self.raw(Op::Leaf(leaf), vec![], shape.to_vec())
+    }
+
+    /// The same number everywhere.
+    pub fn fill(&mut self, x: f64, shape: &[usize]) -> Value {
+        self.raw(Op::Fill(Bits::of(x)), vec![], shape.to_vec())
+    }
+
+    /// The number a value is filled with, if it is a constant.
+    pub fn as_fill(&self, value: Value) -> Option<f64> {
+        let node = self.node(value);
+        match &node.op {
+            Op::Fill(x) => Some(x.value()),
+            Op::Expand | Op::Reshape | Op::Permute(_) => self.as_fill(node.args[0]),
+            _ => None,
+        }
+    }
+
+    /// The shape of two operands put together.
+    pub fn joined(&self, a: Value, b: Value) -> Vec<usize> {
+        let (a, b) = (self.shape(a), self.shape(b));
+        assert_eq!(a.len(), b.len(), "operands of one operation have the same number of axes");
+        let join = |(&x, &y): (&usize, &usize)| {
+            assert!(x == y || x == 1 || y == 1, "axes {a:?} and {b:?} do not fit");
+            if x == 1 { y } else { x }
+        };
+        a.iter().zip(b).map(join).collect()
+    }
+
+    /// A function of each entry.
+    pub fn unary(&mut self, op: Unary, x: Value) -> Value {
+        let shape = self.shape(x).to_vec();
+        if let Some(c) = self.as_fill(x) {
+            return self.fill(op.eval(c), &shape);
+        }
+        if op == Unary::Neg && self.node(x).op == Op::Unary(Unary::Neg) {
+            return self.node(x).args[0];
+        }
+        self.raw(Op::Unary(op), vec![x], shape)
+    }
+
+    /// A function of two entries.
+    pub fn binary(&mut self, op: Binary, a: Value, b: Value) -> Value {
+        let shape = self.joined(a, b);
+        match (op, self.as_fill(a), self.as_fill(b)) {
+            (_, Some(x), Some(y)) => return self.fill(op.eval(x, y), &shape),
+            (Binary::Add, Some(0.0), _) => return self.expand(b, &shape),
+            (Binary::Add | Binary::Sub, _, Some(0.0)) => return self.expand(a, &shape),
+            (Binary::Div, _, Some(1.0)) => return self.expand(a, &shape),
+            (Binary::Sub, Some(0.0), _) => {
+                let minus = self.unary(Unary::Neg, b);
+                return self.expand(minus, &shape);
+            }
+            _ => {}
+        }
+        self.raw(Op::Binary(op), vec![a, b], shape)
+    }
+
+    /// `a + b`.
+    pub fn add(&mut self, a: Value, b: Value) -> Value {
+        self.binary(Binary::Add, a, b)
+    }
+
+    /// `a - b`.
+    pub fn sub(&mut self, a: Value, b: Value) -> Value {
+        self.binary(Binary::Sub, a, b)
+    }
+
+    /// `a / b`.
+    pub fn div(&mut self, a: Value, b: Value) -> Value {
+        self.binary(Binary::Div, a, b)
+    }
+
+    /// `a ∘ b`.
+    pub fn mul(&mut self, a: Value, b: Value) -> Value {
+        self.mul_sum(a, b, &[])
+    }
+
+    /// `c a` for a constant `c`.
+    pub fn scale(&mut self, a: Value, c: f64) -> Value {
+        let shape = vec![1; self.rank(a)];
+        let c = self.fill(c, &shape);
+        self.mul(a, c)
+    }
+
+    /// `Σ_axes a ∘ b`; see [`Op::MulSum`].
+    pub fn mul_sum(&mut self, a: Value, b: Value, axes: &[usize]) -> Value {
+        let mut axes = axes.to_vec();
+        axes.sort_unstable();
+        axes.dedup();
+        let (mut a, mut b) = (a, b);
+        // What only one side has is summed before the product.
+        let lone = |builder: &Builder, x: Value, y: Value| -> Vec<usize> {
+            let (x, y) = (builder.shape(x), builder.shape(y));
+            axes.iter().copied().filter(|&i| x[i] > 1 && y[i] == 1).collect()
+        };
+        let (of_a, of_b) = (lone(self, a, b), lone(self, b, a));
+        if !of_a.is_empty() {
+            a = self.sum(a, &of_a);
+        }
+        if !of_b.is_empty() {
+            b = self.sum(b, &of_b);
+        }
+        axes.retain(|&i| self.shape(a)[i] > 1 && self.shape(b)[i] > 1);
+        let mut shape = self.joined(a, b);
+        for &axis in &axes {
+            shape[axis] = 1;
+        }
+        for (x, y) in [(a, b), (b, a)] {
+            match self.as_fill(x) {
+                Some(0.0) => return self.fill(0.0, &shape),
+                Some(c) if !axes.is_empty() => {
+                    let sum = self.sum(y, &axes);
+                    let scaled = self.scale(sum, c);
+                    return self.expand(scaled, &shape);
+                }
+                Some(1.0) => return self.expand(y, &shape),
+                Some(-1.0) => {
+                    let minus = self.unary(Unary::Neg, y);
+                    return self.expand(minus, &shape);
+                }
+                Some(c) => {
+                    if let Some(d) = self.as_fill(y) {
+                        return self.fill(c * d, &shape);
+                    }
+                }
+                None => {}
+            }
+        }
+        if b < a {
+            std::mem::swap(&mut a, &mut b);
+        }
+        self.raw(Op::MulSum(axes), vec![a, b], shape)
+    }
+
+    /// Sum over axes, which stay with size 1.
+    pub fn sum(&mut self, x: Value, axes: &[usize]) -> Value {
+        let mut shape = self.shape(x).to_vec();
+        let axes: Vec<usize> = axes.iter().copied().filter(|&i| shape[i] > 1).collect();
+        if axes.is_empty() {
+            return x;
+        }
+        let count: usize = axes.iter().map(|&i| shape[i]).product();
+        for &axis in &axes {
+            shape[axis] = 1;
+        }
+        if let Some(c) = self.as_fill(x) {
+            return self.fill(c * count as f64, &shape);
+        }
+        let node = self.node(x).clone();
+        match &node.op {
+            Op::MulSum(inner) if inner.is_empty() => {
+                return self.mul_sum(node.args[0], node.args[1], &axes);
+            }
+            Op::Expand => {
+                // Repeated entries: sum what is there, count the rest.
+                let from = self.shape(node.args[0]).to_vec();
+                let repeated: usize =
+                    axes.iter().filter(|&&i| from[i] == 1).map(|&i| node.shape[i]).product();
+                let inner = self.sum(node.args[0], &axes);
+                let scaled = self.scale(inner, repeated as f64);
+                return self.expand(scaled, &shape);
+            }
+            _ => {}
+        }
+        self.raw(Op::Sum(axes), vec![x], shape)
+    }
+
+    /// Sums repeated axes so that the result has the given shape.
+    pub fn sum_to(&mut self, x: Value, shape: &[usize]) -> Value {
+        let have = self.shape(x).to_vec();
+        let axes: Vec<usize> =
+            (0..shape.len()).filter(|&i| shape[i] == 1 && have[i] != 1).collect();
+        let summed = self.sum(x, &axes);
+        self.expand(summed, shape)
+    }
+
+    /// Largest entry along an axis.
+    pub fn peak(&mut self, x: Value, axis: usize) -> Value {
+        let mut shape = self.shape(x).to_vec();
+        shape[axis] = 1;
+        self.raw(Op::Peak(axis), vec![x], shape)
+    }
+
+    /// `a` where the condition is not 0, else `b`.
+    pub fn select(&mut self, condition: Value, a: Value, b: Value) -> Value {
+        let shape = self.joined(a, b);
+        self.raw(Op::Select, vec![condition, a, b], shape)
+    }
+
+    /// The same entries under another shape.
+    pub fn reshape(&mut self, x: Value, shape: &[usize]) -> Value {
+        assert_eq!(size(self.shape(x)), size(shape), "a reshape keeps the number of entries");
+        if self.shape(x) == shape {
+            return x;
+        }
+        let node = self.node(x);
+        if node.op == Op::Reshape {
+            let inner = node.args[0];
+            return self.reshape(inner, shape);
+        }
+        if let Some(c) = self.as_fill(x) {
+            return self.fill(c, shape);
+        }
+        self.raw(Op::Reshape, vec![x], shape.to_vec())
+    }
+
+    /// Reorders axes: axis `i` of the result is axis `order[i]`.
+    pub fn permute(&mut self, x: Value, order: &[usize]) -> Value {
+        if order.iter().enumerate().all(|(i, &o)| i == o) {
+            return x;
+        }
+        let node = self.node(x).clone();
+        if let Op::Permute(inner) = &node.op {
+            let both: Vec<usize> = order.iter().map(|&o| inner[o]).collect();
+            return self.permute(node.args[0], &both);
+        }
+        let shape: Vec<usize> = order.iter().map(|&o| node.shape[o]).collect();
+        if let Some(c) = self.as_fill(x) {
+            return self.fill(c, &shape);
+        }
+        self.raw(Op::Permute(order.to_vec()), vec![x], shape)
+    }
+
+    /// The transpose of the last two axes.
+    pub fn transpose(&mut self, x: Value) -> Value {
+        let mut order: Vec<usize> = (0..self.rank(x)).collect();
+        let last = order.len() - 1;
+        order.swap(last, last - 1);
+        self.permute(x, &order)
+    }
+
+    /// Entries `start..start + length` along an axis.
+    pub fn slice(&mut self, x: Value, axis: usize, start: usize, length: usize) -> Value {
+        let mut shape = self.shape(x).to_vec();
+        if start == 0 && length == shape[axis] {
+            return x;
+        }
+        shape[axis] = length;
+        let node = self.node(x).clone();
+        match &node.op {
+            Op::Slice(inner, first) if *inner == axis => {
+                return self.slice(node.args[0], axis, first + start, length);
+            }
+            _ => {}
+        }
+        if let Some(c) = self.as_fill(x) {
+            return self.fill(c, &shape);
+        }
+        self.raw(Op::Slice(axis, start), vec![x], shape)
+    }
+
+    /// Zeros around `x` along an axis, so that it starts at `before` of `length`.
+    pub fn pad(&mut self, x: Value, axis: usize, before: usize, length: usize) -> Value {
+        let mut shape = self.shape(x).to_vec();
+        if shape[axis] == length {
+            return x;
+        }
+        shape[axis] = length;
+        if self.as_fill(x) == Some(0.0) {
+            return self.fill(0.0, &shape);
+        }
+        self.raw(Op::Pad(axis, before), vec![x], shape)
+    }
+
+    /// One after the other along an axis.
+    pub fn concat(&mut self, parts: &[Value], axis: usize) -> Value {
+        if parts.len() == 1 {
+            return parts[0];
+        }
+        if let Some(whole) = self.consecutive(parts, axis) {
+            return whole;
+        }
+        let mut shape = self.shape(parts[0]).to_vec();
+        shape[axis] = parts.iter().map(|&part| self.shape(part)[axis]).sum();
+        let fills: Vec<Option<f64>> = parts.iter().map(|&part| self.as_fill(part)).collect();
+        if let Some(c) = fills[0]
+            && fills.iter().all(|&f| f == Some(c))
+        {
+            return self.fill(c, &shape);
+        }
+        self.raw(Op::Concat(axis), parts.to_vec(), shape)
+    }
+
+    /// Slices that together are a whole value again.
+    fn consecutive(&self, parts: &[Value], axis: usize) -> Option<Value> {
+        let mut next = 0;
+        let mut whole = None;
+        for &part in parts {
+            let node = self.node(part);
+            let Op::Slice(at, start) = node.op else { return None };
+            let from = node.args[0];
+            if at != axis || start != next || *whole.get_or_insert(from) != from {
+                return None;
+            }
+            next += node.shape[axis];
+        }
+        whole.filter(|&w| self.shape(w)[axis] == next)
+    }
+
+    /// Repeats axes of size 1.
+    pub fn expand(&mut self, x: Value, shape: &[usize]) -> Value {
+        if self.shape(x) == shape {
+            return x;
+        }
+        if let Some(c) = self.as_fill(x) {
+            return self.fill(c, shape);
+        }
+        self.raw(Op::Expand, vec![x], shape.to_vec())
+    }
+
+    /// A matrix product `[m, k] x [k, n]`, as a sum over the middle of three axes.
+    pub fn matmul(&mut self, a: Value, b: Value) -> Value {
+        let (m, k) = (self.shape(a)[0], self.shape(a)[1]);
+        let n = self.shape(b)[1];
+        let left = self.reshape(a, &[m, k, 1]);
+        let right = self.reshape(b, &[1, k, n]);
+        let product = self.mul_sum(left, right, &[1]);
+        self.reshape(product, &[m, n])
+    }
+
+    /// `a bᵀ` for `a: [m, k]`, `b: [n, k]`.
+    pub fn matmul_t(&mut self, a: Value, b: Value) -> Value {
+        let bt = self.transpose(b);
+        self.matmul(a, bt)
+    }
+
+    /// The entry of the last axis that a whole number selects.
+    pub fn pick(&mut self, x: Value, index: Int) -> Value {
+        let mut shape = self.shape(x).to_vec();
+        *shape.last_mut().expect("an axis to pick from") = 1;
+        self.raw(Op::Pick(index), vec![x], shape)
+    }
+
+    /// `(I + a) x = b`, or with the transpose.
+    pub fn solve(&mut self, a: Value, b: Value, transposed: bool) -> Value {
+        let shape = self.shape(b).to_vec();
+        self.raw(Op::Solve(transposed), vec![a, b], shape)
+    }
+
+    /// 1 where a write is seen by a read.
+    pub fn below(&mut self, versions: &Versions, steps: usize) -> Value {
+        let shape = vec![versions.rows(steps), steps];
+        self.raw(Op::Below(versions.clone()), vec![], shape)
+    }
+
+    /// The program so far with the given results, pruned.
+    pub fn finish(&self, outputs: &[Value]) -> Program {
+        Program { nodes: self.program.nodes.clone(), outputs: outputs.to_vec() }.pruned()
+    }
+
+    /// Copies a program's nodes into this one; leaves are made by `leaf`. Gives the new value of
+    /// every old one.
+    pub fn inline(
+        &mut self,
+        program: &Program,
+        mut leaf: impl FnMut(&mut Builder, &Leaf, &[usize]) -> Value,
+    ) -> Vec<Value> {
+        let mut new: Vec<Value> = Vec::with_capacity(program.nodes.len());
+        for node in &program.nodes {
+            let value = match &node.op {
+                Op::Leaf(source) => leaf(self, source, &node.shape),
+                op => {
+                    let args = node.args.iter().map(|arg| new[arg.at()]).collect();
+                    self.span = node.span;
+                    self.raw(op.clone(), args, node.shape.clone())
+                }
+            };
+            new.push(value);
+        }
+        new
+    }
+}

@@ -1,0 +1,159 @@
+//! The table of diagnostic codes: what `lrc explain E0203` prints. Codes are stable.
+
+/// One row per code: the code, a title, and a longer explanation.
+pub static CODES: &[(&str, &str, &str)] = &[
+    (
+        "E0101",
+        "syntax error",
+        "The text does not follow the grammar at this place. The label lists what could stand there.",
+    ),
+    (
+        "E0102",
+        "the text is too deep or too long",
+        "Expressions and brackets have limits so that no input can exhaust the program's stack. Name parts of the expression, or split the file.",
+    ),
+    (
+        "E0103",
+        "not a range",
+        "A range is a chain of `<` and `<=` that binds one new name: `j < n`, `u <= t`, `t - window < u <= t`.",
+    ),
+    (
+        "E0104",
+        "a used file cannot be read",
+        "`use \"path\"` looks beside the file that says it, then in the shipped library.",
+    ),
+    (
+        "E0105",
+        "a name is declared twice",
+        "Names are set once, except that a state may be set again inside `for`: a micro-step.",
+    ),
+    (
+        "E0201",
+        "unknown name",
+        "Every name must be declared as `in`, `param` or `state`, set by an equation above, or be a parameter in the parentheses after the declaration's name.",
+    ),
+    (
+        "E0202",
+        "shapes do not match",
+        "`+` and `-` want equal shapes, and nothing is repeated silently: only a scalar may be added to a vector, and only a matrix to a matrix or to `I`.",
+    ),
+    (
+        "E0203",
+        "the new state has another shape than the state",
+        "A write into a state is usually a key times a value: `k * v^T`, a matrix of the state's shape.",
+    ),
+    (
+        "E0204",
+        "unknown function",
+        "See the language reference for the functions; a function of your own is an equation `f(x) = …` above its use.",
+    ),
+    ("E0205", "wrong arguments", "The call does not have the arguments that the function takes."),
+    (
+        "E0206",
+        "this cannot be indexed here",
+        "A position such as `t-1` selects a token, any other number an entry.",
+    ),
+    (
+        "E0207",
+        "a state needs a position",
+        "A state has two values at a token: write `S[t-1]` for the one before, `S[t]` (below its equation) for the one after.",
+    ),
+    (
+        "E0208",
+        "not known before the run",
+        "Conditions, sizes, counts and exponents must be numbers that are known before the run: parameters and sizes.",
+    ),
+    (
+        "E0209",
+        "a state is set in a wrong place",
+        "Each state has one equation `S[t] = …`; only inside `for` it is set again.",
+    ),
+    ("E0210", "a state has no equation", "Every state needs an equation `S[t] = …`."),
+    ("E0211", "nothing comes out", "A recurrence or mixer needs at least one `out` equation."),
+    (
+        "E0212",
+        "this item does not belong here",
+        "Recurrences hold declarations and equations; mixers also `loss`; models hold `vocab`, `residual`, `head` and sub-layers.",
+    ),
+    (
+        "E0213",
+        "a size is not a positive whole number",
+        "Sizes are positive whole numbers; a quotient such as `width / heads` must come out even.",
+    ),
+    (
+        "E0214",
+        "a position outside the past",
+        "A token can read itself and what came before: `t`, `t-1`, `u <= t`.",
+    ),
+    (
+        "E0215",
+        "not supported",
+        "The construct is part of the language but this version cannot run it yet; the message says what is missing.",
+    ),
+    (
+        "E0216",
+        "a parameter does not exist",
+        "`--set` and call sites can change only the parameters in the parentheses after the declaration's name.",
+    ),
+    (
+        "E0217",
+        "a declaration of this kind is needed",
+        "A model calls mixers, a mixer calls recurrences and mixers.",
+    ),
+    ("E0218", "the declaration calls itself", "Mixers may hold mixers, but not themselves."),
+    (
+        "E0219",
+        "two parameters with one name",
+        "`linear` and `conv` take the name on the left of the equation. Give the inner call a line of its own.",
+    ),
+    (
+        "E0220",
+        "the model lacks something",
+        "A model needs `vocab`, `residual`, `head`, a `width` parameter and at least one sub-layer.",
+    ),
+    (
+        "E0301",
+        "a tensor is missing",
+        "`lrc exec` needs every declared input and parameter in the input file.",
+    ),
+    (
+        "E0302",
+        "a tensor has the wrong shape",
+        "The expected shape is built from the sizes that earlier tensors bound; see the layouts in the language reference.",
+    ),
+    (
+        "E0303",
+        "a tensor has the wrong type",
+        "Values are f32 (or f16, bf16, f64, which are converted); `cu_seqlens` is i32 or i64.",
+    ),
+    (
+        "E0304",
+        "a tensor that nothing declares",
+        "The file holds a tensor that is no input, output, state, gradient or cotangent of the recurrence.",
+    ),
+    (
+        "E0305",
+        "cu_seqlens is not sound",
+        "`cu_seqlens` starts with 0, ends with the number of tokens and never decreases; the batch size is 1.",
+    ),
+    (
+        "E0401",
+        "the spec is not valid YAML",
+        "The text does not follow YAML or the spec's fields; the label says what was expected.",
+    ),
+    (
+        "E0402",
+        "a value of the spec is out of range",
+        "The value cannot work; the message says what can.",
+    ),
+    (
+        "N0110",
+        "the step form is used",
+        "The recurrence is not in the diagonal-plus-low-rank family, or its states are vectors: it runs one token at a time. `lrc explain FILE NAME` says why.",
+    ),
+];
+
+/// Title and explanation of a code.
+pub fn explain(code: &str) -> Option<(&'static str, &'static str)> {
+    CODES.iter().find(|row| row.0.eq_ignore_ascii_case(code)).map(|row| (row.1, row.2))
+}

@@ -1,0 +1,164 @@
+//! Diagnostics: what is wrong, where, and what to type instead. One look for `.arch` and YAML.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use crate::span::{Sources, Span};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Nothing can be compiled or run.
+    Error,
+    /// Probably a mistake; the program goes on.
+    Warning,
+    /// Good to know.
+    Note,
+}
+
+/// One finding about a text of the user's.
+#[derive(Clone, Debug)]
+pub struct Diag {
+    /// A stable code such as `E0203`, explained by `lrc explain E0203`.
+    pub code: &'static str,
+    /// Error, warning or note.
+    pub severity: Severity,
+    /// One lower-case sentence without a full stop, names in back quotes.
+    pub message: String,
+    /// Where; `None` when no text is to blame.
+    pub span: Option<Span>,
+    /// Words under the caret.
+    pub label: String,
+    /// Other places that matter, with words.
+    pub others: Vec<(Span, String)>,
+    /// What to type or do.
+    pub helps: Vec<String>,
+}
+
+impl Diag {
+    /// An error at a place.
+    pub fn error(code: &'static str, span: Span, message: impl Into<String>) -> Diag {
+        Diag {
+            code,
+            severity: Severity::Error,
+            message: message.into(),
+            span: Some(span),
+            label: String::new(),
+            others: Vec::new(),
+            helps: Vec::new(),
+        }
+    }
+
+    /// An error that no place in a text shows.
+    pub fn global(code: &'static str, message: impl Into<String>) -> Diag {
+        let nowhere = Span { file: crate::span::FileId(0), start: 0, end: 0 };
+        Diag { span: None, ..Diag::error(code, nowhere, message) }
+    }
+
+    /// A note at a place.
+    pub fn note(code: &'static str, span: Span, message: impl Into<String>) -> Diag {
+        Diag { severity: Severity::Note, ..Diag::error(code, span, message) }
+    }
+
+    /// Words under the caret.
+    pub fn label(mut self, text: impl Into<String>) -> Diag {
+        self.label = text.into();
+        self
+    }
+
+    /// Another place that matters.
+    pub fn other(mut self, span: Span, text: impl Into<String>) -> Diag {
+        self.others.push((span, text.into()));
+        self
+    }
+
+    /// What to type or do.
+    pub fn help(mut self, text: impl Into<String>) -> Diag {
+        self.helps.push(text.into());
+        self
+    }
+
+    /// Names the nearest of `known` to `name`, or lists all of them.
+    pub fn help_nearest<'a>(
+        self,
+        name: &str,
+        what: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Diag {
+        let known: Vec<&str> = known.into_iter().collect();
+        match nearest(name, known.iter().copied()) {
+            Some(best) => self.help(format!("did you mean `{best}`?")),
+            None if known.is_empty() => self,
+            None => self.help(format!("{what}: {}", known.join(", "))),
+        }
+    }
+
+    /// Whether it stops the program.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+/// The known name that `name` was probably meant to be.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (name.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .filter(|other| *other != name)
+        .map(|other| (strsim::damerau_levenshtein(name, other), other))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, other)| other)
+}
+
+/// Shows diagnostics with their source lines, in the order of the text.
+pub fn render(sources: &Sources, diags: &[Diag], colour: bool) -> String {
+    let mut sorted: Vec<&Diag> = diags.iter().collect();
+    sorted.sort_by_key(|diag| diag.span);
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let shown: Vec<String> =
+        sorted.iter().map(|diag| render_one(sources, diag, &renderer)).collect();
+    shown.join("\n\n")
+}
+
+fn render_one(sources: &Sources, diag: &Diag, renderer: &Renderer) -> String {
+    let level = match diag.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
+    };
+    let title = level.primary_title(diag.message.as_str()).id(diag.code);
+    let mut group = match diag.span {
+        None => Group::with_title(title),
+        Some(span) => {
+            let text = sources.text(span.file);
+            let mut snippet = Snippet::source(text).path(sources.name(span.file)).annotation(
+                AnnotationKind::Primary.span(visible(text, span)).label(diag.label.as_str()),
+            );
+            for (other, words) in diag.others.iter().filter(|(other, _)| other.file == span.file) {
+                snippet = snippet.annotation(
+                    AnnotationKind::Context.span(visible(text, *other)).label(words.as_str()),
+                );
+            }
+            title.element(snippet)
+        }
+    };
+    for help in &diag.helps {
+        group = group.element(Level::HELP.message(help.as_str()));
+    }
+    renderer.render(&[group])
+}
+
+/// A span cut to its text and to whole characters: the renderer needs at least a position.
+fn visible(text: &str, span: Span) -> std::ops::Range<usize> {
+    let mut start = (span.start as usize).min(text.len());
+    let mut end = (span.end as usize).clamp(start, text.len());
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    // A long range reads better as its first line.
+    let line = text[start..end].find('\n').map_or(end, |at| start + at);
+    start..line.max(start)
+}

@@ -1,0 +1,146 @@
+//! A file and everything it uses, in one namespace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::ast::{Decl, Kind};
+use crate::diag::Diag;
+use crate::parse::parse;
+use crate::span::Sources;
+
+/// The shipped files by path (`recurrences/gla.arch`) and text.
+pub type Library = &'static [(&'static str, &'static str)];
+
+/// Every declaration that a file can name: its own and those of the files it uses.
+#[derive(Clone, Debug, Default)]
+pub struct Namespace {
+    /// Declarations by name.
+    pub decls: BTreeMap<String, Decl>,
+    /// Names declared by the file itself, in order.
+    pub own: Vec<String>,
+}
+
+impl Namespace {
+    /// The declaration of a name.
+    pub fn get(&self, name: &str) -> Option<&Decl> {
+        self.decls.get(name)
+    }
+
+    /// All names of one kind.
+    pub fn names(&self, kind: Kind) -> impl Iterator<Item = &str> {
+        self.decls.values().filter(move |d| d.kind == kind).map(|d| d.name.text.as_str())
+    }
+}
+
+/// Reads `path` and the files it uses. A `use` is looked up beside the file that says it, then in
+/// the shipped library.
+pub fn load(
+    path: &Path,
+    library: Library,
+    sources: &mut Sources,
+) -> Result<(Namespace, Vec<Diag>), std::io::Error> {
+    let text = read_text(path)?;
+    Ok(load_text(&path.display().to_string(), text, path.parent(), library, sources))
+}
+
+/// As [`load`], from a text already in memory; `folder` is where its `use`s are looked up first.
+pub fn load_text(
+    name: &str,
+    text: String,
+    folder: Option<&Path>,
+    library: Library,
+    sources: &mut Sources,
+) -> (Namespace, Vec<Diag>) {
+    let mut loader = Loader {
+        library,
+        sources,
+        namespace: Namespace::default(),
+        diags: Vec::new(),
+        seen: BTreeSet::new(),
+    };
+    loader.read(name, text, folder, true);
+    (loader.namespace, loader.diags)
+}
+
+fn read_text(path: &Path) -> Result<String, std::io::Error> {
+    let bytes = std::fs::read(path)?;
+    String::from_utf8(bytes).map_err(|_| {
+        std::io::Error::new(std::io::ErrorKind::InvalidData, "the file is not UTF-8 text")
+    })
+}
+
+struct Loader<'a> {
+    library: Library,
+    sources: &'a mut Sources,
+    namespace: Namespace,
+    diags: Vec<Diag>,
+    seen: BTreeSet<String>,
+}
+
+impl Loader<'_> {
+    fn read(&mut self, name: &str, text: String, folder: Option<&Path>, own: bool) {
+        if !self.seen.insert(name.to_string()) {
+            return;
+        }
+        let file = self.sources.add(name, text.as_str());
+        let (tree, diags) = parse(file, &text);
+        self.diags.extend(diags);
+        for used in &tree.uses {
+            match self.find(&used.text, folder) {
+                Ok(Some((name, text, folder))) => self.read(&name, text, folder.as_deref(), false),
+                Ok(None) => self.diags.push(
+                    Diag::error("E0104", used.span, format!("cannot find `{}`", used.text))
+                        .help_nearest(
+                            &used.text,
+                            "the library has",
+                            self.library.iter().map(|f| f.0),
+                        ),
+                ),
+                Err(error) => self.diags.push(Diag::error(
+                    "E0104",
+                    used.span,
+                    format!("cannot read `{}`: {error}", used.text),
+                )),
+            }
+        }
+        for decl in tree.decls {
+            self.declare(decl, own);
+        }
+    }
+
+    fn declare(&mut self, decl: Decl, own: bool) {
+        let name = decl.name.text.clone();
+        if let Some(first) = self.namespace.decls.get(&name) {
+            self.diags.push(
+                Diag::error("E0105", decl.name.span, format!("`{name}` is declared twice"))
+                    .label("declared again")
+                    .other(first.name.span, "first declared here")
+                    .help("give one of them another name"),
+            );
+            return;
+        }
+        if own {
+            self.namespace.own.push(name.clone());
+        }
+        self.namespace.decls.insert(name, decl);
+    }
+
+    fn find(
+        &self,
+        path: &str,
+        folder: Option<&Path>,
+    ) -> Result<Option<(String, String, Option<PathBuf>)>, std::io::Error> {
+        if let Some(folder) = folder {
+            let beside = folder.join(path);
+            if beside.is_file() {
+                let text = read_text(&beside)?;
+                let parent = beside.parent().map(Path::to_path_buf);
+                return Ok(Some((beside.display().to_string(), text, parent)));
+            }
+        }
+        // A library file names its neighbours by their library path.
+        let plain = path.trim_start_matches("../").trim_start_matches("./");
+        let shipped = self.library.iter().find(|(name, _)| *name == plain);
+        Ok(shipped.map(|(name, text)| (format!("lrc:{name}"), text.to_string(), None)))
+    }
+}

@@ -1,0 +1,35 @@
+//! Embeds the shipped `.arch` library, so that a copied binary has it.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+fn main() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs");
+    println!("cargo::rerun-if-changed={}", root.display());
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    files.sort();
+    let mut text = String::from("&[\n");
+    for file in files {
+        let name = file.strip_prefix(&root).expect("found below the folder");
+        let name = name.to_string_lossy().replace('\\', "/");
+        writeln!(text, "    ({name:?}, include_str!({:?})),", file.display().to_string())
+            .expect("writing to a String never fails");
+    }
+    text.push_str("]\n");
+    let out = PathBuf::from(std::env::var("OUT_DIR").expect("set by cargo")).join("library.rs");
+    std::fs::write(out, text).expect("the build folder is writable");
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let entries = std::fs::read_dir(folder).expect("the specs folder is part of the project");
+    for entry in entries {
+        let path = entry.expect("a readable folder").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|e| e == "arch") {
+            files.push(path);
+        }
+    }
+}

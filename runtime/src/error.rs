@@ -1,0 +1,47 @@
+//! What can go wrong while running, by who can mend it, with the exit status of each.
+
+use lrc_dsl::Diag;
+
+/// A failure of a command.
+#[derive(Debug)]
+pub enum Failure {
+    /// A model, spec or tensor file says something wrong; each finding has a place or a name.
+    Invalid(Vec<Diag>),
+    /// The world: a file cannot be read or written, memory ran out.
+    World(String),
+    /// The command line asks for something that does not exist.
+    Usage(String),
+    /// A check of the program's own work failed.
+    Verification(String),
+    /// Training diverged or a policy stopped it.
+    Diverged(String),
+    /// Stopped by a signal, after saving; the signal's number.
+    Stopped(i32),
+}
+
+impl Failure {
+    /// One finding about what a file says.
+    pub fn invalid(code: &'static str, message: impl Into<String>) -> Failure {
+        Failure::Invalid(vec![Diag::global(code, message)])
+    }
+
+    /// The exit status of the process.
+    pub fn status(&self) -> u8 {
+        match self {
+            Failure::World(_) => 1,
+            Failure::Usage(_) => 2,
+            Failure::Invalid(_) => 3,
+            Failure::Diverged(_) => 6,
+            Failure::Verification(_) => 7,
+            Failure::Stopped(signal) => 128 + *signal as u8,
+        }
+    }
+}
+
+/// Says which file a system error is about.
+pub fn at_path<'p>(
+    what: &'p str,
+    path: &'p std::path::Path,
+) -> impl FnOnce(std::io::Error) -> Failure + 'p {
+    move |error| Failure::World(format!("cannot {what} {}: {error}", path.display()))
+}

@@ -1,0 +1,7 @@
+//! The runtime of lrc: runs compiled recurrences and models on a device.
+
+pub mod atomic;
+pub mod error;
+pub mod exec;
+pub mod library;
+pub mod tensors;

@@ -1,0 +1,112 @@
+//! The commands, one function each.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use lrc_compiler::elaborate::{self, Setting};
+use lrc_compiler::form::FormKind;
+use lrc_dsl::ast::{Decl, Kind};
+use lrc_dsl::{Diag, Namespace, Sources};
+use lrc_runtime::error::Failure;
+use lrc_runtime::library::LIBRARY;
+use lrc_runtime::{exec, tensors};
+
+use crate::args::{Args, Command, Device, Dtype, Exec, Form};
+use crate::terminal;
+
+/// Runs a command and gives the exit status.
+pub fn run(args: Args) -> ExitCode {
+    let mut sources = Sources::default();
+    let result = match &args.command {
+        Command::Check { file } => check(file, &mut sources),
+        Command::Exec(args) => exec_command(args, &mut sources),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => ExitCode::from(terminal::fail(&sources, &failure)),
+    }
+}
+
+/// Reads a file and what it uses. Syntax errors are a failure.
+fn load(path: &Path, sources: &mut Sources) -> Result<Namespace, Failure> {
+    let (namespace, diags) =
+        lrc_dsl::load(path, LIBRARY, sources).map_err(lrc_runtime::error::at_path("read", path))?;
+    if diags.iter().any(Diag::is_error) {
+        return Err(Failure::Invalid(diags));
+    }
+    Ok(namespace)
+}
+
+fn check(path: &Path, sources: &mut Sources) -> Result<(), Failure> {
+    let (namespace, mut diags) =
+        lrc_dsl::load(path, LIBRARY, sources).map_err(lrc_runtime::error::at_path("read", path))?;
+    for name in &namespace.own {
+        let decl = &namespace.decls[name];
+        if decl.kind == Kind::Recurrence {
+            elaborate::elaborate(decl, &BTreeMap::new(), &mut diags);
+        }
+    }
+    if diags.iter().any(Diag::is_error) {
+        return Err(Failure::Invalid(diags));
+    }
+    terminal::show(sources, &diags);
+    Ok(())
+}
+
+/// Reads `name=value` pairs.
+fn settings(pairs: &[String]) -> Result<BTreeMap<String, Setting>, Failure> {
+    pairs
+        .iter()
+        .map(|pair| {
+            let parsed = pair
+                .split_once('=')
+                .and_then(|(name, value)| Some((name.trim().to_string(), Setting::parse(value)?)));
+            parsed.ok_or_else(|| {
+                Failure::Usage(format!(
+                    "--set {pair}: expected NAME=VALUE with a number, true or false"
+                ))
+            })
+        })
+        .collect()
+}
+
+fn find<'n>(namespace: &'n Namespace, kind: Kind, name: &str) -> Result<&'n Decl, Failure> {
+    match namespace.get(name) {
+        Some(decl) if decl.kind == kind => Ok(decl),
+        _ => {
+            let message = format!("there is no {} `{name}`", kind.word());
+            let diag = Diag::global("E0201", message).help_nearest(
+                name,
+                "there are",
+                namespace.names(kind),
+            );
+            Err(Failure::Invalid(vec![diag]))
+        }
+    }
+}
+
+fn exec_command(args: &Exec, sources: &mut Sources) -> Result<(), Failure> {
+    if matches!(args.device, Device::Cuda | Device::Sim) {
+        return Err(Failure::Usage("this version runs on `--device cpu` only".into()));
+    }
+    if args.chunk == Some(0) {
+        return Err(Failure::Usage("--chunk must be at least 1".into()));
+    }
+    let namespace = load(&args.file, sources)?;
+    let decl = find(&namespace, Kind::Recurrence, &args.name)?;
+    let request = exec::Request {
+        settings: settings(&args.set)?,
+        backward: args.backward,
+        form: match args.form {
+            Form::Auto => FormKind::Auto,
+            Form::Step => FormKind::Step,
+            Form::Chunk => FormKind::Chunk,
+        },
+        chunk: args.chunk,
+        bf16: args.dtype == Dtype::Bf16,
+    };
+    let inputs = tensors::read(&args.inputs)?;
+    let outputs = exec::exec(decl, &inputs, &request)?;
+    tensors::write(&args.out, &outputs)
+}

@@ -1,0 +1,119 @@
+//! The reference cases of an independent peer (tests/reference), through the same code as
+//! `lrc exec --backward`.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lrc_compiler::elaborate::Setting;
+use lrc_compiler::form::FormKind;
+use lrc_dsl::Sources;
+use lrc_runtime::exec::{Request, exec};
+use lrc_runtime::library::LIBRARY;
+use lrc_runtime::tensors::{self, Data};
+
+/// Cases whose recurrence the language cannot run yet, with the reason.
+const UNSUPPORTED: &[(&str, &str)] = &[
+    ("mesa_net", "`solve` is not supported yet"),
+    ("s4d", "complex states are not supported yet"),
+];
+
+/// `‖got − want‖₂ / ‖want‖₂`; 0 where the largest difference is at most 1e-6.
+fn error(got: &[f32], want: &[f32]) -> f64 {
+    assert_eq!(got.len(), want.len());
+    let gaps = got.iter().zip(want).map(|(g, w)| f64::from(*g) - f64::from(*w));
+    let worst = gaps
+        .clone()
+        .fold(0.0, |top: f64, gap| if gap.is_nan() { f64::INFINITY } else { top.max(gap.abs()) });
+    if worst <= 1e-6 {
+        return 0.0;
+    }
+    let norm = |sum: f64| sum.sqrt();
+    let scale = norm(want.iter().map(|w| f64::from(*w).powi(2)).sum());
+    let error = norm(gaps.map(|gap| gap * gap).sum()) / scale.max(1e-30);
+    if error.is_nan() { f64::INFINITY } else { error }
+}
+
+struct Case {
+    name: String,
+    op: String,
+    side: serde_json::Value,
+    tensors: tensors::Tensors,
+}
+
+fn cases() -> Vec<Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
+    let mut cases = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "json") {
+            continue;
+        }
+        let side: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let op = side["op"].as_str().unwrap().to_string();
+        let tensors = tensors::read(&path.with_extension("safetensors")).unwrap();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        cases.push(Case { name, op, side, tensors });
+    }
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    assert!(cases.len() >= 133, "the reference cases are part of the project");
+    cases
+}
+
+fn settings(side: &serde_json::Value) -> BTreeMap<String, Setting> {
+    let mut settings = BTreeMap::new();
+    let scale =
+        side.get("scale").filter(|s| !s.is_null()).map(|s| ("scale".to_string(), s.clone()));
+    let params = side["params"].as_object().cloned().unwrap_or_default();
+    for (name, value) in params.into_iter().chain(scale) {
+        settings.insert(name, Setting::parse(&value.to_string()).unwrap());
+    }
+    settings
+}
+
+/// Runs a case and lists the tensors that miss their bar: 2e-5 forward, 1e-4 for gradients.
+fn misses(case: &Case, form: FormKind, chunk: Option<usize>) -> Vec<String> {
+    let mut sources = Sources::default();
+    let path = format!("recurrences/{}.arch", case.op);
+    let text = LIBRARY.iter().find(|(name, _)| *name == path).expect("a shipped recurrence").1;
+    let (namespace, diags) =
+        lrc_dsl::load_text(&path, text.to_string(), None, LIBRARY, &mut sources);
+    assert!(diags.is_empty(), "{path}: {diags:?}");
+    let request =
+        Request { settings: settings(&case.side), backward: true, form, chunk, bf16: false };
+    let got = match exec(namespace.get(&case.op).unwrap(), &case.tensors, &request) {
+        Ok(got) => got,
+        Err(failure) => return vec![format!("{}: {failure:?}", case.name)],
+    };
+    let mut missed = Vec::new();
+    for (group, bar) in [("outputs", 2e-5), ("gradients", 1e-4)] {
+        for name in case.side[group].as_array().unwrap() {
+            let name = name.as_str().unwrap();
+            if name.ends_with("_m") {
+                continue;
+            }
+            let (Data::F32(got), Data::F32(want)) = (&got[name].data, &case.tensors[name].data)
+            else {
+                panic!("{name} holds floats");
+            };
+            let error = error(got, want);
+            if error > bar {
+                missed
+                    .push(format!("{} ({form:?}, chunk {chunk:?}): {name} {error:.1e}", case.name));
+            }
+        }
+    }
+    missed
+}
+
+#[test]
+fn the_step_form_reproduces_every_case() {
+    let missed: Vec<String> = cases()
+        .iter()
+        .filter(|case| UNSUPPORTED.iter().all(|(op, _)| *op != case.op))
+        .flat_map(|case| misses(case, FormKind::Step, None))
+        .collect();
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
