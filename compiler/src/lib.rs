@@ -6,8 +6,10 @@
 //! training graph. [`reference`] is the truth that all of them are compared with.
 
 pub mod elaborate;
+pub mod chunk;
 pub mod form;
 pub mod grad;
 pub mod interpret;
+pub mod normal;
 pub mod num;
 pub mod tile;

@@ -250,7 +250,7 @@ fn run(
         initial: initial.iter().map(|i| i.as_deref()).collect(),
     };
     let form = Form::new(&problem, request.form, request.chunk)
-        .map_err(|why| Failure::invalid("N0110", why))?;
+        .map_err(|refusal| refused(r, refusal))?;
     let (outputs, kept) = form.forward(&problem, request.backward);
     let mut result = Tensors::new();
     for (slot, data) in r.outs.iter().zip(outputs.outs) {
@@ -276,6 +276,16 @@ fn run(
         }
     }
     Ok(result)
+}
+
+/// The chunk form was asked for and does not exist.
+fn refused(r: &Recurrence, refusal: lrc_compiler::normal::Refusal) -> Failure {
+    let message = format!("`{}` has no chunk form", r.name);
+    let diag = match refusal.span {
+        Some(span) => Diag::error("E0306", span, message).label(refusal.why),
+        None => Diag::global("E0306", format!("{message}: {}", refusal.why)),
+    };
+    Failure::Invalid(vec![diag.help("run it with `--form step`")])
 }
 
 /// Reads and writes tensors by the layouts of the interface.

@@ -1,10 +1,13 @@
 //! The forms in which a recurrence runs, and the tensors it runs on.
 //!
 //! * [`step`]: one token at a time, from the declaration as it stands. In f64 it is the truth.
+//! * [`chunk`]: the derived program of many tokens at once, for the normal form.
 
+pub mod chunk;
 pub mod step;
 
 use crate::elaborate::Recurrence;
+use crate::normal::{self, Refusal};
 use crate::num::Real;
 use crate::tile::size;
 
@@ -89,21 +92,19 @@ impl<R: Real> Problem<'_, R> {
     }
 
     /// Adds to the gradient of an input for one row and head.
-    pub(crate) fn give_input(
-        &self,
-        grad: &mut [R],
-        input: usize,
-        row: usize,
-        head: usize,
-        d: &[R],
-    ) {
+    pub(crate) fn give_input(&self, grad: &mut [R], input: usize, row: usize, head: usize, d: &[R]) {
+        let width = self.inputs[input].heads * size(&self.recurrence.inputs[input].shape);
+        self.give_input_row(&mut grad[row * width..][..width], input, head, d);
+    }
+
+    /// The same within the row's part of the gradient.
+    pub(crate) fn give_input_row(&self, row: &mut [R], input: usize, head: usize, d: &[R]) {
         let slot = &self.recurrence.inputs[input];
         let heads = self.inputs[input].heads;
         let one = size(slot.one());
         let own = head / (self.heads / heads);
         for j in 0..slot.count.unwrap_or(1) {
-            let at = ((row * slot.count.unwrap_or(1) + j) * heads + own) * one;
-            let to = grad[at..][..one].iter_mut();
+            let to = row[(j * heads + own) * one..][..one].iter_mut();
             to.zip(&d[j * one..]).for_each(|(x, &d)| *x += d);
         }
     }
@@ -125,6 +126,8 @@ pub enum FormKind {
 pub enum Form {
     /// One token at a time.
     Step(step::Step),
+    /// Many tokens at a time.
+    Chunk(chunk::Chunked),
 }
 
 /// What the backward pass needs of the forward pass.
@@ -132,27 +135,38 @@ pub enum Form {
 pub enum Kept<R> {
     /// Of the step form.
     Step(step::Kept<R>),
+    /// Of the chunk form.
+    Chunk(chunk::Kept<R>),
 }
 
+/// Micro-steps of a chunk unless a chunk length is given.
+const MICRO_STEPS: usize = 64;
+
 impl Form {
-    /// Prepares a form for a problem's heads. The error says why the form does not fit.
+    /// Prepares a form for a problem's heads. The error says why the wanted form does not fit.
     pub fn new<R: Real>(
         problem: &Problem<R>,
         kind: FormKind,
-        _chunk: Option<usize>,
-    ) -> Result<Form, String> {
+        chunk: Option<usize>,
+    ) -> Result<Form, Refusal> {
+        let r = problem.recurrence;
         let shared = |operands: &[Operand<R>]| -> Vec<bool> {
             operands.iter().map(|o| o.heads == 1 && problem.heads > 1).collect()
         };
-        match kind {
-            FormKind::Auto | FormKind::Step => Ok(Form::Step(step::Step::new(
-                problem.recurrence,
-                problem.heads,
-                &shared(&problem.inputs),
-                &shared(&problem.params),
-            ))),
-            FormKind::Chunk => Err("no chunk form".into()),
+        if kind != FormKind::Step {
+            match normal::extract(r) {
+                // Vectors are updated entry by entry: products would be one column wide.
+                Ok(normal) if kind == FormKind::Chunk || normal.states.iter().any(|s| s.v > 1) => {
+                    let updates = normal.states.iter().map(|s| s.updates.len()).max().unwrap_or(1);
+                    let tokens = chunk.unwrap_or((MICRO_STEPS / updates).max(1));
+                    return Ok(Form::Chunk(chunk::Chunked::new(r, &normal, tokens)?));
+                }
+                Err(refusal) if kind == FormKind::Chunk => return Err(refusal),
+                _ => {}
+            }
         }
+        let (inputs, params) = (shared(&problem.inputs), shared(&problem.params));
+        Ok(Form::Step(step::Step::new(r, problem.heads, &inputs, &params)))
     }
 
     /// Runs forward. With `keep`, the backward pass can follow.
@@ -161,6 +175,10 @@ impl Form {
             Form::Step(step) => {
                 let (outputs, kept) = step.forward(problem, keep);
                 (outputs, Kept::Step(kept))
+            }
+            Form::Chunk(chunk) => {
+                let (outputs, kept) = chunk.forward(problem, keep);
+                (outputs, Kept::Chunk(kept))
             }
         }
     }
@@ -174,6 +192,8 @@ impl Form {
     ) -> Gradients<R> {
         match (self, kept) {
             (Form::Step(step), Kept::Step(kept)) => step.backward(problem, kept, cotangents),
+            (Form::Chunk(chunk), Kept::Chunk(kept)) => chunk.backward(problem, kept, cotangents),
+            _ => unreachable!("a form's own forward pass comes before its backward pass"),
         }
     }
 }

@@ -57,7 +57,8 @@ fn moved(axes: &[usize], lead: usize) -> Vec<usize> {
     axes.iter().map(|axis| axis + lead).collect()
 }
 
-fn one(
+/// Lifts one operation whose arguments are lifted; `shape` is the result's without leading axes.
+pub(crate) fn one(
     b: &mut Builder,
     op: &Op,
     args: &[Value],

@@ -1,0 +1,121 @@
+//! The text form of the normal form, in the words of the declaration.
+
+use std::fmt::{self, Write};
+
+use super::{Decay, Normal};
+use crate::elaborate::Recurrence;
+use crate::tile::{Binary, Leaf, Op, Program, Stream, Unary, Value};
+
+/// Prints a normal form with the names of its recurrence.
+pub struct Shown<'a>(pub &'a Normal, pub &'a Recurrence);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shown(normal, recurrence) = self;
+        let names = Names { normal, recurrence };
+        for (slot, form) in recurrence.states.iter().zip(&normal.states) {
+            let turned = if form.transposed { ", transposed" } else { "" };
+            writeln!(f, "state {} : {} keys x {} values{turned}", slot.name, form.k, form.v)?;
+            for (at, update) in form.updates.iter().enumerate() {
+                writeln!(f, "  update {at}")?;
+                match update.decay {
+                    Decay::None => writeln!(f, "    decay  none")?,
+                    Decay::Scalar(x) => writeln!(f, "    decay  scalar  {}", names.text(x))?,
+                    Decay::Vector(x) => writeln!(f, "    decay  per key {}", names.text(x))?,
+                }
+                for write in &update.writes {
+                    let mut sum = write.value.map(|v| names.text(v)).unwrap_or_default();
+                    for (coefficient, read) in &write.reads {
+                        let plus = if sum.is_empty() { "" } else { " + " };
+                        let c = names.text(*coefficient);
+                        write!(sum, "{plus}({c}) * {}", names.read(*read))?;
+                    }
+                    writeln!(f, "    write  key {}  value {sum}", names.text(write.key))?;
+                }
+            }
+        }
+        for (slot, out) in recurrence.outs.iter().zip(&normal.outs) {
+            writeln!(f, "out {} = {}", slot.name, names.text(*out))?;
+        }
+        Ok(())
+    }
+}
+
+struct Names<'a> {
+    normal: &'a Normal,
+    recurrence: &'a Recurrence,
+}
+
+impl Names<'_> {
+    fn read(&self, r: usize) -> String {
+        let read = &self.normal.reads[r];
+        let name = &self.recurrence.states[read.state].name;
+        let updates = self.normal.states[read.state].updates.len();
+        let state = match read.version {
+            0 => format!("{name}[t-1]"),
+            version if version == updates => format!("{name}[t]"),
+            version => format!("{name}[t, {version} of {updates}]"),
+        };
+        let turn = if read.column { "" } else { "^T" };
+        format!("{state}{turn} * {}", self.tight(read.vector))
+    }
+
+    fn text(&self, value: Value) -> String {
+        expression(&self.normal.program, value, &|leaf| self.leaf(leaf), 12)
+    }
+
+    fn tight(&self, value: Value) -> String {
+        let text = self.text(value);
+        if text.contains(' ') { format!("({text})") } else { text }
+    }
+
+    fn leaf(&self, leaf: &Leaf) -> String {
+        match leaf {
+            Leaf::Read(Stream::Input(i), at) => {
+                let name = &self.recurrence.inputs[*i].name;
+                if at.lag() == Some(0) { name.clone() } else { format!("{name}[{at}]") }
+            }
+            Leaf::Param(i) => self.recurrence.params[*i].name.clone(),
+            Leaf::Outer(r) => self.read(*r),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// Prints a value as an expression; deep parts are left out.
+pub fn expression(
+    program: &Program,
+    value: Value,
+    leaf: &dyn Fn(&Leaf) -> String,
+    depth: usize,
+) -> String {
+    if depth == 0 {
+        return "…".into();
+    }
+    let node = program.node(value);
+    let arg = |i: usize| expression(program, node.args[i], leaf, depth - 1);
+    let wrap = |i: usize| {
+        let text = arg(i);
+        if text.contains(' ') && !text.starts_with('(') { format!("({text})") } else { text }
+    };
+    match &node.op {
+        Op::Leaf(source) => leaf(source),
+        Op::Fill(x) => lrc_dsl::print::number_text(x.value()),
+        Op::Eye => "I".into(),
+        Op::Unary(Unary::Neg) => format!("-{}", wrap(0)),
+        Op::Unary(op) => format!("{}({})", op.name(), arg(0)),
+        Op::Binary(Binary::Add) => format!("{} + {}", arg(0), arg(1)),
+        Op::Binary(Binary::Sub) => format!("{} - {}", arg(0), wrap(1)),
+        Op::Binary(Binary::Div) => format!("{} / {}", wrap(0), wrap(1)),
+        Op::Binary(op) => format!("{}({}, {})", op.name(), arg(0), arg(1)),
+        Op::MulSum(axes) if axes.is_empty() => format!("{} * {}", wrap(0), wrap(1)),
+        Op::MulSum(_) => format!("sum({} .* {})", wrap(0), wrap(1)),
+        Op::Reshape | Op::Expand | Op::Alias(_) => arg(0),
+        Op::Slice(_, start) => format!("{}[{start}]", wrap(0)),
+        Op::Permute(_) => format!("{}^T", wrap(0)),
+        op => {
+            let args: Vec<String> = (0..node.args.len()).map(arg).collect();
+            format!("{op}({})", args.join(", "))
+        }
+    }
+}
