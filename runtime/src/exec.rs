@@ -249,8 +249,8 @@ fn run(
         params: params.iter().map(operand).collect(),
         initial: initial.iter().map(|i| i.as_deref()).collect(),
     };
-    let form = Form::new(&problem, request.form, request.chunk)
-        .map_err(|refusal| refused(r, refusal))?;
+    let form =
+        Form::new(&problem, request.form, request.chunk).map_err(|refusal| refused(r, refusal))?;
     let (outputs, kept) = form.forward(&problem, request.backward);
     let mut result = Tensors::new();
     for (slot, data) in r.outs.iter().zip(outputs.outs) {

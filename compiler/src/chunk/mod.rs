@@ -142,9 +142,9 @@ impl Maker<'_> {
     fn merges(&self, state: usize, at: usize) -> bool {
         let updates = &self.n.states[state].updates;
         updates[at].writes.is_empty()
-            && updates.get(at + 1).is_some_and(|next| {
-                !next.writes.is_empty() && next.decay == Decay::None
-            })
+            && updates
+                .get(at + 1)
+                .is_some_and(|next| !next.writes.is_empty() && next.decay == Decay::None)
     }
 
     fn merge_decays(&self, state: usize, mut steps: Vec<Micro>) -> Vec<Micro> {
@@ -218,8 +218,7 @@ impl Maker<'_> {
         let vector = self.row_vector(row)?;
         let length = self.b.shape(vector)[1];
         let vector = self.b.expand(vector, &[self.tokens, length]);
-        let versions =
-            Versions { micro: self.micro[state].len(), offsets: vec![row.seen] };
+        let versions = Versions { micro: self.micro[state].len(), offsets: vec![row.seen] };
         let column = self.n.reads[read].column != self.n.states[state].transposed;
         let made = if column {
             self.column_read(&tiles, vector, &versions)
@@ -299,11 +298,8 @@ impl Maker<'_> {
             }
         }
         let carry = self.b.leaf(Leaf::Carry(state), &self.r.states[state].shape);
-        let carry = if form.transposed {
-            self.b.transpose(carry)
-        } else {
-            self.b.reshape(carry, &[k, v])
-        };
+        let carry =
+            if form.transposed { self.b.transpose(carry) } else { self.b.reshape(carry, &[k, v]) };
         let mut values = Vec::new();
         for step in &steps {
             values.push(match step.value {

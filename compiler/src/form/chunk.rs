@@ -5,7 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::{Cotangents, Gradients, Outputs, Problem};
+use super::{Cotangents, Gradients, Outputs, Problem, add, join, join_input};
 use crate::chunk::{derive, result_stream};
 use crate::elaborate::Recurrence;
 use crate::grad::gradient;
@@ -141,53 +141,6 @@ impl Chunked {
         }
         gradients
     }
-}
-
-/// `[rows, heads, one]` from each task's `[tokens, one]`.
-fn join<R: Real>(problem: &Problem<R>, parts: &[&[R]], one: usize) -> Vec<R> {
-    let heads = problem.heads;
-    let mut all = vec![R::ZERO; problem.rows() * heads * one];
-    let mut rest = all.as_mut_slice();
-    let mut blocks = Vec::new();
-    for sequence in 0..problem.sequences() {
-        let rows = problem.bounds[sequence + 1] - problem.bounds[sequence];
-        let (block, after) = rest.split_at_mut(rows * heads * one);
-        blocks.push((block, &parts[sequence * heads..][..heads]));
-        rest = after;
-    }
-    for (block, parts) in blocks {
-        block.par_chunks_mut((heads * one).max(1)).enumerate().for_each(|(row, to)| {
-            for (to, part) in to.chunks_exact_mut(one.max(1)).zip(parts) {
-                to.copy_from_slice(&part[row * one..][..one]);
-            }
-        });
-    }
-    all
-}
-
-/// The gradient of an input from each task's `[tokens, count · one]`, summed over heads that share.
-fn join_input<R: Real>(problem: &Problem<R>, input: usize, parts: &[&[R]], width: usize) -> Vec<R> {
-    let mut all = vec![R::ZERO; problem.inputs[input].data.len()];
-    let own = problem.inputs[input].heads * width;
-    let heads = problem.heads;
-    let mut rest = all.as_mut_slice();
-    for sequence in 0..problem.sequences() {
-        let start = problem.bounds[sequence];
-        let rows = problem.bounds[sequence + 1] - start;
-        let (block, after) = rest.split_at_mut(rows * own);
-        rest = after;
-        block.par_chunks_mut(own.max(1)).enumerate().for_each(|(row, to)| {
-            for head in 0..heads {
-                let d = &parts[sequence * heads + head][row * width..][..width];
-                problem.give_input_row(to, input, head, d);
-            }
-        });
-    }
-    all
-}
-
-fn add<R: Real>(to: &mut [R], d: &[R]) {
-    to.iter_mut().zip(d).for_each(|(x, &d)| *x += d);
 }
 
 /// The gradient of a chunk by its leaves.
@@ -409,7 +362,8 @@ impl<R: Real> Task<'_, '_, R> {
                     to.copy_from_slice(&d_carry[offsets[*k]..][..to.len()]);
                 }
                 Leaf::Cotangent(Stream::Out(k)) => {
-                    self.feed_out(cotangents, *k, first, count, to);
+                    let one = size(&r.outs[*k].shape);
+                    cotangents.rows(*k, one, p.heads, self.head, self.start() + first, count, to);
                 }
                 other => self.feed(other, first, count, to),
             });
@@ -426,7 +380,10 @@ impl<R: Real> Task<'_, '_, R> {
                         for row in 0..count {
                             let token = lag.eval((first + row) as i64, &[]);
                             if token >= 0 {
-                                add(&mut inputs[*i][token as usize * one..][..one], &d[row * one..]);
+                                add(
+                                    &mut inputs[*i][token as usize * one..][..one],
+                                    &d[row * one..],
+                                );
                             }
                         }
                     }
@@ -452,29 +409,6 @@ impl<R: Real> Task<'_, '_, R> {
             }
         }
         d
-    }
-
-    fn feed_out(
-        &self,
-        cotangents: &Cotangents<R>,
-        k: usize,
-        first: usize,
-        count: usize,
-        to: &mut [R],
-    ) {
-        let one = size(&self.problem.recurrence.outs[k].shape);
-        let Some(given) = cotangents.outs.get(k).copied().flatten() else {
-            return to.fill(R::ZERO);
-        };
-        for (row, to) in to.chunks_exact_mut(one).enumerate() {
-            if row < count {
-                let row = self.start() + first + row;
-                let at = (row * self.problem.heads + self.head) * one;
-                to.copy_from_slice(&given[at..][..one]);
-            } else {
-                to.fill(R::ZERO);
-            }
-        }
     }
 
     /// A declared initial value may come from parameters.

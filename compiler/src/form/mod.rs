@@ -2,12 +2,16 @@
 //!
 //! * [`step`]: one token at a time, from the declaration as it stands. In f64 it is the truth.
 //! * [`chunk`]: the derived program of many tokens at once, for the normal form.
+//! * [`past`]: sums and softmax over the past, a block of queries at a time.
 
 pub mod chunk;
+pub mod past;
 pub mod step;
 
 use crate::elaborate::Recurrence;
 use crate::normal::{self, Refusal};
+use rayon::prelude::*;
+
 use crate::num::Real;
 use crate::tile::size;
 
@@ -92,7 +96,14 @@ impl<R: Real> Problem<'_, R> {
     }
 
     /// Adds to the gradient of an input for one row and head.
-    pub(crate) fn give_input(&self, grad: &mut [R], input: usize, row: usize, head: usize, d: &[R]) {
+    pub(crate) fn give_input(
+        &self,
+        grad: &mut [R],
+        input: usize,
+        row: usize,
+        head: usize,
+        d: &[R],
+    ) {
         let width = self.inputs[input].heads * size(&self.recurrence.inputs[input].shape);
         self.give_input_row(&mut grad[row * width..][..width], input, head, d);
     }
@@ -106,6 +117,82 @@ impl<R: Real> Problem<'_, R> {
         for j in 0..slot.count.unwrap_or(1) {
             let to = row[(j * heads + own) * one..][..one].iter_mut();
             to.zip(&d[j * one..]).for_each(|(x, &d)| *x += d);
+        }
+    }
+}
+
+/// `[rows, heads, one]` from each task's `[tokens, one]`.
+pub(crate) fn join<R: Real>(problem: &Problem<R>, parts: &[&[R]], one: usize) -> Vec<R> {
+    let heads = problem.heads;
+    let mut all = vec![R::ZERO; problem.rows() * heads * one];
+    let mut rest = all.as_mut_slice();
+    let mut blocks = Vec::new();
+    for sequence in 0..problem.sequences() {
+        let rows = problem.bounds[sequence + 1] - problem.bounds[sequence];
+        let (block, after) = rest.split_at_mut(rows * heads * one);
+        blocks.push((block, &parts[sequence * heads..][..heads]));
+        rest = after;
+    }
+    for (block, parts) in blocks {
+        block.par_chunks_mut((heads * one).max(1)).enumerate().for_each(|(row, to)| {
+            for (to, part) in to.chunks_exact_mut(one.max(1)).zip(parts) {
+                to.copy_from_slice(&part[row * one..][..one]);
+            }
+        });
+    }
+    all
+}
+
+/// The gradient of an input from each task's `[tokens, count · one]`, summed over heads that share.
+pub(crate) fn join_input<R: Real>(
+    problem: &Problem<R>,
+    input: usize,
+    parts: &[&[R]],
+    width: usize,
+) -> Vec<R> {
+    let mut all = vec![R::ZERO; problem.inputs[input].data.len()];
+    let own = problem.inputs[input].heads * width;
+    let heads = problem.heads;
+    let mut rest = all.as_mut_slice();
+    for sequence in 0..problem.sequences() {
+        let start = problem.bounds[sequence];
+        let rows = problem.bounds[sequence + 1] - start;
+        let (block, after) = rest.split_at_mut(rows * own);
+        rest = after;
+        block.par_chunks_mut(own.max(1)).enumerate().for_each(|(row, to)| {
+            for head in 0..heads {
+                let d = &parts[sequence * heads + head][row * width..][..width];
+                problem.give_input_row(to, input, head, d);
+            }
+        });
+    }
+    all
+}
+
+/// Adds entry by entry, as far as the shorter one goes.
+pub(crate) fn add<R: Real>(to: &mut [R], d: &[R]) {
+    to.iter_mut().zip(d).for_each(|(x, &d)| *x += d);
+}
+
+impl<R: Real> Cotangents<'_, R> {
+    /// Fills a tile with the rows of one head of an output's gradient; rows past `count` are zero.
+    pub(crate) fn rows(
+        &self,
+        out: usize,
+        one: usize,
+        heads: usize,
+        head: usize,
+        first: usize,
+        count: usize,
+        to: &mut [R],
+    ) {
+        let Some(given) = self.outs.get(out).copied().flatten() else { return to.fill(R::ZERO) };
+        for (row, to) in to.chunks_exact_mut(one).enumerate() {
+            if row < count {
+                to.copy_from_slice(&given[((first + row) * heads + head) * one..][..one]);
+            } else {
+                to.fill(R::ZERO);
+            }
         }
     }
 }
@@ -125,9 +212,11 @@ pub enum FormKind {
 #[derive(Clone, Debug)]
 pub enum Form {
     /// One token at a time.
-    Step(step::Step),
+    Step(Box<step::Step>),
     /// Many tokens at a time.
-    Chunk(chunk::Chunked),
+    Chunk(Box<chunk::Chunked>),
+    /// A block of queries at a time.
+    Past(Box<past::PastForm>),
 }
 
 /// What the backward pass needs of the forward pass.
@@ -137,6 +226,8 @@ pub enum Kept<R> {
     Step(step::Kept<R>),
     /// Of the chunk form.
     Chunk(chunk::Kept<R>),
+    /// The past form needs nothing.
+    Past,
 }
 
 /// Micro-steps of a chunk unless a chunk length is given.
@@ -159,14 +250,21 @@ impl Form {
                 Ok(normal) if kind == FormKind::Chunk || normal.states.iter().any(|s| s.v > 1) => {
                     let updates = normal.states.iter().map(|s| s.updates.len()).max().unwrap_or(1);
                     let tokens = chunk.unwrap_or((MICRO_STEPS / updates).max(1));
-                    return Ok(Form::Chunk(chunk::Chunked::new(r, &normal, tokens)?));
+                    return Ok(Form::Chunk(Box::new(chunk::Chunked::new(r, &normal, tokens)?)));
                 }
-                Err(refusal) if kind == FormKind::Chunk => return Err(refusal),
-                _ => {}
+                Ok(_) => {}
+                Err(refusal) => {
+                    let longest = problem.bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(1);
+                    match past::PastForm::new(r, longest) {
+                        Ok(past) => return Ok(Form::Past(Box::new(past))),
+                        Err(_) if kind == FormKind::Chunk => return Err(refusal),
+                        Err(_) => {}
+                    }
+                }
             }
         }
         let (inputs, params) = (shared(&problem.inputs), shared(&problem.params));
-        Ok(Form::Step(step::Step::new(r, problem.heads, &inputs, &params)))
+        Ok(Form::Step(Box::new(step::Step::new(r, problem.heads, &inputs, &params))))
     }
 
     /// Runs forward. With `keep`, the backward pass can follow.
@@ -180,6 +278,7 @@ impl Form {
                 let (outputs, kept) = chunk.forward(problem, keep);
                 (outputs, Kept::Chunk(kept))
             }
+            Form::Past(past) => (past.forward(problem), Kept::Past),
         }
     }
 
@@ -193,6 +292,7 @@ impl Form {
         match (self, kept) {
             (Form::Step(step), Kept::Step(kept)) => step.backward(problem, kept, cotangents),
             (Form::Chunk(chunk), Kept::Chunk(kept)) => chunk.backward(problem, kept, cotangents),
+            (Form::Past(past), _) => past.backward(problem, cotangents),
             _ => unreachable!("a form's own forward pass comes before its backward pass"),
         }
     }

@@ -123,10 +123,9 @@ pub fn extract(recurrence: &Recurrence) -> Result<Normal, Refusal> {
         for (at, update) in recurrence.updates.iter().enumerate() {
             if update.state == state {
                 let refuse = |why: String| Refusal { span: Some(update.span), why };
-                let matrix = symbols.matrix(update.value).map_err(|r| Refusal {
-                    span: r.span.or(Some(update.span)),
-                    ..r
-                })?;
+                let matrix = symbols
+                    .matrix(update.value)
+                    .map_err(|r| Refusal { span: r.span.or(Some(update.span)), ..r })?;
                 let version = updates.len();
                 let collected = Collector { symbols: &mut symbols, state, version }
                     .collect(&matrix, &mut side)
@@ -173,7 +172,9 @@ impl Collector<'_, '_> {
                         return Err("the whole of another state enters the update".into());
                     }
                     if *version != self.version || *transposed {
-                        return Err("an older or transposed version of the state enters whole".into());
+                        return Err(
+                            "an older or transposed version of the state enters whole".into()
+                        );
                     }
                     let diagonal = match (term.left, term.right) {
                         (Some(_), Some(_)) => {
@@ -316,7 +317,9 @@ impl Collector<'_, '_> {
                 }
                 Err("the state enters its own update entry by entry or squared".into())
             }
-            Op::Reshape | Op::Expand if self.symbols.b.shape(node.args[0]) == [1] || node.shape == [1] => {
+            Op::Reshape | Op::Expand
+                if self.symbols.b.shape(node.args[0]) == [1] || node.shape == [1] =>
+            {
                 self.affine(node.args[0], side)
             }
             op => Err(format!("`{op}` of a read: the update is nonlinear in the state")),
@@ -422,7 +425,8 @@ impl Normal {
             Some(state) => {
                 let span = recurrence.updates.iter().find(|u| u.state == state).map(|u| u.span);
                 let name = &recurrence.states[state].name;
-                let why = format!("what `{name}` forgets, or the keys it writes, depends on `{name}`");
+                let why =
+                    format!("what `{name}` forgets, or the keys it writes, depends on `{name}`");
                 Err(Refusal { span, why })
             }
         }

@@ -92,7 +92,8 @@ impl<'r> Symbols<'r> {
     pub fn translate(&mut self) -> Tried<()> {
         for state in &self.r.states {
             if state.shape.is_empty() || state.shape.len() > 2 {
-                let why = format!("`{}` is no matrix: its entries are updated one by one", state.name);
+                let why =
+                    format!("`{}` is no matrix: its entries are updated one by one", state.name);
                 return Err(Refusal { span: Some(state.span), why });
             }
         }
@@ -162,7 +163,9 @@ impl<'r> Symbols<'r> {
                 let one = self.b.fill(1.0, &[1]);
                 Matrix { rows, cols: 1, vector: true, terms: vec![term(Core::Outer(plain, one))] }
             }
-            [rows, cols] => Matrix { rows, cols, vector: false, terms: vec![term(Core::Dense(plain))] },
+            [rows, cols] => {
+                Matrix { rows, cols, vector: false, terms: vec![term(Core::Dense(plain))] }
+            }
             _ => Matrix { rows: 1, cols: 1, vector: false, terms: vec![term(Core::Dense(plain))] },
         }
     }
@@ -203,7 +206,8 @@ impl<'r> Symbols<'r> {
             Op::Past(_) => return Err(refuse("a sum over the past")),
             Op::Eye => {
                 let n = node.shape[0];
-                let matrix = Matrix { rows: n, cols: n, vector: false, terms: vec![term(Core::Eye)] };
+                let matrix =
+                    Matrix { rows: n, cols: n, vector: false, terms: vec![term(Core::Eye)] };
                 return Ok(Made::Matrix(matrix));
             }
             // The symbol of a derivative stands for its value.
@@ -219,7 +223,8 @@ impl<'r> Symbols<'r> {
         if structured || self.is_outer(&node.op, &node.args) {
             return self.structured(&node.op, &node.args, &node.shape);
         }
-        let args: Vec<Value> = node.args.iter().map(|arg| self.plain(*arg)).collect::<Tried<_>>()?;
+        let args: Vec<Value> =
+            node.args.iter().map(|arg| self.plain(*arg)).collect::<Tried<_>>()?;
         Ok(Made::Plain(self.rebuild(&node.op, &args, &node.shape)))
     }
 
@@ -397,8 +402,7 @@ impl<'r> Symbols<'r> {
         match (rank, axis) {
             // [m, k, 1] x [1, k, n]
             (3, 1) => {
-                let (l, r) =
-                    if shapes[0][2] == 1 && shapes[1][0] == 1 { (0, 1) } else { (1, 0) };
+                let (l, r) = if shapes[0][2] == 1 && shapes[1][0] == 1 { (0, 1) } else { (1, 0) };
                 let (left, right) = (self.matrix(args[l])?, self.matrix(args[r])?);
                 let left = self.flat(left, &shapes[l][..2], args[l])?;
                 let right = self.flat(right, &shapes[r][1..], args[r])?;
@@ -522,9 +526,10 @@ impl<'r> Symbols<'r> {
                     let product = self.b.mul_sum(*d, row, &[1]);
                     self.b.reshape(product, &[m.rows])
                 }
-                Core::State { state, version, transposed } => {
-                    self.read(Read { state: *state, version: *version, vector: inner, column: !transposed }, m.rows)
-                }
+                Core::State { state, version, transposed } => self.read(
+                    Read { state: *state, version: *version, vector: inner, column: !transposed },
+                    m.rows,
+                ),
             };
             if let Some(left) = t.left {
                 y = self.b.mul(y, left);

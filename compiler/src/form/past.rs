@@ -1,0 +1,478 @@
+//! The past form: sums and softmax over earlier tokens, a block of queries at a time.
+//!
+//! The program of one token gets two leading axes, queries and keys. What depends on the current
+//! token only keeps size 1 along the keys and the other way round, so a score `qᵀ k[u]` becomes one
+//! matrix product, and a weighted sum `Σ p[u] v[u]` another. Positions outside the declared range
+//! are masked: `-inf` for scores, 0 for terms. A program is made for each number of keys (in steps
+//! of a block); which keys a block of queries reads follows from the declared range, so a window
+//! costs what the window holds. (Tiles as in FlashAttention; on a CPU all keys of a block of
+//! queries fit the cache, so no running softmax is needed.)
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use super::{Cotangents, Gradients, Outputs, Problem, add, join, join_input};
+use crate::elaborate::Recurrence;
+use crate::grad::gradient;
+use crate::interpret::{Machine, Plan};
+use crate::normal::Refusal;
+use crate::num::Real;
+use crate::tile::lift::{Over, one};
+use crate::tile::{Builder, Gather, Int, Leaf, Op, Past, Program, Stream, Unary, Value, size};
+
+/// Queries of a block, and the step in which the number of keys grows.
+const BLOCK: usize = 64;
+
+/// Programs for one number of keys.
+#[derive(Debug)]
+struct Programs {
+    forward: Plan,
+    backward: Plan,
+    targets: Vec<Target>,
+}
+
+/// What a gradient belongs to: an input read by queries or by keys, or a parameter.
+#[derive(Clone, Debug)]
+enum Target {
+    Query(usize, Int),
+    Key(usize, Int),
+    Param(usize),
+}
+
+/// The past form of a recurrence.
+#[derive(Debug)]
+pub struct PastForm {
+    recurrence: Recurrence,
+    queries: usize,
+    low: Int,
+    high: Int,
+    programs: Mutex<BTreeMap<usize, Arc<Programs>>>,
+}
+
+impl Clone for PastForm {
+    fn clone(&self) -> PastForm {
+        PastForm {
+            recurrence: self.recurrence.clone(),
+            queries: self.queries,
+            low: self.low.clone(),
+            high: self.high.clone(),
+            programs: Mutex::new(BTreeMap::new()),
+        }
+    }
+}
+
+impl PastForm {
+    /// Prepares the form for sequences of at most `longest` tokens.
+    pub fn new(r: &Recurrence, longest: usize) -> Result<PastForm, Refusal> {
+        let refuse = |why: &str| Refusal { span: None, why: why.into() };
+        if !r.states.is_empty() {
+            return Err(refuse("it has states beside sums over the past"));
+        }
+        let pasts: Vec<&Past> = r
+            .token
+            .nodes
+            .iter()
+            .filter_map(|node| match &node.op {
+                Op::Past(past) => Some(&**past),
+                _ => None,
+            })
+            .collect();
+        let Some(first) = pasts.first() else { return Err(refuse("it reads no past")) };
+        if pasts.iter().any(|p| p.low != first.low || p.high != first.high) {
+            return Err(refuse("its sums over the past have different ranges"));
+        }
+        let form = PastForm {
+            recurrence: r.clone(),
+            queries: BLOCK.min(longest.max(1)),
+            low: first.low.clone(),
+            high: first.high.clone(),
+            programs: Mutex::new(BTreeMap::new()),
+        };
+        pair_program(r, form.queries, BLOCK)?;
+        Ok(form)
+    }
+
+    fn programs(&self, keys: usize) -> Arc<Programs> {
+        let mut known = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = known.entry(keys).or_insert_with(|| {
+            let program = pair_program(&self.recurrence, self.queries, keys)
+                .expect("the number of keys does not change what can be lifted");
+            let forward = Plan::new(&program);
+            let (backward, targets) = backward(Builder::extending(program));
+            Arc::new(Programs { forward, backward, targets })
+        });
+        Arc::clone(made)
+    }
+
+    fn tasks<R: Real>(problem: &Problem<R>) -> Vec<(usize, usize)> {
+        (0..problem.sequences())
+            .flat_map(|sequence| (0..problem.heads).map(move |head| (sequence, head)))
+            .collect()
+    }
+
+    /// Runs forward.
+    pub fn forward<R: Real>(&self, problem: &Problem<R>) -> Outputs<R> {
+        let r = problem.recurrence;
+        let done: Vec<Vec<Vec<R>>> = Self::tasks(problem)
+            .into_par_iter()
+            .map_init(BTreeMap::new, |machines, (sequence, head)| {
+                Task { form: self, problem, sequence, head }.forward(machines)
+            })
+            .collect();
+        let outs = r.outs.iter().enumerate().map(|(k, slot)| {
+            let parts: Vec<&[R]> = done.iter().map(|outs| outs[k].as_slice()).collect();
+            join(problem, &parts, size(&slot.shape))
+        });
+        Outputs { outs: outs.collect(), finals: Vec::new() }
+    }
+
+    /// Runs backward; nothing of the forward pass is needed but its inputs.
+    pub fn backward<R: Real>(
+        &self,
+        problem: &Problem<R>,
+        cotangents: &Cotangents<R>,
+    ) -> Gradients<R> {
+        let r = problem.recurrence;
+        let tasks = Self::tasks(problem);
+        let done: Vec<(Vec<Vec<R>>, Vec<Vec<R>>)> = tasks
+            .par_iter()
+            .map_init(BTreeMap::new, |machines, &(sequence, head)| {
+                Task { form: self, problem, sequence, head }.backward(machines, cotangents)
+            })
+            .collect();
+        let mut gradients = Gradients { inputs: vec![], params: vec![], initial: vec![] };
+        for (i, slot) in r.inputs.iter().enumerate() {
+            let parts: Vec<&[R]> = done.iter().map(|(inputs, _)| inputs[i].as_slice()).collect();
+            gradients.inputs.push(join_input(problem, i, &parts, size(&slot.shape)));
+        }
+        for (i, slot) in r.params.iter().enumerate() {
+            let one = size(&slot.shape);
+            let mut sum = vec![R::ZERO; problem.params[i].data.len()];
+            for ((_, params), (_, head)) in done.iter().zip(&tasks) {
+                let own = head / (problem.heads / problem.params[i].heads);
+                add(&mut sum[own * one..][..one], &params[i]);
+            }
+            gradients.params.push(sum);
+        }
+        gradients
+    }
+}
+
+/// The program of a block of queries and a block of keys.
+fn pair_program(r: &Recurrence, queries: usize, keys: usize) -> Result<Program, Refusal> {
+    let mut b = Builder::new();
+    let mut maker = Pair { b: &mut b, queries, keys };
+    let new = maker.lift(&r.token, &[])?;
+    let mut outputs = Vec::new();
+    for (slot, output) in r.outs.iter().zip(&r.token.outputs) {
+        let full = [&[queries, 1], slot.shape.as_slice()].concat();
+        let value = b.expand(new[output.at()], &full);
+        outputs.push(b.reshape(value, &[&[queries], slot.shape.as_slice()].concat()));
+    }
+    Ok(b.finish(&outputs))
+}
+
+struct Pair<'b> {
+    b: &'b mut Builder,
+    queries: usize,
+    keys: usize,
+}
+
+impl Pair<'_> {
+    fn lift(&mut self, program: &Program, outer: &[Value]) -> Result<Vec<Value>, Refusal> {
+        let mut new: Vec<Value> = Vec::with_capacity(program.nodes.len());
+        for node in &program.nodes {
+            self.b.span = node.span;
+            let refuse = |why: &str| Refusal { span: node.span, why: why.into() };
+            let args: Vec<Value> = node.args.iter().map(|arg| new[arg.at()]).collect();
+            let value = match &node.op {
+                Op::Leaf(Leaf::Outer(k)) => outer[*k],
+                Op::Leaf(leaf) => self.leaf(leaf, &node.shape).map_err(refuse)?,
+                Op::Past(past) => self.past(past, &args)?,
+                Op::Weight => {
+                    let score = self.masked(args[0], f64::NEG_INFINITY);
+                    let shape = self.b.joined(score, args[1]);
+                    self.b.raw(Op::Weight, vec![score, args[1]], shape)
+                }
+                op => one(self.b, op, &args, &node.shape, Over::Tokens, 2, &mut |_, leaf, _| {
+                    unreachable!("{leaf} is lifted above")
+                })
+                .map_err(refuse)?,
+            };
+            new.push(value);
+        }
+        Ok(new)
+    }
+
+    fn leaf(&mut self, leaf: &Leaf, shape: &[usize]) -> Result<Value, &'static str> {
+        let (queries, keys) = match leaf {
+            Leaf::Read(Stream::Input(_), at) | Leaf::Number(at) => {
+                match (at.binds(0), *at == Int::T) {
+                    (true, _) if *at == Int::Bound(0) => (1, self.keys),
+                    (true, _) if matches!(leaf, Leaf::Number(_)) => (self.queries, self.keys),
+                    (false, true) => (self.queries, 1),
+                    (false, _) if at.lag().is_some() => (self.queries, 1),
+                    _ => return Err("an input is read at a computed position"),
+                }
+            }
+            Leaf::Param(_) | Leaf::Head => (1, 1),
+            _ => return Err("a value of another token is read"),
+        };
+        let front: Vec<usize> = match leaf {
+            Leaf::Param(_) | Leaf::Head => vec![],
+            _ if queries > 1 && keys > 1 => vec![queries, keys],
+            _ => vec![queries.max(keys)],
+        };
+        let value = self.b.leaf(leaf.clone(), &[front.as_slice(), shape].concat());
+        Ok(self.b.reshape(value, &[&[queries, keys], shape].concat()))
+    }
+
+    /// The value where a query may read a key, else a constant.
+    fn masked(&mut self, value: Value, other: f64) -> Value {
+        let rank = self.b.shape(value).len();
+        let mut shape = vec![1; rank];
+        (shape[0], shape[1]) = (self.queries, self.keys);
+        let allowed = self.b.leaf(Leaf::Allowed, &[self.queries, self.keys]);
+        let allowed = self.b.reshape(allowed, &shape);
+        let full = [&[self.queries, self.keys], &self.b.shape(value)[2..]].concat();
+        let value = self.b.expand(value, &full);
+        let other = self.b.fill(other, &vec![1; rank]);
+        self.b.select(allowed, value, other)
+    }
+
+    fn past(&mut self, past: &Past, args: &[Value]) -> Result<Value, Refusal> {
+        let new = self.lift(&past.term, args)?;
+        let term = new[past.term.outputs[0].at()];
+        match past.gather {
+            Gather::Sum => {
+                let term = if vanishes(self.b, term) { term } else { self.masked(term, 0.0) };
+                let full = [&[self.queries, self.keys], &self.b.shape(term)[2..]].concat();
+                let term =
+                    if self.b.shape(term)[1] == 1 { self.b.expand(term, &full) } else { term };
+                Ok(self.b.sum(term, &[1]))
+            }
+            Gather::LogSumExp => {
+                let score = self.masked(term, f64::NEG_INFINITY);
+                let peak = self.b.peak(score, 1);
+                let gap = self.b.sub(score, peak);
+                let exp = self.b.unary(Unary::Exp, gap);
+                let sum = self.b.sum(exp, &[1]);
+                let log = self.b.unary(Unary::Log, sum);
+                Ok(self.b.add(log, peak))
+            }
+        }
+    }
+}
+
+/// Whether a term is 0 wherever a weight is.
+fn vanishes(b: &Builder, value: Value) -> bool {
+    let node = b.node(value);
+    match &node.op {
+        Op::Weight => true,
+        Op::MulSum(_) => node.args.iter().any(|arg| vanishes(b, *arg)),
+        Op::Reshape | Op::Permute(_) | Op::Expand | Op::Unary(Unary::Neg) => {
+            vanishes(b, node.args[0])
+        }
+        _ => false,
+    }
+}
+
+fn backward(mut b: Builder) -> (Plan, Vec<Target>) {
+    let mut seeds = Vec::new();
+    for (k, output) in b.program.outputs.clone().into_iter().enumerate() {
+        let shape = b.shape(output).to_vec();
+        seeds.push((output, b.leaf(Leaf::Cotangent(Stream::Out(k)), &shape)));
+    }
+    let wanted: Vec<(Value, Target)> = b
+        .program
+        .leaves()
+        .filter_map(|(value, leaf, _)| match leaf {
+            Leaf::Read(Stream::Input(i), at) if at.binds(0) => {
+                Some((value, Target::Key(*i, at.clone())))
+            }
+            Leaf::Read(Stream::Input(i), at) => Some((value, Target::Query(*i, at.clone()))),
+            Leaf::Param(i) => Some((value, Target::Param(*i))),
+            _ => None,
+        })
+        .collect();
+    let wrt: Vec<Value> = wanted.iter().map(|(value, _)| *value).collect();
+    let found = gradient(&mut b, &seeds, &wrt);
+    let both = found.values.iter().zip(wanted).filter_map(|(d, (_, t))| d.map(|d| (d, t)));
+    let (results, targets): (Vec<Value>, Vec<Target>) = both.unzip();
+    (Plan::new(&b.finish(&results)), targets)
+}
+
+/// One sequence and one head.
+struct Task<'a, 'p, R> {
+    form: &'a PastForm,
+    problem: &'a Problem<'p, R>,
+    sequence: usize,
+    head: usize,
+}
+
+/// A block of queries and the keys it reads.
+#[derive(Clone, Copy)]
+struct Block {
+    first: usize,
+    count: usize,
+    first_key: usize,
+    keys: usize,
+}
+
+type Machines<R> = BTreeMap<(usize, bool), (Arc<Programs>, Machine<R>)>;
+
+impl<R: Real> Task<'_, '_, R> {
+    fn start(&self) -> usize {
+        self.problem.bounds[self.sequence]
+    }
+
+    fn tokens(&self) -> usize {
+        self.problem.bounds[self.sequence + 1] - self.start()
+    }
+
+    fn blocks(&self) -> Vec<Block> {
+        let (tokens, c) = (self.tokens(), self.form.queries);
+        (0..tokens.div_ceil(c))
+            .map(|i| {
+                let (first, count) = (i * c, c.min(tokens - i * c));
+                let rows = first..first + count;
+                let low = rows.clone().map(|t| self.range(t).0).min().unwrap_or(0);
+                let high = rows.map(|t| self.range(t).1).max().unwrap_or(0);
+                let keys = (high + 1 - low).next_multiple_of(BLOCK.min(self.form.queries));
+                Block { first, count, first_key: low, keys }
+            })
+            .collect()
+    }
+
+    /// First and last position that a token reads.
+    fn range(&self, t: usize) -> (usize, usize) {
+        let low = self.form.low.eval(t as i64, &[]).clamp(0, t as i64);
+        let high = self.form.high.eval(t as i64, &[]).clamp(0, t as i64);
+        (low as usize, high as usize)
+    }
+
+    fn feed(&self, leaf: &Leaf, block: Block, to: &mut [R]) {
+        let p = self.problem;
+        let token = |row: usize| block.first + row.min(block.count - 1);
+        let last = self.tokens() - 1;
+        let key = |row: usize| (block.first_key + row).min(last);
+        match leaf {
+            Leaf::Read(Stream::Input(i), at) => {
+                let one = size(&p.recurrence.inputs[*i].shape);
+                for (row, to) in to.chunks_exact_mut(one).enumerate() {
+                    let at = match at.binds(0) {
+                        true => key(row) as i64,
+                        false => at.eval(token(row) as i64, &[]),
+                    };
+                    match at {
+                        at if at < 0 => to.fill(R::ZERO),
+                        at => p.input(*i, self.start() + at as usize, self.head, to),
+                    }
+                }
+            }
+            Leaf::Param(i) => {
+                let own = self.head / (p.heads / p.params[*i].heads);
+                to.copy_from_slice(&p.params[*i].data[own * to.len()..][..to.len()]);
+            }
+            Leaf::Number(at) => {
+                let keys = if !at.binds(0) { 1 } else { block.keys };
+                let queries_vary = to.len() > keys;
+                for (i, x) in to.iter_mut().enumerate() {
+                    let row = if at.binds(0) && !queries_vary { 0 } else { i / keys };
+                    let u = key(i % keys) as i64;
+                    *x = R::of(at.eval(token(row) as i64, &[u]) as f64);
+                }
+            }
+            Leaf::Head => to.fill(R::of(self.head as f64)),
+            Leaf::Allowed => {
+                for (row, to) in to.chunks_exact_mut(block.keys).enumerate() {
+                    let (low, high) = self.range(token(row));
+                    let (from, until) = (low - block.first_key, high + 1 - block.first_key);
+                    to.fill(R::ZERO);
+                    to[from..until].fill(R::ONE);
+                }
+            }
+            other => unreachable!("{other} is filled elsewhere"),
+        }
+    }
+
+    fn machine<'m>(
+        &self,
+        machines: &'m mut Machines<R>,
+        keys: usize,
+        backward: bool,
+    ) -> &'m mut (Arc<Programs>, Machine<R>) {
+        machines.entry((keys, backward)).or_insert_with(|| {
+            let programs = self.form.programs(keys);
+            let plan = if backward { &programs.backward } else { &programs.forward };
+            let machine = Machine::new(plan);
+            (programs, machine)
+        })
+    }
+
+    fn forward(&self, machines: &mut Machines<R>) -> Vec<Vec<R>> {
+        let r = self.problem.recurrence;
+        let mut outs: Vec<Vec<R>> = r.outs.iter().map(|_| Vec::new()).collect();
+        for block in self.blocks() {
+            let (programs, machine) = self.machine(machines, block.keys, false);
+            let plan = &programs.forward;
+            plan.run(machine, 0, &[], &mut |leaf, _, to| self.feed(leaf, block, to));
+            for (k, slot) in r.outs.iter().enumerate() {
+                let rows = plan.output(machine, k);
+                outs[k].extend_from_slice(&rows[..block.count * size(&slot.shape)]);
+            }
+        }
+        outs
+    }
+
+    fn backward(
+        &self,
+        machines: &mut Machines<R>,
+        cotangents: &Cotangents<R>,
+    ) -> (Vec<Vec<R>>, Vec<Vec<R>>) {
+        let r = self.problem.recurrence;
+        let zeros = |n: usize, shape: &[usize]| vec![R::ZERO; n * size(shape)];
+        let mut inputs: Vec<Vec<R>> =
+            r.inputs.iter().map(|slot| zeros(self.tokens(), &slot.shape)).collect();
+        let mut params: Vec<Vec<R>> = r.params.iter().map(|slot| zeros(1, &slot.shape)).collect();
+        for block in self.blocks() {
+            let (programs, machine) = self.machine(machines, block.keys, true);
+            let plan = &programs.backward;
+            plan.run(machine, 0, &[], &mut |leaf, _, to| match leaf {
+                Leaf::Cotangent(Stream::Out(k)) => {
+                    let one = size(&r.outs[*k].shape);
+                    let (p, first) = (self.problem, self.start() + block.first);
+                    cotangents.rows(*k, one, p.heads, self.head, first, block.count, to);
+                }
+                other => self.feed(other, block, to),
+            });
+            for (k, target) in programs.targets.iter().enumerate() {
+                let d = plan.output(machine, k);
+                match target {
+                    Target::Param(i) => add(&mut params[*i], d),
+                    Target::Key(i, _) => {
+                        let one = size(&r.inputs[*i].shape);
+                        let rows = block.keys.min(self.tokens() - block.first_key);
+                        let to = &mut inputs[*i][block.first_key * one..];
+                        add(&mut to[..rows * one], &d[..rows * one]);
+                    }
+                    Target::Query(i, at) => {
+                        let one = size(&r.inputs[*i].shape);
+                        for row in 0..block.count {
+                            let token = at.eval((block.first + row) as i64, &[]);
+                            if token >= 0 {
+                                add(
+                                    &mut inputs[*i][token as usize * one..][..one],
+                                    &d[row * one..],
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        (inputs, params)
+    }
+}
