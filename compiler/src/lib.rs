@@ -9,6 +9,7 @@ pub mod chunk;
 pub mod elaborate;
 pub mod form;
 pub mod grad;
+pub mod graph;
 pub mod interpret;
 pub mod normal;
 pub mod num;

@@ -3,5 +3,7 @@
 pub mod atomic;
 pub mod error;
 pub mod exec;
+pub mod execute;
 pub mod library;
+pub mod random;
 pub mod tensors;

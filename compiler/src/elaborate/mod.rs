@@ -5,11 +5,11 @@
 //! every mistake is found with the code that would later trip over it.
 
 mod eval;
-mod functions;
+pub(crate) mod functions;
 pub mod recurrence;
 pub mod signature;
 mod value;
 
 pub use recurrence::{Recurrence, elaborate};
 pub use signature::{Signature, Variable};
-pub use value::Setting;
+pub use value::{Dim, Setting};

@@ -21,6 +21,8 @@ pub struct Slot {
     pub shape: Vec<usize>,
     /// The shape as declared, for messages.
     pub text: String,
+    /// The axes as declared.
+    pub axes: Vec<String>,
     /// Promised ends of its values.
     pub interval: Option<(f64, f64)>,
     /// Whether vectors have length 1.
@@ -227,6 +229,7 @@ impl<'d> Maker<'d> {
             count: variable.count.as_ref().and_then(|_| dims.first().map(|d| d.size)),
             shape: dims.iter().map(|d| d.size).collect(),
             text: shape_text(&dims),
+            axes: dims.iter().map(|d| d.text.to_string()).collect(),
             interval: variable.interval,
             unit: variable.unit,
             span: variable.span,
@@ -426,6 +429,7 @@ impl<'d> Maker<'d> {
             count: None,
             shape: t.dims.iter().map(|d| d.size).collect(),
             text: shape_text(&t.dims),
+            axes: t.dims.iter().map(|d| d.text.to_string()).collect(),
             interval: None,
             unit: false,
             span: target.name.span,
@@ -564,6 +568,7 @@ impl<'d> Maker<'d> {
                 count: None,
                 shape: self.e.b.shape(*value).to_vec(),
                 text: String::new(),
+                axes: Vec::new(),
                 interval: None,
                 unit: false,
                 span: self.span,

@@ -6,6 +6,7 @@
 
 pub mod chunk;
 pub mod past;
+pub mod rows;
 pub mod step;
 
 use crate::elaborate::Recurrence;

@@ -37,7 +37,7 @@ struct Programs {
 #[derive(Clone, Debug)]
 enum Target {
     Query(usize, Int),
-    Key(usize, Int),
+    Key(usize),
     Param(usize),
 }
 
@@ -290,7 +290,7 @@ fn backward(mut b: Builder) -> (Plan, Vec<Target>) {
         .leaves()
         .filter_map(|(value, leaf, _)| match leaf {
             Leaf::Read(Stream::Input(i), at) if at.binds(0) => {
-                Some((value, Target::Key(*i, at.clone())))
+                Some((value, Target::Key(*i)))
             }
             Leaf::Read(Stream::Input(i), at) => Some((value, Target::Query(*i, at.clone()))),
             Leaf::Param(i) => Some((value, Target::Param(*i))),
@@ -452,7 +452,7 @@ impl<R: Real> Task<'_, '_, R> {
                 let d = plan.output(machine, k);
                 match target {
                     Target::Param(i) => add(&mut params[*i], d),
-                    Target::Key(i, _) => {
+                    Target::Key(i) => {
                         let one = size(&r.inputs[*i].shape);
                         let rows = block.keys.min(self.tokens() - block.first_key);
                         let to = &mut inputs[*i][block.first_key * one..];

@@ -1,0 +1,197 @@
+//! The backward pass as nodes of the same graph.
+//!
+//! Each forward node, from the last to the first, gets the nodes that turn the gradients of its
+//! outputs into those of its inputs and parameters. Gradients that meet are added. A pointwise node
+//! whose gradient by an input is the incoming gradient itself (a residual branch) needs no node.
+
+use std::collections::HashMap;
+
+use petgraph::graph::NodeIndex;
+
+use super::{Kind, Model, Node, ParamId, ValueId};
+use crate::grad::gradient;
+use crate::tile::{Builder, Leaf, Op, Program, Stream, Value};
+
+/// The gradient of a pointwise node.
+#[derive(Clone, Debug)]
+pub struct RowsGrad {
+    /// The forward program.
+    pub program: Program,
+    /// How many inputs it has; gradients of its outputs follow them.
+    pub inputs: usize,
+    /// Inputs whose gradient is an output of the node, in order.
+    pub wanted: Vec<usize>,
+    /// Parameters whose gradient it adds to, as slots of the program, in order of `gives`.
+    pub params: Vec<usize>,
+}
+
+/// Appends the backward pass. Gives the value that holds the gradient of the model's hidden state:
+/// the loss fills it.
+pub fn differentiate(model: &mut Model) -> ValueId {
+    let hidden = model.graph.value(model.hidden).shape.clone();
+    let seed = Node {
+        kind: Kind::Loss,
+        label: "loss".into(),
+        inputs: vec![model.hidden],
+        params: vec![model.head],
+        outputs: vec![],
+        gives: vec![model.head],
+    };
+    let d_hidden = model.graph.add(seed, &[(hidden, false)])[0];
+    let mut reverse = Reverse { model, pending: HashMap::new() };
+    reverse.give(reverse.model.hidden, d_hidden);
+    for at in (0..reverse.model.graph.forward).rev() {
+        reverse.node(NodeIndex::new(at));
+    }
+    d_hidden
+}
+
+struct Reverse<'m> {
+    model: &'m mut Model,
+    pending: HashMap<ValueId, Vec<ValueId>>,
+}
+
+impl Reverse<'_> {
+    fn give(&mut self, value: ValueId, d: ValueId) {
+        self.pending.entry(value).or_default().push(d);
+    }
+
+    /// The whole gradient of a value, if anything flows into it.
+    fn take(&mut self, value: ValueId) -> Option<ValueId> {
+        let parts = self.pending.remove(&value)?;
+        if let [only] = parts[..] {
+            return Some(only);
+        }
+        let info = self.model.graph.value(value);
+        let shape = (info.shape.clone(), info.once);
+        let node = plain(Kind::Sum, "sum of gradients", parts);
+        Some(self.model.graph.add(node, &[shape])[0])
+    }
+
+    fn shapes(&self, values: &[ValueId]) -> Vec<(Vec<usize>, bool)> {
+        let info = |value: &ValueId| self.model.graph.value(*value);
+        values.iter().map(|v| (info(v).shape.clone(), info(v).once)).collect()
+    }
+
+    fn node(&mut self, index: NodeIndex) {
+        let node = self.model.graph.nodes[index].clone();
+        let cotangents: Vec<Option<ValueId>> =
+            node.outputs.iter().map(|output| self.take(*output)).collect();
+        if cotangents.iter().all(Option::is_none) {
+            return;
+        }
+        match &node.kind {
+            Kind::Embed => {
+                let inputs = cotangents.into_iter().flatten().collect();
+                let mut grad = plain(Kind::EmbedGrad, &node.label, inputs);
+                grad.gives = node.params;
+                self.model.graph.add(grad, &[]);
+            }
+            Kind::Dense { groups } => self.dense(&node, *groups, cotangents[0]),
+            Kind::Rows(program) => self.rows(&node, program, &cotangents),
+            Kind::Recur(_) => {
+                let outs = cotangents.iter().map(Option::is_some).collect();
+                let inputs: Vec<ValueId> =
+                    node.inputs.iter().copied().chain(cotangents.into_iter().flatten()).collect();
+                let grad = plain(Kind::RecurGrad { of: index, outs }, &node.label, inputs);
+                let shapes = self.shapes(&node.inputs);
+                let made = self.model.graph.add(grad, &shapes);
+                for (input, d) in node.inputs.iter().zip(made) {
+                    self.give(*input, d);
+                }
+            }
+            _ => unreachable!("only forward nodes are differentiated"),
+        }
+    }
+
+    fn dense(&mut self, node: &Node, groups: usize, dy: Option<ValueId>) {
+        let Some(dy) = dy else { return };
+        let mut weight = plain(Kind::DenseGradWeight { groups }, &node.label, vec![node.inputs[0], dy]);
+        weight.gives.clone_from(&node.params);
+        self.model.graph.add(weight, &[]);
+        let mut input = plain(Kind::DenseGradInput { groups }, &node.label, vec![dy]);
+        input.params.clone_from(&node.params);
+        let shapes = self.shapes(&node.inputs);
+        let made = self.model.graph.add(input, &shapes);
+        self.give(node.inputs[0], made[0]);
+    }
+
+    fn rows(&mut self, node: &Node, program: &Program, cotangents: &[Option<ValueId>]) {
+        let Some(dy) = cotangents[0] else { return };
+        let reach = reaches(program);
+        let mut wanted = Vec::new();
+        for (slot, input) in node.inputs.iter().enumerate() {
+            match reach.inputs.get(&slot) {
+                Some(Reach::Same) if self.model.graph.value(*input).once == self.model.graph.value(dy).once => {
+                    self.give(*input, dy);
+                }
+                Some(_) => wanted.push(slot),
+                None => {}
+            }
+        }
+        let mut params: Vec<usize> = reach.params.clone();
+        params.sort_unstable();
+        if wanted.is_empty() && params.is_empty() {
+            return;
+        }
+        let targets: Vec<ValueId> = wanted.iter().map(|slot| node.inputs[*slot]).collect();
+        let shapes = self.shapes(&targets);
+        let gives: Vec<ParamId> = params.iter().map(|slot| node.params[*slot]).collect();
+        let grad = RowsGrad { program: program.clone(), inputs: node.inputs.len(), wanted, params };
+        let inputs = node.inputs.iter().copied().chain([dy]).collect();
+        let mut made = plain(Kind::RowsGrad(Box::new(grad)), &node.label, inputs);
+        made.params.clone_from(&node.params);
+        made.gives = gives;
+        let made = self.model.graph.add(made, &shapes);
+        for (input, d) in targets.into_iter().zip(made) {
+            self.give(input, d);
+        }
+    }
+}
+
+fn plain(kind: Kind, label: &str, inputs: Vec<ValueId>) -> Node {
+    Node { kind, label: label.into(), inputs, params: vec![], outputs: vec![], gives: vec![] }
+}
+
+/// How the gradient of a pointwise program reaches an input.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Reach {
+    /// It is the gradient of the output itself.
+    Same,
+    /// It has to be computed.
+    Computed,
+}
+
+struct Reaches {
+    inputs: HashMap<usize, Reach>,
+    params: Vec<usize>,
+}
+
+fn reaches(program: &Program) -> Reaches {
+    let mut b = Builder::extending(program.clone());
+    let output = program.outputs[0];
+    let shape = b.shape(output).to_vec();
+    let seed = b.leaf(Leaf::Cotangent(Stream::Out(0)), &shape);
+    let leaves: Vec<(Value, Leaf)> =
+        program.leaves().map(|(value, leaf, _)| (value, leaf.clone())).collect();
+    let wrt: Vec<Value> = leaves.iter().map(|(value, _)| *value).collect();
+    let found = gradient(&mut b, &[(output, seed)], &wrt);
+    let mut reaches = Reaches { inputs: HashMap::new(), params: Vec::new() };
+    for ((_, leaf), d) in leaves.iter().zip(found.values) {
+        let Some(d) = d else { continue };
+        match leaf {
+            Leaf::Param(slot) if !reaches.params.contains(slot) => reaches.params.push(*slot),
+            Leaf::Read(Stream::Input(slot), at) => {
+                let mut root = d;
+                while b.node(root).op == Op::Reshape {
+                    root = b.node(root).args[0];
+                }
+                let same = root == seed && at.lag() == Some(0) && !reaches.inputs.contains_key(slot);
+                let reach = if same { Reach::Same } else { Reach::Computed };
+                reaches.inputs.insert(*slot, reach);
+            }
+            _ => {}
+        }
+    }
+    reaches
+}

@@ -1,0 +1,175 @@
+//! The training graph of a model.
+//!
+//! Values are tensors of one row per token (or a single row, for what depends on parameters only);
+//! nodes are dense products, recurrences, and *rows*: tile programs that run on blocks of rows and
+//! hold everything pointwise between the others, fused. The graph is built from the model's layout
+//! ([`model`]), extended by its own backward pass ([`backward`]), and measured ([`account`]).
+
+pub mod account;
+pub mod backward;
+pub mod buffers;
+pub mod init;
+mod mixer;
+mod model;
+mod pointwise;
+pub mod text;
+
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use crate::elaborate::Recurrence;
+use crate::tile::{Program, size};
+pub use init::Init;
+pub use model::{Model, build};
+
+/// Names a value of a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub usize);
+
+/// Names a parameter of a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ParamId(pub usize);
+
+/// A tensor that flows between nodes.
+#[derive(Clone, Debug)]
+pub struct ValueInfo {
+    /// Axes of one row.
+    pub shape: Vec<usize>,
+    /// One row for the whole batch instead of one per token.
+    pub once: bool,
+    /// What made it.
+    pub from: NodeIndex,
+}
+
+impl ValueInfo {
+    /// Numbers in a row.
+    pub fn width(&self) -> usize {
+        size(&self.shape)
+    }
+}
+
+/// A learned tensor.
+#[derive(Clone, Debug)]
+pub struct Param {
+    /// Its name, such as `layers.0.gated_deltanet.q.weight`.
+    pub name: String,
+    /// Its shape; weights of dense products are `[groups, out, in]`, or `[out, in]`.
+    pub shape: Vec<usize>,
+    /// How a fresh one is drawn.
+    pub init: Init,
+    /// Whether weight decay applies.
+    pub decay: bool,
+    /// Whether it stays in f32 whatever the precision of the rest.
+    pub f32: bool,
+}
+
+/// What a node does. Forward nodes read activations; backward nodes come from [`backward`].
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// Rows of an embedding table `[vocab, width]`, by token.
+    Embed,
+    /// `y = W x`, per group of the leading axis.
+    Dense {
+        /// Independent blocks: `[groups, in]` to `[groups, out]`.
+        groups: usize,
+    },
+    /// A tile program per row: leaf `Read(Input(i), t - n)` is input `i`, `n` tokens back in the
+    /// same sequence; `Param(i)` the node's i-th parameter.
+    Rows(Box<Program>),
+    /// A recurrence over the tokens of each sequence.
+    Recur(Box<Recur>),
+    /// The gradient of `Rows`: inputs, then gradients of its outputs, give gradients of the wanted
+    /// inputs and parameters.
+    RowsGrad(Box<backward::RowsGrad>),
+    /// Cross-entropy of the head's logits: gives the gradient of the hidden state.
+    Loss,
+    /// The gradient of `Recur`: its inputs, then gradients of its outputs.
+    RecurGrad {
+        /// The forward node, whose kept states are read.
+        of: NodeIndex,
+        /// Which outputs have a gradient.
+        outs: Vec<bool>,
+    },
+    /// `dx = Wᵀ dy`.
+    DenseGradInput {
+        /// As in `Dense`.
+        groups: usize,
+    },
+    /// `dW = dy xᵀ`, summed over rows.
+    DenseGradWeight {
+        /// As in `Dense`.
+        groups: usize,
+    },
+    /// Adds rows of a gradient to the rows of an embedding's gradient.
+    EmbedGrad,
+    /// The sum of its inputs.
+    Sum,
+}
+
+/// A recurrence and how its operands are laid out.
+#[derive(Clone, Debug)]
+pub struct Recur {
+    /// The recurrence at its sizes.
+    pub recurrence: Recurrence,
+    /// Heads.
+    pub heads: usize,
+    /// Own number of heads of each input.
+    pub input_heads: Vec<usize>,
+    /// Own number of heads of each parameter.
+    pub param_heads: Vec<usize>,
+}
+
+/// A node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What it does.
+    pub kind: Kind,
+    /// Where it stands in the model, for people.
+    pub label: String,
+    /// Values it reads.
+    pub inputs: Vec<ValueId>,
+    /// Parameters it reads.
+    pub params: Vec<ParamId>,
+    /// Values it makes.
+    pub outputs: Vec<ValueId>,
+    /// Parameters whose gradients it adds to.
+    pub gives: Vec<ParamId>,
+}
+
+/// A graph of nodes in an order in which they can run; edges follow the values.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// The nodes; indices rise in running order.
+    pub nodes: DiGraph<Node, ValueId>,
+    /// The values.
+    pub values: Vec<ValueInfo>,
+    /// The learned tensors.
+    pub params: Vec<Param>,
+    /// How many nodes belong to the forward pass.
+    pub forward: usize,
+}
+
+impl Graph {
+    /// Adds a node with fresh outputs `(shape, once)`.
+    pub fn add(&mut self, node: Node, outputs: &[(Vec<usize>, bool)]) -> Vec<ValueId> {
+        let inputs = node.inputs.clone();
+        let index = self.nodes.add_node(node);
+        for input in inputs {
+            let from = self.values[input.0].from;
+            self.nodes.add_edge(from, index, input);
+        }
+        let made: Vec<ValueId> = outputs
+            .iter()
+            .map(|(shape, once)| {
+                self.values.push(ValueInfo { shape: shape.clone(), once: *once, from: index });
+                ValueId(self.values.len() - 1)
+            })
+            .collect();
+        self.nodes[index].outputs.clone_from(&made);
+        made
+    }
+
+    /// A value.
+    pub fn value(&self, id: ValueId) -> &ValueInfo {
+        &self.values[id.0]
+    }
+}

@@ -1,0 +1,133 @@
+//! Pointwise expressions of mixers: values with named axes in one growing program.
+
+use lrc_dsl::ast::BinaryOp;
+
+use crate::elaborate::Dim;
+use crate::tile::{Binary, Bits, Builder, Int, Leaf, Unary, Value};
+
+/// A value per token with named axes; a node of the mixer's program.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The node.
+    pub value: Value,
+    /// Its axes.
+    pub axes: Vec<Dim>,
+}
+
+impl Named {
+    /// Sizes of the axes.
+    pub fn shape(&self) -> Vec<usize> {
+        self.axes.iter().map(|a| a.size).collect()
+    }
+}
+
+/// All axes of two values: those of the first, with what only the second has put where it stands
+/// among the second's.
+fn union(a: &[Dim], b: &[Dim]) -> Vec<Dim> {
+    let has = |axes: &[Dim], axis: &Dim| axes.iter().any(|x| x.text == axis.text);
+    if a.iter().all(|x| has(b, x)) {
+        return b.to_vec();
+    }
+    let mut all = a.to_vec();
+    for (at, axis) in b.iter().enumerate().filter(|(_, axis)| !has(a, axis)) {
+        let after = b[..at].iter().rev().find_map(|x| all.iter().position(|y| y.text == x.text));
+        all.insert(after.map_or(0, |i| i + 1), axis.clone());
+    }
+    all
+}
+
+/// Gives a value the axes of `all`, with size 1 where it lacks one.
+fn spread(b: &mut Builder, x: &Named, all: &[Dim]) -> Value {
+    let order: Vec<usize> =
+        all.iter().filter_map(|axis| x.axes.iter().position(|y| y.text == axis.text)).collect();
+    let moved = b.permute(x.value, &order);
+    let shape: Vec<usize> = all
+        .iter()
+        .map(|axis| if x.axes.iter().any(|y| y.text == axis.text) { axis.size } else { 1 })
+        .collect();
+    b.reshape(moved, &shape)
+}
+
+/// `+ - .* /` with axes matched by name. `None` where sizes of one name differ.
+pub fn binary(b: &mut Builder, op: BinaryOp, x: &Named, y: &Named) -> Option<Named> {
+    let all = union(&x.axes, &y.axes);
+    let agrees = |n: &Named| {
+        n.axes.iter().all(|a| all.iter().any(|c| c.text == a.text && c.size == a.size))
+    };
+    if !agrees(x) || !agrees(y) {
+        return None;
+    }
+    let (l, r) = (spread(b, x, &all), spread(b, y, &all));
+    let value = match op {
+        BinaryOp::Add => b.add(l, r),
+        BinaryOp::Sub => b.sub(l, r),
+        BinaryOp::Div => b.div(l, r),
+        _ => b.mul(l, r),
+    };
+    Some(Named { value, axes: all })
+}
+
+/// `x / sqrt(Σ x² + eps)` along the last axis.
+pub fn l2norm(b: &mut Builder, x: Value) -> Value {
+    let last = b.shape(x).len() - 1;
+    let square = b.mul_sum(x, x, &[last]);
+    let eps = vec![1; last + 1];
+    let eps = b.fill(1e-6, &eps);
+    let sum = b.add(square, eps);
+    let factor = b.unary(Unary::Pow(Bits::of(-0.5)), sum);
+    b.mul(x, factor)
+}
+
+/// `x / sqrt(mean(x²) + eps)` along the last axis.
+pub fn rms(b: &mut Builder, x: Value) -> Value {
+    let last = b.shape(x).len() - 1;
+    let n = b.shape(x)[last] as f64;
+    let square = b.mul_sum(x, x, &[last]);
+    let mean = b.scale(square, 1.0 / n);
+    let ones = vec![1; last + 1];
+    let eps = b.fill(1e-6, &ones);
+    let sum = b.add(mean, eps);
+    let factor = b.unary(Unary::Pow(Bits::of(-0.5)), sum);
+    b.mul(x, factor)
+}
+
+/// `x - mean(x)` along the last axis.
+pub fn centred(b: &mut Builder, x: Value) -> Value {
+    let last = b.shape(x).len() - 1;
+    let n = b.shape(x)[last] as f64;
+    let sum = b.sum(x, &[last]);
+    let mean = b.scale(sum, 1.0 / n);
+    b.sub(x, mean)
+}
+
+/// Rotary positions (Su et al. 2021): pairs `(i, i + n/2)` of the first `n = fraction · d` entries
+/// turn by `t · base^(-2i/n)`.
+pub fn rope(b: &mut Builder, x: Value, base: f64, fraction: f64) -> Value {
+    let shape = b.shape(x).to_vec();
+    let last = shape.len() - 1;
+    let d = shape[last];
+    let n = ((d as f64 * fraction) as usize) / 2 * 2;
+    if n == 0 {
+        return x;
+    }
+    let half = n / 2;
+    let ones = vec![1; shape.len()];
+    let rates: Vec<Value> = (0..half)
+        .map(|i| b.fill(base.powf(-2.0 * i as f64 / n as f64), &ones))
+        .collect();
+    let rates = b.concat(&rates, last);
+    let t = b.leaf(Leaf::Number(Int::T), &[]);
+    let t = b.reshape(t, &ones);
+    let angle = b.mul(t, rates);
+    let (cos, sin) = (b.unary(Unary::Cos, angle), b.unary(Unary::Sin, angle));
+    let first = b.slice(x, last, 0, half);
+    let second = b.slice(x, last, half, half);
+    let rest = (n < d).then(|| b.slice(x, last, n, d - n));
+    let (fc, ss) = (b.mul(first, cos), b.mul(second, sin));
+    let (sc, fs) = (b.mul(second, cos), b.mul(first, sin));
+    let turned_first = b.binary(Binary::Sub, fc, ss);
+    let turned_second = b.add(sc, fs);
+    let mut parts = vec![turned_first, turned_second];
+    parts.extend(rest);
+    b.concat(&parts, last)
+}

@@ -1,0 +1,558 @@
+//! Walks a model's graph on the CPU: forward, loss, backward.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use lrc_compiler::form::rows::{Rows, RowsBackward, RowsInput};
+use lrc_compiler::form::{Cotangents, Form, FormKind, Kept, Operand, Outputs, Problem};
+use lrc_compiler::graph::backward::differentiate;
+use lrc_compiler::graph::buffers::{self, Buffers};
+use lrc_compiler::graph::{Kind, Model, Node, Param, Recur, ValueId};
+use lrc_compiler::num::{Mat, MatMut, Real};
+use lrc_compiler::tile::size;
+use petgraph::graph::NodeIndex;
+use rayon::prelude::*;
+
+use crate::random::{Purpose, Stream};
+
+/// Sequences one after the other.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// Token of each row.
+    pub tokens: Vec<u32>,
+    /// What the model should say at each row; `NONE` where nothing is asked.
+    pub targets: Vec<u32>,
+    /// Where each sequence starts, and the total.
+    pub bounds: Vec<usize>,
+}
+
+/// No target at this row.
+pub const NONE: u32 = u32::MAX;
+
+impl Batch {
+    /// Appends a sequence.
+    pub fn push(&mut self, tokens: &[u32], targets: &[u32]) {
+        if self.bounds.is_empty() {
+            self.bounds.push(0);
+        }
+        self.tokens.extend_from_slice(tokens);
+        self.targets.extend_from_slice(targets);
+        self.bounds.push(self.tokens.len());
+    }
+
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// The position of each row in its sequence.
+    fn positions(&self) -> Vec<u32> {
+        self.bounds.windows(2).flat_map(|w| 0..(w[1] - w[0]) as u32).collect()
+    }
+}
+
+/// What the loss of a batch says.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Score {
+    /// Mean cross-entropy over the asked rows, in nats.
+    pub loss: f64,
+    /// Rows at which something was asked.
+    pub asked: usize,
+    /// Of these, how many the model's best guess got right.
+    pub right: usize,
+}
+
+/// Draws fresh parameters.
+pub fn fresh(params: &[Param], seed: u64) -> Vec<Vec<f32>> {
+    params
+        .iter()
+        .enumerate()
+        .map(|(at, param)| {
+            let mut stream = Stream::new(seed, Purpose::Init, at as u64);
+            let width = param.shape.last().copied().unwrap_or(1);
+            (0..size(&param.shape))
+                .map(|i| param.init.draw(i % width, width, &mut || stream.uniform()) as f32)
+                .collect()
+        })
+        .collect()
+}
+
+/// A model ready to run.
+pub struct Executor {
+    /// The model, with its backward pass.
+    pub model: Model,
+    /// The learned numbers, per parameter.
+    pub params: Vec<Vec<f32>>,
+    /// Their gradients after [`Executor::train`].
+    pub grads: Vec<Vec<f32>>,
+    d_hidden: ValueId,
+    training: Buffers,
+    inference: Buffers,
+    rows: HashMap<usize, Rows>,
+    rows_grad: HashMap<usize, RowsBackward>,
+    forms: HashMap<usize, (usize, Arc<Form>)>,
+    memory: Vec<Vec<f32>>,
+    kept: HashMap<usize, Kept<f32>>,
+}
+
+impl Executor {
+    /// Prepares a model.
+    pub fn new(mut model: Model, params: Vec<Vec<f32>>) -> Executor {
+        let d_hidden = differentiate(&mut model);
+        let graph = &model.graph;
+        let (mut rows, mut rows_grad) = (HashMap::new(), HashMap::new());
+        for index in graph.nodes.node_indices() {
+            let node = &graph.nodes[index];
+            let once = |values: &[ValueId]| -> Vec<bool> {
+                values.iter().map(|value| graph.value(*value).once).collect()
+            };
+            match &node.kind {
+                Kind::Rows(program) => {
+                    let output = graph.value(node.outputs[0]).once;
+                    rows.insert(index.index(), Rows::new(program, &once(&node.inputs), output));
+                }
+                Kind::RowsGrad(grad) => {
+                    let output = graph.value(node.inputs[grad.inputs]).once;
+                    let inputs = once(&node.inputs[..grad.inputs]);
+                    rows_grad.insert(index.index(), RowsBackward::new(grad, &inputs, output));
+                }
+                _ => {}
+            }
+        }
+        let training = buffers::plan(graph, false, &[]);
+        let inference = buffers::plan(graph, true, &[model.hidden]);
+        let grads = params.iter().map(|p| vec![0.0; p.len()]).collect();
+        Executor {
+            model,
+            params,
+            grads,
+            d_hidden,
+            training,
+            inference,
+            rows,
+            rows_grad,
+            forms: HashMap::new(),
+            memory: Vec::new(),
+            kept: HashMap::new(),
+        }
+    }
+
+    /// Loss of a batch and the gradients of all parameters.
+    pub fn train(&mut self, batch: &Batch) -> Score {
+        self.grads.iter_mut().for_each(|g| g.fill(0.0));
+        self.kept.clear();
+        let buffers = self.training.clone();
+        self.prepare(&buffers, batch);
+        let mut score = Score::default();
+        for at in 0..self.model.graph.nodes.node_count() {
+            if let Some(found) = self.run(at, batch, &buffers, true) {
+                score = found;
+            }
+        }
+        self.kept.clear();
+        score
+    }
+
+    /// Loss of a batch, and the best guess at each asked row, in order.
+    pub fn evaluate(&mut self, batch: &Batch) -> (Score, Vec<u32>) {
+        let hidden = self.hidden(batch);
+        let mut guesses = Vec::new();
+        let score = self.head(&hidden, batch, &mut |logits, _| {
+            guesses.push(argmax(logits));
+        });
+        (score, guesses)
+    }
+
+    /// The normalised hidden state of every row.
+    pub fn hidden(&mut self, batch: &Batch) -> Vec<f32> {
+        let buffers = self.inference.clone();
+        self.prepare(&buffers, batch);
+        for at in 0..self.model.graph.forward {
+            self.run(at, batch, &buffers, false);
+        }
+        self.memory[buffers.slot[self.model.hidden.0]].clone()
+    }
+
+    /// Logits of one hidden state.
+    pub fn logits(&self, hidden: &[f32]) -> Vec<f32> {
+        let (vocab, width) = (self.model.vocab, self.model.width);
+        let mut logits = vec![0.0; vocab];
+        dense(&mut logits, hidden, &self.params[self.model.head.0], 1, [width, vocab]);
+        logits
+    }
+
+    fn prepare(&mut self, buffers: &Buffers, batch: &Batch) {
+        self.memory.resize_with(buffers.width.len(), Vec::new);
+        for (slot, (width, once)) in self.memory.iter_mut().zip(&buffers.width) {
+            slot.resize(if *once { *width } else { width * batch.rows() }, 0.0);
+        }
+    }
+
+    fn run(&mut self, at: usize, batch: &Batch, buffers: &Buffers, keep: bool) -> Option<Score> {
+        let node = self.model.graph.nodes[NodeIndex::new(at)].clone();
+        let mut outputs: Vec<Vec<f32>> = node
+            .outputs
+            .iter()
+            .map(|value| std::mem::take(&mut self.memory[buffers.slot[value.0]]))
+            .collect();
+        let mut score = None;
+        match &node.kind {
+            Kind::Embed => self.embed(&node, batch, &mut outputs[0]),
+            Kind::Dense { groups } => {
+                let x = self.value(buffers, node.inputs[0]);
+                let w = &self.params[node.params[0].0];
+                let shape = self.dense_shape(&node, *groups);
+                dense(&mut outputs[0], x, w, *groups, shape);
+            }
+            Kind::Rows(_) => {
+                let info = self.model.graph.value(node.outputs[0]);
+                let rows = if info.once { 1 } else { batch.rows() };
+                let positions = batch.positions();
+                let once = self.once(&node.inputs);
+                let input = self.rows_input(buffers, &node, &node.inputs, &once, &positions, rows);
+                self.rows[&at].forward(&input, &mut outputs[0]);
+            }
+            Kind::Recur(recur) => {
+                let (form, problem) = self.problem(at, recur, &node.inputs, batch, buffers);
+                let (Outputs { outs, .. }, kept) = form.forward(&problem, keep);
+                outputs = outs;
+                drop(problem);
+                self.forms.insert(at, (longest(batch), form));
+                if keep {
+                    self.kept.insert(at, kept);
+                }
+            }
+            Kind::Loss => score = Some(self.loss(batch, buffers, &mut outputs[0])),
+            Kind::RowsGrad(grad) => {
+                let info = self.model.graph.value(node.inputs[grad.inputs]);
+                let rows = if info.once { 1 } else { batch.rows() };
+                let positions = batch.positions();
+                let inputs = &node.inputs[..grad.inputs];
+                let once = self.once(inputs);
+                let input = self.rows_input(buffers, &node, inputs, &once, &positions, rows);
+                let dy = self.value(buffers, node.inputs[grad.inputs]);
+                let made = self.rows_grad[&at].backward(&input, dy);
+                outputs = made.inputs;
+                for (param, d) in node.gives.iter().zip(made.params) {
+                    add(&mut self.grads[param.0], &d);
+                }
+            }
+            Kind::RecurGrad { of, outs } => {
+                outputs = self.recur_grad(*of, outs, &node, batch, buffers);
+            }
+            Kind::DenseGradInput { groups } => {
+                let dy = self.value(buffers, node.inputs[0]);
+                let w = &self.params[node.params[0].0];
+                let [inner, outer] = self.param_shape(node.params[0].0);
+                dense_grad_input(&mut outputs[0], dy, w, *groups, [inner, outer]);
+            }
+            Kind::DenseGradWeight { groups } => {
+                let id = node.gives[0].0;
+                let shape = self.param_shape(id);
+                let mut grad = std::mem::take(&mut self.grads[id]);
+                let x = self.value(buffers, node.inputs[0]);
+                let dy = self.value(buffers, node.inputs[1]);
+                dense_grad_weight(&mut grad, x, dy, *groups, shape);
+                self.grads[id] = grad;
+            }
+            Kind::EmbedGrad => {
+                let id = node.gives[0].0;
+                let width = self.model.width;
+                let mut grad = std::mem::take(&mut self.grads[id]);
+                let dy = self.value(buffers, node.inputs[0]);
+                for (token, d) in batch.tokens.iter().zip(dy.chunks_exact(width)) {
+                    add(&mut grad[*token as usize * width..][..width], d);
+                }
+                self.grads[id] = grad;
+            }
+            Kind::Sum => {
+                outputs[0].copy_from_slice(self.value(buffers, node.inputs[0]));
+                for input in &node.inputs[1..] {
+                    add(&mut outputs[0], self.value(buffers, *input));
+                }
+            }
+        }
+        for (value, data) in node.outputs.iter().zip(outputs) {
+            self.memory[buffers.slot[value.0]] = data;
+        }
+        score
+    }
+
+    fn value(&self, buffers: &Buffers, value: ValueId) -> &[f32] {
+        &self.memory[buffers.slot[value.0]]
+    }
+
+    fn once(&self, values: &[ValueId]) -> Vec<bool> {
+        values.iter().map(|value| self.model.graph.value(*value).once).collect()
+    }
+
+    fn rows_input<'a>(
+        &'a self,
+        buffers: &Buffers,
+        node: &Node,
+        inputs: &[ValueId],
+        once: &'a [bool],
+        positions: &'a [u32],
+        rows: usize,
+    ) -> RowsInput<'a> {
+        RowsInput {
+            inputs: inputs
+                .iter()
+                .map(|value| self.memory[buffers.slot[value.0]].as_slice())
+                .collect(),
+            once,
+            params: node.params.iter().map(|param| self.params[param.0].as_slice()).collect(),
+            positions,
+            rows,
+        }
+    }
+
+    /// Width of one group's input and output.
+    fn param_shape(&self, param: usize) -> [usize; 2] {
+        let shape = &self.model.graph.params[param].shape;
+        let n = shape.len();
+        [shape[n - 1], shape[n - 2]]
+    }
+
+    fn dense_shape(&self, node: &Node, _groups: usize) -> [usize; 2] {
+        self.param_shape(node.params[0].0)
+    }
+
+    fn embed(&self, node: &Node, batch: &Batch, to: &mut [f32]) {
+        let table = &self.params[node.params[0].0];
+        let width = self.model.width;
+        for (to, token) in to.chunks_exact_mut(width).zip(&batch.tokens) {
+            to.copy_from_slice(&table[*token as usize * width..][..width]);
+        }
+    }
+
+    /// A recurrence's operands, and the form it runs in.
+    fn problem<'a>(
+        &'a self,
+        at: usize,
+        recur: &'a Recur,
+        inputs: &[ValueId],
+        batch: &Batch,
+        buffers: &Buffers,
+    ) -> (Arc<Form>, Problem<'a, f32>) {
+        let own: Vec<&[f32]> = inputs
+            .iter()
+            .map(|value| self.memory[buffers.slot[value.0]].as_slice())
+            .collect();
+        let (first, rest) = own.split_at(recur.recurrence.inputs.len());
+        let operands = |data: &[&'a [f32]], heads: &[usize]| -> Vec<Operand<'a, f32>> {
+            data.iter().zip(heads).map(|(data, heads)| Operand { data, heads: *heads }).collect()
+        };
+        let problem = Problem {
+            recurrence: &recur.recurrence,
+            heads: recur.heads,
+            bounds: batch.bounds.clone(),
+            inputs: operands(first, &recur.input_heads),
+            params: operands(rest, &recur.param_heads),
+            initial: vec![None; recur.recurrence.states.len()],
+        };
+        let form = match self.forms.get(&at) {
+            Some((known, form)) if *known == longest(batch) => Arc::clone(form),
+            _ => Arc::new(
+                Form::new(&problem, FormKind::Auto, None)
+                    .expect("some form fits every recurrence when none is asked for"),
+            ),
+        };
+        (form, problem)
+    }
+
+    fn recur_grad(
+        &mut self,
+        of: NodeIndex,
+        outs: &[bool],
+        node: &Node,
+        batch: &Batch,
+        buffers: &Buffers,
+    ) -> Vec<Vec<f32>> {
+        let forward = self.model.graph.nodes[of].clone();
+        let Kind::Recur(recur) = &forward.kind else {
+            unreachable!("a recurrence's gradient belongs to a recurrence")
+        };
+        let kept = self.kept.remove(&of.index()).expect("the forward pass kept its states");
+        let (form, problem) = self.problem(of.index(), recur, &forward.inputs, batch, buffers);
+        let mut given = node.inputs[forward.inputs.len()..].iter();
+        let cotangents = Cotangents {
+            outs: outs
+                .iter()
+                .map(|has| {
+                    has.then(|| {
+                        let value = given.next().expect("one gradient per marked output");
+                        self.memory[buffers.slot[value.0]].as_slice()
+                    })
+                })
+                .collect(),
+            finals: vec![],
+        };
+        let gradients = form.backward(&problem, &kept, &cotangents);
+        gradients.inputs.into_iter().chain(gradients.params).collect()
+    }
+
+    /// The loss and its gradient by the hidden state and the head.
+    fn loss(&mut self, batch: &Batch, buffers: &Buffers, d_hidden: &mut [f32]) -> Score {
+        let width = self.model.width;
+        let hidden = self.value(buffers, self.model.hidden).to_vec();
+        debug_assert_eq!(self.model.graph.value(self.d_hidden).width(), width);
+        d_hidden.fill(0.0);
+        let asked = batch.targets.iter().filter(|t| **t != NONE).count().max(1) as f32;
+        let head_id = self.model.head.0;
+        let mut d_head = std::mem::take(&mut self.grads[head_id]);
+        let head = &self.params[head_id];
+        let vocab = self.model.vocab;
+        let score = self.head_blocks(&hidden, batch, |rows, logits, hidden, score| {
+            for (row, logits) in rows.iter().zip(logits.chunks_exact_mut(vocab)) {
+                let target = batch.targets[*row] as usize;
+                score.add(logits, target);
+                softmax_gap(logits, target, 1.0 / asked);
+            }
+            let mut d = vec![0.0; rows.len() * width];
+            dense_grad_input(&mut d, logits, head, 1, [width, vocab]);
+            for (row, d) in rows.iter().zip(d.chunks_exact(width)) {
+                d_hidden[row * width..][..width].copy_from_slice(d);
+            }
+            dense_grad_weight(&mut d_head, hidden, logits, 1, [width, vocab]);
+        });
+        self.grads[head_id] = d_head;
+        score
+    }
+
+    /// The score of hidden states; `see` gets the logits and row of each asked row.
+    fn head(&self, hidden: &[f32], batch: &Batch, see: &mut dyn FnMut(&[f32], usize)) -> Score {
+        let vocab = self.model.vocab;
+        self.head_blocks(hidden, batch, |rows, logits, _, score| {
+            for (row, logits) in rows.iter().zip(logits.chunks_exact(vocab)) {
+                see(logits, *row);
+                score.add(logits, batch.targets[*row] as usize);
+            }
+        })
+    }
+
+    /// Logits of the asked rows, a block at a time: all of them would not fit for long texts, and
+    /// rows at which nothing is asked need none.
+    fn head_blocks(
+        &self,
+        hidden: &[f32],
+        batch: &Batch,
+        mut each: impl FnMut(&[usize], &mut [f32], &[f32], &mut Score),
+    ) -> Score {
+        let (vocab, width) = (self.model.vocab, self.model.width);
+        let head = &self.params[self.model.head.0];
+        let asked: Vec<usize> = (0..batch.rows()).filter(|r| batch.targets[*r] != NONE).collect();
+        let mut score = Score::default();
+        for rows in asked.chunks(HEAD_ROWS) {
+            let mut x = Vec::with_capacity(rows.len() * width);
+            rows.iter().for_each(|row| x.extend_from_slice(&hidden[row * width..][..width]));
+            let mut logits = vec![0.0; rows.len() * vocab];
+            dense(&mut logits, &x, head, 1, [width, vocab]);
+            each(rows, &mut logits, &x, &mut score);
+        }
+        score.loss /= score.asked.max(1) as f64;
+        score
+    }
+}
+
+/// Rows whose logits are in memory at once.
+const HEAD_ROWS: usize = 512;
+
+impl Score {
+    /// Adds one row: `loss` is a sum until the end.
+    fn add(&mut self, logits: &[f32], target: usize) {
+        let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = logits.iter().map(|x| f64::from((x - top).exp())).sum();
+        self.loss += sum.ln() + f64::from(top) - f64::from(logits[target]);
+        self.asked += 1;
+        self.right += usize::from(argmax(logits) as usize == target);
+    }
+
+    /// Share of asked rows that were right.
+    pub fn accuracy(&self) -> f64 {
+        self.right as f64 / self.asked.max(1) as f64
+    }
+}
+
+fn argmax(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (at, x) in logits.iter().enumerate() {
+        if *x > logits[best] {
+            best = at;
+        }
+    }
+    best as u32
+}
+
+/// `(softmax(x) - onehot(target)) · scale` in place.
+fn softmax_gap(x: &mut [f32], target: usize, scale: f32) {
+    let top = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for x in x.iter_mut() {
+        *x = (*x - top).exp();
+        sum += *x;
+    }
+    let factor = scale / sum;
+    x.iter_mut().for_each(|x| *x *= factor);
+    x[target] -= scale;
+}
+
+fn longest(batch: &Batch) -> usize {
+    batch.bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0)
+}
+
+fn add(to: &mut [f32], d: &[f32]) {
+    to.iter_mut().zip(d).for_each(|(x, &d)| *x += d);
+}
+
+/// Rows of one task of a dense product.
+const DENSE_ROWS: usize = 128;
+
+/// `y = x Wᵀ` per group: `x: [rows, groups, inner]`, `w: [groups, outer, inner]`.
+fn dense(y: &mut [f32], x: &[f32], w: &[f32], groups: usize, [inner, outer]: [usize; 2]) {
+    let (wide_in, wide_out) = (groups * inner, groups * outer);
+    y.par_chunks_mut(DENSE_ROWS * wide_out).zip(x.par_chunks(DENSE_ROWS * wide_in)).for_each(
+        |(y, x)| {
+            let rows = x.len() / wide_in;
+            for g in 0..groups {
+                let c = MatMut { data: &mut y[g * outer..], row: wide_out, col: 1 };
+                let a = Mat { data: &x[g * inner..], row: wide_in, col: 1 };
+                let b = Mat { data: &w[g * outer * inner..], row: 1, col: inner };
+                f32::gemm([rows, inner, outer], c, a, b, false);
+            }
+        },
+    );
+}
+
+/// `dx = dy W` per group.
+fn dense_grad_input(dx: &mut [f32], dy: &[f32], w: &[f32], groups: usize, [inner, outer]: [usize; 2]) {
+    let (wide_in, wide_out) = (groups * inner, groups * outer);
+    dx.par_chunks_mut(DENSE_ROWS * wide_in).zip(dy.par_chunks(DENSE_ROWS * wide_out)).for_each(
+        |(dx, dy)| {
+            let rows = dy.len() / wide_out;
+            for g in 0..groups {
+                let c = MatMut { data: &mut dx[g * inner..], row: wide_in, col: 1 };
+                let a = Mat { data: &dy[g * outer..], row: wide_out, col: 1 };
+                let b = Mat { data: &w[g * outer * inner..], row: inner, col: 1 };
+                f32::gemm([rows, outer, inner], c, a, b, false);
+            }
+        },
+    );
+}
+
+/// `dW += dyᵀ x` per group.
+fn dense_grad_weight(dw: &mut [f32], x: &[f32], dy: &[f32], groups: usize, [inner, outer]: [usize; 2]) {
+    let (wide_in, wide_out) = (groups * inner, groups * outer);
+    let rows = x.len() / wide_in;
+    let part = outer.div_ceil(4).max(1);
+    for g in 0..groups {
+        let dw = &mut dw[g * outer * inner..][..outer * inner];
+        dw.par_chunks_mut(part * inner).enumerate().for_each(|(at, dw)| {
+            let count = dw.len() / inner;
+            let c = MatMut { data: dw, row: inner, col: 1 };
+            let a = Mat { data: &dy[g * outer + at * part..], row: 1, col: wide_out };
+            let b = Mat { data: &x[g * inner..], row: wide_in, col: 1 };
+            f32::gemm([count, rows, inner], c, a, b, true);
+        });
+    }
+}
