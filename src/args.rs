@@ -21,8 +21,12 @@ pub enum Command {
         /// A `.arch` file.
         file: PathBuf,
     },
+    /// Count parameters, states and operations of a model.
+    Params(Params),
     /// Run one declared recurrence on the tensors of a file.
     Exec(Exec),
+    /// Train the model of a spec.
+    Train(Train),
 }
 
 /// Arguments of `lrc exec`.
@@ -56,6 +60,52 @@ pub struct Exec {
     /// Override a parameter: `--set scale=1`.
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
+}
+
+/// Arguments of `lrc params`.
+#[derive(Debug, clap::Args)]
+pub struct Params {
+    /// The `.arch` file.
+    pub file: PathBuf,
+    /// The model; needed if the file has several.
+    pub name: Option<String>,
+    /// Override a parameter of the model.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// Sequence length for operations and caches.
+    #[arg(long, default_value_t = 2048)]
+    pub context: usize,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `lrc train`.
+#[derive(Debug, clap::Args)]
+pub struct Train {
+    /// The spec.
+    pub spec: PathBuf,
+    /// Override a value of the spec: `--set optimizer.adamw.lr=1e-3`.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub set: Vec<String>,
+    /// The run's folder [default: runs/NAME].
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Go on from the newest checkpoint of the folder.
+    #[arg(long)]
+    pub resume: bool,
+    /// Where to run.
+    #[arg(long, default_value = "auto")]
+    pub device: Device,
+    /// Check everything, print what would be trained, and stop.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the summary as JSON on stdout.
+    #[arg(long)]
+    pub json: bool,
+    /// Save and stop after this many steps, as a signal would.
+    #[arg(long, hide = true)]
+    pub stop_after: Option<u64>,
 }
 
 /// Devices.

@@ -1,5 +1,7 @@
 //! The commands, one function each.
 
+mod model;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,7 +22,9 @@ pub fn run(args: Args) -> ExitCode {
     let mut sources = Sources::default();
     let result = match &args.command {
         Command::Check { file } => check(file, &mut sources),
+        Command::Params(args) => model::params(args, &mut sources),
         Command::Exec(args) => exec_command(args, &mut sources),
+        Command::Train(args) => model::train(args, &mut sources),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,8 +47,16 @@ fn check(path: &Path, sources: &mut Sources) -> Result<(), Failure> {
         lrc_dsl::load(path, LIBRARY, sources).map_err(lrc_runtime::error::at_path("read", path))?;
     for name in &namespace.own {
         let decl = &namespace.decls[name];
-        if decl.kind == Kind::Recurrence {
-            elaborate::elaborate(decl, &BTreeMap::new(), &mut diags);
+        match decl.kind {
+            Kind::Recurrence => {
+                elaborate::elaborate(decl, &BTreeMap::new(), &mut diags);
+            }
+            Kind::Mixer => {
+                lrc_compiler::graph::check_mixer(&namespace, decl, &mut diags);
+            }
+            Kind::Model => {
+                lrc_compiler::graph::build(&namespace, decl, &BTreeMap::new(), &mut diags);
+            }
         }
     }
     if diags.iter().any(Diag::is_error) {

@@ -335,10 +335,8 @@ impl Executor {
         batch: &Batch,
         buffers: &Buffers,
     ) -> (Arc<Form>, Problem<'a, f32>) {
-        let own: Vec<&[f32]> = inputs
-            .iter()
-            .map(|value| self.memory[buffers.slot[value.0]].as_slice())
-            .collect();
+        let own: Vec<&[f32]> =
+            inputs.iter().map(|value| self.memory[buffers.slot[value.0]].as_slice()).collect();
         let (first, rest) = own.split_at(recur.recurrence.inputs.len());
         let operands = |data: &[&'a [f32]], heads: &[usize]| -> Vec<Operand<'a, f32>> {
             data.iter().zip(heads).map(|(data, heads)| Operand { data, heads: *heads }).collect()
@@ -525,7 +523,13 @@ fn dense(y: &mut [f32], x: &[f32], w: &[f32], groups: usize, [inner, outer]: [us
 }
 
 /// `dx = dy W` per group.
-fn dense_grad_input(dx: &mut [f32], dy: &[f32], w: &[f32], groups: usize, [inner, outer]: [usize; 2]) {
+fn dense_grad_input(
+    dx: &mut [f32],
+    dy: &[f32],
+    w: &[f32],
+    groups: usize,
+    [inner, outer]: [usize; 2],
+) {
     let (wide_in, wide_out) = (groups * inner, groups * outer);
     dx.par_chunks_mut(DENSE_ROWS * wide_in).zip(dy.par_chunks(DENSE_ROWS * wide_out)).for_each(
         |(dx, dy)| {
@@ -541,7 +545,13 @@ fn dense_grad_input(dx: &mut [f32], dy: &[f32], w: &[f32], groups: usize, [inner
 }
 
 /// `dW += dyᵀ x` per group.
-fn dense_grad_weight(dw: &mut [f32], x: &[f32], dy: &[f32], groups: usize, [inner, outer]: [usize; 2]) {
+fn dense_grad_weight(
+    dw: &mut [f32],
+    x: &[f32],
+    dy: &[f32],
+    groups: usize,
+    [inner, outer]: [usize; 2],
+) {
     let (wide_in, wide_out) = (groups * inner, groups * outer);
     let rows = x.len() / wide_in;
     let part = outer.div_ceil(4).max(1);

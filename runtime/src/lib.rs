@@ -1,9 +1,12 @@
 //! The runtime of lrc: runs compiled recurrences and models on a device.
 
 pub mod atomic;
+pub mod data;
 pub mod error;
 pub mod exec;
 pub mod execute;
 pub mod library;
 pub mod random;
+pub mod spec;
 pub mod tensors;
+pub mod train;

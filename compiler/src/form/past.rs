@@ -289,9 +289,7 @@ fn backward(mut b: Builder) -> (Plan, Vec<Target>) {
         .program
         .leaves()
         .filter_map(|(value, leaf, _)| match leaf {
-            Leaf::Read(Stream::Input(i), at) if at.binds(0) => {
-                Some((value, Target::Key(*i)))
-            }
+            Leaf::Read(Stream::Input(i), at) if at.binds(0) => Some((value, Target::Key(*i))),
             Leaf::Read(Stream::Input(i), at) => Some((value, Target::Query(*i, at.clone()))),
             Leaf::Param(i) => Some((value, Target::Param(*i))),
             _ => None,

@@ -40,7 +40,12 @@ pub struct Rows {
 }
 
 /// Lifts a program over `block` rows.
-fn lifted(program: &Program, block: usize, once: &[bool], outputs_once: bool) -> (Builder, Vec<Value>) {
+fn lifted(
+    program: &Program,
+    block: usize,
+    once: &[bool],
+    outputs_once: bool,
+) -> (Builder, Vec<Value>) {
     let mut b = Builder::new();
     let mut leaf = |b: &mut Builder, leaf: &Leaf, shape: &[usize]| {
         let rows = match leaf {

@@ -106,7 +106,8 @@ impl Reverse<'_> {
 
     fn dense(&mut self, node: &Node, groups: usize, dy: Option<ValueId>) {
         let Some(dy) = dy else { return };
-        let mut weight = plain(Kind::DenseGradWeight { groups }, &node.label, vec![node.inputs[0], dy]);
+        let mut weight =
+            plain(Kind::DenseGradWeight { groups }, &node.label, vec![node.inputs[0], dy]);
         weight.gives.clone_from(&node.params);
         self.model.graph.add(weight, &[]);
         let mut input = plain(Kind::DenseGradInput { groups }, &node.label, vec![dy]);
@@ -122,7 +123,9 @@ impl Reverse<'_> {
         let mut wanted = Vec::new();
         for (slot, input) in node.inputs.iter().enumerate() {
             match reach.inputs.get(&slot) {
-                Some(Reach::Same) if self.model.graph.value(*input).once == self.model.graph.value(dy).once => {
+                Some(Reach::Same)
+                    if self.model.graph.value(*input).once == self.model.graph.value(dy).once =>
+                {
                     self.give(*input, dy);
                 }
                 Some(_) => wanted.push(slot),
@@ -186,7 +189,8 @@ fn reaches(program: &Program) -> Reaches {
                 while b.node(root).op == Op::Reshape {
                     root = b.node(root).args[0];
                 }
-                let same = root == seed && at.lag() == Some(0) && !reaches.inputs.contains_key(slot);
+                let same =
+                    root == seed && at.lag() == Some(0) && !reaches.inputs.contains_key(slot);
                 let reach = if same { Reach::Same } else { Reach::Computed };
                 reaches.inputs.insert(*slot, reach);
             }

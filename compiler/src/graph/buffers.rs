@@ -30,8 +30,11 @@ pub fn plan(graph: &Graph, forward_only: bool, keep: &[ValueId]) -> Buffers {
     for value in keep {
         last[value.0] = usize::MAX;
     }
-    let mut buffers =
-        Buffers { slot: vec![usize::MAX; graph.values.len()], width: vec![], dies: vec![vec![]; count] };
+    let mut buffers = Buffers {
+        slot: vec![usize::MAX; graph.values.len()],
+        width: vec![],
+        dies: vec![vec![]; count],
+    };
     let mut free: Vec<usize> = Vec::new();
     for at in 0..count {
         let node = &graph.nodes[NodeIndex::new(at)];

@@ -92,9 +92,7 @@ impl Init {
                 let radius = (-2.0 * uniform().ln()).sqrt();
                 mean + deviation * radius * (std::f64::consts::TAU * uniform()).cos()
             }
-            Init::Range(a, b) => {
-                a + (b - a) * at as f64 / (width.saturating_sub(1)).max(1) as f64
-            }
+            Init::Range(a, b) => a + (b - a) * at as f64 / (width.saturating_sub(1)).max(1) as f64,
             Init::Apply(function, inner) => {
                 let x = inner.draw(at, width, uniform);
                 match function {

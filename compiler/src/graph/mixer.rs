@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use lrc_dsl::ast::{Arg, Attr, BinaryOp, Decl, Expr, ExprKind, Item, Kind as DeclKind, Name, Role, Shape};
+use lrc_dsl::ast::{
+    Arg, Attr, BinaryOp, Decl, Expr, ExprKind, Item, Kind as DeclKind, Name, Role, Shape,
+};
 use lrc_dsl::{Diag, Namespace, Span, print};
 
 use super::pointwise::{self, Named};
@@ -154,7 +156,14 @@ impl<'n> Maker<'n> {
 
     /// The pointwise program below a value, down to what exists already.
     fn cut(&self, root: Value) -> (Program, Vec<ValueId>, Vec<ParamId>) {
-        let mut cut = Cut { maker: self, root, b: Builder::new(), inputs: vec![], params: vec![], new: HashMap::new() };
+        let mut cut = Cut {
+            maker: self,
+            root,
+            b: Builder::new(),
+            inputs: vec![],
+            params: vec![],
+            new: HashMap::new(),
+        };
         let output = cut.copy(root);
         (cut.b.finish(&[output]), cut.inputs, cut.params)
     }
@@ -170,9 +179,11 @@ impl<'n> Maker<'n> {
         at: Span,
     ) -> Tried<(Named, BTreeMap<String, Bound>)> {
         if self.open.contains(&decl.name.text) {
-            return self.fail(
-                Diag::error("E0218", at, format!("`{}` contains itself", decl.name.text)),
-            );
+            return self.fail(Diag::error(
+                "E0218",
+                at,
+                format!("`{}` contains itself", decl.name.text),
+            ));
         }
         self.open.push(decl.name.text.clone());
         let result = self.mixer_inner(decl, x, given, base, path, at);
@@ -221,8 +232,12 @@ impl<'n> Maker<'n> {
         if let Some(stranger) = given.keys().next().cloned() {
             let known: Vec<&str> = decl.settings.iter().map(|(n, _)| n.text.as_str()).collect();
             return self.fail(
-                Diag::error("E0216", at, format!("`{}` has no parameter `{stranger}`", decl.name.text))
-                    .help_nearest(&stranger, "parameters", known),
+                Diag::error(
+                    "E0216",
+                    at,
+                    format!("`{}` has no parameter `{stranger}`", decl.name.text),
+                )
+                .help_nearest(&stranger, "parameters", known),
             );
         }
         let mut out = None;
@@ -231,8 +246,12 @@ impl<'n> Maker<'n> {
         }
         if out.is_none() && self.diags.iter().all(|d| !d.is_error()) {
             return self.fail(
-                Diag::error("E0211", decl.name.span, format!("nothing comes out of `{}`", decl.name.text))
-                    .help("add a line such as `out y = linear(o)`"),
+                Diag::error(
+                    "E0211",
+                    decl.name.span,
+                    format!("nothing comes out of `{}`", decl.name.text),
+                )
+                .help("add a line such as `out y = linear(o)`"),
             );
         }
         Some((out?, scope.names))
@@ -254,13 +273,17 @@ impl<'n> Maker<'n> {
                     Role::In => match given.remove(&name.text) {
                         Some(value) => Some(value),
                         None => self.fail(
-                            Diag::error("E0205", at, format!("`{}` needs the input `{}`", decl.name.text, name.text))
-                                .other(*span, "declared here"),
+                            Diag::error(
+                                "E0205",
+                                at,
+                                format!("`{}` needs the input `{}`", decl.name.text, name.text),
+                            )
+                            .other(*span, "declared here"),
                         ),
                     },
-                    Role::State => self.fail(
-                        Diag::error("E0212", *span, "states belong to recurrences"),
-                    ),
+                    Role::State => {
+                        self.fail(Diag::error("E0212", *span, "states belong to recurrences"))
+                    }
                 };
                 scope.names.insert(name.text.clone(), bound.unwrap_or(Bound::Broken));
             }
@@ -291,7 +314,11 @@ impl<'n> Maker<'n> {
                 Attr::F32 => param.f32 = true,
                 Attr::NoDecay => param.decay = false,
                 _ => {
-                    return self.fail(Diag::error("E0212", *span, "this does not belong to a parameter of a mixer"));
+                    return self.fail(Diag::error(
+                        "E0212",
+                        *span,
+                        "this does not belong to a parameter of a mixer",
+                    ));
                 }
             }
         }
@@ -340,8 +367,9 @@ impl<'n> Maker<'n> {
             }
             Item::Statement(expr) => {
                 self.diags.push(
-                    Diag::error("E0212", expr.span, "this stands alone and has no effect")
-                        .help("an equation is `name = expression`, the output `out y = expression`"),
+                    Diag::error("E0212", expr.span, "this stands alone and has no effect").help(
+                        "an equation is `name = expression`, the output `out y = expression`",
+                    ),
                 );
             }
             Item::Function { span, .. }
@@ -365,7 +393,11 @@ impl<'n> Maker<'n> {
         span: Span,
     ) {
         if named.axes.first().map(|a| a.size) != Some(targets.len()) {
-            self.diags.push(Diag::error("E0202", span, format!("{} names need as many rows", targets.len())));
+            self.diags.push(Diag::error(
+                "E0202",
+                span,
+                format!("{} names need as many rows", targets.len()),
+            ));
             return;
         }
         for (at, name) in targets.enumerate() {
@@ -392,7 +424,8 @@ impl<'n> Maker<'n> {
             return Some(Bound::Tensor(Named { value, axes: axes.to_vec() }));
         }
         let text = |axes: &[Dim]| {
-            let texts: Vec<String> = axes.iter().map(|a| format!("{} = {}", a.text, a.size)).collect();
+            let texts: Vec<String> =
+                axes.iter().map(|a| format!("{} = {}", a.text, a.size)).collect();
             format!("[{}]", texts.join(", "))
         };
         let message = format!("the value has axes {}, not {}", text(&named.axes), text(axes));
@@ -444,10 +477,16 @@ impl<'n> Maker<'n> {
                     let full = format!("{first}.{}", name.text);
                     match scope.names.get(&full) {
                         Some(bound) => Some(bound.clone()),
-                        None => self.fail(Diag::error("E0201", expr.span, format!("unknown name `{full}`"))),
+                        None => self.fail(Diag::error(
+                            "E0201",
+                            expr.span,
+                            format!("unknown name `{full}`"),
+                        )),
                     }
                 }
-                _ => self.fail(Diag::error("E0201", expr.span, "`.name` follows a sub-layer's name")),
+                _ => {
+                    self.fail(Diag::error("E0201", expr.span, "`.name` follows a sub-layer's name"))
+                }
             },
             ExprKind::Transpose(_) | ExprKind::Length(_) => self.fail(
                 Diag::error("E0212", expr.span, "matrix algebra belongs in a recurrence")
@@ -481,11 +520,14 @@ impl<'n> Maker<'n> {
     ) -> Tried<Bound> {
         let (left, right) = (self.eval(a, expected, scope), self.eval(c, expected, scope));
         let (left, right) = (left?, right?);
-        if let (Bound::Known(Setting::Number(x)), Bound::Known(Setting::Number(y))) = (&left, &right) {
+        if let (Bound::Known(Setting::Number(x)), Bound::Known(Setting::Number(y))) =
+            (&left, &right)
+        {
             return Some(Bound::Known(crate::elaborate::signature::arithmetic(op, *x, *y)));
         }
         let (x, y) = (self.tensor(left, a.span)?, self.tensor(right, c.span)?);
-        let entrywise = matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Each | BinaryOp::Div);
+        let entrywise =
+            matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Each | BinaryOp::Div);
         if op == BinaryOp::Pow
             && let Some(c) = self.b.as_fill(y.value)
         {
@@ -503,9 +545,9 @@ impl<'n> Maker<'n> {
         }
         match pointwise::binary(&mut self.b, op, &x, &y) {
             Some(named) => Some(Bound::Tensor(named)),
-            None => self.fail(
-                Diag::error("E0202", span, "axes of one name have different sizes here"),
-            ),
+            None => {
+                self.fail(Diag::error("E0202", span, "axes of one name have different sizes here"))
+            }
         }
     }
 
@@ -518,9 +560,11 @@ impl<'n> Maker<'n> {
             _ => None,
         };
         let Some(lag) = lag else {
-            return self.fail(
-                Diag::error("E0206", span, "a mixer reads earlier tokens as `x[t-1]`"),
-            );
+            return self.fail(Diag::error(
+                "E0206",
+                span,
+                "a mixer reads earlier tokens as `x[t-1]`",
+            ));
         };
         let bound = self.eval(base, None, scope)?;
         let named = self.tensor(bound, base.span)?;
@@ -575,7 +619,9 @@ impl<'n> Maker<'n> {
                 let y = self.tensor(bound, args[1].value.span)?;
                 let ones = vec![1; x.axes.len()];
                 if !y.axes.is_empty() {
-                    return self.fail(Diag::error("E0202", span, "a number is needed").label("not a number"));
+                    return self.fail(
+                        Diag::error("E0202", span, "a number is needed").label("not a number"),
+                    );
                 }
                 let other = self.b.reshape(y.value, &ones);
                 let op = if name.text == "max" { Binary::Max } else { Binary::Min };
@@ -601,8 +647,22 @@ impl<'n> Maker<'n> {
             }
             _ => {
                 let known: Vec<String> = self.namespace.decls.keys().cloned().collect();
-                let functions = ["linear", "conv", "rope", "l2norm", "rmsnorm", "layernorm", "softmax", "sum", "concat"];
-                let all = known.iter().map(String::as_str).chain(functions).chain(UNARY.iter().map(|(n, _)| *n));
+                let functions = [
+                    "linear",
+                    "conv",
+                    "rope",
+                    "l2norm",
+                    "rmsnorm",
+                    "layernorm",
+                    "softmax",
+                    "sum",
+                    "concat",
+                ];
+                let all = known
+                    .iter()
+                    .map(String::as_str)
+                    .chain(functions)
+                    .chain(UNARY.iter().map(|(n, _)| *n));
                 self.fail(
                     Diag::error("E0204", name.span, format!("unknown function `{}`", name.text))
                         .help_nearest(&name.text, "known", all),
@@ -623,9 +683,9 @@ impl<'n> Maker<'n> {
                 let bound = self.eval(&arg.value, expected, scope)?;
                 self.tensor(bound, arg.value.span)
             }
-            _ => self.fail(
-                Diag::error("E0205", name.span, format!("`{}` needs a value", name.text)),
-            ),
+            _ => {
+                self.fail(Diag::error("E0205", name.span, format!("`{}` needs a value", name.text)))
+            }
         }
     }
 
@@ -654,7 +714,13 @@ impl<'n> Maker<'n> {
         Some(print::expr(&arg.value))
     }
 
-    fn linear(&mut self, name: &Name, args: &[Arg], expected: Option<&[Dim]>, scope: &Scope) -> Tried<Bound> {
+    fn linear(
+        &mut self,
+        name: &Name,
+        args: &[Arg],
+        expected: Option<&[Dim]>,
+        scope: &Scope,
+    ) -> Tried<Bound> {
         let Some(out) = expected else {
             return self.fail(
                 Diag::error("E0205", name.span, "how wide `linear` is must be written on the left")
@@ -671,8 +737,12 @@ impl<'n> Maker<'n> {
             let leads = |axes: &[Dim]| axes.first().is_some_and(|a| *a.text == **axis);
             if !leads(&x.axes) || !leads(&out) {
                 return self.fail(
-                    Diag::error("E0205", name.span, format!("`{axis}` must be the first axis of both sides"))
-                        .help("`each` gives every entry of an axis its own matrix"),
+                    Diag::error(
+                        "E0205",
+                        name.span,
+                        format!("`{axis}` must be the first axis of both sides"),
+                    )
+                    .help("`each` gives every entry of an axis its own matrix"),
                 );
             }
             groups = x_axes.remove(0).size;
@@ -704,11 +774,21 @@ impl<'n> Maker<'n> {
     }
 
     /// A causal convolution over tokens, each channel by itself, without bias.
-    fn conv(&mut self, name: &Name, args: &[Arg], expected: Option<&[Dim]>, scope: &Scope) -> Tried<Bound> {
+    fn conv(
+        &mut self,
+        name: &Name,
+        args: &[Arg],
+        expected: Option<&[Dim]>,
+        scope: &Scope,
+    ) -> Tried<Bound> {
         let x = self.first(name, args, expected, scope)?;
         let taps = self.number_arg(args, 1, "taps", 4.0, scope)?;
         if !(1.0..=64.0).contains(&taps) || taps.fract() != 0.0 {
-            return self.fail(Diag::error("E0213", name.span, format!("{taps} is no number of taps")));
+            return self.fail(Diag::error(
+                "E0213",
+                name.span,
+                format!("{taps} is no number of taps"),
+            ));
         }
         let taps = taps as usize;
         let x = match expected {
@@ -746,7 +826,13 @@ impl<'n> Maker<'n> {
 
     /// `rmsnorm(x)`, `layernorm(x)` over the last axis with learned weights; `each = a` gives every
     /// entry of axis `a` its own.
-    fn norm(&mut self, name: &Name, args: &[Arg], expected: Option<&[Dim]>, scope: &Scope) -> Tried<Bound> {
+    fn norm(
+        &mut self,
+        name: &Name,
+        args: &[Arg],
+        expected: Option<&[Dim]>,
+        scope: &Scope,
+    ) -> Tried<Bound> {
         let x = self.first(name, args, expected, scope)?;
         let Some(last) = x.axes.last().cloned() else {
             return self.fail(Diag::error("E0202", name.span, "a scalar cannot be normalised"));
@@ -759,13 +845,27 @@ impl<'n> Maker<'n> {
             .cloned()
             .chain([last])
             .collect();
-        let weight = self.norm_param(&scope.path, &format!("{}.{}", scope.target, name.text), "weight", 1.0, &axes, name.span)?;
+        let weight = self.norm_param(
+            &scope.path,
+            &format!("{}.{}", scope.target, name.text),
+            "weight",
+            1.0,
+            &axes,
+            name.span,
+        )?;
         let layer = name.text == "layernorm";
         let centred = if layer { pointwise::centred(&mut self.b, x.value) } else { x.value };
         let normal = Named { value: pointwise::rms(&mut self.b, centred), axes: x.axes };
         let mut y = pointwise::binary(&mut self.b, BinaryOp::Each, &normal, &weight)?;
         if layer {
-            let bias = self.norm_param(&scope.path, &format!("{}.{}", scope.target, name.text), "bias", 0.0, &axes, name.span)?;
+            let bias = self.norm_param(
+                &scope.path,
+                &format!("{}.{}", scope.target, name.text),
+                "bias",
+                0.0,
+                &axes,
+                name.span,
+            )?;
             y = pointwise::binary(&mut self.b, BinaryOp::Add, &y, &bias)?;
         }
         Some(Bound::Tensor(y))
@@ -818,7 +918,11 @@ impl<'n> Maker<'n> {
             let bound = self.eval(&arg.value, None, scope)?;
             let named = self.tensor(bound, arg.value.span)?;
             if named.axes.len() != 1 {
-                return self.fail(Diag::error("E0202", arg.value.span, "`concat` is for values with one axis"));
+                return self.fail(Diag::error(
+                    "E0202",
+                    arg.value.span,
+                    "`concat` is for values with one axis",
+                ));
             }
             texts.push(named.axes[0].text.to_string());
             parts.push(named.value);
@@ -831,12 +935,22 @@ impl<'n> Maker<'n> {
         Some(Bound::Tensor(Named { value, axes: vec![Dim::new(size, texts.join(" + "))] }))
     }
 
-    fn inner_mixer(&mut self, decl: &Decl, args: &[Arg], scope: &Scope, span: Span) -> Tried<Bound> {
+    fn inner_mixer(
+        &mut self,
+        decl: &Decl,
+        args: &[Arg],
+        scope: &Scope,
+        span: Span,
+    ) -> Tried<Bound> {
         let x = self.first(&decl.name, args, None, scope)?;
         let mut given = BTreeMap::new();
         for arg in &args[1..] {
             let Some(name) = &arg.name else {
-                return self.fail(Diag::error("E0205", arg.value.span, "a mixer's parameters are passed by name"));
+                return self.fail(Diag::error(
+                    "E0205",
+                    arg.value.span,
+                    "a mixer's parameters are passed by name",
+                ));
             };
             given.insert(name.text.clone(), self.eval(&arg.value, None, scope)?);
         }
@@ -863,22 +977,38 @@ impl<'n> Maker<'n> {
             };
             if let (None, Some(name)) = (slot, &arg.name) {
                 if !signature.settings.iter().any(|(known, _)| *known == name.text) {
-                    let known = signature.settings.iter().map(|(n, _)| n.as_str()).chain(slots.iter().map(|v| v.name.as_str()));
+                    let known = signature
+                        .settings
+                        .iter()
+                        .map(|(n, _)| n.as_str())
+                        .chain(slots.iter().map(|v| v.name.as_str()));
                     return self.fail(
-                        Diag::error("E0216", name.span, format!("`{}` has no parameter `{}`", decl.name.text, name.text))
-                            .help_nearest(&name.text, "it has", known),
+                        Diag::error(
+                            "E0216",
+                            name.span,
+                            format!("`{}` has no parameter `{}`", decl.name.text, name.text),
+                        )
+                        .help_nearest(&name.text, "it has", known),
                     );
                 }
                 match self.eval(&arg.value, None, scope)? {
                     Bound::Known(value) => settings.insert(name.text.clone(), value),
-                    _ => return self.fail(Diag::error("E0208", arg.value.span, "a parameter is a number known before the run")),
+                    _ => {
+                        return self.fail(Diag::error(
+                            "E0208",
+                            arg.value.span,
+                            "a parameter is a number known before the run",
+                        ));
+                    }
                 };
                 continue;
             }
             let Some(slot) = slot.filter(|slot| *slot < operands.len()) else {
-                return self.fail(
-                    Diag::error("E0205", arg.value.span, format!("`{}` takes {} values", decl.name.text, slots.len())),
-                );
+                return self.fail(Diag::error(
+                    "E0205",
+                    arg.value.span,
+                    format!("`{}` takes {} values", decl.name.text, slots.len()),
+                ));
             };
             let bound = self.eval(&arg.value, None, scope)?;
             let named = self.tensor(bound, arg.value.span)?;
@@ -889,9 +1019,11 @@ impl<'n> Maker<'n> {
             match operand {
                 Some(operand) => given.push(operand),
                 None => {
-                    return self.fail(
-                        Diag::error("E0205", span, format!("`{}` needs `{}`", decl.name.text, variable.name)),
-                    );
+                    return self.fail(Diag::error(
+                        "E0205",
+                        span,
+                        format!("`{}` needs `{}`", decl.name.text, variable.name),
+                    ));
                 }
             }
         }
@@ -903,6 +1035,57 @@ impl Scope {
     fn label(&self) -> String {
         format!("{}.{}", self.path, self.target)
     }
+}
+
+/// A width that many sizes divide: enough for the defaults of every mixer to come out even.
+const WITNESS_WIDTH: usize = 15_360;
+
+/// Checks a mixer by itself, on an input of a width that divides well.
+pub fn check(namespace: &Namespace, decl: &Decl, diags: &mut Vec<Diag>) {
+    let mut maker = Maker::new(namespace, WITNESS_WIDTH);
+    let node = Node {
+        kind: Kind::Embed,
+        label: "x".into(),
+        inputs: vec![],
+        params: vec![],
+        outputs: vec![],
+        gives: vec![],
+    };
+    let id = maker.graph.add(node, &[(vec![WITNESS_WIDTH], false)])[0];
+    let width = maker.width.clone();
+    let x = maker.stream(id, vec![width.clone()]);
+    let mut given = BTreeMap::new();
+    for item in &decl.items {
+        // A second input gets a value of its declared shape.
+        if let Item::Declare { role: Role::In, names, shape, .. } = item {
+            let mut numbers = Numbers::default();
+            numbers.known.insert("width".into(), Setting::Number(WITNESS_WIDTH as f64));
+            for (name, default) in &decl.settings {
+                if let Ok(value) = numbers.eval(default) {
+                    numbers.known.insert(name.text.clone(), value);
+                }
+            }
+            let scope = Scope { numbers, ..Scope::default() };
+            let Some(axes) = maker.axes(shape, &scope) else { continue };
+            let sizes: Vec<usize> = axes.iter().map(|a| a.size).collect();
+            for (name, _) in names {
+                let node = Node {
+                    kind: Kind::Embed,
+                    label: name.text.clone(),
+                    inputs: vec![],
+                    params: vec![],
+                    outputs: vec![],
+                    gives: vec![],
+                };
+                let id = maker.graph.add(node, &[(sizes.clone(), false)])[0];
+                let value = maker.stream(id, axes.clone());
+                given.insert(name.text.clone(), Bound::Tensor(value));
+            }
+        }
+    }
+    let numbers = Numbers::default();
+    maker.mixer(decl, x, given, &numbers, decl.name.text.clone(), decl.name.span);
+    diags.append(&mut maker.diags);
 }
 
 /// Copies the pointwise program below a value.
@@ -982,7 +1165,9 @@ impl RecurrenceCall<'_, '_> {
                 let want: Vec<String> = variable.shape.axes.iter().map(print::expr).collect();
                 let message = format!(
                     "`{}` of `{}` has axes [{}] behind the heads",
-                    variable.name, self.decl.name.text, want.join(", ")
+                    variable.name,
+                    self.decl.name.text,
+                    want.join(", ")
                 );
                 return self.maker.fail(Diag::error("E0202", *span, message));
             }
@@ -1015,24 +1200,38 @@ impl RecurrenceCall<'_, '_> {
         let mut inputs = Vec::new();
         let mut params = Vec::new();
         for (variable, (named, span)) in slots.iter().zip(std::mem::take(&mut self.given)) {
-            let (value, own) = self.operand(&front, named, span, variable.shape.axes.len() + usize::from(variable.count.is_some()))?;
+            let (value, own) = self.operand(
+                &front,
+                named,
+                span,
+                variable.shape.axes.len() + usize::from(variable.count.is_some()),
+            )?;
             if variable.role == Role::In {
                 inputs.push(self.maker.settle(value, &scope.label(), true));
                 recur.input_heads.push(own);
             } else {
                 let id = self.maker.settle(value, &scope.label(), false);
                 if !self.maker.graph.value(id).once {
-                    return self.maker.fail(
-                        Diag::error("E0205", span, format!("`{}` is a parameter: it must be the same for all tokens", variable.name)),
-                    );
+                    return self.maker.fail(Diag::error(
+                        "E0205",
+                        span,
+                        format!(
+                            "`{}` is a parameter: it must be the same for all tokens",
+                            variable.name
+                        ),
+                    ));
                 }
                 params.push(id);
                 recur.param_heads.push(own);
             }
         }
         let out = recur.recurrence.outs[0].clone();
-        let shapes: Vec<(Vec<usize>, bool)> =
-            recur.recurrence.outs.iter().map(|o| ([&[heads], o.shape.as_slice()].concat(), false)).collect();
+        let shapes: Vec<(Vec<usize>, bool)> = recur
+            .recurrence
+            .outs
+            .iter()
+            .map(|o| ([&[heads], o.shape.as_slice()].concat(), false))
+            .collect();
         inputs.extend(params);
         let node = Node {
             kind: Kind::Recur(Box::new(recur)),
@@ -1051,8 +1250,15 @@ impl RecurrenceCall<'_, '_> {
         Some(Bound::Tensor(self.maker.stream(id, axes)))
     }
 
-    fn bind(&mut self, axis: &Expr, dim: &Dim, sizes: &mut BTreeMap<String, Dim>, span: Span) -> Tried<()> {
-        let Some(name) = axis.as_name().filter(|n| self.signature.sizes.iter().any(|s| s == n)) else {
+    fn bind(
+        &mut self,
+        axis: &Expr,
+        dim: &Dim,
+        sizes: &mut BTreeMap<String, Dim>,
+        span: Span,
+    ) -> Tried<()> {
+        let Some(name) = axis.as_name().filter(|n| self.signature.sizes.iter().any(|s| s == n))
+        else {
             return Some(());
         };
         match sizes.get(name) {
@@ -1072,19 +1278,38 @@ impl RecurrenceCall<'_, '_> {
     }
 
     /// An argument whose heads are the first axes of the call, and how many there are.
-    fn operand(&mut self, front: &[Dim], named: Named, span: Span, own: usize) -> Tried<(Value, usize)> {
+    fn operand(
+        &mut self,
+        front: &[Dim],
+        named: Named,
+        span: Span,
+        own: usize,
+    ) -> Tried<(Value, usize)> {
         let (heads, rest) = named.axes.split_at(named.axes.len() - own);
         let prefix = heads.iter().zip(front).all(|(a, b)| a.text == b.text && a.size == b.size);
         if prefix {
             return Some((named.value, heads.iter().map(|a| a.size).product()));
         }
         // Heads that are not the first axes are repeated along the others.
-        let sound = heads.iter().all(|a| front.iter().any(|b| a.text == b.text && a.size == b.size));
+        let sound =
+            heads.iter().all(|a| front.iter().any(|b| a.text == b.text && a.size == b.size));
         if !sound {
-            let texts: Vec<String> = front.iter().map(|a| format!("{} = {}", a.text, a.size)).collect();
+            let texts: Vec<String> =
+                front.iter().map(|a| format!("{} = {}", a.text, a.size)).collect();
             return self.maker.fail(
-                Diag::error("E0202", span, format!("the heads of this call are [{}]", texts.join(", ")))
-                    .label(format!("has [{}]", heads.iter().map(|a| format!("{} = {}", a.text, a.size)).collect::<Vec<_>>().join(", "))),
+                Diag::error(
+                    "E0202",
+                    span,
+                    format!("the heads of this call are [{}]", texts.join(", ")),
+                )
+                .label(format!(
+                    "has [{}]",
+                    heads
+                        .iter()
+                        .map(|a| format!("{} = {}", a.text, a.size))
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                )),
             );
         }
         let shape: Vec<usize> = front

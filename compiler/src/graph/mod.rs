@@ -19,6 +19,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use crate::elaborate::Recurrence;
 use crate::tile::{Program, size};
 pub use init::Init;
+pub use mixer::check as check_mixer;
 pub use model::{Model, build};
 
 /// Names a value of a graph.

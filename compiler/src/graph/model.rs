@@ -162,7 +162,13 @@ struct Flattener<'a, 'n> {
 }
 
 impl Flattener<'_, '_> {
-    fn items<'d>(&mut self, items: &'d [Item], numbers: &Numbers, parts: &mut Parts<'d>, top: bool) {
+    fn items<'d>(
+        &mut self,
+        items: &'d [Item],
+        numbers: &Numbers,
+        parts: &mut Parts<'d>,
+        top: bool,
+    ) {
         for item in items {
             match item {
                 Item::Vocab(expr) if top => parts.vocab = Some(expr),
@@ -185,7 +191,10 @@ impl Flattener<'_, '_> {
                     Diag::error("E0212", *span, "this does not belong in a model")
                         .help("a model holds `vocab`, `residual`, `head` and sub-layers"),
                 ),
-                Item::Loss(e) | Item::Vocab(e) | Item::Residual(e) | Item::Head { value: e, .. } => {
+                Item::Loss(e)
+                | Item::Vocab(e)
+                | Item::Residual(e)
+                | Item::Head { value: e, .. } => {
                     self.diags.push(Diag::error("E0212", e.span, "this does not belong here"));
                 }
             }
@@ -196,9 +205,11 @@ impl Flattener<'_, '_> {
         let name = range.terms[0].as_name().map(str::to_string);
         let high = range.terms.get(1).map(|high| numbers.number(high));
         let (Some(name), Some(high), 2) = (name, high, range.terms.len()) else {
-            self.diags.push(
-                Diag::error("E0103", range.span, "a repetition is written `for i < n`"),
-            );
+            self.diags.push(Diag::error(
+                "E0103",
+                range.span,
+                "a repetition is written `for i < n`",
+            ));
             return;
         };
         let high = match high {
@@ -240,9 +251,11 @@ impl Flattener<'_, '_> {
                 _ => {
                     let message = format!("there is no mixer `{}`", mixer.text);
                     let known: Vec<&str> = self.namespace.names(DeclKind::Mixer).collect();
-                    self.diags.push(
-                        Diag::error("E0217", mixer.span, message).help_nearest(&mixer.text, "mixers", known),
-                    );
+                    self.diags.push(Diag::error("E0217", mixer.span, message).help_nearest(
+                        &mixer.text,
+                        "mixers",
+                        known,
+                    ));
                 }
             },
             ExprKind::Name(shared) if self.shared.contains_key(shared) => {
@@ -394,7 +407,12 @@ impl Residual<'_, '_, '_> {
         }
         names.insert("x".into(), Bound::Tensor(self.x.clone()));
         names.insert("embedding".into(), Bound::Tensor(self.embedded.clone()));
-        Scope { names, numbers: self.numbers.clone(), path: self.layer.path.clone(), target: "norm".into() }
+        Scope {
+            names,
+            numbers: self.numbers.clone(),
+            path: self.layer.path.clone(),
+            target: "norm".into(),
+        }
     }
 
     fn eval(&mut self, expr: &Expr) -> Option<Named> {
@@ -422,9 +440,11 @@ impl Residual<'_, '_, '_> {
         let mut given = BTreeMap::new();
         for Arg { name, value, .. } in args {
             let Some(name) = name else {
-                return self.maker.fail(
-                    Diag::error("E0205", value.span, "parameters of a sub-layer are passed by name"),
-                );
+                return self.maker.fail(Diag::error(
+                    "E0205",
+                    value.span,
+                    "parameters of a sub-layer are passed by name",
+                ));
             };
             given.insert(name.text.clone(), self.maker.eval(value, None, &scope)?);
         }
@@ -438,9 +458,11 @@ impl Residual<'_, '_, '_> {
         }
         let width: Vec<Dim> = vec![self.maker.width.clone()];
         if y.axes.len() != 1 || y.axes[0].size != width[0].size {
-            return self.maker.fail(
-                Diag::error("E0202", span, format!("`{}` does not give a value of the model's width", decl.name.text)),
-            );
+            return self.maker.fail(Diag::error(
+                "E0202",
+                span,
+                format!("`{}` does not give a value of the model's width", decl.name.text),
+            ));
         }
         Some(Named { value: y.value, axes: width })
     }

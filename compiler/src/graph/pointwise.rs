@@ -51,9 +51,8 @@ fn spread(b: &mut Builder, x: &Named, all: &[Dim]) -> Value {
 /// `+ - .* /` with axes matched by name. `None` where sizes of one name differ.
 pub fn binary(b: &mut Builder, op: BinaryOp, x: &Named, y: &Named) -> Option<Named> {
     let all = union(&x.axes, &y.axes);
-    let agrees = |n: &Named| {
-        n.axes.iter().all(|a| all.iter().any(|c| c.text == a.text && c.size == a.size))
-    };
+    let agrees =
+        |n: &Named| n.axes.iter().all(|a| all.iter().any(|c| c.text == a.text && c.size == a.size));
     if !agrees(x) || !agrees(y) {
         return None;
     }
@@ -112,9 +111,8 @@ pub fn rope(b: &mut Builder, x: Value, base: f64, fraction: f64) -> Value {
     }
     let half = n / 2;
     let ones = vec![1; shape.len()];
-    let rates: Vec<Value> = (0..half)
-        .map(|i| b.fill(base.powf(-2.0 * i as f64 / n as f64), &ones))
-        .collect();
+    let rates: Vec<Value> =
+        (0..half).map(|i| b.fill(base.powf(-2.0 * i as f64 / n as f64), &ones)).collect();
     let rates = b.concat(&rates, last);
     let t = b.leaf(Leaf::Number(Int::T), &[]);
     let t = b.reshape(t, &ones);

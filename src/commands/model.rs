@@ -1,0 +1,185 @@
+//! Commands about whole models.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use lrc_compiler::graph::account::{Account, account};
+use lrc_compiler::graph::{Model, build};
+use lrc_dsl::ast::{Decl, Kind};
+use lrc_dsl::{Diag, Namespace, Sources};
+use lrc_runtime::error::{Failure, at_path};
+use lrc_runtime::{spec, train};
+
+use super::{find, load, settings};
+use crate::args::{Device, Params, Train};
+
+/// The named model of a file, or its only one.
+fn choose<'n>(
+    namespace: &'n Namespace,
+    name: Option<&str>,
+    path: &Path,
+) -> Result<&'n Decl, Failure> {
+    if let Some(name) = name {
+        return find(namespace, Kind::Model, name);
+    }
+    let own: Vec<&String> =
+        namespace.own.iter().filter(|name| namespace.decls[*name].kind == Kind::Model).collect();
+    match own[..] {
+        [only] => find(namespace, Kind::Model, only),
+        [] => Err(Failure::invalid("E0201", format!("{} declares no model", path.display()))),
+        _ => {
+            let names: Vec<&str> = own.iter().map(|name| name.as_str()).collect();
+            Err(Failure::Usage(format!(
+                "{} declares several models, name one: {}",
+                path.display(),
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+fn built(
+    namespace: &Namespace,
+    decl: &Decl,
+    given: &std::collections::BTreeMap<String, lrc_compiler::elaborate::Setting>,
+) -> Result<Model, Failure> {
+    let mut diags = Vec::new();
+    build(namespace, decl, given, &mut diags).ok_or(Failure::Invalid(diags))
+}
+
+/// `lrc params`
+pub fn params(args: &Params, sources: &mut Sources) -> Result<(), Failure> {
+    let namespace = load(&args.file, sources)?;
+    let decl = choose(&namespace, args.name.as_deref(), &args.file)?;
+    let model = built(&namespace, decl, &settings(&args.set)?)?;
+    let account = account(&model);
+    if args.json {
+        println!("{}", json(&model, &account, args.context));
+    } else {
+        print(&model, &account, args.context);
+    }
+    Ok(())
+}
+
+fn json(model: &Model, account: &Account, context: usize) -> serde_json::Value {
+    let states: Vec<serde_json::Value> = account
+        .recurrences
+        .iter()
+        .map(|(place, cost)| {
+            serde_json::json!({
+                "layer": place, "state": cost.state, "cache_per_token": cost.cache_per_past,
+                "flops_per_token": cost.flops + cost.flops_per_past * context / 2,
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "model": model.name,
+        "parameters": account.parameters,
+        "groups": account.groups,
+        "states": states,
+        "context": context,
+        "flops_per_token": account.flops_per_token(context),
+        "state_numbers": account.state(context),
+        "parameter_bytes": account.parameters * 4,
+    })
+}
+
+fn print(model: &Model, account: &Account, context: usize) {
+    println!("{}: {} parameters ({})", model.name, account.parameters, short(account.parameters));
+    for (group, count) in &account.groups {
+        println!("  {group:<28} {count:>14}");
+    }
+    println!("states, numbers per sequence (context {context})");
+    for (place, cost) in &account.recurrences {
+        let cache = cost.cache_per_past * context;
+        let more = if cache > 0 {
+            format!("  (a cache of {} per token)", cost.cache_per_past)
+        } else {
+            String::new()
+        };
+        println!("  {place:<28} {:>14}{more}", cost.state + cache);
+    }
+    println!("nominal FLOPs per token, forward: {}", account.flops_per_token(context));
+    println!("parameters in f32: {:.1} MiB", account.parameters as f64 * 4.0 / 1048576.0);
+}
+
+fn short(count: usize) -> String {
+    if count >= 1_000_000_000 {
+        format!("{:.3}B", count as f64 / 1e9)
+    } else {
+        format!("{:.1}M", count as f64 / 1e6)
+    }
+}
+
+/// `lrc train`
+pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
+    if matches!(args.device, Device::Cuda | Device::Sim) {
+        return Err(Failure::Usage("this version trains on `--device cpu` only".into()));
+    }
+    let overrides = pairs(&args.set)?;
+    let text = std::fs::read_to_string(&args.spec).map_err(at_path("read", &args.spec))?;
+    let file = sources.add(args.spec.display().to_string(), text.as_str());
+    let spec = spec::read(&args.spec, file, &text, &overrides).map_err(Failure::Invalid)?;
+    let namespace = load(&spec.file, sources)?;
+    let decl = choose(&namespace, spec.model.as_deref(), &spec.file)?;
+    let model = built(&namespace, decl, &spec.settings)?;
+    let account = account(&model);
+    eprintln!(
+        "{}: {} parameters, task {}, {} sequences of {} tokens a step",
+        model.name,
+        account.parameters,
+        spec.task.name(),
+        spec.batch,
+        spec.task.length()
+    );
+    if args.dry_run {
+        for line in &model.layout {
+            println!("{line}");
+        }
+        return Ok(());
+    }
+    let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&spec.name));
+    let options = train::Options {
+        folder: folder.clone(),
+        resume: args.resume,
+        progress: std::io::stderr().is_terminal(),
+        stop_after: args.stop_after,
+    };
+    let arch = flattened(&namespace);
+    let summary = train::train(&spec, model, &arch, &options)?;
+    if args.json {
+        let text = serde_json::to_string(&summary).map_err(|e| Failure::World(e.to_string()))?;
+        println!("{text}");
+    }
+    eprintln!(
+        "{} steps, {} tokens in {:.1} s ({:.0} tokens/s); report: {}",
+        summary.steps,
+        summary.tokens,
+        summary.seconds,
+        summary.tokens_per_second,
+        folder.join("report.html").display()
+    );
+    Ok(())
+}
+
+/// Every declaration that the model's file can name, in one text without `use`.
+fn flattened(namespace: &Namespace) -> String {
+    let file =
+        lrc_dsl::ast::File { uses: Vec::new(), decls: namespace.decls.values().cloned().collect() };
+    lrc_dsl::print::print(&file)
+}
+
+fn pairs(set: &[String]) -> Result<Vec<(String, String)>, Failure> {
+    set.iter()
+        .map(|pair| match pair.split_once('=') {
+            Some((path, value)) => Ok((path.trim().to_string(), value.trim().to_string())),
+            None => Err(Failure::Usage(format!("--set {pair}: expected PATH=VALUE"))),
+        })
+        .collect()
+}
+
+/// Findings of checks that need a model.
+#[expect(dead_code, reason = "kept beside its twin until explain uses it")]
+fn note(diag: Diag) -> Diag {
+    diag
+}
