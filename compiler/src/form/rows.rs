@@ -9,12 +9,12 @@ use crate::tile::lift::{Over, lift};
 use crate::tile::{Builder, Int, Leaf, Program, Stream, Value, size};
 
 /// Numbers that a block's widest value should hold: a few of them fit the nearest cache.
-const BLOCK_NUMBERS: usize = 4096;
+const BLOCK_NUMBERS: usize = 16384;
 
 /// Rows of one task.
 fn block_rows(program: &Program) -> usize {
     let widest = program.nodes.iter().map(|node| size(&node.shape)).max().unwrap_or(1);
-    (BLOCK_NUMBERS / widest.max(1)).clamp(1, 64)
+    (BLOCK_NUMBERS / widest.max(1)).clamp(1, 256)
 }
 
 /// What a pointwise program runs on.

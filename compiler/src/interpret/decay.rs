@@ -94,6 +94,7 @@ impl Kind {
 }
 
 /// Runs one operation. `sizes` are rows, micro-steps and width.
+#[inline(always)]
 pub fn run<R: Real>(
     kind: Kind,
     v: &Versions,
@@ -139,6 +140,7 @@ impl Shape<'_> {
         })
     }
 
+    #[inline(always)]
     fn prefix<R: Real>(&self, a: &[R], to: &mut [R], scratch: &mut [R]) {
         let d = self.d;
         let run = &mut scratch[..d];
@@ -178,6 +180,7 @@ impl Shape<'_> {
         }
     }
 
+    #[inline(always)]
     fn suffix<R: Real>(&self, a: &[R], to: &mut [R]) {
         let (m, d) = (self.m, self.d);
         to[(m - 1) * d..].fill(R::ONE);
@@ -210,6 +213,7 @@ impl Shape<'_> {
         }
     }
 
+    #[inline(always)]
     fn pairs<R: Real>(&self, a: &[R], to: &mut [R], scratch: &mut [R]) {
         let m = self.m;
         let run = &mut scratch[..m];
@@ -225,6 +229,7 @@ impl Shape<'_> {
         }
     }
 
+    #[inline(always)]
     fn pairs_grad<R: Real>(&self, a: &[R], dz: &[R], to: &mut [R], scratch: &mut [R]) {
         let m = self.m;
         let (ahead, back) = scratch.split_at_mut(m * m);
@@ -251,6 +256,7 @@ impl Shape<'_> {
     }
 
     /// Runs over the steps with the writes so far, decayed up to each step.
+    #[inline(always)]
     fn ahead<R: Real>(&self, y: &[R], a: &[R], run: &mut [R], mut at: impl FnMut(usize, &[R])) {
         let (m, d) = (self.m, self.d);
         for l in 0..=m {
@@ -264,6 +270,7 @@ impl Shape<'_> {
         }
     }
 
+    #[inline(always)]
     fn gram<R: Real>(&self, x: &[R], y: &[R], a: &[R], to: &mut [R], scratch: &mut [R]) {
         let (m, d) = (self.m, self.d);
         to.fill(R::ZERO);
@@ -277,6 +284,7 @@ impl Shape<'_> {
         });
     }
 
+    #[inline(always)]
     fn apply<R: Real>(&self, w: &[R], y: &[R], a: &[R], to: &mut [R], scratch: &mut [R]) {
         let (m, d) = (self.m, self.d);
         to.fill(R::ZERO);
@@ -292,6 +300,7 @@ impl Shape<'_> {
 
     /// Runs back over the steps; `at(l, back)` sees for each earlier write what later reads want of
     /// it, decayed back to just after step `l`.
+    #[inline(always)]
     fn behind<R: Real>(
         &self,
         w: &[R],
@@ -319,6 +328,7 @@ impl Shape<'_> {
         }
     }
 
+    #[inline(always)]
     fn apply_t<R: Real>(&self, w: &[R], x: &[R], a: &[R], to: &mut [R], scratch: &mut [R]) {
         let (m, d) = (self.m, self.d);
         self.behind(w, x, a, &mut scratch[..m * d], |l, back| {
@@ -326,6 +336,7 @@ impl Shape<'_> {
         });
     }
 
+    #[inline(always)]
     fn gram_grad<R: Real>(&self, args: &[&[R]], to: &mut [R], scratch: &mut [R]) {
         let (m, d) = (self.m, self.d);
         let [w, x, y, a] = args else { unreachable!("four arguments") };
@@ -362,6 +373,7 @@ fn plus<R: Real>(run: &mut [R], by: &[R]) {
 const BLOCK: usize = 16;
 
 /// `(I + a) x = b` by blocks: what earlier blocks contribute is a matrix product.
+#[inline(always)]
 fn solve<R: Real>(a: &[R], b: &[R], x: &mut [R], m: usize, n: usize, transposed: bool) {
     x.copy_from_slice(&b[..m * n]);
     let blocks = m.div_ceil(BLOCK);
@@ -390,6 +402,7 @@ fn solve<R: Real>(a: &[R], b: &[R], x: &mut [R], m: usize, n: usize, transposed:
     }
 }
 
+#[inline(always)]
 fn substitute<R: Real>(
     a: &[R],
     x: &mut [R],

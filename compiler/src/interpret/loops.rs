@@ -93,36 +93,11 @@ impl<const N: usize> Loops<N> {
         out
     }
 
-    /// Calls `inner` with the offsets of each innermost run.
+    /// The offsets of each innermost run: in the result, in the arguments.
     #[inline(always)]
-    fn each(&self, mut inner: impl FnMut(usize, [usize; N])) {
-        let outer = self.dims.len() - 1;
-        let mut index = [0usize; 8];
-        debug_assert!(outer <= index.len(), "tiles have at most eight axes");
-        let (mut to, mut from) = (0, [0; N]);
-        loop {
-            inner(to, from);
-            let mut axis = outer;
-            loop {
-                if axis == 0 {
-                    return;
-                }
-                axis -= 1;
-                index[axis] += 1;
-                to += self.to[axis];
-                for a in 0..N {
-                    from[a] += self.from[a][axis];
-                }
-                if index[axis] < self.dims[axis] {
-                    break;
-                }
-                index[axis] = 0;
-                to -= self.to[axis] * self.dims[axis];
-                for a in 0..N {
-                    from[a] -= self.from[a][axis] * self.dims[axis];
-                }
-            }
-        }
+    fn runs(&self) -> Runs<'_, N> {
+        debug_assert!(self.dims.len() <= 9, "tiles have at most nine axes that do not merge");
+        Runs { loops: self, index: [0; 8], to: 0, from: [0; N], done: false }
     }
 
     fn last(&self) -> (usize, usize, [usize; N]) {
@@ -147,85 +122,223 @@ impl Loops<1> {
     }
 }
 
+/// Walks over the innermost runs of loops. An iterator rather than a callback, so that the bodies
+/// are compiled for the vector unit of the caller.
+struct Runs<'l, const N: usize> {
+    loops: &'l Loops<N>,
+    index: [usize; 8],
+    to: usize,
+    from: [usize; N],
+    done: bool,
+}
+
+impl<const N: usize> Iterator for Runs<'_, N> {
+    type Item = (usize, [usize; N]);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<(usize, [usize; N])> {
+        if self.done {
+            return None;
+        }
+        let now = (self.to, self.from);
+        let mut axis = self.loops.dims.len() - 1;
+        loop {
+            if axis == 0 {
+                self.done = true;
+                break;
+            }
+            axis -= 1;
+            self.index[axis] += 1;
+            self.to += self.loops.to[axis];
+            for a in 0..N {
+                self.from[a] += self.loops.from[a][axis];
+            }
+            if self.index[axis] < self.loops.dims[axis] {
+                break;
+            }
+            self.index[axis] = 0;
+            self.to -= self.loops.to[axis] * self.loops.dims[axis];
+            for a in 0..N {
+                self.from[a] -= self.loops.from[a][axis] * self.loops.dims[axis];
+            }
+        }
+        Some(now)
+    }
+}
+
+/// A function of one number, known at compile time in each loop.
+#[derive(Clone, Copy)]
+pub enum One {
+    /// The number itself.
+    Same,
+    /// A unary operation.
+    Op(Unary),
+}
+
+impl One {
+    #[inline(always)]
+    fn call<R: Real>(self, x: R) -> R {
+        match self {
+            One::Same => x,
+            One::Op(op) => op.eval(x),
+        }
+    }
+}
+
+/// A function of two numbers, known at compile time in each loop.
+#[derive(Clone, Copy)]
+pub enum Two {
+    /// The product.
+    Mul,
+    /// `exp(a - b)`.
+    Weight,
+    /// A binary operation.
+    Op(Binary),
+}
+
+impl Two {
+    #[inline(always)]
+    fn call<R: Real>(self, a: R, b: R) -> R {
+        match self {
+            Two::Mul => a * b,
+            Two::Weight => (a - b).exp(),
+            Two::Op(op) => op.eval(a, b),
+        }
+    }
+}
+
 /// `to = f(a)` over all entries.
 #[inline(always)]
-pub fn map1<R: Real>(loops: &Loops<1>, to: &mut [R], from: &Sides<'_, R>, f: impl Fn(R) -> R) {
+fn map1<R: Real>(f: One, loops: &Loops<1>, to: &mut [R], from: &Sides<'_, R>) {
     let a = from.at(loops.starts[0]);
     let (n, step, [sa]) = loops.last();
-    loops.each(|at, [ia]| {
+    for (at, [ia]) in loops.runs() {
         let a = &a[ia..];
         match (step, sa) {
-            (1, 1) => to[at..at + n].iter_mut().zip(&a[..n]).for_each(|(y, &x)| *y = f(x)),
-            (1, 0) => to[at..at + n].fill(f(a[0])),
-            _ => (0..n).for_each(|i| to[at + i * step] = f(a[i * sa])),
+            (1, 1) => {
+                for (y, &x) in to[at..at + n].iter_mut().zip(&a[..n]) {
+                    *y = f.call(x);
+                }
+            }
+            (1, 0) => to[at..at + n].fill(f.call(a[0])),
+            _ => {
+                for i in 0..n {
+                    to[at + i * step] = f.call(a[i * sa]);
+                }
+            }
         }
-    });
+    }
 }
 
 /// `to = f(a, b)` over all entries.
 #[inline(always)]
-pub fn map2<R: Real>(loops: &Loops<2>, to: &mut [R], from: &Sides<'_, R>, f: impl Fn(R, R) -> R) {
+fn map2<R: Real>(f: Two, loops: &Loops<2>, to: &mut [R], from: &Sides<'_, R>) {
     let (a, b) = (from.at(loops.starts[0]), from.at(loops.starts[1]));
     let (n, step, [sa, sb]) = loops.last();
-    loops.each(|at, [ia, ib]| {
+    for (at, [ia, ib]) in loops.runs() {
         let (a, b) = (&a[ia..], &b[ib..]);
-        if step != 1 {
-            return (0..n).for_each(|i| to[at + i * step] = f(a[i * sa], b[i * sb]));
-        }
-        let to = &mut to[at..at + n];
-        match (sa, sb) {
-            (1, 1) => {
-                to.iter_mut().zip(&a[..n]).zip(&b[..n]).for_each(|((y, &a), &b)| *y = f(a, b))
+        match (step, sa, sb) {
+            (1, 1, 1) => {
+                for ((y, &a), &b) in to[at..at + n].iter_mut().zip(&a[..n]).zip(&b[..n]) {
+                    *y = f.call(a, b);
+                }
             }
-            (1, 0) => {
+            (1, 1, 0) => {
                 let b = b[0];
-                to.iter_mut().zip(&a[..n]).for_each(|(y, &a)| *y = f(a, b));
+                for (y, &a) in to[at..at + n].iter_mut().zip(&a[..n]) {
+                    *y = f.call(a, b);
+                }
             }
-            (0, 1) => {
+            (1, 0, 1) => {
                 let a = a[0];
-                to.iter_mut().zip(&b[..n]).for_each(|(y, &b)| *y = f(a, b));
+                for (y, &b) in to[at..at + n].iter_mut().zip(&b[..n]) {
+                    *y = f.call(a, b);
+                }
             }
-            _ => to.iter_mut().enumerate().for_each(|(i, y)| *y = f(a[i * sa], b[i * sb])),
+            _ => {
+                for i in 0..n {
+                    to[at + i * step] = f.call(a[i * sa], b[i * sb]);
+                }
+            }
         }
-    });
+    }
 }
 
 /// `to = if c != 0 { a } else { b }` over all entries.
+#[inline(always)]
 pub fn select<R: Real>(loops: &Loops<3>, to: &mut [R], from: &Sides<'_, R>) {
     let [c, a, b] = loops.starts.map(|start| from.at(start));
     let (n, step, [sc, sa, sb]) = loops.last();
-    loops.each(|at, [ic, ia, ib]| {
+    for (at, [ic, ia, ib]) in loops.runs() {
+        if (step, sc, sa, sb) == (1, 1, 1, 0) {
+            let other = b[ib];
+            let both = c[ic..ic + n].iter().zip(&a[ia..ia + n]);
+            for (y, (&c, &a)) in to[at..at + n].iter_mut().zip(both) {
+                *y = if c != R::ZERO { a } else { other };
+            }
+            continue;
+        }
         for i in 0..n {
             let chosen = if c[ic + i * sc] != R::ZERO { a[ia + i * sa] } else { b[ib + i * sb] };
             to[at + i * step] = chosen;
         }
-    });
+    }
 }
 
-/// `to = f(to, a)` over all entries of the argument.
+/// `to = f(to, a)` over all entries of the argument, for a sum or a maximum.
 #[inline(always)]
-pub fn reduce<R: Real>(loops: &Loops<1>, to: &mut [R], from: &Sides<'_, R>, f: impl Fn(R, R) -> R) {
+pub fn reduce<R: Real>(f: Binary, loops: &Loops<1>, to: &mut [R], from: &Sides<'_, R>) {
     let a = from.at(loops.starts[0]);
     let (n, step, [sa]) = loops.last();
-    loops.each(|at, [ia]| {
+    for (at, [ia]) in loops.runs() {
         let a = &a[ia..];
         match (step, sa) {
-            (0, 1) => to[at] = a[..n].iter().fold(to[at], |sum, &x| f(sum, x)),
-            (1, 1) => {
-                to[at..at + n].iter_mut().zip(&a[..n]).for_each(|(y, &x)| *y = f(*y, x));
+            (0, 1) => {
+                // Partial results side by side let the compiler use vector registers.
+                let mut parts = [if f == Binary::Add { R::ZERO } else { to[at] }; 8];
+                let chunks = a[..n].chunks_exact(8);
+                let mut total = to[at];
+                for &x in chunks.remainder() {
+                    total = f.eval(total, x);
+                }
+                for chunk in chunks {
+                    for i in 0..8 {
+                        parts[i] = f.eval(parts[i], chunk[i]);
+                    }
+                }
+                for part in parts {
+                    total = f.eval(total, part);
+                }
+                to[at] = total;
             }
-            _ => (0..n).for_each(|i| to[at + i * step] = f(to[at + i * step], a[i * sa])),
+            (1, 1) => {
+                for (y, &x) in to[at..at + n].iter_mut().zip(&a[..n]) {
+                    *y = f.eval(*y, x);
+                }
+            }
+            _ => {
+                for i in 0..n {
+                    to[at + i * step] = f.eval(to[at + i * step], a[i * sa]);
+                }
+            }
         }
-    });
+    }
 }
 
-/// A unary operation, with the loop made for each.
+/// A copy.
+#[inline(always)]
+pub fn copy<R: Real>(loops: &Loops<1>, to: &mut [R], from: &Sides<'_, R>) {
+    map1(One::Same, loops, to, from);
+}
+
+/// A unary operation, with a loop of its own for each.
+#[inline(always)]
 pub fn unary<R: Real>(op: Unary, loops: &Loops<1>, to: &mut [R], from: &Sides<'_, R>) {
     macro_rules! each {
         ($($name:ident),*) => {
             match op {
-                $(Unary::$name => map1(loops, to, from, |x| Unary::$name.eval(x)),)*
-                Unary::Pow(_) => map1(loops, to, from, |x| op.eval(x)),
+                $(Unary::$name => map1(One::Op(Unary::$name), loops, to, from),)*
+                Unary::Pow(_) => map1(One::Op(op), loops, to, from),
             }
         };
     }
@@ -235,12 +348,15 @@ pub fn unary<R: Real>(op: Unary, loops: &Loops<1>, to: &mut [R], from: &Sides<'_
     );
 }
 
-/// A binary operation, with the loop made for each.
-pub fn binary<R: Real>(op: Binary, loops: &Loops<2>, to: &mut [R], from: &Sides<'_, R>) {
+/// A function of two tiles, with a loop of its own for each.
+#[inline(always)]
+pub fn two<R: Real>(f: Two, loops: &Loops<2>, to: &mut [R], from: &Sides<'_, R>) {
     macro_rules! each {
         ($($name:ident),*) => {
-            match op {
-                $(Binary::$name => map2(loops, to, from, |a, b| Binary::$name.eval(a, b)),)*
+            match f {
+                Two::Mul => map2(Two::Mul, loops, to, from),
+                Two::Weight => map2(Two::Weight, loops, to, from),
+                $(Two::Op(Binary::$name) => map2(Two::Op(Binary::$name), loops, to, from),)*
             }
         };
     }

@@ -17,7 +17,7 @@ use crate::tile::{
     Binary, Gather, Int, Leaf, Node, Op, Past, Program, Unary, Value, Versions, size,
 };
 use layout::{Layout, View};
-use loops::{Loops, Sides};
+use loops::{Loops, Sides, Two};
 use product::Product;
 
 /// How to run one program.
@@ -210,13 +210,15 @@ impl Plan {
                 feed(leaf, bound, &mut machine.memory[at.clone()]);
             }
         }
+        let arch = pulp::Arch::new();
         for step in &self.steps {
             match &step.action {
                 Action::Past(index) => self.past(machine, *index, &step.to, t, bound, feed),
                 action => {
                     let Machine { memory, scratch, .. } = machine;
                     let (to, from) = Sides::split(memory, step.to.clone());
-                    run_step(action, to, &from, scratch, t, bound);
+                    // The loops are compiled once per kind of vector unit; the best one here runs.
+                    arch.dispatch(StepRun { action, to, from: &from, scratch, t, bound });
                 }
             }
         }
@@ -302,6 +304,26 @@ impl Region {
     }
 }
 
+/// One step with its memory, as a closure that can be inlined into each version of the loops.
+struct StepRun<'a, 'm, R> {
+    action: &'a Action,
+    to: &'a mut [R],
+    from: &'a Sides<'m, R>,
+    scratch: &'a mut [R],
+    t: i64,
+    bound: &'a [i64],
+}
+
+impl<R: Real> pulp::NullaryFnOnce for StepRun<'_, '_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        run_step(self.action, self.to, self.from, self.scratch, self.t, self.bound);
+    }
+}
+
+#[inline(always)]
 fn run_step<R: Real>(
     action: &Action,
     to: &mut [R],
@@ -317,27 +339,27 @@ fn run_step<R: Real>(
             to.iter_mut().step_by(n + 1).for_each(|x| *x = R::ONE);
         }
         Action::Unary(op, loops) => loops::unary(*op, loops, to, from),
-        Action::Binary(op, loops) => loops::binary(*op, loops, to, from),
-        Action::Mul(loops) => loops::map2(loops, to, from, |a, b| a * b),
-        Action::Weight(loops) => loops::map2(loops, to, from, |a: R, b: R| (a - b).exp()),
+        Action::Binary(op, loops) => loops::two(Two::Op(*op), loops, to, from),
+        Action::Mul(loops) => loops::two(Two::Mul, loops, to, from),
+        Action::Weight(loops) => loops::two(Two::Weight, loops, to, from),
         Action::Select(loops) => loops::select(loops, to, from),
-        Action::Copy(loops) => loops::map1(loops, to, from, |x| x),
+        Action::Copy(loops) => loops::copy(loops, to, from),
         Action::Sum(loops) => {
             to.fill(R::ZERO);
-            loops::reduce(loops, to, from, |sum, x| sum + x);
+            loops::reduce(Binary::Add, loops, to, from);
         }
         Action::Peak(loops) => {
             to.fill(R::of(f64::NEG_INFINITY));
-            loops::reduce(loops, to, from, |top: R, x| top.max(x));
+            loops::reduce(Binary::Max, loops, to, from);
         }
         Action::Product(product) => product.run(to, from),
         Action::Pad { from: loops, start } => {
             to.fill(R::ZERO);
-            loops::map1(loops, &mut to[*start..], from, |x| x);
+            loops::copy(loops, &mut to[*start..], from);
         }
         Action::Concat(parts) => {
             for (loops, start) in parts {
-                loops::map1(loops, &mut to[*start..], from, |x| x);
+                loops::copy(loops, &mut to[*start..], from);
             }
         }
         Action::Pick { index, from: start, width, place } => {
