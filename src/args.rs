@@ -21,6 +21,25 @@ pub enum Command {
         /// A `.arch` file.
         file: PathBuf,
     },
+    /// Say how each recurrence is understood and why, or what a diagnostic means.
+    Explain(Explain),
+    /// Write the stages of compilation as readable files.
+    Compile(Compile),
+    /// Compare the forms of each recurrence, and its gradients with differences.
+    Verify(Verify),
+    /// Measure a trained run on unseen data.
+    Eval(Eval),
+    /// Say what this machine has.
+    Doctor {
+        /// One JSON document on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Count parameters, states and operations of a model.
     Params(Params),
     /// Run one declared recurrence on the tensors of a file.
@@ -60,6 +79,65 @@ pub struct Exec {
     /// Override a parameter: `--set scale=1`.
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
+}
+
+/// Arguments of `lrc explain`.
+#[derive(Debug, clap::Args)]
+pub struct Explain {
+    /// A `.arch` file, or a code such as `E0203`.
+    pub file: PathBuf,
+    /// A recurrence or model of the file.
+    pub name: Option<String>,
+    /// Override a parameter or size.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// Arguments of `lrc compile`.
+#[derive(Debug, clap::Args)]
+pub struct Compile {
+    /// The `.arch` file.
+    pub file: PathBuf,
+    /// Stages: normal, chunk, grad, graph.
+    #[arg(long, default_value = "normal,chunk,grad,graph")]
+    pub emit: String,
+    /// The folder of the files.
+    #[arg(long, default_value = "compiled")]
+    pub out: PathBuf,
+    /// Override a parameter or size.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `lrc verify`.
+#[derive(Debug, clap::Args)]
+pub struct Verify {
+    /// The `.arch` file.
+    pub file: PathBuf,
+    /// A recurrence of the file.
+    pub name: Option<String>,
+    /// Override a parameter or size.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// Arguments of `lrc eval`.
+#[derive(Debug, clap::Args)]
+pub struct Eval {
+    /// A run's folder.
+    pub run: PathBuf,
+    /// Tokens of a sequence [default: as trained].
+    #[arg(long)]
+    pub length: Option<usize>,
+    /// Unseen sequences.
+    #[arg(long, default_value_t = 512)]
+    pub sequences: usize,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `lrc params`.

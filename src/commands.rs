@@ -1,6 +1,8 @@
 //! The commands, one function each.
 
+mod machine;
 mod model;
+mod recurrence;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,6 +24,12 @@ pub fn run(args: Args) -> ExitCode {
     let mut sources = Sources::default();
     let result = match &args.command {
         Command::Check { file } => check(file, &mut sources),
+        Command::Explain(args) => recurrence::explain(args, &mut sources),
+        Command::Compile(args) => recurrence::compile(args, &mut sources),
+        Command::Verify(args) => recurrence::verify(args, &mut sources),
+        Command::Eval(args) => model::eval(args, &mut sources),
+        Command::Doctor { json } => machine::doctor(*json),
+        Command::Completions { shell } => machine::completions(*shell),
         Command::Params(args) => model::params(args, &mut sources),
         Command::Exec(args) => exec_command(args, &mut sources),
         Command::Train(args) => model::train(args, &mut sources),
@@ -43,6 +51,9 @@ fn load(path: &Path, sources: &mut Sources) -> Result<Namespace, Failure> {
 }
 
 fn check(path: &Path, sources: &mut Sources) -> Result<(), Failure> {
+    if path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
+        return model::check_spec(path, sources);
+    }
     let (namespace, mut diags) =
         lrc_dsl::load(path, LIBRARY, sources).map_err(lrc_runtime::error::at_path("read", path))?;
     for name in &namespace.own {

@@ -1,6 +1,6 @@
 //! What a person sees: failures and findings.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use lrc_dsl::{Diag, Sources, render};
 use lrc_runtime::error::Failure;
@@ -29,3 +29,14 @@ pub fn fail(sources: &Sources, failure: &Failure) -> u8 {
     }
     failure.status()
 }
+
+/// Writes a line on stdout. A reader that has gone away, such as `head`, is no failure.
+pub fn write_line(text: std::fmt::Arguments) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// As `println!`, without its panic when nobody reads on.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::terminal::write_line(format_args!($($text)*)) };
+}
+pub(crate) use say;

@@ -117,3 +117,40 @@ fn the_step_form_reproduces_every_case() {
         .collect();
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
+
+/// Recurrences that have a chunk or past form.
+const CHUNKED: &[&str] = &[
+    "linear_attn",
+    "linear_attn_norm",
+    "retention",
+    "simple_gla",
+    "gla",
+    "hgrn2",
+    "mamba2_ssd",
+    "delta_rule",
+    "delta_rule_neg",
+    "gated_delta_rule",
+    "delta_product",
+    "gated_delta_product",
+    "kda",
+    "dplr",
+    "rwkv6",
+    "rwkv7",
+    "gsa",
+    "based",
+    "rebased",
+    "softmax_attn",
+    "sliding_window_attn",
+];
+
+#[test]
+fn the_chunk_form_reproduces_every_case_at_every_length() {
+    let all = cases();
+    let mut missed = Vec::new();
+    for case in all.iter().filter(|case| CHUNKED.contains(&case.op.as_str())) {
+        for chunk in [1, 16, 64, 300] {
+            missed.extend(misses(case, FormKind::Chunk, Some(chunk)));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}

@@ -10,3 +10,4 @@ pub mod random;
 pub mod spec;
 pub mod tensors;
 pub mod train;
+pub mod verify;

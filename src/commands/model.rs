@@ -6,12 +6,13 @@ use std::path::Path;
 use lrc_compiler::graph::account::{Account, account};
 use lrc_compiler::graph::{Model, build};
 use lrc_dsl::ast::{Decl, Kind};
-use lrc_dsl::{Diag, Namespace, Sources};
+use lrc_dsl::{Namespace, Sources};
 use lrc_runtime::error::{Failure, at_path};
 use lrc_runtime::{spec, train};
 
 use super::{find, load, settings};
-use crate::args::{Device, Params, Train};
+use crate::args::{Device, Eval, Params, Train};
+use crate::terminal::say;
 
 /// The named model of a file, or its only one.
 fn choose<'n>(
@@ -54,7 +55,7 @@ pub fn params(args: &Params, sources: &mut Sources) -> Result<(), Failure> {
     let model = built(&namespace, decl, &settings(&args.set)?)?;
     let account = account(&model);
     if args.json {
-        println!("{}", json(&model, &account, args.context));
+        say!("{}", json(&model, &account, args.context));
     } else {
         print(&model, &account, args.context);
     }
@@ -85,11 +86,11 @@ fn json(model: &Model, account: &Account, context: usize) -> serde_json::Value {
 }
 
 fn print(model: &Model, account: &Account, context: usize) {
-    println!("{}: {} parameters ({})", model.name, account.parameters, short(account.parameters));
+    say!("{}: {} parameters ({})", model.name, account.parameters, short(account.parameters));
     for (group, count) in &account.groups {
-        println!("  {group:<28} {count:>14}");
+        say!("  {group:<28} {count:>14}");
     }
-    println!("states, numbers per sequence (context {context})");
+    say!("states, numbers per sequence (context {context})");
     for (place, cost) in &account.recurrences {
         let cache = cost.cache_per_past * context;
         let more = if cache > 0 {
@@ -97,10 +98,10 @@ fn print(model: &Model, account: &Account, context: usize) {
         } else {
             String::new()
         };
-        println!("  {place:<28} {:>14}{more}", cost.state + cache);
+        say!("  {place:<28} {:>14}{more}", cost.state + cache);
     }
-    println!("nominal FLOPs per token, forward: {}", account.flops_per_token(context));
-    println!("parameters in f32: {:.1} MiB", account.parameters as f64 * 4.0 / 1048576.0);
+    say!("nominal FLOPs per token, forward: {}", account.flops_per_token(context));
+    say!("parameters in f32: {:.1} MiB", account.parameters as f64 * 4.0 / 1048576.0);
 }
 
 fn short(count: usize) -> String {
@@ -117,12 +118,7 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         return Err(Failure::Usage("this version trains on `--device cpu` only".into()));
     }
     let overrides = pairs(&args.set)?;
-    let text = std::fs::read_to_string(&args.spec).map_err(at_path("read", &args.spec))?;
-    let file = sources.add(args.spec.display().to_string(), text.as_str());
-    let spec = spec::read(&args.spec, file, &text, &overrides).map_err(Failure::Invalid)?;
-    let namespace = load(&spec.file, sources)?;
-    let decl = choose(&namespace, spec.model.as_deref(), &spec.file)?;
-    let model = built(&namespace, decl, &spec.settings)?;
+    let (spec, model, arch) = spec_and_model(&args.spec, &overrides, sources)?;
     let account = account(&model);
     eprintln!(
         "{}: {} parameters, task {}, {} sequences of {} tokens a step",
@@ -134,7 +130,7 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
     );
     if args.dry_run {
         for line in &model.layout {
-            println!("{line}");
+            say!("{line}");
         }
         return Ok(());
     }
@@ -145,11 +141,10 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         progress: std::io::stderr().is_terminal(),
         stop_after: args.stop_after,
     };
-    let arch = flattened(&namespace);
     let summary = train::train(&spec, model, &arch, &options)?;
     if args.json {
         let text = serde_json::to_string(&summary).map_err(|e| Failure::World(e.to_string()))?;
-        println!("{text}");
+        say!("{text}");
     }
     eprintln!(
         "{} steps, {} tokens in {:.1} s ({:.0} tokens/s); report: {}",
@@ -178,8 +173,50 @@ fn pairs(set: &[String]) -> Result<Vec<(String, String)>, Failure> {
         .collect()
 }
 
-/// Findings of checks that need a model.
-#[expect(dead_code, reason = "kept beside its twin until explain uses it")]
-fn note(diag: Diag) -> Diag {
-    diag
+/// A spec, and the model it names.
+fn spec_and_model(
+    path: &Path,
+    overrides: &[(String, String)],
+    sources: &mut Sources,
+) -> Result<(spec::Spec, Model, String), Failure> {
+    let text = std::fs::read_to_string(path).map_err(at_path("read", path))?;
+    let file = sources.add(path.display().to_string(), text.as_str());
+    let spec = spec::read(path, file, &text, overrides).map_err(Failure::Invalid)?;
+    let namespace = load(&spec.file, sources)?;
+    let decl = choose(&namespace, spec.model.as_deref(), &spec.file)?;
+    let model = built(&namespace, decl, &spec.settings)?;
+    Ok((spec, model, flattened(&namespace)))
+}
+
+/// `lrc check SPEC.yaml`
+pub fn check_spec(path: &Path, sources: &mut Sources) -> Result<(), Failure> {
+    spec_and_model(path, &[], sources).map(|_| ())
+}
+
+/// `lrc eval`
+pub fn eval(args: &Eval, sources: &mut Sources) -> Result<(), Failure> {
+    let resolved = args.run.join("spec.resolved.yaml");
+    let text = std::fs::read_to_string(&resolved).map_err(at_path("read", &resolved))?;
+    let file = sources.add(resolved.display().to_string(), text.as_str());
+    // The run keeps its model beside its spec.
+    let own = vec![("model.file".to_string(), "model.arch".to_string())];
+    let spec = spec::read(&resolved, file, &text, &own).map_err(Failure::Invalid)?;
+    let namespace = load(&spec.file, sources)?;
+    let decl = choose(&namespace, spec.model.as_deref(), &spec.file)?;
+    let model = built(&namespace, decl, &spec.settings)?;
+    let score = train::evaluate(&spec, model, &args.run, args.length, args.sequences)?;
+    let (task, accuracy) = (spec.task.name(), score.accuracy());
+    let length = args.length.unwrap_or(spec.task.length());
+    if args.json {
+        say!(
+            "{}",
+            serde_json::json!({
+                "task": task, "length": length, "accuracy": accuracy, "loss": score.loss,
+                "asked": score.asked,
+            })
+        );
+    } else {
+        say!("{task}, {length} tokens: accuracy {accuracy:.4}, loss {:.4}", score.loss);
+    }
+    Ok(())
 }

@@ -216,8 +216,10 @@ impl<'d> Maker<'d> {
             .zip(variable.count.iter())
             .chain(axes.map(|axis| (numbers.size(axis), axis)));
         for (size, axis) in sizes {
+            let counted = dims.is_empty() && variable.count.is_some();
+            let per = if counted { " per token" } else { "" };
             match size {
-                Ok(size) => dims.push(Dim::new(size, lrc_dsl::print::expr(axis))),
+                Ok(size) => dims.push(Dim::new(size, lrc_dsl::print::expr(axis) + per)),
                 Err(diag) => {
                     self.e.diags.push(*diag);
                     sound = false;

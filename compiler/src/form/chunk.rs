@@ -12,7 +12,7 @@ use crate::grad::gradient;
 use crate::interpret::{Machine, Plan};
 use crate::normal::{Normal, Refusal};
 use crate::num::Real;
-use crate::tile::{Builder, Int, Leaf, Stream, Value, size};
+use crate::tile::{Builder, Int, Leaf, Program, Stream, Value, size};
 
 /// What a gradient belongs to.
 #[derive(Clone, Debug)]
@@ -143,8 +143,18 @@ impl Chunked {
     }
 }
 
+/// The gradient program of a chunk, for people.
+pub fn gradient_program(r: &Recurrence, chunk: &crate::chunk::Chunk) -> Program {
+    backward_program(r, Builder::extending(chunk.program.clone())).0
+}
+
+fn backward(r: &Recurrence, b: Builder) -> (Plan, Vec<Target>) {
+    let (program, targets) = backward_program(r, b);
+    (Plan::new(&program), targets)
+}
+
 /// The gradient of a chunk by its leaves.
-fn backward(r: &Recurrence, mut b: Builder) -> (Plan, Vec<Target>) {
+fn backward_program(r: &Recurrence, mut b: Builder) -> (Program, Vec<Target>) {
     let mut seeds = Vec::new();
     for (k, output) in b.program.outputs.clone().into_iter().enumerate() {
         let shape = b.shape(output).to_vec();
@@ -173,7 +183,7 @@ fn backward(r: &Recurrence, mut b: Builder) -> (Plan, Vec<Target>) {
             targets.push(target);
         }
     }
-    (Plan::new(&b.finish(&results)), targets)
+    (b.finish(&results), targets)
 }
 
 /// The gradient of the declared initial states by the parameters.

@@ -136,7 +136,7 @@ impl PastForm {
     ) -> Gradients<R> {
         let r = problem.recurrence;
         let tasks = Self::tasks(problem);
-        let done: Vec<(Vec<Vec<R>>, Vec<Vec<R>>)> = tasks
+        let done: Vec<TaskGradients<R>> = tasks
             .par_iter()
             .map_init(BTreeMap::new, |machines, &(sequence, head)| {
                 Task { form: self, problem, sequence, head }.backward(machines, cotangents)
@@ -302,6 +302,9 @@ fn backward(mut b: Builder) -> (Plan, Vec<Target>) {
     (Plan::new(&b.finish(&results)), targets)
 }
 
+/// Gradients of one task's inputs and of its parameters.
+type TaskGradients<R> = (Vec<Vec<R>>, Vec<Vec<R>>);
+
 /// One sequence and one head.
 struct Task<'a, 'p, R> {
     form: &'a PastForm,
@@ -425,11 +428,7 @@ impl<R: Real> Task<'_, '_, R> {
         outs
     }
 
-    fn backward(
-        &self,
-        machines: &mut Machines<R>,
-        cotangents: &Cotangents<R>,
-    ) -> (Vec<Vec<R>>, Vec<Vec<R>>) {
+    fn backward(&self, machines: &mut Machines<R>, cotangents: &Cotangents<R>) -> TaskGradients<R> {
         let r = self.problem.recurrence;
         let zeros = |n: usize, shape: &[usize]| vec![R::ZERO; n * size(shape)];
         let mut inputs: Vec<Vec<R>> =

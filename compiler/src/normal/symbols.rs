@@ -163,6 +163,13 @@ impl<'r> Symbols<'r> {
                 let one = self.b.fill(1.0, &[1]);
                 Matrix { rows, cols: 1, vector: true, terms: vec![term(Core::Outer(plain, one))] }
             }
+            // A matrix of one row or column has rank one whatever it holds.
+            [rows, cols] if rows == 1 || cols == 1 => {
+                let one = self.b.fill(1.0, &[1]);
+                let long = self.b.reshape(plain, &[rows * cols]);
+                let core = if rows == 1 { Core::Outer(one, long) } else { Core::Outer(long, one) };
+                Matrix { rows, cols, vector: false, terms: vec![term(core)] }
+            }
             [rows, cols] => {
                 Matrix { rows, cols, vector: false, terms: vec![term(Core::Dense(plain))] }
             }
@@ -292,7 +299,14 @@ impl<'r> Symbols<'r> {
                 let matrix = self.matrix(args[0])?;
                 let plain = |s: &[usize]| s.iter().copied().filter(|n| *n != 1).collect::<Vec<_>>();
                 if plain(shape) == plain(self.r.token.shape(args[0])) && !matrix.vector {
-                    return Ok(Made::Matrix(matrix));
+                    if shape.len() > 1 {
+                        return Ok(Made::Matrix(matrix));
+                    }
+                    // The only row or column of a matrix, as a vector: a read with 1.
+                    let one = self.b.fill(1.0, &[1]);
+                    let narrow = if matrix.rows == 1 { transposed(matrix) } else { matrix };
+                    let read = self.apply(&narrow, one)?;
+                    return Ok(Made::Plain(self.b.reshape(read, shape)));
                 }
                 self.whole(op, args, shape)
             }
@@ -334,6 +348,13 @@ impl<'r> Symbols<'r> {
                             both = self.scaled(both, *scale);
                         }
                         return Ok(Made::Matrix(both));
+                    }
+                }
+                for (one, other) in [(&m, &n), (&n, &m)] {
+                    let stateless = one.terms.iter().all(|t| !matches!(t.core, Core::State { .. }));
+                    if one.rows * one.cols == 1 && stateless {
+                        let scalar = self.materialise(one, &[])?;
+                        return Ok(Made::Matrix(self.scaled(other.clone(), scalar)));
                     }
                 }
                 Err(refuse("the state times a full matrix, entry by entry"))

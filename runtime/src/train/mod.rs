@@ -16,7 +16,7 @@ use lrc_compiler::graph::Model;
 
 use crate::data::Source;
 use crate::error::{Failure, at_path};
-use crate::execute::{Executor, fresh};
+use crate::execute::{Executor, Score, fresh};
 use crate::random::Purpose;
 use crate::spec::Spec;
 use adamw::Moments;
@@ -67,6 +67,37 @@ pub fn train(spec: &Spec, model: Model, arch: &str, options: &Options) -> Result
         Reached::End => Ok(summary),
         Reached::Signal(signal) => Err(Failure::Stopped(signal)),
     }
+}
+
+/// Measures the newest checkpoint of a run on unseen sequences.
+pub fn evaluate(
+    spec: &Spec,
+    model: Model,
+    folder: &Path,
+    length: Option<usize>,
+    sequences: usize,
+) -> Result<Score, Failure> {
+    let (_, params, _) = checkpoint::newest(folder, &model.graph.params)?;
+    let task = spec.task.with_length(length.unwrap_or(spec.task.length()));
+    let source = Source::open(&task, spec.seed)?;
+    let mut executor = Executor::new(model, params);
+    Ok(unseen(&mut executor, &source, spec.batch, sequences))
+}
+
+/// The score of the first unseen sequences, a batch at a time.
+fn unseen(executor: &mut Executor, source: &Source, batch: usize, sequences: usize) -> Score {
+    let mut whole = Score::default();
+    let mut first = 0;
+    while first < sequences {
+        let count = batch.min(sequences - first);
+        let (score, _) = executor.evaluate(&source.batch(Purpose::Eval, first as u64, count));
+        whole.loss += score.loss * score.asked as f64;
+        whole.asked += score.asked;
+        whole.right += score.right;
+        first += count;
+    }
+    whole.loss /= whole.asked.max(1) as f64;
+    whole
 }
 
 enum Reached {
@@ -277,19 +308,9 @@ impl<'s> Run<'s> {
 
     /// Accuracy on unseen sequences.
     fn evaluate(&mut self, bar: &ProgressBar, progress: bool) -> Result<f64, Failure> {
-        let (mut loss, mut asked, mut right) = (0.0, 0, 0);
-        let mut first = 0;
-        while first < self.spec.eval.sequences {
-            let count = self.spec.batch.min(self.spec.eval.sequences - first);
-            let batch = self.source.batch(Purpose::Eval, first as u64, count);
-            let (score, _) = self.executor.evaluate(&batch);
-            loss += score.loss * score.asked as f64;
-            asked += score.asked;
-            right += score.right;
-            first += count;
-        }
-        let loss = loss / asked.max(1) as f64;
-        let accuracy = right as f64 / asked.max(1) as f64;
+        let count = self.spec.eval.sequences;
+        let score = unseen(&mut self.executor, &self.source, self.spec.batch, count);
+        let (loss, accuracy) = (score.loss, score.accuracy());
         self.best = Some(self.best.map_or(loss, |best: f64| best.min(loss)));
         let metrics: BTreeMap<String, f64> =
             [("accuracy".to_string(), accuracy), ("loss".to_string(), loss)].into();

@@ -1,0 +1,262 @@
+//! Commands about single recurrences: explain, compile, verify.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lrc_compiler::chunk::derive;
+use lrc_compiler::elaborate::{Recurrence, elaborate};
+use lrc_compiler::graph::backward::differentiate;
+use lrc_compiler::graph::{Recur, account, build};
+use lrc_compiler::normal::text::Shown;
+use lrc_compiler::normal::{self, Refusal};
+use lrc_compiler::tile::{Op, Program};
+use lrc_dsl::ast::{Decl, Kind};
+use lrc_dsl::{Namespace, Sources};
+use lrc_runtime::error::{Failure, at_path};
+use lrc_runtime::{atomic, verify};
+
+use super::{find, load, settings};
+use crate::args::{Compile, Explain, Verify};
+use crate::terminal::say;
+
+/// Tokens of the chunk that texts show.
+const SHOWN_CHUNK: usize = 64;
+
+/// The named recurrence, or all of the file's own.
+fn chosen<'n>(
+    namespace: &'n Namespace,
+    kind: Kind,
+    name: Option<&str>,
+) -> Result<Vec<&'n Decl>, Failure> {
+    match name {
+        Some(name) => Ok(vec![find(namespace, kind, name)?]),
+        None => {
+            let own = namespace.own.iter().map(|name| &namespace.decls[name]);
+            Ok(own.filter(|decl| decl.kind == kind).collect())
+        }
+    }
+}
+
+fn elaborated(
+    decl: &Decl,
+    given: &BTreeMap<String, lrc_compiler::elaborate::Setting>,
+) -> Result<Recurrence, Failure> {
+    let mut diags = Vec::new();
+    elaborate(decl, given, &mut diags).ok_or(Failure::Invalid(diags))
+}
+
+/// `lrc explain`
+pub fn explain(args: &Explain, sources: &mut Sources) -> Result<(), Failure> {
+    let what = args.file.to_string_lossy();
+    if let Some((title, text)) = lrc_dsl::codes::explain(&what) {
+        say!("{what}: {title}\n\n{text}");
+        return Ok(());
+    }
+    let namespace = load(&args.file, sources)?;
+    let given = settings(&args.set)?;
+    let named_model = args
+        .name
+        .as_deref()
+        .and_then(|name| namespace.get(name))
+        .is_some_and(|decl| decl.kind != Kind::Recurrence);
+    if !named_model {
+        for decl in chosen(&namespace, Kind::Recurrence, args.name.as_deref())? {
+            explain_recurrence(&elaborated(decl, &given)?, decl, sources);
+        }
+    }
+    for decl in namespace.own.iter().map(|name| &namespace.decls[name]) {
+        let wanted = args.name.as_ref().is_none_or(|name| *name == decl.name.text);
+        if decl.kind == Kind::Model && wanted {
+            let mut diags = Vec::new();
+            let model =
+                build(&namespace, decl, &given, &mut diags).ok_or(Failure::Invalid(diags))?;
+            say!("model {}: {} sub-layers", model.name, model.layout.len());
+            for (at, line) in model.layout.iter().enumerate() {
+                say!("  {at:>4}  {line}");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn explain_recurrence(r: &Recurrence, decl: &Decl, sources: &Sources) {
+    say!("recurrence {}", r.name);
+    decl.docs.iter().for_each(|line| say!("  {line}"));
+    let recur = Recur {
+        recurrence: r.clone(),
+        heads: 1,
+        input_heads: vec![1; r.inputs.len()],
+        param_heads: vec![1; r.params.len()],
+    };
+    let cost = account::cost(&recur);
+    let sizes: Vec<String> = r.numbers.iter().map(|(name, x)| format!("{name} = {x}")).collect();
+    say!("  at {}", sizes.join(", "));
+    say!(
+        "  state {} numbers per head; {} nominal FLOPs per token and head, {} per token of the past",
+        cost.state,
+        cost.flops,
+        cost.flops_per_past
+    );
+    match normal::extract(r) {
+        Ok(normal) => {
+            let scan = normal.states.iter().all(|s| s.v == 1);
+            if scan {
+                say!("form: step (vectors, updated entry by entry); the algebra below holds too");
+            } else {
+                say!("form: chunk (diagonal plus low rank)");
+            }
+            for line in Shown(&normal, r).to_string().lines() {
+                say!("  {line}");
+            }
+            if let Ok(chunk) = derive(r, &normal, SHOWN_CHUNK, false) {
+                say!("chunk of {SHOWN_CHUNK} tokens: {}", census(&chunk.program));
+            }
+        }
+        Err(refusal) => explain_refusal(r, &refusal, sources),
+    }
+    say!("");
+}
+
+fn explain_refusal(r: &Recurrence, refusal: &Refusal, sources: &Sources) {
+    let past = lrc_compiler::form::past::PastForm::new(r, SHOWN_CHUNK);
+    match past {
+        Ok(_) => say!("form: past (attention: blocks of queries against the keys in range)"),
+        Err(_) => say!("form: step (one token at a time)"),
+    }
+    let place = refusal.span.map(|span| {
+        let text: String = sources.slice(span).split_whitespace().collect::<Vec<_>>().join(" ");
+        format!(" at {}: `{text}`", sources.place(span))
+    });
+    say!("  not diagonal plus low rank: {}{}", refusal.why, place.unwrap_or_default());
+}
+
+/// How many of each kind of operation that costs something.
+fn census(program: &Program) -> String {
+    let mut count: BTreeMap<&str, usize> = BTreeMap::new();
+    for node in &program.nodes {
+        let kind = match &node.op {
+            Op::MulSum(axes) if !axes.is_empty() => "matrix products",
+            Op::Gram(_) | Op::Apply(_) | Op::ApplyT(_) => "decay-weighted products",
+            Op::Solve(_) => "triangular solves",
+            Op::Pairs(_) | Op::Prefix(_) | Op::Suffix => "products of decays",
+            Op::Unary(_) | Op::Binary(_) | Op::MulSum(_) | Op::Select => "elementwise",
+            _ => continue,
+        };
+        *count.entry(kind).or_default() += 1;
+    }
+    count.iter().map(|(kind, n)| format!("{n} {kind}")).collect::<Vec<_>>().join(", ")
+}
+
+/// `lrc compile`
+pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
+    let namespace = load(&args.file, sources)?;
+    let given = settings(&args.set)?;
+    let stages: Vec<&str> = args.emit.split(',').map(str::trim).collect();
+    for stage in &stages {
+        match *stage {
+            "normal" | "chunk" | "grad" | "graph" => {}
+            "cuda" | "ptx" | "cubin" | "plan" => {
+                return Err(Failure::Usage(format!(
+                    "--emit {stage}: this version compiles for the CPU only"
+                )));
+            }
+            other => {
+                return Err(Failure::Usage(format!(
+                    "--emit {other}: choose from normal, chunk, grad, graph"
+                )));
+            }
+        }
+    }
+    std::fs::create_dir_all(&args.out).map_err(at_path("make", &args.out))?;
+    let mut written = Vec::new();
+    for decl in chosen(&namespace, Kind::Recurrence, None)? {
+        let r = elaborated(decl, &given)?;
+        let texts = stage_texts(&r);
+        for stage in stages.iter().filter(|stage| **stage != "graph") {
+            let Some(text) = texts.get(stage) else { continue };
+            written.push(emit(&args.out, &r.name, stage, text)?);
+        }
+    }
+    for decl in chosen(&namespace, Kind::Model, None)? {
+        let mut diags = Vec::new();
+        let mut model =
+            build(&namespace, decl, &given, &mut diags).ok_or(Failure::Invalid(diags))?;
+        if stages.contains(&"graph") {
+            differentiate(&mut model);
+            written.push(emit(&args.out, &model.name, "graph", &model.graph.to_string())?);
+        }
+    }
+    if args.json {
+        say!("{}", serde_json::json!({ "files": written, "kernels": [] }));
+    } else {
+        written.iter().for_each(|path| say!("{path}"));
+    }
+    Ok(())
+}
+
+/// The text of each stage that the recurrence has.
+fn stage_texts(r: &Recurrence) -> BTreeMap<&'static str, String> {
+    let mut texts = BTreeMap::new();
+    let normal = match normal::extract(r) {
+        Ok(normal) => normal,
+        Err(refusal) => {
+            texts.insert("normal", format!("not in the normal form: {}\n", refusal.why));
+            return texts;
+        }
+    };
+    texts.insert("normal", Shown(&normal, r).to_string());
+    if let Ok(chunk) = derive(r, &normal, SHOWN_CHUNK, false) {
+        texts.insert("chunk", chunk.program.to_string());
+        texts.insert("grad", lrc_compiler::form::chunk::gradient_program(r, &chunk).to_string());
+    }
+    texts
+}
+
+fn emit(folder: &Path, name: &str, stage: &str, text: &str) -> Result<String, Failure> {
+    let path = folder.join(format!("{name}.{stage}"));
+    atomic::write(&path, text.as_bytes())?;
+    Ok(path.display().to_string())
+}
+
+/// `lrc verify`
+pub fn verify(args: &Verify, sources: &mut Sources) -> Result<(), Failure> {
+    let namespace = load(&args.file, sources)?;
+    let given = settings(&args.set)?;
+    let mut wrong = Vec::new();
+    say!("{:<24} {:>12} {:>12} {:>12}", "recurrence", "chunk", "its gradient", "slopes");
+    for decl in chosen(&namespace, Kind::Recurrence, args.name.as_deref())? {
+        let r = elaborated(decl, &given)?;
+        let mut worst = verify::Found::default();
+        for trial in verify::trials() {
+            let found = verify::trial(&r, &trial).map_err(Failure::Verification)?;
+            let larger = |a: Option<f64>, b: Option<f64>| match (a, b) {
+                (Some(a), Some(b)) => Some(a.max(b)),
+                (a, b) => a.or(b),
+            };
+            worst.forward = larger(worst.forward, found.forward);
+            worst.backward = larger(worst.backward, found.backward);
+            worst.slope = worst.slope.max(found.slope);
+        }
+        let text = |x: Option<f64>| x.map_or("-".to_string(), |x| format!("{x:.1e}"));
+        say!(
+            "{:<24} {:>12} {:>12} {:>12.1e}",
+            r.name,
+            text(worst.forward),
+            text(worst.backward),
+            worst.slope
+        );
+        let sound = worst.forward.is_none_or(|x| x < 1e-9)
+            && worst.backward.is_none_or(|x| x < 1e-8)
+            && worst.slope < 1e-4;
+        if !sound {
+            wrong.push(r.name.clone());
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Verification(format!(
+        "the forms or gradients of {} disagree (relative, in f64): this is a mistake of lrc",
+        wrong.join(", ")
+    )))
+}

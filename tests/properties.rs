@@ -1,0 +1,147 @@
+//! Random recurrences, written in the language, against the truth: the chunk form equals the step
+//! form, and gradients equal central differences, all in f64.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::collections::BTreeMap;
+
+use lrc_compiler::elaborate::{Setting, elaborate};
+use lrc_dsl::{Sources, parse, render};
+use lrc_runtime::random::{Purpose, Stream};
+use lrc_runtime::verify::{Trial, trial};
+
+/// Writes a random recurrence of the normal-form family.
+fn invent(random: &mut Stream) -> String {
+    let mut text = String::from("recurrence r(scale = 0.7) {\n    in q : [dk]; in v : [dv]\n");
+    let mut pick = |n: usize| random.below(n);
+    let turned = pick(3) == 0;
+    let steps = 1 + pick(3);
+    let rank = pick(3);
+    let delta = rank > 0;
+    text += &format!("    in k[{steps}] : [dk] unit; in w[{steps}] : [dv]\n");
+    text += &format!("    in beta[{steps}] : scalar in (0, 2); in a, b : [dk] unit\n");
+    text += "    in g : scalar in (-inf, 0]; in gv : [dk] in (-inf, 0]; in s : scalar in (-1, 1)\n";
+    text += "    in p : [dk] in (-1, 1); in tiny : scalar in (0, 0.000001)\n";
+    text += "    state S : [dk, dv]\n";
+    let decay = [
+        "",
+        "exp(g) * ",
+        "diag(exp(gv)) * ",
+        "0.9 * ",
+        "s * ",
+        "diag(p) * ",
+        "-1 * ",
+        "0 * ",
+        "tiny * ",
+    ][pick(9)];
+    if pick(3) == 0 {
+        text += "    out early = S[t-1]^T * (scale * q)\n";
+    }
+    if steps > 1 {
+        text += &format!("    S[t] = {decay}S[t-1]\n");
+        text += &format!("    for j < {steps} {{\n");
+        text += match (delta, pick(2)) {
+            (true, 0) => "        S[t] = S[t] + beta[j] * k[j] * (w[j] - S[t]^T * k[j])^T\n",
+            (true, _) => "        S[t] = (I - beta[j] * k[j] * k[j]^T) * S[t] + k[j] * w[j]^T\n",
+            (false, 0) => "        S[t] = 0.8 * S[t] + beta[j] * k[j] * w[j]^T\n",
+            (false, _) => "        S[t] = S[t] - k[j] * w[j]^T\n",
+        };
+        text += "    }\n";
+    } else {
+        let write = ["k[0] * w[0]^T", "beta[0] * k[0] * v^T", "(1 - exp(gv)) * v^T"][pick(3)];
+        text += &match (rank, pick(3)) {
+            (0, _) => format!("    S[t] = {decay}S[t-1] + {write}\n"),
+            (1, 0) => {
+                format!("    S[t] = {decay}(I - beta[0] * k[0] * k[0]^T) * S[t-1] + {write}\n")
+            }
+            (1, 1) => {
+                format!("    S[t] = (I - beta[0] * k[0] * k[0]^T) * {decay}S[t-1] + {write}\n")
+            }
+            (1, _) => {
+                format!(
+                    "    Sd = {decay}S[t-1]\n    S[t] = Sd - beta[0] * grad(|Sd^T * k[0] - v|^2 / 2, Sd)\n"
+                )
+            }
+            (_, 0) => format!("    S[t] = {decay}S[t-1] - 0.5 * a * (S[t-1]^T * b)^T + {write}\n"),
+            (_, 1) => format!(
+                "    S[t] = {decay}S[t-1] - 0.3 * a * (b^T * S[t-1]) - 0.4 * k[0] * (k[0]^T * S[t-1]) + {write}\n"
+            ),
+            (_, _) => {
+                format!("    P = I - 0.6 * a * b^T\n    S[t] = P * {decay}S[t-1] + {write}\n")
+            }
+        };
+    }
+    text += match pick(4) {
+        0 => "    out o = S[t]^T * (scale * q)\n",
+        1 => "    out o = S[t]^T * (scale * q) + tanh(S[t]^T * a) .* v\n",
+        2 => "    out o = (S[t] + (a .* q) * v^T)^T * (scale * q)\n",
+        _ => "    out o = S[t]^T * (scale * q); out c = S[t] * v\n",
+    };
+    text += "}\n";
+    if turned { transpose(&text) } else { text }
+}
+
+/// The same recurrence with the state the other way round: `S` becomes `S^T` everywhere.
+fn transpose(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        if line.contains("state S") {
+            out += "    state Z : [dv, dk]\n    // the transposed orientation\n";
+            continue;
+        }
+        let line = match line.find("S[t] = ") {
+            Some(at) => {
+                let (front, rest) = line.split_at(at);
+                format!("{front}Z[t] = ({})^T", &rest["S[t] = ".len()..])
+            }
+            None => line.to_string(),
+        };
+        out += &line.replace("S[t-1]", "Z[t-1]^T").replace("S[t]", "Z[t]^T").replace("^T^T", "");
+        out.push('\n');
+    }
+    out
+}
+
+#[test]
+fn random_recurrences_agree_with_the_truth() {
+    let (mut chunked, mut failures, mut refused) = (0, Vec::new(), Vec::new());
+    for item in 0..360_u64 {
+        let mut random = Stream::new(11, Purpose::Verify, item);
+        let text = invent(&mut random);
+        let mut sources = Sources::default();
+        let file = sources.add("invented", text.as_str());
+        let (tree, mut diags) = parse(file, &text);
+        assert!(diags.is_empty(), "{text}\n{}", render(&sources, &diags, false));
+        let (dk, dv) = (1 + random.below(7), 2 + random.below(6));
+        let given: BTreeMap<String, Setting> = [("dk", dk), ("dv", dv)]
+            .map(|(n, x)| (n.to_string(), Setting::Number(x as f64)))
+            .into();
+        let recurrence = elaborate(&tree.decls[0], &given, &mut diags);
+        let Some(recurrence) = recurrence else {
+            panic!("{text}\n{}", render(&sources, &diags, false));
+        };
+        let lengths = match random.below(3) {
+            0 => vec![1 + random.below(40)],
+            1 => vec![1 + random.below(9), 1, 1 + random.below(20)],
+            _ => vec![1 + random.below(12); 2],
+        };
+        let shape = Trial {
+            lengths,
+            heads: 1 + random.below(2),
+            chunk: [1, 2, 5, 16, 64][random.below(5)],
+            initial: random.below(2) == 0,
+            seed: item,
+        };
+        let found = trial(&recurrence, &shape).unwrap();
+        chunked += u32::from(found.forward.is_some());
+        if let Err(refusal) = lrc_compiler::normal::extract(&recurrence) {
+            refused.push(format!("{}\n{text}", refusal.why));
+        }
+        let (forward, backward) = (found.forward.unwrap_or(0.0), found.backward.unwrap_or(0.0));
+        if forward > 1e-11 || backward > 1e-10 || found.slope > 1e-5 {
+            failures.push(format!("{item}: {found:?}\n{shape:?} dk {dk} dv {dv}\n{text}"));
+        }
+    }
+    assert!(failures.is_empty(), "{} fail\n{}", failures.len(), failures.join("\n"));
+    assert!(chunked >= 300, "only {chunked} of 360 have a chunk form\n{}", refused.join("\n"));
+}
