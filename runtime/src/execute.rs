@@ -86,8 +86,10 @@ pub struct Executor {
     /// Their gradients after [`Executor::train`].
     pub grads: Vec<Vec<f32>>,
     d_hidden: ValueId,
-    training: Buffers,
-    inference: Buffers,
+    nodes: Vec<Arc<Node>>,
+    training: Arc<Buffers>,
+    inference: Arc<Buffers>,
+    positions: Vec<u32>,
     rows: HashMap<usize, Rows>,
     rows_grad: HashMap<usize, RowsBackward>,
     forms: HashMap<usize, (usize, Arc<Form>)>,
@@ -119,16 +121,19 @@ impl Executor {
                 _ => {}
             }
         }
-        let training = buffers::plan(graph, false, &[]);
-        let inference = buffers::plan(graph, true, &[model.hidden]);
+        let training = Arc::new(buffers::plan(graph, false, &[]));
+        let inference = Arc::new(buffers::plan(graph, true, &[model.hidden]));
+        let nodes = graph.nodes.node_weights().map(|node| Arc::new(node.clone())).collect();
         let grads = params.iter().map(|p| vec![0.0; p.len()]).collect();
         Executor {
             model,
             params,
             grads,
             d_hidden,
+            nodes,
             training,
             inference,
+            positions: Vec::new(),
             rows,
             rows_grad,
             forms: HashMap::new(),
@@ -141,7 +146,7 @@ impl Executor {
     pub fn train(&mut self, batch: &Batch) -> Score {
         self.grads.iter_mut().for_each(|g| g.fill(0.0));
         self.kept.clear();
-        let buffers = self.training.clone();
+        let buffers = Arc::clone(&self.training);
         self.prepare(&buffers, batch);
         let mut score = Score::default();
         for at in 0..self.model.graph.nodes.node_count() {
@@ -165,7 +170,7 @@ impl Executor {
 
     /// The normalised hidden state of every row.
     pub fn hidden(&mut self, batch: &Batch) -> Vec<f32> {
-        let buffers = self.inference.clone();
+        let buffers = Arc::clone(&self.inference);
         self.prepare(&buffers, batch);
         for at in 0..self.model.graph.forward {
             self.run(at, batch, &buffers, false);
@@ -182,6 +187,7 @@ impl Executor {
     }
 
     fn prepare(&mut self, buffers: &Buffers, batch: &Batch) {
+        self.positions = batch.positions();
         self.memory.resize_with(buffers.width.len(), Vec::new);
         for (slot, (width, once)) in self.memory.iter_mut().zip(&buffers.width) {
             slot.resize(if *once { *width } else { width * batch.rows() }, 0.0);
@@ -189,7 +195,7 @@ impl Executor {
     }
 
     fn run(&mut self, at: usize, batch: &Batch, buffers: &Buffers, keep: bool) -> Option<Score> {
-        let node = self.model.graph.nodes[NodeIndex::new(at)].clone();
+        let node = Arc::clone(&self.nodes[at]);
         let mut outputs: Vec<Vec<f32>> = node
             .outputs
             .iter()
@@ -207,9 +213,9 @@ impl Executor {
             Kind::Rows(_) => {
                 let info = self.model.graph.value(node.outputs[0]);
                 let rows = if info.once { 1 } else { batch.rows() };
-                let positions = batch.positions();
                 let once = self.once(&node.inputs);
-                let input = self.rows_input(buffers, &node, &node.inputs, &once, &positions, rows);
+                let input =
+                    self.rows_input(buffers, &node, &node.inputs, &once, &self.positions, rows);
                 self.rows[&at].forward(&input, &mut outputs[0]);
             }
             Kind::Recur(recur) => {
@@ -226,10 +232,9 @@ impl Executor {
             Kind::RowsGrad(grad) => {
                 let info = self.model.graph.value(node.inputs[grad.inputs]);
                 let rows = if info.once { 1 } else { batch.rows() };
-                let positions = batch.positions();
                 let inputs = &node.inputs[..grad.inputs];
                 let once = self.once(inputs);
-                let input = self.rows_input(buffers, &node, inputs, &once, &positions, rows);
+                let input = self.rows_input(buffers, &node, inputs, &once, &self.positions, rows);
                 let dy = self.value(buffers, node.inputs[grad.inputs]);
                 let made = self.rows_grad[&at].backward(&input, dy);
                 outputs = made.inputs;
@@ -367,7 +372,7 @@ impl Executor {
         batch: &Batch,
         buffers: &Buffers,
     ) -> Vec<Vec<f32>> {
-        let forward = self.model.graph.nodes[of].clone();
+        let forward = Arc::clone(&self.nodes[of.index()]);
         let Kind::Recur(recur) = &forward.kind else {
             unreachable!("a recurrence's gradient belongs to a recurrence")
         };
