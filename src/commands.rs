@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
-use lrc_compiler::elaborate::{self, Setting};
+use lrc_compiler::elaborate::Setting;
 use lrc_compiler::form::FormKind;
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Diag, Namespace, Sources};
@@ -56,20 +56,7 @@ fn check(path: &Path, sources: &mut Sources) -> Result<(), Failure> {
     }
     let (namespace, mut diags) =
         lrc_dsl::load(path, LIBRARY, sources).map_err(lrc_runtime::error::at_path("read", path))?;
-    for name in &namespace.own {
-        let decl = &namespace.decls[name];
-        match decl.kind {
-            Kind::Recurrence => {
-                elaborate::elaborate(decl, &BTreeMap::new(), &mut diags);
-            }
-            Kind::Mixer => {
-                lrc_compiler::graph::check_mixer(&namespace, decl, &mut diags);
-            }
-            Kind::Model => {
-                lrc_compiler::graph::build(&namespace, decl, &BTreeMap::new(), &mut diags);
-            }
-        }
-    }
+    lrc_compiler::check::check(&namespace, &mut diags);
     if diags.iter().any(Diag::is_error) {
         return Err(Failure::Invalid(diags));
     }
