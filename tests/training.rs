@@ -169,3 +169,29 @@ fn published_parameter_counts() {
     }
     assert!((count("gla_e8", &[]) - 454.8).abs() < 0.05);
 }
+
+#[test]
+fn a_killed_run_goes_on_as_if_nothing_had_happened() {
+    let (whole, killed) = (folder("unkilled"), folder("killed"));
+    let length = ["--set", "length=30 steps"];
+    assert!(train(&whole, &length).status.success());
+    let out = killed.to_string_lossy().into_owned();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lrc"))
+        .args(["train", "specs/quickstart.yaml", "--out", &out, "--set", "batch=4"])
+        .args(["--set", "eval.every=4 steps", "--set", "eval.sequences=8"])
+        .args(["--set", "checkpoint.every=3 steps", "--set", "length=30 steps"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let first = killed.join("checkpoints/step-00000003/DONE");
+    while !first.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    // SIGKILL: nothing is saved on the way out, whatever was being written.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let output = train(&killed, &[&length[..], &["--resume"]].concat());
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(metrics(&whole), metrics(&killed));
+}

@@ -156,12 +156,16 @@ fn syntax_error(file: FileId, text: &str, at: usize, error: &pest::error::Error<
 /// Hints for slips that people make.
 fn syntax_help(text: &str, at: usize, width: usize, diag: Diag) -> Diag {
     let word = &text[at..at + width];
-    let before = text[..at].trim_end();
-    if word == "=" && before.ends_with('=') {
+    let first_of_line = text[..at].trim_end_matches([' ', '\t']).ends_with('\n');
+    if text[at..].starts_with("==") {
         return diag.help("`==` compares and is used in `if` only; an equation has one `=`");
     }
     if ["recurrence", "mixer", "model", "in", "param", "state", "out"].contains(&word) {
-        return diag.help(format!("`{word}` is a keyword and cannot be a name"));
+        return if first_of_line {
+            diag.help("the line before it is not finished")
+        } else {
+            diag.help(format!("`{word}` is a keyword and cannot be a name"))
+        };
     }
     if word == "}" || word.is_empty() {
         return diag.help("every `{`, `(` and `[` needs its partner");

@@ -344,7 +344,12 @@ impl<'n> Maker<'n> {
                 let axes = match shape {
                     Some(shape) => match self.axes(shape, scope) {
                         Some(axes) => Some(axes),
-                        None => return,
+                        None => {
+                            for target in targets {
+                                scope.names.insert(target.name.text.clone(), Bound::Broken);
+                            }
+                            return;
+                        }
                     },
                     None => out.then(|| vec![self.width.clone()]),
                 };
