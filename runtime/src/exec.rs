@@ -124,7 +124,7 @@ impl<'a> Binder<'a> {
                 self.same("token", &variable.name, shape[1] / count, |s| &mut s.tokens);
             }
             if rank == front + axes.len() + 1 {
-                self.head(&variable.name, shape[front]);
+                self.head(shape[front]);
             }
             for (axis, size) in axes.iter().zip(&shape[rank - axes.len()..]) {
                 self.axis(&variable.name, axis, *size);
@@ -152,7 +152,7 @@ impl<'a> Binder<'a> {
         }
     }
 
-    fn head(&mut self, _name: &str, got: usize) {
+    fn head(&mut self, got: usize) {
         self.heads = Some(self.heads.map_or(got, |h| h.max(got)));
     }
 

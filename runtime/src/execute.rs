@@ -207,7 +207,7 @@ impl Executor {
             Kind::Dense { groups } => {
                 let x = self.value(buffers, node.inputs[0]);
                 let w = &self.params[node.params[0].0];
-                let shape = self.dense_shape(&node, *groups);
+                let shape = self.param_shape(node.params[0].0);
                 dense(&mut outputs[0], x, w, *groups, shape);
             }
             Kind::Rows(_) => {
@@ -317,10 +317,6 @@ impl Executor {
         let shape = &self.model.graph.params[param].shape;
         let n = shape.len();
         [shape[n - 1], shape[n - 2]]
-    }
-
-    fn dense_shape(&self, node: &Node, _groups: usize) -> [usize; 2] {
-        self.param_shape(node.params[0].0)
     }
 
     fn embed(&self, node: &Node, batch: &Batch, to: &mut [f32]) {

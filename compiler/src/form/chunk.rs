@@ -5,14 +5,14 @@
 
 use rayon::prelude::*;
 
-use super::{Cotangents, Gradients, Outputs, Problem, add, join, join_input};
+use super::{Cotangents, Gradients, Outputs, Problem, add, init_backward, join, join_input};
 use crate::chunk::{derive, result_stream};
 use crate::elaborate::Recurrence;
-use crate::grad::gradient;
+use crate::grad::by_leaves;
 use crate::interpret::{Machine, Plan};
 use crate::normal::{Normal, Refusal};
 use crate::num::Real;
-use crate::tile::{Builder, Int, Leaf, Program, Stream, Value, size};
+use crate::tile::{Builder, Int, Leaf, Program, Stream, size};
 
 /// What a gradient belongs to.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ impl Chunked {
             full: programs(false)?,
             tail: programs(true)?,
             init: Plan::new(&r.init),
-            init_params: init_backward(r),
+            init_params: init_backward(Builder::extending(r.init.clone()), &r.init.outputs),
         })
     }
 
@@ -155,58 +155,18 @@ fn backward(r: &Recurrence, b: Builder) -> (Plan, Vec<Target>) {
 
 /// The gradient of a chunk by its leaves.
 fn backward_program(r: &Recurrence, mut b: Builder) -> (Program, Vec<Target>) {
-    let mut seeds = Vec::new();
-    for (k, output) in b.program.outputs.clone().into_iter().enumerate() {
-        let shape = b.shape(output).to_vec();
-        let leaf = match result_stream(r, k) {
-            Stream::State(state) => Leaf::CarryCotangent(state),
-            stream => Leaf::Cotangent(stream),
-        };
-        seeds.push((output, b.leaf(leaf, &shape)));
-    }
-    let wanted: Vec<(Value, Target)> = b
-        .program
-        .leaves()
-        .filter_map(|(value, leaf, _)| match leaf {
-            Leaf::Read(Stream::Input(i), at) => Some((value, Target::Input(*i, at.clone()))),
-            Leaf::Param(i) => Some((value, Target::Param(*i))),
-            Leaf::Carry(state) => Some((value, Target::Carry(*state))),
-            _ => None,
-        })
-        .collect();
-    let wrt: Vec<Value> = wanted.iter().map(|(value, _)| *value).collect();
-    let found = gradient(&mut b, &seeds, &wrt);
-    let (mut results, mut targets) = (Vec::new(), Vec::new());
-    for (d, (_, target)) in found.values.iter().zip(wanted) {
-        if let Some(d) = d {
-            results.push(*d);
-            targets.push(target);
-        }
-    }
-    (b.finish(&results), targets)
-}
-
-/// The gradient of the declared initial states by the parameters.
-fn init_backward(r: &Recurrence) -> (Plan, Vec<usize>) {
-    let mut b = Builder::extending(r.init.clone());
-    let mut seeds = Vec::new();
-    for (k, output) in r.init.outputs.iter().enumerate() {
-        let shape = b.shape(*output).to_vec();
-        seeds.push((*output, b.leaf(Leaf::CarryCotangent(k), &shape)));
-    }
-    let params: Vec<(Value, usize)> = b
-        .program
-        .leaves()
-        .filter_map(|(value, leaf, _)| match leaf {
-            Leaf::Param(i) => Some((value, *i)),
-            _ => None,
-        })
-        .collect();
-    let wrt: Vec<Value> = params.iter().map(|(value, _)| *value).collect();
-    let found = gradient(&mut b, &seeds, &wrt);
-    let both = found.values.iter().zip(&params).filter_map(|(d, (_, i))| d.map(|d| (d, *i)));
-    let (results, targets): (Vec<Value>, Vec<usize>) = both.unzip();
-    (Plan::new(&b.finish(&results)), targets)
+    let outputs = b.program.outputs.clone().into_iter().enumerate();
+    let seeds = outputs.map(|(k, output)| match result_stream(r, k) {
+        Stream::State(state) => (output, Leaf::CarryCotangent(state)),
+        stream => (output, Leaf::Cotangent(stream)),
+    });
+    let found = by_leaves(&mut b, seeds, |leaf| match leaf {
+        Leaf::Read(Stream::Input(i), at) => Some(Target::Input(*i, at.clone())),
+        Leaf::Param(i) => Some(Target::Param(*i)),
+        Leaf::Carry(state) => Some(Target::Carry(*state)),
+        _ => None,
+    });
+    (b.finish(&found.values), found.targets)
 }
 
 /// One sequence and one head.
@@ -429,10 +389,10 @@ impl<R: Real> Task<'_, '_, R> {
         }
         let mut machine = Machine::new(plan);
         plan.run(&mut machine, 0, &[], &mut |leaf, _, to| match leaf {
-            Leaf::CarryCotangent(k) if self.problem.initial[*k].is_none() => {
+            Leaf::Cotangent(Stream::State(k)) if self.problem.initial[*k].is_none() => {
                 to.copy_from_slice(&d_carry[offsets[*k]..][..to.len()]);
             }
-            Leaf::CarryCotangent(_) => to.fill(R::ZERO),
+            Leaf::Cotangent(_) => to.fill(R::ZERO),
             other => self.feed(other, 0, 1, to),
         });
         for (k, i) in targets.iter().enumerate() {

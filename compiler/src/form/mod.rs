@@ -13,8 +13,10 @@ use crate::elaborate::Recurrence;
 use crate::normal::{self, Refusal};
 use rayon::prelude::*;
 
+use crate::grad::by_leaves;
+use crate::interpret::Plan;
 use crate::num::Real;
-use crate::tile::size;
+use crate::tile::{Builder, Leaf, Stream, Value, size};
 
 /// A tensor that a recurrence reads: `[rows, heads, …]` for inputs, `[heads, …]` for parameters.
 #[derive(Clone, Copy, Debug)]
@@ -196,6 +198,18 @@ impl<R: Real> Cotangents<'_, R> {
             }
         }
     }
+}
+
+/// The gradient of the declared initial states by the parameters: the program, and the parameter of
+/// each of its results.
+pub(crate) fn init_backward(mut b: Builder, outputs: &[Value]) -> (Plan, Vec<usize>) {
+    let states = outputs.iter().enumerate();
+    let seeds = states.map(|(k, &output)| (output, Leaf::Cotangent(Stream::State(k))));
+    let found = by_leaves(&mut b, seeds, |leaf| match leaf {
+        Leaf::Param(i) => Some(*i),
+        _ => None,
+    });
+    (Plan::new(&b.finish(&found.values)), found.targets)
 }
 
 /// Which form to run.

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use super::{Cotangents, Gradients, Outputs, Problem, add, join, join_input};
 use crate::elaborate::Recurrence;
-use crate::grad::gradient;
+use crate::grad::by_leaves;
 use crate::interpret::{Machine, Plan};
 use crate::normal::Refusal;
 use crate::num::Real;
@@ -280,26 +280,15 @@ fn vanishes(b: &Builder, value: Value) -> bool {
 }
 
 fn backward(mut b: Builder) -> (Plan, Vec<Target>) {
-    let mut seeds = Vec::new();
-    for (k, output) in b.program.outputs.clone().into_iter().enumerate() {
-        let shape = b.shape(output).to_vec();
-        seeds.push((output, b.leaf(Leaf::Cotangent(Stream::Out(k)), &shape)));
-    }
-    let wanted: Vec<(Value, Target)> = b
-        .program
-        .leaves()
-        .filter_map(|(value, leaf, _)| match leaf {
-            Leaf::Read(Stream::Input(i), at) if at.binds(0) => Some((value, Target::Key(*i))),
-            Leaf::Read(Stream::Input(i), at) => Some((value, Target::Query(*i, at.clone()))),
-            Leaf::Param(i) => Some((value, Target::Param(*i))),
-            _ => None,
-        })
-        .collect();
-    let wrt: Vec<Value> = wanted.iter().map(|(value, _)| *value).collect();
-    let found = gradient(&mut b, &seeds, &wrt);
-    let both = found.values.iter().zip(wanted).filter_map(|(d, (_, t))| d.map(|d| (d, t)));
-    let (results, targets): (Vec<Value>, Vec<Target>) = both.unzip();
-    (Plan::new(&b.finish(&results)), targets)
+    let outputs = b.program.outputs.clone().into_iter().enumerate();
+    let seeds = outputs.map(|(k, output)| (output, Leaf::Cotangent(Stream::Out(k))));
+    let found = by_leaves(&mut b, seeds, |leaf| match leaf {
+        Leaf::Read(Stream::Input(i), at) if at.binds(0) => Some(Target::Key(*i)),
+        Leaf::Read(Stream::Input(i), at) => Some(Target::Query(*i, at.clone())),
+        Leaf::Param(i) => Some(Target::Param(*i)),
+        _ => None,
+    });
+    (Plan::new(&b.finish(&found.values)), found.targets)
 }
 
 /// Gradients of one task's inputs and of its parameters.

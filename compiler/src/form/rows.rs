@@ -2,11 +2,11 @@
 
 use rayon::prelude::*;
 
-use crate::grad::gradient;
+use crate::grad::by_leaves;
 use crate::graph::backward::RowsGrad;
 use crate::interpret::{Machine, Plan};
 use crate::tile::lift::{Over, lift};
-use crate::tile::{Builder, Int, Leaf, Program, Stream, Value, size};
+use crate::tile::{Builder, Leaf, Program, Stream, Value, size};
 
 /// Numbers that a block's widest value should hold: a few of them fit the nearest cache.
 const BLOCK_NUMBERS: usize = 16384;
@@ -167,31 +167,20 @@ impl RowsBackward {
         let program = &grad.program;
         let block = if output_once { 1 } else { block_rows(program) };
         let (mut b, outputs) = lifted(program, block, once, output_once);
-        let shape = b.shape(outputs[0]).to_vec();
-        let seed = b.leaf(Leaf::Cotangent(Stream::Out(0)), &shape);
-        let wanted: Vec<(Value, Target)> = b
-            .program
-            .leaves()
-            .filter_map(|(value, leaf, _)| match leaf {
-                Leaf::Read(Stream::Input(i), at) => {
-                    let place = grad.wanted.iter().position(|w| w == i)?;
-                    let target = if once[*i] && !output_once {
-                        Target::Once(place)
-                    } else {
-                        Target::Input(place, at.lag().unwrap_or(0) as usize)
-                    };
-                    Some((value, target))
-                }
-                Leaf::Param(i) => {
-                    Some((value, Target::Param(grad.params.iter().position(|p| p == i)?)))
-                }
-                _ => None,
-            })
-            .collect();
-        let wrt: Vec<Value> = wanted.iter().map(|(value, _)| *value).collect();
-        let found = gradient(&mut b, &[(outputs[0], seed)], &wrt);
-        let both = found.values.iter().zip(wanted).filter_map(|(d, (_, t))| d.map(|d| (d, t)));
-        let (results, targets): (Vec<Value>, Vec<Target>) = both.unzip();
+        let seeds = [(outputs[0], Leaf::Cotangent(Stream::Out(0)))];
+        let found = by_leaves(&mut b, seeds, |leaf| match leaf {
+            Leaf::Read(Stream::Input(i), at) => {
+                let place = grad.wanted.iter().position(|w| w == i)?;
+                Some(if once[*i] && !output_once {
+                    Target::Once(place)
+                } else {
+                    Target::Input(place, at.lag().unwrap_or(0) as usize)
+                })
+            }
+            Leaf::Param(i) => Some(Target::Param(grad.params.iter().position(|p| p == i)?)),
+            _ => None,
+        });
+        let (results, targets) = (found.values, found.targets);
         let mut widths = vec![0; grad.inputs];
         let mut param_sizes = vec![0; grad.params.len()];
         for (_, leaf, shape) in program.leaves() {
@@ -320,11 +309,4 @@ struct Group {
     first: usize,
     rows: Vec<Vec<f32>>,
     params: Vec<Vec<f32>>,
-}
-
-/// Whether a program reads other rows than its own.
-pub fn reads_back(program: &Program) -> bool {
-    program.leaves().any(|(_, leaf, _)| {
-        matches!(leaf, Leaf::Read(_, at) if *at != Int::T) || matches!(leaf, Leaf::Number(_))
-    })
 }

@@ -7,9 +7,9 @@
 
 use rayon::prelude::*;
 
-use super::{Cotangents, Gradients, Outputs, Problem};
+use super::{Cotangents, Gradients, Outputs, Problem, add, init_backward};
 use crate::elaborate::Recurrence;
-use crate::grad::{Scatter, gradient};
+use crate::grad::{Scatter, by_leaves};
 use crate::interpret::{Machine, Plan};
 use crate::num::Real;
 use crate::tile::lift::{Over, lift};
@@ -263,30 +263,14 @@ fn backward(
     mut b: Builder,
     outputs: &[Value],
 ) -> (Plan, Vec<Target>, Vec<(Scatter, Plan)>) {
-    let mut seeds = Vec::new();
-    for (k, &output) in outputs.iter().enumerate() {
-        let shape = b.shape(output).to_vec();
-        seeds.push((output, b.leaf(Leaf::Cotangent(result_stream(r, k)), &shape)));
-    }
-    let wanted: Vec<(Value, Target)> = b
-        .program
-        .leaves()
-        .filter_map(|(value, leaf, _)| match leaf {
-            Leaf::Read(stream, at) => Some((value, Target::Stream(*stream, at.clone()))),
-            Leaf::Param(i) => Some((value, Target::Param(*i))),
-            _ => None,
-        })
-        .collect();
-    let wrt: Vec<Value> = wanted.iter().map(|(value, _)| *value).collect();
-    let found = gradient(&mut b, &seeds, &wrt);
-    let mut results = Vec::new();
-    let mut targets = Vec::new();
-    for (d, (_, target)) in found.values.iter().zip(&wanted) {
-        if let Some(d) = d {
-            results.push(*d);
-            targets.push(target.clone());
-        }
-    }
+    let results = outputs.iter().enumerate();
+    let seeds = results.map(|(k, &output)| (output, Leaf::Cotangent(result_stream(r, k))));
+    let found = by_leaves(&mut b, seeds, |leaf| match leaf {
+        Leaf::Read(stream, at) => Some(Target::Stream(*stream, at.clone())),
+        Leaf::Param(i) => Some(Target::Param(*i)),
+        _ => None,
+    });
+    let mut results = found.values;
     // What scatters capture is given out too, behind the gradients.
     for scatter in &found.scatters {
         results.extend(&scatter.args);
@@ -299,29 +283,7 @@ fn backward(
             (scatter, plan)
         })
         .collect();
-    (Plan::new(&b.finish(&results)), targets, scatters)
-}
-
-fn init_backward(mut b: Builder, outputs: &[Value]) -> (Plan, Vec<usize>) {
-    let mut seeds = Vec::new();
-    for (k, &output) in outputs.iter().enumerate() {
-        let shape = b.shape(output).to_vec();
-        seeds.push((output, b.leaf(Leaf::Cotangent(Stream::State(k)), &shape)));
-    }
-    let params: Vec<(Value, usize)> = b
-        .program
-        .leaves()
-        .filter_map(|(value, leaf, _)| match leaf {
-            Leaf::Param(i) => Some((value, *i)),
-            _ => None,
-        })
-        .collect();
-    let wrt: Vec<Value> = params.iter().map(|(value, _)| *value).collect();
-    let found = gradient(&mut b, &seeds, &wrt);
-    let both = found.values.iter().zip(&params);
-    let (results, targets) =
-        both.filter_map(|(d, (_, i))| d.map(|d| (d, *i))).unzip::<_, _, Vec<_>, _>();
-    (Plan::new(&b.finish(&results)), targets)
+    (Plan::new(&b.finish(&results)), found.targets, scatters)
 }
 
 /// Takes the current token out of sums over the past whose terms read what this token computes, so
@@ -675,9 +637,4 @@ impl<R: Real> Task<'_, '_, R> {
             self.block().place(&mut all.initial[k], &task.initial[k], self.sequence, one);
         }
     }
-}
-
-/// Adds a gradient; one that all lanes share is shorter than its place.
-fn add<R: Real>(to: &mut [R], d: &[R]) {
-    to.iter_mut().zip(d).for_each(|(x, &d)| *x += d);
 }

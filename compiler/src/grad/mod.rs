@@ -59,6 +59,38 @@ pub fn gradient(b: &mut Builder, seeds: &[(Value, Value)], wrt: &[Value]) -> Gra
     Gradient { values, scatters: reverse.scatters }
 }
 
+/// Gradients of a program by its leaves.
+#[derive(Clone, Debug)]
+pub struct ByLeaves<T> {
+    /// The gradients that are not zero.
+    pub values: Vec<Value>,
+    /// What each of them belongs to.
+    pub targets: Vec<T>,
+    /// As in [`Gradient`].
+    pub scatters: Vec<Scatter>,
+}
+
+/// Differentiates `outputs = [(value, leaf)]` by the leaves that `wanted` picks; the gradient that
+/// flows into each output becomes the leaf beside it.
+pub fn by_leaves<T>(
+    b: &mut Builder,
+    outputs: impl IntoIterator<Item = (Value, Leaf)>,
+    mut wanted: impl FnMut(&Leaf) -> Option<T>,
+) -> ByLeaves<T> {
+    let picked: Vec<(Value, T)> =
+        b.program.leaves().filter_map(|(value, leaf, _)| Some((value, wanted(leaf)?))).collect();
+    let mut seeds = Vec::new();
+    for (value, leaf) in outputs {
+        let shape = b.shape(value).to_vec();
+        seeds.push((value, b.leaf(leaf, &shape)));
+    }
+    let wrt: Vec<Value> = picked.iter().map(|(value, _)| *value).collect();
+    let found = gradient(b, &seeds, &wrt);
+    let both = found.values.into_iter().zip(picked).filter_map(|(d, (_, t))| d.map(|d| (d, t)));
+    let (values, targets) = both.unzip();
+    ByLeaves { values, targets, scatters: found.scatters }
+}
+
 /// Which of the nodes up to `last` depend on the given values. Sums over the past depend on every
 /// stream they read.
 fn depends(b: &Builder, last: usize, wrt: &[Value]) -> Vec<bool> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lrc_compiler::elaborate::Setting;
-use lrc_dsl::{Diag, FileId, Span};
+use lrc_dsl::{Diag, FileId};
 
 use crate::data::Task;
 use tree::{Fields, Tree, Value, finding};
@@ -403,9 +403,4 @@ fn checkpoint_fields(tree: &Tree, diags: &mut Vec<Diag>) -> Checkpoint {
     };
     f.finish();
     checkpoint
-}
-
-/// The place of a spec's value, for findings of later stages.
-pub fn whole(file: FileId) -> Span {
-    Span { file, start: 0, end: 0 }
 }
