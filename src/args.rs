@@ -29,6 +29,8 @@ pub enum Command {
     Verify(Verify),
     /// Measure a trained run on unseen data.
     Eval(Eval),
+    /// Time recurrences, and a training step, on this machine.
+    Bench(Bench),
     /// Say what this machine has.
     Doctor {
         /// One JSON document on stdout.
@@ -135,6 +137,39 @@ pub struct Eval {
     /// Unseen sequences.
     #[arg(long, default_value_t = 512)]
     pub sequences: usize,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `lrc bench`.
+#[derive(Debug, clap::Args)]
+pub struct Bench {
+    /// A `.arch` file [default: the standard measurements].
+    pub file: Option<PathBuf>,
+    /// A recurrence of the file [default: each of them].
+    pub name: Option<String>,
+    /// Sequences.
+    #[arg(long, default_value_t = 1)]
+    pub batch: usize,
+    /// Tokens of a sequence.
+    #[arg(long, default_value_t = 4096)]
+    pub length: usize,
+    /// Heads.
+    #[arg(long, default_value_t = 4)]
+    pub heads: usize,
+    /// How to run.
+    #[arg(long, default_value = "auto")]
+    pub form: Form,
+    /// Tokens of a chunk.
+    #[arg(long)]
+    pub chunk: Option<usize>,
+    /// Seconds to go on repeating one measurement.
+    #[arg(long, default_value_t = 2.0)]
+    pub seconds: f64,
+    /// Override a parameter or size: `--set dk=128`.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
     /// One JSON document on stdout.
     #[arg(long)]
     pub json: bool,

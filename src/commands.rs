@@ -1,5 +1,6 @@
 //! The commands, one function each.
 
+mod bench;
 mod machine;
 mod model;
 mod recurrence;
@@ -28,6 +29,7 @@ pub fn run(args: Args) -> ExitCode {
         Command::Compile(args) => recurrence::compile(args, &mut sources),
         Command::Verify(args) => recurrence::verify(args, &mut sources),
         Command::Eval(args) => model::eval(args, &mut sources),
+        Command::Bench(args) => bench::bench(args, &mut sources),
         Command::Doctor { json } => machine::doctor(*json),
         Command::Completions { shell } => machine::completions(*shell),
         Command::Params(args) => model::params(args, &mut sources),
@@ -96,6 +98,14 @@ fn find<'n>(namespace: &'n Namespace, kind: Kind, name: &str) -> Result<&'n Decl
     }
 }
 
+fn form_kind(form: Form) -> FormKind {
+    match form {
+        Form::Auto => FormKind::Auto,
+        Form::Step => FormKind::Step,
+        Form::Chunk => FormKind::Chunk,
+    }
+}
+
 fn exec_command(args: &Exec, sources: &mut Sources) -> Result<(), Failure> {
     if matches!(args.device, Device::Cuda | Device::Sim) {
         return Err(Failure::Usage("this version runs on `--device cpu` only".into()));
@@ -108,11 +118,7 @@ fn exec_command(args: &Exec, sources: &mut Sources) -> Result<(), Failure> {
     let request = exec::Request {
         settings: settings(&args.set)?,
         backward: args.backward,
-        form: match args.form {
-            Form::Auto => FormKind::Auto,
-            Form::Step => FormKind::Step,
-            Form::Chunk => FormKind::Chunk,
-        },
+        form: form_kind(args.form),
         chunk: args.chunk,
         bf16: args.dtype == Dtype::Bf16,
     };

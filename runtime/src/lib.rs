@@ -1,7 +1,9 @@
 //! The runtime of lrc: runs compiled recurrences and models on a device.
 
 pub mod atomic;
+pub mod bench;
 pub mod data;
+pub mod draw;
 pub mod error;
 pub mod exec;
 pub mod execute;

@@ -4,10 +4,10 @@
 //! derived correctly, and one that does not is wrong by far.
 
 use lrc_compiler::elaborate::Recurrence;
-use lrc_compiler::elaborate::recurrence::Slot;
 use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Operand, Outputs, Problem};
 use lrc_compiler::tile::size;
 
+use crate::draw::tensor;
 use crate::random::{Purpose, Stream};
 
 /// Sizes of one trial.
@@ -44,48 +44,6 @@ struct Drawn {
     d_outs: Vec<Vec<f64>>,
     d_finals: Vec<Vec<f64>>,
     bounds: Vec<usize>,
-}
-
-/// One value inside the promised interval. Open ends are kept at a distance; log decays include 0
-/// and -8, rates their far end.
-fn draw(slot: &Slot, random: &mut Stream) -> f64 {
-    match slot.interval {
-        Some((low, high)) if low == f64::NEG_INFINITY && high <= 0.0 => {
-            let kind = random.uniform();
-            match kind {
-                k if k < 0.1 => high,
-                k if k < 0.2 => high - 8.0,
-                k if k < 0.4 => high - 4.0 * random.uniform(),
-                _ => high - 0.3 * random.uniform(),
-            }
-        }
-        Some((low, high)) if low.is_finite() && high.is_finite() => {
-            let edge = random.uniform();
-            let x = if edge < 0.1 { 0.999 } else { random.uniform() };
-            low + (high - low) * x
-        }
-        Some((low, _)) if low.is_finite() => low + 0.05 + random.uniform(),
-        _ => random.normal(),
-    }
-}
-
-fn tensor(slot: &Slot, rows: usize, random: &mut Stream) -> Vec<f64> {
-    let width = slot.one().last().copied().unwrap_or(1);
-    let mut values: Vec<f64> = (0..rows * size(&slot.shape)).map(|_| draw(slot, random)).collect();
-    let scale = if slot.interval.is_none() { 1.0 / (width as f64).sqrt() } else { 1.0 };
-    for vector in values.chunks_exact_mut(width) {
-        vector.iter_mut().for_each(|x| *x *= scale);
-        if slot.unit {
-            let norm = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
-            vector.iter_mut().for_each(|x| *x /= norm);
-        }
-    }
-    // Repeated vectors: the hard case for low-rank updates.
-    if slot.unit && rows > 2 {
-        let run = size(&slot.shape);
-        values.copy_within(0..run, run);
-    }
-    values
 }
 
 impl Drawn {

@@ -23,7 +23,7 @@ use crate::terminal::say;
 const SHOWN_CHUNK: usize = 64;
 
 /// The named recurrence, or all of the file's own.
-fn chosen<'n>(
+pub fn chosen<'n>(
     namespace: &'n Namespace,
     kind: Kind,
     name: Option<&str>,
@@ -37,7 +37,8 @@ fn chosen<'n>(
     }
 }
 
-fn elaborated(
+/// A recurrence at the given sizes, or at its declared ones.
+pub fn elaborated(
     decl: &Decl,
     given: &BTreeMap<String, lrc_compiler::elaborate::Setting>,
 ) -> Result<Recurrence, Failure> {

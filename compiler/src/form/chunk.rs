@@ -5,7 +5,8 @@
 
 use rayon::prelude::*;
 
-use super::{Cotangents, Gradients, Outputs, Problem, add, init_backward, join, join_input};
+use super::task::{Rows, Task, gather, gather_params, hand_out, sheets, zero_params};
+use super::{Cotangents, Gradients, Outputs, Problem, add, init_backward};
 use crate::chunk::{derive, result_stream};
 use crate::elaborate::Recurrence;
 use crate::grad::by_leaves;
@@ -64,38 +65,22 @@ impl Chunked {
         })
     }
 
-    fn tasks<R: Real>(&self, problem: &Problem<R>) -> Vec<(usize, usize)> {
-        (0..problem.sequences())
-            .flat_map(|sequence| (0..problem.heads).map(move |head| (sequence, head)))
-            .collect()
-    }
-
     /// Runs forward. With `keep`, the backward pass can follow.
     pub fn forward<R: Real>(&self, problem: &Problem<R>, keep: bool) -> (Outputs<R>, Kept<R>) {
         let r = problem.recurrence;
-        let tasks = self.tasks(problem);
-        let done: Vec<_> = tasks
-            .par_iter()
+        let mut outs = sheets(problem, &r.outs);
+        let done: Vec<(Vec<R>, Vec<R>)> = hand_out(problem, &mut outs, &r.outs)
+            .into_par_iter()
             .map_init(
                 || (Machine::new(&self.full.forward), None),
-                |machines, &(sequence, head)| {
-                    Task { form: self, problem, sequence, head }.forward(machines, keep)
+                |machines, (task, mut rows)| {
+                    Head { form: self, task }.forward(machines, &mut rows, keep)
                 },
             )
             .collect();
-        let mut outputs = Outputs { outs: Vec::new(), finals: Vec::new() };
-        for (k, slot) in r.outs.iter().enumerate() {
-            let parts: Vec<&[R]> = done.iter().map(|(outs, _, _)| outs[k].as_slice()).collect();
-            outputs.outs.push(join(problem, &parts, size(&slot.shape)));
-        }
-        let mut start = 0;
-        for slot in &r.states {
-            let one = size(&slot.shape);
-            let states = done.iter().flat_map(|(_, state, _)| &state[start..start + one]);
-            outputs.finals.push(states.copied().collect());
-            start += one;
-        }
-        (outputs, Kept { carries: done.into_iter().map(|(_, _, carries)| carries).collect() })
+        let finals = by_state(r, done.iter().map(|(state, _)| state.as_slice()));
+        let carries = done.into_iter().map(|(_, carries)| carries).collect();
+        (Outputs { outs, finals }, Kept { carries })
     }
 
     /// Runs backward after [`Chunked::forward`] with `keep`.
@@ -106,41 +91,37 @@ impl Chunked {
         cotangents: &Cotangents<R>,
     ) -> Gradients<R> {
         let r = problem.recurrence;
-        let tasks = self.tasks(problem);
-        let done: Vec<TaskGradients<R>> = tasks
-            .par_iter()
+        let mut wide = sheets(problem, &r.inputs);
+        let done: Vec<(Vec<Vec<R>>, Vec<R>)> = hand_out(problem, &mut wide, &r.inputs)
+            .into_par_iter()
             .zip(&kept.carries)
             .map_init(
                 || (Machine::new(&self.full.backward), None),
-                |machines, (&(sequence, head), carries)| {
-                    let task = Task { form: self, problem, sequence, head };
-                    task.backward(machines, carries, cotangents)
+                |machines, ((task, mut rows), carries)| {
+                    Head { form: self, task }.backward(machines, &mut rows, carries, cotangents)
                 },
             )
             .collect();
-        let mut gradients = Gradients { inputs: vec![], params: vec![], initial: vec![] };
-        for (i, slot) in r.inputs.iter().enumerate() {
-            let parts: Vec<&[R]> = done.iter().map(|d| d.inputs[i].as_slice()).collect();
-            gradients.inputs.push(join_input(problem, i, &parts, size(&slot.shape)));
-        }
-        for (i, slot) in r.params.iter().enumerate() {
-            let one = size(&slot.shape);
-            let mut sum = vec![R::ZERO; problem.params[i].data.len()];
-            for (task, (_, head)) in done.iter().zip(&tasks) {
-                let own = head / (problem.heads / problem.params[i].heads);
-                add(&mut sum[own * one..][..one], &task.params[i]);
-            }
-            gradients.params.push(sum);
-        }
-        let mut start = 0;
-        for slot in &r.states {
-            let one = size(&slot.shape);
-            let states = done.iter().flat_map(|task| &task.carry[start..start + one]);
-            gradients.initial.push(states.copied().collect());
-            start += one;
-        }
-        gradients
+        let initial = by_state(r, done.iter().map(|(_, carry)| carry.as_slice()));
+        let params = gather_params(problem, done.into_iter().map(|(params, _)| params));
+        Gradients { inputs: gather(problem, wide), params, initial }
     }
+}
+
+/// Per state `[tasks, …]` from each task's states one after the other.
+fn by_state<'s, R: Real>(
+    r: &Recurrence,
+    tasks: impl Iterator<Item = &'s [R]> + Clone,
+) -> Vec<Vec<R>> {
+    let mut start = 0;
+    r.states
+        .iter()
+        .map(|slot| {
+            let range = start..start + size(&slot.shape);
+            start = range.end;
+            tasks.clone().flat_map(|all| &all[range.clone()]).copied().collect()
+        })
+        .collect()
 }
 
 /// The gradient program of a chunk, for people.
@@ -169,63 +150,37 @@ fn backward_program(r: &Recurrence, mut b: Builder) -> (Program, Vec<Target>) {
     (b.finish(&found.values), found.targets)
 }
 
-/// One sequence and one head.
-struct Task<'a, 'p, R> {
+/// One sequence and one head in the chunk form.
+struct Head<'a, 'p, R> {
     form: &'a Chunked,
-    problem: &'a Problem<'p, R>,
-    sequence: usize,
-    head: usize,
-}
-
-struct TaskGradients<R> {
-    inputs: Vec<Vec<R>>,
-    params: Vec<Vec<R>>,
-    carry: Vec<R>,
+    task: Task<'a, 'p, R>,
 }
 
 /// Memory of the program of full chunks, and of the tail's once it is needed.
 type Machines<R> = (Machine<R>, Option<Machine<R>>);
 
-impl<R: Real> Task<'_, '_, R> {
-    fn start(&self) -> usize {
-        self.problem.bounds[self.sequence]
-    }
-
-    fn tokens(&self) -> usize {
-        self.problem.bounds[self.sequence + 1] - self.start()
-    }
-
+impl<R: Real> Head<'_, '_, R> {
     /// First token and number of tokens of each chunk.
     fn chunks(&self) -> Vec<(usize, usize)> {
-        let (tokens, c) = (self.tokens(), self.form.tokens);
+        let (tokens, c) = (self.task.tokens(), self.form.tokens);
         (0..tokens.div_ceil(c)).map(|i| (i * c, c.min(tokens - i * c))).collect()
     }
 
     /// Fills a leaf that the states have no part in.
     fn feed(&self, leaf: &Leaf, first: usize, count: usize, to: &mut [R]) {
-        let p = self.problem;
+        let token = |row: usize| (first + row.min(count - 1)) as i64;
         match leaf {
-            Leaf::Read(Stream::Input(i), at) => {
-                let one = size(&p.recurrence.inputs[*i].shape);
-                for (row, to) in to.chunks_exact_mut(one).enumerate() {
-                    let token = first + row.min(count - 1);
-                    match at.eval(token as i64, &[]) {
-                        at if at < 0 => to.fill(R::ZERO),
-                        at => p.input(*i, self.start() + at as usize, self.head, to),
-                    }
-                }
-            }
-            Leaf::Param(i) => {
-                let own = self.head / (p.heads / p.params[*i].heads);
-                to.copy_from_slice(&p.params[*i].data[own * to.len()..][..to.len()]);
-            }
+            Leaf::Read(Stream::Input(i), at) => match at.lag() {
+                Some(lag) => self.task.input(*i, |row| token(row) - lag, to),
+                None => self.task.input(*i, |row| at.eval(token(row), &[]), to),
+            },
+            Leaf::Param(i) => self.task.param(*i, to),
             Leaf::Number(at) => {
                 for (row, x) in to.iter_mut().enumerate() {
-                    let token = first + row.min(count - 1);
-                    *x = R::of(at.eval(token as i64, &[]) as f64);
+                    *x = R::of(at.eval(token(row), &[]) as f64);
                 }
             }
-            Leaf::Head => to.fill(R::of(self.head as f64)),
+            Leaf::Head => to.fill(R::of(self.task.head as f64)),
             Leaf::Valid => {
                 to[..count].fill(R::ONE);
                 to[count..].fill(R::ZERO);
@@ -240,12 +195,11 @@ impl<R: Real> Task<'_, '_, R> {
         let mut machine = Machine::new(plan);
         plan.run(&mut machine, 0, &[], &mut |leaf, _, to| self.feed(leaf, 0, 1, to));
         let mut carry = Vec::new();
-        for (k, slot) in self.problem.recurrence.states.iter().enumerate() {
-            let one = size(&slot.shape);
-            match self.problem.initial[k] {
+        let p = self.task.problem;
+        for (k, slot) in p.recurrence.states.iter().enumerate() {
+            match p.initial[k] {
                 Some(given) => {
-                    let at = (self.sequence * self.problem.heads + self.head) * one;
-                    carry.extend_from_slice(&given[at..][..one]);
+                    carry.extend_from_slice(&given[self.task.place(size(&slot.shape))]);
                 }
                 None => carry.extend_from_slice(plan.output(&machine, k)),
             }
@@ -256,7 +210,7 @@ impl<R: Real> Task<'_, '_, R> {
     /// Where each state lies among all of them.
     fn offsets(&self) -> Vec<usize> {
         let mut at = 0;
-        let states = &self.problem.recurrence.states;
+        let states = &self.task.problem.recurrence.states;
         states
             .iter()
             .map(|slot| {
@@ -266,16 +220,21 @@ impl<R: Real> Task<'_, '_, R> {
             .collect()
     }
 
-    fn forward(&self, machines: &mut Machines<R>, keep: bool) -> (Vec<Vec<R>>, Vec<R>, Vec<R>) {
-        let r = self.problem.recurrence;
+    /// Writes the outputs' rows; gives the states after the last token, and with `keep` those
+    /// entering each chunk.
+    fn forward(
+        &self,
+        machines: &mut Machines<R>,
+        rows: &mut [Rows<R>],
+        keep: bool,
+    ) -> (Vec<R>, Vec<R>) {
+        let r = self.task.problem.recurrence;
         let offsets = self.offsets();
         let mut carry = self.initial();
         let mut carries = Vec::new();
-        let mut outs: Vec<Vec<R>> = r
-            .outs
-            .iter()
-            .map(|slot| Vec::with_capacity(self.tokens() * size(&slot.shape)))
-            .collect();
+        if keep {
+            carries.reserve_exact(carry.len() * self.chunks().len());
+        }
         for (first, count) in self.chunks() {
             if keep {
                 carries.extend_from_slice(&carry);
@@ -291,33 +250,31 @@ impl<R: Real> Task<'_, '_, R> {
                 other => self.feed(other, first, count, to),
             });
             for (k, slot) in r.outs.iter().enumerate() {
-                let rows = plan.output(machine, k);
-                outs[k].extend_from_slice(&rows[..count * size(&slot.shape)]);
+                rows[k].put(first, &plan.output(machine, k)[..count * size(&slot.shape)]);
             }
             for (k, offset) in offsets.iter().enumerate() {
                 let state = plan.output(machine, r.outs.len() + k);
                 carry[*offset..][..state.len()].copy_from_slice(state);
             }
         }
-        (outs, carry, carries)
+        (carry, carries)
     }
 
+    /// Writes the rows of the inputs' gradients; gives those of the parameters and of the states
+    /// before the first token.
     fn backward(
         &self,
         machines: &mut Machines<R>,
+        rows: &mut [Rows<R>],
         carries: &[R],
         cotangents: &Cotangents<R>,
-    ) -> TaskGradients<R> {
-        let p = self.problem;
+    ) -> (Vec<Vec<R>>, Vec<R>) {
+        let p = self.task.problem;
         let r = p.recurrence;
         let offsets = self.offsets();
         let width = r.state_size();
         let mut d_carry = self.final_cotangents(cotangents);
-        let mut d_next = vec![R::ZERO; width];
-        let zeros = |n: usize, shape: &[usize]| vec![R::ZERO; n * size(shape)];
-        let mut inputs: Vec<Vec<R>> =
-            r.inputs.iter().map(|slot| zeros(self.tokens(), &slot.shape)).collect();
-        let mut params: Vec<Vec<R>> = r.params.iter().map(|slot| zeros(1, &slot.shape)).collect();
+        let mut params = zero_params(p);
         for (at, (first, count)) in self.chunks().into_iter().enumerate().rev() {
             let carry = &carries[at * width..][..width];
             let (programs, machine) = if count == self.form.tokens {
@@ -333,48 +290,35 @@ impl<R: Real> Task<'_, '_, R> {
                 }
                 Leaf::Cotangent(Stream::Out(k)) => {
                     let one = size(&r.outs[*k].shape);
-                    cotangents.rows(*k, one, p.heads, self.head, self.start() + first, count, to);
+                    let row = self.task.start() + first;
+                    cotangents.rows(*k, one, p.heads, self.task.head, row, count, to);
                 }
                 other => self.feed(other, first, count, to),
             });
-            d_next.fill(R::ZERO);
+            d_carry.fill(R::ZERO);
             for (k, target) in programs.targets.iter().enumerate() {
                 let d = programs.backward.output(machine, k);
                 match target {
-                    Target::Carry(state) => {
-                        add(&mut d_next[offsets[*state]..][..d.len()], d);
-                    }
+                    Target::Carry(state) => add(&mut d_carry[offsets[*state]..][..d.len()], d),
                     Target::Param(i) => add(&mut params[*i], d),
-                    Target::Input(i, lag) => {
+                    Target::Input(i, at) => {
                         let one = size(&r.inputs[*i].shape);
-                        for row in 0..count {
-                            let token = lag.eval((first + row) as i64, &[]);
-                            if token >= 0 {
-                                add(
-                                    &mut inputs[*i][token as usize * one..][..one],
-                                    &d[row * one..],
-                                );
-                            }
-                        }
+                        rows[*i].add_read(at, first, &d[..count * one], one);
                     }
                 }
             }
-            std::mem::swap(&mut d_carry, &mut d_next);
         }
         self.initial_gradients(&d_carry, &offsets, &mut params);
-        TaskGradients { inputs, params, carry: d_carry }
+        (params, d_carry)
     }
 
     fn final_cotangents(&self, cotangents: &Cotangents<R>) -> Vec<R> {
-        let p = self.problem;
-        let mut d = Vec::with_capacity(p.recurrence.state_size());
-        for (k, slot) in p.recurrence.states.iter().enumerate() {
+        let r = self.task.problem.recurrence;
+        let mut d = Vec::with_capacity(r.state_size());
+        for (k, slot) in r.states.iter().enumerate() {
             let one = size(&slot.shape);
             match cotangents.finals.get(k).copied().flatten() {
-                Some(given) => {
-                    let at = (self.sequence * p.heads + self.head) * one;
-                    d.extend_from_slice(&given[at..][..one]);
-                }
+                Some(given) => d.extend_from_slice(&given[self.task.place(one)]),
                 None => d.resize(d.len() + one, R::ZERO),
             }
         }
@@ -389,7 +333,7 @@ impl<R: Real> Task<'_, '_, R> {
         }
         let mut machine = Machine::new(plan);
         plan.run(&mut machine, 0, &[], &mut |leaf, _, to| match leaf {
-            Leaf::Cotangent(Stream::State(k)) if self.problem.initial[*k].is_none() => {
+            Leaf::Cotangent(Stream::State(k)) if self.task.problem.initial[*k].is_none() => {
                 to.copy_from_slice(&d_carry[offsets[*k]..][..to.len()]);
             }
             Leaf::Cotangent(_) => to.fill(R::ZERO),

@@ -8,10 +8,10 @@ pub mod chunk;
 pub mod past;
 pub mod rows;
 pub mod step;
+mod task;
 
 use crate::elaborate::Recurrence;
 use crate::normal::{self, Refusal};
-use rayon::prelude::*;
 
 use crate::grad::by_leaves;
 use crate::interpret::Plan;
@@ -107,69 +107,15 @@ impl<R: Real> Problem<'_, R> {
         head: usize,
         d: &[R],
     ) {
-        let width = self.inputs[input].heads * size(&self.recurrence.inputs[input].shape);
-        self.give_input_row(&mut grad[row * width..][..width], input, head, d);
-    }
-
-    /// The same within the row's part of the gradient.
-    pub(crate) fn give_input_row(&self, row: &mut [R], input: usize, head: usize, d: &[R]) {
         let slot = &self.recurrence.inputs[input];
         let heads = self.inputs[input].heads;
-        let one = size(slot.one());
+        let (one, count) = (size(slot.one()), slot.count.unwrap_or(1));
         let own = head / (self.heads / heads);
-        for j in 0..slot.count.unwrap_or(1) {
-            let to = row[(j * heads + own) * one..][..one].iter_mut();
-            to.zip(&d[j * one..]).for_each(|(x, &d)| *x += d);
+        for j in 0..count {
+            let to = &mut grad[((row * count + j) * heads + own) * one..][..one];
+            to.iter_mut().zip(&d[j * one..]).for_each(|(x, &d)| *x += d);
         }
     }
-}
-
-/// `[rows, heads, one]` from each task's `[tokens, one]`.
-pub(crate) fn join<R: Real>(problem: &Problem<R>, parts: &[&[R]], one: usize) -> Vec<R> {
-    let heads = problem.heads;
-    let mut all = vec![R::ZERO; problem.rows() * heads * one];
-    let mut rest = all.as_mut_slice();
-    let mut blocks = Vec::new();
-    for sequence in 0..problem.sequences() {
-        let rows = problem.bounds[sequence + 1] - problem.bounds[sequence];
-        let (block, after) = rest.split_at_mut(rows * heads * one);
-        blocks.push((block, &parts[sequence * heads..][..heads]));
-        rest = after;
-    }
-    for (block, parts) in blocks {
-        block.par_chunks_mut((heads * one).max(1)).enumerate().for_each(|(row, to)| {
-            for (to, part) in to.chunks_exact_mut(one.max(1)).zip(parts) {
-                to.copy_from_slice(&part[row * one..][..one]);
-            }
-        });
-    }
-    all
-}
-
-/// The gradient of an input from each task's `[tokens, count · one]`, summed over heads that share.
-pub(crate) fn join_input<R: Real>(
-    problem: &Problem<R>,
-    input: usize,
-    parts: &[&[R]],
-    width: usize,
-) -> Vec<R> {
-    let mut all = vec![R::ZERO; problem.inputs[input].data.len()];
-    let own = problem.inputs[input].heads * width;
-    let heads = problem.heads;
-    let mut rest = all.as_mut_slice();
-    for sequence in 0..problem.sequences() {
-        let start = problem.bounds[sequence];
-        let rows = problem.bounds[sequence + 1] - start;
-        let (block, after) = rest.split_at_mut(rows * own);
-        rest = after;
-        block.par_chunks_mut(own.max(1)).enumerate().for_each(|(row, to)| {
-            for head in 0..heads {
-                let d = &parts[sequence * heads + head][row * width..][..width];
-                problem.give_input_row(to, input, head, d);
-            }
-        });
-    }
-    all
 }
 
 /// Adds entry by entry, as far as the shorter one goes.
@@ -280,6 +226,15 @@ impl Form {
         }
         let (inputs, params) = (shared(&problem.inputs), shared(&problem.params));
         Ok(Form::Step(Box::new(step::Step::new(r, problem.heads, &inputs, &params))))
+    }
+
+    /// The name of the form.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Form::Step(_) => "step",
+            Form::Chunk(_) => "chunk",
+            Form::Past(_) => "past",
+        }
     }
 
     /// Runs forward. With `keep`, the backward pass can follow.

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::{Cotangents, Gradients, Outputs, Problem, add, join, join_input};
+use super::task::{Rows, Task, gather, gather_params, hand_out, sheets, zero_params};
+use super::{Cotangents, Gradients, Outputs, Problem, add};
 use crate::elaborate::Recurrence;
 use crate::grad::by_leaves;
 use crate::interpret::{Machine, Plan};
@@ -106,26 +107,15 @@ impl PastForm {
         Arc::clone(made)
     }
 
-    fn tasks<R: Real>(problem: &Problem<R>) -> Vec<(usize, usize)> {
-        (0..problem.sequences())
-            .flat_map(|sequence| (0..problem.heads).map(move |head| (sequence, head)))
-            .collect()
-    }
-
     /// Runs forward.
     pub fn forward<R: Real>(&self, problem: &Problem<R>) -> Outputs<R> {
         let r = problem.recurrence;
-        let done: Vec<Vec<Vec<R>>> = Self::tasks(problem)
-            .into_par_iter()
-            .map_init(BTreeMap::new, |machines, (sequence, head)| {
-                Task { form: self, problem, sequence, head }.forward(machines)
-            })
-            .collect();
-        let outs = r.outs.iter().enumerate().map(|(k, slot)| {
-            let parts: Vec<&[R]> = done.iter().map(|outs| outs[k].as_slice()).collect();
-            join(problem, &parts, size(&slot.shape))
-        });
-        Outputs { outs: outs.collect(), finals: Vec::new() }
+        let mut outs = sheets(problem, &r.outs);
+        hand_out(problem, &mut outs, &r.outs).into_par_iter().for_each_init(
+            BTreeMap::new,
+            |machines, (task, mut rows)| Head { form: self, task }.forward(machines, &mut rows),
+        );
+        Outputs { outs, finals: Vec::new() }
     }
 
     /// Runs backward; nothing of the forward pass is needed but its inputs.
@@ -135,28 +125,15 @@ impl PastForm {
         cotangents: &Cotangents<R>,
     ) -> Gradients<R> {
         let r = problem.recurrence;
-        let tasks = Self::tasks(problem);
-        let done: Vec<TaskGradients<R>> = tasks
-            .par_iter()
-            .map_init(BTreeMap::new, |machines, &(sequence, head)| {
-                Task { form: self, problem, sequence, head }.backward(machines, cotangents)
+        let mut wide = sheets(problem, &r.inputs);
+        let params: Vec<Vec<Vec<R>>> = hand_out(problem, &mut wide, &r.inputs)
+            .into_par_iter()
+            .map_init(BTreeMap::new, |machines, (task, mut rows)| {
+                Head { form: self, task }.backward(machines, &mut rows, cotangents)
             })
             .collect();
-        let mut gradients = Gradients { inputs: vec![], params: vec![], initial: vec![] };
-        for (i, slot) in r.inputs.iter().enumerate() {
-            let parts: Vec<&[R]> = done.iter().map(|(inputs, _)| inputs[i].as_slice()).collect();
-            gradients.inputs.push(join_input(problem, i, &parts, size(&slot.shape)));
-        }
-        for (i, slot) in r.params.iter().enumerate() {
-            let one = size(&slot.shape);
-            let mut sum = vec![R::ZERO; problem.params[i].data.len()];
-            for ((_, params), (_, head)) in done.iter().zip(&tasks) {
-                let own = head / (problem.heads / problem.params[i].heads);
-                add(&mut sum[own * one..][..one], &params[i]);
-            }
-            gradients.params.push(sum);
-        }
-        gradients
+        let params = gather_params(problem, params.into_iter());
+        Gradients { inputs: gather(problem, wide), params, initial: vec![] }
     }
 }
 
@@ -291,15 +268,10 @@ fn backward(mut b: Builder) -> (Plan, Vec<Target>) {
     (Plan::new(&b.finish(&found.values)), found.targets)
 }
 
-/// Gradients of one task's inputs and of its parameters.
-type TaskGradients<R> = (Vec<Vec<R>>, Vec<Vec<R>>);
-
-/// One sequence and one head.
-struct Task<'a, 'p, R> {
+/// One sequence and one head in the past form.
+struct Head<'a, 'p, R> {
     form: &'a PastForm,
-    problem: &'a Problem<'p, R>,
-    sequence: usize,
-    head: usize,
+    task: Task<'a, 'p, R>,
 }
 
 /// A block of queries and the keys it reads.
@@ -313,17 +285,9 @@ struct Block {
 
 type Machines<R> = BTreeMap<(usize, bool), (Arc<Programs>, Machine<R>)>;
 
-impl<R: Real> Task<'_, '_, R> {
-    fn start(&self) -> usize {
-        self.problem.bounds[self.sequence]
-    }
-
-    fn tokens(&self) -> usize {
-        self.problem.bounds[self.sequence + 1] - self.start()
-    }
-
+impl<R: Real> Head<'_, '_, R> {
     fn blocks(&self) -> Vec<Block> {
-        let (tokens, c) = (self.tokens(), self.form.queries);
+        let (tokens, c) = (self.task.tokens(), self.form.queries);
         (0..tokens.div_ceil(c))
             .map(|i| {
                 let (first, count) = (i * c, c.min(tokens - i * c));
@@ -344,28 +308,16 @@ impl<R: Real> Task<'_, '_, R> {
     }
 
     fn feed(&self, leaf: &Leaf, block: Block, to: &mut [R]) {
-        let p = self.problem;
         let token = |row: usize| block.first + row.min(block.count - 1);
-        let last = self.tokens() - 1;
+        let last = self.task.tokens() - 1;
         let key = |row: usize| (block.first_key + row).min(last);
         match leaf {
-            Leaf::Read(Stream::Input(i), at) => {
-                let one = size(&p.recurrence.inputs[*i].shape);
-                for (row, to) in to.chunks_exact_mut(one).enumerate() {
-                    let at = match at.binds(0) {
-                        true => key(row) as i64,
-                        false => at.eval(token(row) as i64, &[]),
-                    };
-                    match at {
-                        at if at < 0 => to.fill(R::ZERO),
-                        at => p.input(*i, self.start() + at as usize, self.head, to),
-                    }
-                }
-            }
-            Leaf::Param(i) => {
-                let own = self.head / (p.heads / p.params[*i].heads);
-                to.copy_from_slice(&p.params[*i].data[own * to.len()..][..to.len()]);
-            }
+            Leaf::Read(Stream::Input(i), at) => match (at.binds(0), at.lag()) {
+                (true, _) => self.task.input(*i, |row| key(row) as i64, to),
+                (false, Some(lag)) => self.task.input(*i, |row| token(row) as i64 - lag, to),
+                (false, None) => self.task.input(*i, |row| at.eval(token(row) as i64, &[]), to),
+            },
+            Leaf::Param(i) => self.task.param(*i, to),
             Leaf::Number(at) => {
                 let keys = if !at.binds(0) { 1 } else { block.keys };
                 let queries_vary = to.len() > keys;
@@ -375,7 +327,7 @@ impl<R: Real> Task<'_, '_, R> {
                     *x = R::of(at.eval(token(row) as i64, &[u]) as f64);
                 }
             }
-            Leaf::Head => to.fill(R::of(self.head as f64)),
+            Leaf::Head => to.fill(R::of(self.task.head as f64)),
             Leaf::Allowed => {
                 for (row, to) in to.chunks_exact_mut(block.keys).enumerate() {
                     let (low, high) = self.range(token(row));
@@ -402,35 +354,38 @@ impl<R: Real> Task<'_, '_, R> {
         })
     }
 
-    fn forward(&self, machines: &mut Machines<R>) -> Vec<Vec<R>> {
-        let r = self.problem.recurrence;
-        let mut outs: Vec<Vec<R>> = r.outs.iter().map(|_| Vec::new()).collect();
+    /// Writes the outputs' rows.
+    fn forward(&self, machines: &mut Machines<R>, rows: &mut [Rows<R>]) {
+        let r = self.task.problem.recurrence;
         for block in self.blocks() {
             let (programs, machine) = self.machine(machines, block.keys, false);
             let plan = &programs.forward;
             plan.run(machine, 0, &[], &mut |leaf, _, to| self.feed(leaf, block, to));
             for (k, slot) in r.outs.iter().enumerate() {
-                let rows = plan.output(machine, k);
-                outs[k].extend_from_slice(&rows[..block.count * size(&slot.shape)]);
+                let made = &plan.output(machine, k)[..block.count * size(&slot.shape)];
+                rows[k].put(block.first, made);
             }
         }
-        outs
     }
 
-    fn backward(&self, machines: &mut Machines<R>, cotangents: &Cotangents<R>) -> TaskGradients<R> {
-        let r = self.problem.recurrence;
-        let zeros = |n: usize, shape: &[usize]| vec![R::ZERO; n * size(shape)];
-        let mut inputs: Vec<Vec<R>> =
-            r.inputs.iter().map(|slot| zeros(self.tokens(), &slot.shape)).collect();
-        let mut params: Vec<Vec<R>> = r.params.iter().map(|slot| zeros(1, &slot.shape)).collect();
+    /// Adds to the rows of the inputs' gradients; gives those of the parameters.
+    fn backward(
+        &self,
+        machines: &mut Machines<R>,
+        rows: &mut [Rows<R>],
+        cotangents: &Cotangents<R>,
+    ) -> Vec<Vec<R>> {
+        let p = self.task.problem;
+        let r = p.recurrence;
+        let mut params = zero_params(p);
         for block in self.blocks() {
             let (programs, machine) = self.machine(machines, block.keys, true);
             let plan = &programs.backward;
             plan.run(machine, 0, &[], &mut |leaf, _, to| match leaf {
                 Leaf::Cotangent(Stream::Out(k)) => {
                     let one = size(&r.outs[*k].shape);
-                    let (p, first) = (self.problem, self.start() + block.first);
-                    cotangents.rows(*k, one, p.heads, self.head, first, block.count, to);
+                    let first = self.task.start() + block.first;
+                    cotangents.rows(*k, one, p.heads, self.task.head, first, block.count, to);
                 }
                 other => self.feed(other, block, to),
             });
@@ -440,25 +395,16 @@ impl<R: Real> Task<'_, '_, R> {
                     Target::Param(i) => add(&mut params[*i], d),
                     Target::Key(i) => {
                         let one = size(&r.inputs[*i].shape);
-                        let rows = block.keys.min(self.tokens() - block.first_key);
-                        let to = &mut inputs[*i][block.first_key * one..];
-                        add(&mut to[..rows * one], &d[..rows * one]);
+                        let count = block.keys.min(self.task.tokens() - block.first_key);
+                        rows[*i].add(block.first_key, &d[..count * one]);
                     }
                     Target::Query(i, at) => {
                         let one = size(&r.inputs[*i].shape);
-                        for row in 0..block.count {
-                            let token = at.eval((block.first + row) as i64, &[]);
-                            if token >= 0 {
-                                add(
-                                    &mut inputs[*i][token as usize * one..][..one],
-                                    &d[row * one..],
-                                );
-                            }
-                        }
+                        rows[*i].add_read(at, block.first, &d[..block.count * one], one);
                     }
                 }
             }
         }
-        (inputs, params)
+        params
     }
 }

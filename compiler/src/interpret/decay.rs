@@ -162,7 +162,7 @@ impl Shape<'_> {
         for l in 1..m {
             let (done, next) = before.split_at_mut(l * d);
             for x in 0..d {
-                next[x] = done[(l - 1) * d + x] * a[(l - 1) * d + x];
+                next[x] = done[(l - 1) * d + x].fade(a[(l - 1) * d + x]);
             }
         }
         let back = &mut back[..d];
@@ -186,7 +186,7 @@ impl Shape<'_> {
         to[(m - 1) * d..].fill(R::ONE);
         for j in (0..m - 1).rev() {
             for x in 0..d {
-                to[j * d + x] = to[(j + 1) * d + x] * a[(j + 1) * d + x];
+                to[j * d + x] = to[(j + 1) * d + x].fade(a[(j + 1) * d + x]);
             }
         }
     }
@@ -200,7 +200,7 @@ impl Shape<'_> {
         for l in 0..m {
             for x in 0..d {
                 to[l * d + x] = front[x] * after[l * d + x];
-                front[x] = front[x] * a[l * d + x] + dy[l * d + x];
+                front[x] = front[x].fade(a[l * d + x]) + dy[l * d + x];
             }
         }
     }
@@ -223,7 +223,7 @@ impl Shape<'_> {
                 to[i * m..][..m].copy_from_slice(run);
             }
             if l < m {
-                run[..l].iter_mut().for_each(|x| *x = *x * a[l]);
+                run[..l].iter_mut().for_each(|x| *x = x.fade(a[l]));
                 run[l] = R::ONE;
             }
         }
@@ -238,7 +238,7 @@ impl Shape<'_> {
         for l in 1..m {
             let (done, next) = ahead.split_at_mut(l * m);
             for j in 0..l - 1 {
-                next[j] = done[(l - 1) * m + j] * a[l - 1];
+                next[j] = done[(l - 1) * m + j].fade(a[l - 1]);
             }
             next[l - 1] = R::ONE;
         }
@@ -246,7 +246,7 @@ impl Shape<'_> {
         back.fill(R::ZERO);
         for l in (0..m).rev() {
             if l + 1 < m {
-                back.iter_mut().for_each(|x| *x = *x * a[l + 1]);
+                back.iter_mut().for_each(|x| *x = x.fade(a[l + 1]));
             }
             for i in self.rows_at(l + 1) {
                 plus(back, &dz[i * m..]);
@@ -361,7 +361,7 @@ impl Shape<'_> {
 
 #[inline(always)]
 fn times<R: Real>(run: &mut [R], by: &[R]) {
-    run.iter_mut().zip(by).for_each(|(x, &y)| *x = *x * y);
+    run.iter_mut().zip(by).for_each(|(x, &y)| *x = x.fade(y));
 }
 
 #[inline(always)]

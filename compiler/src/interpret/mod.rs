@@ -69,22 +69,46 @@ enum Action {
     Decay(decay::Kind, Versions, Vec<Range<usize>>, [usize; 3]),
 }
 
-/// The memory of a running program.
-#[derive(Clone, Debug, Default)]
-pub struct Machine<R> {
+/// The memory of a running program. It comes from the thread's shelf and goes back there: small
+/// programs run many thousand times a second.
+#[derive(Debug, Default)]
+pub struct Machine<R: Real> {
     memory: Vec<R>,
     scratch: Vec<R>,
     regions: Vec<Machine<R>>,
 }
 
 impl<R: Real> Machine<R> {
-    /// Memory for a plan. Fresh memory is not a number, so that a read of what nobody wrote shows.
+    /// Memory for a plan. In debug builds fresh memory is not a number, so that a read of what
+    /// nobody wrote shows.
     pub fn new(plan: &Plan) -> Machine<R> {
+        let fresh = |length: usize| {
+            let mut memory = R::shelf(Vec::pop).unwrap_or_default();
+            if cfg!(debug_assertions) {
+                memory.fill(R::of(f64::NAN));
+            }
+            memory.resize(length, R::of(f64::NAN));
+            memory
+        };
         Machine {
-            memory: vec![R::of(f64::NAN); plan.length],
-            scratch: vec![R::of(f64::NAN); plan.scratch],
+            memory: fresh(plan.length),
+            scratch: fresh(plan.scratch),
             regions: plan.regions.iter().map(|region| Machine::new(&region.plan)).collect(),
         }
+    }
+}
+
+/// Vectors on a thread's shelf at most.
+const SHELF: usize = 64;
+
+impl<R: Real> Drop for Machine<R> {
+    fn drop(&mut self) {
+        let used = [std::mem::take(&mut self.memory), std::mem::take(&mut self.scratch)];
+        R::shelf(|shelf| {
+            let room = SHELF.saturating_sub(shelf.len());
+            // The memory goes on top: the next machine takes it first.
+            shelf.extend(used.into_iter().rev().filter(|v| v.capacity() > 0).take(room));
+        });
     }
 }
 
@@ -275,7 +299,7 @@ impl Plan {
     }
 
     /// A result of the last run.
-    pub fn output<'m, R>(&self, machine: &'m Machine<R>, index: usize) -> &'m [R] {
+    pub fn output<'m, R: Real>(&self, machine: &'m Machine<R>, index: usize) -> &'m [R] {
         &machine.memory[self.outputs[index].clone()]
     }
 

@@ -1,0 +1,137 @@
+//! `lrc bench`: how long recurrences and training steps take on this machine.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lrc_compiler::elaborate::Setting;
+use lrc_compiler::graph::build;
+use lrc_dsl::ast::{Decl, Kind};
+use lrc_dsl::{Diag, Sources};
+use lrc_runtime::bench::{self, Repeat, Sizes};
+use lrc_runtime::error::Failure;
+use lrc_runtime::library::LIBRARY;
+use serde_json::{Value, json};
+
+use super::recurrence::{chosen, elaborated};
+use super::{find, form_kind, load, settings};
+use crate::args::Bench;
+use crate::terminal::say;
+
+/// What is timed when no file is named: a recurrence that every peer has, and a model of it.
+const STANDARD: &str = "use \"recurrences/gated_delta_rule.arch\"\nuse \"models/plain_gdn.arch\"\n";
+
+/// Head dimension, heads and tokens of the standard measurements.
+const STANDARD_SIZES: [(f64, usize, usize); 4] =
+    [(128.0, 8, 4096), (64.0, 4, 1024), (64.0, 4, 8192), (64.0, 4, 65536)];
+
+/// Sequences and tokens of the standard training step.
+const STANDARD_BATCH: (usize, usize) = (8, 256);
+
+/// What was measured: lines for people as they come, or one document at the end.
+struct Table {
+    repeat: Repeat,
+    quiet: bool,
+    recurrences: Vec<Value>,
+    training: Vec<Value>,
+}
+
+impl Table {
+    fn recurrence(
+        &mut self,
+        decl: &Decl,
+        given: &BTreeMap<String, Setting>,
+        sizes: Sizes,
+        args: &Bench,
+    ) -> Result<(), Failure> {
+        let r = elaborated(decl, given)?;
+        let times = bench::recurrence(&r, sizes, form_kind(args.form), args.chunk, self.repeat)
+            .map_err(|refusal| Failure::Usage(format!("{}: {}", r.name, refusal.why)))?;
+        let dims: BTreeMap<&str, String> =
+            r.numbers.iter().map(|(name, x)| (name.as_str(), x.to_string())).collect();
+        if self.recurrences.is_empty() && !self.quiet {
+            say!(
+                "{:<22} {:>20} {:<6} {:>10} {:>11} {:>9}  sizes",
+                "recurrence", "batch·tokens·heads", "form", "forward ms", "+ backward", "ns/token"
+            );
+        }
+        if !self.quiet {
+            say!(
+                "{:<22} {:>20} {:<6} {:>10.2} {:>11.2} {:>9.1}  {}",
+                r.name,
+                format!("{}·{}·{}", sizes.batch, sizes.length, sizes.heads),
+                times.form,
+                times.forward * 1e3,
+                times.both * 1e3,
+                times.both * 1e9 / (sizes.batch * sizes.length) as f64,
+                dims.iter().map(|(name, x)| format!("{name}={x}")).collect::<Vec<_>>().join(" ")
+            );
+        }
+        self.recurrences.push(json!({
+            "name": r.name, "batch": sizes.batch, "length": sizes.length, "heads": sizes.heads,
+            "sizes": dims, "form": times.form,
+            "forward_ms": times.forward * 1e3, "forward_backward_ms": times.both * 1e3,
+        }));
+        Ok(())
+    }
+
+    fn standard(&mut self, args: &Bench, sources: &mut Sources) -> Result<(), Failure> {
+        let (namespace, diags) =
+            lrc_dsl::load_text("standard", STANDARD.into(), None, LIBRARY, sources);
+        if diags.iter().any(Diag::is_error) {
+            return Err(Failure::Invalid(diags));
+        }
+        let rule = find(&namespace, Kind::Recurrence, "gated_delta_rule")?;
+        for (d, heads, length) in STANDARD_SIZES {
+            let given =
+                ["dk", "dv"].map(|name| (name.to_string(), Setting::Number(d))).into_iter();
+            self.recurrence(rule, &given.collect(), Sizes { batch: 1, length, heads }, args)?;
+        }
+        let mut diags = Vec::new();
+        let decl = find(&namespace, Kind::Model, "plain_gdn")?;
+        let model = build(&namespace, decl, &BTreeMap::new(), &mut diags)
+            .ok_or(Failure::Invalid(diags))?;
+        let (name, (batch, length)) = (model.name.clone(), STANDARD_BATCH);
+        let speed = bench::training(model, batch, length, self.repeat);
+        if !self.quiet {
+            say!("training {name}, {batch} sequences of {length} tokens: {speed:.0} tokens/s");
+        }
+        self.training.push(json!({
+            "name": name, "batch": batch, "length": length, "tokens_per_second": speed,
+        }));
+        Ok(())
+    }
+}
+
+/// `lrc bench`
+pub fn bench(args: &Bench, sources: &mut Sources) -> Result<(), Failure> {
+    if args.batch == 0 || args.length == 0 || args.heads == 0 || args.chunk == Some(0) {
+        return Err(Failure::Usage("--batch, --length, --heads and --chunk start at 1".into()));
+    }
+    let time = Duration::from_secs_f64(args.seconds.clamp(0.0, 3600.0));
+    let mut table = Table {
+        repeat: Repeat { least: 3, time },
+        quiet: args.json,
+        recurrences: Vec::new(),
+        training: Vec::new(),
+    };
+    match &args.file {
+        None => table.standard(args, sources)?,
+        Some(file) => {
+            let namespace = load(file, sources)?;
+            let given = settings(&args.set)?;
+            let sizes = Sizes { batch: args.batch, length: args.length, heads: args.heads };
+            for decl in chosen(&namespace, Kind::Recurrence, args.name.as_deref())? {
+                table.recurrence(decl, &given, sizes, args)?;
+            }
+        }
+    }
+    if args.json {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let document = json!({
+            "version": env!("CARGO_PKG_VERSION"), "device": "cpu", "dtype": "f32",
+            "threads": threads, "recurrences": table.recurrences, "training": table.training,
+        });
+        say!("{document}");
+    }
+    Ok(())
+}
