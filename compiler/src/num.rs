@@ -79,6 +79,15 @@ pub trait Real:
     /// This thread's shelf of memory that is not in use; its contents are arbitrary.
     fn shelf<T>(f: impl FnOnce(&mut Vec<Vec<Self>>) -> T) -> T;
 
+    /// As [`Real::gemm`] on all threads of the current rayon pool; the same bits on any number.
+    fn gemm_shared(
+        shape: [usize; 3],
+        c: MatMut<'_, Self>,
+        a: Mat<'_, Self>,
+        b: Mat<'_, Self>,
+        add: bool,
+    );
+
     /// `c = a b`, or `c += a b` with `add`, for strided matrices: `c: [m, n]`, `a: [m, k]`, `b: [k, n]`.
     fn gemm(shape: [usize; 3], c: MatMut<'_, Self>, a: Mat<'_, Self>, b: Mat<'_, Self>, add: bool);
 }
@@ -134,7 +143,7 @@ fn exp_f32(x: f32) -> f32 {
 }
 
 macro_rules! real {
-    ($t:ty, $exp:expr, $faded:expr) => {
+    ($t:ty, $product:ident, $exp:expr, $faded:expr) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -199,54 +208,73 @@ macro_rules! real {
                 SHELF.with(|shelf| f(&mut shelf.borrow_mut()))
             }
 
-            #[expect(unsafe_code, reason = "the one wrapper around the gemm crate")]
             fn gemm(
-                [m, k, n]: [usize; 3],
+                shape: [usize; 3],
                 c: MatMut<'_, Self>,
                 a: Mat<'_, Self>,
                 b: Mat<'_, Self>,
                 add: bool,
             ) {
-                assert!(reach(m, n, c.row, c.col) <= c.data.len(), "product outside its result");
-                assert!(reach(m, k, a.row, a.col) <= a.data.len(), "product outside its left side");
-                assert!(
-                    reach(k, n, b.row, b.col) <= b.data.len(),
-                    "product outside its right side"
+                $product(shape, c, a, b, add, gemm::Parallelism::None);
+            }
+
+            fn gemm_shared(
+                shape: [usize; 3],
+                c: MatMut<'_, Self>,
+                a: Mat<'_, Self>,
+                b: Mat<'_, Self>,
+                add: bool,
+            ) {
+                $product(shape, c, a, b, add, gemm::Parallelism::Rayon(0));
+            }
+        }
+
+        #[expect(unsafe_code, reason = "the one wrapper around the gemm crate")]
+        fn $product(
+            [m, k, n]: [usize; 3],
+            c: MatMut<'_, $t>,
+            a: Mat<'_, $t>,
+            b: Mat<'_, $t>,
+            add: bool,
+            threads: gemm::Parallelism,
+        ) {
+            assert!(reach(m, n, c.row, c.col) <= c.data.len(), "product outside its result");
+            assert!(reach(m, k, a.row, a.col) <= a.data.len(), "product outside its left side");
+            assert!(reach(k, n, b.row, b.col) <= b.data.len(), "product outside its right side");
+            assert!(m <= 1 || n <= 1 || c.row != 0 && c.col != 0, "overlapping result");
+            // SAFETY: every element that gemm touches lies at `i * row + j * col` with indices
+            // below the given sizes; the asserts above keep the largest of them inside each slice.
+            // `c` is borrowed mutably, so it overlaps neither input; threads that share the work
+            // write different elements of it.
+            unsafe {
+                gemm::gemm(
+                    m,
+                    n,
+                    k,
+                    c.data.as_mut_ptr(),
+                    c.col as isize,
+                    c.row as isize,
+                    add,
+                    a.data.as_ptr(),
+                    a.col as isize,
+                    a.row as isize,
+                    b.data.as_ptr(),
+                    b.col as isize,
+                    b.row as isize,
+                    if add { 1.0 } else { 0.0 },
+                    1.0,
+                    false,
+                    false,
+                    false,
+                    threads,
                 );
-                assert!(m <= 1 || n <= 1 || c.row != 0 && c.col != 0, "overlapping result");
-                // SAFETY: every element that gemm touches lies at `i * row + j * col` with
-                // indices below the given sizes; the asserts above keep the largest of them
-                // inside each slice. `c` is borrowed mutably, so it overlaps neither input.
-                unsafe {
-                    gemm::gemm(
-                        m,
-                        n,
-                        k,
-                        c.data.as_mut_ptr(),
-                        c.col as isize,
-                        c.row as isize,
-                        add,
-                        a.data.as_ptr(),
-                        a.col as isize,
-                        a.row as isize,
-                        b.data.as_ptr(),
-                        b.col as isize,
-                        b.row as isize,
-                        if add { 1.0 } else { 0.0 },
-                        1.0,
-                        false,
-                        false,
-                        false,
-                        gemm::Parallelism::None,
-                    );
-                }
             }
         }
     };
 }
 // 2^-80 and 2^-900.
-real!(f32, exp_f32, 8.271_806e-25);
-real!(f64, f64::exp, 1.183_085_8e-271);
+real!(f32, product_f32, exp_f32, 8.271_806e-25);
+real!(f64, product_f64, f64::exp, 1.183_085_8e-271);
 
 #[cfg(test)]
 mod tests {

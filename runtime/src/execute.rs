@@ -8,11 +8,12 @@ use lrc_compiler::form::{Cotangents, Form, FormKind, Kept, Operand, Outputs, Pro
 use lrc_compiler::graph::backward::differentiate;
 use lrc_compiler::graph::buffers::{self, Buffers};
 use lrc_compiler::graph::{Kind, Model, Node, Param, Recur, ValueId};
-use lrc_compiler::num::{Mat, MatMut, Real};
 use lrc_compiler::tile::size;
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 
+use crate::dense;
+use crate::loss::{Head, Score};
 use crate::random::{Purpose, Stream};
 
 /// Sequences one after the other.
@@ -25,9 +26,6 @@ pub struct Batch {
     /// Where each sequence starts, and the total.
     pub bounds: Vec<usize>,
 }
-
-/// No target at this row.
-pub const NONE: u32 = u32::MAX;
 
 impl Batch {
     /// Appends a sequence.
@@ -49,17 +47,6 @@ impl Batch {
     fn positions(&self) -> Vec<u32> {
         self.bounds.windows(2).flat_map(|w| 0..(w[1] - w[0]) as u32).collect()
     }
-}
-
-/// What the loss of a batch says.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Score {
-    /// Mean cross-entropy over the asked rows, in nats.
-    pub loss: f64,
-    /// Rows at which something was asked.
-    pub asked: usize,
-    /// Of these, how many the model's best guess got right.
-    pub right: usize,
 }
 
 /// Draws fresh parameters.
@@ -161,11 +148,7 @@ impl Executor {
     /// Loss of a batch, and the best guess at each asked row, in order.
     pub fn evaluate(&mut self, batch: &Batch) -> (Score, Vec<u32>) {
         let hidden = self.hidden(batch);
-        let mut guesses = Vec::new();
-        let score = self.head(&hidden, batch, &mut |logits, _| {
-            guesses.push(argmax(logits));
-        });
-        (score, guesses)
+        self.head().score(&hidden, &batch.targets)
     }
 
     /// The normalised hidden state of every row.
@@ -180,10 +163,7 @@ impl Executor {
 
     /// Logits of one hidden state.
     pub fn logits(&self, hidden: &[f32]) -> Vec<f32> {
-        let (vocab, width) = (self.model.vocab, self.model.width);
-        let mut logits = vec![0.0; vocab];
-        dense(&mut logits, hidden, &self.params[self.model.head.0], 1, [width, vocab]);
-        logits
+        self.head().logits(hidden)
     }
 
     fn prepare(&mut self, buffers: &Buffers, batch: &Batch) {
@@ -208,7 +188,7 @@ impl Executor {
                 let x = self.value(buffers, node.inputs[0]);
                 let w = &self.params[node.params[0].0];
                 let shape = self.param_shape(node.params[0].0);
-                dense(&mut outputs[0], x, w, *groups, shape);
+                dense::forward(&mut outputs[0], x, w, *groups, shape);
             }
             Kind::Rows(_) => {
                 let info = self.model.graph.value(node.outputs[0]);
@@ -249,7 +229,7 @@ impl Executor {
                 let dy = self.value(buffers, node.inputs[0]);
                 let w = &self.params[node.params[0].0];
                 let [inner, outer] = self.param_shape(node.params[0].0);
-                dense_grad_input(&mut outputs[0], dy, w, *groups, [inner, outer]);
+                dense::grad_input(&mut outputs[0], dy, w, *groups, [inner, outer]);
             }
             Kind::DenseGradWeight { groups } => {
                 let id = node.gives[0].0;
@@ -257,7 +237,7 @@ impl Executor {
                 let mut grad = std::mem::take(&mut self.grads[id]);
                 let x = self.value(buffers, node.inputs[0]);
                 let dy = self.value(buffers, node.inputs[1]);
-                dense_grad_weight(&mut grad, x, dy, *groups, shape);
+                dense::grad_weight(&mut grad, x, dy, *groups, shape);
                 self.grads[id] = grad;
             }
             Kind::EmbedGrad => {
@@ -273,7 +253,8 @@ impl Executor {
             Kind::Sum => {
                 outputs[0].copy_from_slice(self.value(buffers, node.inputs[0]));
                 for input in &node.inputs[1..] {
-                    add(&mut outputs[0], self.value(buffers, *input));
+                    let from = self.value(buffers, *input).par_chunks(SHARE);
+                    outputs[0].par_chunks_mut(SHARE).zip(from).for_each(|(to, d)| add(to, d));
                 }
             }
         }
@@ -393,107 +374,22 @@ impl Executor {
 
     /// The loss and its gradient by the hidden state and the head.
     fn loss(&mut self, batch: &Batch, buffers: &Buffers, d_hidden: &mut [f32]) -> Score {
-        let width = self.model.width;
-        let hidden = self.value(buffers, self.model.hidden).to_vec();
-        debug_assert_eq!(self.model.graph.value(self.d_hidden).width(), width);
-        d_hidden.fill(0.0);
-        let asked = batch.targets.iter().filter(|t| **t != NONE).count().max(1) as f32;
-        let head_id = self.model.head.0;
-        let mut d_head = std::mem::take(&mut self.grads[head_id]);
-        let head = &self.params[head_id];
-        let vocab = self.model.vocab;
-        let score = self.head_blocks(&hidden, batch, |rows, logits, hidden, score| {
-            for (row, logits) in rows.iter().zip(logits.chunks_exact_mut(vocab)) {
-                let target = batch.targets[*row] as usize;
-                score.add(logits, target);
-                softmax_gap(logits, target, 1.0 / asked);
-            }
-            let mut d = vec![0.0; rows.len() * width];
-            dense_grad_input(&mut d, logits, head, 1, [width, vocab]);
-            for (row, d) in rows.iter().zip(d.chunks_exact(width)) {
-                d_hidden[row * width..][..width].copy_from_slice(d);
-            }
-            dense_grad_weight(&mut d_head, hidden, logits, 1, [width, vocab]);
-        });
-        self.grads[head_id] = d_head;
+        debug_assert_eq!(self.model.graph.value(self.d_hidden).width(), self.model.width);
+        let head = self.model.head.0;
+        let mut d_head = std::mem::take(&mut self.grads[head]);
+        let hidden = self.value(buffers, self.model.hidden);
+        let score = self.head().gradient(hidden, &batch.targets, d_hidden, &mut d_head);
+        self.grads[head] = d_head;
         score
     }
 
-    /// The score of hidden states; `see` gets the logits and row of each asked row.
-    fn head(&self, hidden: &[f32], batch: &Batch, see: &mut dyn FnMut(&[f32], usize)) -> Score {
-        let vocab = self.model.vocab;
-        self.head_blocks(hidden, batch, |rows, logits, _, score| {
-            for (row, logits) in rows.iter().zip(logits.chunks_exact(vocab)) {
-                see(logits, *row);
-                score.add(logits, batch.targets[*row] as usize);
-            }
-        })
-    }
-
-    /// Logits of the asked rows, a block at a time: all of them would not fit for long texts, and
-    /// rows at which nothing is asked need none.
-    fn head_blocks(
-        &self,
-        hidden: &[f32],
-        batch: &Batch,
-        mut each: impl FnMut(&[usize], &mut [f32], &[f32], &mut Score),
-    ) -> Score {
-        let (vocab, width) = (self.model.vocab, self.model.width);
-        let head = &self.params[self.model.head.0];
-        let asked: Vec<usize> = (0..batch.rows()).filter(|r| batch.targets[*r] != NONE).collect();
-        let mut score = Score::default();
-        for rows in asked.chunks(HEAD_ROWS) {
-            let mut x = Vec::with_capacity(rows.len() * width);
-            rows.iter().for_each(|row| x.extend_from_slice(&hidden[row * width..][..width]));
-            let mut logits = vec![0.0; rows.len() * vocab];
-            dense(&mut logits, &x, head, 1, [width, vocab]);
-            each(rows, &mut logits, &x, &mut score);
-        }
-        score.loss /= score.asked.max(1) as f64;
-        score
-    }
-}
-
-/// Rows whose logits are in memory at once.
-const HEAD_ROWS: usize = 512;
-
-impl Score {
-    /// Adds one row: `loss` is a sum until the end.
-    fn add(&mut self, logits: &[f32], target: usize) {
-        let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f64 = logits.iter().map(|x| f64::from((x - top).exp())).sum();
-        self.loss += sum.ln() + f64::from(top) - f64::from(logits[target]);
-        self.asked += 1;
-        self.right += usize::from(argmax(logits) as usize == target);
-    }
-
-    /// Share of asked rows that were right.
-    pub fn accuracy(&self) -> f64 {
-        self.right as f64 / self.asked.max(1) as f64
-    }
-}
-
-fn argmax(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (at, x) in logits.iter().enumerate() {
-        if *x > logits[best] {
-            best = at;
+    fn head(&self) -> Head<'_> {
+        Head {
+            weight: &self.params[self.model.head.0],
+            width: self.model.width,
+            vocab: self.model.vocab,
         }
     }
-    best as u32
-}
-
-/// `(softmax(x) - onehot(target)) · scale` in place.
-fn softmax_gap(x: &mut [f32], target: usize, scale: f32) {
-    let top = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for x in x.iter_mut() {
-        *x = (*x - top).exp();
-        sum += *x;
-    }
-    let factor = scale / sum;
-    x.iter_mut().for_each(|x| *x *= factor);
-    x[target] -= scale;
 }
 
 fn longest(batch: &Batch) -> usize {
@@ -504,66 +400,5 @@ fn add(to: &mut [f32], d: &[f32]) {
     to.iter_mut().zip(d).for_each(|(x, &d)| *x += d);
 }
 
-/// Rows of one task of a dense product.
-const DENSE_ROWS: usize = 128;
-
-/// `y = x Wᵀ` per group: `x: [rows, groups, inner]`, `w: [groups, outer, inner]`.
-fn dense(y: &mut [f32], x: &[f32], w: &[f32], groups: usize, [inner, outer]: [usize; 2]) {
-    let (wide_in, wide_out) = (groups * inner, groups * outer);
-    y.par_chunks_mut(DENSE_ROWS * wide_out).zip(x.par_chunks(DENSE_ROWS * wide_in)).for_each(
-        |(y, x)| {
-            let rows = x.len() / wide_in;
-            for g in 0..groups {
-                let c = MatMut { data: &mut y[g * outer..], row: wide_out, col: 1 };
-                let a = Mat { data: &x[g * inner..], row: wide_in, col: 1 };
-                let b = Mat { data: &w[g * outer * inner..], row: 1, col: inner };
-                f32::gemm([rows, inner, outer], c, a, b, false);
-            }
-        },
-    );
-}
-
-/// `dx = dy W` per group.
-fn dense_grad_input(
-    dx: &mut [f32],
-    dy: &[f32],
-    w: &[f32],
-    groups: usize,
-    [inner, outer]: [usize; 2],
-) {
-    let (wide_in, wide_out) = (groups * inner, groups * outer);
-    dx.par_chunks_mut(DENSE_ROWS * wide_in).zip(dy.par_chunks(DENSE_ROWS * wide_out)).for_each(
-        |(dx, dy)| {
-            let rows = dy.len() / wide_out;
-            for g in 0..groups {
-                let c = MatMut { data: &mut dx[g * inner..], row: wide_in, col: 1 };
-                let a = Mat { data: &dy[g * outer..], row: wide_out, col: 1 };
-                let b = Mat { data: &w[g * outer * inner..], row: inner, col: 1 };
-                f32::gemm([rows, outer, inner], c, a, b, false);
-            }
-        },
-    );
-}
-
-/// `dW += dyᵀ x` per group.
-fn dense_grad_weight(
-    dw: &mut [f32],
-    x: &[f32],
-    dy: &[f32],
-    groups: usize,
-    [inner, outer]: [usize; 2],
-) {
-    let (wide_in, wide_out) = (groups * inner, groups * outer);
-    let rows = x.len() / wide_in;
-    let part = outer.div_ceil(4).max(1);
-    for g in 0..groups {
-        let dw = &mut dw[g * outer * inner..][..outer * inner];
-        dw.par_chunks_mut(part * inner).enumerate().for_each(|(at, dw)| {
-            let count = dw.len() / inner;
-            let c = MatMut { data: dw, row: inner, col: 1 };
-            let a = Mat { data: &dy[g * outer + at * part..], row: 1, col: wide_out };
-            let b = Mat { data: &x[g * inner..], row: wide_in, col: 1 };
-            f32::gemm([count, rows, inner], c, a, b, true);
-        });
-    }
-}
+/// Numbers that one thread adds at a time.
+const SHARE: usize = 1 << 15;

@@ -3,11 +3,13 @@
 pub mod atomic;
 pub mod bench;
 pub mod data;
+pub mod dense;
 pub mod draw;
 pub mod error;
 pub mod exec;
 pub mod execute;
 pub mod library;
+pub mod loss;
 pub mod random;
 pub mod spec;
 pub mod tensors;

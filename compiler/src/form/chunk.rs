@@ -52,7 +52,7 @@ impl Chunked {
     pub fn new(r: &Recurrence, normal: &Normal, tokens: usize) -> Result<Chunked, Refusal> {
         let programs = |masked| -> Result<Programs, Refusal> {
             let chunk = derive(r, normal, tokens, masked)?;
-            let forward = Plan::new(&chunk.program);
+            let forward = Plan::lending(&chunk.program, &is_state);
             let (backward, targets) = backward(r, Builder::extending(chunk.program));
             Ok(Programs { forward, backward, targets })
         };
@@ -131,7 +131,12 @@ pub fn gradient_program(r: &Recurrence, chunk: &crate::chunk::Chunk) -> Program 
 
 fn backward(r: &Recurrence, b: Builder) -> (Plan, Vec<Target>) {
     let (program, targets) = backward_program(r, b);
-    (Plan::new(&program), targets)
+    (Plan::lending(&program, &is_state), targets)
+}
+
+/// States are the largest leaves, and dense: they are read where they are kept.
+fn is_state(leaf: &Leaf) -> bool {
+    matches!(leaf, Leaf::Carry(_) | Leaf::CarryCotangent(_))
 }
 
 /// The gradient of a chunk by its leaves.
@@ -245,10 +250,12 @@ impl<R: Real> Head<'_, '_, R> {
                 let plan = &self.form.tail.forward;
                 (plan, machines.1.get_or_insert_with(|| Machine::new(plan)))
             };
-            plan.run(machine, 0, &[], &mut |leaf, _, to| match leaf {
-                Leaf::Carry(k) => to.copy_from_slice(&carry[offsets[*k]..][..to.len()]),
-                other => self.feed(other, first, count, to),
-            });
+            let lend = |leaf: &Leaf| match leaf {
+                Leaf::Carry(k) => Some(&carry[offsets[*k]..]),
+                _ => None,
+            };
+            let feed = &mut |leaf: &Leaf, _: &[i64], to: &mut [R]| self.feed(leaf, first, count, to);
+            plan.run_lent(machine, 0, &[], &lend, feed);
             for (k, slot) in r.outs.iter().enumerate() {
                 rows[k].put(first, &plan.output(machine, k)[..count * size(&slot.shape)]);
             }
@@ -283,11 +290,12 @@ impl<R: Real> Head<'_, '_, R> {
                 let plan = &self.form.tail.backward;
                 (&self.form.tail, machines.1.get_or_insert_with(|| Machine::new(plan)))
             };
-            programs.backward.run(machine, 0, &[], &mut |leaf, _, to| match leaf {
-                Leaf::Carry(k) => to.copy_from_slice(&carry[offsets[*k]..][..to.len()]),
-                Leaf::CarryCotangent(k) => {
-                    to.copy_from_slice(&d_carry[offsets[*k]..][..to.len()]);
-                }
+            let lend = |leaf: &Leaf| match leaf {
+                Leaf::Carry(k) => Some(&carry[offsets[*k]..]),
+                Leaf::CarryCotangent(k) => Some(&d_carry[offsets[*k]..]),
+                _ => None,
+            };
+            programs.backward.run_lent(machine, 0, &[], &lend, &mut |leaf, _, to| match leaf {
                 Leaf::Cotangent(Stream::Out(k)) => {
                     let one = size(&r.outs[*k].shape);
                     let row = self.task.start() + first;

@@ -4,10 +4,10 @@
 //! the last reader of a value has run; leaves are filled before the program runs, so theirs is
 //! taken first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::tile::{Leaf, Op, Program, Value, size};
+use crate::tile::{Binary, Leaf, Op, Program, Value, size};
 
 /// Entries of a value: where the first one is, and the distance between neighbours on each axis.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,10 +57,26 @@ pub struct Layout {
     owned: Vec<Option<Range<usize>>>,
     /// Arguments that an operation needs dense: (node, argument) to where they are copied.
     pub copies: BTreeMap<(usize, usize), Range<usize>>,
+    /// Sums that a product is added to in place, by node.
+    pub fused: BTreeMap<usize, Fused>,
     /// The results.
     pub outputs: Vec<Output>,
     /// Length of the memory.
     pub length: usize,
+}
+
+/// A sum `base + product` whose product is used nowhere else: it is added to the base, and never
+/// stored by itself.
+#[derive(Clone, Debug)]
+pub struct Fused {
+    /// The node of the product.
+    pub product: usize,
+    /// The other argument.
+    pub base: Value,
+    /// Distances between entries of the product in the sum's memory.
+    pub strides: Vec<usize>,
+    /// Whether the base's memory becomes the sum's.
+    pub in_place: bool,
 }
 
 /// Operations that read their arguments as dense tiles.
@@ -139,9 +155,10 @@ fn reshaped(from: &View, shape: &[usize]) -> Option<Vec<usize>> {
 }
 
 impl Layout {
-    /// Decides for every value of a program.
-    pub fn new(program: &Program) -> Layout {
-        let mut maker = Maker::new(program);
+    /// Decides for every value of a program. The caller may lend the leaves that `lent` says
+    /// instead of copying them: their memory is used for nothing else.
+    pub fn new(program: &Program, lent: &dyn Fn(&Leaf) -> bool) -> Layout {
+        let mut maker = Maker::new(program, lent);
         for (at, node) in program.nodes.iter().enumerate() {
             if matches!(node.op, Op::Leaf(_)) {
                 maker.own(at, size(&node.shape));
@@ -171,26 +188,110 @@ struct Maker<'a> {
     root: Vec<usize>,
     /// The last node that reads a storage.
     last: Vec<usize>,
+    /// Nodes that a sum computes for itself.
+    skipped: BTreeSet<usize>,
+    lent: Vec<bool>,
     free: Vec<Range<usize>>,
 }
 
 impl<'a> Maker<'a> {
-    fn new(program: &'a Program) -> Maker<'a> {
+    fn new(program: &'a Program, lent: &dyn Fn(&Leaf) -> bool) -> Maker<'a> {
         let count = program.nodes.len();
         let empty = View { start: 0, shape: vec![], strides: vec![] };
-        Maker {
+        let (fused, skipped) = fused_sums(program);
+        let lent = program
+            .nodes
+            .iter()
+            .map(|node| matches!(&node.op, Op::Leaf(leaf) if lent(leaf)))
+            .collect();
+        let mut maker = Maker {
             program,
             layout: Layout {
                 views: vec![empty; count],
                 owned: vec![None; count],
                 copies: BTreeMap::new(),
+                fused,
                 outputs: Vec::new(),
                 length: 0,
             },
             root: (0..count).collect(),
-            last: last_reads(program),
+            last: Vec::new(),
+            skipped,
+            lent,
             free: Vec::new(),
+        };
+        maker.last = maker.last_reads();
+        maker
+    }
+
+    /// The values that a node reads.
+    fn reads(&self, at: usize) -> Vec<Value> {
+        match self.layout.fused.get(&at) {
+            Some(fused) => {
+                let factors = &self.program.nodes[fused.product].args;
+                [fused.base].iter().chain(factors).copied().collect()
+            }
+            None if self.skipped.contains(&at) => vec![],
+            None => self.program.nodes[at].args.clone(),
         }
+    }
+
+    /// For every storage the last node that reads it, through views too; results are read for
+    /// ever.
+    fn last_reads(&self) -> Vec<usize> {
+        let program = self.program;
+        let mut last: Vec<usize> = (0..program.nodes.len()).collect();
+        for at in 0..program.nodes.len() {
+            for arg in self.reads(at) {
+                last[arg.at()] = at;
+            }
+        }
+        for output in &program.outputs {
+            last[output.at()] = usize::MAX;
+        }
+        for (at, node) in program.nodes.iter().enumerate() {
+            // What a term captures is filled once and read for every position of the past.
+            if matches!(node.op, Op::Leaf(Leaf::Outer(_))) || self.lent[at] {
+                last[at] = usize::MAX;
+            }
+        }
+        // A possible view keeps its argument alive as long as itself.
+        for (at, node) in program.nodes.iter().enumerate().rev() {
+            let view = matches!(
+                node.op,
+                Op::Reshape | Op::Permute(_) | Op::Slice(..) | Op::Expand | Op::Alias(_)
+            );
+            if view && !self.skipped.contains(&at) {
+                let arg = node.args[0].at();
+                last[arg] = last[arg].max(last[at]);
+            }
+        }
+        last
+    }
+
+    /// Places a sum that a product is added to.
+    fn place_sum(&mut self, at: usize) {
+        let Fused { product, base, .. } = self.layout.fused[&at].clone();
+        let root = self.root[base.at()];
+        let view = self.layout.views[base.at()].clone();
+        let whole = self.layout.owned[root].as_ref().is_some_and(|owned| owned.start == view.start);
+        let read = |arg: &Value| self.root[arg.at()] == root;
+        let in_place = self.last[root] == at
+            && whole
+            && view.is_dense()
+            && size(&view.shape) == size(&self.program.nodes[root].shape)
+            && !self.program.nodes[product].args.iter().any(read);
+        if in_place {
+            let shape = &self.program.nodes[at].shape;
+            self.layout.views[at] = View::dense(view.start, shape);
+            self.layout.owned[at] = Some(view.start..view.start + size(shape));
+            self.root[at] = root;
+            self.last[root] = self.last[at];
+        } else {
+            self.own(at, size(&self.program.nodes[at].shape));
+        }
+        self.layout.fused.get_mut(&at).expect("placed just now").in_place = in_place;
+        self.release_after(at);
     }
 
     fn take(&mut self, length: usize) -> Range<usize> {
@@ -231,6 +332,12 @@ impl<'a> Maker<'a> {
     }
 
     fn place(&mut self, at: usize) {
+        if self.skipped.contains(&at) {
+            return;
+        }
+        if self.layout.fused.contains_key(&at) {
+            return self.place_sum(at);
+        }
         let node = &self.program.nodes[at];
         let mut temporary = Vec::new();
         if needs_dense(&node.op) {
@@ -272,7 +379,7 @@ impl<'a> Maker<'a> {
     /// Frees what no later node reads.
     fn release_after(&mut self, at: usize) {
         let mut done: Vec<usize> =
-            self.program.nodes[at].args.iter().map(|arg| self.root[arg.at()]).collect();
+            self.reads(at).iter().map(|arg| self.root[arg.at()]).collect();
         done.push(self.root[at]);
         done.sort_unstable();
         done.dedup();
@@ -290,7 +397,7 @@ impl<'a> Maker<'a> {
         for &output in &self.program.outputs {
             let view = self.layout.views[output.at()].clone();
             let length = size(&view.shape);
-            let made = if view.is_dense() {
+            let made = if view.is_dense() && !self.lent[self.root[output.at()]] {
                 Output { at: view.start..view.start + length, copy: None }
             } else {
                 let start = self.layout.length;
@@ -303,34 +410,62 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// For every storage the last node that reads it, through views too; results are read for ever.
-fn last_reads(program: &Program) -> Vec<usize> {
-    let count = program.nodes.len();
-    let mut last: Vec<usize> = (0..count).collect();
+/// Sums of a value and a product, and the nodes that they make unnecessary.
+fn fused_sums(program: &Program) -> (BTreeMap<usize, Fused>, BTreeSet<usize>) {
+    let mut users = vec![0; program.nodes.len()];
+    let args = program.nodes.iter().flat_map(|node| &node.args);
+    args.chain(&program.outputs).for_each(|value| users[value.at()] += 1);
+    let (mut fused, mut skipped) = (BTreeMap::new(), BTreeSet::new());
     for (at, node) in program.nodes.iter().enumerate() {
-        for arg in &node.args {
-            last[arg.at()] = at;
+        let [a, b] = node.args[..] else { continue };
+        let same = |value: Value| program.shape(value) == node.shape;
+        if node.op != Op::Binary(Binary::Add) || !same(a) || !same(b) || a == b {
+            continue;
+        }
+        for (base, term) in [(a, b), (b, a)] {
+            if let Some((chain, strides)) = product_behind(program, term, &users, &skipped) {
+                let product = *chain.last().expect("it ends with the product");
+                skipped.extend(chain);
+                fused.insert(at, Fused { product, base, strides, in_place: false });
+                break;
+            }
         }
     }
-    for output in &program.outputs {
-        last[output.at()] = usize::MAX;
-    }
-    // What a term captures is filled once and read for every position of the past.
-    for (at, node) in program.nodes.iter().enumerate() {
-        if matches!(node.op, Op::Leaf(Leaf::Outer(_))) {
-            last[at] = usize::MAX;
+    (fused, skipped)
+}
+
+/// The nodes from a term back to the product whose entries it holds in another order, each used
+/// once, and the distances of the product's axes in the term's memory.
+fn product_behind(
+    program: &Program,
+    term: Value,
+    users: &[usize],
+    skipped: &BTreeSet<usize>,
+) -> Option<(Vec<usize>, Vec<usize>)> {
+    let mut chain = vec![term.at()];
+    let mut view = View::dense(0, program.shape(term));
+    loop {
+        let at = *chain.last()?;
+        let node = &program.nodes[at];
+        if users[at] != 1 || skipped.contains(&at) {
+            return None;
         }
-    }
-    // A possible view keeps its argument alive as long as itself.
-    for (at, node) in program.nodes.iter().enumerate().rev() {
-        let view = matches!(
-            node.op,
-            Op::Reshape | Op::Permute(_) | Op::Slice(..) | Op::Expand | Op::Alias(_)
-        );
-        if view {
-            let arg = node.args[0].at();
-            last[arg] = last[arg].max(last[at]);
+        match &node.op {
+            Op::MulSum(axes) if !axes.is_empty() => return Some((chain, view.strides)),
+            Op::Reshape => {
+                let shape = program.shape(node.args[0]);
+                view.strides = reshaped(&view, shape)?;
+                view.shape = shape.to_vec();
+            }
+            Op::Permute(order) => {
+                let (mut strides, mut shape) = (view.strides.clone(), view.shape.clone());
+                for (i, &from) in order.iter().enumerate() {
+                    (strides[from], shape[from]) = (view.strides[i], view.shape[i]);
+                }
+                (view.strides, view.shape) = (strides, shape);
+            }
+            _ => return None,
         }
+        chain.push(node.args[0].at());
     }
-    last
 }

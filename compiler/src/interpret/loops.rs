@@ -11,20 +11,30 @@ pub struct Sides<'a, R> {
     before: &'a [R],
     after: &'a [R],
     after_start: usize,
+    lent: &'a [(Range<usize>, &'a [R])],
 }
 
 impl<'a, R> Sides<'a, R> {
-    /// Splits memory into what is written and the rest.
-    pub fn split(memory: &'a mut [R], to: Range<usize>) -> (&'a mut [R], Sides<'a, R>) {
+    /// Splits memory into what is written and the rest. What is lent stands for its positions.
+    pub fn split(
+        memory: &'a mut [R],
+        to: Range<usize>,
+        lent: &'a [(Range<usize>, &'a [R])],
+    ) -> (&'a mut [R], Sides<'a, R>) {
         let (before, rest) = memory.split_at_mut(to.start);
         let (to, after) = rest.split_at_mut(to.end - to.start);
         let after_start = before.len() + to.len();
-        (to, Sides { before, after, after_start })
+        (to, Sides { before, after, after_start, lent })
     }
 
     /// The memory from a position on.
     #[inline]
     pub fn at(&self, start: usize) -> &'a [R] {
+        for (range, data) in self.lent {
+            if range.contains(&start) {
+                return &data[start - range.start..];
+            }
+        }
         if start >= self.after_start {
             &self.after[start - self.after_start..]
         } else {

@@ -16,7 +16,7 @@ use crate::num::Real;
 use crate::tile::{
     Binary, Gather, Int, Leaf, Node, Op, Past, Program, Unary, Value, Versions, size,
 };
-use layout::{Layout, View};
+use layout::{Fused, Layout, View};
 use loops::{Loops, Sides, Two};
 use product::Product;
 
@@ -24,12 +24,17 @@ use product::Product;
 #[derive(Clone, Debug)]
 pub struct Plan {
     leaves: Vec<(Leaf, Range<usize>)>,
+    /// Whether each leaf may be lent.
+    lent: Vec<bool>,
     steps: Vec<Step>,
     outputs: Vec<Range<usize>>,
     length: usize,
     scratch: usize,
     regions: Vec<Region>,
 }
+
+/// The values of a leaf where the caller has them, dense; `None` for leaves that are fed.
+pub type Lend<'f, 'a, R> = dyn Fn(&Leaf) -> Option<&'a [R]> + 'f;
 
 /// Fills a leaf: which one, the positions bound by enclosing sums over the past, and where to.
 pub type Feed<'a, R> = dyn FnMut(&Leaf, &[i64], &mut [R]) + 'a;
@@ -115,10 +120,19 @@ impl<R: Real> Drop for Machine<R> {
 impl Plan {
     /// Plans a program; see the promises in [`crate::tile::verify`].
     pub fn new(program: &Program) -> Plan {
+        Plan::lending(program, &|_| false)
+    }
+
+    /// Plans a program of whose leaves the caller may lend those that `lent` says.
+    pub fn lending(program: &Program, lent: &dyn Fn(&Leaf) -> bool) -> Plan {
         debug_assert_eq!(crate::tile::verify::verify(program), Ok(()));
-        let layout = Layout::new(program);
+        // Terms over the past copy what they capture from the memory itself.
+        let past = program.nodes.iter().any(|node| matches!(node.op, Op::Past(_)));
+        let lent = |leaf: &Leaf| !past && lent(leaf);
+        let layout = Layout::new(program, &lent);
         let mut plan = Plan {
             leaves: Vec::new(),
+            lent: Vec::new(),
             steps: Vec::new(),
             outputs: Vec::new(),
             length: 0,
@@ -130,6 +144,11 @@ impl Plan {
             let Some(to) = layout.owned(value) else { continue };
             if let Op::Leaf(leaf) = &node.op {
                 plan.leaves.push((leaf.clone(), to));
+                plan.lent.push(lent(leaf));
+                continue;
+            }
+            if let Some(fused) = layout.fused.get(&at) {
+                plan.sum(program, &layout, fused, to);
                 continue;
             }
             let views = plan.arguments(&layout, at, node);
@@ -146,6 +165,20 @@ impl Plan {
         }
         plan.length = layout.length;
         plan
+    }
+
+    /// Adds a product to a value.
+    fn sum(&mut self, program: &Program, layout: &Layout, fused: &Fused, to: Range<usize>) {
+        if !fused.in_place {
+            let base = layout.view(fused.base);
+            let action = Action::Copy(Loops::new(&base.shape, [base]));
+            self.steps.push(Step { to: to.clone(), action });
+        }
+        let node = &program.nodes[fused.product];
+        let Op::MulSum(axes) = &node.op else { unreachable!("only products are fused") };
+        let [a, b] = [layout.view(node.args[0]), layout.view(node.args[1])];
+        let product = Product::onto(axes, a, b, &node.shape, &fused.strides);
+        self.steps.push(Step { to, action: Action::Product(product) });
     }
 
     /// Where a node reads its arguments; those that it needs dense are copied first.
@@ -229,9 +262,28 @@ impl Plan {
         bound: &[i64],
         feed: &mut Feed<'_, R>,
     ) {
-        for (leaf, at) in &self.leaves {
-            if !matches!(leaf, Leaf::Outer(_)) {
-                feed(leaf, bound, &mut machine.memory[at.clone()]);
+        self.run_lent(machine, t, bound, &|_| None, feed);
+    }
+
+    /// As [`Plan::run`]; leaves that `lend` gives, of those that the plan was told of, are read
+    /// where they are.
+    pub fn run_lent<'a, R: Real>(
+        &self,
+        machine: &mut Machine<R>,
+        t: i64,
+        bound: &[i64],
+        lend: &Lend<'_, 'a, R>,
+        feed: &mut Feed<'_, R>,
+    ) {
+        let mut lent: Vec<(Range<usize>, &'a [R])> = Vec::new();
+        for ((leaf, at), may) in self.leaves.iter().zip(&self.lent) {
+            match lend(leaf) {
+                Some(data) if *may => {
+                    assert!(data.len() >= at.len(), "a lent leaf has all its numbers");
+                    lent.push((at.clone(), data));
+                }
+                _ if matches!(leaf, Leaf::Outer(_)) => {}
+                _ => feed(leaf, bound, &mut machine.memory[at.clone()]),
             }
         }
         let arch = pulp::Arch::new();
@@ -240,7 +292,7 @@ impl Plan {
                 Action::Past(index) => self.past(machine, *index, &step.to, t, bound, feed),
                 action => {
                     let Machine { memory, scratch, .. } = machine;
-                    let (to, from) = Sides::split(memory, step.to.clone());
+                    let (to, from) = Sides::split(memory, step.to.clone(), &lent);
                     // The loops are compiled once per kind of vector unit; the best one here runs.
                     arch.dispatch(StepRun { action, to, from: &from, scratch, t, bound });
                 }

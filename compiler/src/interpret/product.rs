@@ -37,6 +37,8 @@ pub struct Product {
     /// Loops around the matrix product; the flag says that results accumulate.
     outer: Vec<Axis>,
     accumulate: bool,
+    /// The result is added to what is there.
+    onto: bool,
     a: usize,
     b: usize,
 }
@@ -44,7 +46,15 @@ pub struct Product {
 impl Product {
     /// Plans `Σ_axes a ∘ b` into a dense result.
     pub fn new(axes: &[usize], a: &View, b: &View, shape: &[usize]) -> Product {
-        let to = row_major(shape);
+        Product::strided(axes, a, b, shape, &row_major(shape))
+    }
+
+    /// Plans `to += Σ_axes a ∘ b` with the given distances in the result.
+    pub fn onto(axes: &[usize], a: &View, b: &View, shape: &[usize], to: &[usize]) -> Product {
+        Product { onto: true, accumulate: true, ..Product::strided(axes, a, b, shape, to) }
+    }
+
+    fn strided(axes: &[usize], a: &View, b: &View, shape: &[usize], to: &[usize]) -> Product {
         let mut classes: [Vec<Axis>; 4] = Default::default();
         for i in 0..shape.len() {
             let stride = |view: &View| if view.shape[i] == 1 { 0 } else { view.strides[i] };
@@ -67,13 +77,13 @@ impl Product {
         batch.extend(rows);
         batch.extend(columns);
         batch.extend(summed);
-        Product { m, n, k, outer: batch, accumulate, a: a.start, b: b.start }
+        Product { m, n, k, outer: batch, accumulate, onto: false, a: a.start, b: b.start }
     }
 
     /// Runs the product.
     pub fn run<R: Real>(&self, to: &mut [R], from: &Sides<'_, R>) {
         let (a, b) = (from.at(self.a), from.at(self.b));
-        if self.accumulate {
+        if self.accumulate && !self.onto {
             to.fill(R::ZERO);
         }
         self.around(&self.outer, [0, 0, 0], &mut |[to_at, a_at, b_at]| {

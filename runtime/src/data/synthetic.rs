@@ -1,7 +1,7 @@
 //! Synthetic tasks, sequence by sequence.
 
 use super::Task;
-use crate::execute::NONE;
+use crate::loss::NONE;
 use crate::random::{Purpose, Stream};
 
 /// Sequence `item` of a task: its tokens, and what is asked at each.

@@ -33,10 +33,13 @@ pub fn step(
     grads: &[Vec<f32>],
     moments: &mut Moments,
 ) -> f64 {
-    // One sum per parameter, added in order: the same on any number of threads.
+    // Sums of parts of a fixed size, added in order: the same on any number of threads.
     let squares: Vec<f64> = grads
-        .par_iter()
-        .map(|grad| grad.iter().map(|g| f64::from(*g) * f64::from(*g)).sum())
+        .iter()
+        .flat_map(|grad| grad.chunks(SHARE))
+        .collect::<Vec<&[f32]>>()
+        .into_par_iter()
+        .map(|part| pulp::Arch::new().dispatch(Squares(part)))
         .collect();
     let norm = squares.iter().sum::<f64>().sqrt();
     let clip = if adamw.clip > 0.0 && norm > adamw.clip { adamw.clip / norm } else { 1.0 };
@@ -45,23 +48,73 @@ pub fn step(
     let (b1, b2) = (adamw.beta1 as f32, adamw.beta2 as f32);
     let rate = (lr / c1) as f32;
     let (root, eps) = ((1.0 / c2).sqrt() as f32, adamw.eps as f32);
-    params
-        .par_iter_mut()
-        .zip(grads)
-        .zip(moments.first.par_iter_mut().zip(&mut moments.second))
-        .zip(declared)
-        .for_each(|(((param, grad), (first, second)), declared)| {
-            let decay = if declared.decay { adamw.weight_decay } else { 0.0 };
-            let keep = (1.0 - lr * decay) as f32;
-            let entries = param.iter_mut().zip(grad).zip(first.iter_mut().zip(second));
-            for ((x, g), (m, v)) in entries {
-                let g = g * clip as f32;
-                *m = b1 * *m + (1.0 - b1) * g;
-                *v = b2 * *v + (1.0 - b2) * g * g;
-                *x = *x * keep - rate * *m / (v.sqrt() * root + eps);
-            }
-        });
+    let mut parts = Vec::new();
+    let pairs = params.iter_mut().zip(grads);
+    let means = moments.first.iter_mut().zip(&mut moments.second);
+    for (((x, g), (m, v)), declared) in pairs.zip(means).zip(declared) {
+        let decay = if declared.decay { adamw.weight_decay } else { 0.0 };
+        let keep = (1.0 - lr * decay) as f32;
+        let xg = x.chunks_mut(SHARE).zip(g.chunks(SHARE));
+        for ((x, g), (m, v)) in xg.zip(m.chunks_mut(SHARE).zip(v.chunks_mut(SHARE))) {
+            let clip = clip as f32;
+            parts.push(Part { x, g, m, v, keep, clip, b1, b2, rate, root, eps });
+        }
+    }
+    parts.into_par_iter().for_each(|part| pulp::Arch::new().dispatch(part));
     norm
+}
+
+/// Numbers that one thread handles at a time.
+const SHARE: usize = 1 << 15;
+
+/// The sum of squares, in f64.
+struct Squares<'a>(&'a [f32]);
+
+impl pulp::NullaryFnOnce for Squares<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn call(self) -> f64 {
+        let mut lanes = [0.0; 8];
+        let chunks = self.0.chunks_exact(8);
+        let rest: f64 = chunks.remainder().iter().map(|g| f64::from(*g) * f64::from(*g)).sum();
+        for chunk in chunks {
+            for i in 0..8 {
+                lanes[i] += f64::from(chunk[i]) * f64::from(chunk[i]);
+            }
+        }
+        lanes.iter().sum::<f64>() + rest
+    }
+}
+
+/// Part of a parameter with its gradient and moments, and the numbers of the step.
+struct Part<'a> {
+    x: &'a mut [f32],
+    g: &'a [f32],
+    m: &'a mut [f32],
+    v: &'a mut [f32],
+    keep: f32,
+    clip: f32,
+    b1: f32,
+    b2: f32,
+    rate: f32,
+    root: f32,
+    eps: f32,
+}
+
+impl pulp::NullaryFnOnce for Part<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Part { x, g, m, v, keep, clip, b1, b2, rate, root, eps } = self;
+        for ((x, g), (m, v)) in x.iter_mut().zip(g).zip(m.iter_mut().zip(v)) {
+            let g = g * clip;
+            *m = b1 * *m + (1.0 - b1) * g;
+            *v = b2 * *v + (1.0 - b2) * g * g;
+            *x = *x * keep - rate * *m / (v.sqrt() * root + eps);
+        }
+    }
 }
 
 #[cfg(test)]

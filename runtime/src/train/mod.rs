@@ -16,7 +16,8 @@ use lrc_compiler::graph::Model;
 
 use crate::data::Source;
 use crate::error::{Failure, at_path};
-use crate::execute::{Executor, Score, fresh};
+use crate::execute::{Executor, fresh};
+use crate::loss::Score;
 use crate::random::Purpose;
 use crate::spec::Spec;
 use adamw::Moments;

@@ -1,0 +1,53 @@
+//! Dense products of the training graph, on all threads.
+//!
+//! `x: [rows, groups, inner]`, `w: [groups, outer, inner]`, `y: [rows, groups, outer]`.
+
+use lrc_compiler::num::{Mat, MatMut, Real};
+
+/// `y = x Wᵀ` per group.
+pub fn forward(y: &mut [f32], x: &[f32], w: &[f32], groups: usize, [inner, outer]: [usize; 2]) {
+    let (wide_in, wide_out) = (groups * inner, groups * outer);
+    let rows = x.len() / wide_in;
+    for g in 0..groups {
+        let c = MatMut { data: &mut y[g * outer..], row: wide_out, col: 1 };
+        let a = Mat { data: &x[g * inner..], row: wide_in, col: 1 };
+        let b = Mat { data: &w[g * outer * inner..], row: 1, col: inner };
+        f32::gemm_shared([rows, inner, outer], c, a, b, false);
+    }
+}
+
+/// `dx = dy W` per group.
+pub fn grad_input(
+    dx: &mut [f32],
+    dy: &[f32],
+    w: &[f32],
+    groups: usize,
+    [inner, outer]: [usize; 2],
+) {
+    let (wide_in, wide_out) = (groups * inner, groups * outer);
+    let rows = dy.len() / wide_out;
+    for g in 0..groups {
+        let c = MatMut { data: &mut dx[g * inner..], row: wide_in, col: 1 };
+        let a = Mat { data: &dy[g * outer..], row: wide_out, col: 1 };
+        let b = Mat { data: &w[g * outer * inner..], row: inner, col: 1 };
+        f32::gemm_shared([rows, outer, inner], c, a, b, false);
+    }
+}
+
+/// `dW += dyᵀ x` per group.
+pub fn grad_weight(
+    dw: &mut [f32],
+    x: &[f32],
+    dy: &[f32],
+    groups: usize,
+    [inner, outer]: [usize; 2],
+) {
+    let (wide_in, wide_out) = (groups * inner, groups * outer);
+    let rows = x.len() / wide_in;
+    for g in 0..groups {
+        let c = MatMut { data: &mut dw[g * outer * inner..], row: inner, col: 1 };
+        let a = Mat { data: &dy[g * outer..], row: 1, col: wide_out };
+        let b = Mat { data: &x[g * inner..], row: wide_in, col: 1 };
+        f32::gemm_shared([outer, rows, inner], c, a, b, true);
+    }
+}
