@@ -12,6 +12,7 @@ pub mod form;
 pub mod grad;
 pub mod graph;
 pub mod interpret;
+pub mod memory;
 pub mod normal;
 pub mod num;
 pub mod tile;

@@ -1,7 +1,7 @@
 //! The numbers that programs compute with: f32 for speed, f64 for the truth.
 
-use std::cell::RefCell;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub, SubAssign};
+use std::sync::{Mutex, PoisonError};
 
 /// A floating-point number that the interpreter can run on.
 pub trait Real:
@@ -76,8 +76,8 @@ pub trait Real:
         self.max(Self::ZERO) + (-self.abs()).exp().ln_1p()
     }
 
-    /// This thread's shelf of memory that is not in use; its contents are arbitrary.
-    fn shelf<T>(f: impl FnOnce(&mut Vec<Vec<Self>>) -> T) -> T;
+    /// The blocks of memory that are not in use, for [`crate::memory`].
+    fn pool<T>(f: impl FnOnce(&mut Vec<Vec<Self>>) -> T) -> T;
 
     /// As [`Real::gemm`] on all threads of the current rayon pool; the same bits on any number.
     fn gemm_shared(
@@ -201,11 +201,9 @@ macro_rules! real {
                 if self <= other { self } else { other }
             }
 
-            fn shelf<T>(f: impl FnOnce(&mut Vec<Vec<Self>>) -> T) -> T {
-                thread_local! {
-                    static SHELF: RefCell<Vec<Vec<$t>>> = const { RefCell::new(Vec::new()) };
-                }
-                SHELF.with(|shelf| f(&mut shelf.borrow_mut()))
+            fn pool<T>(f: impl FnOnce(&mut Vec<Vec<Self>>) -> T) -> T {
+                static POOL: Mutex<Vec<Vec<$t>>> = Mutex::new(Vec::new());
+                f(&mut POOL.lock().unwrap_or_else(PoisonError::into_inner))
             }
 
             fn gemm(

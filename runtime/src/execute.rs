@@ -8,6 +8,7 @@ use lrc_compiler::form::{Cotangents, Form, FormKind, Kept, Operand, Outputs, Pro
 use lrc_compiler::graph::backward::differentiate;
 use lrc_compiler::graph::buffers::{self, Buffers};
 use lrc_compiler::graph::{Kind, Model, Node, Param, Recur, ValueId};
+use lrc_compiler::memory;
 use lrc_compiler::tile::size;
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
@@ -201,7 +202,7 @@ impl Executor {
             Kind::Recur(recur) => {
                 let (form, problem) = self.problem(at, recur, &node.inputs, batch, buffers);
                 let (Outputs { outs, .. }, kept) = form.forward(&problem, keep);
-                outputs = outs;
+                std::mem::replace(&mut outputs, outs).into_iter().for_each(memory::give);
                 drop(problem);
                 self.forms.insert(at, (longest(batch), form));
                 if keep {
@@ -223,6 +224,7 @@ impl Executor {
                 }
             }
             Kind::RecurGrad { of, outs } => {
+                outputs.drain(..).for_each(memory::give);
                 outputs = self.recur_grad(*of, outs, &node, batch, buffers);
             }
             Kind::DenseGradInput { groups } => {

@@ -15,6 +15,7 @@ use crate::normal::{self, Refusal};
 
 use crate::grad::by_leaves;
 use crate::interpret::Plan;
+use crate::memory;
 use crate::num::Real;
 use crate::tile::{Builder, Leaf, Stream, Value, size};
 
@@ -63,6 +64,20 @@ pub struct Gradients<R> {
     pub params: Vec<Vec<R>>,
     /// Per state `[sequences, heads, …]`: of the value before the first token.
     pub initial: Vec<Vec<R>>,
+}
+
+impl<R: Real> Outputs<R> {
+    /// Gives the memory back; see [`memory`].
+    pub fn recycle(self) {
+        self.outs.into_iter().chain(self.finals).for_each(memory::give);
+    }
+}
+
+impl<R: Real> Gradients<R> {
+    /// Gives the memory back; see [`memory`].
+    pub fn recycle(self) {
+        self.inputs.into_iter().chain(self.params).chain(self.initial).for_each(memory::give);
+    }
 }
 
 /// What flows in from behind: per output and per final state, where there is any.
@@ -182,7 +197,7 @@ pub enum Form {
 
 /// What the backward pass needs of the forward pass.
 #[derive(Clone, Debug)]
-pub enum Kept<R> {
+pub enum Kept<R: Real> {
     /// Of the step form.
     Step(step::Kept<R>),
     /// Of the chunk form.

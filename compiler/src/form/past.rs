@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::task::{Rows, Task, gather, gather_params, hand_out, sheets, zero_params};
+use super::task::{Rows, Task, gather, gather_params, hand_out, sheets, zero_params, zero_sheets};
 use super::{Cotangents, Gradients, Outputs, Problem, add};
 use crate::elaborate::Recurrence;
 use crate::grad::by_leaves;
@@ -125,7 +125,7 @@ impl PastForm {
         cotangents: &Cotangents<R>,
     ) -> Gradients<R> {
         let r = problem.recurrence;
-        let mut wide = sheets(problem, &r.inputs);
+        let mut wide = zero_sheets(problem, &r.inputs);
         let params: Vec<Vec<Vec<R>>> = hand_out(problem, &mut wide, &r.inputs)
             .into_par_iter()
             .map_init(BTreeMap::new, |machines, (task, mut rows)| {

@@ -2,6 +2,7 @@
 
 use super::Problem;
 use crate::elaborate::recurrence::Slot;
+use crate::memory;
 use crate::num::Real;
 use crate::tile::{Int, size};
 
@@ -127,10 +128,17 @@ pub fn hand_out<'a, 'p, 't, R: Real>(
     tasks
 }
 
-/// Zeros as wide as each slot for all rows and heads.
+/// Tensors as wide as each slot for all rows and heads, with arbitrary contents.
 pub fn sheets<R: Real>(problem: &Problem<R>, slots: &[Slot]) -> Vec<Vec<R>> {
     let width = problem.rows() * problem.heads;
-    slots.iter().map(|slot| vec![R::ZERO; width * size(&slot.shape)]).collect()
+    slots.iter().map(|slot| memory::take(width * size(&slot.shape))).collect()
+}
+
+/// The same filled with zeros.
+pub fn zero_sheets<R: Real>(problem: &Problem<R>, slots: &[Slot]) -> Vec<Vec<R>> {
+    let mut sheets = sheets(problem, slots);
+    sheets.iter_mut().for_each(|sheet| sheet.fill(R::ZERO));
+    sheets
 }
 
 /// The gradient of each input from that of every head: heads that share an input add up.
@@ -143,10 +151,11 @@ pub fn gather<R: Real>(problem: &Problem<R>, wide: Vec<Vec<R>>) -> Vec<Vec<R>> {
                 return wide;
             }
             let (one, share) = (size(slot.one()), problem.heads / operand.heads);
-            let mut sum = vec![R::ZERO; operand.data.len()];
+            let mut sum = memory::zeros(operand.data.len());
             for (sum, wide) in sum.chunks_exact_mut(one).zip(wide.chunks_exact(share * one)) {
                 wide.chunks_exact(one).for_each(|d| super::add(sum, d));
             }
+            memory::give(wide);
             sum
         })
         .collect()

@@ -12,6 +12,7 @@ mod product;
 
 use std::ops::Range;
 
+use crate::memory;
 use crate::num::Real;
 use crate::tile::{
     Binary, Gather, Int, Leaf, Node, Op, Past, Program, Unary, Value, Versions, size,
@@ -74,8 +75,7 @@ enum Action {
     Decay(decay::Kind, Versions, Vec<Range<usize>>, [usize; 3]),
 }
 
-/// The memory of a running program. It comes from the thread's shelf and goes back there: small
-/// programs run many thousand times a second.
+/// The memory of a running program; see [`crate::memory`].
 #[derive(Debug, Default)]
 pub struct Machine<R: Real> {
     memory: Vec<R>,
@@ -84,16 +84,15 @@ pub struct Machine<R: Real> {
 }
 
 impl<R: Real> Machine<R> {
-    /// Memory for a plan. In debug builds fresh memory is not a number, so that a read of what
-    /// nobody wrote shows.
+    /// Memory for a plan. In debug builds it is not a number, so that a read of what nobody wrote
+    /// shows.
     pub fn new(plan: &Plan) -> Machine<R> {
         let fresh = |length: usize| {
-            let mut memory = R::shelf(Vec::pop).unwrap_or_default();
+            let mut taken = memory::take(length);
             if cfg!(debug_assertions) {
-                memory.fill(R::of(f64::NAN));
+                taken.fill(R::of(f64::NAN));
             }
-            memory.resize(length, R::of(f64::NAN));
-            memory
+            taken
         };
         Machine {
             memory: fresh(plan.length),
@@ -103,17 +102,10 @@ impl<R: Real> Machine<R> {
     }
 }
 
-/// Vectors on a thread's shelf at most.
-const SHELF: usize = 64;
-
 impl<R: Real> Drop for Machine<R> {
     fn drop(&mut self) {
-        let used = [std::mem::take(&mut self.memory), std::mem::take(&mut self.scratch)];
-        R::shelf(|shelf| {
-            let room = SHELF.saturating_sub(shelf.len());
-            // The memory goes on top: the next machine takes it first.
-            shelf.extend(used.into_iter().rev().filter(|v| v.capacity() > 0).take(room));
-        });
+        memory::give(std::mem::take(&mut self.memory));
+        memory::give(std::mem::take(&mut self.scratch));
     }
 }
 

@@ -81,6 +81,8 @@ pub enum Leaf {
     Carry(usize),
     /// The gradient that flows into the state leaving a chunk.
     CarryCotangent(usize),
+    /// A value that the forward program of a chunk has kept for the backward program.
+    Kept(usize),
     /// 1 for rows of a chunk that are tokens, 0 for padding, shape `[chunk, 1]`.
     Valid,
     /// 1 where a query row may read a key row, else 0, shape `[queries, keys]`.

@@ -50,6 +50,7 @@ impl fmt::Display for Leaf {
             Leaf::Cotangent(stream) => write!(f, "d_{stream}"),
             Leaf::Carry(i) => write!(f, "carry{i}"),
             Leaf::CarryCotangent(i) => write!(f, "d_carry{i}"),
+            Leaf::Kept(k) => write!(f, "kept{k}"),
             Leaf::Valid => write!(f, "valid"),
             Leaf::Allowed => write!(f, "allowed"),
         }

@@ -1,0 +1,271 @@
+//! The chunk form: many tokens at a time, one head of one sequence after the other.
+//!
+//! Full chunks run the plain program; the last one of a sequence, if it is shorter, runs the masked
+//! one, its padding rows filled with copies of the last token so that every number stays ordinary.
+//! The backward pass reads the states that entered each chunk and what is dear to compute again:
+//! the solved writes and the Gram products.
+
+mod head;
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use self::head::{Backward, Forward, Head};
+use super::task::{Rows, Task, gather, gather_params, hand_out, sheets};
+use super::{Cotangents, Gradients, Outputs, Problem, init_backward};
+use crate::chunk::{Chunk, derive, result_stream};
+use crate::elaborate::Recurrence;
+use crate::grad::by_leaves;
+use crate::interpret::Plan;
+use crate::memory;
+use crate::normal::{Normal, Refusal};
+use crate::num::Real;
+use crate::tile::{Builder, Int, Leaf, Node, Op, Program, Stream, Value, size};
+
+/// What a gradient belongs to.
+#[derive(Clone, Debug)]
+enum Target {
+    Input(usize, Int),
+    Param(usize),
+    Carry(usize),
+}
+
+/// Forward and backward programs of one chunk.
+#[derive(Clone, Debug)]
+struct Programs {
+    /// Outputs, then states.
+    forward: Plan,
+    /// The same, then what the backward program reads of them.
+    keeping: Plan,
+    backward: Plan,
+    targets: Vec<Target>,
+    /// Per input whether each row of its gradient is written by its own token only.
+    once: Vec<bool>,
+    /// Where a chunk's record holds each kept value; the entering states come first.
+    kept: Vec<Range<usize>>,
+}
+
+impl Programs {
+    fn new(r: &Recurrence, chunk: &Chunk) -> Programs {
+        let Gradient { program, targets, kept } = gradient(r, chunk, &dear);
+        let outputs = [chunk.program.outputs.as_slice(), kept.as_slice()].concat();
+        let keeping = Program { nodes: chunk.program.nodes.clone(), outputs };
+        let mut end = r.state_size();
+        let places = kept.iter().map(|value| {
+            end += size(chunk.program.shape(*value));
+            end - size(chunk.program.shape(*value))..end
+        });
+        let once = (0..r.inputs.len()).map(|input| {
+            let mut of_input = targets.iter().filter_map(|target| match target {
+                Target::Input(i, at) if *i == input => at.lag(),
+                _ => None,
+            });
+            (of_input.next(), of_input.next()) == (Some(0), None)
+        });
+        Programs {
+            once: once.collect(),
+            kept: places.collect(),
+            forward: Plan::lending(&chunk.program, &is_kept),
+            keeping: Plan::lending(&keeping, &is_kept),
+            backward: Plan::lending(&program, &is_kept),
+            targets,
+        }
+    }
+
+    /// Numbers of a chunk's record.
+    fn record(&self, r: &Recurrence) -> usize {
+        self.kept.last().map_or(r.state_size(), |place| place.end)
+    }
+}
+
+/// Leaves that are read where the records hold them: large, and dense.
+fn is_kept(leaf: &Leaf) -> bool {
+    matches!(leaf, Leaf::Carry(_) | Leaf::CarryCotangent(_) | Leaf::Kept(_))
+}
+
+/// Numbers that a sum must run over for its result to be dearer than the memory it takes.
+const DEAR: usize = 16;
+
+/// Whether a node's result is kept for the backward pass rather than computed again.
+fn dear(program: &Program, node: &Node) -> bool {
+    match &node.op {
+        Op::Solve(_) | Op::Gram(_) | Op::Apply(_) | Op::ApplyT(_) => true,
+        Op::MulSum(axes) => {
+            let [a, b] = [program.shape(node.args[0]), program.shape(node.args[1])];
+            axes.iter().map(|&i| a[i].max(b[i])).product::<usize>() >= DEAR
+        }
+        _ => false,
+    }
+}
+
+/// The chunk form of a recurrence.
+#[derive(Clone, Debug)]
+pub struct Chunked {
+    tokens: usize,
+    full: Programs,
+    tail: Programs,
+    init: Plan,
+    init_params: (Plan, Vec<usize>),
+}
+
+/// Per task the records of its chunks: the entering states, and what else the gradient reads.
+#[derive(Clone, Debug)]
+pub struct Kept<R: Real> {
+    records: Vec<Vec<R>>,
+}
+
+impl<R: Real> Drop for Kept<R> {
+    fn drop(&mut self) {
+        self.records.drain(..).for_each(memory::give);
+    }
+}
+
+/// Numbers of states that stay near a processor.
+const NEAR: usize = 1 << 16;
+
+impl Chunked {
+    /// Derives the programs for chunks of `tokens` tokens.
+    pub fn new(r: &Recurrence, normal: &Normal, tokens: usize) -> Result<Chunked, Refusal> {
+        let programs = |masked| -> Result<Programs, Refusal> {
+            Ok(Programs::new(r, &derive(r, normal, tokens, masked)?))
+        };
+        Ok(Chunked {
+            tokens,
+            full: programs(false)?,
+            tail: programs(true)?,
+            init: Plan::new(&r.init),
+            init_params: init_backward(Builder::extending(r.init.clone()), &r.init.outputs),
+        })
+    }
+
+    /// Runs forward. With `keep`, the backward pass can follow.
+    pub fn forward<R: Real>(&self, problem: &Problem<R>, keep: bool) -> (Outputs<R>, Kept<R>) {
+        let r = problem.recurrence;
+        let mut outs = sheets(problem, &r.outs);
+        let done: Vec<Forward<R>> = self
+            .groups(problem, hand_out(problem, &mut outs, &r.outs))
+            .into_par_iter()
+            .flat_map_iter(|group| {
+                let heads = group.into_iter().map(|(task, rows)| (Head::new(self, task), rows));
+                Forward::run(heads.collect(), keep)
+            })
+            .collect();
+        let finals = by_state(r, done.iter().map(|head| head.carry.as_slice()));
+        let records = done.into_iter().map(|head| head.records).collect();
+        (Outputs { outs, finals }, Kept { records })
+    }
+
+    /// Runs backward after [`Chunked::forward`] with `keep`.
+    pub fn backward<R: Real>(
+        &self,
+        problem: &Problem<R>,
+        kept: &Kept<R>,
+        cotangents: &Cotangents<R>,
+    ) -> Gradients<R> {
+        let r = problem.recurrence;
+        let mut wide = sheets(problem, &r.inputs);
+        for (wide, once) in wide.iter_mut().zip(&self.full.once) {
+            if !once {
+                wide.fill(R::ZERO);
+            }
+        }
+        let tasks = hand_out(problem, &mut wide, &r.inputs);
+        let tasks = tasks.into_iter().zip(&kept.records).collect();
+        let done: Vec<Backward<R>> = self
+            .groups(problem, tasks)
+            .into_par_iter()
+            .flat_map_iter(|group| {
+                let heads = group.into_iter().map(|((task, rows), records)| {
+                    (Head::new(self, task), rows, records.as_slice())
+                });
+                Backward::run(heads.collect(), cotangents)
+            })
+            .collect();
+        let initial = by_state(r, done.iter().map(|head| head.d_carry.as_slice()));
+        let params = gather_params(problem, done.into_iter().map(|head| head.params));
+        Gradients { inputs: gather(problem, wide), params, initial }
+    }
+
+    /// Heads of a sequence that one thread runs together, chunk by chunk: they lie side by side in
+    /// the rows, so that the second finds its rows where the first has fetched them. As many as
+    /// leave work for every thread and whose states stay near the processor.
+    fn groups<R: Real, T>(&self, problem: &Problem<R>, tasks: Vec<T>) -> Vec<Vec<T>> {
+        let each = tasks.len() / rayon::current_num_threads().max(1);
+        let near = NEAR / problem.recurrence.state_size().max(1);
+        let together = each.min(near).clamp(1, problem.heads);
+        let mut groups: Vec<Vec<T>> = Vec::new();
+        for (at, task) in tasks.into_iter().enumerate() {
+            match groups.last_mut() {
+                Some(last) if (at % problem.heads) % together != 0 => last.push(task),
+                _ => groups.push(vec![task]),
+            }
+        }
+        groups
+    }
+}
+
+/// Per state `[tasks, …]` from each task's states one after the other.
+fn by_state<'s, R: Real>(
+    r: &Recurrence,
+    tasks: impl Iterator<Item = &'s [R]> + Clone,
+) -> Vec<Vec<R>> {
+    let mut start = 0;
+    r.states
+        .iter()
+        .map(|slot| {
+            let range = start..start + size(&slot.shape);
+            start = range.end;
+            tasks.clone().flat_map(|all| &all[range.clone()]).copied().collect()
+        })
+        .collect()
+}
+
+/// The gradient program of a chunk, for people: everything that it needs is computed in it.
+pub fn gradient_program(r: &Recurrence, chunk: &Chunk) -> Program {
+    gradient(r, chunk, &|_, _| false).program
+}
+
+/// The gradient of a chunk by its leaves.
+struct Gradient {
+    program: Program,
+    targets: Vec<Target>,
+    /// Values of the forward program that leaves `Kept` stand for.
+    kept: Vec<Value>,
+}
+
+fn gradient(r: &Recurrence, chunk: &Chunk, keep: &dyn Fn(&Program, &Node) -> bool) -> Gradient {
+    let mut b = Builder::extending(chunk.program.clone());
+    let outputs = chunk.program.outputs.iter().enumerate();
+    let seeds = outputs.map(|(k, output)| match result_stream(r, k) {
+        Stream::State(state) => (*output, Leaf::CarryCotangent(state)),
+        stream => (*output, Leaf::Cotangent(stream)),
+    });
+    let found = by_leaves(&mut b, seeds, |leaf| match leaf {
+        Leaf::Read(Stream::Input(i), at) => Some(Target::Input(*i, at.clone())),
+        Leaf::Param(i) => Some(Target::Param(*i)),
+        Leaf::Carry(state) => Some(Target::Carry(*state)),
+        _ => None,
+    });
+    let mut program = b.finish(&found.values);
+    let mut kept = Vec::new();
+    // The forward program's nodes come first, under the same numbers; what the gradient does not
+    // need once others are kept is pruned.
+    let mut all = Program { nodes: b.program.nodes, outputs: found.values };
+    for at in 0..chunk.program.nodes.len() {
+        if keep(&all, &all.nodes[at]) {
+            let node = Node { op: Op::Leaf(Leaf::Kept(at)), args: vec![], ..all.nodes[at].clone() };
+            all.nodes[at] = node;
+        }
+    }
+    if all.nodes.iter().any(|node| matches!(node.op, Op::Leaf(Leaf::Kept(_)))) {
+        program = all.pruned();
+        for node in &mut program.nodes {
+            if let Op::Leaf(Leaf::Kept(at)) = &mut node.op {
+                kept.push(Value(*at as u32));
+                *at = kept.len() - 1;
+            }
+        }
+    }
+    Gradient { program, targets: found.targets, kept }
+}
