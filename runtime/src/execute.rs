@@ -217,9 +217,8 @@ impl Executor {
                 let once = self.once(inputs);
                 let input = self.rows_input(buffers, &node, inputs, &once, &self.positions, rows);
                 let dy = self.value(buffers, node.inputs[grad.inputs]);
-                let made = self.rows_grad[&at].backward(&input, dy);
-                outputs = made.inputs;
-                for (param, d) in node.gives.iter().zip(made.params) {
+                let params = self.rows_grad[&at].backward(&input, dy, &mut outputs);
+                for (param, d) in node.gives.iter().zip(params) {
                     add(&mut self.grads[param.0], &d);
                 }
             }

@@ -2,6 +2,7 @@
 //!
 //! All logits of a long text would not fit the memory, and rows at which nothing is asked need none.
 
+use lrc_compiler::memory;
 use lrc_compiler::num::Real;
 use rayon::prelude::*;
 
@@ -57,7 +58,8 @@ impl Head<'_> {
             let rows = logits.par_chunks_exact_mut(self.vocab).zip(asked);
             let done: Vec<(Said, u32)> = rows
                 .map(|(logits, row)| {
-                    let guess = logits.iter().position(|x| *x == top(logits)).unwrap_or(0);
+                    let top = top(logits);
+                    let guess = logits.iter().position(|x| *x == top).unwrap_or(0);
                     (cross_entropy(logits, targets[*row] as usize), guess as u32)
                 })
                 .collect();
@@ -92,11 +94,12 @@ impl Head<'_> {
                     said
                 })
                 .collect();
-            let mut d = vec![0.0; x.len()];
+            let mut d = memory::take(x.len());
             dense::grad_input(&mut d, logits, self.weight, 1, shape);
             for (row, d) in asked.iter().zip(d.chunks_exact(width)) {
                 d_hidden[row * width..][..width].copy_from_slice(d);
             }
+            memory::give(d);
             dense::grad_weight(d_weight, x, logits, 1, shape);
             said
         })
@@ -114,12 +117,14 @@ impl Head<'_> {
         for rows in asked.chunks((BLOCK_LOGITS / self.vocab).clamp(16, 1024)) {
             let mut x = Vec::with_capacity(rows.len() * self.width);
             rows.iter().for_each(|r| x.extend_from_slice(&hidden[r * self.width..][..self.width]));
-            let mut logits = self.logits(&x);
+            let mut logits = memory::take(rows.len() * self.vocab);
+            dense::forward(&mut logits, &x, self.weight, 1, [self.width, self.vocab]);
             for said in each(rows, &x, &mut logits) {
                 score.loss += said.loss;
                 score.right += usize::from(said.right);
                 score.asked += 1;
             }
+            memory::give(logits);
         }
         score.loss /= score.asked.max(1) as f64;
         score
@@ -136,17 +141,19 @@ struct Said {
 
 /// Turns logits into their exponentials relative to the largest.
 fn cross_entropy(logits: &mut [f32], target: usize) -> Said {
-    let top = top(logits);
-    let gap = f64::from(top) - f64::from(logits[target]);
+    let given = logits[target];
+    let before = logits[..target].contains(&given);
+    let (top, sum) = pulp::Arch::new().dispatch(Exponentials(logits));
+    let loss = f64::from(sum).ln() + f64::from(top) - f64::from(given);
     // Of equal logits the first is the guess.
-    let right = logits[target] == top && !logits[..target].contains(&top);
-    let sum = pulp::Arch::new().dispatch(Exponentials { logits, top });
-    Said { loss: f64::from(sum).ln() + gap, right, sum }
+    Said { loss, right: given == top && !before, sum }
 }
 
 /// Partial results side by side, so that the compiler uses vector registers.
-const LANES: usize = 16;
+const LANES: usize = 32;
 
+/// The largest of some numbers.
+#[inline(always)]
 fn top(logits: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let chunks = logits.chunks_exact(LANES);
@@ -159,31 +166,29 @@ fn top(logits: &[f32]) -> f32 {
     lanes.into_iter().fold(rest, f32::max)
 }
 
-/// `x = exp(x - top)` for each logit, and their sum.
-struct Exponentials<'a> {
-    logits: &'a mut [f32],
-    top: f32,
-}
+/// Turns each number into `exp(x - top)`; gives the largest and the sum.
+struct Exponentials<'a>(&'a mut [f32]);
 
 impl pulp::NullaryFnOnce for Exponentials<'_> {
-    type Output = f32;
+    type Output = (f32, f32);
 
     #[inline(always)]
-    fn call(self) -> f32 {
+    fn call(self) -> (f32, f32) {
+        let top = top(self.0);
         let mut lanes = [0.0; LANES];
-        let mut chunks = self.logits.chunks_exact_mut(LANES);
+        let mut chunks = self.0.chunks_exact_mut(LANES);
         for chunk in &mut chunks {
             for i in 0..LANES {
-                chunk[i] = Real::exp(chunk[i] - self.top);
+                chunk[i] = Real::exp(chunk[i] - top);
                 lanes[i] += chunk[i];
             }
         }
         let mut sum = lanes.iter().sum();
         for x in chunks.into_remainder() {
-            *x = Real::exp(*x - self.top);
+            *x = Real::exp(*x - top);
             sum += *x;
         }
-        sum
+        (top, sum)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Pointwise nodes: a tile program over a block of rows, forward and backward.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::grad::by_leaves;
@@ -69,6 +71,34 @@ fn lifted(
     (b, outputs)
 }
 
+/// Leaves that are rows of a tensor as they stand, unless the block is not full.
+fn is_row(leaf: &Leaf) -> bool {
+    match leaf {
+        Leaf::Read(Stream::Input(_), at) => at.lag() == Some(0),
+        Leaf::Param(_) | Leaf::Cotangent(_) => true,
+        _ => false,
+    }
+}
+
+/// The values of such a leaf.
+fn lend<'a>(
+    leaf: &Leaf,
+    input: &RowsInput<'a>,
+    first: usize,
+    block: usize,
+) -> Option<&'a [f32]> {
+    match leaf {
+        Leaf::Read(Stream::Input(i), _) if input.once[*i] => Some(input.inputs[*i]),
+        Leaf::Read(Stream::Input(i), _) => {
+            let data = input.inputs[*i];
+            let width = data.len() / input.rows.max(1);
+            data.get(first * width..(first + block) * width)
+        }
+        Leaf::Param(i) => Some(input.params[*i]),
+        _ => None,
+    }
+}
+
 fn feed(leaf: &Leaf, input: &RowsInput, first: usize, block: usize, to: &mut [f32]) {
     let count = block.min(input.rows - first);
     match leaf {
@@ -113,7 +143,7 @@ impl Rows {
         let block = if output_once { 1 } else { block_rows(program) };
         let (b, outputs) = lifted(program, block, once, output_once);
         let width = size(program.shape(program.outputs[0]));
-        Rows { plan: Plan::new(&b.finish(&outputs)), block, width }
+        Rows { plan: Plan::lending(&b.finish(&outputs), &is_row), block, width }
     }
 
     /// Runs it for all rows, or once.
@@ -122,7 +152,8 @@ impl Rows {
             || Machine::new(&self.plan),
             |machine, (at, to)| {
                 let first = at * self.block;
-                self.plan.run(machine, 0, &[], &mut |leaf, _, tile| {
+                let lend = |leaf: &Leaf| lend(leaf, input, first, self.block);
+                self.plan.run_lent(machine, 0, &[], &lend, &mut |leaf, _, tile| {
                     feed(leaf, input, first, self.block, tile);
                 });
                 let rows = self.plan.output(machine, 0);
@@ -151,14 +182,6 @@ enum Target {
     Once(usize),
     /// Position in `params`.
     Param(usize),
-}
-
-/// Gradients of a pointwise node.
-pub struct RowsGradients {
-    /// Per wanted input.
-    pub inputs: Vec<Vec<f32>>,
-    /// Per wanted parameter.
-    pub params: Vec<Vec<f32>>,
 }
 
 impl RowsBackward {
@@ -195,118 +218,162 @@ impl RowsBackward {
             }
         }
         let widths = grad.wanted.iter().map(|i| widths[*i]).collect();
-        let plan = Plan::new(&b.finish(&results));
+        let plan = Plan::lending(&b.finish(&results), &is_row);
         RowsBackward { plan, block, targets, wanted: grad.wanted.clone(), widths, param_sizes }
     }
 
-    /// Runs it for all rows; `dy` has one row per row of the output.
-    pub fn backward(&self, input: &RowsInput, dy: &[f32]) -> RowsGradients {
+    /// Runs it for all rows; `dy` has one row per row of the output. Writes the gradients of the
+    /// wanted inputs and gives those of the parameters.
+    pub fn backward(&self, input: &RowsInput, dy: &[f32], to: &mut [Vec<f32>]) -> Vec<Vec<f32>> {
         let tasks = input.rows.div_ceil(self.block);
-        let width = dy.len() / input.rows.max(1);
         // Blocks in a fixed order, a fixed number per group: sums do not depend on the machine.
-        let group = tasks.div_ceil(GROUPS).max(1);
-        let done: Vec<Group> = (0..tasks.div_ceil(group))
-            .into_par_iter()
-            .map(|at| {
-                let blocks = at * group..tasks.min((at + 1) * group);
-                self.group(input, dy, width, blocks)
-            })
+        let rows = tasks.div_ceil(GROUPS).max(1) * self.block;
+        let mut groups: Vec<Group> = (0..input.rows.div_ceil(rows))
+            .map(|at| Group::new(self, at * rows..input.rows.min((at + 1) * rows)))
             .collect();
-        let mut gradients = RowsGradients {
-            inputs: self
-                .wanted
-                .iter()
-                .zip(&self.widths)
-                .map(|(i, w)| vec![0.0; if input.once[*i] { *w } else { input.rows * w }])
-                .collect(),
-            params: self.param_sizes.iter().map(|n| vec![0.0; *n]).collect(),
-        };
-        for part in &done {
-            for (sum, d) in gradients.params.iter_mut().zip(&part.params) {
+        for (place, to) in to.iter_mut().enumerate() {
+            if self.is_once(place) {
+                to.fill(0.0);
+                continue;
+            }
+            let pieces = to.chunks_mut((rows * self.widths[place]).max(1));
+            groups.iter_mut().zip(pieces).for_each(|(group, piece)| group.own[place] = piece);
+        }
+        groups.par_iter_mut().for_each(|group| group.run(self, input, dy));
+        let mut params: Vec<Vec<f32>> = self.param_sizes.iter().map(|n| vec![0.0; *n]).collect();
+        let mut late = Vec::new();
+        let mut once = Vec::new();
+        for group in groups {
+            for (sum, d) in params.iter_mut().zip(&group.params) {
                 super::add(sum, d);
             }
-            for (k, target) in self.targets.iter().enumerate() {
-                match target {
-                    Target::Input(place, lag) => {
-                        let to = &mut gradients.inputs[*place];
-                        let width = self.widths[*place];
-                        self.place(input, to, &part.rows[k], part.first, width, *lag);
-                    }
-                    Target::Once(place) => super::add(&mut gradients.inputs[*place], &part.rows[k]),
-                    Target::Param(_) => {}
+            once.push(group.once);
+            late.push(group.late);
+        }
+        for (k, target) in self.targets.iter().enumerate() {
+            match target {
+                Target::Once(place) => {
+                    once.iter().for_each(|sums| super::add(&mut to[*place], &sums[k]));
                 }
+                Target::Input(place, lag) if *lag > 0 => {
+                    let from: Vec<&[f32]> = late.iter().map(|rows| rows[k].as_slice()).collect();
+                    self.place(input, &mut to[*place], &from, rows, self.widths[*place], *lag);
+                }
+                _ => {}
             }
         }
-        gradients
+        params
     }
 
+    /// Whether a wanted input has a single row.
+    fn is_once(&self, place: usize) -> bool {
+        self.targets.iter().any(|target| matches!(target, Target::Once(p) if *p == place))
+    }
+
+    /// Adds what each row gives to the row `lag` before it, where that is in its sequence. Each
+    /// group of `rows` rows has its part of what is given.
     fn place(
         &self,
         input: &RowsInput,
         to: &mut [f32],
-        from: &[f32],
-        first: usize,
+        from: &[&[f32]],
+        rows: usize,
         width: usize,
         lag: usize,
     ) {
-        if lag == 0 {
-            return super::add(&mut to[first * width..][..from.len()], from);
-        }
-        for (row, d) in from.chunks_exact(width.max(1)).enumerate() {
-            let row = first + row;
-            if input.positions[row] as usize >= lag {
-                super::add(&mut to[(row - lag) * width..][..width], d);
-            }
-        }
-    }
-
-    fn group(
-        &self,
-        input: &RowsInput,
-        dy: &[f32],
-        width: usize,
-        blocks: std::ops::Range<usize>,
-    ) -> Group {
-        let mut machine = Machine::new(&self.plan);
-        let mut group = Group {
-            first: blocks.start * self.block,
-            rows: self.targets.iter().map(|_| Vec::new()).collect(),
-            params: self.param_sizes.iter().map(|n| vec![0.0; *n]).collect(),
-        };
-        for at in blocks {
-            let first = at * self.block;
-            let count = self.block.min(input.rows - first);
-            self.plan.run(&mut machine, 0, &[], &mut |leaf, _, tile| match leaf {
-                Leaf::Cotangent(_) => {
-                    let given = &dy[first * width..][..count * width];
-                    tile[..given.len()].copy_from_slice(given);
-                    tile[given.len()..].fill(0.0);
-                }
-                other => feed(other, input, first, self.block, tile),
-            });
-            for (k, target) in self.targets.iter().enumerate() {
-                let d = self.plan.output(&machine, k);
-                match target {
-                    Target::Param(place) => super::add(&mut group.params[*place], d),
-                    Target::Once(_) => {
-                        group.rows[k].resize(d.len(), 0.0);
-                        super::add(&mut group.rows[k], d);
-                    }
-                    Target::Input(place, _) => {
-                        group.rows[k].extend_from_slice(&d[..count * self.widths[*place]]);
-                    }
+        let width = width.max(1);
+        to.par_chunks_mut(rows * width).enumerate().for_each(|(group, to)| {
+            for (at, to) in to.chunks_exact_mut(width).enumerate() {
+                let row = group * rows + at + lag;
+                if row < input.rows && input.positions[row] as usize >= lag {
+                    super::add(to, &from[row / rows][row % rows * width..][..width]);
                 }
             }
-        }
-        group
+        });
     }
 }
 
 /// Groups of blocks whose parameter gradients are summed one after the other.
 const GROUPS: usize = 16;
 
-struct Group {
-    first: usize,
-    rows: Vec<Vec<f32>>,
+/// Blocks of rows that one thread runs.
+struct Group<'t> {
+    rows: Range<usize>,
+    /// Per wanted input the rows of its gradient.
+    own: Vec<&'t mut [f32]>,
+    /// Per target of an input some tokens back: what each row gives.
+    late: Vec<Vec<f32>>,
+    /// Per target of an input of a single row: the sum.
+    once: Vec<Vec<f32>>,
     params: Vec<Vec<f32>>,
+}
+
+impl Group<'_> {
+    fn new<'t>(backward: &RowsBackward, rows: Range<usize>) -> Group<'t> {
+        Group {
+            rows,
+            own: backward.widths.iter().map(|_| Default::default()).collect(),
+            late: vec![Vec::new(); backward.targets.len()],
+            once: vec![Vec::new(); backward.targets.len()],
+            params: backward.param_sizes.iter().map(|n| vec![0.0; *n]).collect(),
+        }
+    }
+
+    fn run(&mut self, form: &RowsBackward, input: &RowsInput, dy: &[f32]) {
+        let mut machine = Machine::new(&form.plan);
+        let width = dy.len() / input.rows.max(1);
+        for first in self.rows.clone().step_by(form.block) {
+            let count = form.block.min(self.rows.end - first);
+            let lend = |leaf: &Leaf| match leaf {
+                Leaf::Cotangent(_) => dy.get(first * width..(first + form.block) * width),
+                other => lend(other, input, first, form.block),
+            };
+            form.plan.run_lent(&mut machine, 0, &[], &lend, &mut |leaf, _, tile| match leaf {
+                Leaf::Cotangent(_) => {
+                    let given = &dy[first * width..][..count * width];
+                    tile[..given.len()].copy_from_slice(given);
+                    tile[given.len()..].fill(0.0);
+                }
+                other => feed(other, input, first, form.block, tile),
+            });
+            self.collect(form, &machine, first, count);
+        }
+    }
+
+    /// Puts a block's results where they belong.
+    fn collect(&mut self, form: &RowsBackward, machine: &Machine<f32>, first: usize, count: usize) {
+        let mut written = vec![false; form.wanted.len()];
+        for (k, target) in form.targets.iter().enumerate() {
+            let d = form.plan.output(machine, k);
+            match target {
+                Target::Param(place) => super::add(&mut self.params[*place], d),
+                Target::Once(_) => {
+                    self.once[k].resize(d.len(), 0.0);
+                    super::add(&mut self.once[k], d);
+                }
+                Target::Input(place, 0) => {
+                    let width = form.widths[*place];
+                    let to = &mut self.own[*place][(first - self.rows.start) * width..];
+                    let (to, d) = (&mut to[..count * width], &d[..count * width]);
+                    match std::mem::replace(&mut written[*place], true) {
+                        true => super::add(to, d),
+                        false => to.copy_from_slice(d),
+                    }
+                }
+                Target::Input(place, _) => {
+                    self.late[k].extend_from_slice(&d[..count * form.widths[*place]]);
+                }
+            }
+        }
+        for (place, written) in written.into_iter().enumerate() {
+            if !written {
+                let width = form.widths[place];
+                let to = &mut self.own[place];
+                let from = (first - self.rows.start) * width;
+                if let Some(to) = to.get_mut(from..from + count * width) {
+                    to.fill(0.0);
+                }
+            }
+        }
+    }
 }
