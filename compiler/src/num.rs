@@ -118,32 +118,105 @@ fn reach(rows: usize, cols: usize, row: usize, col: usize) -> usize {
     if rows == 0 || cols == 0 { 0 } else { (rows - 1) * row + (cols - 1) * col + 1 }
 }
 
-/// `e^x` in f32 without a call, so that loops over it use vector registers: `2^n e^r` with `n` the
-/// nearest whole number to `x / ln 2`, and a polynomial in `r` (Cephes). Within 1.5 units in the
-/// last place; results below the smallest normal number are 0.
-#[inline(always)]
-fn exp_f32(x: f32) -> f32 {
-    let bounded = if x > 88.72 { 88.72 } else { x };
-    let bounded = if bounded < -87.33 { -87.33 } else { bounded };
-    let n = (bounded * std::f32::consts::LOG2_E).round_ties_even();
-    let r = bounded - n * 0.693_359_4 + n * 2.121_944_4e-4;
-    let mut p = 1.987_569_1e-4_f32;
-    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-        p = p * r + c;
+/// Functions in f32 without calls and without branches, so that loops over them use vector
+/// registers. All are polynomials of the Cephes library with its reductions of the argument.
+mod f32_functions {
+    /// Adding and taking away this rounds to a whole number, which then stands in the low bits.
+    const ROUND: f32 = 12_582_912.0;
+
+    /// `2^n` for `n` in -126..=127.
+    #[inline(always)]
+    fn power(n: i32) -> f32 {
+        f32::from_bits(((n + 127) << 23) as u32)
     }
-    let y = p * r * r + r + 1.0;
-    // Two factors, since 2^128 is no f32.
-    let n = n as i32;
-    let half = n >> 1;
-    let power = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
-    let y = y * power(half) * power(n - half);
-    let y = if x < -87.33 { 0.0 } else { y };
-    let y = if x > 88.72 { f32::INFINITY } else { y };
-    if x.is_nan() { x } else { y }
+
+    /// `e^x`: `2^n e^r` with `n` the nearest whole number to `x / ln 2`. Within 1.5 units in the
+    /// last place; results below the smallest normal number are 0.
+    #[inline(always)]
+    pub fn exp(x: f32) -> f32 {
+        let bounded = if x > 88.72 { 88.72 } else { x };
+        let bounded = if bounded < -87.33 { -87.33 } else { bounded };
+        let shifted = bounded * std::f32::consts::LOG2_E + ROUND;
+        let n = shifted - ROUND;
+        let r = bounded - n * 0.693_359_4 + n * 2.121_944_4e-4;
+        let mut p = 1.987_569_1e-4_f32;
+        for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+            p = p * r + c;
+        }
+        let y = p * r * r + r + 1.0;
+        // Two factors, since 2^128 is no f32.
+        let n = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+        let half = n >> 1;
+        let y = y * power(half) * power(n - half);
+        let y = if x < -87.33 { 0.0 } else { y };
+        let y = if x > 88.72 { f32::INFINITY } else { y };
+        if x.is_nan() { x } else { y }
+    }
+
+    /// `ln x` for normal positive `x`: `ln m + n ln 2` with `m` in `√½..√2`. Zero gives minus
+    /// infinity, less than zero gives no number.
+    #[inline(always)]
+    pub fn ln(x: f32) -> f32 {
+        let bits = x.to_bits() as i32;
+        // The exponent of x / √½, so that the rest lies around 1.
+        let n = (bits - 0x3f35_04f3) >> 23;
+        let m = f32::from_bits((bits - (n << 23)) as u32) - 1.0;
+        let mut p = 7.037_683_6e-2_f32;
+        for c in [
+            -1.151_461e-1, 1.167_699_84e-1, -1.242_014_1e-1, 1.424_932_3e-1, -1.666_805_7e-1,
+            2.000_071_4e-1, -2.499_999_4e-1, 3.333_333_1e-1,
+        ] {
+            p = p * m + c;
+        }
+        let n = n as f32;
+        let square = m * m;
+        let y = p * m * square + n * -2.121_944_4e-4 - 0.5 * square + m + n * 0.693_359_4;
+        let y = if x < f32::MIN_POSITIVE { f32::NEG_INFINITY } else { y };
+        let y = if x == f32::INFINITY { x } else { y };
+        if x < 0.0 || x.is_nan() { f32::NAN } else { y }
+    }
+
+    /// `ln(1 + x)`: what rounding takes from `1 + x` is put back to first order.
+    #[inline(always)]
+    pub fn ln_1p(x: f32) -> f32 {
+        let one_more = 1.0 + x;
+        let lost = x - (one_more - 1.0);
+        let y = ln(one_more) + lost / one_more;
+        if one_more == f32::INFINITY { one_more } else { y }
+    }
+
+    /// Hyperbolic tangent: a polynomial near 0, elsewhere by `e^2x`.
+    #[inline(always)]
+    pub fn tanh(x: f32) -> f32 {
+        let square = x * x;
+        let mut p = -5.704_988_7e-3_f32;
+        for c in [2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_2e-1, -3.333_328_2e-1] {
+            p = p * square + c;
+        }
+        let near = p * square * x + x;
+        let far = 1.0 - 2.0 / (exp(2.0 * x.abs()) + 1.0);
+        if x.abs() < 0.625 { near } else { far.copysign(x) }
+    }
+}
+
+/// The standard library's functions.
+mod f64_functions {
+    pub fn exp(x: f64) -> f64 {
+        x.exp()
+    }
+    pub fn ln(x: f64) -> f64 {
+        x.ln()
+    }
+    pub fn ln_1p(x: f64) -> f64 {
+        x.ln_1p()
+    }
+    pub fn tanh(x: f64) -> f64 {
+        x.tanh()
+    }
 }
 
 macro_rules! real {
-    ($t:ty, $product:ident, $exp:expr, $faded:expr) => {
+    ($t:ty, $product:ident, $functions:ident, $faded:expr) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -158,15 +231,15 @@ macro_rules! real {
             }
             #[inline(always)]
             fn exp(self) -> Self {
-                $exp(self)
+                $functions::exp(self)
             }
             #[inline(always)]
             fn ln(self) -> Self {
-                <$t>::ln(self)
+                $functions::ln(self)
             }
             #[inline(always)]
             fn ln_1p(self) -> Self {
-                <$t>::ln_1p(self)
+                $functions::ln_1p(self)
             }
             #[inline(always)]
             fn sqrt(self) -> Self {
@@ -174,7 +247,7 @@ macro_rules! real {
             }
             #[inline(always)]
             fn tanh(self) -> Self {
-                <$t>::tanh(self)
+                $functions::tanh(self)
             }
             #[inline(always)]
             fn sin(self) -> Self {
@@ -271,26 +344,51 @@ macro_rules! real {
     };
 }
 // 2^-80 and 2^-900.
-real!(f32, product_f32, exp_f32, 8.271_806e-25);
-real!(f64, product_f64, f64::exp, 1.183_085_8e-271);
+real!(f32, product_f32, f32_functions, 8.271_806e-25);
+real!(f64, product_f64, f64_functions, 1.183_085_8e-271);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The largest relative error over evenly spaced arguments.
+    fn worst(f: fn(f32) -> f32, truth: fn(f64) -> f64, from: f64, to: f64) -> f64 {
+        (0..=1_000_000)
+            .map(|i| (from + (to - from) * f64::from(i) * 1e-6) as f32)
+            .map(|x| {
+                let want = truth(f64::from(x));
+                let gap = (f64::from(f(x)) - want).abs();
+                if want == 0.0 { gap } else { gap / want.abs() }
+            })
+            .fold(0.0, f64::max)
+    }
+
     #[test]
-    fn exp_agrees_with_the_library() {
-        let mut worst = 0.0_f64;
-        for i in -870_000..=887_000 {
-            let x = i as f32 * 1e-4;
-            let want = f64::from(x).exp();
-            worst = worst.max((f64::from(Real::exp(x)) / want - 1.0).abs());
-        }
-        assert!(worst < 2e-7, "relative error {worst:e}");
+    fn functions_agree_with_the_library() {
+        assert!(worst(Real::exp, f64::exp, -87.0, 88.7) < 2e-7);
+        assert!(worst(Real::ln, f64::ln, 1e-30, 1e-3) < 2e-7);
+        assert!(worst(Real::ln, f64::ln, 0.001, 0.9) < 2e-7);
+        assert!(worst(Real::ln, f64::ln, 1.1, 1e6) < 2e-7);
+        assert!(worst(Real::ln_1p, f64::ln_1p, -0.5, 1e-3) < 4e-7);
+        assert!(worst(Real::ln_1p, f64::ln_1p, 1e-9, 10.0) < 4e-7);
+        assert!(worst(Real::tanh, f64::tanh, -20.0, 20.0) < 3e-7);
+        assert!(worst(Real::softplus, |x| x.max(0.0) + (-x.abs()).exp().ln_1p(), -80.0, 80.0) < 1e-6);
+    }
+
+    #[test]
+    fn functions_at_their_ends() {
         assert_eq!(Real::exp(f32::NEG_INFINITY), 0.0);
         assert_eq!(Real::exp(-200.0_f32), 0.0);
         assert_eq!(Real::exp(f32::INFINITY), f32::INFINITY);
         assert_eq!(Real::exp(0.0_f32), 1.0);
         assert!(Real::exp(f32::NAN).is_nan());
+        assert_eq!(Real::ln(1.0_f32), 0.0);
+        assert_eq!(Real::ln(0.0_f32), f32::NEG_INFINITY);
+        assert_eq!(Real::ln(f32::INFINITY), f32::INFINITY);
+        assert!(Real::ln(-1.0_f32).is_nan() && Real::ln(f32::NAN).is_nan());
+        assert_eq!(Real::ln_1p(0.0_f32), 0.0);
+        assert_eq!(Real::ln_1p(f32::INFINITY), f32::INFINITY);
+        assert_eq!((Real::tanh(100.0_f32), Real::tanh(f32::NEG_INFINITY)), (1.0, -1.0));
+        assert!(Real::tanh(f32::NAN).is_nan());
     }
 }

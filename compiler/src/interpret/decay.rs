@@ -140,9 +140,29 @@ impl Shape<'_> {
         })
     }
 
+    /// How many of the first row's own micro-steps it has seen, if each row is one micro-step
+    /// further than the one before.
+    fn one_by_one(&self) -> Option<usize> {
+        match self.v.offsets[..] {
+            [offset] if self.v.micro == 1 => Some(offset),
+            _ => None,
+        }
+    }
+
     #[inline(always)]
     fn prefix<R: Real>(&self, a: &[R], to: &mut [R], scratch: &mut [R]) {
         let d = self.d;
+        if let (1, Some(offset)) = (d, self.one_by_one()) {
+            let first = a[..offset].iter().fold(R::ONE, |run, a| run.fade(*a));
+            let later = a[offset..].iter();
+            let mut run = first;
+            to[0] = first;
+            for (to, a) in to[1..].iter_mut().zip(later) {
+                run = run.fade(*a);
+                *to = run;
+            }
+            return;
+        }
         let run = &mut scratch[..d];
         run.fill(R::ONE);
         for l in 0..=self.m {
@@ -216,6 +236,26 @@ impl Shape<'_> {
     #[inline(always)]
     fn pairs<R: Real>(&self, a: &[R], to: &mut [R], scratch: &mut [R]) {
         let m = self.m;
+        if let Some(offset) = self.one_by_one() {
+            // Each row is the one above, once more decayed, and the write in between.
+            to.fill(R::ZERO);
+            for i in 0..self.rows {
+                let seen = (i + offset).min(m);
+                if seen == 0 {
+                    continue;
+                }
+                let (above, row) = to.split_at_mut(i * m);
+                let decay = a[seen - 1];
+                if i > 0 {
+                    let above = &above[(i - 1) * m..][..seen - 1];
+                    for (to, above) in row.iter_mut().zip(above) {
+                        *to = above.fade(decay);
+                    }
+                }
+                row[seen - 1] = R::ONE;
+            }
+            return;
+        }
         let run = &mut scratch[..m];
         run.fill(R::ZERO);
         for l in 0..=m {
