@@ -21,11 +21,8 @@ pub fn show(sources: &Sources, diags: &[Diag]) {
 pub fn fail(sources: &Sources, failure: &Failure) -> u8 {
     match failure {
         Failure::Invalid(diags) => show(sources, diags),
-        Failure::World(why)
-        | Failure::Usage(why)
-        | Failure::Verification(why)
-        | Failure::Diverged(why) => eprintln!("error: {why}"),
         Failure::Stopped(_) => {}
+        other => eprintln!("error: {other}"),
     }
     failure.status()
 }

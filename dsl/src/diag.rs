@@ -100,11 +100,16 @@ impl Diag {
 
 /// The known name that `name` was probably meant to be.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (name.chars().count() / 3).max(1);
+    // Any two names of one letter are one letter apart: that says nothing.
+    let limit = match name.chars().count() {
+        0 | 1 => 0,
+        count => (count / 3).max(1),
+    };
+    let lower = name.to_lowercase();
     known
         .into_iter()
         .filter(|other| *other != name)
-        .map(|other| (strsim::damerau_levenshtein(name, other), other))
+        .map(|other| (strsim::damerau_levenshtein(&lower, &other.to_lowercase()), other))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, other)| other)

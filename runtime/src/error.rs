@@ -38,6 +38,25 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    /// What happened, in words; findings without the text they point at.
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Failure::World(why)
+            | Failure::Usage(why)
+            | Failure::Verification(why)
+            | Failure::Diverged(why) => f.write_str(why),
+            Failure::Stopped(signal) => write!(f, "stopped by signal {signal}, after saving"),
+            Failure::Invalid(diags) => {
+                let messages: Vec<&str> = diags.iter().map(|diag| diag.message.as_str()).collect();
+                f.write_str(&messages.join("; "))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
 /// Says which file a system error is about.
 pub fn at_path<'p>(
     what: &'p str,

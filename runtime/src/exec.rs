@@ -113,7 +113,7 @@ impl<'a> Binder<'a> {
             let shape = tensor.shape.clone();
             if variable.role == Role::In {
                 let count = variable.count.as_ref().map_or(1, |c| self.count(c));
-                self.same("batch", &variable.name, shape[0], |s| &mut s.batch);
+                self.same("sequences", &variable.name, shape[0], |s| &mut s.batch);
                 if shape[1] % count != 0 {
                     let message = format!(
                         "`{}` has {} rows, which {count} per token does not divide",
@@ -121,7 +121,7 @@ impl<'a> Binder<'a> {
                     );
                     self.diags.push(Diag::global("E0302", message));
                 }
-                self.same("token", &variable.name, shape[1] / count, |s| &mut s.tokens);
+                self.same("tokens", &variable.name, shape[1] / count, |s| &mut s.tokens);
             }
             if rank == front + axes.len() + 1 {
                 self.head(shape[front]);
@@ -147,8 +147,9 @@ impl<'a> Binder<'a> {
     ) {
         let want = *slot(self).get_or_insert(got);
         if want != got {
-            let message = format!("`{name}` has {what} size {got}, earlier tensors have {want}");
-            self.diags.push(Diag::global("E0302", message));
+            let message = format!("`{name}` has {got} {what}, tensors before it have {want}");
+            let diag = Diag::global("E0302", message);
+            self.diags.push(diag.help("inputs are [B, T, H, …]: all share B and T"));
         }
     }
 
@@ -304,7 +305,8 @@ impl Io<'_> {
         let even: Vec<usize> = (0..=batch).map(|i| i * tokens).collect();
         let Some(tensor) = self.tensors.get("cu_seqlens") else { return even };
         let Data::I64(values) = &tensor.data else {
-            self.diags.push(Diag::global("E0303", "`cu_seqlens` holds i32 or i64"));
+            let diag = Diag::global("E0303", "`cu_seqlens` holds floats, expected i32 or i64");
+            self.diags.push(diag.help("it says where each sequence starts: `[0, 3, 7]`"));
             return even;
         };
         let sound = batch == 1
@@ -349,7 +351,9 @@ impl Io<'_> {
         match &tensor.data {
             Data::F32(data) => Some((&tensor.shape, data)),
             Data::I64(_) => {
-                self.diags.push(Diag::global("E0303", format!("`{name}` must hold floats")));
+                let message = format!("`{name}` holds whole numbers, expected floats");
+                let diag = Diag::global("E0303", message);
+                self.diags.push(diag.help("store it as f32, f64, f16 or bf16"));
                 None
             }
         }

@@ -203,21 +203,25 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
     let seed = f.whole("seed", 1, 0, u64::from(u32::MAX));
     let stop_at = f.get("stop_at").is_some().then(|| f.number("stop_at", 1.0, 0.0, 1.0));
     let length = amount(&mut f, "length", Amount::Steps(1000.0));
-    let (model, task) = (f.need("model"), f.need("task"));
+    let (model, task) = (
+        f.need("model", "`model: {file: my.arch, name: my_model}`"),
+        f.need("task", "`task: {mqar: {vocab: 256, length: 64, pairs: 4}}`"),
+    );
     let (optimizer, schedule) = (f.get("optimizer"), f.get("schedule"));
     let (eval, checkpoint) = (f.get("eval"), f.get("checkpoint"));
     f.finish();
     if matches!(length, Amount::Share(_)) {
         diags.push(finding(tree.span, "E0402", "`length` is a number of steps or tokens".into()));
     }
-    let (file, model, settings) = model_fields(model?, diags)?;
+    let model = model.and_then(|tree| model_fields(tree, diags));
     let base = path.parent().unwrap_or(Path::new(""));
-    let task = task_fields(task?, base, diags);
+    let task = task.and_then(|tree| task_fields(tree, base, diags));
     let empty = Tree { value: Value::Null, span: None };
     let adamw = adamw_fields(optimizer.unwrap_or(&empty), diags);
     let schedule = schedule_fields(schedule.unwrap_or(&empty), diags);
     let eval = eval_fields(eval.unwrap_or(&empty), diags);
     let checkpoint = checkpoint_fields(checkpoint.unwrap_or(&empty), diags);
+    let (file, model, settings) = model?;
     Some(Spec {
         name,
         file: base.join(file),
@@ -265,7 +269,7 @@ type ModelFields = (String, Option<String>, BTreeMap<String, Setting>);
 
 fn model_fields(tree: &Tree, diags: &mut Vec<Diag>) -> Option<ModelFields> {
     let mut f = Fields::of(tree, "model", diags);
-    let file = f.need("file").is_some().then(|| f.text("file")).flatten();
+    let file = f.need("file", "`file: my.arch`").is_some().then(|| f.text("file")).flatten();
     let name = f.text("name").map(|(name, _)| name);
     let mut settings = BTreeMap::new();
     if let Some(set) = f.get("set") {
@@ -316,7 +320,7 @@ fn task_fields(tree: &Tree, base: &Path, diags: &mut Vec<Diag>) -> Option<Task> 
         1 => Some(Task::Parity { length }),
         2 => Some(Task::Modular { length, modulus: f.whole("modulus", 5, 2, 64) as usize }),
         _ => {
-            let path = f.need("path").is_some().then(|| f.text("path")).flatten();
+            let path = f.need("path", "`path: my.txt`").is_some().then(|| f.text("path")).flatten();
             path.map(|(path, _)| Task::Text { path: base.join(path), length })
         }
     };
@@ -382,6 +386,14 @@ fn schedule_fields(tree: &Tree, diags: &mut Vec<Diag>) -> Schedule {
         _ => Schedule { shape: Shape::Constant, warmup, floor: 1.0 },
     };
     f.finish();
+    if let (Amount::Share(up), Shape::Wsd { decay: Amount::Share(down) }) =
+        (schedule.warmup, &schedule.shape)
+        && up + down > 1.0
+    {
+        let message = format!("warmup and decay take {:.0}% of the run", (up + down) * 100.0);
+        let diag = finding(inner.span.or(tree.span), "E0401", message);
+        diags.push(diag.help("together they take 100% at most"));
+    }
     schedule
 }
 

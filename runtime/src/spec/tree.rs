@@ -119,11 +119,21 @@ pub fn parse(file: FileId, text: &str) -> Result<Tree, Box<Diag>> {
         let span = error
             .location()
             .map_or(Span { file, start: 0, end: 0 }, |at| place.at(at.line(), at.column(), 1));
-        let message = error.to_string();
-        let first = message.lines().next().unwrap_or("not valid YAML").to_string();
-        Box::new(Diag::error("E0401", span, format!("not valid YAML: {first}")))
+        Box::new(Diag::error("E0401", span, format!("not valid YAML: {}", plain(&error))))
     })?;
     Ok(place.tree(raw))
+}
+
+/// What the reader of YAML says, without the place, which is shown, and its own options.
+fn plain(error: &serde_saphyr::Error) -> String {
+    let message = error.to_string();
+    let first = message.lines().next().unwrap_or_default();
+    let words = match first.strip_prefix("error: line ").and_then(|rest| rest.split_once(": ")) {
+        Some((_, words)) => words,
+        None => first,
+    };
+    let words = words.split(", set ").next().unwrap_or(words);
+    words.replace(" by the configured policy", "")
 }
 
 struct Places<'t> {
@@ -331,12 +341,12 @@ impl<'t, 'd> Fields<'t, 'd> {
         found.map(|(_, tree)| tree).filter(|tree| tree.value != Value::Null)
     }
 
-    /// A field that must be there.
-    pub fn need(&mut self, name: &'static str) -> Option<&'t Tree> {
+    /// A field that must be there; `example` shows how it is written.
+    pub fn need(&mut self, name: &'static str, example: &str) -> Option<&'t Tree> {
         let found = self.get(name);
         if found.is_none() {
-            let message = format!("`{}` needs `{name}`", self.name);
-            self.diags.push(finding(self.place, "E0401", message));
+            let diag = finding(self.place, "E0401", format!("`{}` needs `{name}`", self.name));
+            self.diags.push(diag.help(format!("for example {example}")));
         }
         found
     }
