@@ -29,6 +29,8 @@ pub enum Command {
     Verify(Verify),
     /// Measure a trained run on unseen data.
     Eval(Eval),
+    /// Go on from a prompt with a trained run.
+    Generate(Generate),
     /// Time recurrences, and a training step, on this machine.
     Bench(Bench),
     /// Say what this machine has.
@@ -137,6 +139,34 @@ pub struct Eval {
     /// Unseen sequences.
     #[arg(long, default_value_t = 512)]
     pub sequences: usize,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `lrc generate`.
+#[derive(Debug, clap::Args)]
+pub struct Generate {
+    /// A run's folder.
+    pub run: PathBuf,
+    /// Text for a model of text, else token numbers: "3 17 4".
+    #[arg(long)]
+    pub prompt: String,
+    /// How many tokens to add.
+    #[arg(long, default_value_t = 256)]
+    pub tokens: usize,
+    /// Logits are divided by this; 0 takes the likeliest token.
+    #[arg(long, default_value_t = 1.0)]
+    pub temperature: f64,
+    /// Only so many of the likeliest tokens.
+    #[arg(long)]
+    pub top_k: Option<usize>,
+    /// Only the likeliest tokens that together have this probability.
+    #[arg(long, default_value_t = 1.0)]
+    pub top_p: f64,
+    /// Of what is drawn.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
     /// One JSON document on stdout.
     #[arg(long)]
     pub json: bool,

@@ -4,6 +4,7 @@ mod bench;
 mod machine;
 mod model;
 mod recurrence;
+mod run;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,7 +29,8 @@ pub fn run(args: Args) -> ExitCode {
         Command::Explain(args) => recurrence::explain(args, &mut sources),
         Command::Compile(args) => recurrence::compile(args, &mut sources),
         Command::Verify(args) => recurrence::verify(args, &mut sources),
-        Command::Eval(args) => model::eval(args, &mut sources),
+        Command::Eval(args) => run::eval(args, &mut sources),
+        Command::Generate(args) => run::generate(args, &mut sources),
         Command::Bench(args) => bench::bench(args, &mut sources),
         Command::Doctor { json } => machine::doctor(*json),
         Command::Completions { shell } => machine::completions(*shell),

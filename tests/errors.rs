@@ -61,9 +61,7 @@ fn of_tensors(text: &str) -> String {
     let settings = first.iter().filter_map(|word| word.split_once('='));
     let request = Request {
         settings: settings
-            .map(|(name, x)| {
-                (name.into(), lrc_compiler::elaborate::Setting::parse(x).unwrap())
-            })
+            .map(|(name, x)| (name.into(), lrc_compiler::elaborate::Setting::parse(x).unwrap()))
             .collect(),
         backward: first.contains(&"--backward"),
         form: if first.contains(&"chunk") { FormKind::Chunk } else { FormKind::Auto },

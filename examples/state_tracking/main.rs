@@ -51,7 +51,10 @@ fn main() -> ExitCode {
 fn table(sources: &mut Sources) -> Result<(), Failure> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/state_tracking");
     println!("parity, trained on 40 bits: share of right answers on unseen sequences");
-    println!("{:<28} {:>4} {:>10} {:>10} {:>13}", "", "seed", "40 bits", "80 bits", "bits 41 to 80");
+    println!(
+        "{:<28} {:>4} {:>10} {:>10} {:>13}",
+        "", "seed", "40 bits", "80 bits", "bits 41 to 80"
+    );
     for (at, (kind, settings)) in KINDS.iter().enumerate() {
         for seed in SEEDS {
             let run = Path::new("runs/state_tracking").join(format!("{at}-{seed}"));
@@ -60,7 +63,8 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
                 overrides.push((format!("model.set.{name}"), value.to_string()));
             }
             if run.exists() {
-                std::fs::remove_dir_all(&run).map_err(lrc_runtime::error::at_path("empty", &run))?;
+                std::fs::remove_dir_all(&run)
+                    .map_err(lrc_runtime::error::at_path("empty", &run))?;
             }
             let (spec, model) = prepare(&folder, &overrides, sources)?;
             let options =

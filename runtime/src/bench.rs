@@ -120,7 +120,8 @@ pub fn training(model: Model, batch: usize, length: usize, repeat: Repeat) -> f6
     }
     let mut moments = Moments::new(&params);
     let mut executor = Executor::new(model, params);
-    let adamw = AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, clip: 1.0 };
+    let adamw =
+        AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, clip: 1.0 };
     let mut step = 0;
     let seconds = median(repeat, || {
         executor.train(&tokens);

@@ -32,8 +32,7 @@ fn value(slot: &Slot, random: &mut Stream) -> f64 {
 /// exactly 1, and the first two rows of unit vectors are equal: the hard case for low-rank updates.
 pub fn tensor(slot: &Slot, rows: usize, random: &mut Stream) -> Vec<f64> {
     let width = slot.one().last().copied().unwrap_or(1);
-    let mut values: Vec<f64> =
-        (0..rows * size(&slot.shape)).map(|_| value(slot, random)).collect();
+    let mut values: Vec<f64> = (0..rows * size(&slot.shape)).map(|_| value(slot, random)).collect();
     let scale = if slot.interval.is_none() { 1.0 / (width as f64).sqrt() } else { 1.0 };
     for vector in values.chunks_exact_mut(width) {
         vector.iter_mut().for_each(|x| *x *= scale);

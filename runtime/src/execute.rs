@@ -1,5 +1,7 @@
 //! Walks a model's graph on the CPU: forward, loss, backward.
 
+mod session;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use rayon::prelude::*;
 use crate::dense;
 use crate::loss::{Head, Score};
 use crate::random::{Purpose, Stream};
+pub use session::Session;
 
 /// Sequences one after the other.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -11,6 +11,7 @@ pub mod execute;
 pub mod library;
 pub mod loss;
 pub mod random;
+pub mod sample;
 pub mod spec;
 pub mod tensors;
 pub mod train;

@@ -88,8 +88,7 @@ impl Head<'_> {
                     let target = targets[*row] as usize;
                     let said = cross_entropy(logits, target);
                     let factor = scale / said.sum;
-                    pulp::Arch::new()
-                        .dispatch(|| logits.iter_mut().for_each(|x| *x *= factor));
+                    pulp::Arch::new().dispatch(|| logits.iter_mut().for_each(|x| *x *= factor));
                     logits[target] -= scale;
                     said
                 })

@@ -51,7 +51,12 @@ impl Table {
         if self.recurrences.is_empty() && !self.quiet {
             say!(
                 "{:<22} {:>20} {:<6} {:>10} {:>11} {:>9}  sizes",
-                "recurrence", "batch·tokens·heads", "form", "forward ms", "+ backward", "ns/token"
+                "recurrence",
+                "batch·tokens·heads",
+                "form",
+                "forward ms",
+                "+ backward",
+                "ns/token"
             );
         }
         if !self.quiet {
@@ -82,14 +87,13 @@ impl Table {
         }
         let rule = find(&namespace, Kind::Recurrence, "gated_delta_rule")?;
         for (d, heads, length) in STANDARD_SIZES {
-            let given =
-                ["dk", "dv"].map(|name| (name.to_string(), Setting::Number(d))).into_iter();
+            let given = ["dk", "dv"].map(|name| (name.to_string(), Setting::Number(d))).into_iter();
             self.recurrence(rule, &given.collect(), Sizes { batch: 1, length, heads }, args)?;
         }
         let mut diags = Vec::new();
         let decl = find(&namespace, Kind::Model, "plain_gdn")?;
-        let model = build(&namespace, decl, &BTreeMap::new(), &mut diags)
-            .ok_or(Failure::Invalid(diags))?;
+        let model =
+            build(&namespace, decl, &BTreeMap::new(), &mut diags).ok_or(Failure::Invalid(diags))?;
         let (name, (batch, length)) = (model.name.clone(), STANDARD_BATCH);
         let speed = bench::training(model, batch, length, self.repeat);
         if !self.quiet {

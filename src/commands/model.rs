@@ -11,11 +11,11 @@ use lrc_runtime::error::{Failure, at_path};
 use lrc_runtime::{spec, train};
 
 use super::{find, load, settings};
-use crate::args::{Device, Eval, Params, Train};
+use crate::args::{Device, Params, Train};
 use crate::terminal::say;
 
 /// The named model of a file, or its only one.
-fn choose<'n>(
+pub fn choose<'n>(
     namespace: &'n Namespace,
     name: Option<&str>,
     path: &Path,
@@ -39,7 +39,8 @@ fn choose<'n>(
     }
 }
 
-fn built(
+/// A model at the given parameters.
+pub fn built(
     namespace: &Namespace,
     decl: &Decl,
     given: &std::collections::BTreeMap<String, lrc_compiler::elaborate::Setting>,
@@ -191,32 +192,4 @@ fn spec_and_model(
 /// `lrc check SPEC.yaml`
 pub fn check_spec(path: &Path, sources: &mut Sources) -> Result<(), Failure> {
     spec_and_model(path, &[], sources).map(|_| ())
-}
-
-/// `lrc eval`
-pub fn eval(args: &Eval, sources: &mut Sources) -> Result<(), Failure> {
-    let resolved = args.run.join("spec.resolved.yaml");
-    let text = std::fs::read_to_string(&resolved).map_err(at_path("read", &resolved))?;
-    let file = sources.add(resolved.display().to_string(), text.as_str());
-    // The run keeps its model beside its spec.
-    let own = vec![("model.file".to_string(), "model.arch".to_string())];
-    let spec = spec::read(&resolved, file, &text, &own).map_err(Failure::Invalid)?;
-    let namespace = load(&spec.file, sources)?;
-    let decl = choose(&namespace, spec.model.as_deref(), &spec.file)?;
-    let model = built(&namespace, decl, &spec.settings)?;
-    let score = train::evaluate(&spec, model, &args.run, args.length, args.sequences)?;
-    let (task, accuracy) = (spec.task.name(), score.accuracy());
-    let length = args.length.unwrap_or(spec.task.length());
-    if args.json {
-        say!(
-            "{}",
-            serde_json::json!({
-                "task": task, "length": length, "accuracy": accuracy, "loss": score.loss,
-                "asked": score.asked,
-            })
-        );
-    } else {
-        say!("{task}, {length} tokens: accuracy {accuracy:.4}, loss {:.4}", score.loss);
-    }
-    Ok(())
 }

@@ -8,7 +8,7 @@ use lrc_dsl::{Diag, Span};
 use super::eval::{Binding, Declared, Elaborator};
 use super::signature::{Numbers, Signature, Variable};
 use super::value::{Dim, Setting, Tensor, Val, shape_text};
-use crate::tile::{Builder, Op, Program, Value};
+use crate::tile::{Builder, Int, Leaf, Op, Program, Stream, Value};
 
 /// A declared tensor of a recurrence, for one head (and one token).
 #[derive(Clone, Debug)]
@@ -85,6 +85,17 @@ impl Recurrence {
             Some(rest) => format!("_{rest}"),
             None => format!("_{name}"),
         }
+    }
+
+    /// Whether a token needs nothing of the tokens before it but the states.
+    pub fn is_local(&self) -> bool {
+        self.token.nodes.iter().all(|node| match &node.op {
+            Op::Leaf(Leaf::Read(Stream::Input(_), at)) => at.lag() == Some(0),
+            Op::Leaf(Leaf::Read(Stream::State(_), at)) => matches!(at.lag(), Some(0 | 1)),
+            Op::Leaf(Leaf::Read(Stream::Export(_), _) | Leaf::Number(_)) | Op::Past(_) => false,
+            Op::Pick(at) | Op::Place(at) => matches!(at, Int::Const(_)),
+            _ => true,
+        })
     }
 
     /// Values of one head's states.

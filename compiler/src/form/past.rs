@@ -47,6 +47,8 @@ enum Target {
 pub struct PastForm {
     recurrence: Recurrence,
     queries: usize,
+    /// The step in which the number of keys grows.
+    keys: usize,
     low: Int,
     high: Int,
     programs: Mutex<BTreeMap<usize, Arc<Programs>>>,
@@ -57,6 +59,7 @@ impl Clone for PastForm {
         PastForm {
             recurrence: self.recurrence.clone(),
             queries: self.queries,
+            keys: self.keys,
             low: self.low.clone(),
             high: self.high.clone(),
             programs: Mutex::new(BTreeMap::new()),
@@ -67,6 +70,16 @@ impl Clone for PastForm {
 impl PastForm {
     /// Prepares the form for sequences of at most `longest` tokens.
     pub fn new(r: &Recurrence, longest: usize) -> Result<PastForm, Refusal> {
+        let queries = BLOCK.min(longest.max(1));
+        PastForm::with_blocks(r, queries, queries)
+    }
+
+    /// Prepares the form for one query at a time.
+    pub fn single(r: &Recurrence) -> Result<PastForm, Refusal> {
+        PastForm::with_blocks(r, 1, BLOCK)
+    }
+
+    fn with_blocks(r: &Recurrence, queries: usize, keys: usize) -> Result<PastForm, Refusal> {
         let refuse = |why: &str| Refusal { span: None, why: why.into() };
         if !r.states.is_empty() {
             return Err(refuse("it has states beside sums over the past"));
@@ -86,7 +99,8 @@ impl PastForm {
         }
         let form = PastForm {
             recurrence: r.clone(),
-            queries: BLOCK.min(longest.max(1)),
+            queries,
+            keys,
             low: first.low.clone(),
             high: first.high.clone(),
             programs: Mutex::new(BTreeMap::new()),
@@ -109,11 +123,18 @@ impl PastForm {
 
     /// Runs forward.
     pub fn forward<R: Real>(&self, problem: &Problem<R>) -> Outputs<R> {
+        self.forward_from(problem, 0)
+    }
+
+    /// Runs forward for the tokens of each sequence from `first` on; the rows before are arbitrary.
+    pub fn forward_from<R: Real>(&self, problem: &Problem<R>, first: usize) -> Outputs<R> {
         let r = problem.recurrence;
         let mut outs = sheets(problem, &r.outs);
         hand_out(problem, &mut outs, &r.outs).into_par_iter().for_each_init(
             BTreeMap::new,
-            |machines, (task, mut rows)| Head { form: self, task }.forward(machines, &mut rows),
+            |machines, (task, mut rows)| {
+                Head { form: self, task }.forward(machines, &mut rows, first);
+            },
         );
         Outputs { outs, finals: Vec::new() }
     }
@@ -294,7 +315,7 @@ impl<R: Real> Head<'_, '_, R> {
                 let rows = first..first + count;
                 let low = rows.clone().map(|t| self.range(t).0).min().unwrap_or(0);
                 let high = rows.map(|t| self.range(t).1).max().unwrap_or(0);
-                let keys = (high + 1 - low).next_multiple_of(BLOCK.min(self.form.queries));
+                let keys = (high + 1 - low).next_multiple_of(self.form.keys);
                 Block { first, count, first_key: low, keys }
             })
             .collect()
@@ -354,10 +375,11 @@ impl<R: Real> Head<'_, '_, R> {
         })
     }
 
-    /// Writes the outputs' rows.
-    fn forward(&self, machines: &mut Machines<R>, rows: &mut [Rows<R>]) {
+    /// Writes the outputs' rows from token `first` on.
+    fn forward(&self, machines: &mut Machines<R>, rows: &mut [Rows<R>], first: usize) {
         let r = self.task.problem.recurrence;
-        for block in self.blocks() {
+        let wanted = |block: &Block| block.first + block.count > first;
+        for block in self.blocks().into_iter().filter(wanted) {
             let (programs, machine) = self.machine(machines, block.keys, false);
             let plan = &programs.forward;
             plan.run(machine, 0, &[], &mut |leaf, _, to| self.feed(leaf, block, to));

@@ -81,12 +81,7 @@ fn is_row(leaf: &Leaf) -> bool {
 }
 
 /// The values of such a leaf.
-fn lend<'a>(
-    leaf: &Leaf,
-    input: &RowsInput<'a>,
-    first: usize,
-    block: usize,
-) -> Option<&'a [f32]> {
+fn lend<'a>(leaf: &Leaf, input: &RowsInput<'a>, first: usize, block: usize) -> Option<&'a [f32]> {
     match leaf {
         Leaf::Read(Stream::Input(i), _) if input.once[*i] => Some(input.inputs[*i]),
         Leaf::Read(Stream::Input(i), _) => {

@@ -378,8 +378,7 @@ impl<'a> Maker<'a> {
 
     /// Frees what no later node reads.
     fn release_after(&mut self, at: usize) {
-        let mut done: Vec<usize> =
-            self.reads(at).iter().map(|arg| self.root[arg.at()]).collect();
+        let mut done: Vec<usize> = self.reads(at).iter().map(|arg| self.root[arg.at()]).collect();
         done.push(self.root[at]);
         done.sort_unstable();
         done.dedup();

@@ -12,7 +12,7 @@ use crate::data::Task;
 use tree::{Fields, Tree, Value, finding};
 
 /// A checked spec.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
     /// The name of the run's folder.
     pub name: String,

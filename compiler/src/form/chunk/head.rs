@@ -221,6 +221,9 @@ impl<R: Real> Machines<R> {
     }
 }
 
+/// A head, its rows of the inputs' gradients, and its records.
+type Recorded<'a, 'p, 'k, R> = (Head<'a, 'p, R>, Vec<Rows<'k, R>>, &'k [R]);
+
 /// A head on its way back.
 pub struct Backward<R> {
     /// The gradients of the parameters.
@@ -233,7 +236,7 @@ impl<R: Real> Backward<R> {
     /// Runs heads of one sequence, given their records, and writes their rows of the inputs'
     /// gradients.
     pub fn run(
-        mut heads: Vec<(Head<R>, Vec<Rows<R>>, &[R])>,
+        mut heads: Vec<Recorded<R>>,
         cotangents: &Cotangents<R>,
     ) -> Vec<Backward<R>> {
         let mut backwards: Vec<Backward<R>> = heads

@@ -197,7 +197,7 @@ impl Chunked {
         let mut groups: Vec<Vec<T>> = Vec::new();
         for (at, task) in tasks.into_iter().enumerate() {
             match groups.last_mut() {
-                Some(last) if (at % problem.heads) % together != 0 => last.push(task),
+                Some(last) if !(at % problem.heads).is_multiple_of(together) => last.push(task),
                 _ => groups.push(vec![task]),
             }
         }
