@@ -37,7 +37,7 @@ def in_venv():
     os.execv(python, [python, *sys.argv])
 
 
-def median(run, seconds=4.0, least=3):
+def median(run, seconds=2.0, least=3):
     run()
     times, start = [], time.perf_counter()
     while len(times) < least or time.perf_counter() - start < seconds:
@@ -45,6 +45,19 @@ def median(run, seconds=4.0, least=3):
         run()
         times.append(time.perf_counter() - one)
     return statistics.median(times)
+
+
+def bench(lrc, *args):
+    """What `lrc bench` measures."""
+    command = [lrc, "bench", *map(str, args), "--json", "--seconds", "3"]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def in_turn(mine, theirs, rounds=3):
+    """Both sides measured one after the other, three times; the median of each, so that a
+    neighbour who is busy for a while weighs on neither."""
+    ours, peers = zip(*[(mine(), theirs()) for _ in range(rounds)])
+    return tuple([statistics.median(x) for x in zip(*side)] for side in (ours, peers))
 
 
 def draw(torch, batch, length, heads, d, dtype):
@@ -209,41 +222,50 @@ def main():
     print(f"worst relative error against f64 steps: lrc {errors['lrc']:.1e}, peer {errors['peer']:.1e}")
     if not max(errors.values()) < 1e-4:
         sys.exit("outputs or gradients differ: no times are worth having")
-    ours = json.loads(subprocess.run([args.lrc, "bench", "--json", "--seconds", "4"], check=True,
-                                     capture_output=True, text=True).stdout)
     rows = []
     print(f"{'work':<44} {'peer':>10} {'lrc':>10} {'ratio':>7}")
 
-    def line(work, peer, lrc, ratio, unit):
+    def line(work, peer, lrc, unit):
+        ratio = lrc / peer if unit == "tokens/s" else peer / lrc
         rows.append({"work": work, "peer": peer, "lrc": lrc, "unit": unit, "ratio": ratio})
         print(f"{work:<44} {peer:>10.1f} {lrc:>10.1f} {ratio:>6.2f}x  {unit}", flush=True)
 
     rules = {"": torch_chunk_gated_delta_rule}
     if args.compiled:
         rules[" (compiled)"] = torch.compile(torch_chunk_gated_delta_rule)
-    for found in ours["recurrences"]:
-        d = int(found["sizes"]["dk"])
-        if found["length"] > 8192:
-            continue
-        sizes = {**found, "d": d}
+    arch = HERE.parent / "specs/recurrences/gated_delta_rule.arch"
+    for d, heads, length in [(128, 8, 4096), (64, 4, 1024), (64, 4, 8192)]:
+        sizes = {"batch": 1, "length": length, "heads": heads, "d": d}
         for suffix, rule in rules.items():
-            forward, both = time_rule(torch, rule, sizes)
-            name = f"B{found['batch']} T{found['length']} H{found['heads']} D{d}{suffix}"
-            ms, both_ms = found["forward_ms"], found["forward_backward_ms"]
-            line(f"{name} forward", forward * 1e3, ms, forward * 1e3 / ms, "ms")
-            line(f"{name} forward + backward", both * 1e3, both_ms, both * 1e3 / both_ms, "ms")
-    for found in ours["training"]:
-        speed, parameters = time_training(torch, torch_chunk_gated_delta_rule, found["batch"],
-                                          found["length"])
-        name = f"training {parameters / 1e6:.1f}M, {found['batch']} x {found['length']}"
-        mine = found["tokens_per_second"]
-        line(name, speed, mine, mine / speed, "tokens/s")
-    by_length = {r["length"]: r["forward_backward_ms"] / r["length"]
-                 for r in ours["recurrences"] if r["heads"] == 4}
-    least = min(by_length)
-    growth = {length: cost / by_length[least] for length, cost in by_length.items()}
-    print("cost per token, relative to the shortest:",
-          ", ".join(f"T={length}: {x:.2f}" for length, x in sorted(growth.items())))
+            def mine():
+                options = ["--set", f"dk={d}", "--set", f"dv={d}", "--heads", heads]
+                found = bench(args.lrc, arch, "--length", length, *options)["recurrences"][0]
+                return found["forward_ms"], found["forward_backward_ms"]
+
+            def theirs():
+                return [t * 1e3 for t in time_rule(torch, rule, sizes)]
+
+            ours, peers = in_turn(mine, theirs)
+            name = f"B1 T{length} H{heads} D{d}{suffix}"
+            line(f"{name} forward", peers[0], ours[0], "ms")
+            line(f"{name} forward + backward", peers[1], ours[1], "ms")
+    model = HERE.parent / "specs/models/plain_gdn.arch"
+    batch, length = 8, 256
+
+    def trained():
+        found = bench(args.lrc, model, "--batch", batch, "--length", length)
+        return (found["training"][0]["tokens_per_second"],)
+
+    ours, peers = in_turn(trained, lambda: time_training(torch, rules[""], batch, length)[:1])
+    line(f"training 7.4M parameters, {batch} x {length}", peers[0], ours[0], "tokens/s")
+    growth = {}
+    for length in (1024, 4096, 16384, 65536):
+        options = ["--set", "dk=64", "--set", "dv=64", "--heads", 4]
+        found = bench(args.lrc, arch, "--length", length, *options)["recurrences"][0]
+        growth[length] = found["forward_backward_ms"] / length
+    growth = {length: cost / growth[1024] for length, cost in growth.items()}
+    print("cost per token of lrc, relative to T=1024:",
+          ", ".join(f"T={length}: {x:.2f}" for length, x in growth.items()))
     if args.json:
         document = {"torch": torch.__version__, "transformers": transformers.__version__,
                     "threads": THREADS, "errors": errors, "rows": rows, "growth": growth}

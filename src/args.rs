@@ -177,7 +177,7 @@ pub struct Generate {
 pub struct Bench {
     /// A `.arch` file [default: the standard measurements].
     pub file: Option<PathBuf>,
-    /// A recurrence of the file [default: each of them].
+    /// A recurrence or model of the file [default: each of them].
     pub name: Option<String>,
     /// Sequences.
     #[arg(long, default_value_t = 1)]

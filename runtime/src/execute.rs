@@ -135,7 +135,7 @@ impl Executor {
 
     /// Loss of a batch and the gradients of all parameters.
     pub fn train(&mut self, batch: &Batch) -> Score {
-        self.grads.iter_mut().for_each(|g| g.fill(0.0));
+        self.grads.par_iter_mut().for_each(|g| g.fill(0.0));
         self.kept.clear();
         let buffers = Arc::clone(&self.training);
         self.prepare(&buffers, batch);

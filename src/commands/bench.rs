@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lrc_compiler::elaborate::Setting;
-use lrc_compiler::graph::build;
+use lrc_compiler::graph::Model;
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Diag, Sources};
 use lrc_runtime::bench::{self, Repeat, Sizes};
@@ -12,6 +12,7 @@ use lrc_runtime::error::Failure;
 use lrc_runtime::library::LIBRARY;
 use serde_json::{Value, json};
 
+use super::model::built;
 use super::recurrence::{chosen, elaborated};
 use super::{find, form_kind, load, settings};
 use crate::args::Bench;
@@ -90,11 +91,14 @@ impl Table {
             let given = ["dk", "dv"].map(|name| (name.to_string(), Setting::Number(d))).into_iter();
             self.recurrence(rule, &given.collect(), Sizes { batch: 1, length, heads }, args)?;
         }
-        let mut diags = Vec::new();
         let decl = find(&namespace, Kind::Model, "plain_gdn")?;
-        let model =
-            build(&namespace, decl, &BTreeMap::new(), &mut diags).ok_or(Failure::Invalid(diags))?;
-        let (name, (batch, length)) = (model.name.clone(), STANDARD_BATCH);
+        let (batch, length) = STANDARD_BATCH;
+        self.train(built(&namespace, decl, &BTreeMap::new())?, batch, length);
+        Ok(())
+    }
+
+    fn train(&mut self, model: Model, batch: usize, length: usize) {
+        let name = model.name.clone();
         let speed = bench::training(model, batch, length, self.repeat);
         if !self.quiet {
             say!("training {name}, {batch} sequences of {length} tokens: {speed:.0} tokens/s");
@@ -102,7 +106,6 @@ impl Table {
         self.training.push(json!({
             "name": name, "batch": batch, "length": length, "tokens_per_second": speed,
         }));
-        Ok(())
     }
 }
 
@@ -124,8 +127,16 @@ pub fn bench(args: &Bench, sources: &mut Sources) -> Result<(), Failure> {
             let namespace = load(file, sources)?;
             let given = settings(&args.set)?;
             let sizes = Sizes { batch: args.batch, length: args.length, heads: args.heads };
-            for decl in chosen(&namespace, Kind::Recurrence, args.name.as_deref())? {
-                table.recurrence(decl, &given, sizes, args)?;
+            let kind = args.name.as_deref().and_then(|name| namespace.get(name)).map(|d| d.kind);
+            if kind != Some(Kind::Model) {
+                for decl in chosen(&namespace, Kind::Recurrence, args.name.as_deref())? {
+                    table.recurrence(decl, &given, sizes, args)?;
+                }
+            }
+            if kind.is_none_or(|kind| kind == Kind::Model) {
+                for decl in chosen(&namespace, Kind::Model, args.name.as_deref())? {
+                    table.train(built(&namespace, decl, &given)?, args.batch, args.length);
+                }
             }
         }
     }

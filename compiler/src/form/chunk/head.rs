@@ -235,10 +235,7 @@ pub struct Backward<R> {
 impl<R: Real> Backward<R> {
     /// Runs heads of one sequence, given their records, and writes their rows of the inputs'
     /// gradients.
-    pub fn run(
-        mut heads: Vec<Recorded<R>>,
-        cotangents: &Cotangents<R>,
-    ) -> Vec<Backward<R>> {
+    pub fn run(mut heads: Vec<Recorded<R>>, cotangents: &Cotangents<R>) -> Vec<Backward<R>> {
         let mut backwards: Vec<Backward<R>> = heads
             .iter()
             .map(|(head, _, _)| Backward {
