@@ -28,6 +28,9 @@ const STANDARD_SIZES: [(f64, usize, usize); 4] =
 /// Sequences and tokens of the standard training step.
 const STANDARD_BATCH: (usize, usize) = (8, 256);
 
+/// Numbers that every declaration knows and none declares.
+const BUILT_IN: [&str; 3] = ["heads", "layer", "layers"];
+
 /// What was measured: lines for people as they come, or one document at the end.
 struct Table {
     repeat: Repeat,
@@ -47,8 +50,12 @@ impl Table {
         let r = elaborated(decl, given)?;
         let times = bench::recurrence(&r, sizes, form_kind(args.form), args.chunk, self.repeat)
             .map_err(|refusal| Failure::Usage(format!("{}: {}", r.name, refusal.why)))?;
-        let dims: BTreeMap<&str, String> =
-            r.numbers.iter().map(|(name, x)| (name.as_str(), x.to_string())).collect();
+        let dims: BTreeMap<&str, String> = r
+            .numbers
+            .iter()
+            .filter(|(name, _)| !BUILT_IN.contains(&name.as_str()))
+            .map(|(name, x)| (name.as_str(), x.to_string()))
+            .collect();
         if self.recurrences.is_empty() && !self.quiet {
             say!(
                 "{:<22} {:>20} {:<6} {:>10} {:>11} {:>9}  sizes",
