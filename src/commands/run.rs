@@ -38,7 +38,7 @@ pub fn eval(args: &Eval, sources: &mut Sources) -> Result<(), Failure> {
     if length < 2 || args.sequences == 0 {
         return Err(Failure::Usage("--length starts at 2 and --sequences at 1".into()));
     }
-    let score = train::evaluate(&spec, model, &args.run, Some(length), args.sequences)?;
+    let score = train::evaluate(&spec, model, &args.run, length, args.sequences)?;
     let (task, accuracy) = (spec.task.name(), score.accuracy());
     if args.json {
         say!(

@@ -28,6 +28,13 @@ pub struct Operand<'a, R> {
     pub heads: usize,
 }
 
+impl<R> Operand<'_, R> {
+    /// Which of its own heads serves a head of the recurrence, which has `heads`.
+    pub fn own(&self, head: usize, heads: usize) -> usize {
+        head / (heads / self.heads)
+    }
+}
+
 /// What a recurrence runs on. Sequences lie one after the other in the rows: a batch of equal
 /// lengths and packed sequences are the same thing.
 #[derive(Clone, Debug)]
@@ -106,7 +113,7 @@ impl<R: Real> Problem<'_, R> {
         let operand = self.inputs[input];
         let one = size(slot.one());
         let count = slot.count.unwrap_or(1);
-        let own = head / (self.heads / operand.heads);
+        let own = operand.own(head, self.heads);
         for j in 0..count {
             let at = ((row * count + j) * operand.heads + own) * one;
             to[j * one..][..one].copy_from_slice(&operand.data[at..][..one]);
@@ -125,7 +132,7 @@ impl<R: Real> Problem<'_, R> {
         let slot = &self.recurrence.inputs[input];
         let heads = self.inputs[input].heads;
         let (one, count) = (size(slot.one()), slot.count.unwrap_or(1));
-        let own = head / (self.heads / heads);
+        let own = self.inputs[input].own(head, self.heads);
         for j in 0..count {
             let to = &mut grad[((row * count + j) * heads + own) * one..][..one];
             to.iter_mut().zip(&d[j * one..]).for_each(|(x, &d)| *x += d);

@@ -381,7 +381,7 @@ impl<R: Real> Task<'_, '_, R> {
                 let one = size(&p.recurrence.params[*i].shape);
                 let operand = p.params[*i];
                 for (lane, to) in to.chunks_exact_mut(one).enumerate() {
-                    let own = (self.head + lane) / (p.heads / operand.heads);
+                    let own = operand.own(self.head + lane, p.heads);
                     to.copy_from_slice(&operand.data[own * one..][..one]);
                 }
             }
@@ -627,7 +627,7 @@ impl<R: Real> Task<'_, '_, R> {
             let heads = self.problem.params[i].heads;
             let lanes = if heads == 1 { 1 } else { self.width };
             for lane in 0..lanes {
-                let own = (self.head + lane) / (self.problem.heads / heads);
+                let own = self.problem.params[i].own(self.head + lane, self.problem.heads);
                 let d = &task.params[i][lane * one..][..one];
                 add(&mut all.params[i][own * one..][..one], d);
             }

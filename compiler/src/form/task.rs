@@ -41,7 +41,7 @@ impl<R: Real> Task<'_, '_, R> {
         let slot = &p.recurrence.inputs[input];
         let (one, count) = (size(slot.one()), slot.count.unwrap_or(1));
         let (heads, data) = (p.inputs[input].heads, p.inputs[input].data);
-        let own = self.head / (p.heads / heads);
+        let own = p.inputs[input].own(self.head, p.heads);
         for (row, to) in to.chunks_exact_mut(count * one).enumerate() {
             let token = token(row);
             if token < 0 {
@@ -58,7 +58,7 @@ impl<R: Real> Task<'_, '_, R> {
     /// Fills a tile with this head's part of a parameter.
     pub fn param(&self, param: usize, to: &mut [R]) {
         let operand = self.problem.params[param];
-        let own = self.head / (self.problem.heads / operand.heads);
+        let own = operand.own(self.head, self.problem.heads);
         to.copy_from_slice(&operand.data[own * to.len()..][..to.len()]);
     }
 }
@@ -70,18 +70,25 @@ pub struct Rows<'t, R> {
 }
 
 impl<R: Real> Rows<'_, R> {
+    /// The rows from token `first` on, each with its part of `from`.
+    fn beside<'s>(
+        &'s mut self,
+        first: usize,
+        from: &'s [R],
+    ) -> impl Iterator<Item = (&'s mut [R], &'s [R])> {
+        let pieces = &mut self.pieces[first * self.count..];
+        let one = pieces.first().map_or(1, |piece| piece.len());
+        pieces.iter_mut().map(|piece| &mut **piece).zip(from.chunks_exact(one))
+    }
+
     /// Writes the rows from token `first` on.
     pub fn put(&mut self, first: usize, from: &[R]) {
-        let pieces = self.pieces[first * self.count..].iter_mut();
-        let one = pieces.as_slice().first().map_or(1, |piece| piece.len());
-        pieces.zip(from.chunks_exact(one)).for_each(|(to, from)| to.copy_from_slice(from));
+        self.beside(first, from).for_each(|(to, from)| to.copy_from_slice(from));
     }
 
     /// Adds to the rows from token `first` on.
     pub fn add(&mut self, first: usize, from: &[R]) {
-        let pieces = self.pieces[first * self.count..].iter_mut();
-        let one = pieces.as_slice().first().map_or(1, |piece| piece.len());
-        pieces.zip(from.chunks_exact(one)).for_each(|(to, from)| super::add(to, from));
+        self.beside(first, from).for_each(|(to, from)| super::add(to, from));
     }
 
     /// Adds to the rows of an input what the tokens from `first` on give for the positions `at`
@@ -171,7 +178,7 @@ pub fn gather_params<R: Real>(
     for (task, params) in parts.enumerate() {
         let head = task % problem.heads;
         for ((sum, d), operand) in sums.iter_mut().zip(&params).zip(&problem.params) {
-            let own = head / (problem.heads / operand.heads);
+            let own = operand.own(head, problem.heads);
             super::add(&mut sum[own * d.len()..][..d.len()], d);
         }
     }

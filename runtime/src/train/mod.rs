@@ -75,11 +75,11 @@ pub fn evaluate(
     spec: &Spec,
     model: Model,
     folder: &Path,
-    length: Option<usize>,
+    length: usize,
     sequences: usize,
 ) -> Result<Score, Failure> {
     let (_, params, _) = checkpoint::newest(folder, &model.graph.params)?;
-    let task = spec.task.with_length(length.unwrap_or(spec.task.length()));
+    let task = spec.task.with_length(length);
     let source = Source::open(&task, spec.seed)?;
     let mut executor = Executor::new(model, params);
     Ok(unseen(&mut executor, &source, spec.batch, sequences))

@@ -3,7 +3,7 @@
 use super::{Chunked, Programs, Rows, Target, Task};
 use crate::form::task::zero_params;
 use crate::form::{Cotangents, add};
-use crate::interpret::Machine;
+use crate::interpret::{Machine, Plan};
 use crate::memory;
 use crate::num::Real;
 use crate::tile::{Leaf, Stream, size};
@@ -27,10 +27,22 @@ struct Piece {
     count: usize,
 }
 
-/// The machine of full chunks, or of the last one.
-struct Machines<R: Real> {
-    full: Machine<R>,
-    tail: Machine<R>,
+/// The machines of full chunks and of the last one, each made when it is first needed.
+struct Machines<'a, R: Real> {
+    full: (&'a Plan, Option<Machine<R>>),
+    tail: (&'a Plan, Option<Machine<R>>),
+}
+
+impl<'a, R: Real> Machines<'a, R> {
+    fn new(form: &'a Chunked, plan: impl Fn(&'a Programs) -> &'a Plan) -> Machines<'a, R> {
+        Machines { full: (plan(&form.full), None), tail: (plan(&form.tail), None) }
+    }
+
+    fn of(&mut self, head: &Head<R>, piece: Piece) -> (&'a Plan, &mut Machine<R>) {
+        let full = piece.count == head.form.tokens;
+        let (plan, made) = if full { &mut self.full } else { &mut self.tail };
+        (*plan, made.get_or_insert_with(|| Machine::new(plan)))
+    }
 }
 
 impl<'a, 'p, R: Real> Head<'a, 'p, R> {
@@ -165,11 +177,13 @@ impl<R: Real> Forward<R> {
             })
             .collect();
         let Some((first, _)) = heads.first() else { return forwards };
-        let plan = |programs: &'_ Programs| -> Machine<R> {
-            Machine::new(if keep { &programs.keeping } else { &programs.forward })
-        };
-        let form = first.form;
-        let mut machines = Machines { full: plan(&form.full), tail: plan(&form.tail) };
+        let mut machines =
+            Machines::new(
+                first.form,
+                |programs| {
+                    if keep { &programs.keeping } else { &programs.forward }
+                },
+            );
         for piece in first.pieces() {
             for ((head, rows), forward) in heads.iter_mut().zip(&mut forwards) {
                 forward.step(head, rows, piece, &mut machines, keep);
@@ -188,8 +202,7 @@ impl<R: Real> Forward<R> {
     ) {
         let r = head.task.problem.recurrence;
         let programs = head.programs(piece);
-        let plan = if keep { &programs.keeping } else { &programs.forward };
-        let machine = machines.of(head, piece);
+        let (plan, machine) = machines.of(head, piece);
         let lend = |leaf: &Leaf| match leaf {
             Leaf::Carry(k) => Some(&self.carry[head.offsets[*k]..]),
             _ => None,
@@ -212,12 +225,6 @@ impl<R: Real> Forward<R> {
             let state = plan.output(machine, k);
             self.carry[*offset..][..state.len()].copy_from_slice(state);
         }
-    }
-}
-
-impl<R: Real> Machines<R> {
-    fn of(&mut self, head: &Head<R>, piece: Piece) -> &mut Machine<R> {
-        if piece.count == head.form.tokens { &mut self.full } else { &mut self.tail }
     }
 }
 
@@ -244,11 +251,7 @@ impl<R: Real> Backward<R> {
             })
             .collect();
         let Some((first, _, _)) = heads.first() else { return backwards };
-        let form = first.form;
-        let mut machines = Machines {
-            full: Machine::new(&form.full.backward),
-            tail: Machine::new(&form.tail.backward),
-        };
+        let mut machines = Machines::new(first.form, |programs| &programs.backward);
         for piece in first.pieces().into_iter().rev() {
             for ((head, rows, records), backward) in heads.iter_mut().zip(&mut backwards) {
                 let record = &records[head.record(piece)..];
@@ -273,14 +276,14 @@ impl<R: Real> Backward<R> {
         let p = head.task.problem;
         let r = p.recurrence;
         let programs = head.programs(piece);
-        let machine = machines.of(head, piece);
+        let (plan, machine) = machines.of(head, piece);
         let lend = |leaf: &Leaf| match leaf {
             Leaf::Carry(k) => Some(&record[head.offsets[*k]..]),
             Leaf::CarryCotangent(k) => Some(&self.d_carry[head.offsets[*k]..]),
             Leaf::Kept(k) => Some(&record[programs.kept[*k].clone()]),
             _ => None,
         };
-        programs.backward.run_lent(machine, 0, &[], &lend, &mut |leaf, _, to| match leaf {
+        plan.run_lent(machine, 0, &[], &lend, &mut |leaf, _, to| match leaf {
             Leaf::Cotangent(Stream::Out(k)) => {
                 let one = size(&r.outs[*k].shape);
                 let row = head.task.start() + piece.first;
@@ -290,7 +293,7 @@ impl<R: Real> Backward<R> {
         });
         self.d_carry.fill(R::ZERO);
         for (k, target) in programs.targets.iter().enumerate() {
-            let d = programs.backward.output(machine, k);
+            let d = plan.output(machine, k);
             match target {
                 Target::Carry(state) => {
                     add(&mut self.d_carry[head.offsets[*state]..][..d.len()], d);

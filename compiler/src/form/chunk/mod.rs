@@ -247,24 +247,21 @@ fn gradient(r: &Recurrence, chunk: &Chunk, keep: &dyn Fn(&Program, &Node) -> boo
         Leaf::Carry(state) => Some(Target::Carry(*state)),
         _ => None,
     });
-    let mut program = b.finish(&found.values);
-    let mut kept = Vec::new();
     // The forward program's nodes come first, under the same numbers; what the gradient does not
     // need once others are kept is pruned.
-    let mut all = Program { nodes: b.program.nodes, outputs: found.values };
+    let mut program = Program { nodes: b.program.nodes, outputs: found.values };
     for at in 0..chunk.program.nodes.len() {
-        if keep(&all, &all.nodes[at]) {
-            let node = Node { op: Op::Leaf(Leaf::Kept(at)), args: vec![], ..all.nodes[at].clone() };
-            all.nodes[at] = node;
+        if keep(&program, &program.nodes[at]) {
+            let node = &mut program.nodes[at];
+            (node.op, node.args) = (Op::Leaf(Leaf::Kept(at)), vec![]);
         }
     }
-    if all.nodes.iter().any(|node| matches!(node.op, Op::Leaf(Leaf::Kept(_)))) {
-        program = all.pruned();
-        for node in &mut program.nodes {
-            if let Op::Leaf(Leaf::Kept(at)) = &mut node.op {
-                kept.push(Value(*at as u32));
-                *at = kept.len() - 1;
-            }
+    let mut program = program.pruned();
+    let mut kept = Vec::new();
+    for node in &mut program.nodes {
+        if let Op::Leaf(Leaf::Kept(at)) = &mut node.op {
+            kept.push(Value(*at as u32));
+            *at = kept.len() - 1;
         }
     }
     Gradient { program, targets: found.targets, kept }
