@@ -87,29 +87,35 @@ impl Head<'_> {
                 .map(|(logits, row)| {
                     let target = targets[*row] as usize;
                     let said = cross_entropy(logits, target);
-                    let factor = scale / said.sum;
-                    pulp::Arch::new().dispatch(|| logits.iter_mut().for_each(|x| *x *= factor));
-                    logits[target] -= scale;
+                    logits[target] -= said.sum;
                     said
                 })
-                .collect();
+                .collect::<Vec<Said>>();
+            // The gradient by the logits of a row is what stands there times scale / sum. Rows of
+            // hidden states are shorter than rows of logits, so these take the factor.
+            let factors = || said.iter().map(|said| scale / said.sum);
             let mut d = memory::take(x.len());
             dense::grad_input(&mut d, logits, self.weight, 1, shape);
-            for (row, d) in asked.iter().zip(d.chunks_exact(width)) {
-                d_hidden[row * width..][..width].copy_from_slice(d);
+            for ((row, d), factor) in asked.iter().zip(d.chunks_exact(width)).zip(factors()) {
+                let to = d_hidden[row * width..][..width].iter_mut();
+                to.zip(d).for_each(|(to, d)| *to = d * factor);
             }
             memory::give(d);
+            for (x, factor) in x.chunks_exact_mut(width).zip(factors()) {
+                x.iter_mut().for_each(|x| *x *= factor);
+            }
             dense::grad_weight(d_weight, x, logits, 1, shape);
             said
         })
     }
 
-    /// Calls `each` with the asked rows of a block, their hidden states and logits.
+    /// Calls `each` with the asked rows of a block, their hidden states and logits, both free to
+    /// be overwritten.
     fn blocks(
         &self,
         hidden: &[f32],
         targets: &[u32],
-        mut each: impl FnMut(&[usize], &[f32], &mut [f32]) -> Vec<Said>,
+        mut each: impl FnMut(&[usize], &mut [f32], &mut [f32]) -> Vec<Said>,
     ) -> Score {
         let asked: Vec<usize> = (0..targets.len()).filter(|r| targets[*r] != NONE).collect();
         let mut score = Score::default();
@@ -118,7 +124,7 @@ impl Head<'_> {
             rows.iter().for_each(|r| x.extend_from_slice(&hidden[r * self.width..][..self.width]));
             let mut logits = memory::take(rows.len() * self.vocab);
             dense::forward(&mut logits, &x, self.weight, 1, [self.width, self.vocab]);
-            for said in each(rows, &x, &mut logits) {
+            for said in each(rows, &mut x, &mut logits) {
                 score.loss += said.loss;
                 score.right += usize::from(said.right);
                 score.asked += 1;
@@ -141,11 +147,13 @@ struct Said {
 /// Turns logits into their exponentials relative to the largest.
 fn cross_entropy(logits: &mut [f32], target: usize) -> Said {
     let given = logits[target];
-    let before = logits[..target].contains(&given);
-    let (top, sum) = pulp::Arch::new().dispatch(Exponentials(logits));
-    let loss = f64::from(sum).ln() + f64::from(top) - f64::from(given);
+    let arch = pulp::Arch::new();
+    let top = arch.dispatch(|| top(logits));
     // Of equal logits the first is the guess.
-    Said { loss, right: given == top && !before, sum }
+    let right = given == top && !logits[..target].contains(&given);
+    let sum = arch.dispatch(Exponentials { logits, top });
+    let loss = f64::from(sum).ln() + f64::from(top) - f64::from(given);
+    Said { loss, right, sum }
 }
 
 /// Partial results side by side, so that the compiler uses vector registers.
@@ -165,17 +173,20 @@ fn top(logits: &[f32]) -> f32 {
     lanes.into_iter().fold(rest, f32::max)
 }
 
-/// Turns each number into `exp(x - top)`; gives the largest and the sum.
-struct Exponentials<'a>(&'a mut [f32]);
+/// Turns each number into `exp(x - top)`; gives their sum.
+struct Exponentials<'a> {
+    logits: &'a mut [f32],
+    top: f32,
+}
 
 impl pulp::NullaryFnOnce for Exponentials<'_> {
-    type Output = (f32, f32);
+    type Output = f32;
 
     #[inline(always)]
-    fn call(self) -> (f32, f32) {
-        let top = top(self.0);
+    fn call(self) -> f32 {
+        let Exponentials { logits, top } = self;
         let mut lanes = [0.0; LANES];
-        let mut chunks = self.0.chunks_exact_mut(LANES);
+        let mut chunks = logits.chunks_exact_mut(LANES);
         for chunk in &mut chunks {
             for i in 0..LANES {
                 chunk[i] = Real::exp(chunk[i] - top);
@@ -187,7 +198,7 @@ impl pulp::NullaryFnOnce for Exponentials<'_> {
             *x = Real::exp(*x - top);
             sum += *x;
         }
-        (top, sum)
+        sum
     }
 }
 
