@@ -102,9 +102,12 @@ pub struct Explain {
 pub struct Compile {
     /// The `.arch` file.
     pub file: PathBuf,
-    /// Stages: normal, chunk, grad, graph.
+    /// Stages: normal, chunk, grad, graph, plan, cuda, ptx, cubin.
     #[arg(long, default_value = "normal,chunk,grad,graph")]
     pub emit: String,
+    /// Kinds of GPU for which kernels are planned and compiled.
+    #[arg(long, default_value = "sm_80")]
+    pub arch: String,
     /// The folder of the files.
     #[arg(long, default_value = "compiled")]
     pub out: PathBuf,

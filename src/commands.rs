@@ -1,6 +1,7 @@
 //! The commands, one function each.
 
 mod bench;
+mod compile;
 mod machine;
 mod model;
 mod recurrence;
@@ -27,7 +28,7 @@ pub fn run(args: Args) -> ExitCode {
     let result = match &args.command {
         Command::Check { file } => check(file, &mut sources),
         Command::Explain(args) => recurrence::explain(args, &mut sources),
-        Command::Compile(args) => recurrence::compile(args, &mut sources),
+        Command::Compile(args) => compile::compile(args, &mut sources),
         Command::Verify(args) => recurrence::verify(args, &mut sources),
         Command::Eval(args) => run::eval(args, &mut sources),
         Command::Generate(args) => run::generate(args, &mut sources),
@@ -109,9 +110,14 @@ fn form_kind(form: Form) -> FormKind {
 }
 
 fn exec_command(args: &Exec, sources: &mut Sources) -> Result<(), Failure> {
-    if matches!(args.device, Device::Cuda | Device::Sim) {
-        return Err(Failure::Usage("this version runs on `--device cpu` only".into()));
-    }
+    let device = match args.device {
+        Device::Cpu | Device::Auto => lrc_runtime::device::Device::Cpu,
+        Device::Sim => lrc_runtime::device::Device::Sim,
+        Device::Cuda => {
+            let why = "this version runs on `--device cpu` and `--device sim` only";
+            return Err(Failure::Usage(why.into()));
+        }
+    };
     if args.chunk == Some(0) {
         return Err(Failure::Usage("--chunk must be at least 1".into()));
     }
@@ -123,6 +129,7 @@ fn exec_command(args: &Exec, sources: &mut Sources) -> Result<(), Failure> {
         form: form_kind(args.form),
         chunk: args.chunk,
         bf16: args.dtype == Dtype::Bf16,
+        device,
     };
     let inputs = tensors::read(&args.inputs)?;
     let outputs = exec::exec(decl, &inputs, &request)?;

@@ -8,6 +8,7 @@
 pub mod check;
 pub mod chunk;
 pub mod elaborate;
+pub mod emit;
 pub mod form;
 pub mod grad;
 pub mod graph;
@@ -15,4 +16,5 @@ pub mod interpret;
 pub mod memory;
 pub mod normal;
 pub mod num;
+pub mod plan;
 pub mod tile;

@@ -147,6 +147,11 @@ pub static CODES: &[(&str, &str, &str)] = &[
         "The value cannot work; the message says what can.",
     ),
     (
+        "E0501",
+        "a recurrence has no kernels",
+        "Kernels for GPUs exist for recurrences in the normal form whose tiles fit a block's memory; everything runs on the CPU.",
+    ),
+    (
         "N0110",
         "the step form is used",
         "The recurrence is not in the diagonal-plus-low-rank family, or its states are vectors: it runs one token at a time. `lrc explain FILE NAME` says why.",

@@ -11,6 +11,8 @@ pub enum Failure {
     World(String),
     /// The command line asks for something that does not exist.
     Usage(String),
+    /// A kernel cannot be compiled, or there is nothing to compile it with.
+    Compile(String),
     /// A check of the program's own work failed.
     Verification(String),
     /// Training diverged or a policy stopped it.
@@ -31,6 +33,7 @@ impl Failure {
             Failure::World(_) => 1,
             Failure::Usage(_) => 2,
             Failure::Invalid(_) => 3,
+            Failure::Compile(_) => 4,
             Failure::Diverged(_) => 6,
             Failure::Verification(_) => 7,
             Failure::Stopped(signal) => 128 + *signal as u8,
@@ -44,6 +47,7 @@ impl std::fmt::Display for Failure {
         match self {
             Failure::World(why)
             | Failure::Usage(why)
+            | Failure::Compile(why)
             | Failure::Verification(why)
             | Failure::Diverged(why) => f.write_str(why),
             Failure::Stopped(signal) => write!(f, "stopped by signal {signal}, after saving"),

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use lrc_compiler::elaborate::{Recurrence, Setting, Signature, elaborate};
-use lrc_compiler::form::{Cotangents, Form, FormKind, Operand, Problem};
+use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Operand, Outputs, Problem};
+use lrc_compiler::normal::Refusal;
 use lrc_compiler::tile::size;
 use lrc_dsl::Diag;
 use lrc_dsl::ast::{Decl, Expr, Role};
 
+use crate::device::Device;
+use crate::device::kernels::{Kernels, Unready};
 use crate::error::Failure;
 use crate::tensors::{Data, Tensor, Tensors};
 
@@ -24,6 +27,8 @@ pub struct Request {
     pub chunk: Option<usize>,
     /// Round vector inputs, outputs and cotangents to bf16.
     pub bf16: bool,
+    /// Where to run.
+    pub device: Device,
 }
 
 /// Runs a recurrence on tensors by its declared names.
@@ -250,9 +255,14 @@ fn run(
         params: params.iter().map(operand).collect(),
         initial: initial.iter().map(|i| i.as_deref()).collect(),
     };
-    let form =
-        Form::new(&problem, request.form, request.chunk).map_err(|refusal| refused(r, refusal))?;
-    let (outputs, kept) = form.forward(&problem, request.backward);
+    let cotangents = Cotangents {
+        outs: d_outs.iter().map(|d| d.as_deref()).collect(),
+        finals: d_finals.iter().map(|d| d.as_deref()).collect(),
+    };
+    let (outputs, gradients) = match request.device {
+        Device::Cpu => on_cpu(&problem, request, &cotangents)?,
+        Device::Sim => on_sim(&problem, request, &cotangents)?,
+    };
     let mut result = Tensors::new();
     for (slot, data) in r.outs.iter().zip(outputs.outs) {
         result.insert(slot.name.clone(), io.out(&slot.shape, data));
@@ -260,12 +270,7 @@ fn run(
     for (k, data) in outputs.finals.into_iter().enumerate() {
         result.insert(format!("final_state{}", r.state_suffix(k)), io.state_tensor(k, data));
     }
-    if request.backward {
-        let cotangents = Cotangents {
-            outs: d_outs.iter().map(|d| d.as_deref()).collect(),
-            finals: d_finals.iter().map(|d| d.as_deref()).collect(),
-        };
-        let gradients = form.backward(&problem, &kept, &cotangents);
+    if let Some(gradients) = gradients {
         let names = r.inputs.iter().chain(&r.params).map(|slot| &slot.name);
         for (name, data) in names.zip(gradients.inputs.into_iter().chain(gradients.params)) {
             let shape = tensors[name].shape.clone();
@@ -279,8 +284,50 @@ fn run(
     Ok(result)
 }
 
+/// Outputs, and gradients where they are wanted.
+type Ran = (Outputs<f32>, Option<Gradients<f32>>);
+
+fn on_cpu(problem: &Problem<f32>, request: &Request, cotangents: &Cotangents<f32>) -> Result<Ran, Failure> {
+    let form = Form::new(problem, request.form, request.chunk)
+        .map_err(|refusal| refused(problem.recurrence, refusal))?;
+    let (outputs, kept) = form.forward(problem, request.backward);
+    let gradients = request.backward.then(|| form.backward(problem, &kept, cotangents));
+    Ok((outputs, gradients))
+}
+
+/// By the kernels for GPUs. `--form step` asks for the kernel that runs a token at a time.
+fn on_sim(problem: &Problem<f32>, request: &Request, cotangents: &Cotangents<f32>) -> Result<Ran, Failure> {
+    let r = problem.recurrence;
+    let decode = request.form == FormKind::Step;
+    if decode && request.backward {
+        let why = "the kernel that runs a token at a time has no gradient: leave out `--form step`";
+        return Err(Failure::Usage(why.into()));
+    }
+    let kernels = Kernels::new(r, request.backward, decode, request.chunk).map_err(|why| match why {
+        Unready::Failed(failure) => failure,
+        Unready::Refused(refusal) => unready(r, refusal),
+    })?;
+    let (outputs, entered) = kernels.forward(problem)?;
+    let gradients = if request.backward {
+        Some(kernels.backward(problem, &entered, cotangents)?)
+    } else {
+        None
+    };
+    Ok((outputs, gradients))
+}
+
+/// A recurrence without kernels.
+fn unready(r: &Recurrence, refusal: Refusal) -> Failure {
+    let message = format!("`{}` has no kernels", r.name);
+    let diag = match refusal.span {
+        Some(span) => Diag::error("E0501", span, message).label(refusal.why),
+        None => Diag::global("E0501", format!("{message}: {}", refusal.why)),
+    };
+    Failure::Invalid(vec![diag.help("run it with `--device cpu`")])
+}
+
 /// The chunk form was asked for and does not exist.
-fn refused(r: &Recurrence, refusal: lrc_compiler::normal::Refusal) -> Failure {
+fn refused(r: &Recurrence, refusal: Refusal) -> Failure {
     let message = format!("`{}` has no chunk form", r.name);
     let diag = match refusal.span {
         Some(span) => Diag::error("E0306", span, message).label(refusal.why),

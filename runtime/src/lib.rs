@@ -4,6 +4,7 @@ pub mod atomic;
 pub mod bench;
 pub mod data;
 pub mod dense;
+pub mod device;
 pub mod draw;
 pub mod error;
 pub mod exec;

@@ -1,26 +1,24 @@
 //! Commands about single recurrences: explain, compile, verify.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use lrc_compiler::chunk::derive;
 use lrc_compiler::elaborate::{Recurrence, elaborate};
-use lrc_compiler::graph::backward::differentiate;
 use lrc_compiler::graph::{Recur, account, build};
 use lrc_compiler::normal::text::Shown;
 use lrc_compiler::normal::{self, Refusal};
 use lrc_compiler::tile::{Op, Program};
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Namespace, Sources};
-use lrc_runtime::error::{Failure, at_path};
-use lrc_runtime::{atomic, verify};
+use lrc_runtime::error::Failure;
+use lrc_runtime::verify;
 
 use super::{find, load, settings};
-use crate::args::{Compile, Explain, Verify};
+use crate::args::{Explain, Verify};
 use crate::terminal::say;
 
 /// Tokens of the chunk that texts show.
-const SHOWN_CHUNK: usize = 64;
+pub const SHOWN_CHUNK: usize = 64;
 
 /// The named recurrence, or all of the file's own.
 pub fn chosen<'n>(
@@ -146,77 +144,6 @@ fn census(program: &Program) -> String {
         *count.entry(kind).or_default() += 1;
     }
     count.iter().map(|(kind, n)| format!("{n} {kind}")).collect::<Vec<_>>().join(", ")
-}
-
-/// `lrc compile`
-pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
-    let namespace = load(&args.file, sources)?;
-    let given = settings(&args.set)?;
-    let stages: Vec<&str> = args.emit.split(',').map(str::trim).collect();
-    for stage in &stages {
-        match *stage {
-            "normal" | "chunk" | "grad" | "graph" => {}
-            "cuda" | "ptx" | "cubin" | "plan" => {
-                return Err(Failure::Usage(format!(
-                    "--emit {stage}: this version compiles for the CPU only"
-                )));
-            }
-            other => {
-                return Err(Failure::Usage(format!(
-                    "--emit {other}: choose from normal, chunk, grad, graph"
-                )));
-            }
-        }
-    }
-    std::fs::create_dir_all(&args.out).map_err(at_path("make", &args.out))?;
-    let mut written = Vec::new();
-    for decl in chosen(&namespace, Kind::Recurrence, None)? {
-        let r = elaborated(decl, &given)?;
-        let texts = stage_texts(&r);
-        for stage in stages.iter().filter(|stage| **stage != "graph") {
-            let Some(text) = texts.get(stage) else { continue };
-            written.push(emit(&args.out, &r.name, stage, text)?);
-        }
-    }
-    for decl in chosen(&namespace, Kind::Model, None)? {
-        let mut diags = Vec::new();
-        let mut model =
-            build(&namespace, decl, &given, &mut diags).ok_or(Failure::Invalid(diags))?;
-        if stages.contains(&"graph") {
-            differentiate(&mut model);
-            written.push(emit(&args.out, &model.name, "graph", &model.graph.to_string())?);
-        }
-    }
-    if args.json {
-        say!("{}", serde_json::json!({ "files": written, "kernels": [] }));
-    } else {
-        written.iter().for_each(|path| say!("{path}"));
-    }
-    Ok(())
-}
-
-/// The text of each stage that the recurrence has.
-fn stage_texts(r: &Recurrence) -> BTreeMap<&'static str, String> {
-    let mut texts = BTreeMap::new();
-    let normal = match normal::extract(r) {
-        Ok(normal) => normal,
-        Err(refusal) => {
-            texts.insert("normal", format!("not in the normal form: {}\n", refusal.why));
-            return texts;
-        }
-    };
-    texts.insert("normal", Shown(&normal, r).to_string());
-    if let Ok(chunk) = derive(r, &normal, SHOWN_CHUNK, false) {
-        texts.insert("chunk", chunk.program.to_string());
-        texts.insert("grad", lrc_compiler::form::chunk::gradient_program(r, &chunk).to_string());
-    }
-    texts
-}
-
-fn emit(folder: &Path, name: &str, stage: &str, text: &str) -> Result<String, Failure> {
-    let path = folder.join(format!("{name}.{stage}"));
-    atomic::write(&path, text.as_bytes())?;
-    Ok(path.display().to_string())
 }
 
 /// `lrc verify`

@@ -20,6 +20,8 @@
 //! `prefix ∘ (S0 p) + apply(p Uᵀ, κ)`. Without reads in the writes, or without decay, the terms are
 //! never built. Everything else of a token is lifted over the rows of the chunk.
 
+pub mod gradient;
+
 use std::collections::HashMap;
 
 use crate::elaborate::Recurrence;

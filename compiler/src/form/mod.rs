@@ -10,6 +10,8 @@ pub mod rows;
 pub mod step;
 mod task;
 
+pub use task::gather;
+
 use crate::elaborate::Recurrence;
 use crate::normal::{self, Refusal};
 

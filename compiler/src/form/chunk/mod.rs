@@ -14,22 +14,14 @@ use rayon::prelude::*;
 use self::head::{Backward, Forward, Head};
 use super::task::{Rows, Task, gather, gather_params, hand_out, sheets};
 use super::{Cotangents, Gradients, Outputs, Problem, init_backward};
-use crate::chunk::{Chunk, derive, result_stream};
+use crate::chunk::gradient::{Gradient, Target, gradient};
+use crate::chunk::{Chunk, derive};
 use crate::elaborate::Recurrence;
-use crate::grad::by_leaves;
 use crate::interpret::Plan;
 use crate::memory;
 use crate::normal::{Normal, Refusal};
 use crate::num::Real;
-use crate::tile::{Builder, Int, Leaf, Node, Op, Program, Stream, Value, size};
-
-/// What a gradient belongs to.
-#[derive(Clone, Debug)]
-enum Target {
-    Input(usize, Int),
-    Param(usize),
-    Carry(usize),
-}
+use crate::tile::{Builder, Leaf, Node, Op, Program, size};
 
 /// Forward and backward programs of one chunk.
 #[derive(Clone, Debug)]
@@ -219,50 +211,4 @@ fn by_state<'s, R: Real>(
             tasks.clone().flat_map(|all| &all[range.clone()]).copied().collect()
         })
         .collect()
-}
-
-/// The gradient program of a chunk, for people: everything that it needs is computed in it.
-pub fn gradient_program(r: &Recurrence, chunk: &Chunk) -> Program {
-    gradient(r, chunk, &|_, _| false).program
-}
-
-/// The gradient of a chunk by its leaves.
-struct Gradient {
-    program: Program,
-    targets: Vec<Target>,
-    /// Values of the forward program that leaves `Kept` stand for.
-    kept: Vec<Value>,
-}
-
-fn gradient(r: &Recurrence, chunk: &Chunk, keep: &dyn Fn(&Program, &Node) -> bool) -> Gradient {
-    let mut b = Builder::extending(chunk.program.clone());
-    let outputs = chunk.program.outputs.iter().enumerate();
-    let seeds = outputs.map(|(k, output)| match result_stream(r, k) {
-        Stream::State(state) => (*output, Leaf::CarryCotangent(state)),
-        stream => (*output, Leaf::Cotangent(stream)),
-    });
-    let found = by_leaves(&mut b, seeds, |leaf| match leaf {
-        Leaf::Read(Stream::Input(i), at) => Some(Target::Input(*i, at.clone())),
-        Leaf::Param(i) => Some(Target::Param(*i)),
-        Leaf::Carry(state) => Some(Target::Carry(*state)),
-        _ => None,
-    });
-    // The forward program's nodes come first, under the same numbers; what the gradient does not
-    // need once others are kept is pruned.
-    let mut program = Program { nodes: b.program.nodes, outputs: found.values };
-    for at in 0..chunk.program.nodes.len() {
-        if keep(&program, &program.nodes[at]) {
-            let node = &mut program.nodes[at];
-            (node.op, node.args) = (Op::Leaf(Leaf::Kept(at)), vec![]);
-        }
-    }
-    let mut program = program.pruned();
-    let mut kept = Vec::new();
-    for node in &mut program.nodes {
-        if let Op::Leaf(Leaf::Kept(at)) = &mut node.op {
-            kept.push(Value(*at as u32));
-            *at = kept.len() - 1;
-        }
-    }
-    Gradient { program, targets: found.targets, kept }
 }

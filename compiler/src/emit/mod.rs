@@ -1,0 +1,587 @@
+//! Prints a kernel plan as CUDA C++, line by line; every decision has been made by the plan.
+
+use std::fmt::Write;
+
+use crate::plan::index::{Atom, Ix};
+use crate::plan::lower::FRAGMENT;
+use crate::plan::{
+    Buffer, Chain, Condition, Expr, Kernel, Number, Operand, Part, Pass, Place, Reduction, Row, Step,
+    Target, TileId,
+};
+use crate::tile::{Binary, Int, IntOp, Unary, Versions};
+
+/// The tile library.
+pub const TILE_LIBRARY: &str = include_str!("../../../templates/tile.cuh");
+/// How kernels of recurrences find their tensors.
+const TENSORS: &str = include_str!("../../../templates/kernel.cuh");
+
+/// The CUDA C++ text of a kernel.
+pub fn cuda(kernel: &Kernel) -> String {
+    let mut out = Text { text: String::new(), depth: 0 };
+    out.line(&format!("#define THREADS {}", kernel.threads));
+    out.text.push_str(TILE_LIBRARY);
+    out.text.push_str(TENSORS);
+    out.line("");
+    out.kernel(kernel);
+    out.text
+}
+
+/// The name of a buffer's argument.
+pub fn argument(buffer: Buffer) -> String {
+    let (name, at) = match buffer {
+        Buffer::Input(at) => ("input", at),
+        Buffer::Param(at) => ("param", at),
+        Buffer::Initial(at) => ("initial", at),
+        Buffer::Out(at) => ("out", at),
+        Buffer::Final(at) => ("final", at),
+        Buffer::Entered(at) => ("entered", at),
+        Buffer::OutGrad(at) => ("d_out", at),
+        Buffer::FinalGrad(at) => ("d_final", at),
+        Buffer::InputGrad(at) => ("d_input", at),
+        Buffer::ParamGrad(at) => ("d_param", at),
+        Buffer::InitialGrad(at) => ("d_initial", at),
+    };
+    format!("{name}{at}")
+}
+
+/// Whether a kernel reads a buffer only.
+pub fn is_read(buffer: Buffer, pass: Pass) -> bool {
+    match buffer {
+        Buffer::Input(_) | Buffer::Param(_) | Buffer::Initial(_) => true,
+        Buffer::OutGrad(_) | Buffer::FinalGrad(_) => true,
+        Buffer::Entered(_) => pass == Pass::Backward,
+        _ => false,
+    }
+}
+
+/// Whether heads may share a buffer, so that its own number of heads follows it as an argument.
+pub fn is_shared(buffer: Buffer) -> bool {
+    matches!(buffer, Buffer::Input(_) | Buffer::Param(_))
+}
+
+struct Text {
+    text: String,
+    depth: usize,
+}
+
+impl Text {
+    fn line(&mut self, line: &str) {
+        if !line.is_empty() {
+            (0..self.depth).for_each(|_| self.text.push_str("    "));
+        }
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    fn block(&mut self, head: &str, body: impl FnOnce(&mut Text)) {
+        self.line(&format!("{head} {{"));
+        self.depth += 1;
+        body(self);
+        self.depth -= 1;
+        self.line("}");
+    }
+
+    fn kernel(&mut self, k: &Kernel) {
+        let mut arguments = vec![
+            "const int* __restrict__ bounds".to_string(),
+            "const int* __restrict__ chunks".to_string(),
+            "int sequences".to_string(),
+            "int heads".to_string(),
+            "unsigned char* __restrict__ working_memory".to_string(),
+        ];
+        for buffer in &k.buffers {
+            let constant = if is_read(*buffer, k.pass) { "const " } else { "" };
+            arguments.push(format!("{constant}float* {}", argument(*buffer)));
+            if is_shared(*buffer) {
+                arguments.push(format!("int {}_heads", argument(*buffer)));
+            }
+        }
+        self.line(&format!("extern \"C\" __global__ void __launch_bounds__({})", k.threads));
+        self.block(&format!("{}({})", k.name, arguments.join(", ")), |t| t.body(k));
+    }
+
+    fn body(&mut self, k: &Kernel) {
+        self.line("extern __shared__ __align__(128) unsigned char shared[];");
+        self.line("Place at;");
+        self.line(&format!("at.part = blockIdx.x % {};", k.parts));
+        self.line(&format!("at.head = blockIdx.x / {} % heads;", k.parts));
+        self.line(&format!("at.sequence = blockIdx.x / {} / heads;", k.parts));
+        self.line("at.heads = heads;");
+        self.line("at.start = bounds[at.sequence];");
+        self.line("at.length = bounds[at.sequence + 1] - at.start;");
+        self.line("at.rows = bounds[sequences];");
+        if k.working > 0 {
+            self.line(&format!(
+                "unsigned char* working = working_memory + (long long)blockIdx.x * {};",
+                k.working
+            ));
+        }
+        for buffer in k.buffers.iter().filter(|buffer| is_shared(**buffer)) {
+            let name = argument(*buffer);
+            self.line(&format!("const int {name}_own = at.head / (heads / {name}_heads);"));
+        }
+        for (id, tile) in k.tiles.iter().enumerate() {
+            let number = if tile.number == Number::F32 { "float" } else { "bf16" };
+            let place = match tile.place {
+                Some(Place::Shared(at)) => format!("shared + {at}"),
+                Some(Place::Working(at)) => format!("working + {at}"),
+                None => continue,
+            };
+            self.line(&format!("{number}* const tile{id} = ({number}*)({place});"));
+        }
+        k.before.iter().for_each(|step| self.step(k, step));
+        self.line(&format!("const int count = (at.length + {}) / {};", k.chunk - 1, k.chunk));
+        let order = if k.pass == Pass::Backward {
+            "for (int c = count - 1; c >= 0; c--)"
+        } else {
+            "for (int c = 0; c < count; c++)"
+        };
+        self.line("#pragma unroll 1");
+        self.block(order, |t| {
+            t.line(&format!("at.first = c * {};", k.chunk));
+            t.line(&format!(
+                "at.valid = at.length - at.first < {0} ? at.length - at.first : {0};",
+                k.chunk
+            ));
+            t.line("at.chunk = chunks[at.sequence] + c;");
+            k.each.iter().for_each(|step| t.step(k, step));
+        });
+        k.after.iter().for_each(|step| self.step(k, step));
+    }
+
+    fn step(&mut self, k: &Kernel, step: &Step) {
+        if *step == Step::Barrier {
+            return self.line("wait_for_block();");
+        }
+        let mut text = step.to_string();
+        if text.len() > 160 {
+            text.truncate(text.floor_char_boundary(157));
+            text.push_str("...");
+        }
+        self.line(&format!("// {text}"));
+        match step {
+            Step::Map { sizes, value, to, add } => self.map(k, sizes, value, to, *add),
+            Step::Reduce { sizes, over, reduction, value, to } => {
+                self.reduce(k, sizes, over, *reduction, value, to);
+            }
+            Step::Product { sizes, axes, terms, value, to, add } => {
+                self.product(k, sizes, *axes, terms, value, to, *add);
+            }
+            Step::Chain { chain, sizes, from, to, scratch } => {
+                self.chain(chain, *sizes, from, *to, *scratch);
+            }
+            Step::Solve { a, x, transposed } => {
+                let shape = &k.tile(*x).shape;
+                let name = if *transposed { "solve_transposed" } else { "solve" };
+                self.line(&format!("{name}<{}, {}>(tile{}, tile{});", shape[0], shape[1], a.0, x.0));
+            }
+            Step::Barrier => {}
+        }
+    }
+
+    /// The indices along all axes of the element `place` of a loop.
+    fn indices(&mut self, place: &str, sizes: &[usize], axes: &[usize]) {
+        let mut below = 1;
+        let mut lines = Vec::new();
+        for &axis in axes.iter().rev() {
+            let n = sizes[axis];
+            if n == 1 {
+                continue;
+            }
+            let div = if below == 1 { place.to_string() } else { format!("{place} / {below}") };
+            let first = axes.iter().take_while(|a| **a != axis).all(|a| sizes[*a] == 1);
+            let rem = if first { div } else { format!("{div} % {n}") };
+            lines.push(format!("const int i{axis} = {rem};"));
+            below *= n;
+        }
+        lines.iter().rev().for_each(|line| self.line(line));
+    }
+
+    fn map(&mut self, k: &Kernel, sizes: &[usize], value: &Expr, to: &Target, add: bool) {
+        // An operand is filled to whole fragments.
+        let padded = match to {
+            Target::Tile(id, _) if k.tile(*id).number == Number::Bf16 => {
+                sizes.iter().map(|n| n.next_multiple_of(FRAGMENT)).collect()
+            }
+            _ => sizes.to_vec(),
+        };
+        let n: usize = padded.iter().product();
+        let axes: Vec<usize> = (0..padded.len()).collect();
+        let head = format!("for (int e = threadIdx.x; e < {n}; e += THREADS)");
+        self.line("#pragma unroll 1");
+        self.block(&head, |t| {
+            t.indices("e", &padded, &axes);
+            let inside = inside(sizes, &padded);
+            let value = expr(k, value);
+            let value = if inside.is_empty() { value } else { format!("{inside} ? {value} : 0.f") };
+            t.store(k, to, &value, add);
+        });
+    }
+
+    fn reduce(
+        &mut self,
+        k: &Kernel,
+        sizes: &[usize],
+        over: &[usize],
+        reduction: Reduction,
+        value: &Expr,
+        to: &Target,
+    ) {
+        let kept: Vec<usize> = (0..sizes.len()).filter(|axis| !over.contains(axis)).collect();
+        let count = |axes: &[usize]| axes.iter().map(|axis| sizes[*axis]).product::<usize>();
+        let (results, terms) = (count(&kept), count(over));
+        let (start, put, all) = match reduction {
+            Reduction::Sum => ("0.f", "x += ", "warp_sum"),
+            Reduction::Largest => ("-bits(0x7f800000u)", "x = larger(x, ", "warp_largest"),
+        };
+        let close = if reduction == Reduction::Sum { "" } else { ")" };
+        let put = format!("{put}{}{close};", expr(k, value));
+        let alone = results >= k.threads || terms < 32;
+        let head = if alone {
+            format!("for (int e = threadIdx.x; e < {results}; e += THREADS)")
+        } else {
+            format!("for (int e = threadIdx.x / 32; e < {results}; e += WARPS)")
+        };
+        self.line("#pragma unroll 1");
+        self.block(&head, |t| {
+            t.indices("e", sizes, &kept);
+            t.line(&format!("float x = {start};"));
+            let head = if alone {
+                format!("for (int s = 0; s < {terms}; s++)")
+            } else {
+                format!("for (int s = threadIdx.x % 32; s < {terms}; s += 32)")
+            };
+            t.line("#pragma unroll 1");
+            t.block(&head, |t| {
+                t.indices("s", sizes, over);
+                t.line(&put);
+            });
+            if alone {
+                t.store(k, to, "x", false);
+            } else {
+                t.line(&format!("x = {all}(x);"));
+                t.block("if (threadIdx.x % 32 == 0)", |t| t.store(k, to, "x", false));
+            }
+        });
+    }
+
+    fn product(
+        &mut self,
+        k: &Kernel,
+        sizes: &[usize],
+        [p, q]: [usize; 2],
+        terms: &[(Operand, Operand, usize)],
+        value: &Expr,
+        to: &Target,
+        add: bool,
+    ) {
+        let (rows, cols) = (sizes[p], sizes[q]);
+        let (padded_rows, padded_cols) =
+            (rows.next_multiple_of(FRAGMENT), cols.next_multiple_of(FRAGMENT));
+        let strip = k.strip(padded_rows, padded_cols);
+        let strips = padded_cols / 8 / strip;
+        let jobs = padded_rows / 16 * strips;
+        let filled = matches!(to, Target::Tile(id, _) if k.tile(*id).number == Number::Bf16);
+        self.line("#pragma unroll 1");
+        let head = format!("for (int job = threadIdx.x / 32; job < {jobs}; job += WARPS)");
+        self.block(&head, |t| {
+            t.line(&format!("const int row0 = job / {strips} * 16, col0 = job % {strips} * {};", strip * 8));
+            t.line(&format!("Sums<{strip}> sums;"));
+            for (a, b, length) in terms {
+                let pitch = |o: &Operand| k.tile(o.tile).strides[0];
+                t.line(&format!(
+                    "sums.add<{}, {}, {}, {}, {}>(tile{}, tile{}, row0, col0);",
+                    length.next_multiple_of(FRAGMENT),
+                    a.transposed,
+                    pitch(a),
+                    b.transposed,
+                    pitch(b),
+                    a.tile.0,
+                    b.tile.0
+                ));
+            }
+            let head = format!("sums.each(row0, col0, [&](int i{p}, int i{q}, float sum)");
+            t.line(&format!("{head} {{"));
+            t.depth += 1;
+            let mut full = sizes.to_vec();
+            (full[p], full[q]) = (padded_rows, padded_cols);
+            let inside = inside(sizes, &full);
+            let value = expr(k, value);
+            match (inside.is_empty(), filled) {
+                (true, _) => t.store(k, to, &value, add),
+                (false, true) => t.store(k, to, &format!("{inside} ? {value} : 0.f"), add),
+                (false, false) => t.block(&format!("if ({inside})"), |t| t.store(k, to, &value, add)),
+            }
+            t.depth -= 1;
+            t.line("});");
+        });
+    }
+
+    fn chain(
+        &mut self,
+        chain: &Chain,
+        [rows, m, d]: [usize; 3],
+        from: &[TileId],
+        to: TileId,
+        scratch: Option<TileId>,
+    ) {
+        let (name, sizes, versions) = match chain {
+            Chain::Prefix(v) => ("prefix", vec![rows, m, d], Some(v)),
+            Chain::PrefixGrad(v) => ("prefix_grad", vec![rows, m, d], Some(v)),
+            Chain::Suffix => ("suffix", vec![m, d], None),
+            Chain::SuffixGrad => ("suffix_grad", vec![m, d], None),
+            Chain::Pairs(v) => ("pairs", vec![rows, m], Some(v)),
+            Chain::PairsGrad(v) => ("pairs_grad", vec![rows, m], Some(v)),
+            Chain::Gram(v) => ("gram", vec![rows, m, d], Some(v)),
+            Chain::Apply(v) => ("apply", vec![rows, m, d], Some(v)),
+            Chain::ApplyT(v) => ("apply_t", vec![rows, m, d], Some(v)),
+            Chain::GramGrad(v) => ("gram_grad", vec![rows, m, d], Some(v)),
+        };
+        let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+        let mut arguments = vec![format!("tile{}", to.0)];
+        arguments.extend(from.iter().chain(&scratch).map(|id| format!("tile{}", id.0)));
+        arguments.extend(versions.map(|v| format!("[](int i) -> int {{ return {}; }}", seen(v))));
+        self.line(&format!("{name}<{}>({});", sizes.join(", "), arguments.join(", ")));
+    }
+
+    fn store(&mut self, k: &Kernel, to: &Target, value: &str, add: bool) {
+        let sign = if add { "+=" } else { "=" };
+        match to {
+            Target::Tile(id, index) => {
+                let tile = k.tile(*id);
+                match tile.number {
+                    Number::F32 => self.line(&format!("{} {sign} {value};", element(k, *id, index))),
+                    Number::Bf16 => {
+                        self.line(&format!("{} = narrow({value});", element(k, *id, index)));
+                    }
+                }
+            }
+            Target::Row(row) => {
+                let (i, token) = (ix(&row.row), position(&row.at, &ix(&row.row)));
+                let buffer = argument(row.buffer);
+                let place = row_place(row, "to_token", "at.head", "heads");
+                // Gradients of what all parts of a head share lie one part after the other.
+                let partial = k.parts > 1 && row.part == 0;
+                let (guard, slab) = match row.buffer {
+                    Buffer::InputGrad(_) if partial => {
+                        let one = row.count * row.one;
+                        (String::new(), format!("(long long)at.part * at.rows * heads * {one} + "))
+                    }
+                    _ if partial => (" && at.part == 0".to_string(), String::new()),
+                    _ => (String::new(), String::new()),
+                };
+                self.line(&format!("const int to_token = {token};"));
+                self.line(&format!(
+                    "if ({i} < at.valid && to_token >= 0{guard}) {buffer}[{slab}{place}] {sign} {value};"
+                ));
+            }
+            Target::Part(part) => {
+                let partial = k.parts > 1 && part.part == 0;
+                let grad = matches!(part.buffer, Buffer::ParamGrad(_) | Buffer::InitialGrad(_));
+                let outer = match part.buffer {
+                    Buffer::Entered(_) => "at.chunk",
+                    Buffer::ParamGrad(_) | Buffer::InitialGrad(_) if partial => {
+                        "at.part * sequences + at.sequence"
+                    }
+                    _ => "at.sequence",
+                };
+                let guard = if partial && !grad { "if (at.part == 0) " } else { "" };
+                let place = part_place(part, outer, "at.head", "heads");
+                self.line(&format!("{guard}{}[{place}] {sign} {value};", argument(part.buffer)));
+            }
+        }
+    }
+}
+
+/// The condition under which an element of a filled-up loop is one of the loop itself.
+fn inside(sizes: &[usize], padded: &[usize]) -> String {
+    let axes = sizes.iter().zip(padded).enumerate();
+    let short: Vec<String> =
+        axes.filter(|(_, (n, full))| n < full).map(|(axis, (n, _))| format!("i{axis} < {n}")).collect();
+    short.join(" && ")
+}
+
+fn element(k: &Kernel, id: TileId, index: &[Ix]) -> String {
+    let strides = &k.tile(id).strides;
+    let at = index.iter().zip(strides).fold(Ix::default(), |at, (i, stride)| {
+        at.plus(&i.times(*stride as i64))
+    });
+    format!("tile{}[{}]", id.0, ix(&at))
+}
+
+/// An index as C.
+fn ix(x: &Ix) -> String {
+    let mut text = String::new();
+    for (atom, c) in &x.terms {
+        let atom = match atom {
+            Atom::Axis(axis) => format!("i{axis}"),
+            Atom::Div(x, by) => format!("({}) / {by}", ix(x)),
+            Atom::Mod(x, by) => format!("({}) % {by}", ix(x)),
+            Atom::Entry(x, list) => format!("({})", entry(&ix(x), list)),
+        };
+        let plus = if text.is_empty() { "" } else { " + " };
+        match c {
+            1 => write!(text, "{plus}{atom}"),
+            c => write!(text, "{plus}{c} * ({atom})"),
+        }
+        .expect("writing to a string");
+    }
+    match (x.constant, text.is_empty()) {
+        (c, true) => c.to_string(),
+        (0, false) => text,
+        (c, false) => format!("{text} + {c}"),
+    }
+}
+
+/// The entry of a list, by questions: lists are as long as a token has micro-steps.
+fn entry(at: &str, list: &[i64]) -> String {
+    let (last, first) = list.split_last().expect("a list is not empty");
+    let questions = first.iter().enumerate().map(|(i, x)| format!("{at} == {i} ? {x} : "));
+    format!("{}{last}", questions.collect::<String>())
+}
+
+/// How many micro-steps row `i` has seen, as C.
+fn seen(v: &Versions) -> String {
+    let p = v.offsets.len();
+    let offsets: Vec<i64> = v.offsets.iter().map(|o| *o as i64).collect();
+    let sizes = [usize::MAX >> 8];
+    let i = Ix::axis(0);
+    let all = i.div(p, &sizes).times(v.micro as i64).plus(&i.rem(p, &sizes).entry(&offsets));
+    ix(&all).replace("i0", "i")
+}
+
+/// A position of the language as C, given the row of the chunk.
+fn position(at: &Int, row: &str) -> String {
+    match at {
+        Int::T => format!("token(at, {row})"),
+        Int::Bound(_) => unreachable!("a chunk binds no positions"),
+        Int::Const(c) => c.to_string(),
+        Int::Op(op, a, b) => {
+            let (a, b) = (position(a, row), position(b, row));
+            match op {
+                IntOp::Add => format!("({a} + {b})"),
+                IntOp::Sub => format!("({a} - {b})"),
+                IntOp::Mul => format!("({a} * {b})"),
+                IntOp::Div => format!("floor_div({a}, {b})"),
+                IntOp::Mod => format!("floor_mod({a}, {b})"),
+                IntOp::Xor => format!("({a} ^ {b})"),
+                IntOp::Bits => format!("digits({a})"),
+                IntOp::Max => format!("max({a}, {b})"),
+            }
+        }
+    }
+}
+
+/// Place in a value, with that of the block's part.
+fn inner(x: &Ix, part: usize) -> String {
+    match part {
+        0 => ix(x),
+        part => format!("at.part * {part} + {}", ix(x)),
+    }
+}
+
+fn row_place(row: &Row, token: &str, own: &str, heads: &str) -> String {
+    let inner = inner(&row.inner, row.part);
+    format!(
+        "row_element<{}, {}>(at, {token}, {}, {inner}, {own}, {heads})",
+        row.count,
+        row.one,
+        ix(&row.slot)
+    )
+}
+
+fn part_place(part: &Part, outer: &str, own: &str, heads: &str) -> String {
+    let inner = inner(&part.inner, part.part);
+    format!("((long long)({outer}) * {heads} + {own}) * {} + {inner}", part.size)
+}
+
+fn number(x: f64) -> String {
+    let x = x as f32;
+    if x.is_nan() {
+        "bits(0x7fc00000u)".into()
+    } else if x.is_infinite() {
+        format!("{}bits(0x7f800000u)", if x < 0.0 { "-" } else { "" })
+    } else {
+        format!("{x:?}f")
+    }
+}
+
+fn expr(k: &Kernel, e: &Expr) -> String {
+    match e {
+        Expr::Number(x) => number(x.value()),
+        Expr::Tile(id, index) => match k.tile(*id).number {
+            Number::F32 => element(k, *id, index),
+            Number::Bf16 => format!("widen({})", element(k, *id, index)),
+        },
+        Expr::Row(row) => {
+            let name = argument(row.buffer);
+            if let Buffer::OutGrad(_) = row.buffer {
+                let inner = inner(&row.inner, row.part);
+                return format!("read_gradient<{}>({name}, at, {}, {inner})", row.one, ix(&row.row));
+            }
+            format!(
+                "read_input<{}, {}>({name}, at, {}, {}, {}, {name}_own, {name}_heads)",
+                row.count,
+                row.one,
+                position(&row.at, &ix(&row.row)),
+                ix(&row.slot),
+                inner(&row.inner, row.part)
+            )
+        }
+        Expr::Part(part) => {
+            let name = argument(part.buffer);
+            let place = match part.buffer {
+                Buffer::Param(_) => part_place(part, "0", &format!("{name}_own"), &format!("{name}_heads")),
+                Buffer::Entered(_) => part_place(part, "at.chunk", "at.head", "heads"),
+                _ => part_place(part, "at.sequence", "at.head", "heads"),
+            };
+            format!("{name}[{place}]")
+        }
+        Expr::Position(at, row) => format!("(float)({})", position(at, &ix(row))),
+        Expr::Head => "(float)at.head".into(),
+        Expr::Valid(row) => format!("({} < at.valid ? 1.f : 0.f)", ix(row)),
+        Expr::Sum => "sum".into(),
+        Expr::Unary(op, x) => unary(*op, &expr(k, x)),
+        Expr::Binary(op, of) => {
+            let (a, b) = (expr(k, &of[0]), expr(k, &of[1]));
+            match op {
+                Binary::Add => format!("({a} + {b})"),
+                Binary::Sub => format!("({a} - {b})"),
+                op => format!("op_{}({a}, {b})", op.name()),
+            }
+        }
+        Expr::Mul(of) => format!("{} * {}", expr(k, &of[0]), expr(k, &of[1])),
+        Expr::Weight(of) => format!("op_exp({} - {})", expr(k, &of[0]), expr(k, &of[1])),
+        Expr::Select(of) => {
+            let [c, a, b] = [&of[0], &of[1], &of[2]].map(|x| expr(k, x));
+            format!("({c} != 0.f ? {a} : {b})")
+        }
+        Expr::Where(condition, of) => {
+            let condition = match condition {
+                Condition::Less(a, b) => format!("{} < {}", ix(a), ix(b)),
+                Condition::Equal(a, b) => format!("{} == {}", ix(a), ix(b)),
+            };
+            format!("({condition} ? {} : {})", expr(k, &of[0]), expr(k, &of[1]))
+        }
+        Expr::Given(buffer, of) => {
+            let name = argument(*buffer);
+            format!("({name} != 0 ? {} : {})", expr(k, &of[0]), expr(k, &of[1]))
+        }
+    }
+}
+
+fn unary(op: Unary, x: &str) -> String {
+    let Unary::Pow(c) = op else { return format!("op_{}({x})", op.name()) };
+    let c = c.value();
+    // Whole powers hold for negative numbers too.
+    match c {
+        -1.0 => format!("divide(1.f, {x})"),
+        -0.5 => format!("divide(1.f, root({x}))"),
+        0.5 => format!("root({x})"),
+        c if c.fract() == 0.0 && (1.0..=8.0).contains(&c) => {
+            let whole = vec!["y"; c as usize].join(" * ");
+            format!("[](float y) {{ return {whole}; }}({x})")
+        }
+        c => format!("op_pow({x}, {})", number(c)),
+    }
+}

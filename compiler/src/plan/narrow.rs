@@ -1,0 +1,265 @@
+//! Cuts the value axis of a chunk program.
+//!
+//! Problem: one block of threads per head leaves most of a GPU idle, and the state of a wide head
+//! fits no shared memory.
+//!
+//! Idea: where the columns of the state never meet, a part of them is a program of its own. Axes of
+//! the program's values that must be cut together form classes; the class of the state's value axis
+//! can be cut if nothing is summed over it and no operation needs it whole. The gradient of such a
+//! part is linear in what flows in, so gradients of what the parts share add up.
+
+use std::collections::HashMap;
+
+use crate::tile::{Leaf, Op, Program, Stream, Value};
+
+/// A tensor that several leaves and results may stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Whole {
+    /// An input.
+    Input(usize),
+    /// A parameter.
+    Param(usize),
+    /// A state, or its gradient.
+    State(usize),
+    /// An output, or its gradient.
+    Out(usize),
+}
+
+impl Whole {
+    /// What a leaf stands for, and how many of its axes are rows: of the chunk, or none in a
+    /// program that is not `lifted`.
+    pub fn of(leaf: &Leaf, lifted: bool) -> Option<(Whole, usize)> {
+        Some(match leaf {
+            Leaf::Read(Stream::Input(i), _) => (Whole::Input(*i), 1),
+            Leaf::Param(i) => (Whole::Param(*i), usize::from(lifted)),
+            Leaf::Carry(k) | Leaf::CarryCotangent(k) => (Whole::State(*k), 0),
+            Leaf::Cotangent(Stream::Out(k)) => (Whole::Out(*k), 1),
+            _ => return None,
+        })
+    }
+}
+
+/// A program for a part of the values.
+#[derive(Clone, Debug)]
+pub struct Narrow {
+    /// The program.
+    pub program: Program,
+    /// The axis that is cut, of each tensor that is; rows of the chunk do not count.
+    pub axis: HashMap<Whole, usize>,
+}
+
+impl Narrow {
+    /// The whole program.
+    pub fn not(program: Program) -> Narrow {
+        Narrow { program, axis: HashMap::new() }
+    }
+}
+
+/// Classes of axes, by union and find. Class 0 cannot be cut.
+struct Classes {
+    parent: Vec<usize>,
+    first: Vec<usize>,
+    whole: HashMap<(Whole, usize), usize>,
+}
+
+impl Classes {
+    fn find(&self, mut at: usize) -> usize {
+        while self.parent[at] != at {
+            at = self.parent[at];
+        }
+        at
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.find(a), self.find(b));
+        self.parent[a.max(b)] = a.min(b);
+    }
+
+    fn axis(&self, value: Value, axis: usize) -> usize {
+        self.first[value.at()] + axis
+    }
+
+    fn whole(&mut self, whole: Whole, axis: usize) -> usize {
+        let next = self.parent.len();
+        let at = *self.whole.entry((whole, axis)).or_insert(next);
+        if at == next {
+            self.parent.push(at);
+        }
+        at
+    }
+
+    fn keep(&mut self, value: Value, axis: usize) {
+        let at = self.axis(value, axis);
+        self.join(0, at);
+    }
+}
+
+/// Cuts the given axes, and whatever must be cut with them, into `parts`. `results` says what each
+/// result of the program is. `None` where they cannot be cut.
+pub fn narrow(
+    program: &Program,
+    lifted: bool,
+    results: &[Whole],
+    cut: &[(Whole, usize)],
+    parts: usize,
+) -> Option<Narrow> {
+    if parts == 1 || cut.is_empty() {
+        return Some(Narrow::not(program.clone()));
+    }
+    let mut classes = Classes { parent: vec![0], first: vec![], whole: HashMap::new() };
+    for node in &program.nodes {
+        let first = classes.parent.len();
+        classes.first.push(first);
+        classes.parent.extend(first..first + node.shape.len());
+    }
+    for at in 0..program.nodes.len() {
+        relate(program, lifted, Value(at as u32), &mut classes);
+    }
+    for (output, whole) in program.outputs.iter().zip(results) {
+        let rows = usize::from(matches!(whole, Whole::Out(_)));
+        for axis in rows..program.shape(*output).len() {
+            let (a, b) = (classes.axis(*output, axis), classes.whole(*whole, axis - rows));
+            classes.join(a, b);
+        }
+    }
+    let first = classes.whole(cut[0].0, cut[0].1);
+    for (whole, axis) in cut {
+        let at = classes.whole(*whole, *axis);
+        classes.join(first, at);
+    }
+    let chosen = classes.find(first);
+    if chosen == classes.find(0) {
+        return None;
+    }
+    let mut narrow = program.clone();
+    let mut size = None;
+    for (at, node) in narrow.nodes.iter_mut().enumerate() {
+        for (axis, n) in node.shape.iter_mut().enumerate() {
+            if *n > 1 && classes.find(classes.first[at] + axis) == chosen {
+                if *size.get_or_insert(*n) != *n || !n.is_multiple_of(parts) {
+                    return None;
+                }
+                *n /= parts;
+            }
+        }
+    }
+    let axis = classes.whole.iter().filter(|(_, at)| classes.find(**at) == chosen);
+    let axis = axis.map(|((whole, axis), _)| (*whole, *axis)).collect();
+    Some(Narrow { program: narrow, axis })
+}
+
+/// Joins axes that one operation cuts together; what it needs whole joins class 0.
+fn relate(program: &Program, lifted: bool, value: Value, classes: &mut Classes) {
+    let node = program.node(value);
+    let along = |classes: &mut Classes, arg: Value, from: usize, to: usize| {
+        if program.shape(arg)[from] == node.shape[to] {
+            let (a, b) = (classes.axis(arg, from), classes.axis(value, to));
+            classes.join(a, b);
+        }
+    };
+    let all = |classes: &mut Classes, but: &[usize]| {
+        for &arg in &node.args {
+            for axis in (0..node.shape.len()).filter(|axis| !but.contains(axis)) {
+                along(classes, arg, axis, axis);
+            }
+            for &axis in but {
+                classes.keep(arg, axis);
+            }
+        }
+        for &axis in but {
+            classes.keep(value, axis);
+        }
+    };
+    match &node.op {
+        Op::Leaf(leaf) => match Whole::of(leaf, lifted) {
+            Some((whole, rows)) => {
+                for axis in 0..node.shape.len() {
+                    if axis < rows {
+                        classes.keep(value, axis);
+                    } else {
+                        let (a, b) =
+                            (classes.axis(value, axis), classes.whole(whole, axis - rows));
+                        classes.join(a, b);
+                    }
+                }
+            }
+            None => (0..node.shape.len()).for_each(|axis| classes.keep(value, axis)),
+        },
+        Op::Fill(_) => {}
+        Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Weight | Op::Expand | Op::Alias(_) => {
+            all(classes, &[]);
+        }
+        Op::MulSum(axes) | Op::Sum(axes) => all(classes, axes),
+        Op::Peak(axis) | Op::Slice(axis, _) | Op::Pad(axis, _) | Op::Concat(axis) => {
+            all(classes, &[*axis]);
+        }
+        Op::Pick(_) | Op::Place(_) => all(classes, &[node.shape.len() - 1]),
+        Op::Permute(order) => {
+            for (to, from) in order.iter().enumerate() {
+                along(classes, node.args[0], *from, to);
+            }
+        }
+        Op::Reshape => reshaped(program, value, classes),
+        Op::Prefix(_) | Op::Suffix => {
+            along(classes, node.args[0], 1, 1);
+            classes.keep(value, 0);
+            classes.keep(node.args[0], 0);
+        }
+        Op::Apply(_) => {
+            along(classes, node.args[1], 1, 1);
+            along(classes, node.args[2], 1, 1);
+            for (at, axis) in [(0, 0), (0, 1), (1, 0), (2, 0)] {
+                classes.keep(node.args[at], axis);
+            }
+            classes.keep(value, 0);
+        }
+        Op::Solve(_) => {
+            along(classes, node.args[1], 1, 1);
+            for (at, axis) in [(0, 0), (0, 1), (1, 0)] {
+                classes.keep(node.args[at], axis);
+            }
+            classes.keep(value, 0);
+        }
+        _ => {
+            for arg in node.args.iter().chain([&value]) {
+                (0..program.shape(*arg).len()).for_each(|axis| classes.keep(*arg, axis));
+            }
+        }
+    }
+}
+
+/// Axes that a reshape leaves whole are cut together; those it merges or splits cannot be cut.
+fn reshaped(program: &Program, value: Value, classes: &mut Classes) {
+    let arg = program.node(value).args[0];
+    let (from, to) = (program.shape(arg), program.shape(value));
+    let (mut i, mut j) = (0, 0);
+    while i < from.len() || j < to.len() {
+        match (from.get(i), to.get(j)) {
+            (Some(1), _) => i += 1,
+            (_, Some(1)) => j += 1,
+            (Some(a), Some(b)) if a == b => {
+                let (a, b) = (classes.axis(arg, i), classes.axis(value, j));
+                classes.join(a, b);
+                (i, j) = (i + 1, j + 1);
+            }
+            (Some(&a), Some(&b)) => {
+                let (mut a, mut b) = (a, b);
+                classes.keep(arg, i);
+                classes.keep(value, j);
+                while a != b {
+                    if a < b {
+                        i += 1;
+                        a *= from[i];
+                        classes.keep(arg, i);
+                    } else {
+                        j += 1;
+                        b *= to[j];
+                        classes.keep(value, j);
+                    }
+                }
+                (i, j) = (i + 1, j + 1);
+            }
+            _ => unreachable!("a reshape keeps the number of entries"),
+        }
+    }
+}

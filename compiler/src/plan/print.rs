@@ -1,0 +1,154 @@
+//! A plan as text.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::index::{Atom, Ix};
+use super::{Condition, Expr, Kernel, Part, Place, Row, Step, Target, Tile, TileId};
+
+impl Display for Ix {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let mut parts: Vec<String> = self
+            .terms
+            .iter()
+            .map(|(atom, c)| {
+                let atom = match atom {
+                    Atom::Axis(axis) => format!("i{axis}"),
+                    Atom::Div(x, by) => format!("({x})/{by}"),
+                    Atom::Mod(x, by) => format!("({x})%{by}"),
+                    Atom::Entry(x, list) => format!("{list:?}[{x}]"),
+                };
+                if *c == 1 { atom } else { format!("{c}*{atom}") }
+            })
+            .collect();
+        if self.constant != 0 || parts.is_empty() {
+            parts.push(self.constant.to_string());
+        }
+        write!(f, "{}", parts.join("+"))
+    }
+}
+
+fn list<T: Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl Display for Tile {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let place = match self.place {
+            Some(Place::Shared(at)) => format!("shared {at}"),
+            Some(Place::Working(at)) => format!("working {at}"),
+            None => "unused".to_string(),
+        };
+        let lasting = if self.lasting { ", lasting" } else { "" };
+        write!(f, "{:?} {:?} {place}, {} bytes{lasting}: {}", self.number, self.shape, self.bytes, self.name)
+    }
+}
+
+impl Display for Row {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "{:?}[{} of row {}, {}, {}]", self.buffer, self.at, self.row, self.slot, self.inner)
+    }
+}
+
+impl Display for Part {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "{:?}[{}]", self.buffer, self.inner)
+    }
+}
+
+impl Display for Condition {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match self {
+            Condition::Less(a, b) => write!(f, "{a} < {b}"),
+            Condition::Equal(a, b) => write!(f, "{a} == {b}"),
+        }
+    }
+}
+
+impl Display for Expr {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match self {
+            Expr::Number(x) => write!(f, "{}", x.value()),
+            Expr::Tile(TileId(tile), index) => write!(f, "tile{tile}[{}]", list(index)),
+            Expr::Row(row) => write!(f, "{row}"),
+            Expr::Part(part) => write!(f, "{part}"),
+            Expr::Position(at, row) => write!(f, "({at} of row {row})"),
+            Expr::Head => write!(f, "head"),
+            Expr::Valid(row) => write!(f, "valid[{row}]"),
+            Expr::Sum => write!(f, "sum"),
+            Expr::Unary(op, x) => write!(f, "{}({x})", op.name()),
+            Expr::Binary(op, of) => write!(f, "{}({}, {})", op.name(), of[0], of[1]),
+            Expr::Mul(of) => write!(f, "({} * {})", of[0], of[1]),
+            Expr::Weight(of) => write!(f, "exp({} - {})", of[0], of[1]),
+            Expr::Select(of) => write!(f, "({} ? {} : {})", of[0], of[1], of[2]),
+            Expr::Where(condition, of) => write!(f, "({condition} ? {} : {})", of[0], of[1]),
+            Expr::Given(buffer, of) => write!(f, "(given {buffer:?} ? {} : {})", of[0], of[1]),
+        }
+    }
+}
+
+impl Display for Target {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match self {
+            Target::Tile(TileId(tile), index) => write!(f, "tile{tile}[{}]", list(index)),
+            Target::Row(row) => write!(f, "{row}"),
+            Target::Part(part) => write!(f, "{part}"),
+        }
+    }
+}
+
+impl Display for Step {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let becomes = |add: &bool| if *add { "+=" } else { "=" };
+        match self {
+            Step::Map { sizes, value, to, add } => {
+                write!(f, "map {sizes:?}: {to} {} {value}", becomes(add))
+            }
+            Step::Reduce { sizes, over, reduction, value, to } => {
+                write!(f, "reduce {sizes:?} over {over:?}: {to} = {reduction:?} {value}")
+            }
+            Step::Product { sizes, terms, value, to, add, .. } => {
+                let operand = |o: &super::Operand| {
+                    format!("tile{}{}", o.tile.0, if o.transposed { "ᵀ" } else { "" })
+                };
+                let terms: Vec<String> = terms
+                    .iter()
+                    .map(|(a, b, n)| format!("{} {} over {n}", operand(a), operand(b)))
+                    .collect();
+                write!(f, "product {sizes:?} sum = {}: {to} {} {value}", terms.join(" + "), becomes(add))
+            }
+            Step::Chain { chain, sizes, from, to, .. } => {
+                let from: Vec<String> = from.iter().map(|t| format!("tile{}", t.0)).collect();
+                write!(f, "chain {sizes:?}: tile{} = {chain:?} {}", to.0, from.join(" "))
+            }
+            Step::Solve { a, x, transposed } => {
+                write!(f, "solve tile{}{}: tile{}", a.0, if *transposed { "ᵀ" } else { "" }, x.0)
+            }
+            Step::Barrier => write!(f, "barrier"),
+        }
+    }
+}
+
+impl Display for Kernel {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        writeln!(
+            f,
+            "kernel {}: {} threads, chunks of {}, {} parts, {} bytes shared, {} bytes working",
+            self.name, self.threads, self.chunk, self.parts, self.shared, self.working
+        )?;
+        for (at, buffer) in self.buffers.iter().enumerate() {
+            writeln!(f, "  argument {at}: {buffer:?}")?;
+        }
+        for (at, tile) in self.tiles.iter().enumerate() {
+            writeln!(f, "  tile{at}: {tile}")?;
+        }
+        for (name, steps) in
+            [("before", &self.before), ("each chunk", &self.each), ("after", &self.after)]
+        {
+            writeln!(f, "{name}:")?;
+            for step in steps {
+                writeln!(f, "  {step}")?;
+            }
+        }
+        Ok(())
+    }
+}

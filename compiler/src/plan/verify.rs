@@ -1,0 +1,89 @@
+//! Checks a plan on its own: tiles lie inside their memory, expressions inside their tiles, and no
+//! two steps meet without a barrier between them.
+
+use super::place::touched;
+use super::{Condition, Expr, Kernel, Number, Place, Step, Target, Tile};
+use crate::plan::index::Ix;
+
+/// What is wrong with a kernel; nothing if it is sound.
+pub fn verify(kernel: &Kernel, room: usize) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if kernel.shared > room {
+        wrong.push(format!("{} bytes of shared memory where {room} exist", kernel.shared));
+    }
+    for (name, steps) in
+        [("before", &kernel.before), ("each", &kernel.each), ("after", &kernel.after)]
+    {
+        let (mut reads, mut writes) = (vec![], vec![]);
+        for (at, step) in steps.iter().enumerate() {
+            if *step == Step::Barrier {
+                (reads, writes) = (vec![], vec![]);
+                continue;
+            }
+            let mut say = |what: String| wrong.push(format!("{name} {at}: {what}"));
+            check_step(kernel, step, &mut say);
+            let (r, w) = touched(&kernel.tiles, step);
+            for (new, old) in [(&r, &writes), (&w, &writes), (&w, &reads)] {
+                for a in new {
+                    if old.iter().any(|b| a.meets(b)) {
+                        say(format!("{a:?} is touched before a barrier"));
+                    }
+                }
+            }
+            reads.extend(r);
+            writes.extend(w);
+        }
+    }
+    wrong
+}
+
+fn check_step(kernel: &Kernel, step: &Step, say: &mut dyn FnMut(String)) {
+    for id in step.reads().into_iter().chain(step.writes()) {
+        let tile = kernel.tile(id);
+        match tile.place {
+            None => say(format!("{} has no place", tile.name)),
+            Some(Place::Shared(at)) if at + tile.bytes > kernel.shared => {
+                say(format!("{} ends outside shared memory", tile.name));
+            }
+            Some(Place::Working(at)) if at + tile.bytes > kernel.working => {
+                say(format!("{} ends outside the working memory", tile.name));
+            }
+            Some(Place::Working(_)) if tile.number == Number::Bf16 => {
+                say(format!("operand {} lies outside shared memory", tile.name));
+            }
+            _ => {}
+        }
+    }
+    let (Step::Map { sizes, .. } | Step::Reduce { sizes, .. } | Step::Product { sizes, .. }) = step
+    else {
+        return;
+    };
+    if let Some(Target::Tile(id, index)) = step.target() {
+        check_index(kernel.tile(*id), index, sizes, say);
+    }
+    // Elements behind a condition are read only where it holds.
+    let mut stack: Vec<&Expr> = step.value().into_iter().collect();
+    while let Some(e) = stack.pop() {
+        match e {
+            Expr::Tile(id, index) => check_index(kernel.tile(*id), index, sizes, say),
+            Expr::Where(Condition::Less(..) | Condition::Equal(..), _) => {}
+            Expr::Unary(_, x) => stack.push(x),
+            Expr::Binary(_, of) | Expr::Mul(of) | Expr::Weight(of) => stack.extend(of.iter()),
+            Expr::Given(_, of) => stack.extend(of.iter()),
+            Expr::Select(of) => stack.extend(of.iter()),
+            _ => {}
+        }
+    }
+}
+
+fn check_index(tile: &Tile, index: &[Ix], sizes: &[usize], say: &mut dyn FnMut(String)) {
+    if index.len() != tile.shape.len() {
+        return say(format!("{} has {} axes, not {}", tile.name, tile.shape.len(), index.len()));
+    }
+    for (i, n) in index.iter().zip(&tile.shape) {
+        let (low, high) = i.range(sizes);
+        if low < 0 || high >= *n as i64 {
+            say(format!("{}: index {low}..={high} of {n}", tile.name));
+        }
+    }
+}

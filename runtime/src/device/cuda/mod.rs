@@ -1,0 +1,3 @@
+//! NVIDIA's compiler and driver. The only folder that calls into libraries of others.
+
+pub mod nvrtc;

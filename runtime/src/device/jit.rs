@@ -1,0 +1,68 @@
+//! Compiles kernel plans, several at a time.
+
+use std::time::Instant;
+
+use lrc_compiler::emit;
+use lrc_compiler::plan::Kernel;
+use rayon::prelude::*;
+
+use super::cuda::nvrtc::{Code, Nvrtc};
+use crate::error::Failure;
+
+/// A kernel compiled for one kind of GPU, and what its compiler says of it.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The kernel's symbol.
+    pub name: String,
+    /// The kind of GPU.
+    pub arch: String,
+    /// PTX text or a CUBIN.
+    pub code: Vec<u8>,
+    /// Registers of a thread, of a CUBIN.
+    pub registers: usize,
+    /// Bytes of registers that did not fit and went to memory, stored and loaded, of a CUBIN.
+    pub spill_bytes: usize,
+    /// Seconds it took.
+    pub seconds: f64,
+}
+
+/// Compiles kernels, in the order given.
+pub fn build(kernels: &[(Kernel, &str)], code: Code) -> Result<Vec<Built>, Failure> {
+    let nvrtc = Nvrtc::load()?;
+    kernels
+        .par_iter()
+        .map(|(kernel, arch)| {
+            let start = Instant::now();
+            let compiled = nvrtc.compile(&emit::cuda(kernel), &kernel.name, arch, code)?;
+            Ok(Built {
+                name: kernel.name.clone(),
+                arch: (*arch).to_string(),
+                registers: number_before(&compiled.log, " registers").unwrap_or(0),
+                spill_bytes: number_before(&compiled.log, " bytes spill stores").unwrap_or(0)
+                    + number_before(&compiled.log, " bytes spill loads").unwrap_or(0),
+                code: compiled.code,
+                seconds: start.elapsed().as_secs_f64(),
+            })
+        })
+        .collect()
+}
+
+/// The number that stands before some words.
+fn number_before(text: &str, words: &str) -> Option<usize> {
+    let before = &text[..text.find(words)?];
+    let digits = before.chars().rev().take_while(char::is_ascii_digit).count();
+    before[before.len() - digits..].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_the_assembler_says() {
+        let log = "ptxas info    : 0 bytes gmem\n    8 bytes stack frame, 4 bytes spill stores, 12 bytes spill loads\nptxas info    : Used 40 registers, used 1 barriers";
+        assert_eq!(number_before(log, " registers"), Some(40));
+        assert_eq!(number_before(log, " bytes spill stores"), Some(4));
+        assert_eq!(number_before(log, " bytes stack smash"), None);
+    }
+}

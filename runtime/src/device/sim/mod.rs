@@ -1,0 +1,142 @@
+//! Executes compiled kernels on the CPU, thread by thread, and checks what hardware does not:
+//! accesses outside a buffer or misaligned, reads of what nobody wrote, races in shared memory,
+//! copies that nobody waited for, barriers that not all threads reach.
+
+pub mod memory;
+mod ptx;
+mod warp;
+
+use std::fmt;
+
+use memory::{Memory, Shared};
+pub use ptx::{Entry, parse};
+use rayon::prelude::*;
+use warp::{Around, LANES, Stop, Warp};
+
+/// What a kernel has done wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// The kernel.
+    pub kernel: String,
+    /// Lines of its CUDA text: the innermost, and the one in the kernel itself.
+    pub line: [usize; 2],
+    /// The block.
+    pub block: usize,
+    /// The thread of the block.
+    pub thread: usize,
+    /// What happened.
+    pub what: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Fault { kernel, line: [inner, outer], block, thread, what } = self;
+        write!(f, "{kernel}.cu:{outer}")?;
+        if inner != outer {
+            write!(f, " (inside line {inner})")?;
+        }
+        write!(f, ": block {block}, thread {thread}: {what}")
+    }
+}
+
+/// An argument of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Argument {
+    /// An address of [`Memory`], or 0.
+    Address(u64),
+    /// A whole number.
+    Number(i32),
+}
+
+/// How a kernel is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch {
+    /// Blocks.
+    pub blocks: usize,
+    /// Threads of a block, a multiple of 32.
+    pub threads: usize,
+    /// Bytes of shared memory.
+    pub shared: usize,
+}
+
+/// Instructions of a warp after which a kernel is taken to run forever.
+const ENDLESS: u64 = 2_000_000_000;
+
+/// Runs a kernel to its end; blocks run in parallel. Gives the instructions that warps executed.
+pub fn launch(entry: &Entry, launch: Launch, arguments: &[Argument], memory: &Memory) -> Result<u64, Fault> {
+    let params = pack(entry, arguments).map_err(|what| Fault {
+        kernel: entry.name.clone(),
+        line: [0, 0],
+        block: 0,
+        thread: 0,
+        what,
+    })?;
+    (0..launch.blocks)
+        .into_par_iter()
+        .map(|block| run_block(entry, launch, block, &params, memory))
+        .try_reduce(|| 0, |a, b| Ok(a + b))
+}
+
+/// The bytes of the arguments as the kernel expects them.
+fn pack(entry: &Entry, arguments: &[Argument]) -> Result<Vec<u8>, String> {
+    if entry.params.len() != arguments.len() {
+        return Err(format!("{} arguments for {}", arguments.len(), entry.params.len()));
+    }
+    let mut bytes = vec![0; entry.params.last().map_or(0, |(at, size)| at + size)];
+    for ((at, size), argument) in entry.params.iter().zip(arguments) {
+        let value = match argument {
+            Argument::Address(x) => x.to_le_bytes().to_vec(),
+            Argument::Number(x) => x.to_le_bytes().to_vec(),
+        };
+        if value.len() != *size {
+            return Err(format!("an argument of {} bytes where {size} are expected", value.len()));
+        }
+        bytes[*at..at + size].copy_from_slice(&value);
+    }
+    Ok(bytes)
+}
+
+fn run_block(entry: &Entry, launch: Launch, block: usize, params: &[u8], memory: &Memory) -> Result<u64, Fault> {
+    let fault = |stop: Stop| Fault {
+        kernel: entry.name.clone(),
+        line: entry.code.get(stop.pc).map_or([0, 0], |inst| inst.line),
+        block,
+        thread: stop.thread,
+        what: stop.wrong,
+    };
+    let mut shared = Shared::new(launch.shared);
+    let mut around = Around {
+        entry,
+        params,
+        memory,
+        shared: &mut shared,
+        block: [block as u32, launch.blocks as u32],
+        threads: launch.threads as u32,
+        steps: [0, ENDLESS],
+    };
+    let mut warps: Vec<Warp> =
+        (0..launch.threads / LANES).map(|warp| Warp::new(entry, warp * LANES)).collect();
+    loop {
+        for warp in &mut warps {
+            warp.run(&mut around).map_err(fault)?;
+        }
+        if !warps.iter().any(Warp::alive) {
+            return Ok(around.steps[0]);
+        }
+        // Everybody stands at a barrier or has ended: all must stand at the same one.
+        let first = warps.iter().find_map(|warp| warp.waiting.first()).map_or(0, |(pc, _)| *pc);
+        for (at, warp) in warps.iter().enumerate() {
+            let elsewhere = warp.waiting.iter().find(|(pc, _)| *pc != first);
+            let missing = !warp.threads();
+            let lane = match elsewhere {
+                Some((_, mask)) => mask.trailing_zeros(),
+                None if missing != 0 => missing.trailing_zeros(),
+                None => continue,
+            };
+            let wrong = "it does not reach the barrier at which other threads wait".to_string();
+            return Err(fault(Stop { pc: first, thread: at * LANES + lane as usize, wrong }));
+        }
+        around.shared.epoch += 1;
+        warps.iter_mut().for_each(Warp::release);
+    }
+}

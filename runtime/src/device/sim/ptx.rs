@@ -1,0 +1,622 @@
+//! Reads PTX, as NVRTC writes it, into instructions that [`super::warp`] executes.
+
+use std::collections::HashMap;
+
+/// The type that an instruction works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// Truth values.
+    Pred,
+    /// One byte.
+    B8,
+    /// 16 bits without a sign.
+    U16,
+    /// 16 bits with a sign.
+    S16,
+    /// 32 bits without a sign.
+    U32,
+    /// 32 bits with a sign.
+    S32,
+    /// A float.
+    F32,
+    /// 64 bits without a sign.
+    U64,
+    /// 64 bits with a sign.
+    S64,
+    /// A bf16 float.
+    Bf16,
+}
+
+impl Type {
+    fn of(name: &str) -> Option<Type> {
+        Some(match name {
+            "pred" => Type::Pred,
+            "b8" | "u8" => Type::B8,
+            "b16" | "u16" => Type::U16,
+            "s16" => Type::S16,
+            "b32" | "u32" => Type::U32,
+            "s32" => Type::S32,
+            "f32" => Type::F32,
+            "b64" | "u64" => Type::U64,
+            "s64" => Type::S64,
+            "bf16" => Type::Bf16,
+            _ => return None,
+        })
+    }
+
+    /// Bytes of a value.
+    pub fn bytes(self) -> usize {
+        match self {
+            Type::Pred | Type::B8 => 1,
+            Type::U16 | Type::S16 | Type::Bf16 => 2,
+            Type::U32 | Type::S32 | Type::F32 => 4,
+            Type::U64 | Type::S64 => 8,
+        }
+    }
+}
+
+/// A register, by the file that holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reg {
+    /// Up to 32 bits.
+    Word(usize),
+    /// 64 bits.
+    Long(usize),
+    /// A truth value.
+    Pred(usize),
+}
+
+/// What an instruction reads.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Src {
+    /// A register.
+    Reg(Reg),
+    /// Bits.
+    Value(u64),
+    /// The thread's index in its block.
+    Thread,
+    /// The block's index.
+    Block,
+    /// Threads of a block.
+    Threads,
+    /// Blocks.
+    Blocks,
+}
+
+/// Memory by how it is addressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// By the address's window.
+    Generic,
+    /// The device's memory.
+    Global,
+    /// The block's.
+    Shared,
+    /// The kernel's arguments.
+    Param,
+}
+
+/// Operations of two arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Two {
+    /// Sum.
+    Add,
+    /// Difference.
+    Sub,
+    /// Product; of whole numbers its low half.
+    Mul,
+    /// High half of a product of whole numbers.
+    High,
+    /// Quotient.
+    Div,
+    /// Rest of the division.
+    Rem,
+    /// Smaller one.
+    Min,
+    /// Larger one.
+    Max,
+    /// Bits of both.
+    And,
+    /// Bits of either.
+    Or,
+    /// Bits of one.
+    Xor,
+    /// Bits moved up.
+    Shl,
+    /// Bits moved down.
+    Shr,
+}
+
+/// Operations of one argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum One {
+    /// Minus.
+    Neg,
+    /// Opposite bits.
+    Not,
+    /// Absolute value.
+    Abs,
+    /// `2^x`.
+    Exp2,
+    /// Logarithm to base 2.
+    Log2,
+    /// Square root.
+    Sqrt,
+    /// `1 / x`.
+    Recip,
+    /// `1 / sqrt(x)`.
+    RecipSqrt,
+    /// Sine.
+    Sin,
+    /// Cosine.
+    Cos,
+    /// Zeros before the first one.
+    Clz,
+}
+
+/// How a comparison holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// `a == b`.
+    Eq,
+    /// `a != b`.
+    Ne,
+    /// `a < b`.
+    Lt,
+    /// `a <= b`.
+    Le,
+    /// `a > b`.
+    Gt,
+    /// `a >= b`.
+    Ge,
+}
+
+/// An address: a register or a symbol's place, and an offset.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Address {
+    /// The register, if there is one.
+    pub base: Option<Reg>,
+    /// Bytes to add.
+    pub offset: i64,
+}
+
+/// What an instruction does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// `d = a`.
+    Move(Type, Reg, Src),
+    /// `d = f(a, b)`.
+    Two(Two, Type, Reg, Src, Src),
+    /// `d = a * b + c`.
+    Fused(Type, Reg, [Src; 3]),
+    /// `d = a * b (+ c)`, twice as wide as `a` and `b`.
+    Wide(bool, Reg, Src, Src, Option<Src>),
+    /// `d = f(a)`.
+    One(One, Type, Reg, Src),
+    /// `d = a` in another type; rounded to a whole number if so marked.
+    Convert { to: Type, from: Type, whole: bool, d: Reg, a: Src },
+    /// `d = a ? b`, and or or-ed with a truth value.
+    Compare { order: Order, unordered: bool, ty: Type, d: Reg, a: Src, b: Src, with: Option<(Two, Reg, bool)> },
+    /// `d = p ? a : b`.
+    Choose(Type, Reg, Src, Src, Reg),
+    /// `d` is `b` with `length` bits from `first` on taken from `a`.
+    Insert(Reg, [Src; 4]),
+    /// Reads memory into registers.
+    Load(Space, Type, Vec<Reg>, Address),
+    /// Writes registers to memory.
+    Store(Space, Type, Vec<Src>, Address),
+    /// Goes on elsewhere.
+    Branch(usize),
+    /// Waits for the block.
+    Barrier,
+    /// Ends the thread.
+    Return,
+    /// Exchanges with the lane whose number differs by a mask.
+    Shuffle(Reg, Src, Src),
+    /// Four 8x8 matrices from shared memory, perhaps transposed.
+    Matrices(bool, [Reg; 4], Address),
+    /// A product of matrix fragments, bf16 with f32 sums.
+    Multiply { d: [Reg; 4], a: [Src; 4], b: [Src; 2], c: [Src; 4] },
+    /// Starts to copy bytes from the device's memory to shared memory.
+    Copy(usize, Address, Address),
+    /// Closes a group of copies.
+    CopyGroup,
+    /// Waits until at most so many groups are in flight.
+    CopyWait(usize),
+}
+
+/// An instruction.
+#[derive(Clone, Debug)]
+pub struct Inst {
+    /// Runs only where this truth value is as given.
+    pub guard: Option<(Reg, bool)>,
+    /// What it does.
+    pub op: Op,
+    /// The line of the CUDA text it comes from: inside the tile library, and in the kernel.
+    pub line: [usize; 2],
+}
+
+/// A kernel.
+#[derive(Clone, Debug, Default)]
+pub struct Entry {
+    /// Its symbol.
+    pub name: String,
+    /// Bytes at which each argument starts, and its size.
+    pub(super) params: Vec<(usize, usize)>,
+    /// Its instructions.
+    pub(super) code: Vec<Inst>,
+    /// Registers of up to 32 bits, of 64 bits, and of truth values.
+    pub(super) registers: [usize; 3],
+}
+
+/// Reads the only kernel of a PTX text.
+pub fn parse(text: &str) -> Result<Entry, String> {
+    let mut reader = Reader::default();
+    for statement in statements(text) {
+        reader.statement(statement.trim()).map_err(|why| format!("{why}: `{}`", statement.trim()))?;
+    }
+    reader.finish()
+}
+
+/// Cuts a text into statements: at semicolons, labels, and lines of directives without one.
+fn statements(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut body = false;
+    for line in text.lines() {
+        let line = line.split("//").next().unwrap_or("").trim();
+        if line.starts_with(".section") {
+            break;
+        }
+        if line.is_empty() {
+            continue;
+        }
+        if !body {
+            found.push(line);
+            body = line.starts_with('{');
+            continue;
+        }
+        for part in line.split_inclusive([';']) {
+            let mut part = part.trim();
+            while let Some((label, rest)) = part.split_once(':')
+                && label.starts_with('$')
+                && !label.contains(' ')
+            {
+                found.push(&part[..=label.len()]);
+                part = rest.trim();
+            }
+            if !part.is_empty() {
+                found.push(part);
+            }
+        }
+    }
+    found
+}
+
+#[derive(Default)]
+struct Reader {
+    entry: Entry,
+    /// Prefix of register names, and the file and first place of each.
+    files: Vec<(String, Type, usize)>,
+    labels: HashMap<String, usize>,
+    jumps: Vec<(usize, String)>,
+    line: [usize; 2],
+}
+
+impl Reader {
+    fn finish(mut self) -> Result<Entry, String> {
+        for (at, label) in self.jumps {
+            let to = *self.labels.get(&label).ok_or(format!("no label {label}"))?;
+            self.entry.code[at].op = Op::Branch(to);
+        }
+        if self.entry.name.is_empty() {
+            return Err("the text holds no kernel".into());
+        }
+        Ok(self.entry)
+    }
+
+    fn statement(&mut self, text: &str) -> Result<(), String> {
+        if let Some(label) = text.strip_suffix(':') {
+            self.labels.insert(label.to_string(), self.entry.code.len());
+            return Ok(());
+        }
+        if let Some(name) = text.strip_prefix(".visible .entry ") {
+            self.entry.name = name.trim_end_matches(['(', ')', '{']).trim().to_string();
+            return Ok(());
+        }
+        if let Some(rest) = text.strip_prefix(".param ") {
+            let ty = rest.trim_start_matches('.').split(' ').next().unwrap_or("");
+            let size = Type::of(ty).ok_or("unknown type of an argument")?.bytes();
+            let end = self.entry.params.last().map_or(0, |(at, n)| at + n);
+            self.entry.params.push((end.next_multiple_of(size), size));
+            return Ok(());
+        }
+        if let Some(rest) = text.strip_prefix(".reg .") {
+            return self.registers(rest.trim_end_matches(';'));
+        }
+        if let Some(rest) = text.strip_prefix(".loc") {
+            let numbers: Vec<usize> =
+                rest.split([' ', '\t', ',']).filter_map(|word| word.parse().ok()).collect();
+            let inner = numbers.get(1).copied().unwrap_or(0);
+            // `inlined_at FILE LINE COLUMN` stands last.
+            let outer = if numbers.len() >= 6 { numbers[numbers.len() - 2] } else { inner };
+            self.line = [inner, outer];
+            return Ok(());
+        }
+        if text.starts_with(['.', '{', '}', ')']) {
+            return Ok(());
+        }
+        self.instruction(text.trim_end_matches(';').trim())
+    }
+
+    /// `b32 %r<100>`
+    fn registers(&mut self, text: &str) -> Result<(), String> {
+        let (ty, name) = text.split_once(['\t', ' ']).ok_or("a declaration without a name")?;
+        let (prefix, count) = name.trim().split_once('<').ok_or("a register without a count")?;
+        let count: usize = count.trim_end_matches('>').parse().map_err(|_| "a strange count")?;
+        let ty = match ty {
+            "f32" => Type::F32,
+            other => Type::of(other).ok_or("a strange type of registers")?,
+        };
+        let file = match ty {
+            Type::Pred => 2,
+            Type::U64 | Type::S64 => 1,
+            _ => 0,
+        };
+        self.files.push((prefix.to_string(), ty, self.entry.registers[file]));
+        self.entry.registers[file] += count;
+        Ok(())
+    }
+
+    fn reg(&self, text: &str) -> Result<Reg, String> {
+        let digits = text.find(|c: char| c.is_ascii_digit()).ok_or(format!("no register: {text}"))?;
+        let (prefix, number) = text.split_at(digits);
+        let number: usize = number.parse().map_err(|_| format!("no register: {text}"))?;
+        let (_, ty, first) = self
+            .files
+            .iter()
+            .find(|(name, ..)| name == prefix)
+            .ok_or(format!("no register: {text}"))?;
+        Ok(match ty {
+            Type::Pred => Reg::Pred(first + number),
+            Type::U64 | Type::S64 => Reg::Long(first + number),
+            _ => Reg::Word(first + number),
+        })
+    }
+
+    fn src(&self, text: &str) -> Result<Src, String> {
+        Ok(match text {
+            "%tid.x" => Src::Thread,
+            "%ctaid.x" => Src::Block,
+            "%ntid.x" => Src::Threads,
+            "%nctaid.x" => Src::Blocks,
+            "shared" => Src::Value(0),
+            _ if text.starts_with('%') => Src::Reg(self.reg(text)?),
+            _ => Src::Value(value(text)?),
+        })
+    }
+
+    /// `[%rd1+16]`, `[shared+8]`, `[kernel_param_3]`
+    fn address(&self, text: &str) -> Result<Address, String> {
+        let inside = text.trim().strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+        let inside = inside.ok_or(format!("no address: {text}"))?;
+        let (base, offset) = match inside.split_once('+') {
+            Some((base, offset)) => {
+                (base.trim(), offset.trim().parse::<i64>().map_err(|_| "a strange offset")?)
+            }
+            None => (inside.trim(), 0),
+        };
+        if base.starts_with('%') {
+            return Ok(Address { base: Some(self.reg(base)?), offset });
+        }
+        if base == "shared" {
+            return Ok(Address { base: None, offset });
+        }
+        let number = base.rsplit_once("_param_").and_then(|(_, n)| n.parse::<usize>().ok());
+        let param = number.and_then(|n| self.entry.params.get(n));
+        let (at, _) = param.ok_or(format!("unknown symbol {base}"))?;
+        Ok(Address { base: None, offset: *at as i64 + offset })
+    }
+
+    fn instruction(&mut self, text: &str) -> Result<(), String> {
+        let (guard, text) = match text.strip_prefix('@') {
+            Some(rest) => {
+                let (p, rest) = rest.split_once([' ', '\t']).ok_or("a guard alone")?;
+                let (p, holds) = p.strip_prefix('!').map_or((p, true), |p| (p, false));
+                (Some((self.reg(p)?, holds)), rest.trim())
+            }
+            None => (None, text),
+        };
+        let (name, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+        let parts: Vec<&str> = name.split('.').collect();
+        let args = arguments(rest);
+        let op = if parts[0] == "bra" {
+            self.jumps.push((self.entry.code.len(), args[0].to_string()));
+            Op::Branch(0)
+        } else {
+            match self.op(&parts, &args)? {
+                Some(op) => op,
+                None => return Ok(()),
+            }
+        };
+        self.entry.code.push(Inst { guard, op, line: self.line });
+        Ok(())
+    }
+
+    /// The operation; `None` for hints that change nothing.
+    fn op(&self, parts: &[&str], args: &[&str]) -> Result<Option<Op>, String> {
+        let ty = || {
+            let named = parts.iter().rev().find_map(|part| Type::of(part));
+            named.ok_or("an instruction without a type".to_string())
+        };
+        let arg = |at: usize| args.get(at).copied().ok_or("an argument is missing".to_string());
+        let reg = |at: usize| self.reg(arg(at)?);
+        let src = |at: usize| self.src(arg(at)?);
+        let regs = |at: usize| -> Result<Vec<Reg>, String> {
+            list(arg(at)?).into_iter().map(|text| self.reg(text)).collect()
+        };
+        let srcs = |at: usize| -> Result<Vec<Src>, String> {
+            list(arg(at)?).into_iter().map(|text| self.src(text)).collect()
+        };
+        let four = |v: Vec<Reg>| <[Reg; 4]>::try_from(v).map_err(|_| "four registers".to_string());
+        let four_src = |v: Vec<Src>| <[Src; 4]>::try_from(v).map_err(|_| "four values".to_string());
+        let two = |f: Two| -> Result<Option<Op>, String> {
+            Ok(Some(Op::Two(f, ty()?, reg(0)?, src(1)?, src(2)?)))
+        };
+        let one = |f: One| -> Result<Option<Op>, String> {
+            Ok(Some(Op::One(f, ty()?, reg(0)?, src(1)?)))
+        };
+        let has = |part: &str| parts.contains(&part);
+        Ok(Some(match parts[0] {
+            "mov" | "cvta" => {
+                let from = src(1)?;
+                let shared = has("shared");
+                if parts[0] == "cvta" && shared {
+                    // Between shared addresses and generic ones.
+                    let window = Src::Value(super::memory::SHARED_WINDOW);
+                    let f = if has("to") { Two::Sub } else { Two::Add };
+                    Op::Two(f, Type::U64, reg(0)?, from, window)
+                } else {
+                    Op::Move(ty()?, reg(0)?, from)
+                }
+            }
+            "add" => return two(Two::Add),
+            "sub" => return two(Two::Sub),
+            "mul" if has("wide") => Op::Wide(has("s32"), reg(0)?, src(1)?, src(2)?, None),
+            "mul" if has("hi") => return two(Two::High),
+            "mul" => return two(Two::Mul),
+            "mad" if has("wide") => Op::Wide(has("s32"), reg(0)?, src(1)?, src(2)?, Some(src(3)?)),
+            "mad" | "fma" => Op::Fused(ty()?, reg(0)?, [src(1)?, src(2)?, src(3)?]),
+            "div" => return two(Two::Div),
+            "rem" => return two(Two::Rem),
+            "min" => return two(Two::Min),
+            "max" => return two(Two::Max),
+            "and" => return two(Two::And),
+            "or" => return two(Two::Or),
+            "xor" => return two(Two::Xor),
+            "shl" => return two(Two::Shl),
+            "shr" => return two(Two::Shr),
+            "neg" => return one(One::Neg),
+            "not" => return one(One::Not),
+            "abs" => return one(One::Abs),
+            "ex2" => return one(One::Exp2),
+            "lg2" => return one(One::Log2),
+            "sqrt" => return one(One::Sqrt),
+            "rcp" => return one(One::Recip),
+            "rsqrt" => return one(One::RecipSqrt),
+            "sin" => return one(One::Sin),
+            "cos" => return one(One::Cos),
+            "clz" => return one(One::Clz),
+            "cvt" => {
+                let types: Vec<Type> = parts.iter().filter_map(|part| Type::of(part)).collect();
+                let [to, from] = types[..] else { return Err("a conversion has two types".into()) };
+                Op::Convert { to, from, whole: has("rni") || has("rzi"), d: reg(0)?, a: src(1)? }
+            }
+            "setp" => self.compare(parts, args, ty()?)?,
+            "selp" => Op::Choose(ty()?, reg(0)?, src(1)?, src(2)?, reg(3)?),
+            "bfi" => Op::Insert(reg(0)?, [src(1)?, src(2)?, src(3)?, src(4)?]),
+            "ld" => Op::Load(space(parts), ty()?, regs(0)?, self.address(arg(1)?)?),
+            "st" => Op::Store(space(parts), ty()?, srcs(1)?, self.address(arg(0)?)?),
+            "bar" | "barrier" => Op::Barrier,
+            "ret" | "exit" => Op::Return,
+            "shfl" if has("bfly") => Op::Shuffle(self.reg(arg(0)?.split('|').next().unwrap_or(""))?, src(1)?, src(2)?),
+            "ldmatrix" if has("x4") => {
+                Op::Matrices(has("trans"), four(regs(0)?)?, self.address(arg(1)?)?)
+            }
+            "mma" if parts.ends_with(&["m16n8k16", "row", "col", "f32", "bf16", "bf16", "f32"]) => {
+                let b = <[Src; 2]>::try_from(srcs(2)?).map_err(|_| "two values")?;
+                Op::Multiply { d: four(regs(0)?)?, a: four_src(srcs(1)?)?, b, c: four_src(srcs(3)?)? }
+            }
+            "cp" if has("async") && has("commit_group") => Op::CopyGroup,
+            "cp" if has("async") && has("wait_group") => Op::CopyWait(value(arg(0)?)? as usize),
+            "cp" if has("async") && has("wait_all") => Op::CopyWait(0),
+            "cp" if has("async") => {
+                Op::Copy(value(arg(2)?)? as usize, self.address(arg(0)?)?, self.address(arg(1)?)?)
+            }
+            "prefetch" | "membar" | "fence" => return Ok(None),
+            _ => return Err("an instruction that the sim device does not know".into()),
+        }))
+    }
+
+    fn compare(&self, parts: &[&str], args: &[&str], ty: Type) -> Result<Op, String> {
+        let name = parts[1];
+        let unordered = name.len() == 3 && name.ends_with('u');
+        let order = match name.trim_end_matches('u') {
+            "eq" => Order::Eq,
+            "ne" => Order::Ne,
+            "lt" | "lo" => Order::Lt,
+            "le" | "ls" => Order::Le,
+            "gt" | "hi" => Order::Gt,
+            "ge" | "hs" => Order::Ge,
+            _ => return Err("a strange comparison".into()),
+        };
+        let with = match (parts.get(2), args.get(3)) {
+            (Some(&f @ ("and" | "or" | "xor")), Some(p)) => {
+                let f = match f {
+                    "and" => Two::And,
+                    "or" => Two::Or,
+                    _ => Two::Xor,
+                };
+                let (p, holds) = p.strip_prefix('!').map_or((*p, true), |p| (p, false));
+                Some((f, self.reg(p)?, holds))
+            }
+            _ => None,
+        };
+        let (d, a, b) = (self.reg(args[0])?, self.src(args[1])?, self.src(args[2])?);
+        Ok(Op::Compare { order, unordered, ty, d, a, b, with })
+    }
+}
+
+fn space(parts: &[&str]) -> Space {
+    let has = |part: &str| parts.contains(&part);
+    if has("shared") {
+        Space::Shared
+    } else if has("global") {
+        Space::Global
+    } else if has("param") {
+        Space::Param
+    } else {
+        Space::Generic
+    }
+}
+
+/// Arguments between commas that no brackets hold together.
+fn arguments(text: &str) -> Vec<&str> {
+    let (mut found, mut depth, mut start) = (Vec::new(), 0, 0);
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth -= 1,
+            ',' if depth == 0 => {
+                found.push(text[start..at].trim());
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    let last = text[start..].trim();
+    if !last.is_empty() {
+        found.push(last);
+    }
+    found
+}
+
+/// The items of `{a, b}`, or the text alone.
+fn list(text: &str) -> Vec<&str> {
+    match text.strip_prefix('{').and_then(|t| t.strip_suffix('}')) {
+        Some(inside) => inside.split(',').map(str::trim).collect(),
+        None => vec![text],
+    }
+}
+
+/// A number as PTX writes it, as bits.
+fn value(text: &str) -> Result<u64, String> {
+    let strange = || format!("no number: {text}");
+    if let Some(bits) = text.strip_prefix("0f").or_else(|| text.strip_prefix("0F")) {
+        return u64::from_str_radix(bits, 16).map_err(|_| strange());
+    }
+    if let Some(bits) = text.strip_prefix("0x") {
+        return u64::from_str_radix(bits.trim_end_matches('U'), 16).map_err(|_| strange());
+    }
+    let plain = text.trim_end_matches('U');
+    plain.parse::<i64>().map(|x| x as u64).or_else(|_| plain.parse()).map_err(|_| strange())
+}

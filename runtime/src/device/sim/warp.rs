@@ -1,0 +1,720 @@
+//! Executes 32 threads in lockstep.
+//!
+//! Threads that stand at the same instruction run together; of several groups the one furthest
+//! behind runs first, so that they meet again after a branch.
+
+use super::memory::{Memory, SHARED_WINDOW, Shared, Wrong};
+use super::ptx::{Address, Entry, Inst, One, Op, Order, Reg, Space, Src, Two, Type};
+
+/// Threads of a warp.
+pub const LANES: usize = 32;
+
+/// A value of each thread of a warp.
+type Word = [u32; LANES];
+type Long = [u64; LANES];
+
+/// A copy that has started: where to in shared memory, and what.
+#[derive(Debug)]
+struct Copy {
+    lane: usize,
+    at: u64,
+    words: Vec<u32>,
+}
+
+/// 32 threads of a block.
+pub struct Warp {
+    /// Index of the first thread.
+    first: usize,
+    words: Vec<Word>,
+    longs: Vec<Long>,
+    preds: Vec<u32>,
+    /// Threads that run, by where they stand.
+    groups: Vec<(usize, u32)>,
+    /// Threads that wait at a barrier.
+    pub waiting: Vec<(usize, u32)>,
+    /// Copies in flight, by group; the last group is open.
+    copies: Vec<Vec<Copy>>,
+}
+
+/// What all warps of a block share.
+pub struct Around<'a> {
+    /// The kernel.
+    pub entry: &'a Entry,
+    /// The arguments.
+    pub params: &'a [u8],
+    /// The device's memory.
+    pub memory: &'a Memory,
+    /// The block's memory.
+    pub shared: &'a mut Shared,
+    /// The block's index, and how many there are.
+    pub block: [u32; 2],
+    /// Threads of a block.
+    pub threads: u32,
+    /// Instructions executed so far, and how many are allowed.
+    pub steps: [u64; 2],
+}
+
+/// What went wrong, at which instruction and in which thread.
+pub struct Stop {
+    /// The instruction.
+    pub pc: usize,
+    /// The thread's index in its block.
+    pub thread: usize,
+    /// What it did.
+    pub wrong: Wrong,
+}
+
+fn lanes(mask: u32) -> impl Iterator<Item = usize> {
+    (0..LANES).filter(move |lane| mask >> lane & 1 == 1)
+}
+
+impl Warp {
+    /// Threads at the beginning of a kernel.
+    pub fn new(entry: &Entry, first: usize) -> Warp {
+        let [words, longs, preds] = entry.registers;
+        Warp {
+            first,
+            words: vec![[0; LANES]; words],
+            longs: vec![[0; LANES]; longs],
+            preds: vec![0; preds],
+            groups: vec![(0, u32::MAX)],
+            waiting: vec![],
+            copies: vec![vec![]],
+        }
+    }
+
+    /// Whether threads of the warp are still to finish.
+    pub fn alive(&self) -> bool {
+        !(self.groups.is_empty() && self.waiting.is_empty())
+    }
+
+    /// Threads that have not finished.
+    pub fn threads(&self) -> u32 {
+        self.waiting.iter().chain(&self.groups).fold(0, |all, (_, mask)| all | mask)
+    }
+
+    /// Lets the threads that wait go on.
+    pub fn release(&mut self) {
+        self.groups.append(&mut self.waiting);
+        self.groups.iter_mut().for_each(|(pc, _)| *pc += 1);
+        self.settle();
+    }
+
+    /// The group furthest behind last; groups that stand at the same place become one.
+    fn settle(&mut self) {
+        self.groups.sort_by_key(|(pc, _)| std::cmp::Reverse(*pc));
+        self.groups.dedup_by(|a, b| {
+            let same = a.0 == b.0;
+            if same {
+                b.1 |= a.1;
+            }
+            same
+        });
+    }
+
+    /// Runs until every thread has finished or waits at a barrier.
+    pub fn run(&mut self, around: &mut Around) -> Result<(), Stop> {
+        let code = &around.entry.code;
+        while let Some((mut pc, mask)) = self.groups.pop() {
+            let meet = self.groups.last().map_or(usize::MAX, |(pc, _)| *pc);
+            loop {
+                if pc == meet {
+                    self.groups.push((pc, mask));
+                    self.settle();
+                    break;
+                }
+                let Some(inst) = code.get(pc) else { break };
+                around.steps[0] += 1;
+                if around.steps[0] > around.steps[1] {
+                    let wrong = "it does not end".to_string();
+                    return Err(Stop { pc, thread: self.first, wrong });
+                }
+                let active = self.active(inst, mask);
+                match &inst.op {
+                    Op::Branch(to) => {
+                        if active == mask {
+                            pc = *to;
+                            if pc > meet {
+                                self.groups.push((pc, mask));
+                                self.settle();
+                                break;
+                            }
+                            continue;
+                        }
+                        if active != 0 {
+                            self.groups.push((*to, active));
+                            self.groups.push((pc + 1, mask & !active));
+                            self.settle();
+                            break;
+                        }
+                    }
+                    Op::Return => {
+                        if mask != active {
+                            self.groups.push((pc + 1, mask & !active));
+                            self.settle();
+                        }
+                        break;
+                    }
+                    Op::Barrier => {
+                        self.waiting.push((pc, active));
+                        if mask != active {
+                            self.groups.push((pc + 1, mask & !active));
+                            self.settle();
+                        }
+                        break;
+                    }
+                    op => {
+                        if active != 0 {
+                            self.step(op, active, mask, around).map_err(|(lane, wrong)| Stop {
+                                pc,
+                                thread: self.first + lane,
+                                wrong,
+                            })?;
+                        }
+                    }
+                }
+                pc += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn active(&self, inst: &Inst, mask: u32) -> u32 {
+        match inst.guard {
+            None => mask,
+            Some((p, true)) => mask & self.pred(p),
+            Some((p, false)) => mask & !self.pred(p),
+        }
+    }
+
+    fn pred(&self, reg: Reg) -> u32 {
+        match reg {
+            Reg::Pred(at) => self.preds[at],
+            _ => 0,
+        }
+    }
+
+    fn word(&self, src: Src, around: &Around) -> Word {
+        match src {
+            Src::Reg(Reg::Word(at)) => self.words[at],
+            Src::Reg(Reg::Long(at)) => self.longs[at].map(|x| x as u32),
+            Src::Reg(Reg::Pred(at)) => std::array::from_fn(|lane| self.preds[at] >> lane & 1),
+            Src::Value(x) => [x as u32; LANES],
+            Src::Thread => std::array::from_fn(|lane| (self.first + lane) as u32),
+            Src::Block => [around.block[0]; LANES],
+            Src::Blocks => [around.block[1]; LANES],
+            Src::Threads => [around.threads; LANES],
+        }
+    }
+
+    fn long(&self, src: Src, around: &Around) -> Long {
+        match src {
+            Src::Reg(Reg::Long(at)) => self.longs[at],
+            Src::Value(x) => [x; LANES],
+            other => self.word(other, around).map(u64::from),
+        }
+    }
+
+    fn put_word(&mut self, reg: Reg, mask: u32, value: Word) {
+        match reg {
+            Reg::Word(at) if mask == u32::MAX => self.words[at] = value,
+            Reg::Word(at) => {
+                let to = &mut self.words[at];
+                for lane in 0..LANES {
+                    to[lane] = if mask >> lane & 1 == 1 { value[lane] } else { to[lane] };
+                }
+            }
+            Reg::Long(_) => self.put_long(reg, mask, value.map(u64::from)),
+            Reg::Pred(at) => {
+                let set = (0..LANES).fold(0, |set, lane| set | u32::from(value[lane] != 0) << lane);
+                self.preds[at] = self.preds[at] & !mask | set & mask;
+            }
+        }
+    }
+
+    fn put_long(&mut self, reg: Reg, mask: u32, value: Long) {
+        match reg {
+            Reg::Long(at) => {
+                for lane in lanes(mask) {
+                    self.longs[at][lane] = value[lane];
+                }
+            }
+            other => self.put_word(other, mask, value.map(|x| x as u32)),
+        }
+    }
+
+    fn addresses(&self, address: &Address) -> Long {
+        let offset = address.offset as u64;
+        match address.base {
+            None => [offset; LANES],
+            Some(Reg::Long(at)) => self.longs[at].map(|x| x.wrapping_add(offset)),
+            Some(Reg::Word(at)) => self.words[at].map(|x| u64::from(x).wrapping_add(offset)),
+            Some(Reg::Pred(_)) => [offset; LANES],
+        }
+    }
+
+    fn step(&mut self, op: &Op, mask: u32, group: u32, around: &mut Around) -> Result<(), (usize, Wrong)> {
+        match op {
+            Op::Move(ty, d, a) if ty.bytes() == 8 => {
+                let a = self.long(*a, around);
+                self.put_long(*d, mask, a);
+            }
+            Op::Move(_, d, a) => {
+                let a = self.word(*a, around);
+                self.put_word(*d, mask, a);
+            }
+            Op::Two(f, ty, d, a, b) if ty.bytes() == 8 => {
+                let (a, b) = (self.long(*a, around), self.long(*b, around));
+                let f = long_function(*f, *ty);
+                self.put_long(*d, mask, std::array::from_fn(|lane| f(a[lane], b[lane])));
+            }
+            Op::Two(f, ty, d, a, b) => {
+                let (a, b) = (self.word(*a, around), self.word(*b, around));
+                let value = two(*f, *ty, &a, &b);
+                self.put_word(*d, mask, value);
+            }
+            Op::Fused(ty, d, [a, b, c]) if ty.bytes() == 8 => {
+                let [a, b, c] = [a, b, c].map(|x| self.long(*x, around));
+                let value = |lane: usize| a[lane].wrapping_mul(b[lane]).wrapping_add(c[lane]);
+                self.put_long(*d, mask, std::array::from_fn(value));
+            }
+            Op::Fused(ty, d, [a, b, c]) => {
+                let [a, b, c] = [a, b, c].map(|x| self.word(*x, around));
+                let value: Word = if *ty == Type::F32 {
+                    // The product of two f32 is exact in f64.
+                    std::array::from_fn(|lane| {
+                        let [a, b, c] = [a, b, c].map(|x| f64::from(f32::from_bits(x[lane])));
+                        ((a * b + c) as f32).to_bits()
+                    })
+                } else {
+                    std::array::from_fn(|lane| a[lane].wrapping_mul(b[lane]).wrapping_add(c[lane]))
+                };
+                self.put_word(*d, mask, value);
+            }
+            Op::Wide(signed, d, a, b, c) => {
+                let (a, b) = (self.word(*a, around), self.word(*b, around));
+                let c = c.map_or([0; LANES], |c| self.long(c, around));
+                let widen = |x: u32| if *signed { i64::from(x as i32) as u64 } else { u64::from(x) };
+                let value = |lane: usize| widen(a[lane]).wrapping_mul(widen(b[lane])).wrapping_add(c[lane]);
+                self.put_long(*d, mask, std::array::from_fn(value));
+            }
+            Op::One(f, ty, d, a) if ty.bytes() == 8 => {
+                let a = self.long(*a, around);
+                let f = *f;
+                self.put_long(*d, mask, a.map(|x| if f == One::Neg { x.wrapping_neg() } else { !x }));
+            }
+            Op::One(f, ty, d, a) => {
+                let a = self.word(*a, around);
+                self.put_word(*d, mask, a.map(|x| one(*f, *ty, x)));
+            }
+            Op::Convert { to, from, whole, d, a } => {
+                let a = self.long(*a, around);
+                self.put_long(*d, mask, a.map(|x| convert(x, *from, *to, *whole)));
+            }
+            Op::Compare { order, unordered, ty, d, a, b, with } => {
+                let (a, b) = (self.long(*a, around), self.long(*b, around));
+                let mut set = 0;
+                for lane in 0..LANES {
+                    set |= u32::from(compare(*order, *unordered, *ty, a[lane], b[lane])) << lane;
+                }
+                if let Some((f, p, holds)) = with {
+                    let p = if *holds { self.pred(*p) } else { !self.pred(*p) };
+                    set = match f {
+                        Two::And => set & p,
+                        Two::Or => set | p,
+                        _ => set ^ p,
+                    };
+                }
+                if let Reg::Pred(at) = d {
+                    self.preds[*at] = self.preds[*at] & !mask | set & mask;
+                }
+            }
+            Op::Choose(_, d, a, b, p) => {
+                let (a, b, p) = (self.long(*a, around), self.long(*b, around), self.pred(*p));
+                let value = |lane: usize| if p >> lane & 1 == 1 { a[lane] } else { b[lane] };
+                self.put_long(*d, mask, std::array::from_fn(value));
+            }
+            Op::Insert(d, [a, b, first, length]) => {
+                let [a, b, first, length] = [a, b, first, length].map(|x| self.word(*x, around));
+                let value = |lane: usize| {
+                    let bits = (1_u64 << length[lane].min(32)) - 1;
+                    let at = first[lane].min(31);
+                    let keep = !((bits << at) as u32);
+                    b[lane] & keep | ((u64::from(a[lane]) & bits) << at) as u32
+                };
+                self.put_word(*d, mask, std::array::from_fn(value));
+            }
+            Op::Load(space, ty, d, address) => self.load(*space, *ty, d, address, mask, around)?,
+            Op::Store(space, ty, from, address) => self.store(*space, *ty, from, address, mask, around)?,
+            Op::Shuffle(d, a, by) => {
+                together(mask, group)?;
+                let (a, by) = (self.word(*a, around), self.word(*by, around));
+                let value = |lane: usize| a[lane ^ (by[lane] as usize & 31)];
+                self.put_word(*d, mask, std::array::from_fn(value));
+            }
+            Op::Matrices(transposed, d, address) => {
+                together(mask, group)?;
+                self.matrices(*transposed, d, address, around)?;
+            }
+            Op::Multiply { d, a, b, c } => {
+                together(mask, group)?;
+                let a = a.map(|x| self.word(x, around));
+                let b = b.map(|x| self.word(x, around));
+                let c = c.map(|x| self.word(x, around));
+                let sums = multiply(&a, &b, &c);
+                for (d, sum) in d.iter().zip(sums) {
+                    self.put_word(*d, mask, sum);
+                }
+            }
+            Op::Copy(bytes, to, from) => self.copy(*bytes, to, from, mask, around)?,
+            Op::CopyGroup => self.copies.push(vec![]),
+            Op::CopyWait(in_flight) => {
+                // The last group is open: it has not been committed.
+                while self.copies.len() > in_flight + 1 {
+                    for copy in self.copies.remove(0) {
+                        around
+                            .shared
+                            .end_copy(copy.at, &copy.words, self.first + copy.lane)
+                            .map_err(|wrong| (copy.lane, wrong))?;
+                    }
+                }
+            }
+            Op::Branch(_) | Op::Barrier | Op::Return => {}
+        }
+        Ok(())
+    }
+
+    fn load(
+        &mut self,
+        space: Space,
+        ty: Type,
+        d: &[Reg],
+        address: &Address,
+        mask: u32,
+        around: &mut Around,
+    ) -> Result<(), (usize, Wrong)> {
+        let bytes = ty.bytes();
+        let addresses = self.addresses(address);
+        if space == Space::Param {
+            let at = addresses[0] as usize;
+            let mut raw = [0; 8];
+            raw[..bytes].copy_from_slice(&around.params[at..at + bytes]);
+            self.put_long(d[0], mask, [u64::from_le_bytes(raw); LANES]);
+            return Ok(());
+        }
+        let (piece, pieces) = (bytes.min(4), bytes.div_ceil(4));
+        for lane in lanes(mask) {
+            let thread = self.first + lane;
+            let (shared, start) = window(space, addresses[lane]);
+            let all = bytes * d.len();
+            let allowed = if shared {
+                around.shared.check(start, all).map(|_| ())
+            } else {
+                around.memory.check(start, all)
+            };
+            allowed.map_err(|wrong| (lane, wrong))?;
+            for (at, reg) in d.iter().enumerate() {
+                let mut value = 0_u64;
+                for part in 0..pieces {
+                    let at = start + (at * bytes + part * 4) as u64;
+                    let word = if shared {
+                        around.shared.read(at, piece, thread)
+                    } else {
+                        around.memory.read(at, piece)
+                    };
+                    value |= u64::from(word.map_err(|wrong| (lane, wrong))?) << (32 * part);
+                }
+                if ty == Type::S16 {
+                    value = i64::from(value as i16) as u64;
+                }
+                match *reg {
+                    Reg::Word(at) => self.words[at][lane] = value as u32,
+                    Reg::Long(at) => self.longs[at][lane] = value,
+                    Reg::Pred(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn store(
+        &mut self,
+        space: Space,
+        ty: Type,
+        from: &[Src],
+        address: &Address,
+        mask: u32,
+        around: &mut Around,
+    ) -> Result<(), (usize, Wrong)> {
+        let bytes = ty.bytes();
+        let addresses = self.addresses(address);
+        let (piece, pieces) = (bytes.min(4), bytes.div_ceil(4));
+        let values: Vec<Long> = from.iter().map(|src| self.long(*src, around)).collect();
+        for lane in lanes(mask) {
+            let thread = self.first + lane;
+            let (shared, start) = window(space, addresses[lane]);
+            let all = bytes * from.len();
+            let allowed = if shared {
+                around.shared.check(start, all).map(|_| ())
+            } else {
+                around.memory.check(start, all)
+            };
+            allowed.map_err(|wrong| (lane, wrong))?;
+            for (at, value) in values.iter().enumerate() {
+                for part in 0..pieces {
+                    let at = start + (at * bytes + part * 4) as u64;
+                    let word = (value[lane] >> (32 * part)) as u32;
+                    let done = if shared {
+                        around.shared.write(at, piece, word, thread)
+                    } else {
+                        around.memory.write(at, piece, word)
+                    };
+                    done.map_err(|wrong| (lane, wrong))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lane `l` names row `l % 8` of matrix `l / 8`; it receives two numbers of each matrix.
+    fn matrices(
+        &mut self,
+        transposed: bool,
+        d: &[Reg; 4],
+        address: &Address,
+        around: &mut Around,
+    ) -> Result<(), (usize, Wrong)> {
+        let addresses = self.addresses(address);
+        for (matrix, reg) in d.iter().enumerate() {
+            let mut rows = [[0_u16; 8]; 8];
+            for (r, row) in rows.iter_mut().enumerate() {
+                let lane = matrix * 8 + r;
+                let start = around.shared.check(addresses[lane], 16).map_err(|wrong| (lane, wrong))?;
+                for (c, x) in row.iter_mut().enumerate() {
+                    // Whoever receives the number reads it; one of them stands for all.
+                    let reader = self.first + if transposed { c * 4 + r / 2 } else { r * 4 + c / 2 };
+                    let read = around.shared.read((start + 2 * c) as u64, 2, reader);
+                    *x = read.map_err(|wrong| (lane, wrong))? as u16;
+                }
+            }
+            let value: Word = std::array::from_fn(|lane| {
+                let (g, t) = (lane / 4, lane % 4 * 2);
+                let [low, high] = if transposed {
+                    [rows[t][g], rows[t + 1][g]]
+                } else {
+                    [rows[g][t], rows[g][t + 1]]
+                };
+                u32::from(low) | u32::from(high) << 16
+            });
+            self.put_word(*reg, u32::MAX, value);
+        }
+        Ok(())
+    }
+
+    fn copy(
+        &mut self,
+        bytes: usize,
+        to: &Address,
+        from: &Address,
+        mask: u32,
+        around: &mut Around,
+    ) -> Result<(), (usize, Wrong)> {
+        let (to, from) = (self.addresses(to), self.addresses(from));
+        for lane in lanes(mask) {
+            let (_, at) = window(Space::Generic, to[lane]);
+            let started = around.shared.start_copy(at, bytes, self.first + lane);
+            started.map_err(|wrong| (lane, wrong))?;
+            let words = (0..bytes / 4)
+                .map(|word| around.memory.read(from[lane] + 4 * word as u64, 4))
+                .collect::<Result<Vec<u32>, Wrong>>()
+                .map_err(|wrong| (lane, wrong))?;
+            let open = self.copies.last_mut().expect("a group is open");
+            open.push(Copy { lane, at, words });
+        }
+        Ok(())
+    }
+}
+
+/// Operations of a whole warp need all of its threads.
+fn together(mask: u32, group: u32) -> Result<(), (usize, Wrong)> {
+    if mask & group == u32::MAX {
+        return Ok(());
+    }
+    let missing = (!(mask & group)).trailing_zeros() as usize;
+    Err((missing, "it is missing at an instruction of its whole warp".to_string()))
+}
+
+/// Whether an address is in shared memory, and where.
+fn window(space: Space, address: u64) -> (bool, u64) {
+    match space {
+        Space::Shared => (true, address),
+        Space::Generic if address >= SHARED_WINDOW => (true, address - SHARED_WINDOW),
+        _ => (false, address),
+    }
+}
+
+fn float(f: impl Fn(f32, f32) -> f32, a: &Word, b: &Word) -> Word {
+    std::array::from_fn(|lane| f(f32::from_bits(a[lane]), f32::from_bits(b[lane])).to_bits())
+}
+
+fn two(f: Two, ty: Type, a: &Word, b: &Word) -> Word {
+    if ty == Type::F32 {
+        return match f {
+            Two::Add => float(|a, b| a + b, a, b),
+            Two::Sub => float(|a, b| a - b, a, b),
+            Two::Mul => float(|a, b| a * b, a, b),
+            Two::Div => float(|a, b| a / b, a, b),
+            Two::Min => float(f32::min, a, b),
+            _ => float(f32::max, a, b),
+        };
+    }
+    let signed = matches!(ty, Type::S32 | Type::S16);
+    let each = |f: fn(u32, u32) -> u32| -> Word { std::array::from_fn(|lane| f(a[lane], b[lane])) };
+    let value = match (f, signed) {
+        (Two::Add, _) => each(u32::wrapping_add),
+        (Two::Sub, _) => each(u32::wrapping_sub),
+        (Two::Mul, _) => each(u32::wrapping_mul),
+        (Two::High, true) => each(|a, b| (i64::from(a as i32) * i64::from(b as i32) >> 32) as u32),
+        (Two::High, false) => each(|a, b| (u64::from(a) * u64::from(b) >> 32) as u32),
+        (Two::Div, true) => each(|a, b| (a as i32).checked_div(b as i32).unwrap_or(0) as u32),
+        (Two::Div, false) => each(|a, b| a.checked_div(b).unwrap_or(0)),
+        (Two::Rem, true) => each(|a, b| (a as i32).checked_rem(b as i32).unwrap_or(0) as u32),
+        (Two::Rem, false) => each(|a, b| a.checked_rem(b).unwrap_or(0)),
+        (Two::Min, true) => each(|a, b| (a as i32).min(b as i32) as u32),
+        (Two::Min, false) => each(u32::min),
+        (Two::Max, true) => each(|a, b| (a as i32).max(b as i32) as u32),
+        (Two::Max, false) => each(u32::max),
+        (Two::And, _) => each(|a, b| a & b),
+        (Two::Or, _) => each(|a, b| a | b),
+        (Two::Xor, _) => each(|a, b| a ^ b),
+        (Two::Shl, _) => each(|a, b| a.checked_shl(b).unwrap_or(0)),
+        (Two::Shr, true) => each(|a, b| ((a as i32) >> b.min(31)) as u32),
+        (Two::Shr, false) => each(|a, b| a.checked_shr(b).unwrap_or(0)),
+    };
+    if ty.bytes() == 2 { value.map(|x| x & 0xffff) } else { value }
+}
+
+fn long_function(f: Two, ty: Type) -> fn(u64, u64) -> u64 {
+    let signed = ty == Type::S64;
+    match (f, signed) {
+        (Two::Add, _) => u64::wrapping_add,
+        (Two::Sub, _) => u64::wrapping_sub,
+        (Two::Mul, _) => u64::wrapping_mul,
+        (Two::High, true) => |a, b| (i128::from(a as i64) * i128::from(b as i64) >> 64) as u64,
+        (Two::High, false) => |a, b| (u128::from(a) * u128::from(b) >> 64) as u64,
+        (Two::Div, true) => |a, b| (a as i64).checked_div(b as i64).unwrap_or(0) as u64,
+        (Two::Div, false) => |a, b| a.checked_div(b).unwrap_or(0),
+        (Two::Rem, true) => |a, b| (a as i64).checked_rem(b as i64).unwrap_or(0) as u64,
+        (Two::Rem, false) => |a, b| a.checked_rem(b).unwrap_or(0),
+        (Two::Min, true) => |a, b| (a as i64).min(b as i64) as u64,
+        (Two::Min, false) => u64::min,
+        (Two::Max, true) => |a, b| (a as i64).max(b as i64) as u64,
+        (Two::Max, false) => u64::max,
+        (Two::And, _) => |a, b| a & b,
+        (Two::Or, _) => |a, b| a | b,
+        (Two::Xor, _) => |a, b| a ^ b,
+        (Two::Shl, _) => |a, b| a.checked_shl(b as u32).unwrap_or(0),
+        (Two::Shr, true) => |a, b| ((a as i64) >> b.min(63)) as u64,
+        (Two::Shr, false) => |a, b| a.checked_shr(b as u32).unwrap_or(0),
+    }
+}
+
+fn one(f: One, ty: Type, x: u32) -> u32 {
+    let float = |f: fn(f32) -> f32| f(f32::from_bits(x)).to_bits();
+    match (f, ty) {
+        (One::Neg, Type::F32) => float(|x| -x),
+        (One::Neg, _) => x.wrapping_neg(),
+        (One::Not, Type::Pred) => u32::from(x == 0),
+        (One::Not, Type::U16 | Type::S16) => !x & 0xffff,
+        (One::Not, _) => !x,
+        (One::Abs, Type::F32) => float(f32::abs),
+        (One::Abs, _) => (x as i32).unsigned_abs(),
+        (One::Exp2, _) => float(f32::exp2),
+        (One::Log2, _) => float(f32::log2),
+        (One::Sqrt, _) => float(f32::sqrt),
+        (One::Recip, _) => float(|x| 1.0 / x),
+        (One::RecipSqrt, _) => float(|x| 1.0 / x.sqrt()),
+        (One::Sin, _) => float(f32::sin),
+        (One::Cos, _) => float(f32::cos),
+        (One::Clz, _) => x.leading_zeros(),
+    }
+}
+
+fn convert(x: u64, from: Type, to: Type, whole: bool) -> u64 {
+    let number = match from {
+        Type::F32 => {
+            let x = f32::from_bits(x as u32);
+            return match to {
+                Type::F32 if whole => u64::from(x.round_ties_even().to_bits()),
+                Type::F32 => u64::from(x.to_bits()),
+                Type::Bf16 => u64::from(half::bf16::from_f32(x).to_bits()),
+                Type::S32 => (x as i32) as u32 as u64,
+                Type::U32 => u64::from(x as u32),
+                Type::S64 => (x as i64) as u64,
+                _ => x as u64,
+            };
+        }
+        Type::S32 => i64::from(x as u32 as i32),
+        Type::S16 => i64::from(x as u16 as i16),
+        Type::U32 => i64::from(x as u32),
+        Type::U16 => i64::from(x as u16),
+        Type::B8 => i64::from(x as u8),
+        _ => x as i64,
+    };
+    match to {
+        Type::F32 => u64::from((number as f32).to_bits()),
+        Type::U16 | Type::S16 => number as u64 & 0xffff,
+        Type::U32 | Type::S32 => u64::from(number as u32),
+        _ => number as u64,
+    }
+}
+
+fn compare(order: Order, unordered: bool, ty: Type, a: u64, b: u64) -> bool {
+    use std::cmp::Ordering;
+    let found = match ty {
+        Type::F32 => f32::from_bits(a as u32).partial_cmp(&f32::from_bits(b as u32)),
+        Type::S32 => Some((a as u32 as i32).cmp(&(b as u32 as i32))),
+        Type::S16 => Some((a as u16 as i16).cmp(&(b as u16 as i16))),
+        Type::U32 => Some((a as u32).cmp(&(b as u32))),
+        Type::U16 => Some((a as u16).cmp(&(b as u16))),
+        Type::S64 => Some((a as i64).cmp(&(b as i64))),
+        _ => Some(a.cmp(&b)),
+    };
+    let Some(found) = found else { return unordered || order == Order::Ne && unordered };
+    match order {
+        Order::Eq => found == Ordering::Equal,
+        Order::Ne => found != Ordering::Equal,
+        Order::Lt => found == Ordering::Less,
+        Order::Le => found != Ordering::Greater,
+        Order::Gt => found == Ordering::Greater,
+        Order::Ge => found != Ordering::Less,
+    }
+}
+
+/// `a b + c` for 16 rows, 16 terms and 8 columns, with the fragments' layout of the PTX manual.
+fn multiply(a: &[Word; 4], b: &[Word; 2], c: &[Word; 4]) -> [Word; 4] {
+    let bf16 = |word: u32, high: usize| f32::from_bits(if high == 1 { word & 0xffff_0000 } else { word << 16 });
+    let mut left = [[0.0_f32; 16]; 16];
+    let mut right = [[0.0_f32; 16]; 8];
+    for lane in 0..LANES {
+        let (g, t) = (lane / 4, lane % 4 * 2);
+        for high in 0..2 {
+            for part in 0..4 {
+                left[g + part % 2 * 8][t + high + part / 2 * 8] = bf16(a[part][lane], high);
+            }
+            for part in 0..2 {
+                right[g][t + high + part * 8] = bf16(b[part][lane], high);
+            }
+        }
+    }
+    let mut d = *c;
+    for lane in 0..LANES {
+        for part in 0..4 {
+            let (row, col) = (lane / 4 + part / 2 * 8, lane % 4 * 2 + part % 2);
+            let products = left[row].iter().zip(&right[col]).map(|(a, b)| a * b);
+            let sum = f32::from_bits(c[part][lane]) + products.sum::<f32>();
+            d[part][lane] = sum.to_bits();
+        }
+    }
+    d
+}

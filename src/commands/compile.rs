@@ -1,0 +1,201 @@
+//! `lrc compile`: the stages of compilation as files, and what the compiler says of each kernel.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use lrc_compiler::chunk::derive;
+use lrc_compiler::chunk::gradient::gradient_program;
+use lrc_compiler::elaborate::Recurrence;
+use lrc_compiler::emit::cuda;
+use lrc_compiler::graph::backward::differentiate;
+use lrc_compiler::graph::build;
+use lrc_compiler::normal;
+use lrc_compiler::normal::text::Shown;
+use lrc_compiler::plan::target::{GPUS, Gpu};
+use lrc_compiler::plan::{Kernel, Pass, chunk};
+use lrc_dsl::Sources;
+use lrc_dsl::ast::Kind;
+use lrc_runtime::atomic;
+use lrc_runtime::device::cuda::nvrtc::Code;
+use lrc_runtime::device::jit::{self, Built};
+use lrc_runtime::error::{Failure, at_path};
+
+use super::recurrence::{SHOWN_CHUNK, chosen, elaborated};
+use super::{load, settings};
+use crate::args::Compile;
+use crate::terminal::say;
+
+/// What can be written.
+const STAGES: [&str; 8] = ["normal", "chunk", "grad", "graph", "plan", "cuda", "ptx", "cubin"];
+/// The passes of which each recurrence in the normal form has a kernel.
+const PASSES: [Pass; 4] = [Pass::Forward, Pass::Keeping, Pass::Backward, Pass::Decode];
+
+/// `lrc compile`
+pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
+    let namespace = load(&args.file, sources)?;
+    let given = settings(&args.set)?;
+    let stages: Vec<&str> = args.emit.split(',').map(str::trim).collect();
+    if let Some(other) = stages.iter().find(|stage| !STAGES.contains(stage)) {
+        let known = STAGES.join(", ");
+        return Err(Failure::Usage(format!("--emit {other}: choose from {known}")));
+    }
+    let gpus = gpus(&args.arch)?;
+    std::fs::create_dir_all(&args.out).map_err(at_path("make", &args.out))?;
+    let (mut written, mut kernels) = (Vec::new(), Vec::new());
+    let start = Instant::now();
+    for decl in chosen(&namespace, Kind::Recurrence, None)? {
+        let r = elaborated(decl, &given)?;
+        let texts = stage_texts(&r);
+        for stage in stages.iter().filter(|stage| **stage != "graph") {
+            let Some(text) = texts.get(stage) else { continue };
+            written.push(emit(&args.out, &r.name, stage, text.as_bytes())?);
+        }
+        kernels.extend(compile_kernels(&r, &stages, &gpus, &args.out, &mut written)?);
+    }
+    for decl in chosen(&namespace, Kind::Model, None)? {
+        let mut diags = Vec::new();
+        let mut model =
+            build(&namespace, decl, &given, &mut diags).ok_or(Failure::Invalid(diags))?;
+        if stages.contains(&"graph") {
+            differentiate(&mut model);
+            written.push(emit(&args.out, &model.name, "graph", model.graph.to_string().as_bytes())?);
+        }
+    }
+    if args.json {
+        let kernels: Vec<serde_json::Value> = kernels.iter().map(in_json).collect();
+        let seconds = start.elapsed().as_secs_f64();
+        say!(
+            "{}",
+            serde_json::json!({ "files": written, "kernels": kernels, "compile_seconds": seconds })
+        );
+    } else {
+        written.iter().for_each(|path| say!("{path}"));
+        table(&kernels);
+    }
+    Ok(())
+}
+
+/// The text of each stage that the recurrence has.
+fn stage_texts(r: &Recurrence) -> BTreeMap<&'static str, String> {
+    let mut texts = BTreeMap::new();
+    let normal = match normal::extract(r) {
+        Ok(normal) => normal,
+        Err(refusal) => {
+            texts.insert("normal", format!("not in the normal form: {}\n", refusal.why));
+            return texts;
+        }
+    };
+    texts.insert("normal", Shown(&normal, r).to_string());
+    if let Ok(chunk) = derive(r, &normal, SHOWN_CHUNK, false) {
+        texts.insert("chunk", chunk.program.to_string());
+        texts.insert("grad", gradient_program(r, &chunk).to_string());
+    }
+    texts
+}
+
+fn emit(folder: &Path, name: &str, stage: &str, text: &[u8]) -> Result<String, Failure> {
+    let path = folder.join(format!("{name}.{stage}"));
+    atomic::write(&path, text)?;
+    Ok(path.display().to_string())
+}
+
+/// The kinds of GPU that a list names.
+fn gpus(list: &str) -> Result<Vec<Gpu>, Failure> {
+    list.split(',')
+        .map(|arch| {
+            Gpu::named(arch.trim()).ok_or_else(|| {
+                let known: Vec<&str> = GPUS.iter().map(|gpu| gpu.arch).collect();
+                let known = known.join(", ");
+                Failure::Usage(format!("--arch {arch}: kernels are made for {known}"))
+            })
+        })
+        .collect()
+}
+
+/// Plans and compiles a recurrence's kernels, and writes the wanted stages.
+fn compile_kernels(
+    r: &Recurrence,
+    stages: &[&str],
+    gpus: &[Gpu],
+    folder: &Path,
+    written: &mut Vec<String>,
+) -> Result<Vec<(Kernel, Option<Built>)>, Failure> {
+    let wants = |stage| stages.contains(&stage);
+    let kernels_wanted = ["plan", "cuda", "ptx", "cubin"].into_iter().any(wants);
+    let Some(normal) = normal::extract(r).ok().filter(|_| kernels_wanted) else {
+        return Ok(vec![]);
+    };
+    let mut kernels = Vec::new();
+    for gpu in gpus {
+        for pass in PASSES {
+            let kernel = chunk::kernel(r, &normal, pass, *gpu, None)
+                .map_err(|refusal| Failure::invalid("E0501", refusal.why))?;
+            kernels.push((kernel, gpu.arch));
+        }
+    }
+    for (kernel, arch) in &kernels {
+        let name = format!("{}.{arch}", kernel.name);
+        if wants("plan") {
+            written.push(emit(folder, &name, "plan", kernel.to_string().as_bytes())?);
+        }
+        if wants("cuda") {
+            written.push(emit(folder, &name, "cu", cuda(kernel).as_bytes())?);
+        }
+    }
+    let mut built = vec![None; kernels.len()];
+    for (stage, code) in [("ptx", Code::Ptx), ("cubin", Code::Cubin)] {
+        if wants(stage) {
+            for (at, made) in jit::build(&kernels, code)?.into_iter().enumerate() {
+                let name = format!("{}.{}", made.name, made.arch);
+                written.push(emit(folder, &name, stage, &made.code)?);
+                built[at] = Some(made);
+            }
+        }
+    }
+    Ok(kernels.into_iter().map(|(kernel, _)| kernel).zip(built).collect())
+}
+
+fn in_json((kernel, built): &(Kernel, Option<Built>)) -> serde_json::Value {
+    let built = built.as_ref();
+    serde_json::json!({
+        "name": kernel.name,
+        "region": kernel.pass.name(),
+        "arch": built.map(|b| &b.arch),
+        "registers": built.map(|b| b.registers),
+        "spill_bytes": built.map(|b| b.spill_bytes),
+        "shared_bytes": kernel.shared,
+        "working_bytes": kernel.working,
+        "threads": kernel.threads,
+        "chunk": kernel.chunk,
+        "parts": kernel.parts,
+        "cubin_bytes": built.map(|b| b.code.len()),
+    })
+}
+
+/// What the compiler says of each kernel.
+fn table(kernels: &[(Kernel, Option<Built>)]) {
+    if kernels.is_empty() {
+        return;
+    }
+    say!(
+        "{:<36} {:<8} {:>5} {:>5} {:>7} {:>9} {:>6} {:>7} {:>8} {:>8}",
+        "kernel", "arch", "chunk", "parts", "threads", "registers", "spills", "shared", "working", "bytes"
+    );
+    for (kernel, built) in kernels {
+        let text = |get: fn(&Built) -> String| built.as_ref().map_or("-".to_string(), get);
+        say!(
+            "{:<36} {:<8} {:>5} {:>5} {:>7} {:>9} {:>6} {:>7} {:>8} {:>8}",
+            kernel.name,
+            text(|b| b.arch.clone()),
+            kernel.chunk,
+            kernel.parts,
+            kernel.threads,
+            text(|b| b.registers.to_string()),
+            text(|b| b.spill_bytes.to_string()),
+            kernel.shared,
+            kernel.working,
+            text(|b| b.code.len().to_string()),
+        );
+    }
+}

@@ -1,0 +1,484 @@
+// The tile library: what all threads of a block do together with tiles in shared memory.
+//
+// No CUDA header is included, so that NVRTC alone compiles a kernel. `THREADS` is defined by the
+// kernel. Functions end without a barrier; the plan says where threads wait.
+
+typedef unsigned short bf16;
+typedef unsigned int u32;
+
+#define INLINE __device__ __forceinline__
+#define WARPS (THREADS / 32)
+
+INLINE void wait_for_block() { asm volatile("bar.sync 0;" ::: "memory"); }
+
+// ---- numbers ---------------------------------------------------------------------------------
+
+INLINE float bits(u32 x) { return __int_as_float((int)x); }
+
+INLINE bf16 narrow(float x) {
+    bf16 y;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
+    return y;
+}
+
+INLINE float widen(bf16 x) { return bits((u32)x << 16); }
+
+INLINE float exp2_(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+INLINE float log2_(float x) {
+    float y;
+    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+INLINE float divide(float a, float b) {
+    float y;
+    asm("div.full.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+    return y;
+}
+
+INLINE float root(float x) {
+    float y;
+    asm("sqrt.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+INLINE float larger(float a, float b) { return a >= b ? a : b; }
+INLINE float smaller(float a, float b) { return a <= b ? a : b; }
+INLINE float absolute(float x) { return x < 0.f ? -x : x; }
+
+// A product of decays below 2^-80 has faded; see num.rs.
+INLINE float fade(float x) { return absolute(x) < 8.271806e-25f ? 0.f : x; }
+
+INLINE float op_neg(float x) { return -x; }
+INLINE float op_exp(float x) { return exp2_(x * 1.44269504f); }
+INLINE float op_log(float x) { return log2_(x) * 0.693147181f; }
+// What rounding takes from 1 + x is put back to first order.
+INLINE float log_1p(float x) {
+    float u = 1.f + x;
+    return op_log(u) + divide(x - (u - 1.f), u);
+}
+INLINE float op_sqrt(float x) { return root(x); }
+INLINE float op_sigmoid(float x) { return divide(1.f, 1.f + op_exp(-x)); }
+INLINE float op_softplus(float x) { return larger(x, 0.f) + log_1p(op_exp(-absolute(x))); }
+INLINE float op_logsigmoid(float x) { return -op_softplus(-x); }
+INLINE float op_silu(float x) { return x * op_sigmoid(x); }
+INLINE float op_tanh(float x) {
+    float a = absolute(x);
+    float s = x * x;
+    float p = -5.7049887e-3f;
+    p = p * s + 2.063909e-2f;
+    p = p * s - 5.3739716e-2f;
+    p = p * s + 1.3331442e-1f;
+    p = p * s - 0.3333328f;
+    float near = p * s * x + x;
+    float far = 1.f - divide(2.f, op_exp(2.f * a) + 1.f);
+    return a < 0.625f ? near : x < 0.f ? -far : far;
+}
+INLINE float op_gelu(float x) {
+    return 0.5f * x * (1.f + op_tanh(0.79788456f * (x + 0.044715f * x * x * x)));
+}
+INLINE float op_relu(float x) { return larger(x, 0.f); }
+INLINE float op_abs(float x) { return absolute(x); }
+INLINE float op_sign(float x) { return x > 0.f ? 1.f : x < 0.f ? -1.f : 0.f; }
+INLINE float op_step(float x) { return x > 0.f ? 1.f : 0.f; }
+// The argument less whole turns, in three parts, so that large positions keep their digits.
+INLINE float turn(float x) {
+    float n;
+    asm("cvt.rni.f32.f32 %0, %1;" : "=f"(n) : "f"(x * 0.15915494f));
+    float r = x - n * 6.28125f;
+    r = r - n * 1.93500518e-3f;
+    return r - n * 3.01991599e-7f;
+}
+INLINE float op_sin(float x) {
+    float y;
+    asm("sin.approx.f32 %0, %1;" : "=f"(y) : "f"(turn(x)));
+    return y;
+}
+INLINE float op_cos(float x) {
+    float y;
+    asm("cos.approx.f32 %0, %1;" : "=f"(y) : "f"(turn(x)));
+    return y;
+}
+INLINE float op_pow(float x, float c) { return exp2_(c * log2_(x)); }
+INLINE float op_div(float a, float b) { return divide(a, b); }
+INLINE float op_max(float a, float b) { return larger(a, b); }
+INLINE float op_min(float a, float b) { return smaller(a, b); }
+INLINE float op_logaddexp(float a, float b) {
+    float top = larger(a, b);
+    float rest = log_1p(op_exp(-absolute(a - b)));
+    return top == -bits(0x7f800000u) ? top : top + rest;
+}
+INLINE float op_ge(float a, float b) { return a >= b ? 1.f : 0.f; }
+
+// Whole numbers of the language: division rounds down, the rest is never negative.
+INLINE int floor_div(int a, int b) {
+    if (b == 0) return 0;
+    int q = a / b;
+    return a % b < 0 ? (b > 0 ? q - 1 : q + 1) : q;
+}
+INLINE int floor_mod(int a, int b) { return b == 0 ? 0 : a - floor_div(a, b) * b; }
+INLINE int digits(int a) { return a > 0 ? 32 - __clz(a) : 0; }
+
+// ---- sums over threads -----------------------------------------------------------------------
+
+INLINE float other_lane(float x, int mask) {
+    float y;
+    asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, 0xffffffff;" : "=f"(y) : "f"(x), "r"(mask));
+    return y;
+}
+
+INLINE float warp_sum(float x) {
+    for (int mask = 16; mask > 0; mask /= 2) x += other_lane(x, mask);
+    return x;
+}
+
+INLINE float warp_largest(float x) {
+    for (int mask = 16; mask > 0; mask /= 2) x = larger(x, other_lane(x, mask));
+    return x;
+}
+
+// ---- matrix products -------------------------------------------------------------------------
+
+INLINE u32 shared_address(const void* p) {
+    unsigned long long address;
+    asm("cvta.to.shared.u64 %0, %1;" : "=l"(address) : "l"(p));
+    return (u32)address;
+}
+
+// Four 8x8 matrices of bf16; lane l gives the address of row l % 8 of matrix l / 8.
+INLINE void load_matrices(u32 (&r)[4], const bf16* p) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+        : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(p)) : "memory");
+}
+
+INLINE void load_transposed(u32 (&r)[4], const bf16* p) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+        : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(p)) : "memory");
+}
+
+INLINE void multiply(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Sums of one warp: 16 rows and 8 N columns of a product.
+template <int N> struct Sums {
+    float x[N][4];
+
+    INLINE Sums() {
+        #pragma unroll
+        for (int n = 0; n < N; n++) {
+            #pragma unroll
+            for (int i = 0; i < 4; i++) x[n][i] = 0.f;
+        }
+    }
+
+    // Adds a b over K terms. A holds its operand as [row][term], or as [term][row] if AT; B as
+    // [term][column], or as [column][term] if BT. Rows lie AP and BP numbers apart.
+    template <int K, bool AT, int AP, bool BT, int BP>
+    INLINE void add(const bf16* a, const bf16* b, int row0, int col0) {
+        const int lane = threadIdx.x % 32, matrix = lane / 8, r = lane % 8;
+        #pragma unroll 2
+        for (int k = 0; k < K; k += 16) {
+            u32 left[4];
+            if (AT) load_transposed(left, a + (k + matrix / 2 * 8 + r) * AP + row0 + matrix % 2 * 8);
+            else load_matrices(left, a + (row0 + matrix % 2 * 8 + r) * AP + k + matrix / 2 * 8);
+            #pragma unroll
+            for (int n = 0; n < N; n += 2) {
+                u32 right[4];
+                const int col = col0 + n * 8 + matrix / 2 * 8;
+                if (BT) load_matrices(right, b + (col + r) * BP + k + matrix % 2 * 8);
+                else load_transposed(right, b + (k + matrix % 2 * 8 + r) * BP + col);
+                multiply(x[n], left, right[0], right[1]);
+                multiply(x[n + 1], left, right[2], right[3]);
+            }
+        }
+    }
+
+    // Calls f(row, column, sum) for every sum that this thread holds.
+    template <class F> INLINE void each(int row0, int col0, F f) {
+        const int lane = threadIdx.x % 32;
+        #pragma unroll
+        for (int n = 0; n < N; n++) {
+            #pragma unroll
+            for (int i = 0; i < 4; i++) {
+                f(row0 + lane / 4 + i / 2 * 8, col0 + n * 8 + lane % 4 * 2 + i % 2, x[n][i]);
+            }
+        }
+    }
+};
+
+// ---- along the chunk -------------------------------------------------------------------------
+//
+// M micro-steps with decays a: [M, D]; row i has seen the first seen(i) of them, and seen never
+// falls. See the operations of the same name.
+
+template <int ROWS, int M, int D, class Seen>
+INLINE void prefix(float* to, const float* a, Seen seen) {
+    #pragma unroll 1
+    for (int d = threadIdx.x; d < D; d += THREADS) {
+        float p = 1.f;
+        int l = 0;
+        #pragma unroll 1
+        for (int i = 0; i < ROWS; i++) {
+            #pragma unroll 1
+            for (; l < seen(i); l++) p = fade(p * a[l * D + d]);
+            to[i * D + d] = p;
+        }
+    }
+}
+
+template <int M, int D> INLINE void suffix(float* to, const float* a) {
+    #pragma unroll 1
+    for (int d = threadIdx.x; d < D; d += THREADS) {
+        float p = 1.f;
+        #pragma unroll 1
+        for (int l = M - 1; l >= 0; l--) {
+            to[l * D + d] = p;
+            p = fade(p * a[l * D + d]);
+        }
+    }
+}
+
+template <int ROWS, int M, int D, class Seen>
+INLINE void prefix_grad(float* to, const float* a, const float* dy, Seen seen) {
+    #pragma unroll 1
+    for (int d = threadIdx.x; d < D; d += THREADS) {
+        // What flows into the product of the first l + 1 decays, without the l-th.
+        float r = 0.f;
+        int i = ROWS - 1;
+        #pragma unroll 1
+        for (int l = M - 1; l >= 0; l--) {
+            if (l + 1 < M) r *= a[(l + 1) * D + d];
+            #pragma unroll 1
+            for (; i >= 0 && seen(i) > l; i--) r += dy[i * D + d];
+            to[l * D + d] = r;
+        }
+        float p = 1.f;
+        #pragma unroll 1
+        for (int l = 0; l < M; l++) {
+            to[l * D + d] *= p;
+            p = fade(p * a[l * D + d]);
+        }
+    }
+}
+
+template <int M, int D> INLINE void suffix_grad(float* to, const float* a, const float* dy) {
+    #pragma unroll 1
+    for (int d = threadIdx.x; d < D; d += THREADS) {
+        float q = 0.f;
+        #pragma unroll 1
+        for (int l = 0; l < M; l++) {
+            to[l * D + d] = q;
+            q = q * a[l * D + d] + dy[l * D + d];
+        }
+        float p = 1.f;
+        #pragma unroll 1
+        for (int l = M - 1; l >= 0; l--) {
+            to[l * D + d] *= p;
+            p = fade(p * a[l * D + d]);
+        }
+    }
+}
+
+template <int ROWS, int M, class Seen>
+INLINE void pairs(float* to, const float* a, Seen seen) {
+    #pragma unroll 1
+    for (int j = threadIdx.x; j < M; j += THREADS) {
+        float p = 1.f;
+        int l = j + 1;
+        #pragma unroll 1
+        for (int i = 0; i < ROWS; i++) {
+            #pragma unroll 1
+            for (; l < seen(i); l++) p = fade(p * a[l]);
+            to[i * M + j] = j < seen(i) ? p : 0.f;
+        }
+    }
+}
+
+template <int ROWS, int M, class Seen>
+INLINE void pairs_grad(float* to, const float* a, const float* dy, float* scratch, Seen seen) {
+    #pragma unroll 1
+    for (int j = threadIdx.x; j < M; j += THREADS) {
+        float r = 0.f;
+        int i = ROWS - 1;
+        #pragma unroll 1
+        for (int l = M - 1; l > j; l--) {
+            if (l + 1 < M) r *= a[l + 1];
+            #pragma unroll 1
+            for (; i >= 0 && seen(i) > l; i--) r += dy[i * M + j];
+            scratch[l * M + j] = r;
+        }
+        float p = 1.f;
+        #pragma unroll 1
+        for (int l = 0; l < M; l++) {
+            if (l <= j) {
+                scratch[l * M + j] = 0.f;
+            } else {
+                scratch[l * M + j] *= p;
+                p = fade(p * a[l]);
+            }
+        }
+    }
+    wait_for_block();
+    const int lane = threadIdx.x % 32;
+    #pragma unroll 1
+    for (int l = threadIdx.x / 32; l < M; l += WARPS) {
+        float sum = 0.f;
+        #pragma unroll 1
+        for (int j = lane; j < M; j += 32) sum += scratch[l * M + j];
+        sum = warp_sum(sum);
+        if (lane == 0) to[l] = sum;
+    }
+}
+
+template <int ROWS, int M, int D, class Seen>
+INLINE void gram(float* to, const float* x, const float* y, const float* a, Seen seen) {
+    const int lane = threadIdx.x % 32;
+    #pragma unroll 1
+    for (int e = threadIdx.x / 32; e < ROWS * M; e += WARPS) {
+        const int i = e / M, j = e % M, last = seen(i);
+        float sum = 0.f;
+        if (j < last) {
+            #pragma unroll 1
+            for (int d = lane; d < D; d += 32) {
+                float p = x[i * D + d] * y[j * D + d];
+                #pragma unroll 1
+                for (int l = j + 1; l < last; l++) p *= a[l * D + d];
+                sum += p;
+            }
+        }
+        sum = warp_sum(sum);
+        if (lane == 0) to[e] = sum;
+    }
+}
+
+template <int ROWS, int M, int D, class Seen>
+INLINE void apply(float* to, const float* w, const float* y, const float* a, Seen seen) {
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < ROWS * D; e += THREADS) {
+        const int i = e / D, d = e % D, last = seen(i);
+        float h = 0.f;
+        #pragma unroll 1
+        for (int l = 0; l < last; l++) h = h * a[l * D + d] + w[i * M + l] * y[l * D + d];
+        to[e] = h;
+    }
+}
+
+// What rows that have seen at least `from` micro-steps say of column j, as seen from there.
+template <int ROWS, int M, int D, class Seen>
+INLINE float behind(const float* w, const float* x, const float* a, int j, int d, int from, Seen seen) {
+    float h = 0.f;
+    int at = M;
+    #pragma unroll 1
+    for (int i = ROWS - 1; i >= 0 && seen(i) >= from; i--) {
+        #pragma unroll 1
+        for (; at > seen(i); at--) h *= a[(at - 1) * D + d];
+        h += w[i * M + j] * x[i * D + d];
+    }
+    #pragma unroll 1
+    for (; at > from; at--) h *= a[(at - 1) * D + d];
+    return h;
+}
+
+template <int ROWS, int M, int D, class Seen>
+INLINE void apply_t(float* to, const float* w, const float* x, const float* a, Seen seen) {
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < M * D; e += THREADS) {
+        const int j = e / D, d = e % D;
+        to[e] = behind<ROWS, M, D>(w, x, a, j, d, j + 1, seen);
+    }
+}
+
+template <int ROWS, int M, int D, class Seen>
+INLINE void gram_grad(float* to, const float* w, const float* x, const float* y, const float* a, Seen seen) {
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < M * D; e += THREADS) {
+        const int l = e / D, d = e % D;
+        float sum = 0.f, p = 1.f;
+        #pragma unroll 1
+        for (int j = l - 1; j >= 0; j--) {
+            sum += y[j * D + d] * p * behind<ROWS, M, D>(w, x, a, j, d, l + 1, seen);
+            p *= a[j * D + d];
+        }
+        to[e] = sum;
+    }
+}
+
+// ---- solve -----------------------------------------------------------------------------------
+
+// x with (I + a) x = b, b standing in x: blocks of 16 rows; what earlier blocks have solved is
+// taken off by all threads, then each thread substitutes in columns of its own.
+template <int N, int COLS> INLINE void solve(const float* a, float* x) {
+    #pragma unroll 1
+    for (int first = 0; first < N; first += 16) {
+        if (first > 0) {
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16 * COLS; e += THREADS) {
+                const int i = first + e / COLS, c = e % COLS;
+                if (i < N) {
+                    float sum = 0.f;
+                    #pragma unroll 4
+                    for (int j = 0; j < first; j++) sum += a[i * N + j] * x[j * COLS + c];
+                    x[i * COLS + c] -= sum;
+                }
+            }
+            wait_for_block();
+        }
+        #pragma unroll 1
+        for (int c = threadIdx.x; c < COLS; c += THREADS) {
+            float y[16];
+            #pragma unroll
+            for (int i = 0; i < 16; i++) {
+                if (first + i < N) {
+                    y[i] = x[(first + i) * COLS + c];
+                    #pragma unroll
+                    for (int j = 0; j < i; j++) y[i] -= a[(first + i) * N + first + j] * y[j];
+                    x[(first + i) * COLS + c] = y[i];
+                }
+            }
+        }
+        wait_for_block();
+    }
+}
+
+// The same with the transpose, from the last row to the first.
+template <int N, int COLS> INLINE void solve_transposed(const float* a, float* x) {
+    #pragma unroll 1
+    for (int first = (N - 1) / 16 * 16; first >= 0; first -= 16) {
+        if (first + 16 < N) {
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16 * COLS; e += THREADS) {
+                const int i = first + e / COLS, c = e % COLS;
+                float sum = 0.f;
+                #pragma unroll 4
+                for (int j = first + 16; j < N; j++) sum += a[j * N + i] * x[j * COLS + c];
+                x[i * COLS + c] -= sum;
+            }
+            wait_for_block();
+        }
+        #pragma unroll 1
+        for (int c = threadIdx.x; c < COLS; c += THREADS) {
+            float y[16];
+            #pragma unroll
+            for (int i = 15; i >= 0; i--) {
+                if (first + i < N) {
+                    y[i] = x[(first + i) * COLS + c];
+                    #pragma unroll
+                    for (int j = i + 1; j < 16; j++) {
+                        if (first + j < N) y[i] -= a[(first + j) * N + first + i] * y[j];
+                    }
+                    x[(first + i) * COLS + c] = y[i];
+                }
+            }
+        }
+        wait_for_block();
+    }
+}
