@@ -189,8 +189,8 @@ pub enum Op {
     Two(Two, Type, Reg, Src, Src),
     /// `d = a * b + c`.
     Fused(Type, Reg, [Src; 3]),
-    /// `d = a * b (+ c)`, twice as wide as `a` and `b`.
-    Wide(bool, Reg, Src, Src, Option<Src>),
+    /// `d = a * b (+ c)`, twice as wide as `a` and `b`, whose type is given.
+    Wide(Type, Reg, Src, Src, Option<Src>),
     /// `d = f(a)`.
     One(One, Type, Reg, Src),
     /// `d = a` in another type; rounded to a whole number if so marked.
@@ -481,10 +481,10 @@ impl Reader {
             }
             "add" => return two(Two::Add),
             "sub" => return two(Two::Sub),
-            "mul" if has("wide") => Op::Wide(has("s32"), reg(0)?, src(1)?, src(2)?, None),
+            "mul" if has("wide") => Op::Wide(ty()?, reg(0)?, src(1)?, src(2)?, None),
             "mul" if has("hi") => return two(Two::High),
             "mul" => return two(Two::Mul),
-            "mad" if has("wide") => Op::Wide(has("s32"), reg(0)?, src(1)?, src(2)?, Some(src(3)?)),
+            "mad" if has("wide") => Op::Wide(ty()?, reg(0)?, src(1)?, src(2)?, Some(src(3)?)),
             "mad" | "fma" => Op::Fused(ty()?, reg(0)?, [src(1)?, src(2)?, src(3)?]),
             "div" => return two(Two::Div),
             "rem" => return two(Two::Rem),

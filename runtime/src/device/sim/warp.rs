@@ -291,10 +291,15 @@ impl Warp {
                 };
                 self.put_word(*d, mask, value);
             }
-            Op::Wide(signed, d, a, b, c) => {
+            Op::Wide(ty, d, a, b, c) => {
                 let (a, b) = (self.word(*a, around), self.word(*b, around));
                 let c = c.map_or([0; LANES], |c| self.long(c, around));
-                let widen = |x: u32| if *signed { i64::from(x as i32) as u64 } else { u64::from(x) };
+                let widen = |x: u32| match ty {
+                    Type::S32 => i64::from(x as i32) as u64,
+                    Type::S16 => i64::from(x as i16) as u64,
+                    Type::U16 => u64::from(x as u16),
+                    _ => u64::from(x),
+                };
                 let value = |lane: usize| widen(a[lane]).wrapping_mul(widen(b[lane])).wrapping_add(c[lane]);
                 self.put_long(*d, mask, std::array::from_fn(value));
             }
