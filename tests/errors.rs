@@ -67,6 +67,7 @@ fn of_tensors(text: &str) -> String {
         form: if first.contains(&"chunk") { FormKind::Chunk } else { FormKind::Auto },
         chunk: None,
         bf16: false,
+        device: lrc_runtime::device::Device::Cpu,
     };
     match exec(&namespace.decls[first[0]], &tensors, &request) {
         Err(Failure::Invalid(diags)) => render(&sources, &diags, false),

@@ -10,7 +10,7 @@ use lrc_dsl::Diag;
 use lrc_dsl::ast::{Decl, Expr, Role};
 
 use crate::device::Device;
-use crate::device::kernels::{Kernels, Unready};
+use crate::device::kernels::{Kernels, Unready, Wanted};
 use crate::error::Failure;
 use crate::tensors::{Data, Tensor, Tensors};
 
@@ -303,7 +303,12 @@ fn on_sim(problem: &Problem<f32>, request: &Request, cotangents: &Cotangents<f32
         let why = "the kernel that runs a token at a time has no gradient: leave out `--form step`";
         return Err(Failure::Usage(why.into()));
     }
-    let kernels = Kernels::new(r, request.backward, decode, request.chunk).map_err(|why| match why {
+    let wanted = match (request.backward, decode) {
+        (true, _) => Wanted::Training,
+        (false, true) => Wanted::Decode,
+        (false, false) => Wanted::Forward,
+    };
+    let kernels = Kernels::new(r, wanted, request.chunk).map_err(|why| match why {
         Unready::Failed(failure) => failure,
         Unready::Refused(refusal) => unready(r, refusal),
     })?;

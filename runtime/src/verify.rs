@@ -4,10 +4,13 @@
 //! derived correctly, and one that does not is wrong by far.
 
 use lrc_compiler::elaborate::Recurrence;
+use lrc_compiler::elaborate::recurrence::Slot;
 use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Operand, Outputs, Problem};
 use lrc_compiler::tile::size;
 
+use crate::device::kernels::{self, Unready, Wanted};
 use crate::draw::tensor;
+use crate::error::Failure;
 use crate::random::{Purpose, Stream};
 
 /// Sizes of one trial.
@@ -59,11 +62,11 @@ impl Drawn {
         let d_outs = r.outs.iter().map(|o| normal(rows * heads * size(&o.shape))).collect();
         let d_finals =
             r.states.iter().map(|s| normal(sequences * heads * size(&s.shape))).collect();
-        let initial = r
-            .states
-            .iter()
-            .map(|s| trial.initial.then(|| normal(sequences * heads * size(&s.shape))))
-            .collect();
+        let mut state = |s: &Slot| match s.interval {
+            Some(_) => tensor(s, sequences * heads, &mut Stream::new(trial.seed, Purpose::Verify, 1)),
+            None => normal(sequences * heads * size(&s.shape)),
+        };
+        let initial = r.states.iter().map(|s| trial.initial.then(|| state(s))).collect();
         Drawn {
             inputs: r.inputs.iter().map(|s| tensor(s, rows * heads, &mut random)).collect(),
             params: r.params.iter().map(|s| tensor(s, heads, &mut random)).collect(),
@@ -92,6 +95,15 @@ impl Drawn {
         Cotangents {
             outs: self.d_outs.iter().map(|d| Some(d.as_slice())).collect(),
             finals: self.d_finals.iter().map(|d| Some(d.as_slice())).collect(),
+        }
+    }
+
+    /// Rounds everything to f32, so that kernels and the truth start from the same numbers.
+    fn round(&mut self) {
+        let given = self.initial.iter_mut().flatten();
+        let all = self.inputs.iter_mut().chain(&mut self.params).chain(given);
+        for data in all.chain(&mut self.d_outs).chain(&mut self.d_finals) {
+            data.iter_mut().for_each(|x| *x = f64::from(*x as f32));
         }
     }
 
@@ -136,6 +148,146 @@ pub fn trial(r: &Recurrence, trial: &Trial) -> Result<Found, String> {
     }
     found.slope = slope(r, trial, &drawn, &slopes, &step);
     Ok(found)
+}
+
+/// The kernels of a recurrence that [`kernel_trial`] compares, made once for all lengths.
+pub struct Kernels {
+    training: kernels::Kernels,
+    forward: kernels::Kernels,
+    decode: kernels::Kernels,
+}
+
+impl Kernels {
+    /// Plans and compiles.
+    pub fn new(r: &Recurrence) -> Result<Kernels, Unready> {
+        Ok(Kernels {
+            training: kernels::Kernels::new(r, Wanted::Training, None)?,
+            forward: kernels::Kernels::new(r, Wanted::Forward, None)?,
+            decode: kernels::Kernels::new(r, Wanted::Decode, None)?,
+        })
+    }
+}
+
+/// How far kernels are from the truth, as a share of what is allowed: 1 is the bar.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KernelFound {
+    /// Forward, with and without a way back.
+    pub forward: f64,
+    /// Gradients.
+    pub backward: f64,
+    /// A token at a time.
+    pub decode: f64,
+}
+
+/// Allowed relative differences of results and of gradients: operands of products are bf16.
+const KERNEL_BARS: [f64; 2] = [1e-2, 2e-2];
+/// A tensor of fewer numbers may be ten times further off.
+const FEW: usize = 16;
+
+/// A tensor whose true numbers cancel to nearly nothing is measured against this share of the size
+/// of the others.
+const CANCELLED: f64 = 0.05;
+
+/// The worst share of the bar of several tensors.
+fn share<'a>(pairs: impl Iterator<Item = (&'a Vec<f32>, &'a Vec<f64>)> + Clone, bar: f64) -> f64 {
+    let square = |want: &[f64]| want.iter().map(|x| x * x).sum::<f64>();
+    let (sum, count) = pairs.clone().fold((0.0, 0), |(s, n), (_, w)| (s + square(w), n + w.len()));
+    let typical = (sum / count.max(1) as f64).sqrt();
+    let one = |(got, want): (&Vec<f32>, &Vec<f64>)| {
+        if got.len() != want.len() {
+            return f64::INFINITY;
+        }
+        let gaps = got.iter().zip(want).map(|(g, w)| (f64::from(*g) - w).powi(2));
+        let floor = CANCELLED * typical * (want.len() as f64).sqrt();
+        let found = gaps.sum::<f64>().sqrt() / square(want).sqrt().max(floor).max(1e-6);
+        let found = found / if want.len() < FEW { 10.0 * bar } else { bar };
+        if found.is_finite() { found } else { f64::INFINITY }
+    };
+    pairs.map(one).fold(0.0, f64::max)
+}
+
+/// Runs kernels on the sim device against the step form in f64.
+pub fn kernel_trial(r: &Recurrence, trial: &Trial, kernels: &Kernels) -> Result<KernelFound, Failure> {
+    let mut drawn = Drawn::new(r, trial);
+    drawn.round();
+    let problem = drawn.problem(r, trial.heads);
+    let step = Form::new(&problem, FormKind::Step, None)
+        .map_err(|refusal| Failure::Verification(refusal.why))?;
+    let (truth, kept) = step.forward(&problem, true);
+    let slopes = step.backward(&problem, &kept, &drawn.cotangents());
+    let narrow = Narrow::of(&drawn);
+    let problem = narrow.problem(r, trial.heads);
+    let of_outputs = |got: &Outputs<f32>| {
+        let pairs = got.outs.iter().zip(&truth.outs).chain(got.finals.iter().zip(&truth.finals));
+        share(pairs, KERNEL_BARS[0])
+    };
+    let (kept, entered) = kernels.training.forward(&problem)?;
+    let gradients = kernels.training.backward(&problem, &entered, &narrow.cotangents())?;
+    let got = gradients.inputs.iter().chain(&gradients.params).chain(&gradients.initial);
+    let want = slopes.inputs.iter().chain(&slopes.params).chain(&slopes.initial);
+    Ok(KernelFound {
+        forward: of_outputs(&kept).max(of_outputs(&kernels.forward.forward(&problem)?.0)),
+        backward: share(got.zip(want), KERNEL_BARS[1]),
+        decode: of_outputs(&kernels.decode.forward(&problem)?.0),
+    })
+}
+
+/// The tensors of a trial in f32.
+struct Narrow {
+    inputs: Vec<Vec<f32>>,
+    params: Vec<Vec<f32>>,
+    initial: Vec<Option<Vec<f32>>>,
+    d_outs: Vec<Vec<f32>>,
+    d_finals: Vec<Vec<f32>>,
+    bounds: Vec<usize>,
+}
+
+impl Narrow {
+    fn of(drawn: &Drawn) -> Narrow {
+        let one = |data: &Vec<f64>| -> Vec<f32> { data.iter().map(|x| *x as f32).collect() };
+        let all = |data: &[Vec<f64>]| data.iter().map(one).collect();
+        Narrow {
+            inputs: all(&drawn.inputs),
+            params: all(&drawn.params),
+            initial: drawn.initial.iter().map(|state| state.as_ref().map(one)).collect(),
+            d_outs: all(&drawn.d_outs),
+            d_finals: all(&drawn.d_finals),
+            bounds: drawn.bounds.clone(),
+        }
+    }
+
+    fn problem<'a>(&'a self, r: &'a Recurrence, heads: usize) -> Problem<'a, f32> {
+        fn operands(all: &[Vec<f32>], heads: usize) -> Vec<Operand<'_, f32>> {
+            all.iter().map(|data| Operand { data, heads }).collect()
+        }
+        Problem {
+            recurrence: r,
+            heads,
+            bounds: self.bounds.clone(),
+            inputs: operands(&self.inputs, heads),
+            params: operands(&self.params, heads),
+            initial: self.initial.iter().map(|i| i.as_deref()).collect(),
+        }
+    }
+
+    fn cotangents(&self) -> Cotangents<'_, f32> {
+        Cotangents {
+            outs: self.d_outs.iter().map(|d| Some(d.as_slice())).collect(),
+            finals: self.d_finals.iter().map(|d| Some(d.as_slice())).collect(),
+        }
+    }
+}
+
+/// The trials of kernels: lengths around the ends of chunks, packed, with and without states.
+pub fn kernel_trials() -> Vec<Trial> {
+    let one = |lengths: &[usize], initial, seed| Trial {
+        lengths: lengths.to_vec(),
+        heads: 2,
+        chunk: 0,
+        initial,
+        seed,
+    };
+    vec![one(&[1], false, 1), one(&[7, 65], true, 2), one(&[200], false, 3)]
 }
 
 /// Directions tried per tensor.

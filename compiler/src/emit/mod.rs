@@ -96,7 +96,7 @@ impl Text {
                 arguments.push(format!("int {}_heads", argument(*buffer)));
             }
         }
-        self.line(&format!("extern \"C\" __global__ void __launch_bounds__({})", k.threads));
+        self.line(&format!("extern \"C\" __global__ void __launch_bounds__({}, 1)", k.threads));
         self.block(&format!("{}({})", k.name, arguments.join(", ")), |t| t.body(k));
     }
 

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 
-use crate::tile::{Leaf, Op, Program, Stream, Value};
+use crate::tile::{Leaf, Node, Op, Program, Stream, Value};
 
 /// A tensor that several leaves and results may stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,6 +106,7 @@ pub fn narrow(
     if parts == 1 || cut.is_empty() {
         return Some(Narrow::not(program.clone()));
     }
+    let program = &unshared(program);
     let mut classes = Classes { parent: vec![0], first: vec![], whole: HashMap::new() };
     for node in &program.nodes {
         let first = classes.parent.len();
@@ -146,6 +147,28 @@ pub fn narrow(
     let axis = classes.whole.iter().filter(|(_, at)| classes.find(**at) == chosen);
     let axis = axis.map(|((whole, axis), _)| (*whole, *axis)).collect();
     Some(Narrow { program: narrow, axis })
+}
+
+/// The same program with a constant of its own for every use: equal constants of two uses are no
+/// reason to cut the axes of both.
+fn unshared(program: &Program) -> Program {
+    let mut nodes: Vec<Node> = Vec::new();
+    let mut new: Vec<Value> = Vec::new();
+    for node in &program.nodes {
+        let args = node.args.iter().map(|arg| {
+            let constant = program.node(*arg);
+            if !matches!(constant.op, Op::Fill(_)) {
+                return new[arg.at()];
+            }
+            nodes.push(constant.clone());
+            Value(nodes.len() as u32 - 1)
+        });
+        let args = args.collect();
+        new.push(Value(nodes.len() as u32));
+        nodes.push(Node { args, ..node.clone() });
+    }
+    let outputs = program.outputs.iter().map(|output| new[output.at()]).collect();
+    Program { nodes, outputs }.pruned()
 }
 
 /// Joins axes that one operation cuts together; what it needs whole joins class 0.

@@ -44,28 +44,42 @@ pub enum Unready {
     Failed(Failure),
 }
 
+/// Which kernels are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Forward.
+    Forward,
+    /// Forward, keeping what the way back needs, and backward.
+    Training,
+    /// Forward, a token at a time.
+    Decode,
+}
+
 impl Kernels {
-    /// Plans and compiles. Without `backward` nothing is kept for the way back; with `decode`
-    /// tokens run one at a time.
-    pub fn new(r: &Recurrence, backward: bool, decode: bool, tokens: Option<usize>) -> Result<Kernels, Unready> {
+    /// Plans and compiles kernels, in chunks of `tokens` if given.
+    pub fn new(r: &Recurrence, wanted: Wanted, tokens: Option<usize>) -> Result<Kernels, Unready> {
         let gpu = Gpu::named(SIM_ARCH).expect("a known kind of GPU");
         let normal = normal::extract(r).map_err(Unready::Refused)?;
-        let plan = |pass, tokens| chunk::kernel(r, &normal, pass, gpu, tokens).map_err(Unready::Refused);
-        let mut kernels = Vec::new();
-        if backward {
-            let back = plan(Pass::Backward, tokens)?;
-            // The way back reads the states that entered its own chunks.
-            kernels.push((plan(Pass::Keeping, Some(back.chunk))?, SIM_ARCH));
-            kernels.push((back, SIM_ARCH));
-        } else {
-            kernels.push((plan(if decode { Pass::Decode } else { Pass::Forward }, tokens)?, SIM_ARCH));
-        }
+        let plan = |pass, tokens| {
+            let kernel = chunk::kernel(r, &normal, pass, gpu, tokens).map_err(Unready::Refused)?;
+            Ok((kernel, SIM_ARCH))
+        };
+        let kernels = match wanted {
+            Wanted::Forward => vec![plan(Pass::Forward, tokens)?],
+            Wanted::Decode => vec![plan(Pass::Decode, None)?],
+            Wanted::Training => {
+                // The way back reads the states that entered its own chunks.
+                let back = plan(Pass::Backward, tokens)?;
+                vec![plan(Pass::Keeping, Some(back.0.chunk))?, back]
+            }
+        };
         let built = jit::build(&kernels, Code::Ptx).map_err(Unready::Failed)?;
         let mut ready = Vec::new();
         for ((kernel, _), built) in kernels.into_iter().zip(built) {
             let text = String::from_utf8_lossy(&built.code);
             let entry = parse(&text).map_err(|why| {
-                Unready::Failed(Failure::Compile(format!("the sim device cannot read {}: {why}", kernel.name)))
+                let why = format!("the sim device cannot read {}: {why}", kernel.name);
+                Unready::Failed(Failure::Compile(why))
             })?;
             ready.push(Ready { kernel, entry });
         }

@@ -1,0 +1,177 @@
+//! Kernels for GPUs, proven without one: every recurrence in the normal form on the sim device
+//! against the step form in f64, and planted faults that the sim device must find.
+//!
+//! NVRTC compiles them; `./test` installs it.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::collections::BTreeMap;
+
+use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
+use lrc_dsl::Sources;
+use lrc_runtime::device::cuda::nvrtc::{Code, Nvrtc};
+use lrc_runtime::device::sim::memory::Memory;
+use lrc_runtime::device::sim::{Argument, Fault, Launch, launch, parse};
+use lrc_runtime::library::LIBRARY;
+use lrc_runtime::verify::{KernelFound, Kernels, kernel_trial, kernel_trials};
+
+/// Recurrences in the normal form.
+const NORMAL: &[&str] = &[
+    "linear_attn",
+    "linear_attn_norm",
+    "retention",
+    "simple_gla",
+    "gla",
+    "hgrn2",
+    "mamba2_ssd",
+    "delta_rule",
+    "delta_rule_neg",
+    "gated_delta_rule",
+    "delta_product",
+    "gated_delta_product",
+    "kda",
+    "dplr",
+    "rwkv6",
+    "rwkv7",
+];
+
+fn recurrence(name: &str, sizes: &[(&str, f64)]) -> Recurrence {
+    let path = format!("recurrences/{name}.arch");
+    let text = LIBRARY.iter().find(|(known, _)| *known == path).expect("a shipped recurrence").1;
+    let mut sources = Sources::default();
+    let (namespace, _) = lrc_dsl::load_text(&path, text.to_string(), None, LIBRARY, &mut sources);
+    let given: BTreeMap<String, Setting> =
+        sizes.iter().map(|(name, x)| ((*name).to_string(), Setting::Number(*x))).collect();
+    let mut diags = Vec::new();
+    let made = elaborate(namespace.get(name).unwrap(), &given, &mut diags);
+    made.unwrap_or_else(|| panic!("{name}: {diags:?}"))
+}
+
+/// The worst of all trials, as shares of the bars. The kernels are made once: they serve every
+/// length, batch and packing.
+fn worst(r: &Recurrence) -> KernelFound {
+    let kernels = Kernels::new(r).unwrap();
+    let mut worst = KernelFound::default();
+    for trial in kernel_trials() {
+        let found = kernel_trial(r, &trial, &kernels).unwrap_or_else(|why| panic!("{}: {why}", r.name));
+        worst.forward = worst.forward.max(found.forward);
+        worst.backward = worst.backward.max(found.backward);
+        worst.decode = worst.decode.max(found.decode);
+    }
+    worst
+}
+
+#[test]
+fn kernels_agree_with_the_step_form() {
+    let mut missed = Vec::new();
+    for name in NORMAL {
+        // Neither a multiple of a fragment nor equal.
+        let found = worst(&recurrence(name, &[("dk", 24.0), ("dv", 40.0)]));
+        if found.forward.max(found.backward).max(found.decode) > 1.0 {
+            missed.push(format!("{name}: {found:?}"));
+        }
+    }
+    assert!(missed.is_empty(), "shares of the bars:\n{}", missed.join("\n"));
+}
+
+/// Values cut into parts, each run by a block of its own, must give the same.
+#[test]
+fn parts_of_a_head_agree_with_the_step_form() {
+    for name in ["gated_delta_rule", "gla", "dplr"] {
+        let found = worst(&recurrence(name, &[("dk", 16.0), ("dv", 128.0)]));
+        assert!(found.forward.max(found.backward).max(found.decode) <= 1.0, "{name}: {found:?}");
+    }
+}
+
+/// Compiles a kernel and runs one block of 64 threads of it; its argument is a buffer of 64 floats.
+fn run(body: &str) -> Result<Vec<f32>, Fault> {
+    let source = format!(
+        "extern \"C\" __global__ void planted(float* x) {{\n\
+         extern __shared__ __align__(128) float shared[];\n\
+         int i = threadIdx.x;\n\
+         {body}\n}}"
+    );
+    let nvrtc = Nvrtc::load().unwrap();
+    let compiled = nvrtc.compile(&source, "planted", "sm_80", Code::Ptx).unwrap();
+    let entry = parse(&String::from_utf8(compiled.code).unwrap()).unwrap();
+    let mut memory = Memory::default();
+    let x = memory.reserve("x", 64 * 4);
+    let start = Launch { blocks: 1, threads: 64, shared: 512 };
+    launch(&entry, start, &[Argument::Address(x)], &memory)?;
+    memory.floats(x).map_err(|what| Fault {
+        kernel: "planted".into(),
+        line: [0, 0],
+        block: 0,
+        thread: 0,
+        what,
+    })
+}
+
+const BARRIER: &str = "asm volatile(\"bar.sync 0;\" ::: \"memory\");";
+
+#[test]
+fn a_sound_kernel_runs() {
+    let body = format!("shared[i] = i;\n{BARRIER}\nx[i] = shared[63 - i];");
+    let want: Vec<f32> = (0..64).map(|i| (63 - i) as f32).collect();
+    assert_eq!(run(&body).unwrap(), want);
+}
+
+#[test]
+fn a_store_out_of_bounds_is_found() {
+    let fault = run("x[i + 1] = 1.f;").unwrap_err();
+    assert_eq!((fault.kernel.as_str(), fault.line, fault.thread), ("planted", [4, 4], 63));
+    assert!(fault.what.starts_with("out of bounds"), "{fault}");
+    let fault = run("x[i] = 0.f;\nshared[2 * i + 2] = 1.f;").unwrap_err();
+    assert_eq!((fault.line, fault.thread), ([5, 5], 63));
+    assert!(fault.what.starts_with("out of bounds"), "{fault}");
+}
+
+#[test]
+fn a_missing_barrier_is_found() {
+    let body = format!("shared[i] = 0.f;\n{BARRIER}\nshared[i] = i;\nx[i] = shared[63 - i];");
+    // The first warp reads before the second one writes.
+    let fault = run(&body).unwrap_err();
+    assert_eq!((fault.kernel.as_str(), fault.line, fault.thread), ("planted", [6, 6], 32));
+    assert!(fault.what.starts_with("race"), "{fault}");
+}
+
+#[test]
+fn a_copy_that_nobody_waited_for_is_found() {
+    let copy = "x[i] = i;\nunsigned long long to;\n\
+        asm(\"cvta.to.shared.u64 %0, %1;\" : \"=l\"(to) : \"l\"(shared + i));\n\
+        asm volatile(\"cp.async.ca.shared.global [%0], [%1], 4;\" :: \"r\"((unsigned)to), \"l\"(x + i) : \"memory\");\n\
+        asm volatile(\"cp.async.commit_group;\" ::: \"memory\");\n";
+    let fault = run(&format!("{copy}x[i] = shared[i];")).unwrap_err();
+    assert!(fault.what.contains("in flight"), "{fault}");
+    assert_eq!((fault.kernel.as_str(), fault.line, fault.thread), ("planted", [9, 9], 0));
+    let wait = "asm volatile(\"cp.async.wait_group 0;\" ::: \"memory\");\n";
+    let want: Vec<f32> = (0..64).map(|i| i as f32).collect();
+    assert_eq!(run(&format!("{copy}{wait}x[i] = shared[i];")).unwrap(), want);
+}
+
+#[test]
+fn an_output_that_nobody_wrote_is_found() {
+    let fault = run("if (i < 50) x[i] = 1.f;").unwrap_err();
+    assert!(fault.what.contains("not written at element 50"), "{fault}");
+    let fault = run("x[i] = shared[i];").unwrap_err();
+    assert_eq!((fault.kernel.as_str(), fault.line, fault.thread), ("planted", [4, 4], 0));
+    assert!(fault.what.contains("nobody has written it"), "{fault}");
+}
+
+#[test]
+fn a_barrier_that_not_all_reach_is_found() {
+    let fault = run(&format!("x[i] = 0.f;\nif (i < 40) {{ {BARRIER} }}")).unwrap_err();
+    assert_eq!((fault.kernel.as_str(), fault.thread), ("planted", 40));
+    assert!(fault.what.contains("does not reach the barrier"), "{fault}");
+}
+
+#[test]
+fn a_kernel_that_does_not_compile_says_why() {
+    let failure = Nvrtc::load().unwrap().compile("int x = ;", "broken", "sm_80", Code::Ptx);
+    let failure = failure.unwrap_err();
+    assert_eq!(failure.status(), 4);
+    let text = failure.to_string();
+    assert!(text.contains("broken.cu(1): error"), "{text}");
+    let failure = Nvrtc::load().unwrap().compile("", "empty", "sm_31", Code::Cubin).unwrap_err();
+    assert!(failure.to_string().contains("sm_31"), "{failure}");
+}
