@@ -100,8 +100,9 @@ pub struct Explain {
 /// Arguments of `lrc compile`.
 #[derive(Debug, clap::Args)]
 pub struct Compile {
-    /// The `.arch` file.
-    pub file: PathBuf,
+    /// The `.arch` files.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
     /// Stages: normal, chunk, grad, graph, plan, cuda, ptx, cubin.
     #[arg(long, default_value = "normal,chunk,grad,graph")]
     pub emit: String,
@@ -126,6 +127,9 @@ pub struct Verify {
     pub file: PathBuf,
     /// A recurrence of the file.
     pub name: Option<String>,
+    /// Where to run: `sim` runs the kernels for GPUs against the step form.
+    #[arg(long, default_value = "cpu")]
+    pub device: Device,
     /// Override a parameter or size.
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,

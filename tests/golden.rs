@@ -83,8 +83,14 @@ fn misses(case: &Case, form: FormKind, chunk: Option<usize>, device: Device) -> 
     let (namespace, diags) =
         lrc_dsl::load_text(&path, text.to_string(), None, LIBRARY, &mut sources);
     assert!(diags.is_empty(), "{path}: {diags:?}");
-    let request =
-        Request { settings: settings(&case.side), backward: true, form, chunk, bf16: false, device };
+    let request = Request {
+        settings: settings(&case.side),
+        backward: true,
+        form,
+        chunk,
+        bf16: false,
+        device,
+    };
     let got = match exec(namespace.get(&case.op).unwrap(), &case.tensors, &request) {
         Ok(got) => got,
         Err(failure) => return vec![format!("{}: {failure:?}", case.name)],

@@ -8,8 +8,13 @@
 use std::collections::BTreeMap;
 
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
+use lrc_compiler::normal;
+use lrc_compiler::plan::target::Gpu;
+use lrc_compiler::plan::verify::verify;
+use lrc_compiler::plan::{Kernel, Pass, chunk};
 use lrc_dsl::Sources;
 use lrc_runtime::device::cuda::nvrtc::{Code, Nvrtc};
+use lrc_runtime::device::jit::{self, Built};
 use lrc_runtime::device::sim::memory::Memory;
 use lrc_runtime::device::sim::{Argument, Fault, Launch, launch, parse};
 use lrc_runtime::library::LIBRARY;
@@ -53,7 +58,8 @@ fn worst(r: &Recurrence) -> KernelFound {
     let kernels = Kernels::new(r).unwrap();
     let mut worst = KernelFound::default();
     for trial in kernel_trials() {
-        let found = kernel_trial(r, &trial, &kernels).unwrap_or_else(|why| panic!("{}: {why}", r.name));
+        let found =
+            kernel_trial(r, &trial, &kernels).unwrap_or_else(|why| panic!("{}: {why}", r.name));
         worst.forward = worst.forward.max(found.forward);
         worst.backward = worst.backward.max(found.backward);
         worst.decode = worst.decode.max(found.decode);
@@ -81,6 +87,43 @@ fn parts_of_a_head_agree_with_the_step_form() {
         let found = worst(&recurrence(name, &[("dk", 16.0), ("dv", 128.0)]));
         assert!(found.forward.max(found.backward).max(found.decode) <= 1.0, "{name}: {found:?}");
     }
+}
+
+/// The passes of which every recurrence in the normal form has a kernel.
+const PASSES: [Pass; 4] = [Pass::Forward, Pass::Keeping, Pass::Backward, Pass::Decode];
+
+/// Compiles the kernels of recurrences at a head dimension to machine code.
+fn machine_code(names: &[&str], size: f64, arches: &[&str]) -> Vec<(Kernel, Built)> {
+    let mut kernels = Vec::new();
+    for name in names {
+        let r = recurrence(name, &[("dk", size), ("dv", size)]);
+        let normal = normal::extract(&r).unwrap();
+        for arch in arches {
+            let gpu = Gpu::named(arch).unwrap();
+            for pass in PASSES {
+                let kernel = chunk::kernel(&r, &normal, pass, gpu, None).unwrap();
+                let wrong = verify(&kernel, gpu.shared);
+                assert!(wrong.is_empty(), "{name} {pass:?} {size} {arch}: {wrong:?}");
+                kernels.push((kernel, *arch));
+            }
+        }
+    }
+    let built = jit::build(&kernels, Code::Cubin).unwrap();
+    kernels.into_iter().map(|(kernel, _)| kernel).zip(built).collect()
+}
+
+#[test]
+fn every_kernel_compiles_for_real_gpus() {
+    for size in [64.0, 128.0] {
+        for (kernel, built) in machine_code(NORMAL, size, &["sm_80", "sm_90a"]) {
+            let Built { arch, spill_bytes, registers, .. } = &built;
+            assert_eq!(*spill_bytes, 0, "{} {size} {arch}: {registers} registers", kernel.name);
+            assert!(*registers > 0, "{} {arch}: the compiler says nothing", kernel.name);
+        }
+    }
+    machine_code(NORMAL, 256.0, &["sm_80", "sm_90a"]);
+    let families = ["gated_delta_rule", "delta_rule", "gla", "simple_gla"];
+    machine_code(&families, 128.0, &["sm_100a", "sm_120"]);
 }
 
 /// Compiles a kernel and runs one block of 64 threads of it; its argument is a buffer of 64 floats.

@@ -3,13 +3,17 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Failure, at_path};
 
 /// Writes a file under another name beside it, flushes it to the disk, and renames it.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let partial = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
+    // Threads of one process may write the same file.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let write = WRITES.fetch_add(1, Ordering::Relaxed);
+    let partial = path.with_file_name(format!(".{name}.{}.{write}.partial", std::process::id()));
     let result = (|| {
         let mut file = File::create(&partial)?;
         file.write_all(bytes)?;

@@ -287,7 +287,11 @@ fn run(
 /// Outputs, and gradients where they are wanted.
 type Ran = (Outputs<f32>, Option<Gradients<f32>>);
 
-fn on_cpu(problem: &Problem<f32>, request: &Request, cotangents: &Cotangents<f32>) -> Result<Ran, Failure> {
+fn on_cpu(
+    problem: &Problem<f32>,
+    request: &Request,
+    cotangents: &Cotangents<f32>,
+) -> Result<Ran, Failure> {
     let form = Form::new(problem, request.form, request.chunk)
         .map_err(|refusal| refused(problem.recurrence, refusal))?;
     let (outputs, kept) = form.forward(problem, request.backward);
@@ -296,7 +300,11 @@ fn on_cpu(problem: &Problem<f32>, request: &Request, cotangents: &Cotangents<f32
 }
 
 /// By the kernels for GPUs. `--form step` asks for the kernel that runs a token at a time.
-fn on_sim(problem: &Problem<f32>, request: &Request, cotangents: &Cotangents<f32>) -> Result<Ran, Failure> {
+fn on_sim(
+    problem: &Problem<f32>,
+    request: &Request,
+    cotangents: &Cotangents<f32>,
+) -> Result<Ran, Failure> {
     let r = problem.recurrence;
     let decode = request.form == FormKind::Step;
     if decode && request.backward {

@@ -63,7 +63,9 @@ impl Drawn {
         let d_finals =
             r.states.iter().map(|s| normal(sequences * heads * size(&s.shape))).collect();
         let mut state = |s: &Slot| match s.interval {
-            Some(_) => tensor(s, sequences * heads, &mut Stream::new(trial.seed, Purpose::Verify, 1)),
+            Some(_) => {
+                tensor(s, sequences * heads, &mut Stream::new(trial.seed, Purpose::Verify, 1))
+            }
             None => normal(sequences * heads * size(&s.shape)),
         };
         let initial = r.states.iter().map(|s| trial.initial.then(|| state(s))).collect();
@@ -207,7 +209,11 @@ fn share<'a>(pairs: impl Iterator<Item = (&'a Vec<f32>, &'a Vec<f64>)> + Clone, 
 }
 
 /// Runs kernels on the sim device against the step form in f64.
-pub fn kernel_trial(r: &Recurrence, trial: &Trial, kernels: &Kernels) -> Result<KernelFound, Failure> {
+pub fn kernel_trial(
+    r: &Recurrence,
+    trial: &Trial,
+    kernels: &Kernels,
+) -> Result<KernelFound, Failure> {
     let mut drawn = Drawn::new(r, trial);
     drawn.round();
     let problem = drawn.problem(r, trial.heads);

@@ -33,7 +33,6 @@ const PASSES: [Pass; 4] = [Pass::Forward, Pass::Keeping, Pass::Backward, Pass::D
 
 /// `lrc compile`
 pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
-    let namespace = load(&args.file, sources)?;
     let given = settings(&args.set)?;
     let stages: Vec<&str> = args.emit.split(',').map(str::trim).collect();
     if let Some(other) = stages.iter().find(|stage| !STAGES.contains(stage)) {
@@ -44,30 +43,42 @@ pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
     std::fs::create_dir_all(&args.out).map_err(at_path("make", &args.out))?;
     let (mut written, mut kernels) = (Vec::new(), Vec::new());
     let start = Instant::now();
-    for decl in chosen(&namespace, Kind::Recurrence, None)? {
-        let r = elaborated(decl, &given)?;
-        let texts = stage_texts(&r);
-        for stage in stages.iter().filter(|stage| **stage != "graph") {
-            let Some(text) = texts.get(stage) else { continue };
-            written.push(emit(&args.out, &r.name, stage, text.as_bytes())?);
+    for file in &args.files {
+        let namespace = load(file, sources)?;
+        for decl in chosen(&namespace, Kind::Recurrence, None)? {
+            let r = elaborated(decl, &given)?;
+            let texts = stage_texts(&r);
+            for stage in stages.iter().filter(|stage| **stage != "graph") {
+                let Some(text) = texts.get(stage) else { continue };
+                written.push(emit(&args.out, &r.name, stage, text.as_bytes())?);
+            }
+            kernels.extend(compile_kernels(&r, &stages, &gpus, &args.out, &mut written)?);
         }
-        kernels.extend(compile_kernels(&r, &stages, &gpus, &args.out, &mut written)?);
-    }
-    for decl in chosen(&namespace, Kind::Model, None)? {
-        let mut diags = Vec::new();
-        let mut model =
-            build(&namespace, decl, &given, &mut diags).ok_or(Failure::Invalid(diags))?;
-        if stages.contains(&"graph") {
-            differentiate(&mut model);
-            written.push(emit(&args.out, &model.name, "graph", model.graph.to_string().as_bytes())?);
+        for decl in chosen(&namespace, Kind::Model, None)? {
+            let mut diags = Vec::new();
+            let mut model =
+                build(&namespace, decl, &given, &mut diags).ok_or(Failure::Invalid(diags))?;
+            if stages.contains(&"graph") {
+                differentiate(&mut model);
+                written.push(emit(
+                    &args.out,
+                    &model.name,
+                    "graph",
+                    model.graph.to_string().as_bytes(),
+                )?);
+            }
         }
     }
     if args.json {
+        let hits = kernels.iter().flat_map(|(_, built)| built).filter(|b| b.cached).count();
         let kernels: Vec<serde_json::Value> = kernels.iter().map(in_json).collect();
         let seconds = start.elapsed().as_secs_f64();
         say!(
             "{}",
-            serde_json::json!({ "files": written, "kernels": kernels, "compile_seconds": seconds })
+            serde_json::json!({
+                "files": written, "kernels": kernels, "compile_seconds": seconds,
+                "cache_hits": hits,
+            })
         );
     } else {
         written.iter().for_each(|path| say!("{path}"));
@@ -180,7 +191,16 @@ fn table(kernels: &[(Kernel, Option<Built>)]) {
     }
     say!(
         "{:<36} {:<8} {:>5} {:>5} {:>7} {:>9} {:>6} {:>7} {:>8} {:>8}",
-        "kernel", "arch", "chunk", "parts", "threads", "registers", "spills", "shared", "working", "bytes"
+        "kernel",
+        "arch",
+        "chunk",
+        "parts",
+        "threads",
+        "registers",
+        "spills",
+        "shared",
+        "working",
+        "bytes"
     );
     for (kernel, built) in kernels {
         let text = |get: fn(&Built) -> String| built.as_ref().map_or("-".to_string(), get);

@@ -3,6 +3,9 @@
 use std::io::Write;
 
 use clap::CommandFactory;
+use lrc_compiler::plan::target::GPUS;
+use lrc_runtime::device::cuda::nvrtc::{Code, Nvrtc};
+use lrc_runtime::device::library::{CUBLASLT, DRIVER, NVRTC};
 use lrc_runtime::error::Failure;
 
 use crate::args::Args;
@@ -12,30 +15,19 @@ use crate::terminal::say;
 pub fn doctor(json: bool) -> Result<(), Failure> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let features = vector_units();
-    let found = |names: &[&str]| library(names);
-    let libraries = [
-        (
-            "NVIDIA driver (libcuda)",
-            found(&["libcuda.so.1", "libcuda.so"]),
-            "install the NVIDIA driver to use a GPU; the CPU needs nothing",
-        ),
-        ("NVRTC", found(&["libnvrtc.so.12", "libnvrtc.so"]), "pip install nvidia-cuda-nvrtc-cu12"),
-        (
-            "cuBLASLt",
-            found(&["libcublasLt.so.12", "libcublasLt.so"]),
-            "pip install nvidia-cublas-cu12",
-        ),
-    ];
+    let libraries = [DRIVER, NVRTC, CUBLASLT].map(|library| (library, library.find()));
+    let compiler = compiler();
     if json {
         let all: Vec<serde_json::Value> = libraries
             .iter()
-            .map(|(name, path, _)| serde_json::json!({ "name": name, "path": path }))
+            .map(|(library, path)| serde_json::json!({ "name": library.name, "path": path }))
             .collect();
         say!(
             "{}",
             serde_json::json!({
                 "version": env!("CARGO_PKG_VERSION"), "cores": cores, "vector_units": features,
-                "libraries": all, "devices": ["cpu"],
+                "libraries": all, "compiler": compiler.as_ref().ok(),
+                "devices": if compiler.is_ok() { vec!["cpu", "sim"] } else { vec!["cpu"] },
             })
         );
         return Ok(());
@@ -43,11 +35,15 @@ pub fn doctor(json: bool) -> Result<(), Failure> {
     say!("lrc {}", env!("CARGO_PKG_VERSION"));
     say!("ok    cpu: {cores} cores, {}", features.join(", "));
     say!("ok    device cpu: everything runs on it");
-    for (name, path, advice) in libraries {
+    for (library, path) in libraries {
         match path {
-            Some(path) => say!("ok    {name}: {path}"),
-            None => say!("none  {name}: {advice}"),
+            Some(path) => say!("ok    {}: {}", library.name, path.display()),
+            None => say!("none  {}: {}", library.name, library.advice),
         }
+    }
+    match compiler {
+        Ok(what) => say!("ok    device sim: {what}"),
+        Err(why) => say!("none  device sim: {why}"),
     }
     say!("note  this version has no CUDA device yet: `--device cuda` ends with status 2");
     Ok(())
@@ -70,19 +66,14 @@ fn vector_units() -> Vec<&'static str> {
     found
 }
 
-/// Where a library lies, in the folders that loaders look into.
-fn library(names: &[&str]) -> Option<String> {
-    let mut folders: Vec<std::path::PathBuf> = std::env::var_os("LD_LIBRARY_PATH")
-        .map(|paths| std::env::split_paths(&paths).collect())
-        .unwrap_or_default();
-    for folder in ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/cuda/lib64"] {
-        folders.push(folder.into());
-    }
-    folders
-        .iter()
-        .flat_map(|folder| names.iter().map(move |name| folder.join(name)))
-        .find(|path| path.exists())
-        .map(|path| path.display().to_string())
+/// Compiles a kernel, to see that it works.
+fn compiler() -> Result<String, Failure> {
+    let nvrtc = Nvrtc::load()?;
+    let source = "extern \"C\" __global__ void nothing() {}";
+    let (major, minor) = nvrtc.version;
+    let arch = GPUS[0].arch;
+    nvrtc.compile(source, "nothing", arch, Code::Cubin)?;
+    Ok(format!("NVRTC {major}.{minor} compiles for {arch}"))
 }
 
 /// `lrc completions`

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 
 use lrc_compiler::chunk::derive;
-use lrc_compiler::elaborate::{Recurrence, elaborate};
+use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
 use lrc_compiler::graph::{Recur, account, build};
 use lrc_compiler::normal::text::Shown;
 use lrc_compiler::normal::{self, Refusal};
 use lrc_compiler::tile::{Op, Program};
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Namespace, Sources};
+use lrc_runtime::device::kernels::Unready;
 use lrc_runtime::error::Failure;
 use lrc_runtime::verify;
 
 use super::{find, load, settings};
-use crate::args::{Explain, Verify};
+use crate::args::{Device, Explain, Verify};
 use crate::terminal::say;
 
 /// Tokens of the chunk that texts show.
@@ -36,10 +37,7 @@ pub fn chosen<'n>(
 }
 
 /// A recurrence at the given sizes, or at its declared ones.
-pub fn elaborated(
-    decl: &Decl,
-    given: &BTreeMap<String, lrc_compiler::elaborate::Setting>,
-) -> Result<Recurrence, Failure> {
+pub fn elaborated(decl: &Decl, given: &BTreeMap<String, Setting>) -> Result<Recurrence, Failure> {
     let mut diags = Vec::new();
     elaborate(decl, given, &mut diags).ok_or(Failure::Invalid(diags))
 }
@@ -150,6 +148,14 @@ fn census(program: &Program) -> String {
 pub fn verify(args: &Verify, sources: &mut Sources) -> Result<(), Failure> {
     let namespace = load(&args.file, sources)?;
     let given = settings(&args.set)?;
+    match args.device {
+        Device::Sim => return verify_kernels(&chosen_at(&namespace, args, &given)?),
+        Device::Cuda => {
+            let why = "this version runs on `--device cpu` and `--device sim` only";
+            return Err(Failure::Usage(why.into()));
+        }
+        Device::Cpu | Device::Auto => {}
+    }
     let mut wrong = Vec::new();
     say!("{:<24} {:>12} {:>12} {:>12}", "recurrence", "chunk", "its gradient", "slopes");
     for decl in chosen(&namespace, Kind::Recurrence, args.name.as_deref())? {
@@ -186,5 +192,52 @@ pub fn verify(args: &Verify, sources: &mut Sources) -> Result<(), Failure> {
     Err(Failure::Verification(format!(
         "the forms or gradients of {} disagree (relative, in f64): this is a mistake of lrc",
         wrong.join(", ")
+    )))
+}
+
+/// The chosen recurrences at the given sizes.
+fn chosen_at(
+    namespace: &Namespace,
+    args: &Verify,
+    given: &BTreeMap<String, Setting>,
+) -> Result<Vec<Recurrence>, Failure> {
+    let chosen = chosen(namespace, Kind::Recurrence, args.name.as_deref())?;
+    chosen.into_iter().map(|decl| elaborated(decl, given)).collect()
+}
+
+/// `lrc verify --device sim`: kernels against the step form.
+fn verify_kernels(recurrences: &[Recurrence]) -> Result<(), Failure> {
+    say!(
+        "the largest difference from the step form in f64, as a share of what bf16 operands allow"
+    );
+    say!("{:<24} {:>10} {:>10} {:>10}", "recurrence", "forward", "gradients", "decode");
+    let mut wrong = Vec::new();
+    for r in recurrences {
+        let kernels = match verify::Kernels::new(r) {
+            Ok(kernels) => kernels,
+            Err(Unready::Refused(refusal)) => {
+                say!("{:<24} no kernels: {}", r.name, refusal.why);
+                continue;
+            }
+            Err(Unready::Failed(failure)) => return Err(failure),
+        };
+        let mut worst = [0.0_f64; 3];
+        for trial in verify::kernel_trials() {
+            let found = verify::kernel_trial(r, &trial, &kernels)?;
+            for (worst, x) in worst.iter_mut().zip([found.forward, found.backward, found.decode]) {
+                *worst = worst.max(x);
+            }
+        }
+        say!("{:<24} {:>10.3} {:>10.3} {:>10.3}", r.name, worst[0], worst[1], worst[2]);
+        if worst.iter().any(|share| *share > 1.0) {
+            wrong.push(r.name.clone());
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let names = wrong.join(", ");
+    Err(Failure::Verification(format!(
+        "the kernels of {names} are wrong: this is a mistake of lrc"
     )))
 }

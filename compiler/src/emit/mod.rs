@@ -5,8 +5,8 @@ use std::fmt::Write;
 use crate::plan::index::{Atom, Ix};
 use crate::plan::lower::FRAGMENT;
 use crate::plan::{
-    Buffer, Chain, Condition, Expr, Kernel, Number, Operand, Part, Pass, Place, Reduction, Row, Step,
-    Target, TileId,
+    Buffer, Chain, Condition, Expr, Kernel, Number, Operand, Part, Pass, Place, Reduction, Row,
+    Step, Target, TileId,
 };
 use crate::tile::{Binary, Int, IntOp, Unary, Versions};
 
@@ -14,6 +14,9 @@ use crate::tile::{Binary, Int, IntOp, Unary, Versions};
 pub const TILE_LIBRARY: &str = include_str!("../../../templates/tile.cuh");
 /// How kernels of recurrences find their tensors.
 const TENSORS: &str = include_str!("../../../templates/kernel.cuh");
+
+/// Letters of a step that its comment shows.
+const COMMENT: usize = 160;
 
 /// The CUDA C++ text of a kernel.
 pub fn cuda(kernel: &Kernel) -> String {
@@ -153,12 +156,10 @@ impl Text {
         if *step == Step::Barrier {
             return self.line("wait_for_block();");
         }
-        let mut text = step.to_string();
-        if text.len() > 160 {
-            text.truncate(text.floor_char_boundary(157));
-            text.push_str("...");
-        }
-        self.line(&format!("// {text}"));
+        let text = step.to_string();
+        let shown: String = text.chars().take(COMMENT).collect();
+        let more = if shown.len() < text.len() { "..." } else { "" };
+        self.line(&format!("// {shown}{more}"));
         match step {
             Step::Map { sizes, value, to, add } => self.map(k, sizes, value, to, *add),
             Step::Reduce { sizes, over, reduction, value, to } => {
@@ -173,7 +174,10 @@ impl Text {
             Step::Solve { a, x, transposed } => {
                 let shape = &k.tile(*x).shape;
                 let name = if *transposed { "solve_transposed" } else { "solve" };
-                self.line(&format!("{name}<{}, {}>(tile{}, tile{});", shape[0], shape[1], a.0, x.0));
+                self.line(&format!(
+                    "{name}<{}, {}>(tile{}, tile{});",
+                    shape[0], shape[1], a.0, x.0
+                ));
             }
             Step::Barrier => {}
         }
@@ -285,7 +289,10 @@ impl Text {
         self.line("#pragma unroll 1");
         let head = format!("for (int job = threadIdx.x / 32; job < {jobs}; job += WARPS)");
         self.block(&head, |t| {
-            t.line(&format!("const int row0 = job / {strips} * 16, col0 = job % {strips} * {};", strip * 8));
+            t.line(&format!(
+                "const int row0 = job / {strips} * 16, col0 = job % {strips} * {};",
+                strip * 8
+            ));
             t.line(&format!("Sums<{strip}> sums;"));
             for (a, b, length) in terms {
                 let pitch = |o: &Operand| k.tile(o.tile).strides[0];
@@ -310,7 +317,9 @@ impl Text {
             match (inside.is_empty(), filled) {
                 (true, _) => t.store(k, to, &value, add),
                 (false, true) => t.store(k, to, &format!("{inside} ? {value} : 0.f"), add),
-                (false, false) => t.block(&format!("if ({inside})"), |t| t.store(k, to, &value, add)),
+                (false, false) => {
+                    t.block(&format!("if ({inside})"), |t| t.store(k, to, &value, add))
+                }
             }
             t.depth -= 1;
             t.line("});");
@@ -350,7 +359,9 @@ impl Text {
             Target::Tile(id, index) => {
                 let tile = k.tile(*id);
                 match tile.number {
-                    Number::F32 => self.line(&format!("{} {sign} {value};", element(k, *id, index))),
+                    Number::F32 => {
+                        self.line(&format!("{} {sign} {value};", element(k, *id, index)))
+                    }
                     Number::Bf16 => {
                         self.line(&format!("{} = narrow({value});", element(k, *id, index)));
                     }
@@ -396,16 +407,19 @@ impl Text {
 /// The condition under which an element of a filled-up loop is one of the loop itself.
 fn inside(sizes: &[usize], padded: &[usize]) -> String {
     let axes = sizes.iter().zip(padded).enumerate();
-    let short: Vec<String> =
-        axes.filter(|(_, (n, full))| n < full).map(|(axis, (n, _))| format!("i{axis} < {n}")).collect();
+    let short: Vec<String> = axes
+        .filter(|(_, (n, full))| n < full)
+        .map(|(axis, (n, _))| format!("i{axis} < {n}"))
+        .collect();
     short.join(" && ")
 }
 
 fn element(k: &Kernel, id: TileId, index: &[Ix]) -> String {
     let strides = &k.tile(id).strides;
-    let at = index.iter().zip(strides).fold(Ix::default(), |at, (i, stride)| {
-        at.plus(&i.times(*stride as i64))
-    });
+    let at = index
+        .iter()
+        .zip(strides)
+        .fold(Ix::default(), |at, (i, stride)| at.plus(&i.times(*stride as i64)));
     format!("tile{}[{}]", id.0, ix(&at))
 }
 
@@ -517,7 +531,11 @@ fn expr(k: &Kernel, e: &Expr) -> String {
             let name = argument(row.buffer);
             if let Buffer::OutGrad(_) = row.buffer {
                 let inner = inner(&row.inner, row.part);
-                return format!("read_gradient<{}>({name}, at, {}, {inner})", row.one, ix(&row.row));
+                return format!(
+                    "read_gradient<{}>({name}, at, {}, {inner})",
+                    row.one,
+                    ix(&row.row)
+                );
             }
             format!(
                 "read_input<{}, {}>({name}, at, {}, {}, {}, {name}_own, {name}_heads)",
@@ -531,7 +549,9 @@ fn expr(k: &Kernel, e: &Expr) -> String {
         Expr::Part(part) => {
             let name = argument(part.buffer);
             let place = match part.buffer {
-                Buffer::Param(_) => part_place(part, "0", &format!("{name}_own"), &format!("{name}_heads")),
+                Buffer::Param(_) => {
+                    part_place(part, "0", &format!("{name}_own"), &format!("{name}_heads"))
+                }
                 Buffer::Entered(_) => part_place(part, "at.chunk", "at.head", "heads"),
                 _ => part_place(part, "at.sequence", "at.head", "heads"),
             };

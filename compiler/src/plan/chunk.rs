@@ -7,9 +7,7 @@ use super::lower::{Lower, axes_of, new_tile};
 use super::narrow::{Narrow, Whole, narrow};
 use super::place::place;
 use super::target::Gpu;
-use super::{
-    Buffer, Expr, Kernel, Number, Part, Pass, Row, Step, Target, Tile, TileId,
-};
+use super::{Buffer, Expr, Kernel, Number, Part, Pass, Row, Step, Target, Tile, TileId};
 use crate::chunk::gradient::{Target as Gradient, gradient};
 use crate::chunk::{Chunk, derive};
 use crate::elaborate::Recurrence;
@@ -60,9 +58,8 @@ pub fn kernel(
     }
     best.ok_or_else(|| {
         let largest = r.states.iter().max_by_key(|state| size(&state.shape));
-        let what = largest.map_or(String::new(), |state| {
-            format!(": state `{}` is {}", state.name, state.text)
-        });
+        let what = largest
+            .map_or(String::new(), |state| format!(": state `{}` is {}", state.name, state.text));
         let why = format!("no plan fits the shared memory of {}{what}", gpu.arch);
         Refusal { span: largest.map(|state| state.span), why }
     })
@@ -82,7 +79,9 @@ fn choices(normal: &Normal, pass: Pass, given: Option<usize>) -> Vec<Choice> {
         chunks = vec![given];
     }
     let values = normal.states.first().map_or(1, |state| state.v);
-    let fits = |parts: &usize| *parts == 1 || values.is_multiple_of(*parts) && values / parts >= PART_VALUES;
+    let fits = |parts: &usize| {
+        *parts == 1 || values.is_multiple_of(*parts) && values / parts >= PART_VALUES
+    };
     let mut parts: Vec<usize> = [1, 2, 4, 8].into_iter().filter(fits).collect();
     parts.sort_by_key(|parts| (values / parts > PART_WIDE, *parts));
     let mut choices = Vec::new();
@@ -149,7 +148,15 @@ impl Cut<'_> {
     }
 
     /// An element of a tensor of tokens.
-    fn row(&self, buffer: Buffer, whole: Whole, at: Int, row: Ix, rest: &[Ix], shape: &[usize]) -> Row {
+    fn row(
+        &self,
+        buffer: Buffer,
+        whole: Whole,
+        at: Int,
+        row: Ix,
+        rest: &[Ix],
+        shape: &[usize],
+    ) -> Row {
         let slot: &Slot = match whole {
             Whole::Input(i) => &self.r.inputs[i],
             Whole::Out(k) => &self.r.outs[k],
@@ -230,11 +237,31 @@ impl Maker<'_> {
         let name = format!("{}_{}", r.name, pass.name());
         let buffers = buffers(r, pass);
         let (shared, working) = (0, 0);
-        Kernel { name, pass, threads, chunk, parts, buffers, tiles, before, each, after, shared, working }
+        Kernel {
+            name,
+            pass,
+            threads,
+            chunk,
+            parts,
+            buffers,
+            tiles,
+            before,
+            each,
+            after,
+            shared,
+            working,
+        }
     }
 
     /// An element of a leaf, given where the states and what flows into them stand.
-    fn leaf(&self, axis: &HashMap<Whole, usize>, leaf: &Leaf, shape: &[usize], index: &[Ix], states: &States) -> Expr {
+    fn leaf(
+        &self,
+        axis: &HashMap<Whole, usize>,
+        leaf: &Leaf,
+        shape: &[usize],
+        index: &[Ix],
+        states: &States,
+    ) -> Expr {
         let cut = Cut { r: self.r, axis, parts: self.choice.parts };
         match leaf {
             Leaf::Read(Stream::Input(i), at) => Expr::Row(cut.row(
@@ -304,13 +331,21 @@ impl Maker<'_> {
         let mut each = Vec::new();
         if pass == Pass::Keeping {
             for (k, shape) in shapes.iter().enumerate() {
-                let part = self.cut().part(Buffer::Entered(k), Whole::State(k), &axes_of(shape), shape);
+                let part =
+                    self.cut().part(Buffer::Entered(k), Whole::State(k), &axes_of(shape), shape);
                 let value = Expr::Tile(carry[k], axes_of(shape));
                 each.push(map(shape, value, Target::Part(part)));
             }
         }
         let next: Vec<TileId> = (0..r.states.len())
-            .map(|k| new_tile(&mut self.tiles, format!("next {}", r.states[k].name), Number::F32, &shapes[k]))
+            .map(|k| {
+                new_tile(
+                    &mut self.tiles,
+                    format!("next {}", r.states[k].name),
+                    Number::F32,
+                    &shapes[k],
+                )
+            })
             .collect();
         let Narrow { program, axis, .. } = self.body.clone();
         each.extend(self.lower(&program, &axis, &states, |lower, cut| {
@@ -320,7 +355,14 @@ impl Maker<'_> {
                         let shape = program.shape(output);
                         let index = axes_of(shape);
                         let (buffer, whole) = (Buffer::Out(k), Whole::Out(k));
-                        let row = cut.row(buffer, whole, Int::T, index[0].clone(), &index[1..], &shape[1..]);
+                        let row = cut.row(
+                            buffer,
+                            whole,
+                            Int::T,
+                            index[0].clone(),
+                            &index[1..],
+                            &shape[1..],
+                        );
                         lower.write(output, &index, shape, Target::Row(row), false);
                     }
                     Some(state) => lower.write_tile(output, next[state], false),
@@ -407,7 +449,14 @@ impl Maker<'_> {
         let narrow = Chunk { tokens: chunk.tokens, program: self.body.program.clone() };
         let found = gradient(r, &narrow, &|_, _| false);
         let next: Vec<TileId> = (0..r.states.len())
-            .map(|k| new_tile(&mut self.tiles, format!("next gradient of {}", r.states[k].name), Number::F32, &shapes[k]))
+            .map(|k| {
+                new_tile(
+                    &mut self.tiles,
+                    format!("next gradient of {}", r.states[k].name),
+                    Number::F32,
+                    &shapes[k],
+                )
+            })
             .collect();
         let mut started = vec![false; next.len()];
         let once = |input: usize| {
@@ -425,7 +474,11 @@ impl Maker<'_> {
                 let index = axes_of(shape);
                 match target {
                     Gradient::Carry(k) => {
-                        lower.write_tile(output, next[*k], std::mem::replace(&mut started[*k], true));
+                        lower.write_tile(
+                            output,
+                            next[*k],
+                            std::mem::replace(&mut started[*k], true),
+                        );
                     }
                     Gradient::Param(i) => {
                         let rows = shape.len() - params[*i].0.len();
@@ -434,7 +487,14 @@ impl Maker<'_> {
                     }
                     Gradient::Input(i, at) => {
                         let (buffer, whole) = (Buffer::InputGrad(*i), Whole::Input(*i));
-                        let row = cut.row(buffer, whole, at.clone(), index[0].clone(), &index[1..], &shape[1..]);
+                        let row = cut.row(
+                            buffer,
+                            whole,
+                            at.clone(),
+                            index[0].clone(),
+                            &index[1..],
+                            &shape[1..],
+                        );
                         lower.write(output, &index, shape, Target::Row(row), !once(*i));
                     }
                 }

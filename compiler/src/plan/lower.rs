@@ -10,9 +10,7 @@
 //! are added up share those registers.
 
 use super::index::{Ix, flat, unflat};
-use super::{
-    Chain, Condition, Expr, Number, Operand, Reduction, Step, Target, Tile, TileId,
-};
+use super::{Chain, Condition, Expr, Number, Operand, Reduction, Step, Target, Tile, TileId};
 use crate::tile::{Binary, Leaf, Op, Program, Unary, Value, size};
 
 /// Gives the expression for an element of a leaf.
@@ -109,9 +107,7 @@ impl<'a> Lower<'a> {
         let sizes = sizes.to_vec();
         self.steps.push(match open.axes {
             None => Step::Map { sizes, value: expr, to, add },
-            Some(axes) => {
-                Step::Product { sizes, axes, terms: open.terms, value: expr, to, add }
-            }
+            Some(axes) => Step::Product { sizes, axes, terms: open.terms, value: expr, to, add },
         });
     }
 
@@ -199,7 +195,12 @@ impl<'a> Lower<'a> {
     }
 
     /// What a view shows at an element, if the value is a view.
-    fn through_view(&self, value: Value, index: &[Ix], sizes: &[usize]) -> Option<(Value, Vec<Ix>)> {
+    fn through_view(
+        &self,
+        value: Value,
+        index: &[Ix],
+        sizes: &[usize],
+    ) -> Option<(Value, Vec<Ix>)> {
         let node = self.program.node(value);
         let arg = *node.args.first()?;
         let inner = self.program.shape(arg);
@@ -251,14 +252,7 @@ impl<'a> Lower<'a> {
     }
 
     /// A sum of two values: products on both sides share their registers.
-    fn sum(
-        &mut self,
-        a: Value,
-        b: Value,
-        index: &[Ix],
-        sizes: &[usize],
-        open: &mut Open,
-    ) -> Expr {
+    fn sum(&mut self, a: Value, b: Value, index: &[Ix], sizes: &[usize], open: &mut Open) -> Expr {
         let (at, bt) = (self.repeated(a, index), self.repeated(b, index));
         let x = self.expr(a, &at, sizes, open);
         if adds_sum(&x) && self.join_product(b, &bt, sizes, open) {

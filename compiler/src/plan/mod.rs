@@ -383,10 +383,8 @@ impl Kernel {
     /// How many partial gradients a buffer holds one after the other: one from each part of a
     /// head, unless the parts write different elements.
     pub fn slabs(&self, buffer: Buffer) -> usize {
-        let grad = matches!(
-            buffer,
-            Buffer::InputGrad(_) | Buffer::ParamGrad(_) | Buffer::InitialGrad(_)
-        );
+        let grad =
+            matches!(buffer, Buffer::InputGrad(_) | Buffer::ParamGrad(_) | Buffer::InitialGrad(_));
         if grad && self.targets(buffer).any(|(part, _)| part == 0) { self.parts } else { 1 }
     }
 
@@ -480,7 +478,9 @@ impl Step {
     /// Tiles that the step writes.
     pub fn writes(&self) -> Vec<TileId> {
         match self {
-            Step::Chain { to, scratch, .. } => [Some(*to), *scratch].into_iter().flatten().collect(),
+            Step::Chain { to, scratch, .. } => {
+                [Some(*to), *scratch].into_iter().flatten().collect()
+            }
             Step::Solve { x, .. } => vec![*x],
             Step::Barrier => vec![],
             step => match step.target() {

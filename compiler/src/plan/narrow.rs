@@ -200,8 +200,7 @@ fn relate(program: &Program, lifted: bool, value: Value, classes: &mut Classes) 
                     if axis < rows {
                         classes.keep(value, axis);
                     } else {
-                        let (a, b) =
-                            (classes.axis(value, axis), classes.whole(whole, axis - rows));
+                        let (a, b) = (classes.axis(value, axis), classes.whole(whole, axis - rows));
                         classes.join(a, b);
                     }
                 }

@@ -39,13 +39,21 @@ impl Display for Tile {
             None => "unused".to_string(),
         };
         let lasting = if self.lasting { ", lasting" } else { "" };
-        write!(f, "{:?} {:?} {place}, {} bytes{lasting}: {}", self.number, self.shape, self.bytes, self.name)
+        write!(
+            f,
+            "{:?} {:?} {place}, {} bytes{lasting}: {}",
+            self.number, self.shape, self.bytes, self.name
+        )
     }
 }
 
 impl Display for Row {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        write!(f, "{:?}[{} of row {}, {}, {}]", self.buffer, self.at, self.row, self.slot, self.inner)
+        write!(
+            f,
+            "{:?}[{} of row {}, {}, {}]",
+            self.buffer, self.at, self.row, self.slot, self.inner
+        )
     }
 }
 
@@ -114,7 +122,12 @@ impl Display for Step {
                     .iter()
                     .map(|(a, b, n)| format!("{} {} over {n}", operand(a), operand(b)))
                     .collect();
-                write!(f, "product {sizes:?} sum = {}: {to} {} {value}", terms.join(" + "), becomes(add))
+                write!(
+                    f,
+                    "product {sizes:?} sum = {}: {to} {} {value}",
+                    terms.join(" + "),
+                    becomes(add)
+                )
             }
             Step::Chain { chain, sizes, from, to, .. } => {
                 let from: Vec<String> = from.iter().map(|t| format!("tile{}", t.0)).collect();

@@ -6,6 +6,7 @@ use lrc_compiler::emit;
 use lrc_compiler::plan::Kernel;
 use rayon::prelude::*;
 
+use super::cache::Cache;
 use super::cuda::nvrtc::{Code, Nvrtc};
 use crate::error::Failure;
 
@@ -22,18 +23,31 @@ pub struct Built {
     pub registers: usize,
     /// Bytes of registers that did not fit and went to memory, stored and loaded, of a CUBIN.
     pub spill_bytes: usize,
+    /// Whether it had been compiled before.
+    pub cached: bool,
     /// Seconds it took.
     pub seconds: f64,
 }
 
-/// Compiles kernels, in the order given.
+/// Compiles kernels that are not in the user's cache, in the order given.
 pub fn build(kernels: &[(Kernel, &str)], code: Code) -> Result<Vec<Built>, Failure> {
-    let nvrtc = Nvrtc::load()?;
+    let (nvrtc, cache) = (Nvrtc::load()?, Cache::of_user());
     kernels
         .par_iter()
         .map(|(kernel, arch)| {
             let start = Instant::now();
-            let compiled = nvrtc.compile(&emit::cuda(kernel), &kernel.name, arch, code)?;
+            let source = emit::cuda(kernel);
+            let key = Cache::key(nvrtc, &source, arch, code);
+            let known = cache.get(&key);
+            let cached = known.is_some();
+            let compiled = match known {
+                Some(compiled) => compiled,
+                None => {
+                    let compiled = nvrtc.compile(&source, &kernel.name, arch, code)?;
+                    cache.put(&key, &compiled);
+                    compiled
+                }
+            };
             Ok(Built {
                 name: kernel.name.clone(),
                 arch: (*arch).to_string(),
@@ -41,6 +55,7 @@ pub fn build(kernels: &[(Kernel, &str)], code: Code) -> Result<Vec<Built>, Failu
                 spill_bytes: number_before(&compiled.log, " bytes spill stores").unwrap_or(0)
                     + number_before(&compiled.log, " bytes spill loads").unwrap_or(0),
                 code: compiled.code,
+                cached,
                 seconds: start.elapsed().as_secs_f64(),
             })
         })

@@ -95,7 +95,10 @@ impl Kernels {
         let all = |buffer: fn(usize) -> Buffer, n: usize| -> Result<Vec<Vec<f32>>, Failure> {
             (0..n).map(|k| memory.floats(buffer(k))).collect()
         };
-        let outputs = Outputs { outs: all(Buffer::Out, r.outs.len())?, finals: all(Buffer::Final, r.states.len())? };
+        let outputs = Outputs {
+            outs: all(Buffer::Out, r.outs.len())?,
+            finals: all(Buffer::Final, r.states.len())?,
+        };
         let kept = if self.backward.is_some() { r.states.len() } else { 0 };
         Ok((outputs, all(Buffer::Entered, kept)?))
     }
@@ -111,7 +114,9 @@ impl Kernels {
         let r = problem.recurrence;
         let memory = Run::new(ready, problem, entered, cotangents).launch(problem)?;
         let inputs = (0..r.inputs.len())
-            .map(|i| Ok(folded(memory.floats(Buffer::InputGrad(i))?, memory.slabs(Buffer::InputGrad(i)))))
+            .map(|i| {
+                Ok(folded(memory.floats(Buffer::InputGrad(i))?, memory.slabs(Buffer::InputGrad(i))))
+            })
             .collect::<Result<Vec<_>, Failure>>()?;
         let params = (0..r.params.len())
             .map(|i| {
@@ -122,7 +127,12 @@ impl Kernels {
             })
             .collect::<Result<Vec<_>, Failure>>()?;
         let initial = (0..r.states.len())
-            .map(|k| Ok(folded(memory.floats(Buffer::InitialGrad(k))?, memory.slabs(Buffer::InitialGrad(k)))))
+            .map(|k| {
+                Ok(folded(
+                    memory.floats(Buffer::InitialGrad(k))?,
+                    memory.slabs(Buffer::InitialGrad(k)),
+                ))
+            })
             .collect::<Result<Vec<_>, Failure>>()?;
         Ok(Gradients { inputs: gather(problem, inputs), params, initial })
     }
@@ -144,7 +154,10 @@ fn folded(all: Vec<f32>, pieces: usize) -> Vec<f32> {
 /// The gradient of a parameter that several heads share.
 fn shared(heads: &[f32], own: usize, all: usize) -> Vec<f32> {
     let one = heads.len() / all;
-    heads.chunks_exact(one * (all / own)).flat_map(|group| folded(group.to_vec(), all / own)).collect()
+    heads
+        .chunks_exact(one * (all / own))
+        .flat_map(|group| folded(group.to_vec(), all / own))
+        .collect()
 }
 
 /// A kernel with its tensors in the memory of the sim device.
@@ -176,7 +189,12 @@ impl Done<'_> {
 }
 
 impl<'a> Run<'a> {
-    fn new(ready: &'a Ready, problem: &Problem<f32>, entered: &[Vec<f32>], cotangents: &Cotangents<f32>) -> Run<'a> {
+    fn new(
+        ready: &'a Ready,
+        problem: &Problem<f32>,
+        entered: &[Vec<f32>],
+        cotangents: &Cotangents<f32>,
+    ) -> Run<'a> {
         let kernel = &ready.kernel;
         let mut memory = Memory::default();
         let words = |bounds: &[usize]| bounds.iter().map(|x| *x as u32).collect::<Vec<u32>>();
@@ -194,7 +212,8 @@ impl<'a> Run<'a> {
         ];
         let mut addresses = Vec::new();
         for buffer in &kernel.buffers {
-            let sizes = Sizes { problem, chunks: chunks[chunks.len() - 1], slabs: kernel.slabs(*buffer) };
+            let sizes =
+                Sizes { problem, chunks: chunks[chunks.len() - 1], slabs: kernel.slabs(*buffer) };
             let address = sizes.place(&mut memory, *buffer, kernel, entered, cotangents);
             addresses.push(address);
             arguments.push(Argument::Address(address));
@@ -249,9 +268,13 @@ impl Sizes<'_, '_> {
             Buffer::Input(i) => return given(memory, Some(p.inputs[i].data)),
             Buffer::Param(i) => return given(memory, Some(p.params[i].data)),
             Buffer::Initial(k) => return given(memory, p.initial[k]),
-            Buffer::Entered(k) if kernel.pass == Pass::Backward => return given(memory, Some(&entered[k])),
+            Buffer::Entered(k) if kernel.pass == Pass::Backward => {
+                return given(memory, Some(&entered[k]));
+            }
             Buffer::OutGrad(k) => return given(memory, cotangents.outs.get(k).copied().flatten()),
-            Buffer::FinalGrad(k) => return given(memory, cotangents.finals.get(k).copied().flatten()),
+            Buffer::FinalGrad(k) => {
+                return given(memory, cotangents.finals.get(k).copied().flatten());
+            }
             Buffer::Out(k) => rows(&r.outs[k]),
             Buffer::Final(k) => states(k),
             Buffer::Entered(k) => self.chunks * p.heads * size(&r.states[k].shape),

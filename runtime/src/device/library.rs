@@ -62,9 +62,8 @@ impl Library {
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(|path| {
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
-                name.strip_prefix(self.file).is_some_and(|rest| {
-                    rest.chars().all(|c| c == '.' || c.is_ascii_digit())
-                })
+                name.strip_prefix(self.file)
+                    .is_some_and(|rest| rest.chars().all(|c| c == '.' || c.is_ascii_digit()))
             })
             .collect();
         found.sort();
@@ -113,9 +112,11 @@ fn sites() -> Vec<PathBuf> {
     if let Some(home) = std::env::var_os("HOME") {
         below(Path::new(&home).join(".local"), "site-packages");
     }
-    for (root, folder) in
-        [("/usr/local", "site-packages"), ("/usr/local", "dist-packages"), ("/usr", "dist-packages")]
-    {
+    for (root, folder) in [
+        ("/usr/local", "site-packages"),
+        ("/usr/local", "dist-packages"),
+        ("/usr", "dist-packages"),
+    ] {
         below(root.into(), folder);
     }
     sites

@@ -2,6 +2,7 @@
 //! compiled kernels on the CPU, with checks that no GPU makes. [`kernels`] runs a recurrence by
 //! its kernels on either.
 
+pub mod cache;
 pub mod cuda;
 pub mod jit;
 pub mod kernels;

@@ -44,18 +44,28 @@ impl Nvrtc {
             }
             // SAFETY: looks for the library by name and loads it, which runs its initialisers.
             if !unsafe { sys::is_culib_present() } {
-                return Err(format!("NVRTC, which compiles kernels, is not installed: {}", NVRTC.advice));
+                return Err(format!(
+                    "NVRTC, which compiles kernels, is not installed: {}",
+                    NVRTC.advice
+                ));
             }
             let (mut major, mut minor) = (0, 0);
             // SAFETY: both pointers are to live integers.
-            check(unsafe { sys::nvrtcVersion(&raw mut major, &raw mut minor) }, "cannot say its version")?;
+            let known = unsafe { sys::nvrtcVersion(&raw mut major, &raw mut minor) };
+            check(known, "cannot say its version")?;
             Ok(Nvrtc { version: (major, minor) })
         });
         loaded.as_ref().map_err(|why| Failure::Compile(why.clone()))
     }
 
     /// Compiles CUDA C++. `arch` is `sm_80` or the like; `name` is for messages.
-    pub fn compile(&self, source: &str, name: &str, arch: &str, code: Code) -> Result<Compiled, Failure> {
+    pub fn compile(
+        &self,
+        source: &str,
+        name: &str,
+        arch: &str,
+        code: Code,
+    ) -> Result<Compiled, Failure> {
         let arch = match code {
             Code::Ptx => arch.replace("sm_", "compute_"),
             Code::Cubin => arch.to_string(),
@@ -70,7 +80,13 @@ impl Nvrtc {
         })
     }
 
-    fn run(&self, source: &str, name: &str, options: &[String], code: Code) -> Result<Compiled, String> {
+    fn run(
+        &self,
+        source: &str,
+        name: &str,
+        options: &[String],
+        code: Code,
+    ) -> Result<Compiled, String> {
         let text = |s: &str| CString::new(s).map_err(|_| "the text holds a zero byte".to_string());
         let (source, name) = (text(source)?, text(&format!("{name}.cu"))?);
         let options = options.iter().map(|o| text(o)).collect::<Result<Vec<_>, _>>()?;
@@ -80,13 +96,19 @@ impl Nvrtc {
         // arrays may be null.
         let made = unsafe {
             let (headers, names) = (std::ptr::null(), std::ptr::null());
-            sys::nvrtcCreateProgram(&raw mut program.0, source.as_ptr(), name.as_ptr(), 0, headers, names)
+            sys::nvrtcCreateProgram(
+                &raw mut program.0,
+                source.as_ptr(),
+                name.as_ptr(),
+                0,
+                headers,
+                names,
+            )
         };
         check(made, "cannot make a program")?;
         // SAFETY: the program is valid and the options are zero-terminated and live.
-        let done = unsafe {
-            sys::nvrtcCompileProgram(program.0, options.len() as i32, options.as_ptr())
-        };
+        let done =
+            unsafe { sys::nvrtcCompileProgram(program.0, options.len() as i32, options.as_ptr()) };
         let log = program.bytes(sys::nvrtcGetProgramLogSize, sys::nvrtcGetProgramLog)?;
         let log = String::from_utf8_lossy(&log).trim_end_matches(['\0', '\n']).to_string();
         check(done, &log)?;
@@ -103,7 +125,8 @@ impl Nvrtc {
 }
 
 /// Options of every compilation; part of what a cached kernel depends on.
-pub const OPTIONS: [&str; 3] = ["--std=c++17", "--generate-line-info", "--device-as-default-execution-space"];
+pub const OPTIONS: [&str; 3] =
+    ["--std=c++17", "--generate-line-info", "--device-as-default-execution-space"];
 
 /// Loads the library by its path: later searches by name find what is loaded.
 fn preload(path: &std::path::Path) -> Result<(), String> {

@@ -68,9 +68,12 @@ impl Memory {
             .ok_or_else(|| format!("address {address:#x} belongs to no buffer"))?;
         if at + bytes > buffer.bytes {
             let Buffer { name, bytes: size, .. } = buffer;
-            return Err(format!("out of bounds: bytes {at}..{} of {name}, which has {size}", at + bytes));
+            return Err(format!(
+                "out of bounds: bytes {at}..{} of {name}, which has {size}",
+                at + bytes
+            ));
         }
-        if at % bytes != 0 {
+        if !at.is_multiple_of(bytes) {
             return Err(format!("misaligned: byte {at} of {} for {bytes} bytes", buffer.name));
         }
         Ok((buffer, at))
@@ -149,7 +152,7 @@ impl Shared {
         if at.checked_add(bytes).is_none_or(|end| end > size) {
             return Err(format!("out of bounds: byte {at} of shared memory, which has {size}"));
         }
-        if at % bytes != 0 {
+        if !at.is_multiple_of(bytes) {
             return Err(format!("misaligned: byte {at} of shared memory for {bytes} bytes"));
         }
         Ok(at)
@@ -161,17 +164,26 @@ impl Shared {
         let epoch = self.epoch;
         for cell in &mut self.cells[at / 2..(at + bytes) / 2] {
             if cell.state & IN_FLIGHT != 0 {
-                return Err(format!("byte {at} of shared memory is read while a copy to it is in flight: nobody has waited for it"));
+                return Err(format!(
+                    "byte {at} of shared memory is read while a copy to it is in flight: nobody has waited for it"
+                ));
             }
             if cell.state & WRITTEN == 0 {
-                return Err(format!("byte {at} of shared memory is read, but nobody has written it"));
+                return Err(format!(
+                    "byte {at} of shared memory is read, but nobody has written it"
+                ));
             }
             if cell.write_epoch == epoch && cell.writer != thread as u16 {
                 let writer = cell.writer;
-                return Err(format!("race: byte {at} of shared memory, written by thread {writer} since the last barrier"));
+                return Err(format!(
+                    "race: byte {at} of shared memory, written by thread {writer} since the last barrier"
+                ));
             }
-            cell.reader =
-                if cell.read_epoch == epoch && cell.reader != thread as u16 { MANY } else { thread as u16 };
+            cell.reader = if cell.read_epoch == epoch && cell.reader != thread as u16 {
+                MANY
+            } else {
+                thread as u16
+            };
             cell.read_epoch = epoch;
         }
         let low = u32::from(self.bytes[at]) | u32::from(self.bytes[at + 1]) << 8;
@@ -187,14 +199,20 @@ impl Shared {
         let (epoch, me) = (self.epoch, thread as u16);
         for cell in &mut self.cells[at / 2..(at + bytes) / 2] {
             if cell.state & IN_FLIGHT != 0 {
-                return Err(format!("byte {at} of shared memory is written while a copy to it is in flight"));
+                return Err(format!(
+                    "byte {at} of shared memory is written while a copy to it is in flight"
+                ));
             }
             if cell.write_epoch == epoch && cell.writer != me {
                 let other = cell.writer;
-                return Err(format!("race: byte {at} of shared memory, also written by thread {other} since the last barrier"));
+                return Err(format!(
+                    "race: byte {at} of shared memory, also written by thread {other} since the last barrier"
+                ));
             }
             if cell.read_epoch == epoch && cell.reader != me {
-                return Err(format!("race: byte {at} of shared memory, read by another thread since the last barrier"));
+                return Err(format!(
+                    "race: byte {at} of shared memory, read by another thread since the last barrier"
+                ));
             }
             (cell.write_epoch, cell.writer) = (epoch, me);
             cell.state |= WRITTEN;
@@ -216,7 +234,9 @@ impl Shared {
     /// Ends a copy.
     pub fn end_copy(&mut self, at: u64, words: &[u32], thread: usize) -> Result<(), Wrong> {
         let first = at as usize;
-        self.cells[first / 2..first / 2 + words.len() * 2].iter_mut().for_each(|c| c.state &= !IN_FLIGHT);
+        self.cells[first / 2..first / 2 + words.len() * 2]
+            .iter_mut()
+            .for_each(|c| c.state &= !IN_FLIGHT);
         for (word, value) in words.iter().enumerate() {
             self.write(at + 4 * word as u64, 4, *value, thread)?;
         }

@@ -63,7 +63,12 @@ pub struct Launch {
 const ENDLESS: u64 = 2_000_000_000;
 
 /// Runs a kernel to its end; blocks run in parallel. Gives the instructions that warps executed.
-pub fn launch(entry: &Entry, launch: Launch, arguments: &[Argument], memory: &Memory) -> Result<u64, Fault> {
+pub fn launch(
+    entry: &Entry,
+    launch: Launch,
+    arguments: &[Argument],
+    memory: &Memory,
+) -> Result<u64, Fault> {
     let params = pack(entry, arguments).map_err(|what| Fault {
         kernel: entry.name.clone(),
         line: [0, 0],
@@ -96,7 +101,13 @@ fn pack(entry: &Entry, arguments: &[Argument]) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn run_block(entry: &Entry, launch: Launch, block: usize, params: &[u8], memory: &Memory) -> Result<u64, Fault> {
+fn run_block(
+    entry: &Entry,
+    launch: Launch,
+    block: usize,
+    params: &[u8],
+    memory: &Memory,
+) -> Result<u64, Fault> {
     let fault = |stop: Stop| Fault {
         kernel: entry.name.clone(),
         line: entry.code.get(stop.pc).map_or([0, 0], |inst| inst.line),

@@ -127,6 +127,26 @@ pub enum Two {
     Shr,
 }
 
+impl Two {
+    /// Those whose name alone says what they do.
+    fn named(name: &str) -> Option<Two> {
+        Some(match name {
+            "add" => Two::Add,
+            "sub" => Two::Sub,
+            "div" => Two::Div,
+            "rem" => Two::Rem,
+            "min" => Two::Min,
+            "max" => Two::Max,
+            "and" => Two::And,
+            "or" => Two::Or,
+            "xor" => Two::Xor,
+            "shl" => Two::Shl,
+            "shr" => Two::Shr,
+            _ => return None,
+        })
+    }
+}
+
 /// Operations of one argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum One {
@@ -152,6 +172,25 @@ pub enum One {
     Cos,
     /// Zeros before the first one.
     Clz,
+}
+
+impl One {
+    fn named(name: &str) -> Option<One> {
+        Some(match name {
+            "neg" => One::Neg,
+            "not" => One::Not,
+            "abs" => One::Abs,
+            "ex2" => One::Exp2,
+            "lg2" => One::Log2,
+            "sqrt" => One::Sqrt,
+            "rcp" => One::Recip,
+            "rsqrt" => One::RecipSqrt,
+            "sin" => One::Sin,
+            "cos" => One::Cos,
+            "clz" => One::Clz,
+            _ => return None,
+        })
+    }
 }
 
 /// How a comparison holds.
@@ -196,7 +235,15 @@ pub enum Op {
     /// `d = a` in another type; rounded to a whole number if so marked.
     Convert { to: Type, from: Type, whole: bool, d: Reg, a: Src },
     /// `d = a ? b`, and or or-ed with a truth value.
-    Compare { order: Order, unordered: bool, ty: Type, d: Reg, a: Src, b: Src, with: Option<(Two, Reg, bool)> },
+    Compare {
+        order: Order,
+        unordered: bool,
+        ty: Type,
+        d: Reg,
+        a: Src,
+        b: Src,
+        with: Option<(Two, Reg, bool)>,
+    },
     /// `d = p ? a : b`.
     Choose(Type, Reg, Src, Src, Reg),
     /// `d` is `b` with `length` bits from `first` on taken from `a`.
@@ -253,7 +300,9 @@ pub struct Entry {
 pub fn parse(text: &str) -> Result<Entry, String> {
     let mut reader = Reader::default();
     for statement in statements(text) {
-        reader.statement(statement.trim()).map_err(|why| format!("{why}: `{}`", statement.trim()))?;
+        reader
+            .statement(statement.trim())
+            .map_err(|why| format!("{why}: `{}`", statement.trim()))?;
     }
     reader.finish()
 }
@@ -368,7 +417,8 @@ impl Reader {
     }
 
     fn reg(&self, text: &str) -> Result<Reg, String> {
-        let digits = text.find(|c: char| c.is_ascii_digit()).ok_or(format!("no register: {text}"))?;
+        let digits =
+            text.find(|c: char| c.is_ascii_digit()).ok_or(format!("no register: {text}"))?;
         let (prefix, number) = text.split_at(digits);
         let number: usize = number.parse().map_err(|_| format!("no register: {text}"))?;
         let (_, ty, first) = self
@@ -462,10 +512,13 @@ impl Reader {
         let two = |f: Two| -> Result<Option<Op>, String> {
             Ok(Some(Op::Two(f, ty()?, reg(0)?, src(1)?, src(2)?)))
         };
-        let one = |f: One| -> Result<Option<Op>, String> {
-            Ok(Some(Op::One(f, ty()?, reg(0)?, src(1)?)))
-        };
         let has = |part: &str| parts.contains(&part);
+        if let Some(f) = Two::named(parts[0]) {
+            return two(f);
+        }
+        if let Some(f) = One::named(parts[0]) {
+            return Ok(Some(Op::One(f, ty()?, reg(0)?, src(1)?)));
+        }
         Ok(Some(match parts[0] {
             "mov" | "cvta" => {
                 let from = src(1)?;
@@ -479,33 +532,11 @@ impl Reader {
                     Op::Move(ty()?, reg(0)?, from)
                 }
             }
-            "add" => return two(Two::Add),
-            "sub" => return two(Two::Sub),
             "mul" if has("wide") => Op::Wide(ty()?, reg(0)?, src(1)?, src(2)?, None),
             "mul" if has("hi") => return two(Two::High),
             "mul" => return two(Two::Mul),
             "mad" if has("wide") => Op::Wide(ty()?, reg(0)?, src(1)?, src(2)?, Some(src(3)?)),
             "mad" | "fma" => Op::Fused(ty()?, reg(0)?, [src(1)?, src(2)?, src(3)?]),
-            "div" => return two(Two::Div),
-            "rem" => return two(Two::Rem),
-            "min" => return two(Two::Min),
-            "max" => return two(Two::Max),
-            "and" => return two(Two::And),
-            "or" => return two(Two::Or),
-            "xor" => return two(Two::Xor),
-            "shl" => return two(Two::Shl),
-            "shr" => return two(Two::Shr),
-            "neg" => return one(One::Neg),
-            "not" => return one(One::Not),
-            "abs" => return one(One::Abs),
-            "ex2" => return one(One::Exp2),
-            "lg2" => return one(One::Log2),
-            "sqrt" => return one(One::Sqrt),
-            "rcp" => return one(One::Recip),
-            "rsqrt" => return one(One::RecipSqrt),
-            "sin" => return one(One::Sin),
-            "cos" => return one(One::Cos),
-            "clz" => return one(One::Clz),
             "cvt" => {
                 let types: Vec<Type> = parts.iter().filter_map(|part| Type::of(part)).collect();
                 let [to, from] = types[..] else { return Err("a conversion has two types".into()) };
@@ -518,13 +549,20 @@ impl Reader {
             "st" => Op::Store(space(parts), ty()?, srcs(1)?, self.address(arg(0)?)?),
             "bar" | "barrier" => Op::Barrier,
             "ret" | "exit" => Op::Return,
-            "shfl" if has("bfly") => Op::Shuffle(self.reg(arg(0)?.split('|').next().unwrap_or(""))?, src(1)?, src(2)?),
+            "shfl" if has("bfly") => {
+                Op::Shuffle(self.reg(arg(0)?.split('|').next().unwrap_or(""))?, src(1)?, src(2)?)
+            }
             "ldmatrix" if has("x4") => {
                 Op::Matrices(has("trans"), four(regs(0)?)?, self.address(arg(1)?)?)
             }
             "mma" if parts.ends_with(&["m16n8k16", "row", "col", "f32", "bf16", "bf16", "f32"]) => {
                 let b = <[Src; 2]>::try_from(srcs(2)?).map_err(|_| "two values")?;
-                Op::Multiply { d: four(regs(0)?)?, a: four_src(srcs(1)?)?, b, c: four_src(srcs(3)?)? }
+                Op::Multiply {
+                    d: four(regs(0)?)?,
+                    a: four_src(srcs(1)?)?,
+                    b,
+                    c: four_src(srcs(3)?)?,
+                }
             }
             "cp" if has("async") && has("commit_group") => Op::CopyGroup,
             "cp" if has("async") && has("wait_group") => Op::CopyWait(value(arg(0)?)? as usize),

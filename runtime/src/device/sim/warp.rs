@@ -253,7 +253,14 @@ impl Warp {
         }
     }
 
-    fn step(&mut self, op: &Op, mask: u32, group: u32, around: &mut Around) -> Result<(), (usize, Wrong)> {
+    /// Arithmetic; everything else is passed on.
+    fn step(
+        &mut self,
+        op: &Op,
+        mask: u32,
+        group: u32,
+        around: &mut Around,
+    ) -> Result<(), (usize, Wrong)> {
         match op {
             Op::Move(ty, d, a) if ty.bytes() == 8 => {
                 let a = self.long(*a, around);
@@ -273,24 +280,7 @@ impl Warp {
                 let value = two(*f, *ty, &a, &b);
                 self.put_word(*d, mask, value);
             }
-            Op::Fused(ty, d, [a, b, c]) if ty.bytes() == 8 => {
-                let [a, b, c] = [a, b, c].map(|x| self.long(*x, around));
-                let value = |lane: usize| a[lane].wrapping_mul(b[lane]).wrapping_add(c[lane]);
-                self.put_long(*d, mask, std::array::from_fn(value));
-            }
-            Op::Fused(ty, d, [a, b, c]) => {
-                let [a, b, c] = [a, b, c].map(|x| self.word(*x, around));
-                let value: Word = if *ty == Type::F32 {
-                    // The product of two f32 is exact in f64.
-                    std::array::from_fn(|lane| {
-                        let [a, b, c] = [a, b, c].map(|x| f64::from(f32::from_bits(x[lane])));
-                        ((a * b + c) as f32).to_bits()
-                    })
-                } else {
-                    std::array::from_fn(|lane| a[lane].wrapping_mul(b[lane]).wrapping_add(c[lane]))
-                };
-                self.put_word(*d, mask, value);
-            }
+            Op::Fused(ty, d, of) => self.fused(*ty, *d, of, mask, around),
             Op::Wide(ty, d, a, b, c) => {
                 let (a, b) = (self.word(*a, around), self.word(*b, around));
                 let c = c.map_or([0; LANES], |c| self.long(c, around));
@@ -300,13 +290,18 @@ impl Warp {
                     Type::U16 => u64::from(x as u16),
                     _ => u64::from(x),
                 };
-                let value = |lane: usize| widen(a[lane]).wrapping_mul(widen(b[lane])).wrapping_add(c[lane]);
+                let value =
+                    |lane: usize| widen(a[lane]).wrapping_mul(widen(b[lane])).wrapping_add(c[lane]);
                 self.put_long(*d, mask, std::array::from_fn(value));
             }
             Op::One(f, ty, d, a) if ty.bytes() == 8 => {
                 let a = self.long(*a, around);
                 let f = *f;
-                self.put_long(*d, mask, a.map(|x| if f == One::Neg { x.wrapping_neg() } else { !x }));
+                self.put_long(
+                    *d,
+                    mask,
+                    a.map(|x| if f == One::Neg { x.wrapping_neg() } else { !x }),
+                );
             }
             Op::One(f, ty, d, a) => {
                 let a = self.word(*a, around);
@@ -349,8 +344,44 @@ impl Warp {
                 };
                 self.put_word(*d, mask, std::array::from_fn(value));
             }
+            other => self.together_or_memory(other, mask, group, around)?,
+        }
+        Ok(())
+    }
+
+    /// `d = a * b + c`
+    fn fused(&mut self, ty: Type, d: Reg, [a, b, c]: &[Src; 3], mask: u32, around: &Around) {
+        if ty.bytes() == 8 {
+            let [a, b, c] = [a, b, c].map(|x| self.long(*x, around));
+            let value = |lane: usize| a[lane].wrapping_mul(b[lane]).wrapping_add(c[lane]);
+            return self.put_long(d, mask, std::array::from_fn(value));
+        }
+        let [a, b, c] = [a, b, c].map(|x| self.word(*x, around));
+        let value: Word = if ty == Type::F32 {
+            // The product of two f32 is exact in f64.
+            std::array::from_fn(|lane| {
+                let [a, b, c] = [a, b, c].map(|x| f64::from(f32::from_bits(x[lane])));
+                ((a * b + c) as f32).to_bits()
+            })
+        } else {
+            std::array::from_fn(|lane| a[lane].wrapping_mul(b[lane]).wrapping_add(c[lane]))
+        };
+        self.put_word(d, mask, value);
+    }
+
+    /// Operations on memory, and those of a whole warp.
+    fn together_or_memory(
+        &mut self,
+        op: &Op,
+        mask: u32,
+        group: u32,
+        around: &mut Around,
+    ) -> Result<(), (usize, Wrong)> {
+        match op {
             Op::Load(space, ty, d, address) => self.load(*space, *ty, d, address, mask, around)?,
-            Op::Store(space, ty, from, address) => self.store(*space, *ty, from, address, mask, around)?,
+            Op::Store(space, ty, from, address) => {
+                self.store(*space, *ty, from, address, mask, around)?
+            }
             Op::Shuffle(d, a, by) => {
                 together(mask, group)?;
                 let (a, by) = (self.word(*a, around), self.word(*by, around));
@@ -384,7 +415,7 @@ impl Warp {
                     }
                 }
             }
-            Op::Branch(_) | Op::Barrier | Op::Return => {}
+            _ => unreachable!("branches are followed where groups of threads are kept"),
         }
         Ok(())
     }
@@ -494,10 +525,12 @@ impl Warp {
             let mut rows = [[0_u16; 8]; 8];
             for (r, row) in rows.iter_mut().enumerate() {
                 let lane = matrix * 8 + r;
-                let start = around.shared.check(addresses[lane], 16).map_err(|wrong| (lane, wrong))?;
+                let start =
+                    around.shared.check(addresses[lane], 16).map_err(|wrong| (lane, wrong))?;
                 for (c, x) in row.iter_mut().enumerate() {
                     // Whoever receives the number reads it; one of them stands for all.
-                    let reader = self.first + if transposed { c * 4 + r / 2 } else { r * 4 + c / 2 };
+                    let reader =
+                        self.first + if transposed { c * 4 + r / 2 } else { r * 4 + c / 2 };
                     let read = around.shared.read((start + 2 * c) as u64, 2, reader);
                     *x = read.map_err(|wrong| (lane, wrong))? as u16;
                 }
@@ -579,8 +612,10 @@ fn two(f: Two, ty: Type, a: &Word, b: &Word) -> Word {
         (Two::Add, _) => each(u32::wrapping_add),
         (Two::Sub, _) => each(u32::wrapping_sub),
         (Two::Mul, _) => each(u32::wrapping_mul),
-        (Two::High, true) => each(|a, b| (i64::from(a as i32) * i64::from(b as i32) >> 32) as u32),
-        (Two::High, false) => each(|a, b| (u64::from(a) * u64::from(b) >> 32) as u32),
+        (Two::High, true) => {
+            each(|a, b| ((i64::from(a as i32) * i64::from(b as i32)) >> 32) as u32)
+        }
+        (Two::High, false) => each(|a, b| ((u64::from(a) * u64::from(b)) >> 32) as u32),
         (Two::Div, true) => each(|a, b| (a as i32).checked_div(b as i32).unwrap_or(0) as u32),
         (Two::Div, false) => each(|a, b| a.checked_div(b).unwrap_or(0)),
         (Two::Rem, true) => each(|a, b| (a as i32).checked_rem(b as i32).unwrap_or(0) as u32),
@@ -605,8 +640,8 @@ fn long_function(f: Two, ty: Type) -> fn(u64, u64) -> u64 {
         (Two::Add, _) => u64::wrapping_add,
         (Two::Sub, _) => u64::wrapping_sub,
         (Two::Mul, _) => u64::wrapping_mul,
-        (Two::High, true) => |a, b| (i128::from(a as i64) * i128::from(b as i64) >> 64) as u64,
-        (Two::High, false) => |a, b| (u128::from(a) * u128::from(b) >> 64) as u64,
+        (Two::High, true) => |a, b| ((i128::from(a as i64) * i128::from(b as i64)) >> 64) as u64,
+        (Two::High, false) => |a, b| ((u128::from(a) * u128::from(b)) >> 64) as u64,
         (Two::Div, true) => |a, b| (a as i64).checked_div(b as i64).unwrap_or(0) as u64,
         (Two::Div, false) => |a, b| a.checked_div(b).unwrap_or(0),
         (Two::Rem, true) => |a, b| (a as i64).checked_rem(b as i64).unwrap_or(0) as u64,
@@ -685,7 +720,7 @@ fn compare(order: Order, unordered: bool, ty: Type, a: u64, b: u64) -> bool {
         Type::S64 => Some((a as i64).cmp(&(b as i64))),
         _ => Some(a.cmp(&b)),
     };
-    let Some(found) = found else { return unordered || order == Order::Ne && unordered };
+    let Some(found) = found else { return unordered };
     match order {
         Order::Eq => found == Ordering::Equal,
         Order::Ne => found != Ordering::Equal,
@@ -698,7 +733,9 @@ fn compare(order: Order, unordered: bool, ty: Type, a: u64, b: u64) -> bool {
 
 /// `a b + c` for 16 rows, 16 terms and 8 columns, with the fragments' layout of the PTX manual.
 fn multiply(a: &[Word; 4], b: &[Word; 2], c: &[Word; 4]) -> [Word; 4] {
-    let bf16 = |word: u32, high: usize| f32::from_bits(if high == 1 { word & 0xffff_0000 } else { word << 16 });
+    let bf16 = |word: u32, high: usize| {
+        f32::from_bits(if high == 1 { word & 0xffff_0000 } else { word << 16 })
+    };
     let mut left = [[0.0_f32; 16]; 16];
     let mut right = [[0.0_f32; 16]; 8];
     for lane in 0..LANES {
