@@ -20,6 +20,7 @@ pub const UNARY: &[(&str, Unary)] = &[
     ("softplus", Unary::Softplus),
     ("silu", Unary::Silu),
     ("gelu", Unary::Gelu),
+    ("elu", Unary::Elu),
     ("relu", Unary::Relu),
     ("tanh", Unary::Tanh),
     ("abs", Unary::Abs),

@@ -353,7 +353,7 @@ pub fn unary<R: Real>(op: Unary, loops: &Loops<1>, to: &mut [R], from: &Sides<'_
         };
     }
     each!(
-        Neg, Exp, Log, Sqrt, Sigmoid, LogSigmoid, Softplus, Silu, Gelu, Relu, Tanh, Abs, Sign,
+        Neg, Exp, Log, Sqrt, Sigmoid, LogSigmoid, Softplus, Silu, Gelu, Relu, Elu, Tanh, Abs, Sign,
         Step, Sin, Cos
     );
 }

@@ -27,6 +27,8 @@ pub enum Unary {
     Gelu,
     /// `max(x, 0)`
     Relu,
+    /// `x` where `x > 0`, else `e^x - 1`
+    Elu,
     /// hyperbolic tangent
     Tanh,
     /// `|x|`
@@ -61,6 +63,7 @@ impl Unary {
             Silu,
             Gelu,
             Relu,
+            Elu,
             Tanh,
             Abs,
             Sign,
@@ -96,6 +99,7 @@ impl Unary {
                 R::of(0.5) * x * (R::ONE + inner.tanh())
             }
             Unary::Relu => x.max(R::ZERO),
+            Unary::Elu => x.max(R::ZERO) + (x.min(R::ZERO).exp() - R::ONE),
             Unary::Tanh => x.tanh(),
             Unary::Abs => x.abs(),
             Unary::Sign => R::of((x > R::ZERO) as u8 as f64 - (x < R::ZERO) as u8 as f64),
@@ -156,6 +160,11 @@ impl Unary {
                 b.mul(half, sum)
             }
             Unary::Relu => b.unary(Unary::Step, x),
+            Unary::Elu => {
+                // e^x = y + 1 below 0; above, y + 1 > 1.
+                let more = b.add(y, one);
+                b.binary(Binary::Min, more, one)
+            }
             Unary::Tanh => {
                 let square = b.mul(y, y);
                 b.sub(one, square)
