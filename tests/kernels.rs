@@ -8,10 +8,12 @@
 use std::collections::BTreeMap;
 
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
+use lrc_compiler::emit;
 use lrc_compiler::normal;
 use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::plan::verify::verify;
 use lrc_compiler::plan::{Kernel, Pass, chunk};
+use lrc_compiler::tile::{Binary, Unary};
 use lrc_dsl::Sources;
 use lrc_runtime::device::cuda::nvrtc::{Code, Nvrtc};
 use lrc_runtime::device::jit::{self, Built};
@@ -128,8 +130,13 @@ fn every_kernel_compiles_for_real_gpus() {
 
 /// Compiles a kernel and runs one block of 64 threads of it; its argument is a buffer of 64 floats.
 fn run(body: &str) -> Result<Vec<f32>, Fault> {
+    run_with("", body)
+}
+
+/// The same with text before the kernel.
+fn run_with(before: &str, body: &str) -> Result<Vec<f32>, Fault> {
     let source = format!(
-        "extern \"C\" __global__ void planted(float* x) {{\n\
+        "{before}extern \"C\" __global__ void planted(float* x) {{\n\
          extern __shared__ __align__(128) float shared[];\n\
          int i = threadIdx.x;\n\
          {body}\n}}"
@@ -151,6 +158,40 @@ fn run(body: &str) -> Result<Vec<f32>, Fault> {
 }
 
 const BARRIER: &str = "asm volatile(\"bar.sync 0;\" ::: \"memory\");";
+
+/// What a function is on the CPU.
+type Meaning = Box<dyn Fn(f64) -> f64>;
+
+/// Every function of single numbers means on a device what it means on the CPU.
+#[test]
+fn functions_of_single_numbers_agree_with_the_cpu() {
+    let x: Vec<f32> = (0..64).map(|i| (i as f32 - 31.5) * 0.35).collect();
+    let calls: Vec<(String, Meaning)> = Unary::all()
+        .into_iter()
+        .map(|op| (emit::unary(op, "v"), Box::new(move |x: f64| op.eval(x)) as Meaning))
+        .chain(Binary::ALL.into_iter().filter_map(|op| {
+            let name = op.name();
+            let f = move |x: f64| op.eval(x, 1.25);
+            let text = match op {
+                Binary::Add | Binary::Sub => return None,
+                _ => format!("op_{name}(v, 1.25f)"),
+            };
+            Some((text, Box::new(f) as Meaning))
+        }))
+        .collect();
+    let library = format!("#define THREADS 64\n{}", emit::TILE_LIBRARY);
+    for (text, f) in calls {
+        let body = format!("float v = (i - 31.5f) * 0.35f;\nx[i] = {text};");
+        let got = run_with(&library, &body);
+        let got = got.unwrap_or_else(|fault| panic!("{text}: {fault}"));
+        for (x, got) in x.iter().zip(got) {
+            let (want, got) = (f(f64::from(*x)), f64::from(got));
+            let near =
+                (got - want).abs() <= 2e-6 + 3e-6 * want.abs() || got.is_nan() && want.is_nan();
+            assert!(near, "{text} of {x}: {got}, not {want}");
+        }
+    }
+}
 
 #[test]
 fn a_sound_kernel_runs() {

@@ -140,9 +140,13 @@ fn compile_kernels(
     let mut kernels = Vec::new();
     for gpu in gpus {
         for pass in PASSES {
-            let kernel = chunk::kernel(r, &normal, pass, *gpu, None)
-                .map_err(|refusal| Failure::invalid("E0501", refusal.why))?;
-            kernels.push((kernel, gpu.arch));
+            match chunk::kernel(r, &normal, pass, *gpu, None) {
+                Ok(kernel) => kernels.push((kernel, gpu.arch)),
+                Err(refusal) => {
+                    let pass = pass.name();
+                    eprintln!("warning: `{}` has no {pass} kernel: {}", r.name, refusal.why);
+                }
+            }
         }
     }
     for (kernel, arch) in &kernels {

@@ -590,7 +590,8 @@ fn expr(k: &Kernel, e: &Expr) -> String {
     }
 }
 
-fn unary(op: Unary, x: &str) -> String {
+/// A function of one number as C.
+pub fn unary(op: Unary, x: &str) -> String {
     let Unary::Pow(c) = op else { return format!("op_{}({x})", op.name()) };
     let c = c.value();
     // Whole powers hold for negative numbers too.
