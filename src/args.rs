@@ -271,6 +271,17 @@ pub enum Device {
     Sim,
 }
 
+impl From<Device> for lrc_runtime::device::Device {
+    /// `auto` is the processor: it runs everything.
+    fn from(device: Device) -> Self {
+        match device {
+            Device::Auto | Device::Cpu => Self::Cpu,
+            Device::Sim => Self::Sim,
+            Device::Cuda => Self::Cuda,
+        }
+    }
+}
+
 /// Precisions at the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Dtype {

@@ -19,7 +19,7 @@ use lrc_runtime::error::Failure;
 use lrc_runtime::library::LIBRARY;
 use lrc_runtime::{exec, tensors};
 
-use crate::args::{Args, Command, Device, Dtype, Exec, Form};
+use crate::args::{Args, Command, Dtype, Exec, Form};
 use crate::terminal;
 
 /// Runs a command and gives the exit status.
@@ -110,14 +110,6 @@ fn form_kind(form: Form) -> FormKind {
 }
 
 fn exec_command(args: &Exec, sources: &mut Sources) -> Result<(), Failure> {
-    let device = match args.device {
-        Device::Cpu | Device::Auto => lrc_runtime::device::Device::Cpu,
-        Device::Sim => lrc_runtime::device::Device::Sim,
-        Device::Cuda => {
-            let why = "this version runs on `--device cpu` and `--device sim` only";
-            return Err(Failure::Usage(why.into()));
-        }
-    };
     if args.chunk == Some(0) {
         return Err(Failure::Usage("--chunk must be at least 1".into()));
     }
@@ -129,7 +121,7 @@ fn exec_command(args: &Exec, sources: &mut Sources) -> Result<(), Failure> {
         form: form_kind(args.form),
         chunk: args.chunk,
         bf16: args.dtype == Dtype::Bf16,
-        device,
+        device: args.device.into(),
     };
     let inputs = tensors::read(&args.inputs)?;
     let outputs = exec::exec(decl, &inputs, &request)?;

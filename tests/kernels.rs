@@ -17,6 +17,7 @@ use lrc_compiler::tile::{Binary, Unary};
 use lrc_dsl::Sources;
 use lrc_runtime::device::cuda::nvrtc::{Code, Nvrtc};
 use lrc_runtime::device::jit::{self, Built};
+use lrc_runtime::device::kernels::Machine;
 use lrc_runtime::device::sim::memory::Memory;
 use lrc_runtime::device::sim::{Argument, Fault, Launch, launch, parse};
 use lrc_runtime::library::LIBRARY;
@@ -57,7 +58,7 @@ fn recurrence(name: &str, sizes: &[(&str, f64)]) -> Recurrence {
 /// The worst of all trials, as shares of the bars. The kernels are made once: they serve every
 /// length, batch and packing.
 fn worst(r: &Recurrence) -> KernelFound {
-    let kernels = Kernels::new(r).unwrap();
+    let kernels = Kernels::new(r, &Machine::Sim).unwrap();
     let mut worst = KernelFound::default();
     for trial in kernel_trials() {
         let found =

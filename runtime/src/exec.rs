@@ -10,7 +10,7 @@ use lrc_dsl::Diag;
 use lrc_dsl::ast::{Decl, Expr, Role};
 
 use crate::device::Device;
-use crate::device::kernels::{Kernels, Unready, Wanted};
+use crate::device::kernels::{Kernels, Machine, Unready, Wanted};
 use crate::error::Failure;
 use crate::tensors::{Data, Tensor, Tensors};
 
@@ -259,9 +259,9 @@ fn run(
         outs: d_outs.iter().map(|d| d.as_deref()).collect(),
         finals: d_finals.iter().map(|d| d.as_deref()).collect(),
     };
-    let (outputs, gradients) = match request.device {
-        Device::Cpu => on_cpu(&problem, request, &cotangents)?,
-        Device::Sim => on_sim(&problem, request, &cotangents)?,
+    let (outputs, gradients) = match request.device.machine()? {
+        None => on_cpu(&problem, request, &cotangents)?,
+        Some(machine) => by_kernels(&problem, request, &cotangents, &machine)?,
     };
     let mut result = Tensors::new();
     for (slot, data) in r.outs.iter().zip(outputs.outs) {
@@ -300,10 +300,11 @@ fn on_cpu(
 }
 
 /// By the kernels for GPUs. `--form step` asks for the kernel that runs a token at a time.
-fn on_sim(
+fn by_kernels(
     problem: &Problem<f32>,
     request: &Request,
     cotangents: &Cotangents<f32>,
+    machine: &Machine,
 ) -> Result<Ran, Failure> {
     let r = problem.recurrence;
     let decode = request.form == FormKind::Step;
@@ -316,7 +317,7 @@ fn on_sim(
         (false, true) => Wanted::Decode,
         (false, false) => Wanted::Forward,
     };
-    let kernels = Kernels::new(r, wanted, request.chunk).map_err(|why| match why {
+    let kernels = Kernels::new(r, wanted, request.chunk, machine).map_err(|why| match why {
         Unready::Failed(failure) => failure,
         Unready::Refused(refusal) => unready(r, refusal),
     })?;

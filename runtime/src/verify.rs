@@ -8,7 +8,7 @@ use lrc_compiler::elaborate::recurrence::Slot;
 use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Operand, Outputs, Problem};
 use lrc_compiler::tile::size;
 
-use crate::device::kernels::{self, Unready, Wanted};
+use crate::device::kernels::{self, Machine, Unready, Wanted};
 use crate::draw::tensor;
 use crate::error::Failure;
 use crate::random::{Purpose, Stream};
@@ -161,11 +161,12 @@ pub struct Kernels {
 
 impl Kernels {
     /// Plans and compiles.
-    pub fn new(r: &Recurrence) -> Result<Kernels, Unready> {
+    pub fn new(r: &Recurrence, machine: &Machine) -> Result<Kernels, Unready> {
+        let one = |wanted| kernels::Kernels::new(r, wanted, None, machine);
         Ok(Kernels {
-            training: kernels::Kernels::new(r, Wanted::Training, None)?,
-            forward: kernels::Kernels::new(r, Wanted::Forward, None)?,
-            decode: kernels::Kernels::new(r, Wanted::Decode, None)?,
+            training: one(Wanted::Training)?,
+            forward: one(Wanted::Forward)?,
+            decode: one(Wanted::Decode)?,
         })
     }
 }
@@ -208,7 +209,7 @@ fn share<'a>(pairs: impl Iterator<Item = (&'a Vec<f32>, &'a Vec<f64>)> + Clone, 
     pairs.map(one).fold(0.0, f64::max)
 }
 
-/// Runs kernels on the sim device against the step form in f64.
+/// Runs kernels against the step form in f64.
 pub fn kernel_trial(
     r: &Recurrence,
     trial: &Trial,

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use clap::CommandFactory;
 use lrc_compiler::plan::target::GPUS;
+use lrc_runtime::device::cuda::gpu::Gpu;
 use lrc_runtime::device::cuda::nvrtc::{Code, Nvrtc};
 use lrc_runtime::device::library::{CUBLASLT, DRIVER, NVRTC};
 use lrc_runtime::error::Failure;
@@ -16,7 +17,12 @@ pub fn doctor(json: bool) -> Result<(), Failure> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let features = vector_units();
     let libraries = [DRIVER, NVRTC, CUBLASLT].map(|library| (library, library.find()));
-    let compiler = compiler();
+    let (compiler, gpu) = (compiler(), Gpu::open());
+    let mut devices = vec!["cpu"];
+    if compiler.is_ok() {
+        devices.push("sim");
+        devices.extend(gpu.is_ok().then_some("cuda"));
+    }
     if json {
         let all: Vec<serde_json::Value> = libraries
             .iter()
@@ -27,7 +33,7 @@ pub fn doctor(json: bool) -> Result<(), Failure> {
             serde_json::json!({
                 "version": env!("CARGO_PKG_VERSION"), "cores": cores, "vector_units": features,
                 "libraries": all, "compiler": compiler.as_ref().ok(),
-                "devices": if compiler.is_ok() { vec!["cpu", "sim"] } else { vec!["cpu"] },
+                "devices": devices, "gpu": gpu.as_ref().ok().map(|gpu| &gpu.name),
             })
         );
         return Ok(());
@@ -45,7 +51,11 @@ pub fn doctor(json: bool) -> Result<(), Failure> {
         Ok(what) => say!("ok    device sim: {what}"),
         Err(why) => say!("none  device sim: {why}"),
     }
-    say!("note  this version has no CUDA device yet: `--device cuda` ends with status 2");
+    match gpu {
+        Ok(gpu) => say!("ok    device cuda: {}, {}", gpu.name, gpu.kind.arch),
+        Err(why) => say!("none  device cuda: {why}"),
+    }
+    say!("note  `exec` and `verify` run on sim and cuda, `train` on cpu");
     Ok(())
 }
 

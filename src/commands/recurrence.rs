@@ -10,12 +10,12 @@ use lrc_compiler::normal::{self, Refusal};
 use lrc_compiler::tile::{Op, Program};
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Namespace, Sources};
-use lrc_runtime::device::kernels::Unready;
+use lrc_runtime::device::kernels::{Machine, Unready};
 use lrc_runtime::error::Failure;
 use lrc_runtime::verify;
 
 use super::{find, load, settings};
-use crate::args::{Device, Explain, Verify};
+use crate::args::{Explain, Verify};
 use crate::terminal::say;
 
 /// Tokens of the chunk that texts show.
@@ -148,13 +148,9 @@ fn census(program: &Program) -> String {
 pub fn verify(args: &Verify, sources: &mut Sources) -> Result<(), Failure> {
     let namespace = load(&args.file, sources)?;
     let given = settings(&args.set)?;
-    match args.device {
-        Device::Sim => return verify_kernels(&chosen_at(&namespace, args, &given)?),
-        Device::Cuda => {
-            let why = "this version runs on `--device cpu` and `--device sim` only";
-            return Err(Failure::Usage(why.into()));
-        }
-        Device::Cpu | Device::Auto => {}
+    let device: lrc_runtime::device::Device = args.device.into();
+    if let Some(machine) = device.machine()? {
+        return verify_kernels(&chosen_at(&namespace, args, &given)?, &machine);
     }
     let mut wrong = Vec::new();
     say!("{:<24} {:>12} {:>12} {:>12}", "recurrence", "chunk", "its gradient", "slopes");
@@ -205,15 +201,15 @@ fn chosen_at(
     chosen.into_iter().map(|decl| elaborated(decl, given)).collect()
 }
 
-/// `lrc verify --device sim`: kernels against the step form.
-fn verify_kernels(recurrences: &[Recurrence]) -> Result<(), Failure> {
+/// `lrc verify --device sim` or `cuda`: kernels against the step form.
+fn verify_kernels(recurrences: &[Recurrence], machine: &Machine) -> Result<(), Failure> {
     say!(
         "the largest difference from the step form in f64, as a share of what bf16 operands allow"
     );
     say!("{:<24} {:>10} {:>10} {:>10}", "recurrence", "forward", "gradients", "decode");
     let mut wrong = Vec::new();
     for r in recurrences {
-        let kernels = match verify::Kernels::new(r) {
+        let kernels = match verify::Kernels::new(r, machine) {
             Ok(kernels) => kernels,
             Err(Unready::Refused(refusal)) => {
                 say!("{:<24} no kernels: {}", r.name, refusal.why);

@@ -26,3 +26,17 @@ impl Gpu {
         GPUS.into_iter().find(|gpu| gpu.arch == arch)
     }
 }
+
+/// The kind of a GPU by its compute capability.
+pub fn of_capability(capability: (i32, i32)) -> Option<Gpu> {
+    let arch = match capability {
+        (8, 0) => "sm_80",
+        (8, 6) => "sm_86",
+        (8, 9) => "sm_89",
+        (9, 0) => "sm_90a",
+        (10, 0) => "sm_100a",
+        (12, 0) => "sm_120",
+        _ => return None,
+    };
+    Gpu::named(arch)
+}

@@ -9,6 +9,8 @@ pub mod kernels;
 pub mod library;
 pub mod sim;
 
+use crate::error::Failure;
+
 /// Where to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
@@ -16,4 +18,17 @@ pub enum Device {
     Cpu,
     /// The kernels for GPUs, executed on the processor.
     Sim,
+    /// A GPU.
+    Cuda,
+}
+
+impl Device {
+    /// Where kernels run on this device; `None` for the processor itself. Opens the GPU.
+    pub fn machine(self) -> Result<Option<kernels::Machine>, Failure> {
+        Ok(match self {
+            Device::Cpu => None,
+            Device::Sim => Some(kernels::Machine::Sim),
+            Device::Cuda => Some(kernels::Machine::Cuda(cuda::gpu::Gpu::open()?)),
+        })
+    }
 }

@@ -1,3 +1,4 @@
 //! NVIDIA's compiler and driver. The only folder that calls into libraries of others.
 
+pub mod gpu;
 pub mod nvrtc;
