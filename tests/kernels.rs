@@ -86,7 +86,7 @@ fn kernels_agree_with_the_step_form() {
 /// Values cut into parts, each run by a block of its own, must give the same.
 #[test]
 fn parts_of_a_head_agree_with_the_step_form() {
-    for name in ["gated_delta_rule", "gla", "dplr"] {
+    for name in ["gated_delta_rule", "gla", "dplr", "linear_attn_norm"] {
         let found = worst(&recurrence(name, &[("dk", 16.0), ("dv", 128.0)]));
         assert!(found.forward.max(found.backward).max(found.decode) <= 1.0, "{name}: {found:?}");
     }

@@ -347,10 +347,11 @@ impl Maker<'_> {
         for slot in 0..slots {
             let mut rows = Vec::new();
             let mut offsets = Vec::new();
-            for (at, step) in steps.iter().enumerate() {
+            for step in steps {
                 let Some((coefficient, row)) = step.reads.get(slot) else {
+                    // A row of zeros may have seen anything; what rows have seen never falls.
                     rows.push(self.b.fill(0.0, &[1, k]));
-                    offsets.push(at);
+                    offsets.push(offsets.last().copied().unwrap_or(0));
                     continue;
                 };
                 let vector = self.row_vector(*row)?;

@@ -580,6 +580,7 @@ fn expr(k: &Kernel, e: &Expr) -> String {
             let condition = match condition {
                 Condition::Less(a, b) => format!("{} < {}", ix(a), ix(b)),
                 Condition::Equal(a, b) => format!("{} == {}", ix(a), ix(b)),
+                Condition::FirstPart => "at.part == 0".into(),
             };
             format!("({condition} ? {} : {})", expr(k, &of[0]), expr(k, &of[1]))
         }

@@ -7,7 +7,7 @@ use super::lower::{Lower, axes_of, new_tile};
 use super::narrow::{Narrow, Whole, narrow};
 use super::place::place;
 use super::target::Gpu;
-use super::{Buffer, Expr, Kernel, Number, Part, Pass, Row, Step, Target, Tile, TileId};
+use super::{Buffer, Condition, Expr, Kernel, Number, Part, Pass, Row, Step, Target, Tile, TileId};
 use crate::chunk::gradient::{Target as Gradient, gradient};
 use crate::chunk::{Chunk, derive};
 use crate::elaborate::Recurrence;
@@ -176,6 +176,15 @@ impl Cut<'_> {
         }
     }
 
+    /// What flows in from behind into something that all parts of a head hold whole: their gradients
+    /// add up, so one of them takes it.
+    fn once(&self, whole: Whole, flows: Expr) -> Expr {
+        if self.parts == 1 || self.axis.contains_key(&whole) {
+            return flows;
+        }
+        Expr::Where(Condition::FirstPart, Box::new([flows, zero()]))
+    }
+
     /// An element of a tensor of heads.
     fn part(&self, buffer: Buffer, whole: Whole, index: &[Ix], shape: &[usize]) -> Part {
         let (full, part) = self.whole(whole, shape);
@@ -272,14 +281,12 @@ impl Maker<'_> {
                 &index[1..],
                 &shape[1..],
             )),
-            Leaf::Cotangent(Stream::Out(k)) => Expr::Row(cut.row(
-                Buffer::OutGrad(*k),
-                Whole::Out(*k),
-                Int::T,
-                index[0].clone(),
-                &index[1..],
-                &shape[1..],
-            )),
+            Leaf::Cotangent(Stream::Out(k)) => {
+                let (buffer, whole) = (Buffer::OutGrad(*k), Whole::Out(*k));
+                let row = index[0].clone();
+                let row = cut.row(buffer, whole, Int::T, row, &index[1..], &shape[1..]);
+                cut.once(whole, Expr::Row(row))
+            }
             Leaf::Param(i) => {
                 let rows = shape.len() - self.r.params[*i].shape.len();
                 let (index, shape) = (&index[rows..], &shape[rows..]);
@@ -417,7 +424,8 @@ impl Maker<'_> {
         for (k, shape) in shapes.iter().enumerate() {
             let index = axes_of(shape);
             let part = self.cut().part(Buffer::FinalGrad(k), Whole::State(k), &index, shape);
-            let value = Expr::Given(Buffer::FinalGrad(k), Box::new([Expr::Part(part), zero()]));
+            let given = Expr::Given(Buffer::FinalGrad(k), Box::new([Expr::Part(part), zero()]));
+            let value = self.cut().once(Whole::State(k), given);
             before.push(map(shape, value, tile(flows[k], shape)));
         }
         for (shape, id) in &params {

@@ -146,6 +146,8 @@ pub enum Condition {
     Less(Ix, Ix),
     /// `a = b`.
     Equal(Ix, Ix),
+    /// The block holds the first part of its head's values.
+    FirstPart,
 }
 
 /// An element of a tensor `[rows, count, heads, one]`.

@@ -68,6 +68,7 @@ impl Display for Condition {
         match self {
             Condition::Less(a, b) => write!(f, "{a} < {b}"),
             Condition::Equal(a, b) => write!(f, "{a} == {b}"),
+            Condition::FirstPart => write!(f, "first part"),
         }
     }
 }

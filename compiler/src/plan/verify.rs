@@ -66,6 +66,7 @@ fn check_step(kernel: &Kernel, step: &Step, say: &mut dyn FnMut(String)) {
     while let Some(e) = stack.pop() {
         match e {
             Expr::Tile(id, index) => check_index(kernel.tile(*id), index, sizes, say),
+            Expr::Where(Condition::FirstPart, of) => stack.extend(of.iter()),
             Expr::Where(Condition::Less(..) | Condition::Equal(..), _) => {}
             Expr::Unary(_, x) => stack.push(x),
             Expr::Binary(_, of) | Expr::Mul(of) | Expr::Weight(of) => stack.extend(of.iter()),
