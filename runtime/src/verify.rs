@@ -6,6 +6,7 @@
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::elaborate::recurrence::Slot;
 use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Operand, Outputs, Problem};
+use lrc_compiler::num::Real;
 use lrc_compiler::tile::size;
 
 use crate::device::kernels::{self, Machine, Unready, Wanted};
@@ -40,17 +41,18 @@ pub struct Found {
 }
 
 /// The tensors of a trial.
-struct Drawn {
-    inputs: Vec<Vec<f64>>,
-    params: Vec<Vec<f64>>,
-    initial: Vec<Option<Vec<f64>>>,
-    d_outs: Vec<Vec<f64>>,
-    d_finals: Vec<Vec<f64>>,
+#[derive(Clone)]
+struct Drawn<R> {
+    inputs: Vec<Vec<R>>,
+    params: Vec<Vec<R>>,
+    initial: Vec<Option<Vec<R>>>,
+    d_outs: Vec<Vec<R>>,
+    d_finals: Vec<Vec<R>>,
     bounds: Vec<usize>,
 }
 
-impl Drawn {
-    fn new(r: &Recurrence, trial: &Trial) -> Drawn {
+impl Drawn<f64> {
+    fn new(r: &Recurrence, trial: &Trial) -> Drawn<f64> {
         let mut random = Stream::new(trial.seed, Purpose::Verify, 0);
         let mut bounds = vec![0];
         for length in &trial.lengths {
@@ -79,8 +81,32 @@ impl Drawn {
         }
     }
 
-    fn problem<'a>(&'a self, r: &'a Recurrence, heads: usize) -> Problem<'a, f64> {
-        fn operands(all: &[Vec<f64>], heads: usize) -> Vec<Operand<'_, f64>> {
+    /// `Σ <output, cotangent>`.
+    fn loss(&self, outputs: &Outputs<f64>) -> f64 {
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+        let outs: f64 = outputs.outs.iter().zip(&self.d_outs).map(|(o, d)| dot(o, d)).sum();
+        let finals: f64 = outputs.finals.iter().zip(&self.d_finals).map(|(o, d)| dot(o, d)).sum();
+        outs + finals
+    }
+}
+
+impl<R: Real> Drawn<R> {
+    /// The same tensors, rounded to another type.
+    fn rounded<S: Real>(&self) -> Drawn<S> {
+        let one = |data: &Vec<R>| -> Vec<S> { data.iter().map(|x| S::of(x.wide())).collect() };
+        let all = |data: &[Vec<R>]| data.iter().map(one).collect();
+        Drawn {
+            inputs: all(&self.inputs),
+            params: all(&self.params),
+            initial: self.initial.iter().map(|state| state.as_ref().map(one)).collect(),
+            d_outs: all(&self.d_outs),
+            d_finals: all(&self.d_finals),
+            bounds: self.bounds.clone(),
+        }
+    }
+
+    fn problem<'a>(&'a self, r: &'a Recurrence, heads: usize) -> Problem<'a, R> {
+        fn operands<R>(all: &[Vec<R>], heads: usize) -> Vec<Operand<'_, R>> {
             all.iter().map(|data| Operand { data, heads }).collect()
         }
         Problem {
@@ -93,28 +119,11 @@ impl Drawn {
         }
     }
 
-    fn cotangents(&self) -> Cotangents<'_, f64> {
+    fn cotangents(&self) -> Cotangents<'_, R> {
         Cotangents {
             outs: self.d_outs.iter().map(|d| Some(d.as_slice())).collect(),
             finals: self.d_finals.iter().map(|d| Some(d.as_slice())).collect(),
         }
-    }
-
-    /// Rounds everything to f32, so that kernels and the truth start from the same numbers.
-    fn round(&mut self) {
-        let given = self.initial.iter_mut().flatten();
-        let all = self.inputs.iter_mut().chain(&mut self.params).chain(given);
-        for data in all.chain(&mut self.d_outs).chain(&mut self.d_finals) {
-            data.iter_mut().for_each(|x| *x = f64::from(*x as f32));
-        }
-    }
-
-    /// `Σ <output, cotangent>`.
-    fn loss(&self, outputs: &Outputs<f64>) -> f64 {
-        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
-        let outs: f64 = outputs.outs.iter().zip(&self.d_outs).map(|(o, d)| dot(o, d)).sum();
-        let finals: f64 = outputs.finals.iter().zip(&self.d_finals).map(|(o, d)| dot(o, d)).sum();
-        outs + finals
     }
 }
 
@@ -215,14 +224,14 @@ pub fn kernel_trial(
     trial: &Trial,
     kernels: &Kernels,
 ) -> Result<KernelFound, Failure> {
-    let mut drawn = Drawn::new(r, trial);
-    drawn.round();
+    // Kernels and the truth start from the same numbers.
+    let narrow: Drawn<f32> = Drawn::new(r, trial).rounded();
+    let drawn: Drawn<f64> = narrow.rounded();
     let problem = drawn.problem(r, trial.heads);
     let step = Form::new(&problem, FormKind::Step, None)
         .map_err(|refusal| Failure::Verification(refusal.why))?;
     let (truth, kept) = step.forward(&problem, true);
     let slopes = step.backward(&problem, &kept, &drawn.cotangents());
-    let narrow = Narrow::of(&drawn);
     let problem = narrow.problem(r, trial.heads);
     let of_outputs = |got: &Outputs<f32>| {
         let pairs = got.outs.iter().zip(&truth.outs).chain(got.finals.iter().zip(&truth.finals));
@@ -237,52 +246,6 @@ pub fn kernel_trial(
         backward: share(got.zip(want), KERNEL_BARS[1]),
         decode: of_outputs(&kernels.decode.forward(&problem)?.0),
     })
-}
-
-/// The tensors of a trial in f32.
-struct Narrow {
-    inputs: Vec<Vec<f32>>,
-    params: Vec<Vec<f32>>,
-    initial: Vec<Option<Vec<f32>>>,
-    d_outs: Vec<Vec<f32>>,
-    d_finals: Vec<Vec<f32>>,
-    bounds: Vec<usize>,
-}
-
-impl Narrow {
-    fn of(drawn: &Drawn) -> Narrow {
-        let one = |data: &Vec<f64>| -> Vec<f32> { data.iter().map(|x| *x as f32).collect() };
-        let all = |data: &[Vec<f64>]| data.iter().map(one).collect();
-        Narrow {
-            inputs: all(&drawn.inputs),
-            params: all(&drawn.params),
-            initial: drawn.initial.iter().map(|state| state.as_ref().map(one)).collect(),
-            d_outs: all(&drawn.d_outs),
-            d_finals: all(&drawn.d_finals),
-            bounds: drawn.bounds.clone(),
-        }
-    }
-
-    fn problem<'a>(&'a self, r: &'a Recurrence, heads: usize) -> Problem<'a, f32> {
-        fn operands(all: &[Vec<f32>], heads: usize) -> Vec<Operand<'_, f32>> {
-            all.iter().map(|data| Operand { data, heads }).collect()
-        }
-        Problem {
-            recurrence: r,
-            heads,
-            bounds: self.bounds.clone(),
-            inputs: operands(&self.inputs, heads),
-            params: operands(&self.params, heads),
-            initial: self.initial.iter().map(|i| i.as_deref()).collect(),
-        }
-    }
-
-    fn cotangents(&self) -> Cotangents<'_, f32> {
-        Cotangents {
-            outs: self.d_outs.iter().map(|d| Some(d.as_slice())).collect(),
-            finals: self.d_finals.iter().map(|d| Some(d.as_slice())).collect(),
-        }
-    }
 }
 
 /// The trials of kernels: lengths around the ends of chunks, packed, with and without states.
@@ -305,7 +268,7 @@ const DIRECTIONS: u64 = 3;
 fn slope(
     r: &Recurrence,
     trial: &Trial,
-    drawn: &Drawn,
+    drawn: &Drawn<f64>,
     gradients: &Gradients<f64>,
     form: &Form,
 ) -> f64 {
@@ -322,14 +285,7 @@ fn slope(
             let along: Vec<f64> = data.iter().map(|_| random.normal()).collect();
             let h = 1e-5;
             let moved = |sign: f64| -> f64 {
-                let mut copy = Drawn {
-                    inputs: drawn.inputs.clone(),
-                    params: drawn.params.clone(),
-                    initial: drawn.initial.clone(),
-                    d_outs: drawn.d_outs.clone(),
-                    d_finals: drawn.d_finals.clone(),
-                    bounds: drawn.bounds.clone(),
-                };
+                let mut copy = drawn.clone();
                 let target = match at.checked_sub(drawn.inputs.len()) {
                     None => &mut copy.inputs[at],
                     Some(param) => &mut copy.params[param],

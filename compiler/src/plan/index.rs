@@ -3,8 +3,6 @@
 //! Views (permutations, slices, reshapes, repeated axes) never move data in a kernel: they only
 //! change the expression by which their argument is read.
 
-use crate::tile::IntOp;
-
 /// `constant + Σ coefficient · atom`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ix {
@@ -195,20 +193,6 @@ pub fn unflat(place: &Ix, shape: &[usize], sizes: &[usize]) -> Vec<Ix> {
     }
     index.reverse();
     index
-}
-
-/// Names an operation on positions, for texts.
-pub fn sign(op: IntOp) -> &'static str {
-    match op {
-        IntOp::Add => "+",
-        IntOp::Sub => "-",
-        IntOp::Mul => "*",
-        IntOp::Div => "/",
-        IntOp::Mod => "%",
-        IntOp::Xor => "^",
-        IntOp::Bits => "bits",
-        IntOp::Max => "max",
-    }
 }
 
 #[cfg(test)]

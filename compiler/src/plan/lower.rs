@@ -54,6 +54,19 @@ fn count(shape: &[usize], axes: &[usize]) -> usize {
     axes.iter().map(|&axis| shape[axis]).product()
 }
 
+/// The index into a shape for the element (axis 0, axis 1) of a matrix whose rows and columns are
+/// the given axes.
+fn matrix_index(shape: &[usize], matrix: [&[usize]; 2]) -> Vec<Ix> {
+    let sizes = matrix.map(|axes| count(shape, axes));
+    let mut index = vec![Ix::default(); shape.len()];
+    for (at, axes) in matrix.into_iter().enumerate() {
+        let along: Vec<usize> = axes.iter().map(|&axis| shape[axis]).collect();
+        let parts = unflat(&Ix::axis(at), &along, &sizes);
+        axes.iter().zip(parts).for_each(|(axis, i)| index[*axis] = i);
+    }
+    index
+}
+
 /// Adds a tile with the given padding after each row.
 pub fn new_tile(tiles: &mut Vec<Tile>, name: String, number: Number, shape: &[usize]) -> TileId {
     let mut strides = vec![1; shape.len()];
@@ -362,12 +375,7 @@ impl<'a> Lower<'a> {
         cols: &[usize],
     ) -> Operand {
         let sizes = [count(shape, rows), count(shape, cols)];
-        let mut index = vec![Ix::default(); shape.len()];
-        for (at, axes) in [(0, rows), (1, cols)] {
-            let along: Vec<usize> = axes.iter().map(|&axis| shape[axis]).collect();
-            let parts = unflat(&Ix::axis(at), &along, &sizes);
-            axes.iter().zip(parts).for_each(|(axis, i)| index[*axis] = i);
-        }
+        let index = matrix_index(shape, [rows, cols]);
         // The same matrix may have been copied for another product, perhaps as its transpose.
         let (mut base, mut at) = (value, index.clone());
         while let Some(inside) = self.through_view(base, &at, &sizes) {
@@ -466,12 +474,7 @@ impl<'a> Lower<'a> {
     fn product(&mut self, value: Value, matrix: &Matrix, tile: TileId) {
         let shape = self.program.shape(value).to_vec();
         let sizes = vec![count(&shape, &matrix.rows), count(&shape, &matrix.cols)];
-        let mut index = vec![Ix::default(); shape.len()];
-        for (at, axes) in [&matrix.rows, &matrix.cols].into_iter().enumerate() {
-            let along: Vec<usize> = axes.iter().map(|&axis| shape[axis]).collect();
-            let parts = unflat(&Ix::axis(at), &along, &sizes);
-            axes.iter().zip(parts).for_each(|(axis, i)| index[*axis] = i);
-        }
+        let index = matrix_index(&shape, [&matrix.rows, &matrix.cols]);
         let terms = vec![self.operands(value, matrix)];
         let (to, value) = (Target::Tile(tile, index), Expr::Sum);
         self.steps.push(Step::Product { sizes, axes: [0, 1], terms, value, to, add: false });

@@ -416,20 +416,6 @@ impl Expr {
             _ => {}
         }
     }
-
-    /// Calls `f` for every expression inside, which it may change.
-    pub fn walk_mut(&mut self, f: &mut dyn FnMut(&mut Expr)) {
-        f(self);
-        match self {
-            Expr::Unary(_, x) => x.walk_mut(f),
-            Expr::Binary(_, of) | Expr::Mul(of) | Expr::Weight(of) => {
-                of.iter_mut().for_each(|x| x.walk_mut(f));
-            }
-            Expr::Where(_, of) | Expr::Given(_, of) => of.iter_mut().for_each(|x| x.walk_mut(f)),
-            Expr::Select(of) => of.iter_mut().for_each(|x| x.walk_mut(f)),
-            _ => {}
-        }
-    }
 }
 
 impl Step {

@@ -1,7 +1,5 @@
 //! Compiles kernel plans, several at a time.
 
-use std::time::Instant;
-
 use lrc_compiler::emit;
 use lrc_compiler::plan::Kernel;
 use rayon::prelude::*;
@@ -25,8 +23,6 @@ pub struct Built {
     pub spill_bytes: usize,
     /// Whether it had been compiled before.
     pub cached: bool,
-    /// Seconds it took.
-    pub seconds: f64,
 }
 
 /// Compiles kernels that are not in the user's cache, in the order given.
@@ -35,7 +31,6 @@ pub fn build(kernels: &[(Kernel, &str)], code: Code) -> Result<Vec<Built>, Failu
     kernels
         .par_iter()
         .map(|(kernel, arch)| {
-            let start = Instant::now();
             let source = emit::cuda(kernel);
             let key = Cache::key(nvrtc, &source, arch, code);
             let known = cache.get(&key);
@@ -56,7 +51,6 @@ pub fn build(kernels: &[(Kernel, &str)], code: Code) -> Result<Vec<Built>, Failu
                     + number_before(&compiled.log, " bytes spill loads").unwrap_or(0),
                 code: compiled.code,
                 cached,
-                seconds: start.elapsed().as_secs_f64(),
             })
         })
         .collect()

@@ -54,6 +54,20 @@ pub struct Around<'a> {
     pub steps: [u64; 2],
 }
 
+impl Around<'_> {
+    /// Whether an address is in shared memory, and where; an error if the bytes there may not be
+    /// touched at once.
+    fn place(&self, space: Space, address: u64, bytes: usize) -> Result<(bool, u64), Wrong> {
+        let (shared, start) = window(space, address);
+        if shared {
+            self.shared.check(start, bytes)?;
+        } else {
+            self.memory.check(start, bytes)?;
+        }
+        Ok((shared, start))
+    }
+}
+
 /// What went wrong, at which instruction and in which thread.
 pub struct Stop {
     /// The instruction.
@@ -441,14 +455,8 @@ impl Warp {
         let (piece, pieces) = (bytes.min(4), bytes.div_ceil(4));
         for lane in lanes(mask) {
             let thread = self.first + lane;
-            let (shared, start) = window(space, addresses[lane]);
-            let all = bytes * d.len();
-            let allowed = if shared {
-                around.shared.check(start, all).map(|_| ())
-            } else {
-                around.memory.check(start, all)
-            };
-            allowed.map_err(|wrong| (lane, wrong))?;
+            let place = around.place(space, addresses[lane], bytes * d.len());
+            let (shared, start) = place.map_err(|wrong| (lane, wrong))?;
             for (at, reg) in d.iter().enumerate() {
                 let mut value = 0_u64;
                 for part in 0..pieces {
@@ -488,14 +496,8 @@ impl Warp {
         let values: Vec<Long> = from.iter().map(|src| self.long(*src, around)).collect();
         for lane in lanes(mask) {
             let thread = self.first + lane;
-            let (shared, start) = window(space, addresses[lane]);
-            let all = bytes * from.len();
-            let allowed = if shared {
-                around.shared.check(start, all).map(|_| ())
-            } else {
-                around.memory.check(start, all)
-            };
-            allowed.map_err(|wrong| (lane, wrong))?;
+            let place = around.place(space, addresses[lane], bytes * from.len());
+            let (shared, start) = place.map_err(|wrong| (lane, wrong))?;
             for (at, value) in values.iter().enumerate() {
                 for part in 0..pieces {
                     let at = start + (at * bytes + part * 4) as u64;
