@@ -47,6 +47,8 @@ INLINE float root(float x) {
     return y;
 }
 
+// The largest number of none: finite, so that what is less than nothing stays nothing.
+#define LOWEST -3.0e38f
 INLINE float larger(float a, float b) { return a >= b ? a : b; }
 INLINE float smaller(float a, float b) { return a <= b ? a : b; }
 INLINE float absolute(float x) { return x < 0.f ? -x : x; }

@@ -512,18 +512,15 @@ impl Elaborator<'_> {
             );
         }
         let total = gather(&mut self.b, Gather::LogSumExp, low, high, body.value);
-        let value = self.b.raw(Op::Weight, vec![body.value, total], vec![]);
+        let value = self.b.weight(body.value, total);
         Some(Val::List(Box::new(List { body: Tensor { value, ..body } })))
     }
 }
 
 /// The softmax along an axis.
 pub fn softmax(b: &mut Builder, x: Value, axis: usize) -> Value {
-    let peak = b.peak(x, axis);
-    let gap = b.sub(x, peak);
-    let exp = b.unary(Unary::Exp, gap);
-    let sum = b.sum(exp, &[axis]);
-    b.div(exp, sum)
+    let total = b.log_sum_exp(x, axis);
+    b.weight(x, total)
 }
 
 /// A sum over the past of a body that is built in `b`: what depends on the bound position becomes

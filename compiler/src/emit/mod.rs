@@ -236,7 +236,7 @@ impl Text {
         let (results, terms) = (count(&kept), count(over));
         let (start, put, all) = match reduction {
             Reduction::Sum => ("0.f", "x += ", "warp_sum"),
-            Reduction::Largest => ("-bits(0x7f800000u)", "x = larger(x, ", "warp_largest"),
+            Reduction::Largest => ("LOWEST", "x = larger(x, ", "warp_largest"),
         };
         let close = if reduction == Reduction::Sum { "" } else { ")" };
         let put = format!("{put}{}{close};", expr(k, value));

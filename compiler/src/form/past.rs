@@ -191,8 +191,7 @@ impl Pair<'_> {
                 Op::Past(past) => self.past(past, &args)?,
                 Op::Weight => {
                     let score = self.masked(args[0], f64::NEG_INFINITY);
-                    let shape = self.b.joined(score, args[1]);
-                    self.b.raw(Op::Weight, vec![score, args[1]], shape)
+                    self.b.weight(score, args[1])
                 }
                 op => one(self.b, op, &args, &node.shape, Over::Tokens, 2, &mut |_, leaf, _| {
                     unreachable!("{leaf} is lifted above")
@@ -253,12 +252,7 @@ impl Pair<'_> {
             }
             Gather::LogSumExp => {
                 let score = self.masked(term, f64::NEG_INFINITY);
-                let peak = self.b.peak(score, 1);
-                let gap = self.b.sub(score, peak);
-                let exp = self.b.unary(Unary::Exp, gap);
-                let sum = self.b.sum(exp, &[1]);
-                let log = self.b.unary(Unary::Log, sum);
-                Ok(self.b.add(log, peak))
+                Ok(self.b.log_sum_exp(score, 1))
             }
         }
     }

@@ -128,7 +128,7 @@ impl Reverse {
     fn step(&mut self, b: &mut Builder, value: Value, node: &Node, dy: Value) {
         let args = node.args.as_slice();
         match &node.op {
-            Op::Leaf(_) | Op::Fill(_) | Op::Eye | Op::Peak(_) | Op::Below(_) => {}
+            Op::Leaf(_) | Op::Fill(_) | Op::Eye | Op::Below(_) => {}
             Op::Unary(op) => {
                 if let Some(slope) = op.derivative(b, args[0], value) {
                     let dx = b.mul(dy, slope);
@@ -155,6 +155,11 @@ impl Reverse {
             Op::Sum(_) => {
                 let shape = b.shape(args[0]).to_vec();
                 let dx = b.expand(dy, &shape);
+                self.give(b, args[0], dx);
+            }
+            Op::LogSumExp(_) => {
+                let weight = b.weight(args[0], value);
+                let dx = b.mul(dy, weight);
                 self.give(b, args[0], dx);
             }
             Op::Expand => self.give(b, args[0], dy),
@@ -292,7 +297,7 @@ impl Reverse {
             Gather::Sum => dy_in,
             Gather::LogSumExp => {
                 let total = capture(&mut inner, value, &shape);
-                let weight = inner.raw(Op::Weight, vec![term, total], shape.clone());
+                let weight = inner.weight(term, total);
                 inner.mul(dy_in, weight)
             }
         };

@@ -90,7 +90,6 @@ fn needs_dense(op: &Op) -> bool {
             | Op::Binary(_)
             | Op::MulSum(_)
             | Op::Sum(_)
-            | Op::Peak(_)
             | Op::Select
             | Op::Weight
             | Op::Reshape

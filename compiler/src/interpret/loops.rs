@@ -295,42 +295,56 @@ pub fn select<R: Real>(loops: &Loops<3>, to: &mut [R], from: &Sides<'_, R>) {
     }
 }
 
-/// `to = f(to, a)` over all entries of the argument, for a sum or a maximum.
+/// `to += a` over all entries of the argument.
 #[inline(always)]
-pub fn reduce<R: Real>(f: Binary, loops: &Loops<1>, to: &mut [R], from: &Sides<'_, R>) {
+pub fn sum<R: Real>(loops: &Loops<1>, to: &mut [R], from: &Sides<'_, R>) {
     let a = from.at(loops.starts[0]);
     let (n, step, [sa]) = loops.last();
     for (at, [ia]) in loops.runs() {
         let a = &a[ia..];
         match (step, sa) {
-            (0, 1) => {
-                // Partial results side by side let the compiler use vector registers.
-                let mut parts = [if f == Binary::Add { R::ZERO } else { to[at] }; 8];
-                let chunks = a[..n].chunks_exact(8);
-                let mut total = to[at];
-                for &x in chunks.remainder() {
-                    total = f.eval(total, x);
-                }
-                for chunk in chunks {
-                    for i in 0..8 {
-                        parts[i] = f.eval(parts[i], chunk[i]);
-                    }
-                }
-                for part in parts {
-                    total = f.eval(total, part);
-                }
-                to[at] = total;
-            }
+            (0, 1) => to[at] += lanes(&a[..n], |x| x),
             (1, 1) => {
                 for (y, &x) in to[at..at + n].iter_mut().zip(&a[..n]) {
-                    *y = f.eval(*y, x);
+                    *y += x;
                 }
             }
             _ => {
                 for i in 0..n {
-                    to[at + i * step] = f.eval(to[at + i * step], a[i * sa]);
+                    to[at + i * step] += a[i * sa];
                 }
             }
+        }
+    }
+}
+
+/// Adds `f` of every number up. Partial results side by side let the compiler use vector registers.
+#[inline(always)]
+fn lanes<R: Real>(a: &[R], f: impl Fn(R) -> R) -> R {
+    let mut parts = [R::ZERO; 8];
+    let chunks = a.chunks_exact(8);
+    let rest = chunks.remainder().iter().fold(R::ZERO, |sum, &x| sum + f(x));
+    for chunk in chunks {
+        for i in 0..8 {
+            parts[i] += f(chunk[i]);
+        }
+    }
+    parts.into_iter().fold(rest, |sum, part| sum + part)
+}
+
+/// `log Σ exp` of a dense tile along an axis of `n` entries that lie `inner` apart.
+#[inline(always)]
+pub fn log_sum_exp<R: Real>(to: &mut [R], from: &[R], [n, inner]: [usize; 2]) {
+    let none = R::of(f64::NEG_INFINITY);
+    for (to, from) in to.chunks_exact_mut(inner).zip(from.chunks_exact(n * inner)) {
+        for (i, y) in to.iter_mut().enumerate() {
+            let peak = from[i..].iter().step_by(inner).fold(none, |peak, &x| peak.max(x));
+            let sum = match inner {
+                _ if peak == none => R::ZERO,
+                1 => lanes(from, |x| (x - peak).exp()),
+                _ => from[i..].iter().step_by(inner).fold(R::ZERO, |s, &x| s + (x - peak).exp()),
+            };
+            *y = if peak == none { none } else { peak + sum.ln() };
         }
     }
 }

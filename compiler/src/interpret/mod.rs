@@ -66,7 +66,8 @@ enum Action {
     Select(Loops<3>),
     Copy(Loops<1>),
     Sum(Loops<1>),
-    Peak(Loops<1>),
+    /// Where the argument begins, its entries along the axis, and the distance between them.
+    LogSumExp(usize, [usize; 2]),
     Product(Product),
     Pad { from: Loops<1>, start: usize },
     Concat(Vec<(Loops<1>, usize)>),
@@ -205,7 +206,10 @@ impl Plan {
             Op::Weight => Action::Weight(Loops::new(shape, [args[0], args[1]])),
             Op::Select => Action::Select(Loops::new(shape, [args[0], args[1], args[2]])),
             Op::Sum(_) => Action::Sum(Loops::reducing(shape, args[0])),
-            Op::Peak(_) => Action::Peak(Loops::reducing(shape, args[0])),
+            Op::LogSumExp(axis) => {
+                let of = &args[0].shape;
+                Action::LogSumExp(args[0].start, [of[*axis], size(&of[axis + 1..])])
+            }
             Op::Pad(axis, before) => {
                 let start: usize = before * size(&shape[axis + 1..]);
                 Action::Pad { from: Loops::strided(shape, args[0]), start }
@@ -414,12 +418,9 @@ fn run_step<R: Real>(
         Action::Copy(loops) => loops::copy(loops, to, from),
         Action::Sum(loops) => {
             to.fill(R::ZERO);
-            loops::reduce(Binary::Add, loops, to, from);
+            loops::sum(loops, to, from);
         }
-        Action::Peak(loops) => {
-            to.fill(R::of(f64::NEG_INFINITY));
-            loops::reduce(Binary::Max, loops, to, from);
-        }
+        Action::LogSumExp(start, along) => loops::log_sum_exp(to, from.at(*start), *along),
         Action::Product(product) => product.run(to, from),
         Action::Pad { from: loops, start } => {
             to.fill(R::ZERO);

@@ -448,10 +448,11 @@ impl<'a> Lower<'a> {
                     match (self.matrix(value), op) {
                         (Some(matrix), _) => self.product(value, &matrix, tile),
                         (None, Op::MulSum(over) | Op::Sum(over)) if !over.is_empty() => {
-                            self.reduce(value, over, Reduction::Sum, tile);
+                            self.reduce(value, over, tile);
                         }
-                        (None, Op::Peak(axis)) => {
-                            self.reduce(value, &[*axis], Reduction::Largest, tile);
+                        (None, Op::LogSumExp(axis)) => {
+                            let parts = self.exponentials(node.args[0], *axis);
+                            self.steps.push(log_of(parts, &node.shape, tile));
                         }
                         _ => {
                             self.kept[value.at()] = false;
@@ -490,8 +491,30 @@ impl<'a> Lower<'a> {
         (left, right, count(&of_a, &matrix.inner))
     }
 
-    /// A sum or largest entry that is no work for the matrix units.
-    fn reduce(&mut self, value: Value, over: &[usize], reduction: Reduction, tile: TileId) {
+    /// The largest entry along an axis, and what the exponentials relative to it add up to.
+    pub fn exponentials(&mut self, of: Value, axis: usize) -> [TileId; 2] {
+        let x = self.tile(of);
+        let sizes = self.program.shape(of).to_vec();
+        let mut shape = sizes.clone();
+        shape[axis] = 1;
+        let fresh = |tiles: &mut Vec<Tile>, what: &str| {
+            new_tile(tiles, format!("{what} of %{}", of.0), Number::F32, &shape)
+        };
+        let peak = fresh(&mut self.tiles, "largest");
+        let sum = fresh(&mut self.tiles, "sum of exponentials");
+        let entry = Expr::Tile(x, axes_of(&sizes));
+        let relative = Expr::Weight(Box::new([entry.clone(), Expr::Tile(peak, axes_of(&shape))]));
+        for (reduction, value, tile) in
+            [(Reduction::Largest, entry, peak), (Reduction::Sum, relative, sum)]
+        {
+            let (over, to) = (vec![axis], Target::Tile(tile, axes_of(&shape)));
+            self.steps.push(Step::Reduce { sizes: sizes.clone(), over, reduction, value, to });
+        }
+        [peak, sum]
+    }
+
+    /// A sum that is no work for the matrix units.
+    fn reduce(&mut self, value: Value, over: &[usize], tile: TileId) {
         let node = self.program.node(value).clone();
         let mut sizes = self.program.shape(node.args[0]).to_vec();
         for arg in &node.args {
@@ -512,8 +535,9 @@ impl<'a> Lower<'a> {
             Ok(both) => Expr::Mul(Box::new(both)),
             Err(mut one) => one.remove(0),
         };
+        let (over, reduction) = (over.to_vec(), Reduction::Sum);
         let to = Target::Tile(tile, axes_of(&node.shape));
-        self.steps.push(Step::Reduce { sizes, over: over.to_vec(), reduction, value, to });
+        self.steps.push(Step::Reduce { sizes, over, reduction, value, to });
     }
 
     fn chain(&mut self, value: Value, chain: Chain) -> TileId {
@@ -528,6 +552,14 @@ impl<'a> Lower<'a> {
         self.steps.push(Step::Chain { chain, sizes, from, to, scratch });
         to
     }
+}
+
+/// `largest + log(sum)`.
+pub fn log_of([peak, sum]: [TileId; 2], shape: &[usize], to: TileId) -> Step {
+    let index = axes_of(shape);
+    let log = Expr::Unary(Unary::Log, Box::new(Expr::Tile(sum, index.clone())));
+    let value = Expr::Binary(Binary::Add, Box::new([Expr::Tile(peak, index.clone()), log]));
+    Step::Map { sizes: shape.to_vec(), value, to: Target::Tile(to, index), add: false }
 }
 
 impl Chain {
@@ -615,7 +647,7 @@ fn dear(program: &Program, uses: &[usize]) -> Vec<bool> {
 fn heavy(program: &Program, value: Value) -> bool {
     match &program.node(value).op {
         Op::MulSum(axes) => !axes.is_empty(),
-        Op::Sum(_) | Op::Peak(_) | Op::Solve(_) => true,
+        Op::Sum(_) | Op::LogSumExp(_) | Op::Solve(_) => true,
         op => chain(op).is_some(),
     }
 }

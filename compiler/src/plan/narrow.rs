@@ -212,7 +212,7 @@ fn relate(program: &Program, lifted: bool, value: Value, classes: &mut Classes) 
             all(classes, &[]);
         }
         Op::MulSum(axes) | Op::Sum(axes) => all(classes, axes),
-        Op::Peak(axis) | Op::Slice(axis, _) | Op::Pad(axis, _) | Op::Concat(axis) => {
+        Op::LogSumExp(axis) | Op::Slice(axis, _) | Op::Pad(axis, _) | Op::Concat(axis) => {
             all(classes, &[*axis]);
         }
         Op::Pick(_) | Op::Place(_) => all(classes, &[node.shape.len() - 1]),

@@ -240,11 +240,17 @@ impl Builder {
         self.expand(summed, shape)
     }
 
-    /// Largest entry along an axis.
-    pub fn peak(&mut self, x: Value, axis: usize) -> Value {
+    /// `log Σ exp` along an axis.
+    pub fn log_sum_exp(&mut self, x: Value, axis: usize) -> Value {
         let mut shape = self.shape(x).to_vec();
         shape[axis] = 1;
-        self.raw(Op::Peak(axis), vec![x], shape)
+        self.raw(Op::LogSumExp(axis), vec![x], shape)
+    }
+
+    /// `exp(score - total)`: a weight of a softmax.
+    pub fn weight(&mut self, score: Value, total: Value) -> Value {
+        let shape = self.joined(score, total);
+        self.raw(Op::Weight, vec![score, total], shape)
     }
 
     /// `a` where the condition is not 0, else `b`.

@@ -78,12 +78,9 @@ pub(crate) fn one(
         Op::Binary(op) => b.binary(*op, args[0], args[1]),
         Op::MulSum(axes) => b.mul_sum(args[0], args[1], &moved(axes, lead)),
         Op::Sum(axes) => b.sum(args[0], &moved(axes, lead)),
-        Op::Peak(axis) => b.peak(args[0], axis + lead),
+        Op::LogSumExp(axis) => b.log_sum_exp(args[0], axis + lead),
         Op::Select => b.select(args[0], args[1], args[2]),
-        Op::Weight => {
-            let joined = b.joined(args[0], args[1]);
-            b.raw(Op::Weight, args.to_vec(), joined)
-        }
+        Op::Weight => b.weight(args[0], args[1]),
         Op::Reshape => {
             let shape = with_lead(b, args[0], lead, shape);
             b.reshape(args[0], &shape)

@@ -164,9 +164,9 @@ pub enum Op {
     MulSum(Vec<usize>),
     /// Sum over axes, which stay with size 1. Gradient: repeats `dy`.
     Sum(Vec<usize>),
-    /// Largest entry along one axis, which stays with size 1. Gradient: none; used only to
-    /// stabilise exponentials, where it cancels.
-    Peak(usize),
+    /// `log Σ exp` along one axis, which stays with size 1; minus infinity where all entries are.
+    /// Gradient: `dy · Weight(x, y)`.
+    LogSumExp(usize),
     /// `[condition, a, b]`: `a` where the condition is not 0, else `b`; equal shapes but for
     /// repeated axes. Gradient: masked `dy` to `a`, the rest to `b`.
     Select,

@@ -74,7 +74,7 @@ impl fmt::Display for Op {
             Op::MulSum(axes) if axes.is_empty() => write!(f, "mul"),
             Op::MulSum(axes) => write!(f, "mulsum{axes:?}"),
             Op::Sum(axes) => write!(f, "sum{axes:?}"),
-            Op::Peak(axis) => write!(f, "peak[{axis}]"),
+            Op::LogSumExp(axis) => write!(f, "log_sum_exp[{axis}]"),
             Op::Select => write!(f, "select"),
             Op::Reshape => write!(f, "reshape"),
             Op::Permute(order) => write!(f, "permute{order:?}"),

@@ -85,7 +85,7 @@ fn fits(op: &Op, args: &[&[usize]], out: &[usize]) -> bool {
                 && joins(&[&with_ones(axes, a), &with_ones(axes, b)], out)
         }
         (Op::Sum(axes), [x]) => with_ones(axes, x) == out && axes.iter().all(|&i| i < x.len()),
-        (Op::Peak(axis), [x]) => *axis < x.len() && with_ones(&[*axis], x) == out,
+        (Op::LogSumExp(axis), [x]) => *axis < x.len() && with_ones(&[*axis], x) == out,
         (Op::Select, [c, a, b]) => {
             joins(&[a, b], out)
                 && c.len() == out.len()
