@@ -6,11 +6,24 @@ struct Place {
     int rows;                         // rows of all sequences
     int first, valid;                 // first token of the chunk, and its tokens
     int chunk;                        // which chunk of all sequences
+    int first_key, valid_keys;        // the same of a block of keys
+    int partial;                      // which of the partial sums is this block's
 };
 
 // The position in its sequence of row i of the chunk; rows past the end repeat the last one.
 INLINE int token(const Place& at, int i) {
     return at.first + (i < at.valid ? i : at.valid - 1);
+}
+
+// The same for row i of a block of keys.
+INLINE int key(const Place& at, int i) {
+    return at.first_key + (i < at.valid_keys ? i : at.valid_keys - 1);
+}
+
+// Whether the query of row i may read the key of row j, given what it may read.
+INLINE float allowed(const Place& at, int i, int j, int low, int high) {
+    const int t = token(at, i), u = at.first_key + j;
+    return j < at.valid_keys && u >= min(max(low, 0), t) && u <= max(min(high, t), 0) ? 1.f : 0.f;
 }
 
 // An element of a tensor [rows, COUNT, own heads, ONE].
@@ -25,9 +38,9 @@ INLINE float read_input(const float* x, const Place& at, int token, int slot, in
     return token < 0 ? 0.f : x[row_element<COUNT, ONE>(at, token, slot, inner, own, heads)];
 }
 
-// Nothing flows into rows past the end, nor into an output that nobody asked about.
+// A row of the block's own head. Rows past the end are zero, as is a tensor that nobody gave.
 template <int ONE>
-INLINE float read_gradient(const float* x, const Place& at, int i, int inner) {
+INLINE float read_own(const float* x, const Place& at, int i, int inner) {
     if (x == 0 || i >= at.valid) return 0.f;
     return x[row_element<1, ONE>(at, at.first + i, 0, inner, at.head, at.heads)];
 }

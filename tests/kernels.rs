@@ -9,17 +9,16 @@ use std::collections::BTreeMap;
 
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
 use lrc_compiler::emit;
-use lrc_compiler::normal;
 use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::plan::verify::verify;
-use lrc_compiler::plan::{Kernel, Pass, chunk};
+use lrc_compiler::plan::{Family, Kernel};
 use lrc_compiler::tile::{Binary, Unary};
 use lrc_dsl::Sources;
 use lrc_runtime::device::cuda::nvrtc::{Code, Nvrtc};
-use lrc_runtime::device::jit::{self, Built};
-use lrc_runtime::device::kernels::Machine;
+use lrc_runtime::device::jit::{self, Built, Source};
 use lrc_runtime::device::sim::memory::Memory;
 use lrc_runtime::device::sim::{Argument, Fault, Launch, launch, parse};
+use lrc_runtime::device::store::Machine;
 use lrc_runtime::library::LIBRARY;
 use lrc_runtime::verify::{KernelFound, Kernels, kernel_trial, kernel_trials};
 
@@ -42,6 +41,9 @@ const NORMAL: &[&str] = &[
     "rwkv6",
     "rwkv7",
 ];
+
+/// Sums over the past that have kernels.
+const PAST: &[&str] = &["softmax_attn", "sliding_window_attn"];
 
 fn recurrence(name: &str, sizes: &[(&str, f64)]) -> Recurrence {
     let path = format!("recurrences/{name}.arch");
@@ -83,6 +85,18 @@ fn kernels_agree_with_the_step_form() {
     assert!(missed.is_empty(), "shares of the bars:\n{}", missed.join("\n"));
 }
 
+#[test]
+fn kernels_of_attention_agree_with_the_step_form() {
+    for (name, window) in [("softmax_attn", None), ("sliding_window_attn", Some(9.0))] {
+        for d in [24.0, 64.0] {
+            let sizes: Vec<(&str, f64)> =
+                [("d", d)].into_iter().chain(window.map(|w| ("window", w))).collect();
+            let found = worst(&recurrence(name, &sizes));
+            assert!(found.forward.max(found.backward) <= 1.0, "{name} {d}: {found:?}");
+        }
+    }
+}
+
 /// Values cut into parts, each run by a block of its own, must give the same.
 #[test]
 fn parts_of_a_head_agree_with_the_step_form() {
@@ -92,39 +106,40 @@ fn parts_of_a_head_agree_with_the_step_form() {
     }
 }
 
-/// The passes of which every recurrence in the normal form has a kernel.
-const PASSES: [Pass; 4] = [Pass::Forward, Pass::Keeping, Pass::Backward, Pass::Decode];
-
 /// Compiles the kernels of recurrences at a head dimension to machine code.
 fn machine_code(names: &[&str], size: f64, arches: &[&str]) -> Vec<(Kernel, Built)> {
     let mut kernels = Vec::new();
     for name in names {
-        let r = recurrence(name, &[("dk", size), ("dv", size)]);
-        let normal = normal::extract(&r).unwrap();
+        let sizes: &[&str] = if PAST.contains(name) { &["d"] } else { &["dk", "dv"] };
+        let sizes: Vec<(&str, f64)> = sizes.iter().map(|axis| (*axis, size)).collect();
+        let r = recurrence(name, &sizes);
+        let family = Family::of(&r).unwrap();
         for arch in arches {
             let gpu = Gpu::named(arch).unwrap();
-            for pass in PASSES {
-                let kernel = chunk::kernel(&r, &normal, pass, gpu, None).unwrap();
+            for pass in family.passes() {
+                let kernel = family.kernel(&r, pass, gpu, None).unwrap();
                 let wrong = verify(&kernel, gpu.shared);
                 assert!(wrong.is_empty(), "{name} {pass:?} {size} {arch}: {wrong:?}");
                 kernels.push((kernel, *arch));
             }
         }
     }
-    let built = jit::build(&kernels, Code::Cubin).unwrap();
+    let sources: Vec<Source> = kernels.iter().map(|(k, arch)| Source::of(k, arch)).collect();
+    let built = jit::build(&sources, Code::Cubin).unwrap();
     kernels.into_iter().map(|(kernel, _)| kernel).zip(built).collect()
 }
 
 #[test]
 fn every_kernel_compiles_for_real_gpus() {
+    let all = [NORMAL, PAST].concat();
     for size in [64.0, 128.0] {
-        for (kernel, built) in machine_code(NORMAL, size, &["sm_80", "sm_90a"]) {
+        for (kernel, built) in machine_code(&all, size, &["sm_80", "sm_90a"]) {
             let Built { arch, spill_bytes, registers, .. } = &built;
             assert_eq!(*spill_bytes, 0, "{} {size} {arch}: {registers} registers", kernel.name);
             assert!(*registers > 0, "{} {arch}: the compiler says nothing", kernel.name);
         }
     }
-    machine_code(NORMAL, 256.0, &["sm_80", "sm_90a"]);
+    machine_code(&all, 256.0, &["sm_80", "sm_90a"]);
     let families = ["gated_delta_rule", "delta_rule", "gla", "simple_gla"];
     machine_code(&families, 128.0, &["sm_100a", "sm_120"]);
 }
@@ -149,7 +164,7 @@ fn run_with(before: &str, body: &str) -> Result<Vec<f32>, Fault> {
     let x = memory.reserve("x", 64 * 4);
     let start = Launch { blocks: 1, threads: 64, shared: 512 };
     launch(&entry, start, &[Argument::Address(x)], &memory)?;
-    memory.floats(x).map_err(|what| Fault {
+    memory.floats(x, 0..64).map_err(|what| Fault {
         kernel: "planted".into(),
         line: [0, 0],
         block: 0,

@@ -4,6 +4,44 @@
 
 use lrc_compiler::num::{Mat, MatMut, Real};
 
+/// Which product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dense {
+    /// [`forward`], of `x` and `w`.
+    Forward,
+    /// [`grad_input`], of `dy` and `w`.
+    GradInput,
+    /// [`grad_weight`], of `x` and `dy`.
+    GradWeight,
+}
+
+impl Dense {
+    /// Whether the result is added to what is there.
+    pub fn adds(self) -> bool {
+        self == Dense::GradWeight
+    }
+}
+
+/// Sizes of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sizes {
+    /// Rows of `x`.
+    pub rows: usize,
+    /// Independent products.
+    pub groups: usize,
+    /// Numbers of a row of `x` in one group, and of a row of `y`.
+    pub shape: [usize; 2],
+}
+
+/// Runs a product of the given kind.
+pub fn run(kind: Dense, to: &mut [f32], [a, b]: [&[f32]; 2], Sizes { groups, shape, .. }: Sizes) {
+    match kind {
+        Dense::Forward => forward(to, a, b, groups, shape),
+        Dense::GradInput => grad_input(to, a, b, groups, shape),
+        Dense::GradWeight => grad_weight(to, a, b, groups, shape),
+    }
+}
+
 /// `y = x Wᵀ` per group.
 pub fn forward(y: &mut [f32], x: &[f32], w: &[f32], groups: usize, [inner, outer]: [usize; 2]) {
     let (wide_in, wide_out) = (groups * inner, groups * outer);

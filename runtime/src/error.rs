@@ -13,6 +13,8 @@ pub enum Failure {
     Usage(String),
     /// A kernel cannot be compiled, or there is nothing to compile it with.
     Compile(String),
+    /// A device's memory is full.
+    Memory(String),
     /// A check of the program's own work failed.
     Verification(String),
     /// Training diverged or a policy stopped it.
@@ -34,6 +36,7 @@ impl Failure {
             Failure::Usage(_) => 2,
             Failure::Invalid(_) => 3,
             Failure::Compile(_) => 4,
+            Failure::Memory(_) => 5,
             Failure::Diverged(_) => 6,
             Failure::Verification(_) => 7,
             Failure::Stopped(signal) => 128 + *signal as u8,
@@ -48,6 +51,7 @@ impl std::fmt::Display for Failure {
             Failure::World(why)
             | Failure::Usage(why)
             | Failure::Compile(why)
+            | Failure::Memory(why)
             | Failure::Verification(why)
             | Failure::Diverged(why) => f.write_str(why),
             Failure::Stopped(signal) => write!(f, "stopped by signal {signal}, after saving"),

@@ -10,7 +10,8 @@ use lrc_dsl::Diag;
 use lrc_dsl::ast::{Decl, Expr, Role};
 
 use crate::device::Device;
-use crate::device::kernels::{Kernels, Machine, Unready, Wanted};
+use crate::device::kernels::{Kernels, Unready, Wanted};
+use crate::device::store::Machine;
 use crate::error::Failure;
 use crate::tensors::{Data, Tensor, Tensors};
 
@@ -321,13 +322,11 @@ fn by_kernels(
         Unready::Failed(failure) => failure,
         Unready::Refused(refusal) => unready(r, refusal),
     })?;
-    let (outputs, entered) = kernels.forward(problem)?;
-    let gradients = if request.backward {
-        Some(kernels.backward(problem, &entered, cotangents)?)
-    } else {
-        None
-    };
-    Ok((outputs, gradients))
+    if !request.backward {
+        return Ok((kernels.run(problem)?, None));
+    }
+    let (outputs, gradients) = kernels.train(problem, cotangents)?;
+    Ok((outputs, Some(gradients)))
 }
 
 /// A recurrence without kernels.

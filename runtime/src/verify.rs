@@ -9,7 +9,8 @@ use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Operand, Outputs
 use lrc_compiler::num::Real;
 use lrc_compiler::tile::size;
 
-use crate::device::kernels::{self, Machine, Unready, Wanted};
+use crate::device::kernels::{self, Unready, Wanted};
+use crate::device::store::Machine;
 use crate::draw::tensor;
 use crate::error::Failure;
 use crate::random::{Purpose, Stream};
@@ -165,7 +166,8 @@ pub fn trial(r: &Recurrence, trial: &Trial) -> Result<Found, String> {
 pub struct Kernels {
     training: kernels::Kernels,
     forward: kernels::Kernels,
-    decode: kernels::Kernels,
+    /// Where there is a state to decode from.
+    decode: Option<kernels::Kernels>,
 }
 
 impl Kernels {
@@ -175,7 +177,7 @@ impl Kernels {
         Ok(Kernels {
             training: one(Wanted::Training)?,
             forward: one(Wanted::Forward)?,
-            decode: one(Wanted::Decode)?,
+            decode: (!r.states.is_empty()).then(|| one(Wanted::Decode)).transpose()?,
         })
     }
 }
@@ -237,14 +239,16 @@ pub fn kernel_trial(
         let pairs = got.outs.iter().zip(&truth.outs).chain(got.finals.iter().zip(&truth.finals));
         share(pairs, KERNEL_BARS[0])
     };
-    let (kept, entered) = kernels.training.forward(&problem)?;
-    let gradients = kernels.training.backward(&problem, &entered, &narrow.cotangents())?;
+    let (kept, gradients) = kernels.training.train(&problem, &narrow.cotangents())?;
     let got = gradients.inputs.iter().chain(&gradients.params).chain(&gradients.initial);
     let want = slopes.inputs.iter().chain(&slopes.params).chain(&slopes.initial);
     Ok(KernelFound {
-        forward: of_outputs(&kept).max(of_outputs(&kernels.forward.forward(&problem)?.0)),
+        forward: of_outputs(&kept).max(of_outputs(&kernels.forward.run(&problem)?)),
         backward: share(got.zip(want), KERNEL_BARS[1]),
-        decode: of_outputs(&kernels.decode.forward(&problem)?.0),
+        decode: match &kernels.decode {
+            Some(decode) => of_outputs(&decode.run(&problem)?),
+            None => 0.0,
+        },
     })
 }
 

@@ -13,12 +13,12 @@ use lrc_compiler::graph::build;
 use lrc_compiler::normal;
 use lrc_compiler::normal::text::Shown;
 use lrc_compiler::plan::target::{GPUS, Gpu};
-use lrc_compiler::plan::{Kernel, Pass, chunk};
+use lrc_compiler::plan::{Family, Kernel};
 use lrc_dsl::Sources;
 use lrc_dsl::ast::Kind;
 use lrc_runtime::atomic;
 use lrc_runtime::device::cuda::nvrtc::Code;
-use lrc_runtime::device::jit::{self, Built};
+use lrc_runtime::device::jit::{self, Built, Source};
 use lrc_runtime::error::{Failure, at_path};
 
 use super::recurrence::{SHOWN_CHUNK, chosen, elaborated};
@@ -28,8 +28,6 @@ use crate::terminal::say;
 
 /// What can be written.
 const STAGES: [&str; 8] = ["normal", "chunk", "grad", "graph", "plan", "cuda", "ptx", "cubin"];
-/// The passes of which each recurrence in the normal form has a kernel.
-const PASSES: [Pass; 4] = [Pass::Forward, Pass::Keeping, Pass::Backward, Pass::Decode];
 
 /// `lrc compile`
 pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
@@ -134,13 +132,13 @@ fn compile_kernels(
 ) -> Result<Vec<(Kernel, Option<Built>)>, Failure> {
     let wants = |stage| stages.contains(&stage);
     let kernels_wanted = ["plan", "cuda", "ptx", "cubin"].into_iter().any(wants);
-    let Some(normal) = normal::extract(r).ok().filter(|_| kernels_wanted) else {
+    let Some(family) = Family::of(r).ok().filter(|_| kernels_wanted) else {
         return Ok(vec![]);
     };
     let mut kernels = Vec::new();
     for gpu in gpus {
-        for pass in PASSES {
-            match chunk::kernel(r, &normal, pass, *gpu, None) {
+        for pass in family.passes() {
+            match family.kernel(r, pass, *gpu, None) {
                 Ok(kernel) => kernels.push((kernel, gpu.arch)),
                 Err(refusal) => {
                     let pass = pass.name();
@@ -161,7 +159,9 @@ fn compile_kernels(
     let mut built = vec![None; kernels.len()];
     for (stage, code) in [("ptx", Code::Ptx), ("cubin", Code::Cubin)] {
         if wants(stage) {
-            for (at, made) in jit::build(&kernels, code)?.into_iter().enumerate() {
+            let sources: Vec<Source> =
+                kernels.iter().map(|(kernel, arch)| Source::of(kernel, arch)).collect();
+            for (at, made) in jit::build(&sources, code)?.into_iter().enumerate() {
                 let name = format!("{}.{}", made.name, made.arch);
                 written.push(emit(folder, &name, stage, &made.code)?);
                 built[at] = Some(made);

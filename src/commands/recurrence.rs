@@ -10,7 +10,8 @@ use lrc_compiler::normal::{self, Refusal};
 use lrc_compiler::tile::{Op, Program};
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Namespace, Sources};
-use lrc_runtime::device::kernels::{Machine, Unready};
+use lrc_runtime::device::kernels::Unready;
+use lrc_runtime::device::store::Machine;
 use lrc_runtime::error::Failure;
 use lrc_runtime::verify;
 

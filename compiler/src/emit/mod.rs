@@ -5,8 +5,8 @@ use std::fmt::Write;
 use crate::plan::index::{Atom, Ix};
 use crate::plan::lower::FRAGMENT;
 use crate::plan::{
-    Buffer, Chain, Condition, Expr, Kernel, Number, Operand, Part, Pass, Place, Reduction, Row,
-    Step, Target, TileId,
+    Buffer, Chain, Condition, Expr, Grid, Kernel, Number, Operand, Part, Pass, Place, Reduction,
+    Row, Side, Step, Target, TileId,
 };
 use crate::tile::{Binary, Int, IntOp, Unary, Versions};
 
@@ -43,18 +43,9 @@ pub fn argument(buffer: Buffer) -> String {
         Buffer::InputGrad(at) => ("d_input", at),
         Buffer::ParamGrad(at) => ("d_param", at),
         Buffer::InitialGrad(at) => ("d_initial", at),
+        Buffer::Kept(at) => ("kept", at),
     };
     format!("{name}{at}")
-}
-
-/// Whether a kernel reads a buffer only.
-pub fn is_read(buffer: Buffer, pass: Pass) -> bool {
-    match buffer {
-        Buffer::Input(_) | Buffer::Param(_) | Buffer::Initial(_) => true,
-        Buffer::OutGrad(_) | Buffer::FinalGrad(_) => true,
-        Buffer::Entered(_) => pass == Pass::Backward,
-        _ => false,
-    }
 }
 
 /// Whether heads may share a buffer, so that its own number of heads follows it as an argument.
@@ -85,15 +76,18 @@ impl Text {
     }
 
     fn kernel(&mut self, k: &Kernel) {
-        let mut arguments = vec![
-            "const int* __restrict__ bounds".to_string(),
-            "const int* __restrict__ chunks".to_string(),
-            "int sequences".to_string(),
-            "int heads".to_string(),
-            "unsigned char* __restrict__ working_memory".to_string(),
-        ];
+        let mut arguments: Vec<String> = match &k.grid {
+            Grid::Heads => vec!["const int* bounds", "const int* chunks"],
+            Grid::Pairs { .. } => vec!["const int* bounds", "const int* jobs"],
+        }
+        .into_iter()
+        .map(String::from)
+        .collect();
+        arguments.push("int sequences".to_string());
+        arguments.push("int heads".to_string());
+        arguments.push("unsigned char* __restrict__ working_memory".to_string());
         for buffer in &k.buffers {
-            let constant = if is_read(*buffer, k.pass) { "const " } else { "" };
+            let constant = if k.reads_only(*buffer) { "const " } else { "" };
             arguments.push(format!("{constant}float* {}", argument(*buffer)));
             if is_shared(*buffer) {
                 arguments.push(format!("int {}_heads", argument(*buffer)));
@@ -106,13 +100,28 @@ impl Text {
     fn body(&mut self, k: &Kernel) {
         self.line("extern __shared__ __align__(128) unsigned char shared[];");
         self.line("Place at;");
-        self.line(&format!("at.part = blockIdx.x % {};", k.parts));
-        self.line(&format!("at.head = blockIdx.x / {} % heads;", k.parts));
-        self.line(&format!("at.sequence = blockIdx.x / {} / heads;", k.parts));
+        match &k.grid {
+            Grid::Heads => {
+                self.line(&format!("at.part = blockIdx.x % {};", k.parts));
+                self.line(&format!("at.head = blockIdx.x / {} % heads;", k.parts));
+                self.line(&format!("at.sequence = blockIdx.x / {} / heads;", k.parts));
+                self.line("at.partial = at.sequence;");
+            }
+            Grid::Pairs { .. } => {
+                self.line("at.partial = blockIdx.x / heads;");
+                self.line("const int* job = jobs + 4 * at.partial;");
+                self.line("at.part = 0;");
+                self.line("at.head = blockIdx.x % heads;");
+                self.line("at.sequence = job[0];");
+            }
+        }
         self.line("at.heads = heads;");
         self.line("at.start = bounds[at.sequence];");
         self.line("at.length = bounds[at.sequence + 1] - at.start;");
         self.line("at.rows = bounds[sequences];");
+        if let Grid::Pairs { own, .. } = &k.grid {
+            self.rows_of(*own, "job[1]", k.chunk);
+        }
         if k.working > 0 {
             self.line(&format!(
                 "unsigned char* working = working_memory + (long long)blockIdx.x * {};",
@@ -132,24 +141,50 @@ impl Text {
             };
             self.line(&format!("{number}* const tile{id} = ({number}*)({place});"));
         }
-        k.before.iter().for_each(|step| self.step(k, step));
-        self.line(&format!("const int count = (at.length + {}) / {};", k.chunk - 1, k.chunk));
-        let order = if k.pass == Pass::Backward {
-            "for (int c = count - 1; c >= 0; c--)"
-        } else {
-            "for (int c = 0; c < count; c++)"
-        };
+        for section in &k.sections {
+            if section.each {
+                self.rounds(k, &section.steps);
+            } else {
+                section.steps.iter().for_each(|step| self.step(k, step));
+            }
+        }
+    }
+
+    /// The loop of a kernel.
+    fn rounds(&mut self, k: &Kernel, steps: &[Step]) {
         self.line("#pragma unroll 1");
-        self.block(order, |t| {
-            t.line(&format!("at.first = c * {};", k.chunk));
-            t.line(&format!(
-                "at.valid = at.length - at.first < {0} ? at.length - at.first : {0};",
-                k.chunk
-            ));
-            t.line("at.chunk = chunks[at.sequence] + c;");
-            k.each.iter().for_each(|step| t.step(k, step));
-        });
-        k.after.iter().for_each(|step| self.step(k, step));
+        match &k.grid {
+            Grid::Heads => {
+                let count = format!("(at.length + {}) / {}", k.chunk - 1, k.chunk);
+                let order = if k.pass == Pass::Backward {
+                    format!("for (int c = {count} - 1; c >= 0; c--)")
+                } else {
+                    format!("for (int c = 0; c < {count}; c++)")
+                };
+                self.block(&order, |t| {
+                    t.rows_of(Side::Queries, &format!("c * {}", k.chunk), k.chunk);
+                    t.line("at.chunk = chunks[at.sequence] + c;");
+                    steps.iter().for_each(|step| t.step(k, step));
+                });
+            }
+            Grid::Pairs { own, other, .. } => {
+                let side = if *own == Side::Queries { Side::Keys } else { Side::Queries };
+                self.block(&format!("for (int c = job[2]; c < job[3]; c += {other})"), |t| {
+                    t.rows_of(side, "c", *other);
+                    steps.iter().for_each(|step| t.step(k, step));
+                });
+            }
+        }
+    }
+
+    /// Sets the first token of a side, and how many of a block's are there.
+    fn rows_of(&mut self, side: Side, first: &str, rows: usize) {
+        let (name, valid) = match side {
+            Side::Queries => ("at.first", "at.valid"),
+            Side::Keys => ("at.first_key", "at.valid_keys"),
+        };
+        self.line(&format!("{name} = {first};"));
+        self.line(&format!("{valid} = min(at.length - {name}, {rows});"));
     }
 
     fn step(&mut self, k: &Kernel, step: &Step) {
@@ -368,7 +403,8 @@ impl Text {
                 }
             }
             Target::Row(row) => {
-                let (i, token) = (ix(&row.row), position(&row.at, &ix(&row.row)));
+                let (i, token) = (ix(&row.row), position(&row.at, [&row.row, &row.row]));
+                let valid = if row.at.binds(0) { "at.valid_keys" } else { "at.valid" };
                 let buffer = argument(row.buffer);
                 let place = row_place(row, "to_token", "at.head", "heads");
                 // Gradients of what all parts of a head share lie one part after the other.
@@ -383,7 +419,7 @@ impl Text {
                 };
                 self.line(&format!("const int to_token = {token};"));
                 self.line(&format!(
-                    "if ({i} < at.valid && to_token >= 0{guard}) {buffer}[{slab}{place}] {sign} {value};"
+                    "if ({i} < {valid} && to_token >= 0{guard}) {buffer}[{slab}{place}] {sign} {value};"
                 ));
             }
             Target::Part(part) => {
@@ -394,6 +430,7 @@ impl Text {
                     Buffer::ParamGrad(_) | Buffer::InitialGrad(_) if partial => {
                         "at.part * sequences + at.sequence"
                     }
+                    Buffer::ParamGrad(_) => "at.partial",
                     _ => "at.sequence",
                 };
                 let guard = if partial && !grad { "if (at.part == 0) " } else { "" };
@@ -464,14 +501,14 @@ fn seen(v: &Versions) -> String {
     ix(&all).replace("i0", "i")
 }
 
-/// A position of the language as C, given the row of the chunk.
-fn position(at: &Int, row: &str) -> String {
+/// A position of the language as C, given the rows of the token and of the key that it binds.
+fn position(at: &Int, rows: [&Ix; 2]) -> String {
     match at {
-        Int::T => format!("token(at, {row})"),
-        Int::Bound(_) => unreachable!("a chunk binds no positions"),
+        Int::T => format!("token(at, {})", ix(rows[0])),
+        Int::Bound(_) => format!("key(at, {})", ix(rows[1])),
         Int::Const(c) => c.to_string(),
         Int::Op(op, a, b) => {
-            let (a, b) = (position(a, row), position(b, row));
+            let (a, b) = (position(a, rows), position(b, rows));
             match op {
                 IntOp::Add => format!("({a} + {b})"),
                 IntOp::Sub => format!("({a} - {b})"),
@@ -529,19 +566,15 @@ fn expr(k: &Kernel, e: &Expr) -> String {
         },
         Expr::Row(row) => {
             let name = argument(row.buffer);
-            if let Buffer::OutGrad(_) = row.buffer {
+            if let Buffer::OutGrad(_) | Buffer::Kept(_) = row.buffer {
                 let inner = inner(&row.inner, row.part);
-                return format!(
-                    "read_gradient<{}>({name}, at, {}, {inner})",
-                    row.one,
-                    ix(&row.row)
-                );
+                return format!("read_own<{}>({name}, at, {}, {inner})", row.one, ix(&row.row));
             }
             format!(
                 "read_input<{}, {}>({name}, at, {}, {}, {}, {name}_own, {name}_heads)",
                 row.count,
                 row.one,
-                position(&row.at, &ix(&row.row)),
+                position(&row.at, [&row.row, &row.row]),
                 ix(&row.slot),
                 inner(&row.inner, row.part)
             )
@@ -557,7 +590,14 @@ fn expr(k: &Kernel, e: &Expr) -> String {
             };
             format!("{name}[{place}]")
         }
-        Expr::Position(at, row) => format!("(float)({})", position(at, &ix(row))),
+        Expr::Position(at, [row, key]) => format!("(float)({})", position(at, [row, key])),
+        Expr::Allowed([row, key]) => {
+            let Grid::Pairs { range, .. } = &k.grid else {
+                unreachable!("only pairs of tokens may be forbidden")
+            };
+            let [low, high] = [&range.low, &range.high].map(|at| position(at, [row, key]));
+            format!("allowed(at, {}, {}, {low}, {high})", ix(row), ix(key))
+        }
         Expr::Head => "(float)at.head".into(),
         Expr::Valid(row) => format!("({} < at.valid ? 1.f : 0.f)", ix(row)),
         Expr::Sum => "sum".into(),

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use super::task::{Rows, Task, gather, gather_params, hand_out, sheets, zero_params, zero_sheets};
 use super::{Cotangents, Gradients, Outputs, Problem, add};
 use crate::elaborate::Recurrence;
-use crate::grad::by_leaves;
+use crate::grad::{ByLeaves, by_leaves};
 use crate::interpret::{Machine, Plan};
 use crate::normal::Refusal;
 use crate::num::Real;
@@ -25,6 +25,46 @@ use crate::tile::{Builder, Gather, Int, Leaf, Op, Past, Program, Stream, Unary, 
 
 /// Queries of a block, and the step in which the number of keys grows.
 const BLOCK: usize = 64;
+
+/// Which positions the sums of a recurrence read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Range {
+    /// First position, at each token.
+    pub low: Int,
+    /// Last position, included.
+    pub high: Int,
+}
+
+impl Range {
+    /// The range that all sums of a recurrence have in common.
+    pub fn of(r: &Recurrence) -> Result<Range, Refusal> {
+        let refuse = |why: &str| Refusal { span: None, why: why.into() };
+        if !r.states.is_empty() {
+            return Err(refuse("it has states beside sums over the past"));
+        }
+        let mut pasts = r.token.nodes.iter().filter_map(|node| match &node.op {
+            Op::Past(past) => Some(&**past),
+            _ => None,
+        });
+        let first = pasts.next().ok_or_else(|| refuse("it reads no past"))?;
+        if pasts.any(|p| p.low != first.low || p.high != first.high) {
+            return Err(refuse("its sums over the past have different ranges"));
+        }
+        Ok(Range { low: first.low.clone(), high: first.high.clone() })
+    }
+
+    /// First and last position that a token reads.
+    pub fn at(&self, t: usize) -> (usize, usize) {
+        let within = |at: &Int| at.eval(t as i64, &[]).clamp(0, t as i64) as usize;
+        (within(&self.low), within(&self.high))
+    }
+
+    /// First and last position that some of the tokens read.
+    pub fn of_rows(&self, tokens: std::ops::Range<usize>) -> (usize, usize) {
+        let low = tokens.clone().map(|t| self.at(t).0).min().unwrap_or(0);
+        (low, tokens.map(|t| self.at(t).1).max().unwrap_or(0))
+    }
+}
 
 /// Programs for one number of keys.
 #[derive(Debug)]
@@ -36,7 +76,7 @@ struct Programs {
 
 /// What a gradient belongs to: an input read by queries or by keys, or a parameter.
 #[derive(Clone, Debug)]
-enum Target {
+pub(crate) enum Target {
     Query(usize, Int),
     Key(usize),
     Param(usize),
@@ -49,8 +89,7 @@ pub struct PastForm {
     queries: usize,
     /// The step in which the number of keys grows.
     keys: usize,
-    low: Int,
-    high: Int,
+    range: Range,
     programs: Mutex<BTreeMap<usize, Arc<Programs>>>,
 }
 
@@ -60,8 +99,7 @@ impl Clone for PastForm {
             recurrence: self.recurrence.clone(),
             queries: self.queries,
             keys: self.keys,
-            low: self.low.clone(),
-            high: self.high.clone(),
+            range: self.range.clone(),
             programs: Mutex::new(BTreeMap::new()),
         }
     }
@@ -80,29 +118,11 @@ impl PastForm {
     }
 
     fn with_blocks(r: &Recurrence, queries: usize, keys: usize) -> Result<PastForm, Refusal> {
-        let refuse = |why: &str| Refusal { span: None, why: why.into() };
-        if !r.states.is_empty() {
-            return Err(refuse("it has states beside sums over the past"));
-        }
-        let pasts: Vec<&Past> = r
-            .token
-            .nodes
-            .iter()
-            .filter_map(|node| match &node.op {
-                Op::Past(past) => Some(&**past),
-                _ => None,
-            })
-            .collect();
-        let Some(first) = pasts.first() else { return Err(refuse("it reads no past")) };
-        if pasts.iter().any(|p| p.low != first.low || p.high != first.high) {
-            return Err(refuse("its sums over the past have different ranges"));
-        }
         let form = PastForm {
             recurrence: r.clone(),
             queries,
             keys,
-            low: first.low.clone(),
-            high: first.high.clone(),
+            range: Range::of(r)?,
             programs: Mutex::new(BTreeMap::new()),
         };
         pair_program(r, form.queries, BLOCK)?;
@@ -115,8 +135,10 @@ impl PastForm {
             let program = pair_program(&self.recurrence, self.queries, keys)
                 .expect("the number of keys does not change what can be lifted");
             let forward = Plan::new(&program);
-            let (backward, targets) = backward(Builder::extending(program));
-            Arc::new(Programs { forward, backward, targets })
+            let mut b = Builder::extending(program);
+            let found = gradient(&mut b);
+            let backward = Plan::new(&b.finish(&found.values));
+            Arc::new(Programs { forward, backward, targets: found.targets })
         });
         Arc::clone(made)
     }
@@ -159,7 +181,11 @@ impl PastForm {
 }
 
 /// The program of a block of queries and a block of keys.
-fn pair_program(r: &Recurrence, queries: usize, keys: usize) -> Result<Program, Refusal> {
+pub(crate) fn pair_program(
+    r: &Recurrence,
+    queries: usize,
+    keys: usize,
+) -> Result<Program, Refusal> {
     let mut b = Builder::new();
     let mut maker = Pair { b: &mut b, queries, keys };
     let new = maker.lift(&r.token, &[])?;
@@ -271,16 +297,16 @@ fn vanishes(b: &Builder, value: Value) -> bool {
     }
 }
 
-fn backward(mut b: Builder) -> (Plan, Vec<Target>) {
+/// Adds the gradient of the outputs.
+pub(crate) fn gradient(b: &mut Builder) -> ByLeaves<Target> {
     let outputs = b.program.outputs.clone().into_iter().enumerate();
     let seeds = outputs.map(|(k, output)| (output, Leaf::Cotangent(Stream::Out(k))));
-    let found = by_leaves(&mut b, seeds, |leaf| match leaf {
+    by_leaves(b, seeds, |leaf| match leaf {
         Leaf::Read(Stream::Input(i), at) if at.binds(0) => Some(Target::Key(*i)),
         Leaf::Read(Stream::Input(i), at) => Some(Target::Query(*i, at.clone())),
         Leaf::Param(i) => Some(Target::Param(*i)),
         _ => None,
-    });
-    (Plan::new(&b.finish(&found.values)), found.targets)
+    })
 }
 
 /// One sequence and one head in the past form.
@@ -306,20 +332,11 @@ impl<R: Real> Head<'_, '_, R> {
         (0..tokens.div_ceil(c))
             .map(|i| {
                 let (first, count) = (i * c, c.min(tokens - i * c));
-                let rows = first..first + count;
-                let low = rows.clone().map(|t| self.range(t).0).min().unwrap_or(0);
-                let high = rows.map(|t| self.range(t).1).max().unwrap_or(0);
+                let (low, high) = self.form.range.of_rows(first..first + count);
                 let keys = (high + 1 - low).next_multiple_of(self.form.keys);
                 Block { first, count, first_key: low, keys }
             })
             .collect()
-    }
-
-    /// First and last position that a token reads.
-    fn range(&self, t: usize) -> (usize, usize) {
-        let low = self.form.low.eval(t as i64, &[]).clamp(0, t as i64);
-        let high = self.form.high.eval(t as i64, &[]).clamp(0, t as i64);
-        (low as usize, high as usize)
     }
 
     fn feed(&self, leaf: &Leaf, block: Block, to: &mut [R]) {
@@ -345,7 +362,7 @@ impl<R: Real> Head<'_, '_, R> {
             Leaf::Head => to.fill(R::of(self.task.head as f64)),
             Leaf::Allowed => {
                 for (row, to) in to.chunks_exact_mut(block.keys).enumerate() {
-                    let (low, high) = self.range(token(row));
+                    let (low, high) = self.form.range.at(token(row));
                     let (from, until) = (low - block.first_key, high + 1 - block.first_key);
                     to.fill(R::ZERO);
                     to[from..until].fill(R::ONE);

@@ -69,9 +69,17 @@ enum Action {
     /// Where the argument begins, its entries along the axis, and the distance between them.
     LogSumExp(usize, [usize; 2]),
     Product(Product),
-    Pad { from: Loops<1>, start: usize },
+    Pad {
+        from: Loops<1>,
+        start: usize,
+    },
     Concat(Vec<(Loops<1>, usize)>),
-    Pick { index: Int, from: usize, width: usize, place: bool },
+    Pick {
+        index: Int,
+        from: usize,
+        width: usize,
+        place: bool,
+    },
     Past(usize),
     Decay(decay::Kind, Versions, Vec<Range<usize>>, [usize; 3]),
 }

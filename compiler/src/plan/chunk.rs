@@ -7,7 +7,10 @@ use super::lower::{Lower, axes_of, new_tile};
 use super::narrow::{Narrow, Whole, narrow};
 use super::place::place;
 use super::target::Gpu;
-use super::{Buffer, Condition, Expr, Kernel, Number, Part, Pass, Row, Step, Target, Tile, TileId};
+use super::{
+    Buffer, Condition, Expr, Grid, Kernel, Number, Part, Pass, Row, Section, Step, Target, Tile,
+    TileId,
+};
 use crate::chunk::gradient::{Target as Gradient, gradient};
 use crate::chunk::{Chunk, derive};
 use crate::elaborate::Recurrence;
@@ -131,10 +134,10 @@ pub fn build(
 }
 
 /// Axes of tensors that the parts of a head cut, and the number of parts.
-struct Cut<'a> {
-    r: &'a Recurrence,
-    axis: &'a HashMap<Whole, usize>,
-    parts: usize,
+pub(super) struct Cut<'a> {
+    pub(super) r: &'a Recurrence,
+    pub(super) axis: &'a HashMap<Whole, usize>,
+    pub(super) parts: usize,
 }
 
 impl Cut<'_> {
@@ -174,6 +177,40 @@ impl Cut<'_> {
             one: size(&full[counted..]),
             part,
         }
+    }
+
+    /// An element of an input or of what flows into an output, as leaves of a program name them.
+    pub(super) fn leaf_row(&self, leaf: &Leaf, shape: &[usize], index: &[Ix]) -> Row {
+        let (buffer, whole, at) = match leaf {
+            Leaf::Read(Stream::Input(i), at) => (Buffer::Input(*i), Whole::Input(*i), at.clone()),
+            Leaf::Cotangent(Stream::Out(k)) => (Buffer::OutGrad(*k), Whole::Out(*k), Int::T),
+            other => unreachable!("{other} has no tokens"),
+        };
+        self.row(buffer, whole, at, index[0].clone(), &index[1..], &shape[1..])
+    }
+
+    /// An element of an output.
+    pub(super) fn out_row(&self, k: usize, shape: &[usize], index: &[Ix]) -> Row {
+        let (buffer, row) = (Buffer::Out(k), index[0].clone());
+        self.row(buffer, Whole::Out(k), Int::T, row, &index[1..], &shape[1..])
+    }
+
+    /// An element of the gradient of an input that was read at a position.
+    pub(super) fn input_grad_row(&self, i: usize, at: &Int, shape: &[usize], index: &[Ix]) -> Row {
+        let (buffer, row) = (Buffer::InputGrad(i), index[0].clone());
+        self.row(buffer, Whole::Input(i), at.clone(), row, &index[1..], &shape[1..])
+    }
+
+    /// An element of a parameter.
+    pub(super) fn leaf_param(&self, i: usize, shape: &[usize], index: &[Ix]) -> Part {
+        let rows = shape.len() - self.r.params[i].shape.len();
+        self.part(Buffer::Param(i), Whole::Param(i), &index[rows..], &shape[rows..])
+    }
+
+    /// An element of the gradient of a parameter.
+    pub(super) fn param_grad(&self, i: usize, shape: &[usize], index: &[Ix]) -> Part {
+        let rows = shape.len() - self.r.params[i].shape.len();
+        self.part(Buffer::ParamGrad(i), Whole::Param(i), &index[rows..], &shape[rows..])
     }
 
     /// What flows in from behind into something that all parts of a head hold whole: their gradients
@@ -247,6 +284,7 @@ impl Maker<'_> {
         let buffers = buffers(r, pass);
         let (shared, working) = (0, 0);
         Kernel {
+            grid: Grid::Heads,
             name,
             pass,
             threads,
@@ -254,9 +292,7 @@ impl Maker<'_> {
             parts,
             buffers,
             tiles,
-            before,
-            each,
-            after,
+            sections: vec![Section::once(before), Section::each(each), Section::once(after)],
             shared,
             working,
         }
@@ -273,26 +309,12 @@ impl Maker<'_> {
     ) -> Expr {
         let cut = Cut { r: self.r, axis, parts: self.choice.parts };
         match leaf {
-            Leaf::Read(Stream::Input(i), at) => Expr::Row(cut.row(
-                Buffer::Input(*i),
-                Whole::Input(*i),
-                at.clone(),
-                index[0].clone(),
-                &index[1..],
-                &shape[1..],
-            )),
+            Leaf::Read(Stream::Input(_), _) => Expr::Row(cut.leaf_row(leaf, shape, index)),
             Leaf::Cotangent(Stream::Out(k)) => {
-                let (buffer, whole) = (Buffer::OutGrad(*k), Whole::Out(*k));
-                let row = index[0].clone();
-                let row = cut.row(buffer, whole, Int::T, row, &index[1..], &shape[1..]);
-                cut.once(whole, Expr::Row(row))
+                cut.once(Whole::Out(*k), Expr::Row(cut.leaf_row(leaf, shape, index)))
             }
-            Leaf::Param(i) => {
-                let rows = shape.len() - self.r.params[*i].shape.len();
-                let (index, shape) = (&index[rows..], &shape[rows..]);
-                Expr::Part(cut.part(Buffer::Param(*i), Whole::Param(*i), index, shape))
-            }
-            Leaf::Number(at) => Expr::Position(at.clone(), index[0].clone()),
+            Leaf::Param(i) => Expr::Part(cut.leaf_param(*i, shape, index)),
+            Leaf::Number(at) => Expr::Position(at.clone(), [index[0].clone(), Ix::default()]),
             Leaf::Head => Expr::Head,
             Leaf::Valid => Expr::Valid(index[0].clone()),
             Leaf::Carry(k) => match states.carry.get(*k) {
@@ -361,15 +383,7 @@ impl Maker<'_> {
                     None => {
                         let shape = program.shape(output);
                         let index = axes_of(shape);
-                        let (buffer, whole) = (Buffer::Out(k), Whole::Out(k));
-                        let row = cut.row(
-                            buffer,
-                            whole,
-                            Int::T,
-                            index[0].clone(),
-                            &index[1..],
-                            &shape[1..],
-                        );
+                        let row = cut.out_row(k, shape, &index);
                         lower.write(output, &index, shape, Target::Row(row), false);
                     }
                     Some(state) => lower.write_tile(output, next[state], false),
@@ -494,15 +508,7 @@ impl Maker<'_> {
                         lower.write(output, &index, shape, to, true);
                     }
                     Gradient::Input(i, at) => {
-                        let (buffer, whole) = (Buffer::InputGrad(*i), Whole::Input(*i));
-                        let row = cut.row(
-                            buffer,
-                            whole,
-                            at.clone(),
-                            index[0].clone(),
-                            &index[1..],
-                            &shape[1..],
-                        );
+                        let row = cut.input_grad_row(*i, at, shape, &index);
                         lower.write(output, &index, shape, Target::Row(row), !once(*i));
                     }
                 }
@@ -608,5 +614,6 @@ fn buffers(r: &Recurrence, pass: Pass) -> Vec<Buffer> {
             .chain(all(params, Buffer::ParamGrad))
             .chain(all(states, Buffer::InitialGrad))
             .collect(),
+        Pass::Keys => unreachable!("states have no keys"),
     }
 }

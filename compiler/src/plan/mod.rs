@@ -18,11 +18,15 @@ pub mod chunk;
 pub mod index;
 pub(crate) mod lower;
 mod narrow;
+pub mod past;
 mod place;
 pub mod print;
 pub mod target;
 pub mod verify;
 
+use crate::elaborate::Recurrence;
+use crate::form::past::Range;
+use crate::normal::{self, Normal, Refusal};
 use crate::tile::{Binary, Bits, Int, Unary, Versions};
 use index::Ix;
 
@@ -102,6 +106,8 @@ pub enum Buffer {
     ParamGrad(usize),
     /// The gradient of a state before the first token, `[parts, sequences, heads, …]`.
     InitialGrad(usize),
+    /// A value per token and head that one kernel leaves for another, `[rows, heads, …]`.
+    Kept(usize),
 }
 
 /// The value of one element, as an expression over the axes of the step that it stands in.
@@ -115,8 +121,10 @@ pub enum Expr {
     Row(Row),
     /// An element of a head's tensor.
     Part(Part),
-    /// A whole number at the token of a row.
-    Position(Int, Ix),
+    /// A whole number at the token of a row and, where it is bound, of a key's row.
+    Position(Int, [Ix; 2]),
+    /// 1 where the query of a row reads the key of another, else 0.
+    Allowed([Ix; 2]),
     /// The index of the head.
     Head,
     /// 1 where the row is a token of the sequence, else 0.
@@ -315,6 +323,8 @@ pub enum Pass {
     Keeping,
     /// Backward, chunk by chunk from the last.
     Backward,
+    /// Backward, what keys get from the queries that read them.
+    Keys,
     /// Forward, one token at a time: the same program for chunks of one token.
     Decode,
 }
@@ -326,21 +336,70 @@ impl Pass {
             Pass::Forward => "forward",
             Pass::Keeping => "keeping",
             Pass::Backward => "backward",
+            Pass::Keys => "keys",
             Pass::Decode => "decode",
         }
     }
 }
 
+/// Steps that run one after the other, once or again and again.
+#[derive(Clone, Debug)]
+pub struct Section {
+    /// Whether they run for each round of the kernel's loop; see [`Grid`].
+    pub each: bool,
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+impl Section {
+    /// Steps that run once.
+    pub fn once(steps: Vec<Step>) -> Section {
+        Section { each: false, steps }
+    }
+
+    /// Steps that run for each round of the kernel's loop.
+    pub fn each(steps: Vec<Step>) -> Section {
+        Section { each: true, steps }
+    }
+}
+
+/// Which of two kinds of token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Those that read.
+    Queries,
+    /// Those that are read.
+    Keys,
+}
+
+/// What one block of threads is there for, and what its loop runs over.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Grid {
+    /// A sequence, a head and a part of its values; the loop runs over chunks of tokens.
+    Heads,
+    /// A head and a block of tokens of one side; the loop runs over blocks of the other side.
+    Pairs {
+        /// The side of the block's own tokens.
+        own: Side,
+        /// Tokens of a block of the other side.
+        other: usize,
+        /// Which keys a query reads.
+        range: Range,
+    },
+}
+
 /// What one block of threads does.
 #[derive(Clone, Debug)]
 pub struct Kernel {
+    /// What it is there for.
+    pub grid: Grid,
     /// The symbol.
     pub name: String,
     /// Which pass.
     pub pass: Pass,
     /// Threads of a block.
     pub threads: usize,
-    /// Tokens of a chunk.
+    /// Tokens of a chunk, or of the block itself.
     pub chunk: usize,
     /// Blocks that share a head, each with a part of its values.
     pub parts: usize,
@@ -348,12 +407,8 @@ pub struct Kernel {
     pub buffers: Vec<Buffer>,
     /// Tiles.
     pub tiles: Vec<Tile>,
-    /// Before the first chunk.
-    pub before: Vec<Step>,
-    /// For each chunk.
-    pub each: Vec<Step>,
-    /// After the last chunk.
-    pub after: Vec<Step>,
+    /// What the block does, one section after the other.
+    pub sections: Vec<Section>,
     /// Bytes of shared memory.
     pub shared: usize,
     /// Bytes of working memory of a block.
@@ -370,10 +425,24 @@ impl Kernel {
         *busy.or(fits.last()).expect("columns are filled up to sixteens")
     }
 
+    /// All steps.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.sections.iter().flat_map(|section| &section.steps)
+    }
+
+    /// Whether the kernel reads a buffer only.
+    pub fn reads_only(&self, buffer: Buffer) -> bool {
+        match buffer {
+            Buffer::Input(_) | Buffer::Param(_) | Buffer::Initial(_) => true,
+            Buffer::OutGrad(_) | Buffer::FinalGrad(_) => true,
+            Buffer::Entered(_) | Buffer::Kept(_) => self.targets(buffer).next().is_none(),
+            _ => false,
+        }
+    }
+
     /// Targets in the device's memory.
     fn targets(&self, buffer: Buffer) -> impl Iterator<Item = (usize, bool)> {
-        let steps = self.before.iter().chain(&self.each).chain(&self.after);
-        steps.filter_map(move |step| match step.target()? {
+        self.steps().filter_map(move |step| match step.target()? {
             Target::Row(row) if row.buffer == buffer => {
                 Some((row.part, step.adds_to() == Some(buffer)))
             }
@@ -394,6 +463,29 @@ impl Kernel {
     pub fn starts_at_zero(&self, buffer: Buffer) -> bool {
         let mut targets = self.targets(buffer).peekable();
         targets.peek().is_none() || targets.any(|(_, adds)| adds)
+    }
+
+    /// Numbers of a row of a tensor of tokens, as far as the kernel touches it.
+    pub fn row_width(&self, buffer: Buffer) -> usize {
+        let mut width = 0;
+        let mut see = |row: &Row| {
+            if row.buffer == buffer {
+                width = row.count * row.one;
+            }
+        };
+        for step in self.steps() {
+            if let Some(Target::Row(row)) = step.target() {
+                see(row);
+            }
+            if let Some(value) = step.value() {
+                value.walk(&mut |e| {
+                    if let Expr::Row(row) = e {
+                        see(row);
+                    }
+                });
+            }
+        }
+        width
     }
 
     /// A tile.
@@ -484,6 +576,49 @@ impl Step {
             Step::Map { to: Target::Row(row), add: true, .. }
             | Step::Product { to: Target::Row(row), add: true, .. } => Some(row.buffer),
             _ => None,
+        }
+    }
+}
+
+/// Which kernels a recurrence has.
+#[derive(Clone, Debug)]
+pub enum Family {
+    /// Those of the normal form, chunk by chunk.
+    Normal(Box<Normal>),
+    /// Those of sums over the past, block by block.
+    Past,
+}
+
+impl Family {
+    /// The kernels that fit a recurrence; the error says why there are none.
+    pub fn of(r: &Recurrence) -> Result<Family, Refusal> {
+        match normal::extract(r) {
+            Ok(normal) => Ok(Family::Normal(Box::new(normal))),
+            Err(_) if Range::of(r).is_ok() => Ok(Family::Past),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Its passes.
+    pub fn passes(&self) -> [Pass; 4] {
+        match self {
+            Family::Normal(_) => [Pass::Forward, Pass::Keeping, Pass::Backward, Pass::Decode],
+            Family::Past => [Pass::Forward, Pass::Keeping, Pass::Backward, Pass::Keys],
+        }
+    }
+
+    /// The kernel of a pass, in chunks or blocks of `tokens` if given. The error names what is too
+    /// large.
+    pub fn kernel(
+        &self,
+        r: &Recurrence,
+        pass: Pass,
+        gpu: target::Gpu,
+        tokens: Option<usize>,
+    ) -> Result<Kernel, Refusal> {
+        match self {
+            Family::Normal(normal) => chunk::kernel(r, normal, pass, gpu, tokens),
+            Family::Past => past::kernel(r, pass, gpu, tokens),
         }
     }
 }

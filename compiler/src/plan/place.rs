@@ -1,6 +1,6 @@
 //! Gives tiles their memory, and puts barriers where threads must wait.
 
-use super::{Buffer, Kernel, Number, Place, Step, Tile, TileId};
+use super::{Buffer, Kernel, Number, Place, Section, Step, Tile, TileId};
 
 /// Bytes to whose multiples tiles are aligned: what a copy of a matrix fragment needs, and more.
 const ALIGN: usize = 128;
@@ -57,20 +57,16 @@ pub fn place(kernel: &mut Kernel, room: usize) -> bool {
         kernel.tiles[at].place = Some(place);
     }
     kernel.working = kernel.working.next_multiple_of(ALIGN);
-    for section in 0..3 {
+    for section in 0..kernel.sections.len() {
         barriers(kernel, section);
     }
     true
 }
 
-fn sections(kernel: &Kernel) -> [&Vec<Step>; 3] {
-    [&kernel.before, &kernel.each, &kernel.after]
-}
-
 fn life(kernel: &Kernel, tile: usize) -> Option<Life> {
     let id = TileId(tile);
     let mut life: Option<Life> = None;
-    for (section, steps) in sections(kernel).into_iter().enumerate() {
+    for (section, Section { steps, .. }) in kernel.sections.iter().enumerate() {
         for (at, step) in steps.iter().enumerate() {
             if step.reads().contains(&id) || step.writes().contains(&id) {
                 life.get_or_insert(Life { section, from: at, to: at }).to = at;
@@ -143,12 +139,9 @@ pub fn touched(tiles: &[Tile], step: &Step) -> (Vec<Region>, Vec<Region>) {
 /// Puts a barrier before each step that meets what others have touched since the last one, and one
 /// at the end: the next chunk begins with the same steps.
 fn barriers(kernel: &mut Kernel, section: usize) {
-    let slot = match section {
-        0 => &mut kernel.before,
-        1 => &mut kernel.each,
-        _ => &mut kernel.after,
-    };
-    let steps = std::mem::take(slot);
+    let last = section + 1 == kernel.sections.len();
+    let Section { each, steps } = &mut kernel.sections[section];
+    let (each, steps) = (*each, std::mem::take(steps));
     let (mut read, mut written): (Vec<Region>, Vec<Region>) = (vec![], vec![]);
     let mut done = Vec::with_capacity(steps.len() * 2);
     for step in steps {
@@ -162,8 +155,8 @@ fn barriers(kernel: &mut Kernel, section: usize) {
         written.extend(writes);
         done.push(step);
     }
-    if section < 2 && !(read.is_empty() && written.is_empty()) {
+    if (each || !last) && !(read.is_empty() && written.is_empty()) {
         done.push(Step::Barrier);
     }
-    *slot = done;
+    kernel.sections[section].steps = done;
 }

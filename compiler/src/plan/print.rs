@@ -80,7 +80,11 @@ impl Display for Expr {
             Expr::Tile(TileId(tile), index) => write!(f, "tile{tile}[{}]", list(index)),
             Expr::Row(row) => write!(f, "{row}"),
             Expr::Part(part) => write!(f, "{part}"),
-            Expr::Position(at, row) => write!(f, "({at} of row {row})"),
+            Expr::Position(at, [row, key]) if at.binds(0) => {
+                write!(f, "({at} of row {row} and key {key})")
+            }
+            Expr::Position(at, [row, _]) => write!(f, "({at} of row {row})"),
+            Expr::Allowed([row, key]) => write!(f, "allowed[{row}, {key}]"),
             Expr::Head => write!(f, "head"),
             Expr::Valid(row) => write!(f, "valid[{row}]"),
             Expr::Sum => write!(f, "sum"),
@@ -155,11 +159,9 @@ impl Display for Kernel {
         for (at, tile) in self.tiles.iter().enumerate() {
             writeln!(f, "  tile{at}: {tile}")?;
         }
-        for (name, steps) in
-            [("before", &self.before), ("each chunk", &self.each), ("after", &self.after)]
-        {
-            writeln!(f, "{name}:")?;
-            for step in steps {
+        for section in &self.sections {
+            writeln!(f, "{}:", if section.each { "each" } else { "once" })?;
+            for step in &section.steps {
                 writeln!(f, "  {step}")?;
             }
         }

@@ -2,7 +2,7 @@
 //! two steps meet without a barrier between them.
 
 use super::place::touched;
-use super::{Condition, Expr, Kernel, Number, Place, Step, Target, Tile};
+use super::{Condition, Expr, Kernel, Number, Place, Section, Step, Target, Tile};
 use crate::plan::index::Ix;
 
 /// What is wrong with a kernel; nothing if it is sound.
@@ -11,16 +11,14 @@ pub fn verify(kernel: &Kernel, room: usize) -> Vec<String> {
     if kernel.shared > room {
         wrong.push(format!("{} bytes of shared memory where {room} exist", kernel.shared));
     }
-    for (name, steps) in
-        [("before", &kernel.before), ("each", &kernel.each), ("after", &kernel.after)]
-    {
+    for (name, Section { steps, .. }) in kernel.sections.iter().enumerate() {
         let (mut reads, mut writes) = (vec![], vec![]);
         for (at, step) in steps.iter().enumerate() {
             if *step == Step::Barrier {
                 (reads, writes) = (vec![], vec![]);
                 continue;
             }
-            let mut say = |what: String| wrong.push(format!("{name} {at}: {what}"));
+            let mut say = |what: String| wrong.push(format!("section {name}, step {at}: {what}"));
             check_step(kernel, step, &mut say);
             let (r, w) = touched(&kernel.tiles, step);
             for (new, old) in [(&r, &writes), (&w, &writes), (&w, &reads)] {

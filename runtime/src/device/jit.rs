@@ -25,26 +25,43 @@ pub struct Built {
     pub cached: bool,
 }
 
+/// The text of a kernel, and the kind of GPU that it is for.
+#[derive(Clone, Debug)]
+pub struct Source<'a> {
+    /// The kernel's symbol.
+    pub name: String,
+    /// CUDA C++.
+    pub text: String,
+    /// As NVRTC names it.
+    pub arch: &'a str,
+}
+
+impl<'a> Source<'a> {
+    /// The text of a planned kernel.
+    pub fn of(kernel: &Kernel, arch: &'a str) -> Source<'a> {
+        Source { name: kernel.name.clone(), text: emit::cuda(kernel), arch }
+    }
+}
+
 /// Compiles kernels that are not in the user's cache, in the order given.
-pub fn build(kernels: &[(Kernel, &str)], code: Code) -> Result<Vec<Built>, Failure> {
+pub fn build(sources: &[Source], code: Code) -> Result<Vec<Built>, Failure> {
     let (nvrtc, cache) = (Nvrtc::load()?, Cache::of_user());
-    kernels
+    sources
         .par_iter()
-        .map(|(kernel, arch)| {
-            let source = emit::cuda(kernel);
-            let key = Cache::key(nvrtc, &source, arch, code);
+        .map(|Source { name, text, arch }| {
+            let key = Cache::key(nvrtc, text, arch, code);
             let known = cache.get(&key);
             let cached = known.is_some();
             let compiled = match known {
                 Some(compiled) => compiled,
                 None => {
-                    let compiled = nvrtc.compile(&source, &kernel.name, arch, code)?;
+                    let compiled = nvrtc.compile(text, name, arch, code)?;
                     cache.put(&key, &compiled);
                     compiled
                 }
             };
             Ok(Built {
-                name: kernel.name.clone(),
+                name: name.clone(),
                 arch: (*arch).to_string(),
                 registers: number_before(&compiled.log, " registers").unwrap_or(0),
                 spill_bytes: number_before(&compiled.log, " bytes spill stores").unwrap_or(0)

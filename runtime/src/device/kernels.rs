@@ -1,87 +1,30 @@
 //! A recurrence by its kernels, on a GPU or on the sim device.
 
 use lrc_compiler::elaborate::Recurrence;
-use lrc_compiler::elaborate::recurrence::Slot;
-use lrc_compiler::emit::{is_read, is_shared};
-use lrc_compiler::form::{Cotangents, Gradients, Outputs, Problem, gather};
-use lrc_compiler::normal::{self, Refusal};
-use lrc_compiler::plan::target::Gpu as Kind;
-use lrc_compiler::plan::{Buffer, Kernel, Pass, chunk};
+use lrc_compiler::emit::is_shared;
+use lrc_compiler::form::{Cotangents, Gradients, Outputs, Problem};
+use lrc_compiler::normal::Refusal;
+use lrc_compiler::plan::past::jobs;
+use lrc_compiler::plan::{Buffer, Family, Grid, Kernel, Pass};
 use lrc_compiler::tile::size;
 
-use super::cuda::gpu::{self, Function, Gpu, Words};
-use super::cuda::nvrtc::Code;
-use super::jit;
-use super::sim::memory::Memory;
-use super::sim::{self, Entry, Launch, launch, parse};
+use super::fixed::Fixed;
+use super::store::{Argument, Machine, Ready, Store, Tensor};
 use crate::error::Failure;
-
-/// The kind of GPU whose PTX the sim device executes: the oldest that kernels are made for.
-pub const SIM_ARCH: &str = "sm_80";
-
-/// Where kernels run.
-#[derive(Clone, Debug)]
-pub enum Machine {
-    /// On the processor, with checks.
-    Sim,
-    /// On a GPU.
-    Cuda(Gpu),
-}
-
-impl Machine {
-    /// The kind of GPU that kernels are planned for.
-    fn kind(&self) -> Kind {
-        match self {
-            Machine::Sim => Kind::named(SIM_ARCH).expect("a known kind of GPU"),
-            Machine::Cuda(gpu) => gpu.kind,
-        }
-    }
-
-    fn load(&self, kernel: &Kernel, code: &[u8]) -> Result<Loaded, Failure> {
-        match self {
-            Machine::Sim => {
-                let entry = parse(&String::from_utf8_lossy(code)).map_err(|why| {
-                    let name = &kernel.name;
-                    Failure::Compile(format!("the sim device cannot read {name}: {why}"))
-                })?;
-                Ok(Loaded::Sim(entry))
-            }
-            Machine::Cuda(gpu) => {
-                let function = gpu.load(code, &kernel.name, kernel.shared)?;
-                Ok(Loaded::Cuda(gpu.clone(), function))
-            }
-        }
-    }
-}
-
-/// A kernel where it runs.
-#[derive(Clone, Debug)]
-enum Loaded {
-    Sim(Entry),
-    Cuda(Gpu, Function),
-}
-
-/// A compiled kernel and its plan.
-#[derive(Clone, Debug)]
-struct Ready {
-    kernel: Kernel,
-    loaded: Loaded,
-}
 
 /// The kernels of a recurrence, ready to run.
 #[derive(Clone, Debug)]
 pub struct Kernels {
+    machine: Machine,
     forward: Ready,
-    backward: Option<Ready>,
+    backward: Vec<Ready>,
+    fixed: Fixed,
 }
-
-/// The states that entered each chunk, per state.
-pub type Entered = Vec<Vec<f32>>;
 
 /// Why a recurrence has no kernels.
 #[derive(Debug)]
 pub enum Unready {
-    /// It is not in the normal form, or no plan fits.
+    /// It has a form for which there are none, or no plan fits.
     Refused(Refusal),
     /// Its kernels cannot be compiled.
     Failed(Failure),
@@ -98,6 +41,114 @@ pub enum Wanted {
     Decode,
 }
 
+/// What a recurrence runs on: a [`Problem`] whose tensors lie in a store.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    /// The recurrence at its sizes.
+    pub recurrence: &'a Recurrence,
+    /// The number of heads.
+    pub heads: usize,
+    /// Row at which each sequence starts, and the total.
+    pub bounds: &'a [usize],
+    /// Inputs, each with its own number of heads.
+    pub inputs: Vec<(Tensor, usize)>,
+    /// Parameters, each with its own number of heads.
+    pub params: Vec<(Tensor, usize)>,
+    /// States before the first token, where given.
+    pub initial: Vec<Option<Tensor>>,
+}
+
+/// What kernels leave for those that come after them.
+#[derive(Clone, Debug, Default)]
+pub struct Left(Vec<(Buffer, Tensor)>);
+
+impl Left {
+    fn find(&self, buffer: Buffer) -> Option<Tensor> {
+        self.0.iter().find(|(b, _)| *b == buffer).map(|(_, tensor)| *tensor)
+    }
+
+    /// Gives the memory back.
+    pub fn release(self, store: &mut Store) {
+        self.0.into_iter().for_each(|(_, tensor)| store.give(tensor));
+    }
+}
+
+/// Where gradients go: one tensor each, shaped like what it belongs to.
+#[derive(Clone, Debug)]
+pub struct Into {
+    /// Per input.
+    pub inputs: Vec<Tensor>,
+    /// Per parameter.
+    pub params: Vec<Tensor>,
+    /// Per state before the first token; nothing where nobody asks.
+    pub initial: Vec<Tensor>,
+}
+
+impl Call<'_> {
+    fn rows(&self) -> usize {
+        self.bounds.last().copied().unwrap_or(0)
+    }
+
+    fn sequences(&self) -> usize {
+        self.bounds.len().saturating_sub(1)
+    }
+
+    /// Numbers of an input's gradient if every head had its own.
+    fn wide_input(&self, i: usize) -> usize {
+        self.rows() * self.heads * size(&self.recurrence.inputs[i].shape)
+    }
+
+    fn wide_param(&self, i: usize) -> usize {
+        self.heads * size(&self.recurrence.params[i].shape)
+    }
+
+    fn states(&self, k: usize) -> usize {
+        self.sequences() * self.heads * size(&self.recurrence.states[k].shape)
+    }
+}
+
+/// How a kernel goes over the sequences of a call.
+struct Spread {
+    /// What each block reads to know its place.
+    table: Tensor,
+    blocks: usize,
+    /// Chunks of all sequences.
+    chunks: usize,
+    /// Partial sums of the gradient of a parameter.
+    partials: usize,
+}
+
+impl Spread {
+    fn new(store: &mut Store, kernel: &Kernel, call: &Call) -> Result<Spread, Failure> {
+        let table = |store: &mut Store, all: &mut dyn Iterator<Item = usize>| {
+            store.table(all.map(|x| x as u32).collect())
+        };
+        Ok(match &kernel.grid {
+            Grid::Heads => {
+                let mut chunks = vec![0];
+                for w in call.bounds.windows(2) {
+                    chunks.push(chunks[chunks.len() - 1] + (w[1] - w[0]).div_ceil(kernel.chunk));
+                }
+                Spread {
+                    table: table(store, &mut chunks.iter().copied())?,
+                    blocks: call.sequences() * call.heads * kernel.parts,
+                    chunks: chunks[chunks.len() - 1],
+                    partials: call.sequences(),
+                }
+            }
+            Grid::Pairs { .. } => {
+                let jobs = jobs(kernel, call.bounds);
+                Spread {
+                    table: table(store, &mut jobs.iter().flatten().copied())?,
+                    blocks: jobs.len() * call.heads,
+                    chunks: 0,
+                    partials: jobs.len(),
+                }
+            }
+        })
+    }
+}
+
 impl Kernels {
     /// Plans and compiles kernels, in chunks of `tokens` if given.
     pub fn new(
@@ -107,323 +158,327 @@ impl Kernels {
         machine: &Machine,
     ) -> Result<Kernels, Unready> {
         let gpu = machine.kind();
-        let normal = normal::extract(r).map_err(Unready::Refused)?;
-        let plan = |pass, tokens| {
-            let kernel = chunk::kernel(r, &normal, pass, gpu, tokens).map_err(Unready::Refused)?;
-            Ok((kernel, gpu.arch))
-        };
-        let kernels = match wanted {
-            Wanted::Forward => vec![plan(Pass::Forward, tokens)?],
-            Wanted::Decode => vec![plan(Pass::Decode, None)?],
-            Wanted::Training => {
+        let family = Family::of(r).map_err(Unready::Refused)?;
+        let plan = |pass, tokens| family.kernel(r, pass, gpu, tokens).map_err(Unready::Refused);
+        let kernels = match (wanted, &family) {
+            (Wanted::Forward, _) => vec![plan(Pass::Forward, tokens)?],
+            (Wanted::Decode, _) => vec![plan(Pass::Decode, None)?],
+            (Wanted::Training, Family::Normal(_)) => {
                 // The way back reads the states that entered its own chunks.
                 let back = plan(Pass::Backward, tokens)?;
-                vec![plan(Pass::Keeping, Some(back.0.chunk))?, back]
+                vec![plan(Pass::Keeping, Some(back.chunk))?, back]
             }
+            (Wanted::Training, Family::Past) => [Pass::Keeping, Pass::Backward, Pass::Keys]
+                .into_iter()
+                .map(|pass| plan(pass, tokens))
+                .collect::<Result<Vec<Kernel>, Unready>>()?,
         };
-        let code = if matches!(machine, Machine::Sim) { Code::Ptx } else { Code::Cubin };
-        let built = jit::build(&kernels, code).map_err(Unready::Failed)?;
-        let mut ready = Vec::new();
-        for ((kernel, _), built) in kernels.into_iter().zip(built) {
-            let loaded = machine.load(&kernel, &built.code).map_err(Unready::Failed)?;
-            ready.push(Ready { kernel, loaded });
+        let mut ready = machine.ready(kernels).map_err(Unready::Failed)?;
+        let backward = ready.split_off(1);
+        let forward = ready.remove(0);
+        let fixed = Fixed::new(machine).map_err(Unready::Failed)?;
+        Ok(Kernels { machine: machine.clone(), forward, backward, fixed })
+    }
+
+    /// Runs forward and writes the outputs. Gives the states after the last token, and what the way
+    /// back needs.
+    pub fn forward(
+        &self,
+        store: &mut Store,
+        call: &Call,
+        outs: &[Tensor],
+    ) -> Result<(Vec<Tensor>, Left), Failure> {
+        let (mut finals, mut left) = (vec![], Left::default());
+        let spread = Spread::new(store, &self.forward.kernel, call)?;
+        let mut given = Vec::new();
+        for buffer in self.forward.kernel.buffers.clone() {
+            let name = format!("{buffer:?} of {}", call.recurrence.name);
+            let tensor = match buffer {
+                Buffer::Out(k) => Some(outs[k]),
+                Buffer::Final(k) => {
+                    finals.push(store.take(&name, call.states(k))?);
+                    finals.last().copied()
+                }
+                Buffer::Entered(_) | Buffer::Kept(_) => {
+                    let words = self.left_words(&self.forward.kernel, buffer, call, &spread);
+                    left.0.push((buffer, store.take(&name, words)?));
+                    left.find(buffer)
+                }
+                other => operand(call, other),
+            };
+            given.push((buffer, tensor));
         }
-        let mut ready = ready.into_iter();
-        let forward = ready.next().expect("one kernel at least");
-        Ok(Kernels { forward, backward: ready.next() })
+        launch(store, &self.forward, call, &spread, &given)?;
+        Ok((finals, left))
     }
 
-    /// Runs forward; with a way back also gives the states that entered each chunk.
-    pub fn forward(&self, problem: &Problem<f32>) -> Result<(Outputs<f32>, Entered), Failure> {
-        let cotangents = Cotangents::default();
-        let mut done = Run::new(&self.forward, problem, &[], &cotangents).launch()?;
-        let r = problem.recurrence;
-        let mut all = |buffer: fn(usize) -> Buffer, n: usize| -> Result<Vec<Vec<f32>>, Failure> {
-            (0..n).map(|k| done.floats(buffer(k))).collect()
-        };
-        let outputs = Outputs {
-            outs: all(Buffer::Out, r.outs.len())?,
-            finals: all(Buffer::Final, r.states.len())?,
-        };
-        let kept = if self.backward.is_some() { r.states.len() } else { 0 };
-        Ok((outputs, all(Buffer::Entered, kept)?))
+    /// Numbers of a tensor that one kernel leaves for another.
+    fn left_words(&self, kernel: &Kernel, buffer: Buffer, call: &Call, spread: &Spread) -> usize {
+        match buffer {
+            Buffer::Entered(k) => {
+                spread.chunks * call.heads * size(&call.recurrence.states[k].shape)
+            }
+            other => call.rows() * call.heads * kernel.row_width(other),
+        }
     }
 
-    /// Runs backward.
+    /// Runs backward after [`Kernels::forward`], given what flows into outputs and final states,
+    /// and writes the gradients.
     pub fn backward(
         &self,
-        problem: &Problem<f32>,
-        entered: &[Vec<f32>],
-        cotangents: &Cotangents<f32>,
-    ) -> Result<Gradients<f32>, Failure> {
-        let ready = self.backward.as_ref().expect("prepared for the way back");
-        let r = problem.recurrence;
-        let mut done = Run::new(ready, problem, entered, cotangents).launch()?;
-        let inputs = (0..r.inputs.len())
-            .map(|i| {
-                Ok(folded(done.floats(Buffer::InputGrad(i))?, done.slabs(Buffer::InputGrad(i))))
-            })
-            .collect::<Result<Vec<_>, Failure>>()?;
-        let params = (0..r.params.len())
-            .map(|i| {
-                let parts = done.slabs(Buffer::ParamGrad(i)) * problem.sequences();
-                let heads = folded(done.floats(Buffer::ParamGrad(i))?, parts);
-                let own = problem.params[i].heads;
-                Ok(shared(&heads, own, problem.heads))
-            })
-            .collect::<Result<Vec<_>, Failure>>()?;
-        let initial = (0..r.states.len())
-            .map(|k| {
-                Ok(folded(done.floats(Buffer::InitialGrad(k))?, done.slabs(Buffer::InitialGrad(k))))
-            })
-            .collect::<Result<Vec<_>, Failure>>()?;
-        Ok(Gradients { inputs: gather(problem, inputs), params, initial })
-    }
-}
-
-/// The sum of equal pieces that lie one after the other.
-fn folded(all: Vec<f32>, pieces: usize) -> Vec<f32> {
-    if pieces <= 1 {
-        return all;
-    }
-    let (first, rest) = all.split_at(all.len() / pieces);
-    let mut sum = first.to_vec();
-    for piece in rest.chunks_exact(sum.len().max(1)) {
-        sum.iter_mut().zip(piece).for_each(|(x, d)| *x += d);
-    }
-    sum
-}
-
-/// The gradient of a parameter that several heads share.
-fn shared(heads: &[f32], own: usize, all: usize) -> Vec<f32> {
-    let one = heads.len() / all;
-    heads
-        .chunks_exact(one * (all / own))
-        .flat_map(|group| folded(group.to_vec(), all / own))
-        .collect()
-}
-
-/// A tensor of a run.
-struct Tensor<'a> {
-    name: String,
-    holds: Holds<'a>,
-}
-
-/// What a tensor holds before the run.
-enum Holds<'a> {
-    /// Nothing: there is no such tensor.
-    Absent,
-    /// Whole numbers.
-    Numbers(Vec<u32>),
-    /// Floats.
-    Floats(&'a [f32]),
-    /// As many zeros.
-    Zeros(usize),
-    /// As many numbers that the kernel writes before it reads them.
-    Room(usize),
-}
-
-/// An argument of a run: one of its tensors, or a number.
-#[derive(Clone, Copy)]
-enum Given {
-    Tensor(usize),
-    Number(i32),
-}
-
-/// A kernel with its tensors.
-struct Run<'a> {
-    ready: &'a Ready,
-    tensors: Vec<Tensor<'a>>,
-    arguments: Vec<Given>,
-    blocks: usize,
-}
-
-/// Tensors after a run.
-struct Done<'a> {
-    ready: &'a Ready,
-    /// The argument's tensors, by the order of the plan's buffers.
-    outputs: Vec<Option<Vec<f32>>>,
-}
-
-impl Done<'_> {
-    fn floats(&mut self, buffer: Buffer) -> Result<Vec<f32>, Failure> {
-        let at = self.ready.kernel.buffers.iter().position(|b| *b == buffer);
-        let found = at.and_then(|at| self.outputs[at].take());
-        found.ok_or_else(|| Failure::Verification(format!("the kernel has no {buffer:?}")))
-    }
-
-    fn slabs(&self, buffer: Buffer) -> usize {
-        self.ready.kernel.slabs(buffer)
-    }
-}
-
-/// Arguments before those of the plan's buffers.
-const FIRST_BUFFER: usize = 3;
-
-impl<'a> Run<'a> {
-    fn new(
-        ready: &'a Ready,
-        problem: &Problem<'a, f32>,
-        entered: &'a [Vec<f32>],
-        cotangents: &Cotangents<'a, f32>,
-    ) -> Run<'a> {
-        let kernel = &ready.kernel;
-        let mut chunks = vec![0];
-        for w in problem.bounds.windows(2) {
-            chunks.push(chunks[chunks.len() - 1] + (w[1] - w[0]).div_ceil(kernel.chunk));
-        }
-        let blocks = problem.sequences() * problem.heads * kernel.parts;
-        let numbers = |all: &[usize]| Holds::Numbers(all.iter().map(|x| *x as u32).collect());
-        let named = |name: &str, holds| Tensor { name: name.into(), holds };
-        let mut tensors = vec![
-            named("bounds", numbers(&problem.bounds)),
-            named("chunks", numbers(&chunks)),
-            named("working memory", Holds::Room(blocks * kernel.working / 4)),
-        ];
-        let mut arguments = vec![
-            Given::Tensor(0),
-            Given::Tensor(1),
-            Given::Number(problem.sequences() as i32),
-            Given::Number(problem.heads as i32),
-            Given::Tensor(2),
-        ];
-        for buffer in &kernel.buffers {
-            let slabs = kernel.slabs(*buffer);
-            let sizes = Sizes { problem, chunks: chunks[chunks.len() - 1], slabs };
-            arguments.push(Given::Tensor(tensors.len()));
-            let holds = sizes.holds(*buffer, kernel, entered, cotangents);
-            tensors.push(Tensor { name: format!("{buffer:?}"), holds });
-            if is_shared(*buffer) {
-                let heads = match buffer {
-                    Buffer::Input(i) => problem.inputs[*i].heads,
-                    Buffer::Param(i) => problem.params[*i].heads,
-                    other => unreachable!("{other:?} belongs to every head"),
+        store: &mut Store,
+        call: &Call,
+        left: &mut Left,
+        [d_outs, d_finals]: [&[Option<Tensor>]; 2],
+        to: &Into,
+    ) -> Result<(), Failure> {
+        let mut wide: Vec<(Buffer, Tensor, usize)> = Vec::new();
+        for ready in &self.backward {
+            let kernel = &ready.kernel;
+            let spread = Spread::new(store, kernel, call)?;
+            let mut given = Vec::new();
+            for &buffer in &kernel.buffers {
+                let flows = |all: &[Option<Tensor>], k: usize| all.get(k).copied().flatten();
+                let tensor = match buffer {
+                    Buffer::OutGrad(k) => flows(d_outs, k),
+                    Buffer::FinalGrad(k) => flows(d_finals, k),
+                    Buffer::Entered(_) | Buffer::Kept(_) => {
+                        if left.find(buffer).is_none() {
+                            let words = self.left_words(kernel, buffer, call, &spread);
+                            let name = format!("{buffer:?} of {}", call.recurrence.name);
+                            left.0.push((buffer, store.take(&name, words)?));
+                        }
+                        left.find(buffer)
+                    }
+                    Buffer::InputGrad(_) | Buffer::ParamGrad(_) | Buffer::InitialGrad(_) => {
+                        Some(self.gradient(store, call, kernel, buffer, &spread, to, &mut wide)?)
+                    }
+                    other => operand(call, other),
                 };
-                arguments.push(Given::Number(heads as i32));
+                given.push((buffer, tensor));
+            }
+            launch(store, ready, call, &spread, &given)?;
+        }
+        for (buffer, tensor, terms) in wide {
+            self.fold(store, call, buffer, tensor, terms, to)?;
+        }
+        Ok(())
+    }
+
+    /// The tensor that a kernel writes a gradient to: its own place, or a wider one that is folded
+    /// afterwards.
+    fn gradient(
+        &self,
+        store: &mut Store,
+        call: &Call,
+        kernel: &Kernel,
+        buffer: Buffer,
+        spread: &Spread,
+        to: &Into,
+        wide: &mut Vec<(Buffer, Tensor, usize)>,
+    ) -> Result<Tensor, Failure> {
+        let slabs = kernel.slabs(buffer);
+        let (own, one, terms) = match buffer {
+            Buffer::InputGrad(i) => (Some(to.inputs[i]), call.wide_input(i), slabs),
+            Buffer::ParamGrad(i) => {
+                (Some(to.params[i]), call.wide_param(i), slabs * spread.partials)
+            }
+            Buffer::InitialGrad(k) => (to.initial.get(k).copied(), call.states(k), slabs),
+            other => unreachable!("{other:?} is no gradient"),
+        };
+        let zeros = kernel.starts_at_zero(buffer);
+        if let Some((_, tensor, _)) = wide.iter().find(|(b, ..)| *b == buffer) {
+            return Ok(*tensor);
+        }
+        let tensor = match own {
+            Some(own)
+                if terms == 1 && own.words == one.max(1) && !shared(&self.backward, buffer) =>
+            {
+                own
+            }
+            _ => {
+                let name = format!("{buffer:?} of {}", call.recurrence.name);
+                let tensor = store.take(&name, terms * one)?;
+                wide.push((buffer, tensor, terms));
+                tensor
+            }
+        };
+        if zeros || terms * one == 0 {
+            store.clear(tensor)?;
+        }
+        Ok(tensor)
+    }
+
+    /// Adds up the partial sums of a gradient, and what heads that share something have.
+    fn fold(
+        &self,
+        store: &mut Store,
+        call: &Call,
+        buffer: Buffer,
+        tensor: Tensor,
+        terms: usize,
+        to: &Into,
+    ) -> Result<(), Failure> {
+        let r = call.recurrence;
+        // Places that are shared, each by how many heads, and the numbers of one head there.
+        let (own, outer, share, one) = match buffer {
+            Buffer::InputGrad(i) => {
+                let (heads, slot) = (call.inputs[i].1, &r.inputs[i]);
+                let places = call.rows() * slot.count.unwrap_or(1) * heads;
+                (Some(to.inputs[i]), places, call.heads / heads, size(slot.one()))
+            }
+            Buffer::ParamGrad(i) => {
+                let heads = call.params[i].1;
+                (Some(to.params[i]), heads, call.heads / heads, size(&r.params[i].shape))
+            }
+            Buffer::InitialGrad(k) => (to.initial.get(k).copied(), call.states(k), 1, 1),
+            other => unreachable!("{other:?} is no gradient"),
+        };
+        if let Some(own) = own {
+            let all = outer * share * one;
+            if share == 1 {
+                self.fixed.fold(store, own, tensor, [1, terms, all])?;
+            } else if terms == 1 {
+                self.fixed.fold(store, own, tensor, [outer, share, one])?;
+            } else {
+                let sum = store.take("sum over parts", all)?;
+                self.fixed.fold(store, sum, tensor, [1, terms, all])?;
+                self.fixed.fold(store, own, sum, [outer, share, one])?;
+                store.give(sum);
             }
         }
-        Run { ready, tensors, arguments, blocks }
+        store.give(tensor);
+        Ok(())
     }
 
-    fn launch(self) -> Result<Done<'a>, Failure> {
-        let outputs = match &self.ready.loaded {
-            Loaded::Sim(entry) => self.on_sim(entry)?,
-            Loaded::Cuda(gpu, function) => self.on_gpu(gpu, function)?,
-        };
-        Ok(Done { ready: self.ready, outputs })
+    /// Runs forward on tensors of the processor.
+    pub fn run(&self, problem: &Problem<f32>) -> Result<Outputs<f32>, Failure> {
+        let mut store = Store::new(&self.machine);
+        let (call, outs) = sent(&mut store, problem)?;
+        let (finals, _) = self.forward(&mut store, &call, &outs)?;
+        fetched(&store, &call, &outs, &finals)
     }
 
-    /// Whether a tensor comes back.
-    fn is_output(&self, tensor: usize) -> bool {
-        let Kernel { buffers, pass, .. } = &self.ready.kernel;
-        tensor >= FIRST_BUFFER && !is_read(buffers[tensor - FIRST_BUFFER], *pass)
-    }
-
-    fn on_sim(&self, entry: &Entry) -> Result<Vec<Option<Vec<f32>>>, Failure> {
-        let mut memory = Memory::default();
-        let addresses: Vec<u64> = self
-            .tensors
-            .iter()
-            .map(|Tensor { name, holds }| match holds {
-                Holds::Absent => 0,
-                Holds::Numbers(words) => memory.holding(name, words.iter().copied()),
-                Holds::Floats(data) => memory.holding(name, data.iter().map(|x| x.to_bits())),
-                Holds::Zeros(n) => memory.holding(name, std::iter::repeat_n(0, *n)),
-                Holds::Room(n) => memory.reserve(name, n * 4),
-            })
-            .collect();
-        let arguments: Vec<sim::Argument> = self
-            .arguments
-            .iter()
-            .map(|argument| match argument {
-                Given::Tensor(at) => sim::Argument::Address(addresses[*at]),
-                Given::Number(x) => sim::Argument::Number(*x),
-            })
-            .collect();
-        let Kernel { threads, shared, .. } = self.ready.kernel;
-        let start = Launch { blocks: self.blocks, threads, shared };
-        launch(entry, start, &arguments, &memory)
-            .map_err(|fault| Failure::Verification(fault.to_string()))?;
-        (FIRST_BUFFER..self.tensors.len())
-            .map(|at| {
-                let data = self.is_output(at).then(|| memory.floats(addresses[at]));
-                data.transpose().map_err(Failure::Verification)
-            })
-            .collect()
-    }
-
-    fn on_gpu(&self, gpu: &Gpu, function: &Function) -> Result<Vec<Option<Vec<f32>>>, Failure> {
-        let words = self
-            .tensors
-            .iter()
-            .map(|tensor| match &tensor.holds {
-                Holds::Absent | Holds::Zeros(0) | Holds::Room(0) => Ok(None),
-                Holds::Numbers(words) => gpu.send(words).map(Some),
-                Holds::Floats(data) => {
-                    let bits: Vec<u32> = data.iter().map(|x| x.to_bits()).collect();
-                    if bits.is_empty() { Ok(None) } else { gpu.send(&bits).map(Some) }
-                }
-                Holds::Zeros(n) | Holds::Room(n) => gpu.zeros(*n).map(Some),
-            })
-            .collect::<Result<Vec<Option<Words>>, Failure>>()?;
-        let arguments: Vec<gpu::Argument> = self
-            .arguments
-            .iter()
-            .map(|argument| match argument {
-                Given::Tensor(at) => gpu::Argument::Words(words[*at].as_ref()),
-                Given::Number(x) => gpu::Argument::Number(*x),
-            })
-            .collect();
-        let Kernel { threads, shared, .. } = self.ready.kernel;
-        if self.blocks > 0 {
-            gpu.launch(function, [self.blocks, threads, shared], &arguments)?;
-        }
-        (FIRST_BUFFER..self.tensors.len())
-            .map(|at| match (&words[at], self.is_output(at)) {
-                (_, false) => Ok(None),
-                (None, true) => Ok(Some(vec![])),
-                (Some(words), true) => {
-                    let bits = gpu.fetch(words)?;
-                    Ok(Some(bits.into_iter().map(f32::from_bits).collect()))
-                }
-            })
-            .collect()
-    }
-}
-
-/// What decides how large a buffer is.
-struct Sizes<'p, 'a> {
-    problem: &'p Problem<'a, f32>,
-    chunks: usize,
-    slabs: usize,
-}
-
-impl<'a> Sizes<'_, 'a> {
-    fn holds(
+    /// Runs forward and backward on tensors of the processor.
+    pub fn train(
         &self,
-        buffer: Buffer,
-        kernel: &Kernel,
-        entered: &'a [Vec<f32>],
-        cotangents: &Cotangents<'a, f32>,
-    ) -> Holds<'a> {
-        let (p, r) = (self.problem, self.problem.recurrence);
-        let given = |data: Option<&'a [f32]>| data.map_or(Holds::Absent, Holds::Floats);
-        let rows = |slot: &Slot| p.rows() * p.heads * size(&slot.shape);
-        let states = |k: usize| p.sequences() * p.heads * size(&r.states[k].shape);
-        let floats = match buffer {
-            Buffer::Input(i) => return given(Some(p.inputs[i].data)),
-            Buffer::Param(i) => return given(Some(p.params[i].data)),
-            Buffer::Initial(k) => return given(p.initial[k]),
-            Buffer::Entered(k) if kernel.pass == Pass::Backward => return given(Some(&entered[k])),
-            Buffer::OutGrad(k) => return given(cotangents.outs.get(k).copied().flatten()),
-            Buffer::FinalGrad(k) => return given(cotangents.finals.get(k).copied().flatten()),
-            Buffer::Out(k) => rows(&r.outs[k]),
-            Buffer::Final(k) => states(k),
-            Buffer::Entered(k) => self.chunks * p.heads * size(&r.states[k].shape),
-            Buffer::InputGrad(i) => self.slabs * rows(&r.inputs[i]),
-            Buffer::ParamGrad(i) => self.slabs * p.sequences() * p.heads * size(&r.params[i].shape),
-            Buffer::InitialGrad(k) => self.slabs * states(k),
+        problem: &Problem<f32>,
+        cotangents: &Cotangents<f32>,
+    ) -> Result<(Outputs<f32>, Gradients<f32>), Failure> {
+        let mut store = Store::new(&self.machine);
+        let (call, outs) = sent(&mut store, problem)?;
+        let (finals, mut left) = self.forward(&mut store, &call, &outs)?;
+        let outputs = fetched(&store, &call, &outs, &finals)?;
+        let mut flows = |all: &[Option<&[f32]>]| -> Result<Vec<Option<Tensor>>, Failure> {
+            all.iter().map(|d| d.map(|d| store.holding("gradient given", d)).transpose()).collect()
         };
-        if kernel.starts_at_zero(buffer) { Holds::Zeros(floats) } else { Holds::Room(floats) }
+        let (d_outs, d_finals) = (flows(&cotangents.outs)?, flows(&cotangents.finals)?);
+        let r = problem.recurrence;
+        let mut room = |n: usize| store.take("gradient", n);
+        let to = Into {
+            inputs: problem.inputs.iter().map(|o| room(o.data.len())).collect::<Result<_, _>>()?,
+            params: problem.params.iter().map(|o| room(o.data.len())).collect::<Result<_, _>>()?,
+            initial: (0..r.states.len()).map(|k| room(call.states(k))).collect::<Result<_, _>>()?,
+        };
+        self.backward(&mut store, &call, &mut left, [&d_outs, &d_finals], &to)?;
+        let get = |all: &[Tensor], lengths: Vec<usize>| -> Result<Vec<Vec<f32>>, Failure> {
+            all.iter().zip(lengths).map(|(t, n)| store.get(t.part(0, n))).collect()
+        };
+        let gradients = Gradients {
+            inputs: get(&to.inputs, problem.inputs.iter().map(|o| o.data.len()).collect())?,
+            params: get(&to.params, problem.params.iter().map(|o| o.data.len()).collect())?,
+            initial: get(&to.initial, (0..r.states.len()).map(|k| call.states(k)).collect())?,
+        };
+        Ok((outputs, gradients))
     }
+}
+
+/// Whether several kernels write parts of a gradient.
+fn shared(kernels: &[Ready], buffer: Buffer) -> bool {
+    kernels.iter().filter(|ready| ready.kernel.buffers.contains(&buffer)).count() > 1
+}
+
+/// A tensor that the call itself has.
+fn operand(call: &Call, buffer: Buffer) -> Option<Tensor> {
+    match buffer {
+        Buffer::Input(i) => Some(call.inputs[i].0),
+        Buffer::Param(i) => Some(call.params[i].0),
+        Buffer::Initial(k) => call.initial[k],
+        other => unreachable!("{other:?} is not given"),
+    }
+}
+
+fn launch(
+    store: &mut Store,
+    ready: &Ready,
+    call: &Call,
+    spread: &Spread,
+    given: &[(Buffer, Option<Tensor>)],
+) -> Result<(), Failure> {
+    let kernel = &ready.kernel;
+    let bounds = store.table(call.bounds.iter().map(|x| *x as u32).collect())?;
+    let working = (kernel.working > 0)
+        .then(|| store.take("working memory", spread.blocks * kernel.working / 4))
+        .transpose()?;
+    let mut arguments: Vec<Argument> = vec![
+        bounds.into(),
+        spread.table.into(),
+        call.sequences().into(),
+        call.heads.into(),
+        Argument::Tensor(working),
+    ];
+    for (buffer, tensor) in given {
+        arguments.push(Argument::Tensor(*tensor));
+        if is_shared(*buffer) {
+            arguments.push(match buffer {
+                Buffer::Input(i) => call.inputs[*i].1.into(),
+                Buffer::Param(i) => call.params[*i].1.into(),
+                other => unreachable!("{other:?} belongs to every head"),
+            });
+        }
+    }
+    store.launch(&ready.loaded, [spread.blocks, kernel.threads, kernel.shared], &arguments)?;
+    working.into_iter().for_each(|tensor| store.give(tensor));
+    Ok(())
+}
+
+/// A problem's tensors in a store, and room for its outputs.
+fn sent<'p>(
+    store: &mut Store,
+    problem: &'p Problem<f32>,
+) -> Result<(Call<'p>, Vec<Tensor>), Failure> {
+    let r = problem.recurrence;
+    let mut inputs = Vec::new();
+    for (operand, slot) in problem.inputs.iter().zip(&r.inputs) {
+        inputs.push((store.holding(&slot.name, operand.data)?, operand.heads));
+    }
+    let mut params = Vec::new();
+    for (operand, slot) in problem.params.iter().zip(&r.params) {
+        params.push((store.holding(&slot.name, operand.data)?, operand.heads));
+    }
+    let given = problem.initial.iter();
+    let initial = given
+        .map(|data| data.map(|data| store.holding("initial state", data)).transpose())
+        .collect::<Result<_, _>>()?;
+    let (bounds, heads) = (problem.bounds.as_slice(), problem.heads);
+    let call = Call { recurrence: r, heads, bounds, inputs, params, initial };
+    let mut outs = Vec::new();
+    for slot in &r.outs {
+        outs.push(store.take(&slot.name, call.rows() * heads * size(&slot.shape))?);
+    }
+    Ok((call, outs))
+}
+
+fn fetched(
+    store: &Store,
+    call: &Call,
+    outs: &[Tensor],
+    finals: &[Tensor],
+) -> Result<Outputs<f32>, Failure> {
+    let r = call.recurrence;
+    let rows = call.rows() * call.heads;
+    let outs =
+        outs.iter().zip(&r.outs).map(|(t, slot)| store.get(t.part(0, rows * size(&slot.shape))));
+    let finals = finals.iter().enumerate().map(|(k, t)| store.get(t.part(0, call.states(k))));
+    Ok(Outputs { outs: outs.collect::<Result<_, _>>()?, finals: finals.collect::<Result<_, _>>()? })
 }

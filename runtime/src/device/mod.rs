@@ -4,10 +4,12 @@
 
 pub mod cache;
 pub mod cuda;
+pub mod fixed;
 pub mod jit;
 pub mod kernels;
 pub mod library;
 pub mod sim;
+pub mod store;
 
 use crate::error::Failure;
 
@@ -24,11 +26,11 @@ pub enum Device {
 
 impl Device {
     /// Where kernels run on this device; `None` for the processor itself. Opens the GPU.
-    pub fn machine(self) -> Result<Option<kernels::Machine>, Failure> {
+    pub fn machine(self) -> Result<Option<store::Machine>, Failure> {
         Ok(match self {
             Device::Cpu => None,
-            Device::Sim => Some(kernels::Machine::Sim),
-            Device::Cuda => Some(kernels::Machine::Cuda(cuda::gpu::Gpu::open()?)),
+            Device::Sim => Some(store::Machine::Sim),
+            Device::Cuda => Some(store::Machine::Cuda(cuda::gpu::Gpu::open()?)),
         })
     }
 }

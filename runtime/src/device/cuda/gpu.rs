@@ -1,7 +1,8 @@
 //! An NVIDIA GPU: memory, kernels, launches.
 #![expect(unsafe_code, reason = "asks for the driver and launches kernels")]
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use cudarc::driver::sys::CUfunction_attribute;
 use cudarc::driver::{
@@ -11,6 +12,8 @@ use cudarc::driver::{
 use cudarc::nvrtc::Ptx;
 use lrc_compiler::plan::target::{self, Gpu as Kind};
 
+use super::blas::{Blas, WORKSPACE};
+use crate::dense::{Dense, Sizes};
 use crate::device::library::DRIVER;
 use crate::error::Failure;
 
@@ -19,6 +22,8 @@ use crate::error::Failure;
 pub struct Gpu {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
+    /// Loaded for the first dense product, with the memory that it may use.
+    blas: Arc<OnceLock<(Blas, Words)>>,
     /// Its name.
     pub name: String,
     /// The kind that kernels are planned for.
@@ -33,11 +38,16 @@ pub struct Function(CudaFunction);
 #[derive(Debug)]
 pub struct Words(CudaSlice<u32>);
 
+/// What is wrong when nothing works any more.
+const STOPPED: &str = "the GPU has stopped";
+
 /// An argument of a kernel.
 #[derive(Clone, Copy, Debug)]
 pub enum Argument<'a> {
-    /// A tensor; a null pointer where there is none.
-    Words(Option<&'a Words>),
+    /// Words from one of them on.
+    Words(&'a Words, usize),
+    /// A null pointer.
+    Null,
     /// A whole number.
     Number(i32),
 }
@@ -64,7 +74,7 @@ impl Gpu {
             ))
         })?;
         let stream = context.default_stream();
-        Ok(Gpu { context, stream, name, kind })
+        Ok(Gpu { context, stream, blas: Arc::default(), name, kind })
     }
 
     /// Loads the machine code of a kernel that wants this much shared memory.
@@ -77,24 +87,50 @@ impl Gpu {
         Ok(Function(function))
     }
 
-    /// Copies words to the GPU.
-    pub fn send(&self, words: &[u32]) -> Result<Words, Failure> {
-        self.stream.clone_htod(words).map(Words).map_err(|why| self.memory(words.len(), why))
+    /// Words with zeros in them; the error says why there is no room.
+    pub fn reserve(&self, words: usize) -> Result<Words, String> {
+        self.stream.alloc_zeros(words).map(Words).map_err(|why| why.to_string())
     }
 
-    /// Zeros on the GPU.
-    pub fn zeros(&self, words: usize) -> Result<Words, Failure> {
-        self.stream.alloc_zeros(words).map(Words).map_err(|why| self.memory(words, why))
+    /// Fills words with zeros.
+    pub fn clear(&self, words: &mut Words, at: Range<usize>) -> Result<(), Failure> {
+        self.stream.memset_zeros(&mut words.0.slice_mut(at)).map_err(|why| said(STOPPED, why))
+    }
+
+    /// Copies words to the GPU.
+    pub fn put(&self, to: &mut Words, start: usize, words: &[u32]) -> Result<(), Failure> {
+        let mut to = to.0.slice_mut(start..start + words.len());
+        self.stream.memcpy_htod(words, &mut to).map_err(|why| said(STOPPED, why))
     }
 
     /// Copies words back, after everything before has run.
-    pub fn fetch(&self, words: &Words) -> Result<Vec<u32>, Failure> {
-        self.stream.clone_dtoh(&words.0).map_err(|why| said("the GPU has stopped", why))
+    pub fn get(&self, words: &Words, at: Range<usize>) -> Result<Vec<u32>, Failure> {
+        self.stream.clone_dtoh(&words.0.slice(at)).map_err(|why| said(STOPPED, why))
     }
 
-    fn memory(&self, words: usize, why: DriverError) -> Failure {
-        let what = format!("cannot have {} bytes on {}", 4 * words, self.name);
-        said(&what, why)
+    /// Starts a dense product; see [`Dense`] for the operands.
+    pub fn dense(
+        &self,
+        kind: Dense,
+        to: (&Words, usize),
+        from: [(&Words, usize); 2],
+        sizes: Sizes,
+    ) -> Result<(), Failure> {
+        let (blas, workspace) = match self.blas.get() {
+            Some(known) => known,
+            None => {
+                let workspace = self.reserve(WORKSPACE / 4).map_err(Failure::Memory)?;
+                let made = (Blas::load()?, workspace);
+                self.blas.get_or_init(|| made)
+            }
+        };
+        let [a, b] = from.map(|at| self.address(at));
+        let addresses = [self.address(to), a, b, self.address((workspace, 0))];
+        blas.run(kind, sizes, addresses, self.stream.cu_stream().cast())
+    }
+
+    fn address(&self, (words, start): (&Words, usize)) -> u64 {
+        words.0.device_ptr(&self.stream).0 + 4 * start as u64
     }
 
     /// Starts a kernel; it runs while this returns.
@@ -107,14 +143,14 @@ impl Gpu {
         let pointers: Vec<u64> = arguments
             .iter()
             .map(|argument| match argument {
-                Argument::Words(Some(words)) => words.0.device_ptr(&self.stream).0,
+                Argument::Words(words, start) => self.address((words, *start)),
                 _ => 0,
             })
             .collect();
         let mut builder = self.stream.launch_builder(&function.0);
         for (argument, pointer) in arguments.iter().zip(&pointers) {
             match argument {
-                Argument::Words(_) => builder.arg(pointer),
+                Argument::Words(..) | Argument::Null => builder.arg(pointer),
                 Argument::Number(x) => builder.arg(x),
             };
         }

@@ -40,7 +40,7 @@ impl Nvrtc {
         static LOADED: OnceLock<Result<Nvrtc, String>> = OnceLock::new();
         let loaded = LOADED.get_or_init(|| {
             if let Some(path) = NVRTC.find() {
-                preload(&path)?;
+                super::preload(&path)?;
             }
             // SAFETY: looks for the library by name and loads it, which runs its initialisers.
             if !unsafe { sys::is_culib_present() } {
@@ -127,16 +127,6 @@ impl Nvrtc {
 /// Options of every compilation; part of what a cached kernel depends on.
 pub const OPTIONS: [&str; 3] =
     ["--std=c++17", "--generate-line-info", "--device-as-default-execution-space"];
-
-/// Loads the library by its path: later searches by name find what is loaded.
-fn preload(path: &std::path::Path) -> Result<(), String> {
-    // SAFETY: loading runs the library's initialisers; this is NVIDIA's own file, named by the
-    // user's environment.
-    let library = unsafe { libloading::Library::new(path) };
-    // It stays loaded until the process ends.
-    std::mem::forget(library.map_err(|why| format!("cannot load {}: {why}", path.display()))?);
-    Ok(())
-}
 
 struct Program(sys::nvrtcProgram);
 

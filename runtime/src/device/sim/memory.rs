@@ -1,5 +1,6 @@
 //! Memory of the sim device, with the checks that hardware does not make.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 /// Generic addresses of shared memory begin here.
@@ -38,25 +39,35 @@ impl Memory {
         (self.buffers.len() as u64) << OFFSET_BITS
     }
 
-    /// A buffer that holds words.
-    pub fn holding(&mut self, name: &str, words: impl Iterator<Item = u32>) -> u64 {
-        let words: Vec<AtomicU32> = words.map(AtomicU32::new).collect();
-        self.buffers.push(Buffer {
-            name: name.to_string(),
-            bytes: words.len() * 4,
-            written: words.iter().map(|_| AtomicU8::new(15)).collect(),
-            words,
-        });
-        (self.buffers.len() as u64) << OFFSET_BITS
+    /// Takes a buffer for something else: nobody has written it.
+    pub fn forget(&mut self, address: u64, name: &str) {
+        let buffer = self.buffer(address);
+        buffer.name = name.to_string();
+        buffer.written.iter_mut().for_each(|w| *w.get_mut() = 0);
     }
 
-    /// The floats of a buffer; the first place that nobody has written is an error.
-    pub fn floats(&self, address: u64) -> Result<Vec<f32>, Wrong> {
-        let buffer = &self.buffers[(address >> OFFSET_BITS) as usize - 1];
-        if let Some(at) = buffer.written.iter().position(|w| w.load(Ordering::Relaxed) != 15) {
-            return Err(format!("{} is not written at element {at}", buffer.name));
+    /// Writes words into a buffer, from an element on.
+    pub fn fill(&mut self, address: u64, start: usize, words: impl Iterator<Item = u32>) {
+        let buffer = self.buffer(address);
+        let places = buffer.words[start..].iter_mut().zip(&mut buffer.written[start..]);
+        for ((word, written), x) in places.zip(words) {
+            (*word.get_mut(), *written.get_mut()) = (x, 15);
         }
-        Ok(buffer.words.iter().map(|w| f32::from_bits(w.load(Ordering::Relaxed))).collect())
+    }
+
+    fn buffer(&mut self, address: u64) -> &mut Buffer {
+        &mut self.buffers[(address >> OFFSET_BITS) as usize - 1]
+    }
+
+    /// Some floats of a buffer; the first place that nobody has written is an error.
+    pub fn floats(&self, address: u64, at: Range<usize>) -> Result<Vec<f32>, Wrong> {
+        let buffer = &self.buffers[(address >> OFFSET_BITS) as usize - 1];
+        let written = &buffer.written[at.clone()];
+        if let Some(gap) = written.iter().position(|w| w.load(Ordering::Relaxed) != 15) {
+            return Err(format!("{} is not written at element {}", buffer.name, at.start + gap));
+        }
+        let words = &buffer.words[at];
+        Ok(words.iter().map(|w| f32::from_bits(w.load(Ordering::Relaxed))).collect())
     }
 
     fn find(&self, address: u64, bytes: usize) -> Result<(&Buffer, usize), Wrong> {

@@ -1,0 +1,369 @@
+//! Tensors in a machine's memory, and what runs on them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use lrc_compiler::plan::Kernel;
+
+use super::cuda::gpu::{self, Function, Gpu, Words};
+use super::cuda::nvrtc::Code;
+use super::jit::{self, Source};
+use super::sim::memory::Memory;
+use super::sim::{self, Entry, Launch, parse};
+use crate::dense::{self, Dense};
+use crate::error::Failure;
+use lrc_compiler::plan::target::Gpu as Kind;
+
+/// The kind of GPU whose PTX the sim device executes: the oldest that kernels are made for.
+pub const SIM_ARCH: &str = "sm_80";
+
+/// Where kernels run.
+#[derive(Clone, Debug)]
+pub enum Machine {
+    /// On the processor, with checks.
+    Sim,
+    /// On a GPU.
+    Cuda(Gpu),
+}
+
+impl Machine {
+    /// The kind of GPU that kernels are planned for.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Machine::Sim => Kind::named(SIM_ARCH).expect("a known kind of GPU"),
+            Machine::Cuda(gpu) => gpu.kind,
+        }
+    }
+
+    /// Compiles and loads planned kernels.
+    pub fn ready(&self, kernels: Vec<Kernel>) -> Result<Vec<Ready>, Failure> {
+        let arch = self.kind().arch;
+        let sources: Vec<Source> = kernels.iter().map(|k| Source::of(k, arch)).collect();
+        let shared: Vec<usize> = kernels.iter().map(|kernel| kernel.shared).collect();
+        let loaded = self.load(&sources, &shared)?;
+        Ok(kernels
+            .into_iter()
+            .zip(loaded)
+            .map(|(kernel, loaded)| Ready { kernel, loaded })
+            .collect())
+    }
+
+    /// Compiles and loads kernels that want this much shared memory.
+    pub fn load(&self, sources: &[Source], shared: &[usize]) -> Result<Vec<Loaded>, Failure> {
+        let code = if matches!(self, Machine::Sim) { Code::Ptx } else { Code::Cubin };
+        let built = jit::build(sources, code)?;
+        let both = built.iter().zip(shared);
+        both.map(|(built, shared)| match self {
+            Machine::Sim => {
+                let entry = parse(&String::from_utf8_lossy(&built.code)).map_err(|why| {
+                    let name = &built.name;
+                    Failure::Compile(format!("the sim device cannot read {name}: {why}"))
+                })?;
+                Ok(Loaded::Sim(entry))
+            }
+            Machine::Cuda(gpu) => Ok(Loaded::Cuda(gpu.load(&built.code, &built.name, *shared)?)),
+        })
+        .collect()
+    }
+}
+
+/// A kernel where it runs.
+#[derive(Clone, Debug)]
+pub enum Loaded {
+    /// Its PTX.
+    Sim(Entry),
+    /// Its machine code.
+    Cuda(Function),
+}
+
+/// A compiled kernel and its plan.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// The plan.
+    pub kernel: Kernel,
+    /// The code.
+    pub loaded: Loaded,
+}
+
+/// Words in a machine's memory: numbers of four bytes each, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    slot: usize,
+    start: usize,
+    /// How many.
+    pub words: usize,
+}
+
+impl Tensor {
+    /// Some of the words.
+    pub fn part(self, start: usize, words: usize) -> Tensor {
+        debug_assert!(start + words <= self.words, "a part lies inside its tensor");
+        Tensor { slot: self.slot, start: self.start + start, words }
+    }
+}
+
+/// An argument of a kernel.
+#[derive(Clone, Copy, Debug)]
+pub enum Argument {
+    /// A tensor; a null pointer where there is none.
+    Tensor(Option<Tensor>),
+    /// A whole number.
+    Number(i32),
+    /// A float.
+    Float(f32),
+}
+
+impl From<Tensor> for Argument {
+    fn from(tensor: Tensor) -> Argument {
+        Argument::Tensor(Some(tensor))
+    }
+}
+
+impl From<usize> for Argument {
+    fn from(x: usize) -> Argument {
+        Argument::Number(x as i32)
+    }
+}
+
+impl From<f32> for Argument {
+    fn from(x: f32) -> Argument {
+        Argument::Float(x)
+    }
+}
+
+enum Backing {
+    /// The address of each slot's buffer.
+    Sim(Memory, Vec<u64>),
+    Cuda(Gpu, Vec<Words>),
+}
+
+/// A machine's memory. Tensors that are given back are kept and taken again by those of the same
+/// size, so that a training step allocates nothing after the first.
+pub struct Store {
+    backing: Backing,
+    names: Vec<(String, usize)>,
+    free: BTreeMap<usize, Vec<Tensor>>,
+    tables: HashMap<Vec<u32>, Tensor>,
+    /// Kernels started so far.
+    pub launches: u64,
+    /// Dense products started so far.
+    pub products: u64,
+}
+
+/// Tables that are kept; batches of equal shape have the same ones.
+const TABLES: usize = 256;
+/// Tensors that the message about full memory names.
+const LARGEST: usize = 5;
+
+impl Store {
+    /// Empty memory.
+    pub fn new(machine: &Machine) -> Store {
+        let backing = match machine {
+            Machine::Sim => Backing::Sim(Memory::default(), vec![]),
+            Machine::Cuda(gpu) => Backing::Cuda(gpu.clone(), vec![]),
+        };
+        Store {
+            backing,
+            names: vec![],
+            free: BTreeMap::new(),
+            tables: HashMap::new(),
+            launches: 0,
+            products: 0,
+        }
+    }
+
+    /// A tensor with arbitrary contents; the sim device knows that nobody has written it.
+    pub fn take(&mut self, name: &str, words: usize) -> Result<Tensor, Failure> {
+        let words = words.max(1);
+        if let Some(tensor) = self.free.get_mut(&words).and_then(Vec::pop) {
+            self.names[tensor.slot].0 = name.to_string();
+            if let Backing::Sim(memory, addresses) = &mut self.backing {
+                memory.forget(addresses[tensor.slot], name);
+            }
+            return Ok(tensor);
+        }
+        let slot = self.names.len();
+        match &mut self.backing {
+            Backing::Sim(memory, addresses) => addresses.push(memory.reserve(name, words * 4)),
+            Backing::Cuda(gpu, slots) => match gpu.reserve(words) {
+                Ok(made) => slots.push(made),
+                Err(why) => return Err(self.full(name, words, &why)),
+            },
+        }
+        self.names.push((name.to_string(), words));
+        Ok(Tensor { slot, start: 0, words })
+    }
+
+    /// Says what fills the memory.
+    fn full(&self, name: &str, words: usize, why: &str) -> Failure {
+        let mut all: Vec<(&str, usize)> =
+            self.names.iter().map(|(n, w)| (n.as_str(), *w)).collect();
+        all.sort_by_key(|(_, words)| std::cmp::Reverse(*words));
+        let mib = |words: usize| words as f64 * 4.0 / (1 << 20) as f64;
+        let total = mib(all.iter().map(|(_, words)| words).sum());
+        let largest: Vec<String> = all
+            .iter()
+            .take(LARGEST)
+            .map(|(name, words)| format!("{name} {:.1} MiB", mib(*words)))
+            .collect();
+        Failure::Memory(format!(
+            "no {:.1} MiB for {name} ({why}); {total:.0} MiB are taken, the largest: {}; use a smaller batch or shorter sequences",
+            mib(words),
+            largest.join(", ")
+        ))
+    }
+
+    /// Gives a whole tensor back.
+    pub fn give(&mut self, tensor: Tensor) {
+        debug_assert!(
+            tensor.start == 0 && self.names[tensor.slot].1 == tensor.words,
+            "whole tensors are given back"
+        );
+        self.free.entry(tensor.words).or_default().push(tensor);
+    }
+
+    /// A tensor of zeros.
+    pub fn zeros(&mut self, name: &str, words: usize) -> Result<Tensor, Failure> {
+        let tensor = self.take(name, words)?;
+        self.clear(tensor)?;
+        Ok(tensor)
+    }
+
+    /// A tensor that holds floats.
+    pub fn holding(&mut self, name: &str, data: &[f32]) -> Result<Tensor, Failure> {
+        let tensor = self.take(name, data.len())?;
+        self.put(tensor, data)?;
+        Ok(tensor)
+    }
+
+    /// A tensor of whole numbers that nobody changes.
+    pub fn table(&mut self, numbers: Vec<u32>) -> Result<Tensor, Failure> {
+        if let Some(known) = self.tables.get(&numbers) {
+            return Ok(*known);
+        }
+        if self.tables.len() >= TABLES {
+            let old: Vec<Tensor> = self.tables.drain().map(|(_, tensor)| tensor).collect();
+            old.into_iter().for_each(|tensor| self.give(tensor));
+        }
+        let tensor = self.take("table", numbers.len())?;
+        self.put_words(tensor, &numbers)?;
+        self.tables.insert(numbers, tensor);
+        Ok(tensor)
+    }
+
+    /// Fills a tensor with zeros.
+    pub fn clear(&mut self, tensor: Tensor) -> Result<(), Failure> {
+        match &mut self.backing {
+            Backing::Sim(memory, addresses) => {
+                memory.fill(
+                    addresses[tensor.slot],
+                    tensor.start,
+                    std::iter::repeat_n(0, tensor.words),
+                );
+                Ok(())
+            }
+            Backing::Cuda(gpu, slots) => {
+                gpu.clear(&mut slots[tensor.slot], tensor.start..tensor.start + tensor.words)
+            }
+        }
+    }
+
+    /// Writes floats, as many as the tensor holds or fewer.
+    pub fn put(&mut self, tensor: Tensor, data: &[f32]) -> Result<(), Failure> {
+        let words: Vec<u32> = data.iter().map(|x| x.to_bits()).collect();
+        self.put_words(tensor, &words)
+    }
+
+    /// The same for words.
+    pub fn put_words(&mut self, tensor: Tensor, words: &[u32]) -> Result<(), Failure> {
+        debug_assert!(words.len() <= tensor.words, "what is written fits");
+        if words.is_empty() {
+            return Ok(());
+        }
+        match &mut self.backing {
+            Backing::Sim(memory, addresses) => {
+                memory.fill(addresses[tensor.slot], tensor.start, words.iter().copied());
+                Ok(())
+            }
+            Backing::Cuda(gpu, slots) => gpu.put(&mut slots[tensor.slot], tensor.start, words),
+        }
+    }
+
+    /// The floats of a tensor, after everything before has run.
+    pub fn get(&self, tensor: Tensor) -> Result<Vec<f32>, Failure> {
+        match &self.backing {
+            Backing::Sim(memory, addresses) => memory
+                .floats(addresses[tensor.slot], tensor.start..tensor.start + tensor.words)
+                .map_err(Failure::Verification),
+            Backing::Cuda(gpu, slots) => {
+                let words =
+                    gpu.get(&slots[tensor.slot], tensor.start..tensor.start + tensor.words)?;
+                Ok(words.into_iter().map(f32::from_bits).collect())
+            }
+        }
+    }
+
+    /// Starts a kernel.
+    pub fn launch(
+        &mut self,
+        loaded: &Loaded,
+        [blocks, threads, shared]: [usize; 3],
+        arguments: &[Argument],
+    ) -> Result<(), Failure> {
+        if blocks == 0 {
+            return Ok(());
+        }
+        self.launches += 1;
+        match (&mut self.backing, loaded) {
+            (Backing::Sim(memory, addresses), Loaded::Sim(entry)) => {
+                let arguments: Vec<sim::Argument> = arguments
+                    .iter()
+                    .map(|argument| match argument {
+                        Argument::Tensor(tensor) => sim::Argument::Address(
+                            tensor.map_or(0, |t| addresses[t.slot] + 4 * t.start as u64),
+                        ),
+                        Argument::Number(x) => sim::Argument::Number(*x),
+                        Argument::Float(x) => sim::Argument::Number(x.to_bits() as i32),
+                    })
+                    .collect();
+                sim::launch(entry, Launch { blocks, threads, shared }, &arguments, memory)
+                    .map_err(|fault| Failure::Verification(fault.to_string()))?;
+                Ok(())
+            }
+            (Backing::Cuda(gpu, slots), Loaded::Cuda(function)) => {
+                let arguments: Vec<gpu::Argument> = arguments
+                    .iter()
+                    .map(|argument| match argument {
+                        Argument::Tensor(None) => gpu::Argument::Null,
+                        Argument::Tensor(Some(t)) => gpu::Argument::Words(&slots[t.slot], t.start),
+                        Argument::Number(x) => gpu::Argument::Number(*x),
+                        Argument::Float(x) => gpu::Argument::Number(x.to_bits() as i32),
+                    })
+                    .collect();
+                gpu.launch(function, [blocks, threads, shared], &arguments)
+            }
+            _ => unreachable!("a kernel runs on the machine that it was loaded for"),
+        }
+    }
+
+    /// A dense product; see [`Dense`] for the shapes. Operands are rounded to bf16, sums are f32.
+    pub fn dense(
+        &mut self,
+        kind: Dense,
+        to: Tensor,
+        from: [Tensor; 2],
+        sizes: dense::Sizes,
+    ) -> Result<(), Failure> {
+        self.products += 1;
+        if let Backing::Cuda(gpu, slots) = &mut self.backing {
+            let at = |t: Tensor| (&slots[t.slot], t.start);
+            return gpu.dense(kind, at(to), from.map(at), sizes);
+        }
+        let [a, b] = [self.get(from[0])?, self.get(from[1])?].map(|mut x| {
+            x.iter_mut().for_each(|x| *x = half::bf16::from_f32(*x).to_f32());
+            x
+        });
+        let mut y = if kind.adds() { self.get(to)? } else { vec![0.0; to.words] };
+        dense::run(kind, &mut y, [&a, &b], sizes);
+        self.put(to, &y)
+    }
+}
