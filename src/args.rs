@@ -146,6 +146,9 @@ pub struct Eval {
     /// Unseen sequences.
     #[arg(long, default_value_t = 512)]
     pub sequences: usize,
+    /// Where to run.
+    #[arg(long, default_value = "auto")]
+    pub device: Device,
     /// One JSON document on stdout.
     #[arg(long)]
     pub json: bool,

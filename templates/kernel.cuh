@@ -4,15 +4,28 @@ struct Place {
     int sequence, head, heads, part;  // which block this is
     int start, length;                // rows of the sequence
     int rows;                         // rows of all sequences
+    const int* positions;             // of each row in its sequence, where rows are of any sequence
     int first, valid;                 // first token of the chunk, and its tokens
     int chunk;                        // which chunk of all sequences
     int first_key, valid_keys;        // the same of a block of keys
     int partial;                      // which of the partial sums is this block's
 };
 
-// The position in its sequence of row i of the chunk; rows past the end repeat the last one.
-INLINE int token(const Place& at, int i) {
+// Row i of the chunk; rows past the end repeat the last one.
+INLINE int inside(const Place& at, int i) {
     return at.first + (i < at.valid ? i : at.valid - 1);
+}
+
+// The position in its sequence of row i of the chunk.
+INLINE int token(const Place& at, int i) {
+    return at.positions == 0 ? inside(at, i) : at.positions[inside(at, i)];
+}
+
+// The row of all sequences at which a position lies that row i of the chunk names; -1 before the
+// first token.
+INLINE int row_at(const Place& at, int i, int position) {
+    if (position < 0) return -1;
+    return at.positions == 0 ? at.start + position : inside(at, i) + position - token(at, i);
 }
 
 // The same for row i of a block of keys.
@@ -28,19 +41,19 @@ INLINE float allowed(const Place& at, int i, int j, int low, int high) {
 
 // An element of a tensor [rows, COUNT, own heads, ONE].
 template <int COUNT, int ONE>
-INLINE long long row_element(const Place& at, int token, int slot, int inner, int own, int heads) {
-    return (((long long)(at.start + token) * COUNT + slot) * heads + own) * ONE + inner;
+INLINE long long row_element(int row, int slot, int inner, int own, int heads) {
+    return (((long long)row * COUNT + slot) * heads + own) * ONE + inner;
 }
 
 // Before the first token an input is zero.
 template <int COUNT, int ONE>
-INLINE float read_input(const float* x, const Place& at, int token, int slot, int inner, int own, int heads) {
-    return token < 0 ? 0.f : x[row_element<COUNT, ONE>(at, token, slot, inner, own, heads)];
+INLINE float read_input(const float* x, int row, int slot, int inner, int own, int heads) {
+    return row < 0 ? 0.f : x[row_element<COUNT, ONE>(row, slot, inner, own, heads)];
 }
 
 // A row of the block's own head. Rows past the end are zero, as is a tensor that nobody gave.
 template <int ONE>
 INLINE float read_own(const float* x, const Place& at, int i, int inner) {
     if (x == 0 || i >= at.valid) return 0.f;
-    return x[row_element<1, ONE>(at, at.first + i, 0, inner, at.head, at.heads)];
+    return x[row_element<1, ONE>(at.start + at.first + i, 0, inner, at.head, at.heads)];
 }

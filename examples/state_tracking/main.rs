@@ -14,6 +14,7 @@ use lrc_compiler::graph::{Model, build};
 use lrc_dsl::{Diag, Sources};
 use lrc_runtime::data::Source;
 use lrc_runtime::error::Failure;
+use lrc_runtime::device::Device;
 use lrc_runtime::execute::Executor;
 use lrc_runtime::library::LIBRARY;
 use lrc_runtime::loss::NONE;
@@ -68,12 +69,18 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
             }
             let (spec, model) = prepare(&folder, &overrides, sources)?;
             let options =
-                Options { folder: run.clone(), resume: false, progress: false, stop_after: None };
+                Options {
+                    folder: run.clone(),
+                    resume: false,
+                    device: Device::Cpu,
+                    progress: false,
+                    stop_after: None,
+                };
             let arch = std::fs::read_to_string(folder.join("model.arch"))
                 .map_err(lrc_runtime::error::at_path("read", &folder))?;
             train(&spec, model.clone(), &arch, &options)?;
-            let (_, params, _) = checkpoint::newest(&run, &model.graph.params)?;
-            let mut executor = Executor::new(model, params);
+            let (_, numbers) = checkpoint::newest(&run, &model.graph.params)?;
+            let mut executor = Executor::new(model, numbers.params);
             let trained = spec.task.length();
             println!(
                 "{kind:<28} {seed:>4} {:>10.4} {:>10.4} {:>13.4}",

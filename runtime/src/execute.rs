@@ -1,5 +1,6 @@
 //! Walks a model's graph on the CPU: forward, loss, backward.
 
+pub mod device;
 mod session;
 
 use std::collections::HashMap;

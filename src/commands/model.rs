@@ -11,7 +11,7 @@ use lrc_runtime::error::{Failure, at_path};
 use lrc_runtime::{spec, train};
 
 use super::{find, load, settings};
-use crate::args::{Device, Params, Train};
+use crate::args::{Params, Train};
 use crate::terminal::say;
 
 /// The named model of a file, or its only one.
@@ -115,9 +115,6 @@ fn short(count: usize) -> String {
 
 /// `lrc train`
 pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
-    if matches!(args.device, Device::Cuda | Device::Sim) {
-        return Err(Failure::Usage("this version trains on `--device cpu` only".into()));
-    }
     let overrides = pairs(&args.set)?;
     let (spec, model, arch) = spec_and_model(&args.spec, &overrides, sources)?;
     let account = account(&model);
@@ -139,6 +136,7 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
     let options = train::Options {
         folder: folder.clone(),
         resume: args.resume,
+        device: args.device.into(),
         progress: std::io::stderr().is_terminal(),
         stop_after: args.stop_after,
     };
@@ -146,6 +144,9 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
     if args.json {
         let text = serde_json::to_string(&summary).map_err(|e| Failure::World(e.to_string()))?;
         say!("{text}");
+    }
+    if let (Some(kernels), Some(products)) = (summary.kernels_per_step, summary.products_per_step) {
+        eprintln!("{kernels} kernels and {products} dense products a step");
     }
     eprintln!(
         "{} steps, {} tokens in {:.1} s ({:.0} tokens/s); report: {}",

@@ -38,7 +38,7 @@ pub fn eval(args: &Eval, sources: &mut Sources) -> Result<(), Failure> {
     if length < 2 || args.sequences == 0 {
         return Err(Failure::Usage("--length starts at 2 and --sequences at 1".into()));
     }
-    let score = train::evaluate(&spec, model, &args.run, length, args.sequences)?;
+    let score = train::evaluate(&spec, model, &args.run, length, args.sequences, args.device.into())?;
     let (task, accuracy) = (spec.task.name(), score.accuracy());
     if args.json {
         say!(
@@ -59,8 +59,8 @@ pub fn generate(args: &Generate, sources: &mut Sources) -> Result<(), Failure> {
     let (spec, model) = open(&args.run, sources)?;
     let bytes = matches!(spec.task, Task::Text { .. });
     let prompt = prompt(&args.prompt, bytes, model.vocab)?;
-    let (_, params, _) = checkpoint::newest(&args.run, &model.graph.params)?;
-    let executor = Executor::new(model, params);
+    let (_, numbers) = checkpoint::newest(&args.run, &model.graph.params)?;
+    let executor = Executor::new(model, numbers.params);
     let sampling = Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
     let mut random = Stream::new(args.seed, Purpose::Sample, 0);
     let mut session = executor.session();

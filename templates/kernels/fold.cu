@@ -1,10 +1,10 @@
-// Sums of terms: to[o, i] = Σ_n from[o, n, i], in the order of n.
-extern "C" __global__ void fold(float* to, const float* from, int outer, int terms, int inner) {
+// Sums of terms: to[o, i] = Σ_n from[o, n, i], in the order of n; added to what is there if asked.
+extern "C" __global__ void fold(float* to, const float* from, int outer, int terms, int inner, int add) {
     const long long count = (long long)outer * inner;
     for (long long e = blockIdx.x * (long long)blockDim.x + threadIdx.x; e < count;
          e += (long long)gridDim.x * blockDim.x) {
         const float* at = from + e / inner * terms * inner + e % inner;
-        float sum = 0.f;
+        float sum = add ? to[e] : 0.f;
         for (int n = 0; n < terms; n++) sum += at[(long long)n * inner];
         to[e] = sum;
     }

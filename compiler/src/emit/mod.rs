@@ -79,11 +79,13 @@ impl Text {
         let mut arguments: Vec<String> = match &k.grid {
             Grid::Heads => vec!["const int* bounds", "const int* chunks"],
             Grid::Pairs { .. } => vec!["const int* bounds", "const int* jobs"],
+            Grid::Rows { .. } => vec!["const int* positions", "const int* nothing"],
         }
         .into_iter()
         .map(String::from)
         .collect();
-        arguments.push("int sequences".to_string());
+        let count = if matches!(k.grid, Grid::Rows { .. }) { "int rows" } else { "int sequences" };
+        arguments.push(count.to_string());
         arguments.push("int heads".to_string());
         arguments.push("unsigned char* __restrict__ working_memory".to_string());
         for buffer in &k.buffers {
@@ -114,11 +116,21 @@ impl Text {
                 self.line("at.head = blockIdx.x % heads;");
                 self.line("at.sequence = job[0];");
             }
+            Grid::Rows { .. } => {
+                self.line("at.part = at.head = at.sequence = at.start = 0;");
+                self.line("at.partial = blockIdx.x;");
+                self.line("at.length = at.rows = rows;");
+            }
         }
         self.line("at.heads = heads;");
-        self.line("at.start = bounds[at.sequence];");
-        self.line("at.length = bounds[at.sequence + 1] - at.start;");
-        self.line("at.rows = bounds[sequences];");
+        if matches!(k.grid, Grid::Rows { .. }) {
+            self.line("at.positions = positions;");
+        } else {
+            self.line("at.positions = 0;");
+            self.line("at.start = bounds[at.sequence];");
+            self.line("at.length = bounds[at.sequence + 1] - at.start;");
+            self.line("at.rows = bounds[sequences];");
+        }
         if let Grid::Pairs { own, .. } = &k.grid {
             self.rows_of(*own, "job[1]", k.chunk);
         }
@@ -167,6 +179,7 @@ impl Text {
                     steps.iter().for_each(|step| t.step(k, step));
                 });
             }
+            Grid::Rows { halo } => self.groups(k, *halo, steps),
             Grid::Pairs { own, other, .. } => {
                 let side = if *own == Side::Queries { Side::Keys } else { Side::Queries };
                 self.block(&format!("for (int c = job[2]; c < job[3]; c += {other})"), |t| {
@@ -175,6 +188,16 @@ impl Text {
                 });
             }
         }
+    }
+
+    /// The loop of a kernel of rows: block after block, in steps of all blocks.
+    fn groups(&mut self, k: &Kernel, halo: usize, steps: &[Step]) {
+        let n = k.chunk;
+        let head = format!("for (int c = blockIdx.x * {n}; c < rows; c += gridDim.x * {n})");
+        self.block(&head, |t| {
+            t.rows_of(Side::Queries, "c", n + halo);
+            steps.iter().for_each(|step| t.step(k, step));
+        });
     }
 
     /// Sets the first token of a side, and how many of a block's are there.
@@ -406,7 +429,7 @@ impl Text {
                 let (i, token) = (ix(&row.row), position(&row.at, [&row.row, &row.row]));
                 let valid = if row.at.binds(0) { "at.valid_keys" } else { "at.valid" };
                 let buffer = argument(row.buffer);
-                let place = row_place(row, "to_token", "at.head", "heads");
+                let place = row_place(row, "to_row", "at.head", "heads");
                 // Gradients of what all parts of a head share lie one part after the other.
                 let partial = k.parts > 1 && row.part == 0;
                 let (guard, slab) = match row.buffer {
@@ -417,9 +440,9 @@ impl Text {
                     _ if partial => (" && at.part == 0".to_string(), String::new()),
                     _ => (String::new(), String::new()),
                 };
-                self.line(&format!("const int to_token = {token};"));
+                self.line(&format!("const int to_row = row_at(at, {i}, {token});"));
                 self.line(&format!(
-                    "if ({i} < {valid} && to_token >= 0{guard}) {buffer}[{slab}{place}] {sign} {value};"
+                    "if ({i} < {valid} && to_row >= 0{guard}) {buffer}[{slab}{place}] {sign} {value};"
                 ));
             }
             Target::Part(part) => {
@@ -430,7 +453,7 @@ impl Text {
                     Buffer::ParamGrad(_) | Buffer::InitialGrad(_) if partial => {
                         "at.part * sequences + at.sequence"
                     }
-                    Buffer::ParamGrad(_) => "at.partial",
+                    Buffer::ParamGrad(_) | Buffer::InputGrad(_) => "at.partial",
                     _ => "at.sequence",
                 };
                 let guard = if partial && !grad { "if (at.part == 0) " } else { "" };
@@ -531,10 +554,10 @@ fn inner(x: &Ix, part: usize) -> String {
     }
 }
 
-fn row_place(row: &Row, token: &str, own: &str, heads: &str) -> String {
+fn row_place(row: &Row, at: &str, own: &str, heads: &str) -> String {
     let inner = inner(&row.inner, row.part);
     format!(
-        "row_element<{}, {}>(at, {token}, {}, {inner}, {own}, {heads})",
+        "row_element<{}, {}>({at}, {}, {inner}, {own}, {heads})",
         row.count,
         row.one,
         ix(&row.slot)
@@ -571,9 +594,10 @@ fn expr(k: &Kernel, e: &Expr) -> String {
                 return format!("read_own<{}>({name}, at, {}, {inner})", row.one, ix(&row.row));
             }
             format!(
-                "read_input<{}, {}>({name}, at, {}, {}, {}, {name}_own, {name}_heads)",
+                "read_input<{}, {}>({name}, row_at(at, {}, {}), {}, {}, {name}_own, {name}_heads)",
                 row.count,
                 row.one,
+                ix(&row.row),
                 position(&row.at, [&row.row, &row.row]),
                 ix(&row.slot),
                 inner(&row.inner, row.part)

@@ -42,7 +42,7 @@ pub struct Rows {
 }
 
 /// Lifts a program over `block` rows.
-fn lifted(
+pub(crate) fn lifted(
     program: &Program,
     block: usize,
     once: &[bool],

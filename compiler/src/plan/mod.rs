@@ -21,6 +21,7 @@ mod narrow;
 pub mod past;
 mod place;
 pub mod print;
+pub mod rows;
 pub mod target;
 pub mod verify;
 
@@ -385,6 +386,11 @@ pub enum Grid {
         other: usize,
         /// Which keys a query reads.
         range: Range,
+    },
+    /// Groups of rows of all sequences: the loop runs over every so many of them.
+    Rows {
+        /// Rows after its own that a block computes too.
+        halo: usize,
     },
 }
 

@@ -145,6 +145,7 @@ impl Spread {
                     partials: jobs.len(),
                 }
             }
+            Grid::Rows { .. } => unreachable!("a recurrence has no kernels of rows"),
         })
     }
 }
@@ -337,13 +338,13 @@ impl Kernels {
         if let Some(own) = own {
             let all = outer * share * one;
             if share == 1 {
-                self.fixed.fold(store, own, tensor, [1, terms, all])?;
+                self.fixed.fold(store, own, tensor, [1, terms, all], false)?;
             } else if terms == 1 {
-                self.fixed.fold(store, own, tensor, [outer, share, one])?;
+                self.fixed.fold(store, own, tensor, [outer, share, one], false)?;
             } else {
                 let sum = store.take("sum over parts", all)?;
-                self.fixed.fold(store, sum, tensor, [1, terms, all])?;
-                self.fixed.fold(store, own, sum, [outer, share, one])?;
+                self.fixed.fold(store, sum, tensor, [1, terms, all], false)?;
+                self.fixed.fold(store, own, sum, [outer, share, one], false)?;
                 store.give(sum);
             }
         }

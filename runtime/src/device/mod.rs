@@ -25,6 +25,15 @@ pub enum Device {
 }
 
 impl Device {
+    /// As the command line names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Device::Cpu => "cpu",
+            Device::Sim => "sim",
+            Device::Cuda => "cuda",
+        }
+    }
+
     /// Where kernels run on this device; `None` for the processor itself. Opens the GPU.
     pub fn machine(self) -> Result<Option<store::Machine>, Failure> {
         Ok(match self {

@@ -212,6 +212,13 @@ impl Store {
         ))
     }
 
+    /// Lets the sim device know that nobody has written what a tensor is to hold next.
+    pub fn forget(&mut self, tensor: Tensor, name: &str) {
+        if let Backing::Sim(memory, addresses) = &mut self.backing {
+            memory.forget(addresses[tensor.slot], name);
+        }
+    }
+
     /// Gives a whole tensor back.
     pub fn give(&mut self, tensor: Tensor) {
         debug_assert!(

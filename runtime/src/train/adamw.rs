@@ -3,6 +3,7 @@
 use lrc_compiler::graph::Param;
 use rayon::prelude::*;
 
+use crate::device::fixed::Update;
 use crate::spec::AdamW;
 
 /// Running means of gradients and of their squares, per parameter.
@@ -43,11 +44,7 @@ pub fn step(
         .collect();
     let norm = squares.iter().sum::<f64>().sqrt();
     let clip = if adamw.clip > 0.0 && norm > adamw.clip { adamw.clip / norm } else { 1.0 };
-    let correct = |beta: f64| 1.0 - beta.powi(step.min(i32::MAX as u64) as i32);
-    let (c1, c2) = (correct(adamw.beta1), correct(adamw.beta2));
-    let (b1, b2) = (adamw.beta1 as f32, adamw.beta2 as f32);
-    let rate = (lr / c1) as f32;
-    let (root, eps) = ((1.0 / c2).sqrt() as f32, adamw.eps as f32);
+    let Update { betas: [b1, b2], rate, root, eps, .. } = Update::new(adamw, lr, step);
     let mut parts = Vec::new();
     let pairs = params.iter_mut().zip(grads);
     let means = moments.first.iter_mut().zip(&mut moments.second);

@@ -8,6 +8,7 @@ use lrc_compiler::graph::Param;
 use serde_json::json;
 
 use super::adamw::Moments;
+use super::engine::Numbers;
 use crate::atomic;
 use crate::error::{Failure, at_path};
 use crate::tensors::{self, Data, Tensor, Tensors};
@@ -38,9 +39,9 @@ pub fn save(
     run: &Path,
     state: &State,
     params: &[Param],
-    values: &[Vec<f32>],
-    moments: &Moments,
+    numbers: &Numbers,
 ) -> Result<(), Failure> {
+    let Numbers { params: values, moments } = numbers;
     let folder = run.join("checkpoints");
     let last = folder.join(format!("step-{:08}", state.step));
     if last.join("DONE").exists() {
@@ -93,7 +94,7 @@ pub fn prune(run: &Path, keep: usize) -> Result<(), Failure> {
 }
 
 /// Reads the newest checkpoint of a run.
-pub fn newest(run: &Path, params: &[Param]) -> Result<(State, Vec<Vec<f32>>, Moments), Failure> {
+pub fn newest(run: &Path, params: &[Param]) -> Result<(State, Numbers), Failure> {
     let all = list(run);
     let Some(folder) = all.last() else {
         return Err(Failure::World(format!(
@@ -108,7 +109,7 @@ pub fn newest(run: &Path, params: &[Param]) -> Result<(State, Vec<Vec<f32>>, Mom
         first: pick(&both, params, "first.", folder)?,
         second: pick(&both, params, "second.", folder)?,
     };
-    Ok((state, values, moments))
+    Ok((state, Numbers { params: values, moments }))
 }
 
 /// The parameters of one checkpoint.

@@ -2,6 +2,7 @@
 
 pub mod adamw;
 pub mod checkpoint;
+pub mod engine;
 pub mod record;
 pub mod report;
 
@@ -16,12 +17,13 @@ use lrc_compiler::graph::Model;
 
 use crate::data::Source;
 use crate::error::{Failure, at_path};
-use crate::execute::{Executor, fresh};
+use crate::device::Device;
+use crate::execute::fresh;
 use crate::loss::Score;
 use crate::random::Purpose;
 use crate::spec::Spec;
-use adamw::Moments;
 use checkpoint::State;
+use engine::{Engine, Numbers, Stepped};
 use record::{Eval, Line, Record, Summary};
 
 /// What `lrc train` was asked for besides the spec.
@@ -31,6 +33,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// Go on from the newest checkpoint.
     pub resume: bool,
+    /// Where to run.
+    pub device: Device,
     /// Show a progress bar.
     pub progress: bool,
     /// Stop after this many steps, as an interruption would; for tests.
@@ -41,8 +45,8 @@ pub struct Options {
 pub struct Run<'s> {
     spec: &'s Spec,
     source: Source,
-    executor: Executor,
-    moments: Moments,
+    engine: Engine,
+    device: Device,
     state: State,
     record: Record,
     best: Option<f64>,
@@ -77,28 +81,34 @@ pub fn evaluate(
     folder: &Path,
     length: usize,
     sequences: usize,
+    device: Device,
 ) -> Result<Score, Failure> {
-    let (_, params, _) = checkpoint::newest(folder, &model.graph.params)?;
+    let (_, Numbers { params, .. }) = checkpoint::newest(folder, &model.graph.params)?;
     let task = spec.task.with_length(length);
     let source = Source::open(&task, spec.seed)?;
-    let mut executor = Executor::new(model, params);
-    Ok(unseen(&mut executor, &source, spec.batch, sequences))
+    let mut engine = Engine::new(model, params, device)?;
+    unseen(&mut engine, &source, spec.batch, sequences)
 }
 
 /// The score of the first unseen sequences, a batch at a time.
-fn unseen(executor: &mut Executor, source: &Source, batch: usize, sequences: usize) -> Score {
+fn unseen(
+    engine: &mut Engine,
+    source: &Source,
+    batch: usize,
+    sequences: usize,
+) -> Result<Score, Failure> {
     let mut whole = Score::default();
     let mut first = 0;
     while first < sequences {
         let count = batch.min(sequences - first);
-        let (score, _) = executor.evaluate(&source.batch(Purpose::Eval, first as u64, count));
+        let (score, _) = engine.evaluate(&source.batch(Purpose::Eval, first as u64, count))?;
         whole.loss += score.loss * score.asked as f64;
         whole.asked += score.asked;
         whole.right += score.right;
         first += count;
     }
     whole.loss /= whole.asked.max(1) as f64;
-    whole
+    Ok(whole)
 }
 
 enum Reached {
@@ -159,13 +169,12 @@ impl<'s> Run<'s> {
         }
         let source = Source::open(&spec.task, spec.seed)?;
         let params = fresh(&model.graph.params, spec.seed);
-        let executor = Executor::new(model, params);
-        let moments = Moments::new(&executor.params);
+        let engine = Engine::new(model, params, options.device)?;
         let mut run = Run {
             spec,
             source,
-            executor,
-            moments,
+            engine,
+            device: options.device,
             state: State::default(),
             record: Record::default(),
             best: None,
@@ -193,8 +202,7 @@ impl<'s> Run<'s> {
     }
 
     fn resume(&mut self, folder: &Path) -> Result<(), Failure> {
-        let (state, params, moments) =
-            checkpoint::newest(folder, &self.executor.model.graph.params)?;
+        let (state, numbers) = checkpoint::newest(folder, self.engine.declared())?;
         if state.fingerprint != self.source.fingerprint() {
             return Err(Failure::World(format!(
                 "the data of {} has changed: fingerprint {} then, {} now",
@@ -205,8 +213,7 @@ impl<'s> Run<'s> {
         }
         self.record = Record::resume(folder, state.step)?;
         (self.best, self.evals) = self.record.known();
-        self.executor.params = params;
-        self.moments = moments;
+        self.engine.restore(numbers)?;
         self.state = state;
         Ok(())
     }
@@ -268,7 +275,12 @@ impl<'s> Run<'s> {
         let per_step = self.per_step();
         let first = self.state.step * self.spec.batch as u64;
         let batch = self.source.batch(Purpose::Train, first, self.spec.batch);
-        let score = self.executor.train(&batch);
+        let whole = (steps * per_step) as f64;
+        let tokens = (self.state.step * per_step) as f64;
+        let factor = self.spec.schedule.factor(tokens, per_step as f64, whole);
+        let lr = self.spec.adamw.lr * factor;
+        let Stepped { score, norm } =
+            self.engine.step(&batch, &self.spec.adamw, lr, self.state.step + 1)?;
         if !score.loss.is_finite() {
             return Err(Failure::Diverged(format!(
                 "the loss is {} at step {}; the newest checkpoint is sound: lower `optimizer.adamw.lr` and go on with --resume",
@@ -276,19 +288,6 @@ impl<'s> Run<'s> {
                 self.state.step + 1
             )));
         }
-        let whole = (steps * per_step) as f64;
-        let tokens = (self.state.step * per_step) as f64;
-        let factor = self.spec.schedule.factor(tokens, per_step as f64, whole);
-        let lr = self.spec.adamw.lr * factor;
-        let norm = adamw::step(
-            &self.spec.adamw,
-            lr,
-            self.state.step + 1,
-            &self.executor.model.graph.params,
-            &mut self.executor.params,
-            &self.executor.grads,
-            &mut self.moments,
-        );
         self.state.step += 1;
         self.state.tokens += per_step;
         self.tokens_here += per_step;
@@ -310,7 +309,7 @@ impl<'s> Run<'s> {
     /// Accuracy on unseen sequences.
     fn evaluate(&mut self, bar: &ProgressBar, progress: bool) -> Result<f64, Failure> {
         let count = self.spec.eval.sequences;
-        let score = unseen(&mut self.executor, &self.source, self.spec.batch, count);
+        let score = unseen(&mut self.engine, &self.source, self.spec.batch, count)?;
         let (loss, accuracy) = (score.loss, score.accuracy());
         self.best = Some(self.best.map_or(loss, |best: f64| best.min(loss)));
         let metrics: BTreeMap<String, f64> =
@@ -331,8 +330,8 @@ impl<'s> Run<'s> {
 
     fn save(&mut self, folder: &Path) -> Result<(), Failure> {
         self.record.flush()?;
-        let params = &self.executor.model.graph.params;
-        checkpoint::save(folder, &self.state, params, &self.executor.params, &self.moments)?;
+        let numbers = self.engine.numbers()?;
+        checkpoint::save(folder, &self.state, self.engine.declared(), &numbers)?;
         checkpoint::prune(folder, self.spec.checkpoint.keep)
     }
 
@@ -346,7 +345,9 @@ impl<'s> Run<'s> {
             eval: self.evals.clone(),
             seconds,
             tokens_per_second: self.tokens_here as f64 / seconds.max(1e-9),
-            device: "cpu".into(),
+            device: self.device.name().into(),
+            kernels_per_step: self.engine.started().map(|[kernels, _]| kernels),
+            products_per_step: self.engine.started().map(|[_, products]| products),
             seed: self.spec.seed,
         }
     }

@@ -64,6 +64,12 @@ pub struct Summary {
     pub tokens_per_second: f64,
     /// Where it ran.
     pub device: String,
+    /// Kernels that a step starts on a device, without dense products.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub kernels_per_step: Option<u64>,
+    /// Dense products that a step starts on a device.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub products_per_step: Option<u64>,
     /// The seed.
     pub seed: u64,
 }

@@ -1,0 +1,338 @@
+//! The kernels of pointwise nodes: a block of rows at a time, forward and backward.
+//!
+//! A row may read rows before it (a short convolution), so what flows into it comes from rows after
+//! it too. The backward kernel therefore computes a few rows more than it owns and adds up what each
+//! of its rows gets, instead of giving to rows that other blocks own. Gradients of what all rows
+//! share add up in a tile of each block; a block goes over several groups of rows.
+
+use std::collections::BTreeMap;
+
+use super::index::{Ix, flat};
+use super::lower::{Lower, axes_of, new_tile};
+use super::place::place;
+use super::target::Gpu;
+use super::{
+    Buffer, Condition, Expr, Grid, Kernel, Number, Part, Pass, Row, Section, Step, Target, Tile,
+};
+use crate::form::rows::lifted;
+use crate::grad::gradient;
+use crate::graph::backward::RowsGrad;
+use crate::normal::Refusal;
+use crate::tile::{Binary, Bits, Builder, Int, Leaf, Program, Stream, Value, size};
+
+/// Threads of a block.
+const THREADS: usize = 256;
+/// Numbers of the widest value that a block should hold.
+const NUMBERS: usize = 8192;
+/// Rows of a block at most.
+const MOST_ROWS: usize = 64;
+
+/// A pointwise node: its program, and which of its inputs and whether its output have a single row.
+#[derive(Clone, Copy, Debug)]
+pub struct Pointwise<'a> {
+    /// What it is called in texts.
+    pub label: &'a str,
+    /// The program of one row.
+    pub program: &'a Program,
+    /// Which inputs have a single row.
+    pub once: &'a [bool],
+    /// Whether the output has.
+    pub output_once: bool,
+}
+
+impl Pointwise<'_> {
+    /// The forward kernel.
+    pub fn forward(&self, gpu: Gpu) -> Result<Kernel, Refusal> {
+        self.kernel(Pass::Forward, gpu, &|rows| {
+            let (b, outputs) = self.lifted(rows);
+            let program = b.finish(&outputs);
+            let mut maker = Maker { node: self, rows, tiles: vec![] };
+            let steps = maker.lower(&program, |lower| {
+                let shape = program.shape(program.outputs[0]).to_vec();
+                let index = axes_of(&shape);
+                let to = Target::Row(row(Buffer::Out(0), &Int::T, &shape, &index));
+                lower.write(program.outputs[0], &index, &shape, to, false);
+            });
+            Made { tiles: maker.tiles, sections: vec![Section::each(steps)], halo: 0 }
+        })
+    }
+
+    /// The backward kernel, whose gradients are numbered as in [`RowsGrad`].
+    pub fn backward(&self, grad: &RowsGrad, gpu: Gpu) -> Result<Kernel, Refusal> {
+        let halo = self.program.leaves().map(|(_, leaf, _)| lag(leaf)).max().unwrap_or(0);
+        self.kernel(Pass::Backward, gpu, &|rows| {
+            let mut maker = Maker { node: self, rows, tiles: vec![] };
+            Made { sections: maker.backward(grad, halo), tiles: maker.tiles, halo }
+        })
+    }
+
+    fn lifted(&self, rows: usize) -> (Builder, Vec<Value>) {
+        lifted(self.program, rows, self.once, self.output_once)
+    }
+
+    /// Tries numbers of rows until a plan fits.
+    fn kernel(
+        &self,
+        pass: Pass,
+        gpu: Gpu,
+        make: &dyn Fn(usize) -> Made,
+    ) -> Result<Kernel, Refusal> {
+        let widest = self.program.nodes.iter().map(|n| size(&n.shape)).max().unwrap_or(1);
+        let most = (NUMBERS / widest.max(1)).clamp(1, MOST_ROWS).next_power_of_two();
+        let mut rows = if self.output_once { 1 } else { most };
+        let mut best: Option<Kernel> = None;
+        while rows > 0 {
+            let Made { tiles, sections, halo } = make(rows);
+            let mut kernel = Kernel {
+                grid: Grid::Rows { halo },
+                name: format!("{}_{}", identifier(self.label), pass.name()),
+                pass,
+                threads: THREADS,
+                chunk: rows,
+                parts: 1,
+                buffers: self.buffers(pass, &sections),
+                tiles,
+                sections,
+                shared: 0,
+                working: 0,
+            };
+            let fits = place(&mut kernel, gpu.shared);
+            let done = fits && kernel.working == 0;
+            if fits && best.as_ref().is_none_or(|best| kernel.working < best.working) {
+                best = Some(kernel);
+            }
+            if done {
+                break;
+            }
+            rows /= 2;
+        }
+        best.ok_or_else(|| {
+            let why = format!("no plan of `{}` fits the shared memory of {}", self.label, gpu.arch);
+            Refusal { span: None, why }
+        })
+    }
+
+    /// The arguments, in order: inputs and parameters that the program reads, then results.
+    fn buffers(&self, pass: Pass, sections: &[Section]) -> Vec<Buffer> {
+        let mut buffers: Vec<Buffer> = (0..self.once.len()).map(Buffer::Input).collect();
+        let params = self.program.leaves().filter_map(|(_, leaf, _)| match leaf {
+            Leaf::Param(i) => Some(i + 1),
+            _ => None,
+        });
+        buffers.extend((0..params.max().unwrap_or(0)).map(Buffer::Param));
+        if pass == Pass::Backward {
+            buffers.push(Buffer::OutGrad(0));
+        }
+        let steps = sections.iter().flat_map(|section| &section.steps);
+        let mut written: Vec<Buffer> = steps
+            .filter_map(|step| match step.target()? {
+                Target::Row(row) => Some(row.buffer),
+                Target::Part(part) => Some(part.buffer),
+                Target::Tile(..) => None,
+            })
+            .collect();
+        written.sort_unstable();
+        written.dedup();
+        buffers.extend(written);
+        buffers
+    }
+}
+
+/// A plan in the making.
+struct Made {
+    tiles: Vec<Tile>,
+    sections: Vec<Section>,
+    halo: usize,
+}
+
+struct Maker<'a> {
+    node: &'a Pointwise<'a>,
+    rows: usize,
+    tiles: Vec<Tile>,
+}
+
+/// What the gradient of a leaf belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Of {
+    Input(usize),
+    Once(usize),
+    Param(usize),
+}
+
+impl Maker<'_> {
+    fn lower(&mut self, program: &Program, write: impl FnOnce(&mut Lower)) -> Vec<Step> {
+        let tiles = std::mem::take(&mut self.tiles);
+        let leaf = |leaf: &Leaf, shape: &[usize], index: &[Ix]| self.leaf(leaf, shape, index);
+        let mut lower = Lower::new(program, tiles, &leaf);
+        write(&mut lower);
+        let Lower { tiles, steps, .. } = lower;
+        self.tiles = tiles;
+        steps
+    }
+
+    fn leaf(&self, leaf: &Leaf, shape: &[usize], index: &[Ix]) -> Expr {
+        match leaf {
+            Leaf::Read(Stream::Input(i), _) if self.node.once[*i] => {
+                Expr::Part(part(Buffer::Input(*i), &shape[1..], &index[1..]))
+            }
+            Leaf::Read(Stream::Input(i), at) => Expr::Row(row(Buffer::Input(*i), at, shape, index)),
+            Leaf::Param(i) => Expr::Part(part(Buffer::Param(*i), &shape[1..], &index[1..])),
+            Leaf::Number(at) => Expr::Position(at.clone(), [index[0].clone(), Ix::default()]),
+            Leaf::Cotangent(_) => Expr::Row(row(Buffer::OutGrad(0), &Int::T, shape, index)),
+            // Rows that the block owns, in the gradient of what all rows share.
+            Leaf::Valid => {
+                let own = Condition::Less(index[0].clone(), Ix::number(self.rows as i64));
+                let number = |x| Expr::Number(Bits::of(x));
+                Expr::Where(own, Box::new([number(1.0), number(0.0)]))
+            }
+            other => unreachable!("{other} is no leaf of a pointwise program"),
+        }
+    }
+
+    fn backward(&mut self, grad: &RowsGrad, halo: usize) -> Vec<Section> {
+        let (b, results) = self.gradients(grad, halo);
+        let values: Vec<Value> = results.values().copied().collect();
+        let program = b.finish(&values);
+        let mut sums = Vec::new();
+        for (of, &output) in results.keys().zip(&program.outputs) {
+            let shape = program.shape(output)[1..].to_vec();
+            let buffer = match of {
+                Of::Input(_) => continue,
+                Of::Once(place) => Buffer::InputGrad(*place),
+                Of::Param(place) => Buffer::ParamGrad(*place),
+            };
+            let tile =
+                new_tile(&mut self.tiles, format!("sum of {of:?}"), Number::F32, &shape);
+            self.tiles[tile.0].lasting = true;
+            sums.push((*of, buffer, shape, tile));
+        }
+        let steps = self.lower(&program, |lower| {
+            for (of, &output) in results.keys().zip(&program.outputs) {
+                let shape = program.shape(output).to_vec();
+                let index = axes_of(&shape);
+                let sum = sums.iter().find(|(key, ..)| key == of);
+                let (to, add) = match (of, sum) {
+                    (_, Some((.., tile))) => (Target::Tile(*tile, index[1..].to_vec()), true),
+                    (Of::Input(place) | Of::Once(place) | Of::Param(place), None) => {
+                        let buffer = Buffer::InputGrad(*place);
+                        (Target::Row(row(buffer, &Int::T, &shape, &index)), false)
+                    }
+                };
+                lower.write(output, &index, &shape, to, add);
+            }
+        });
+        let once = |value: &dyn Fn(&[usize], super::TileId) -> (Expr, Target)| -> Section {
+            let steps = sums.iter().map(|(_, _, shape, tile)| {
+                let (value, to) = value(shape, *tile);
+                Step::Map { sizes: shape.clone(), value, to, add: false }
+            });
+            Section::once(steps.collect())
+        };
+        let start = once(&|shape, tile| {
+            (Expr::Number(Bits::of(0.0)), Target::Tile(tile, axes_of(shape)))
+        });
+        let end = once(&|shape, tile| {
+            let index = axes_of(shape);
+            let buffer = sums.iter().find(|(.., t)| *t == tile).expect("a sum's own tile").1;
+            (Expr::Tile(tile, index.clone()), Target::Part(part(buffer, shape, &index)))
+        });
+        vec![start, Section::each(steps), end]
+    }
+
+    /// The gradients of the rows that the block owns: what all rows share gets a sum over them, an
+    /// input the sum of what later rows read of it.
+    fn gradients(&self, grad: &RowsGrad, halo: usize) -> (Builder, BTreeMap<Of, Value>) {
+        let (mut b, outputs) = self.node.lifted(self.rows + halo);
+        let shape = b.shape(outputs[0]).to_vec();
+        let flows = b.leaf(Leaf::Cotangent(Stream::Out(0)), &shape);
+        let leaves: Vec<(Value, Of, usize)> = b
+            .program
+            .leaves()
+            .filter_map(|(value, leaf, _)| Some((value, self.of(grad, leaf)?, lag(leaf))))
+            .collect();
+        let own_rows = if halo == 0 {
+            flows
+        } else {
+            let valid = b.leaf(Leaf::Valid, &[self.rows + halo, 1]);
+            let ones = vec![1; shape.len() - 1];
+            let valid = b.reshape(valid, &[&[self.rows + halo], ones.as_slice()].concat());
+            b.mul(flows, valid)
+        };
+        let mut results: BTreeMap<Of, Value> = BTreeMap::new();
+        for inputs in [true, false] {
+            let mine: Vec<&(Value, Of, usize)> =
+                leaves.iter().filter(|(_, of, _)| matches!(of, Of::Input(_)) == inputs).collect();
+            let wrt: Vec<Value> = mine.iter().map(|(value, ..)| *value).collect();
+            let seed = if inputs { flows } else { own_rows };
+            let found = gradient(&mut b, &[(outputs[0], seed)], &wrt);
+            for ((_, of, lag), d) in mine.into_iter().zip(found.values) {
+                let Some(d) = d else { continue };
+                let d = if inputs { self.given(&mut b, d, *lag, halo) } else { d };
+                let sum = match results.get(of) {
+                    Some(&known) => b.add(known, d),
+                    None => d,
+                };
+                results.insert(*of, sum);
+            }
+        }
+        (b, results)
+    }
+
+    /// What the block's own rows get of what rows `lag` after them give.
+    fn given(&self, b: &mut Builder, d: Value, lag: usize, halo: usize) -> Value {
+        if halo == 0 {
+            return d;
+        }
+        let mut d = d;
+        if lag > 0 {
+            // A row gives nothing to rows of the sequence before its own.
+            let rows = self.rows + halo;
+            let rank = b.shape(d).len();
+            let t = b.leaf(Leaf::Number(Int::T), &[rows]);
+            let t = b.reshape(t, &[&[rows], vec![1; rank - 1].as_slice()].concat());
+            let far = b.fill(lag as f64, &vec![1; rank]);
+            let reaches = b.binary(Binary::Ge, t, far);
+            d = b.mul(d, reaches);
+        }
+        b.slice(d, 0, lag, self.rows)
+    }
+
+    /// What a leaf's gradient belongs to, if it is wanted.
+    fn of(&self, grad: &RowsGrad, leaf: &Leaf) -> Option<Of> {
+        match leaf {
+            Leaf::Read(Stream::Input(i), _) => {
+                let place = grad.wanted.iter().position(|w| w == i)?;
+                let alone = self.node.once[*i] && !self.node.output_once;
+                Some(if alone { Of::Once(place) } else { Of::Input(place) })
+            }
+            Leaf::Param(i) => Some(Of::Param(grad.params.iter().position(|p| p == i)?)),
+            _ => None,
+        }
+    }
+}
+
+/// How many rows back a leaf reads.
+fn lag(leaf: &Leaf) -> usize {
+    match leaf {
+        Leaf::Read(_, at) => at.lag().unwrap_or(0).max(0) as usize,
+        _ => 0,
+    }
+}
+
+/// An element of a tensor of rows.
+fn row(buffer: Buffer, at: &Int, shape: &[usize], index: &[Ix]) -> Row {
+    let inner = flat(&index[1..], &shape[1..]);
+    let (row, slot, one) = (index[0].clone(), Ix::default(), size(&shape[1..]));
+    Row { buffer, at: at.clone(), row, slot, inner, count: 1, one, part: 0 }
+}
+
+/// An element of what all rows share.
+fn part(buffer: Buffer, shape: &[usize], index: &[Ix]) -> Part {
+    Part { buffer, inner: flat(index, shape), size: size(shape), part: 0 }
+}
+
+/// A label as a name of C.
+fn identifier(label: &str) -> String {
+    let letters = label.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
+    format!("rows_{}", letters.collect::<String>())
+}
