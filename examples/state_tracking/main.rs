@@ -13,8 +13,8 @@ use std::process::ExitCode;
 use lrc_compiler::graph::{Model, build};
 use lrc_dsl::{Diag, Sources};
 use lrc_runtime::data::Source;
-use lrc_runtime::error::Failure;
 use lrc_runtime::device::Device;
+use lrc_runtime::error::Failure;
 use lrc_runtime::execute::Executor;
 use lrc_runtime::library::LIBRARY;
 use lrc_runtime::loss::NONE;
@@ -68,14 +68,13 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
                     .map_err(lrc_runtime::error::at_path("empty", &run))?;
             }
             let (spec, model) = prepare(&folder, &overrides, sources)?;
-            let options =
-                Options {
-                    folder: run.clone(),
-                    resume: false,
-                    device: Device::Cpu,
-                    progress: false,
-                    stop_after: None,
-                };
+            let options = Options {
+                folder: run.clone(),
+                resume: false,
+                device: Device::Cpu,
+                progress: false,
+                stop_after: None,
+            };
             let arch = std::fs::read_to_string(folder.join("model.arch"))
                 .map_err(lrc_runtime::error::at_path("read", &folder))?;
             train(&spec, model.clone(), &arch, &options)?;

@@ -38,7 +38,8 @@ pub fn eval(args: &Eval, sources: &mut Sources) -> Result<(), Failure> {
     if length < 2 || args.sequences == 0 {
         return Err(Failure::Usage("--length starts at 2 and --sequences at 1".into()));
     }
-    let score = train::evaluate(&spec, model, &args.run, length, args.sequences, args.device.into())?;
+    let score =
+        train::evaluate(&spec, model, &args.run, length, args.sequences, args.device.into())?;
     let (task, accuracy) = (spec.task.name(), score.accuracy());
     if args.json {
         say!(

@@ -201,8 +201,7 @@ impl Maker<'_> {
                 Of::Once(place) => Buffer::InputGrad(*place),
                 Of::Param(place) => Buffer::ParamGrad(*place),
             };
-            let tile =
-                new_tile(&mut self.tiles, format!("sum of {of:?}"), Number::F32, &shape);
+            let tile = new_tile(&mut self.tiles, format!("sum of {of:?}"), Number::F32, &shape);
             self.tiles[tile.0].lasting = true;
             sums.push((*of, buffer, shape, tile));
         }
@@ -228,9 +227,8 @@ impl Maker<'_> {
             });
             Section::once(steps.collect())
         };
-        let start = once(&|shape, tile| {
-            (Expr::Number(Bits::of(0.0)), Target::Tile(tile, axes_of(shape)))
-        });
+        let start =
+            once(&|shape, tile| (Expr::Number(Bits::of(0.0)), Target::Tile(tile, axes_of(shape))));
         let end = once(&|shape, tile| {
             let index = axes_of(shape);
             let buffer = sums.iter().find(|(.., t)| *t == tile).expect("a sum's own tile").1;

@@ -8,6 +8,7 @@ pub mod fixed;
 pub mod jit;
 pub mod kernels;
 pub mod library;
+pub mod rows;
 pub mod sim;
 pub mod store;
 

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use lrc_compiler::graph::backward::{RowsGrad, differentiate};
 use lrc_compiler::graph::buffers::{self, Buffers};
 use lrc_compiler::graph::{Kind, Model, Node, Recur, ValueId};
+use lrc_compiler::plan::Kernel;
 use lrc_compiler::plan::rows::Pointwise;
-use lrc_compiler::plan::{Buffer, Kernel, Target};
 use lrc_dsl::Diag;
 use petgraph::graph::NodeIndex;
 
@@ -16,12 +16,11 @@ use super::Batch;
 use crate::dense::{Dense, Sizes};
 use crate::device::fixed::{Fixed, PIECE, Update};
 use crate::device::kernels::{Call, Into as Gradients, Kernels, Left, Unready, Wanted};
-use crate::device::store::{Argument, Machine, Ready, Store, Tensor};
+use crate::device::rows::{On, RowKernel};
+use crate::device::store::{Machine, Store, Tensor};
 use crate::error::Failure;
 use crate::loss::{NONE, Score};
 
-/// Blocks of a pointwise kernel at most: enough to fill a GPU, and few partial sums.
-const ROW_BLOCKS: usize = 512;
 /// Logits that are in memory at a time.
 const BLOCK_LOGITS: usize = 1 << 26;
 /// Rows of them at most.
@@ -57,7 +56,7 @@ pub struct OnDevice {
     nodes: Vec<Rc<Node>>,
     training: Rc<Buffers>,
     inference: Rc<Buffers>,
-    rows: HashMap<usize, Rc<Ready>>,
+    rows: HashMap<usize, Rc<RowKernel>>,
     recurring: HashMap<usize, Recurring>,
     slots: Vec<Tensor>,
     left: HashMap<usize, Left>,
@@ -254,13 +253,9 @@ impl OnDevice {
                 self.dense(Dense::GradWeight, to, [inputs[0], inputs[1]], *groups, w, given)
             }
             Kind::Rows(_) => self.pointwise(at, node, given, &inputs, None, &outputs),
-            Kind::RowsGrad(grad) => {
-                self.pointwise(at, node, given, &inputs, Some(grad), &outputs)
-            }
+            Kind::RowsGrad(grad) => self.pointwise(at, node, given, &inputs, Some(grad), &outputs),
             Kind::Recur(recur) => self.recur(at, recur, given, &inputs, &outputs, keep),
-            Kind::RecurGrad { of, outs } => {
-                self.recur_grad(*of, outs, given, &inputs, outputs)
-            }
+            Kind::RecurGrad { of, outs } => self.recur_grad(*of, outs, given, &inputs, outputs),
             Kind::Loss => {
                 *said = Some(self.loss(given, Some(outputs[0]))?);
                 Ok(())
@@ -317,60 +312,12 @@ impl OnDevice {
         let once = shaped.is_some_and(|value| self.model.graph.value(*value).once);
         let (rows, positions) =
             if once { (1, given.origin) } else { (given.rows, given.positions) };
-        let ready = Rc::clone(&self.rows[&at]);
-        let kernel = &ready.kernel;
-        let blocks = rows.div_ceil(kernel.chunk).min(ROW_BLOCKS);
-        let mut partial = Vec::new();
-        let working = (kernel.working > 0)
-            .then(|| self.store.take("working memory", blocks * kernel.working / 4))
-            .transpose()?;
-        let mut arguments: Vec<Argument> = vec![
-            positions.into(),
-            Argument::Tensor(None),
-            rows.into(),
-            1.into(),
-            Argument::Tensor(working),
-        ];
-        for &buffer in &kernel.buffers {
-            let tensor = match buffer {
-                Buffer::Input(i) => inputs[i],
-                Buffer::Param(i) => self.param(node.params[i].0),
-                Buffer::Out(k) => outputs[k],
-                Buffer::OutGrad(_) => inputs[grad.map_or(0, |grad| grad.inputs)],
-                Buffer::InputGrad(place) if !is_partial(kernel, buffer) => outputs[place],
-                Buffer::InputGrad(place) => {
-                    let own = outputs[place];
-                    let sums = self.store.take("partial sums", blocks * own.words)?;
-                    partial.push((own, sums, false));
-                    sums
-                }
-                Buffer::ParamGrad(place) => {
-                    let own = self.grad(node.gives[place].0);
-                    let sums = self.store.take("partial sums", blocks * own.words)?;
-                    partial.push((own, sums, true));
-                    sums
-                }
-                other => unreachable!("{other:?} belongs to no pointwise node"),
-            };
-            arguments.push(tensor.into());
-            if lrc_compiler::emit::is_shared(buffer) {
-                arguments.push(1.into());
-            }
-        }
-        let start = [blocks, kernel.threads, kernel.shared];
-        self.store.launch(&ready.loaded, start, &arguments)?;
-        for (own, sums, add) in partial {
-            self.fixed.fold(&mut self.store, own, sums, [1, blocks, own.words], add)?;
-            self.store.give(sums);
-        }
-        working.into_iter().for_each(|tensor| self.store.give(tensor));
-        // An input on which the output does not depend.
-        for (place, output) in outputs.iter().enumerate().filter(|_| grad.is_some()) {
-            if !kernel.buffers.contains(&Buffer::InputGrad(place)) {
-                self.store.clear(*output)?;
-            }
-        }
-        Ok(())
+        let node_params = node.params.iter().map(|param| self.param(param.0)).collect();
+        let grads: Vec<Tensor> = node.gives.iter().map(|param| self.grad(param.0)).collect();
+        let (inputs, d_out) = inputs.split_at(grad.map_or(inputs.len(), |grad| grad.inputs));
+        let on = On { rows, positions, inputs, params: node_params, d_out: d_out.first().copied() };
+        let kernel = Rc::clone(&self.rows[&at]);
+        kernel.run(&mut self.store, &self.fixed, &on, outputs, &grads)
     }
 
     fn call<'c>(recur: &'c Recur, given: &Given<'c>, operands: &[Tensor]) -> Call<'c> {
@@ -433,7 +380,8 @@ impl OnDevice {
         let Kind::Recur(recur) = &forward.kind else {
             unreachable!("a recurrence's gradient belongs to a recurrence")
         };
-        let (operands, mut flows) = (&inputs[..forward.inputs.len()], &inputs[forward.inputs.len()..]);
+        let (operands, mut flows) =
+            (&inputs[..forward.inputs.len()], &inputs[forward.inputs.len()..]);
         let d_outs: Vec<Option<Tensor>> = outs
             .iter()
             .map(|has| {
@@ -519,17 +467,12 @@ impl Flat {
     }
 }
 
-/// Whether each block of a kernel writes a partial sum of a gradient.
-fn is_partial(kernel: &Kernel, buffer: Buffer) -> bool {
-    kernel.steps().any(|step| matches!(step.target(), Some(Target::Part(p)) if p.buffer == buffer))
-}
-
 /// The kernels of all pointwise nodes; layers that do the same share one.
 fn pointwise(
     model: &Model,
     nodes: &[Rc<Node>],
     machine: &Machine,
-) -> Result<HashMap<usize, Rc<Ready>>, Failure> {
+) -> Result<HashMap<usize, Rc<RowKernel>>, Failure> {
     let gpu = machine.kind();
     let graph = &model.graph;
     let mut planned: Vec<(usize, Kernel)> = Vec::new();
@@ -569,7 +512,8 @@ fn pointwise(
         }
         of_node.push((at, found));
     }
-    let ready: Vec<Rc<Ready>> = machine.ready(distinct)?.into_iter().map(Rc::new).collect();
+    let ready = machine.ready(distinct)?.into_iter().map(|ready| Rc::new(RowKernel(ready)));
+    let ready: Vec<Rc<RowKernel>> = ready.collect();
     Ok(of_node.into_iter().map(|(at, found)| (at, Rc::clone(&ready[found]))).collect())
 }
 

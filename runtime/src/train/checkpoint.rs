@@ -35,12 +35,7 @@ fn named(params: &[Param], values: &[Vec<f32>], prefix: &str) -> Tensors {
 }
 
 /// Writes a checkpoint.
-pub fn save(
-    run: &Path,
-    state: &State,
-    params: &[Param],
-    numbers: &Numbers,
-) -> Result<(), Failure> {
+pub fn save(run: &Path, state: &State, params: &[Param], numbers: &Numbers) -> Result<(), Failure> {
     let Numbers { params: values, moments } = numbers;
     let folder = run.join("checkpoints");
     let last = folder.join(format!("step-{:08}", state.step));

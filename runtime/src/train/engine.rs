@@ -45,9 +45,7 @@ impl Engine {
                 let moments = Moments::new(&params);
                 Engine::Cpu(Box::new(Executor::new(model, params)), moments)
             }
-            Some(machine) => {
-                Engine::Kernels(Box::new(OnDevice::new(model, &params, &machine)?))
-            }
+            Some(machine) => Engine::Kernels(Box::new(OnDevice::new(model, &params, &machine)?)),
         })
     }
 

@@ -16,8 +16,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lrc_compiler::graph::Model;
 
 use crate::data::Source;
-use crate::error::{Failure, at_path};
 use crate::device::Device;
+use crate::error::{Failure, at_path};
 use crate::execute::fresh;
 use crate::loss::Score;
 use crate::random::Purpose;

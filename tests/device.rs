@@ -1,0 +1,232 @@
+//! A model's graph by kernels on the sim device, against the same graph on the processor.
+//!
+//! NVRTC compiles the kernels; `./test` installs it.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::collections::BTreeMap;
+
+use lrc_compiler::elaborate::Setting;
+use lrc_compiler::form::rows::{Rows, RowsBackward, RowsInput};
+use lrc_compiler::graph::backward::differentiate;
+use lrc_compiler::graph::{Kind, Model, Node, build};
+use lrc_compiler::plan::rows::Pointwise;
+use lrc_compiler::plan::verify::verify;
+use lrc_compiler::tile::size;
+use lrc_dsl::Sources;
+use lrc_runtime::data::{Source, Task};
+use lrc_runtime::device::Device;
+use lrc_runtime::device::fixed::Fixed;
+use lrc_runtime::device::rows::{On, RowKernel};
+use lrc_runtime::device::store::{Machine, Store, Tensor};
+use lrc_runtime::execute::device::OnDevice;
+use lrc_runtime::execute::{Batch, Executor, fresh};
+use lrc_runtime::library::LIBRARY;
+use lrc_runtime::loss::NONE;
+use lrc_runtime::random::Purpose;
+use lrc_runtime::spec::AdamW;
+use lrc_runtime::train::engine::Engine;
+
+/// Sizes of a hybrid of two layers, small enough for a test.
+const HYBRID: &[(&str, f64)] =
+    &[("width", 32.0), ("layers", 2.0), ("vocab", 40.0), ("heads", 2.0), ("window", 9.0)];
+
+/// A shipped model.
+fn model(name: &str, sizes: &[(&str, f64)]) -> Model {
+    let path = format!("models/{name}.arch");
+    let text = LIBRARY.iter().find(|(known, _)| *known == path).expect("a shipped model").1;
+    let mut sources = Sources::default();
+    let (namespace, _) = lrc_dsl::load_text(&path, text.to_string(), None, LIBRARY, &mut sources);
+    let given: BTreeMap<String, Setting> =
+        sizes.iter().map(|(name, x)| ((*name).to_string(), Setting::Number(*x))).collect();
+    let mut diags = Vec::new();
+    build(&namespace, namespace.get(name).unwrap(), &given, &mut diags)
+        .unwrap_or_else(|| panic!("{name}: {diags:?}"))
+}
+
+/// Packed sequences of odd lengths, some rows without a target.
+fn batch() -> Batch {
+    let mut batch = Batch::default();
+    let mut state = 1_u32;
+    let mut draw = |below: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) % below
+    };
+    for length in [13, 1, 38, 2] {
+        let tokens: Vec<u32> = (0..length).map(|_| draw(40)).collect();
+        let targets: Vec<u32> =
+            (0..length).map(|_| if draw(3) == 0 { NONE } else { draw(40) }).collect();
+        batch.push(&tokens, &targets);
+    }
+    batch
+}
+
+/// `‖got − want‖ / ‖want‖`.
+fn gap(got: &[f32], want: &[f32]) -> f64 {
+    let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+    let gaps = &mut got.iter().zip(want).map(|(g, w)| f64::from(g - w));
+    norm(gaps) / norm(&mut want.iter().map(|w| f64::from(*w))).max(1e-12)
+}
+
+/// Parameters as bf16 holds them: what this changes is the noise that a device may make.
+fn rounded(params: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let round = |x: &f32| f32::from_bits((x.to_bits() + 0x8000) & 0xffff_0000);
+    params.iter().map(|param| param.iter().map(round).collect()).collect()
+}
+
+/// Numbers between -1 and 1.
+fn drawn(count: usize, seed: &mut u32) -> Vec<f32> {
+    let mut next = || {
+        *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (*seed >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// Every pointwise node of every shipped model, forward and backward, computes in f32 what the
+/// processor does: packed sequences, fewer and more rows than a block.
+#[test]
+fn pointwise_kernels_agree_with_the_processor() {
+    let machine = Machine::Sim;
+    let fixed = Fixed::new(&machine).unwrap();
+    let mut seed = 5;
+    let gdn: &[(&str, f64)] =
+        &[("width", 48.0), ("layers", 1.0), ("heads", 3.0), ("d", 16.0), ("hidden", 80.0)];
+    for (name, sizes) in [("quickstart", HYBRID), ("gdn", gdn), ("plain_gdn", gdn)] {
+        let mut model = model(name, sizes);
+        differentiate(&mut model);
+        for node in model.graph.nodes.node_weights() {
+            pointwise_node(&model, node, &machine, &fixed, &mut seed);
+        }
+    }
+}
+
+fn pointwise_node(model: &Model, node: &Node, machine: &Machine, fixed: &Fixed, seed: &mut u32) {
+    let graph = &model.graph;
+    let (program, grad) = match &node.kind {
+        Kind::Rows(program) => (&**program, None),
+        Kind::RowsGrad(grad) => (&grad.program, Some(&**grad)),
+        _ => return,
+    };
+    let values = &node.inputs[..grad.map_or(node.inputs.len(), |grad| grad.inputs)];
+    let once: Vec<bool> = values.iter().map(|value| graph.value(*value).once).collect();
+    let output = graph.value(
+        grad.map_or(node.outputs.first().copied(), |g| Some(node.inputs[g.inputs])).unwrap(),
+    );
+    let positions: Vec<u32> = if output.once {
+        vec![0]
+    } else {
+        [13_u32, 1, 2, 70].iter().flat_map(|length| 0..*length).collect()
+    };
+    let rows = positions.len();
+    let inputs: Vec<Vec<f32>> = values
+        .iter()
+        .map(|value| {
+            let info = graph.value(*value);
+            drawn(info.width() * if info.once { 1 } else { rows }, seed)
+        })
+        .collect();
+    let params: Vec<Vec<f32>> =
+        node.params.iter().map(|p| drawn(size(&graph.params[p.0].shape), seed)).collect();
+    let dy = drawn(output.width() * rows, seed);
+    let of = Pointwise { label: "node", program, once: &once, output_once: output.once };
+    let kernel = match grad {
+        None => of.forward(machine.kind()).unwrap(),
+        Some(grad) => of.backward(grad, machine.kind()).unwrap(),
+    };
+    let wrong = verify(&kernel, machine.kind().shared);
+    assert!(wrong.is_empty(), "{}: {wrong:?}", node.label);
+    let kernel = RowKernel(machine.ready(vec![kernel]).unwrap().remove(0));
+
+    let mut store = Store::new(machine);
+    let given: Vec<Tensor> = inputs.iter().map(|x| store.holding("input", x).unwrap()).collect();
+    let own: Vec<Tensor> = params.iter().map(|x| store.holding("param", x).unwrap()).collect();
+    let d_out = grad.map(|_| store.holding("gradient", &dy).unwrap());
+    let at = store.table(positions.clone()).unwrap();
+    let input = RowsInput {
+        inputs: inputs.iter().map(Vec::as_slice).collect(),
+        once: &once,
+        params: params.iter().map(Vec::as_slice).collect(),
+        positions: &positions,
+        rows,
+    };
+    let (mut want, mut want_params) = (Vec::new(), Vec::new());
+    let mut grads = Vec::new();
+    match grad {
+        None => {
+            want.push(vec![0.0; dy.len()]);
+            Rows::new(program, &once, output.once).forward(&input, &mut want[0]);
+        }
+        Some(grad) => {
+            want.extend(grad.wanted.iter().map(|slot| vec![0.0; inputs[*slot].len()]));
+            let backward = RowsBackward::new(grad, &once, output.once);
+            want_params = backward.backward(&input, &dy, &mut want);
+            grads.extend(want_params.iter().map(|x| store.zeros("sum", x.len()).unwrap()));
+        }
+    }
+    let outputs: Vec<Tensor> =
+        want.iter().map(|x| store.take("output", x.len()).unwrap()).collect();
+    let on = On { rows, positions: at, inputs: &given, params: own, d_out };
+    kernel.run(&mut store, fixed, &on, &outputs, &grads).unwrap();
+    let got = outputs.iter().chain(&grads);
+    for (place, (got, want)) in got.zip(want.iter().chain(&want_params)).enumerate() {
+        let found = gap(&store.get(*got).unwrap(), want);
+        assert!(found < 2e-5, "{} of {}: result {place} {found:.1e}", node.label, model.name);
+    }
+}
+
+#[test]
+fn gradients_of_a_model_agree_with_the_processor() {
+    let model = model("quickstart", HYBRID);
+    let params = fresh(&model.graph.params, 7);
+    let batch = batch();
+    let mut cpu = Executor::new(model.clone(), params.clone());
+    let want = cpu.train(&batch);
+    let mut sim = OnDevice::new(model.clone(), &params, &Machine::Sim).unwrap();
+    let got = sim.train(&batch).unwrap();
+    assert_eq!((got.asked, sim.started[0] > 0), (want.asked, true));
+    assert!((got.loss - want.loss).abs() < 5e-3 * want.loss, "{} {}", got.loss, want.loss);
+    let mut noisy = Executor::new(model.clone(), rounded(&params));
+    noisy.train(&batch);
+    let mut missed = Vec::new();
+    let both = cpu.grads.iter().zip(&noisy.grads);
+    for ((declared, got), (want, noisy)) in
+        sim.model.graph.params.iter().zip(sim.grads().unwrap()).zip(both)
+    {
+        let (found, noise) = (gap(&got, want), gap(noisy, want));
+        if found.is_nan() || found > 1e-2 + 4.0 * noise {
+            missed.push(format!("{} {found:.1e}, noise {noise:.1e}", declared.name));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+    let (score, guesses) = sim.evaluate(&batch).unwrap();
+    assert_eq!(guesses.len(), want.asked);
+    assert!((score.loss - got.loss).abs() < 1e-4, "{} {}", score.loss, got.loss);
+}
+
+#[test]
+fn the_loss_of_twenty_steps_agrees_with_the_processor() {
+    let task = Task::Mqar { vocab: 40, length: 32, pairs: 3, power: 0.1 };
+    let source = Source::open(&task, 3).unwrap();
+    let model = model("quickstart", HYBRID);
+    let params = fresh(&model.graph.params, 3);
+    let adamw = AdamW { lr: 0.0, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, clip: 1.0 };
+    let curve = |params: &[Vec<f32>], device: Device| -> Vec<f64> {
+        let mut engine = Engine::new(model.clone(), params.to_vec(), device).unwrap();
+        let step = |step: u64| {
+            let batch = source.batch(Purpose::Train, step * 4, 4);
+            engine.step(&batch, &adamw, 1e-3, step + 1).unwrap().score.loss
+        };
+        (0..20).map(step).collect()
+    };
+    let cpu = curve(&params, Device::Cpu);
+    let noisy = curve(&rounded(&params), Device::Cpu);
+    let sim = curve(&params, Device::Sim);
+    let apart = |other: &[f64]| {
+        cpu.iter().zip(other).map(|(a, b)| (a - b).abs() / a).sum::<f64>() / cpu.len() as f64
+    };
+    let (found, noise) = (apart(&sim), apart(&noisy));
+    assert!(found < 2e-3 + 4.0 * noise, "{found}, noise {noise}: {cpu:?} {sim:?}");
+    let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
+    assert!(mean(&sim[15..]) < mean(&sim[..5]), "nothing is learned: {sim:?}");
+}
