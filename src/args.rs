@@ -201,6 +201,9 @@ pub struct Bench {
     /// How to run.
     #[arg(long, default_value = "auto")]
     pub form: Form,
+    /// Where to run.
+    #[arg(long, default_value = "cpu")]
+    pub device: Device,
     /// Tokens of a chunk.
     #[arg(long)]
     pub chunk: Option<usize>,

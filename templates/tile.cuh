@@ -188,7 +188,7 @@ template <int N> struct Sums {
     template <int K, bool AT, int AP, bool BT, int BP>
     INLINE void add(const bf16* a, const bf16* b, int row0, int col0) {
         const int lane = threadIdx.x % 32, matrix = lane / 8, r = lane % 8;
-        #pragma unroll 2
+        #pragma unroll 1
         for (int k = 0; k < K; k += 16) {
             u32 left[4];
             if (AT) load_transposed(left, a + (k + matrix / 2 * 8 + r) * AP + row0 + matrix % 2 * 8);
@@ -417,68 +417,38 @@ INLINE void gram_grad(float* to, const float* w, const float* x, const float* y,
 
 // ---- solve -----------------------------------------------------------------------------------
 
-// x with (I + a) x = b, b standing in x: blocks of 16 rows; what earlier blocks have solved is
-// taken off by all threads, then each thread substitutes in columns of its own.
-template <int N, int COLS> INLINE void solve(const float* a, float* x) {
+// x with (I + a) x = b, or (I + aᵀ) x = b from the last row to the first, b standing in x: blocks of
+// 8 rows; what earlier blocks have solved is taken off by all threads, then each thread substitutes
+// in columns of its own. (Blocks of 16 rows take the compiler half a second more.)
+template <int N, int COLS, bool T> INLINE void solve(const float* a, float* x) {
+    // The n-th row in the order of solving, and how much of row m is taken off row n.
+    auto row = [](int n) { return T ? N - 1 - n : n; };
+    auto weight = [&](int n, int m) { return T ? a[row(m) * N + row(n)] : a[row(n) * N + row(m)]; };
     #pragma unroll 1
-    for (int first = 0; first < N; first += 16) {
+    for (int first = 0; first < N; first += 8) {
         if (first > 0) {
             #pragma unroll 1
-            for (int e = threadIdx.x; e < 16 * COLS; e += THREADS) {
-                const int i = first + e / COLS, c = e % COLS;
-                if (i < N) {
+            for (int e = threadIdx.x; e < 8 * COLS; e += THREADS) {
+                const int n = first + e / COLS, c = e % COLS;
+                if (N % 8 == 0 || n < N) {
                     float sum = 0.f;
                     #pragma unroll 4
-                    for (int j = 0; j < first; j++) sum += a[i * N + j] * x[j * COLS + c];
-                    x[i * COLS + c] -= sum;
+                    for (int m = 0; m < first; m++) sum += weight(n, m) * x[row(m) * COLS + c];
+                    x[row(n) * COLS + c] -= sum;
                 }
             }
             wait_for_block();
         }
         #pragma unroll 1
         for (int c = threadIdx.x; c < COLS; c += THREADS) {
-            float y[16];
+            float y[8];
             #pragma unroll
-            for (int i = 0; i < 16; i++) {
-                if (first + i < N) {
-                    y[i] = x[(first + i) * COLS + c];
+            for (int n = 0; n < 8; n++) {
+                if (N % 8 == 0 || first + n < N) {
+                    y[n] = x[row(first + n) * COLS + c];
                     #pragma unroll
-                    for (int j = 0; j < i; j++) y[i] -= a[(first + i) * N + first + j] * y[j];
-                    x[(first + i) * COLS + c] = y[i];
-                }
-            }
-        }
-        wait_for_block();
-    }
-}
-
-// The same with the transpose, from the last row to the first.
-template <int N, int COLS> INLINE void solve_transposed(const float* a, float* x) {
-    #pragma unroll 1
-    for (int first = (N - 1) / 16 * 16; first >= 0; first -= 16) {
-        if (first + 16 < N) {
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16 * COLS; e += THREADS) {
-                const int i = first + e / COLS, c = e % COLS;
-                float sum = 0.f;
-                #pragma unroll 4
-                for (int j = first + 16; j < N; j++) sum += a[j * N + i] * x[j * COLS + c];
-                x[i * COLS + c] -= sum;
-            }
-            wait_for_block();
-        }
-        #pragma unroll 1
-        for (int c = threadIdx.x; c < COLS; c += THREADS) {
-            float y[16];
-            #pragma unroll
-            for (int i = 15; i >= 0; i--) {
-                if (first + i < N) {
-                    y[i] = x[(first + i) * COLS + c];
-                    #pragma unroll
-                    for (int j = i + 1; j < 16; j++) {
-                        if (first + j < N) y[i] -= a[(first + j) * N + first + i] * y[j];
-                    }
-                    x[(first + i) * COLS + c] = y[i];
+                    for (int m = 0; m < n; m++) y[n] -= weight(first + n, first + m) * y[m];
+                    x[row(first + n) * COLS + c] = y[n];
                 }
             }
         }

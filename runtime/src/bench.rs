@@ -11,11 +11,15 @@ use lrc_compiler::graph::Model;
 use lrc_compiler::normal::Refusal;
 use lrc_compiler::tile::size;
 
+use crate::device::Device;
+use crate::device::kernels::{Into as Gradients, Kernels, Unready, Wanted, sent};
+use crate::device::store::{Machine, Store};
 use crate::draw;
-use crate::execute::{Batch, Executor, fresh};
+use crate::error::Failure;
+use crate::execute::{Batch, fresh};
 use crate::random::{Purpose, Stream};
 use crate::spec::AdamW;
-use crate::train::adamw::{self, Moments};
+use crate::train::engine::Engine;
 
 /// How a measurement is repeated.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +44,17 @@ fn median(repeat: Repeat, mut run: impl FnMut()) -> f64 {
     times[times.len() / 2]
 }
 
+/// The same for a run that may fail.
+fn fallible(repeat: Repeat, mut run: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
+    let mut failed = None;
+    let seconds = median(repeat, || {
+        if failed.is_none() {
+            failed = run().err();
+        }
+    });
+    failed.map_or(Ok(seconds), Err)
+}
+
 /// The sizes that a recurrence is timed at.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
@@ -62,6 +77,43 @@ pub struct Times {
     pub both: f64,
 }
 
+/// The tensors that a recurrence is timed on.
+struct Tensors {
+    inputs: Vec<Vec<f32>>,
+    params: Vec<Vec<f32>>,
+    d_outs: Vec<Vec<f32>>,
+}
+
+impl Tensors {
+    fn new(r: &Recurrence, Sizes { batch, length, heads }: Sizes) -> Tensors {
+        let rows = batch * length;
+        let mut random = Stream::new(0, Purpose::Verify, 0);
+        let narrow = |all: Vec<f64>| -> Vec<f32> { all.into_iter().map(|x| x as f32).collect() };
+        let mut drawn = |slots: &[_], rows: usize| -> Vec<Vec<f32>> {
+            slots.iter().map(|slot| narrow(draw::tensor(slot, rows, &mut random))).collect()
+        };
+        let (inputs, params) = (drawn(&r.inputs, rows * heads), drawn(&r.params, heads));
+        let mut normal = |n: usize| (0..n).map(|_| random.normal() as f32).collect();
+        let d_outs = r.outs.iter().map(|out| normal(rows * heads * size(&out.shape))).collect();
+        Tensors { inputs, params, d_outs }
+    }
+
+    fn problem<'t>(
+        &'t self,
+        r: &'t Recurrence,
+        Sizes { batch, length, heads }: Sizes,
+    ) -> Problem<'t, f32> {
+        Problem {
+            recurrence: r,
+            heads,
+            bounds: (0..=batch).map(|at| at * length).collect(),
+            inputs: self.inputs.iter().map(|data| Operand { data, heads }).collect(),
+            params: self.params.iter().map(|data| Operand { data, heads }).collect(),
+            initial: vec![None; r.states.len()],
+        }
+    }
+}
+
 /// Times a recurrence in f32. The error says why it cannot run in the form that was asked for.
 pub fn recurrence(
     r: &Recurrence,
@@ -70,30 +122,10 @@ pub fn recurrence(
     chunk: Option<usize>,
     repeat: Repeat,
 ) -> Result<Times, Refusal> {
-    let Sizes { batch, length, heads } = sizes;
-    let rows = batch * length;
-    let mut random = Stream::new(0, Purpose::Verify, 0);
-    let narrow = |all: Vec<f64>| -> Vec<f32> { all.into_iter().map(|x| x as f32).collect() };
-    let mut drawn = |slots: &[_], rows: usize| -> Vec<Vec<f32>> {
-        slots.iter().map(|slot| narrow(draw::tensor(slot, rows, &mut random))).collect()
-    };
-    let inputs = drawn(&r.inputs, rows * heads);
-    let params = drawn(&r.params, heads);
-    let d_outs: Vec<Vec<f32>> = r
-        .outs
-        .iter()
-        .map(|out| (0..rows * heads * size(&out.shape)).map(|_| random.normal() as f32).collect())
-        .collect();
-    let problem = Problem {
-        recurrence: r,
-        heads,
-        bounds: (0..=batch).map(|at| at * length).collect(),
-        inputs: inputs.iter().map(|data| Operand { data, heads }).collect(),
-        params: params.iter().map(|data| Operand { data, heads }).collect(),
-        initial: vec![None; r.states.len()],
-    };
+    let tensors = Tensors::new(r, sizes);
+    let problem = tensors.problem(r, sizes);
     let cotangents = Cotangents {
-        outs: d_outs.iter().map(|d| Some(d.as_slice())).collect(),
+        outs: tensors.d_outs.iter().map(|d| Some(d.as_slice())).collect(),
         finals: vec![None; r.states.len()],
     };
     let form = Form::new(&problem, kind, chunk)?;
@@ -108,8 +140,52 @@ pub fn recurrence(
     Ok(Times { form: form.name(), forward, both })
 }
 
+/// Times a recurrence by its kernels, on tensors that lie in the device's memory.
+pub fn kernels(
+    r: &Recurrence,
+    sizes: Sizes,
+    chunk: Option<usize>,
+    repeat: Repeat,
+    machine: &Machine,
+) -> Result<Times, Unready> {
+    let forward = Kernels::new(r, Wanted::Forward, chunk, machine)?;
+    let training = Kernels::new(r, Wanted::Training, chunk, machine)?;
+    let timed = || -> Result<Times, Failure> {
+        let mut store = Store::new(machine);
+        let tensors = Tensors::new(r, sizes);
+        let problem = tensors.problem(r, sizes);
+        let (call, outs) = sent(&mut store, &problem)?;
+        let mut d_outs = Vec::new();
+        for d in &tensors.d_outs {
+            d_outs.push(Some(store.holding("gradient given", d)?));
+        }
+        let to = Gradients::new(&mut store, &call)?;
+        let alone = fallible(repeat, || {
+            let (finals, left) = forward.forward(&mut store, &call, &outs)?;
+            finals.into_iter().for_each(|tensor| store.give(tensor));
+            left.release(&mut store);
+            store.wait()
+        })?;
+        let both = fallible(repeat, || {
+            let (finals, mut left) = training.forward(&mut store, &call, &outs)?;
+            training.backward(&mut store, &call, &mut left, [&d_outs, &[]], &to)?;
+            finals.into_iter().for_each(|tensor| store.give(tensor));
+            left.release(&mut store);
+            store.wait()
+        })?;
+        Ok(Times { form: "kernel", forward: alone, both })
+    };
+    timed().map_err(Unready::Failed)
+}
+
 /// Tokens per second of training steps: forward, backward and AdamW on random tokens.
-pub fn training(model: Model, batch: usize, length: usize, repeat: Repeat) -> f64 {
+pub fn training(
+    model: Model,
+    batch: usize,
+    length: usize,
+    repeat: Repeat,
+    device: Device,
+) -> Result<f64, Failure> {
     let params = fresh(&model.graph.params, 0);
     let mut random = Stream::new(1, Purpose::Verify, 0);
     let mut tokens = Batch::default();
@@ -118,16 +194,13 @@ pub fn training(model: Model, batch: usize, length: usize, repeat: Repeat) -> f6
             (0..=length).map(|_| (random.uniform() * model.vocab as f64) as u32).collect();
         tokens.push(&drawn[..length], &drawn[1..]);
     }
-    let mut moments = Moments::new(&params);
-    let mut executor = Executor::new(model, params);
+    let mut engine = Engine::new(model, params, device)?;
     let adamw =
         AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, clip: 1.0 };
     let mut step = 0;
-    let seconds = median(repeat, || {
-        executor.train(&tokens);
+    let seconds = fallible(repeat, || {
         step += 1;
-        let Executor { model, params, grads, .. } = &mut executor;
-        adamw::step(&adamw, adamw.lr, step, &model.graph.params, params, grads, &mut moments);
-    });
-    (batch * length) as f64 / seconds
+        engine.step(&tokens, &adamw, adamw.lr, step).map(|_| ())
+    })?;
+    Ok((batch * length) as f64 / seconds)
 }

@@ -5,9 +5,13 @@ use std::time::Duration;
 
 use lrc_compiler::elaborate::Setting;
 use lrc_compiler::graph::Model;
+use lrc_compiler::normal::Refusal;
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Diag, Sources};
 use lrc_runtime::bench::{self, Repeat, Sizes};
+use lrc_runtime::device::Device;
+use lrc_runtime::device::kernels::Unready;
+use lrc_runtime::device::store::Machine;
 use lrc_runtime::error::Failure;
 use lrc_runtime::library::LIBRARY;
 use serde_json::{Value, json};
@@ -34,6 +38,9 @@ const BUILT_IN: [&str; 3] = ["heads", "layer", "layers"];
 /// What was measured: lines for people as they come, or one document at the end.
 struct Table {
     repeat: Repeat,
+    device: Device,
+    /// Where kernels run, unless it is the processor.
+    machine: Option<Machine>,
     quiet: bool,
     recurrences: Vec<Value>,
     training: Vec<Value>,
@@ -48,8 +55,17 @@ impl Table {
         args: &Bench,
     ) -> Result<(), Failure> {
         let r = elaborated(decl, given)?;
-        let times = bench::recurrence(&r, sizes, form_kind(args.form), args.chunk, self.repeat)
-            .map_err(|refusal| Failure::Usage(format!("{}: {}", r.name, refusal.why)))?;
+        let refused = |refusal: Refusal| Failure::Usage(format!("{}: {}", r.name, refusal.why));
+        let times = match &self.machine {
+            None => bench::recurrence(&r, sizes, form_kind(args.form), args.chunk, self.repeat)
+                .map_err(refused)?,
+            Some(machine) => bench::kernels(&r, sizes, args.chunk, self.repeat, machine).map_err(
+                |why| match why {
+                    Unready::Refused(refusal) => refused(refusal),
+                    Unready::Failed(failure) => failure,
+                },
+            )?,
+        };
         let dims: BTreeMap<&str, String> = r
             .numbers
             .iter()
@@ -100,19 +116,19 @@ impl Table {
         }
         let decl = find(&namespace, Kind::Model, "plain_gdn")?;
         let (batch, length) = STANDARD_BATCH;
-        self.train(built(&namespace, decl, &BTreeMap::new())?, batch, length);
-        Ok(())
+        self.train(built(&namespace, decl, &BTreeMap::new())?, batch, length)
     }
 
-    fn train(&mut self, model: Model, batch: usize, length: usize) {
+    fn train(&mut self, model: Model, batch: usize, length: usize) -> Result<(), Failure> {
         let name = model.name.clone();
-        let speed = bench::training(model, batch, length, self.repeat);
+        let speed = bench::training(model, batch, length, self.repeat, self.device)?;
         if !self.quiet {
             say!("training {name}, {batch} sequences of {length} tokens: {speed:.0} tokens/s");
         }
         self.training.push(json!({
             "name": name, "batch": batch, "length": length, "tokens_per_second": speed,
         }));
+        Ok(())
     }
 }
 
@@ -122,8 +138,11 @@ pub fn bench(args: &Bench, sources: &mut Sources) -> Result<(), Failure> {
         return Err(Failure::Usage("--batch, --length, --heads and --chunk start at 1".into()));
     }
     let time = Duration::from_secs_f64(args.seconds.clamp(0.0, 3600.0));
+    let device: Device = args.device.into();
     let mut table = Table {
         repeat: Repeat { least: 3, time },
+        device,
+        machine: device.machine()?,
         quiet: args.json,
         recurrences: Vec::new(),
         training: Vec::new(),
@@ -142,7 +161,7 @@ pub fn bench(args: &Bench, sources: &mut Sources) -> Result<(), Failure> {
             }
             if kind.is_none_or(|kind| kind == Kind::Model) {
                 for decl in chosen(&namespace, Kind::Model, args.name.as_deref())? {
-                    table.train(built(&namespace, decl, &given)?, args.batch, args.length);
+                    table.train(built(&namespace, decl, &given)?, args.batch, args.length)?;
                 }
             }
         }
@@ -150,7 +169,7 @@ pub fn bench(args: &Bench, sources: &mut Sources) -> Result<(), Failure> {
     if args.json {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let document = json!({
-            "version": env!("CARGO_PKG_VERSION"), "device": "cpu", "dtype": "f32",
+            "version": env!("CARGO_PKG_VERSION"), "device": device.name(), "dtype": "f32",
             "threads": threads, "recurrences": table.recurrences, "training": table.training,
         });
         say!("{document}");

@@ -20,6 +20,7 @@ use lrc_runtime::atomic;
 use lrc_runtime::device::cuda::nvrtc::Code;
 use lrc_runtime::device::jit::{self, Built, Source};
 use lrc_runtime::error::{Failure, at_path};
+use lrc_runtime::execute::device::plans;
 
 use super::recurrence::{SHOWN_CHUNK, chosen, elaborated};
 use super::{load, settings};
@@ -28,6 +29,9 @@ use crate::terminal::say;
 
 /// What can be written.
 const STAGES: [&str; 8] = ["normal", "chunk", "grad", "graph", "plan", "cuda", "ptx", "cubin"];
+
+/// Those that are made of kernels.
+const PLANNED: [&str; 4] = ["plan", "cuda", "ptx", "cubin"];
 
 /// `lrc compile`
 pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
@@ -56,8 +60,15 @@ pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
             let mut diags = Vec::new();
             let mut model =
                 build(&namespace, decl, &given, &mut diags).ok_or(Failure::Invalid(diags))?;
+            differentiate(&mut model);
+            if PLANNED.iter().any(|stage| stages.contains(stage)) {
+                for gpu in &gpus {
+                    let planned = plans(&model, *gpu)?;
+                    let planned = planned.into_iter().map(|kernel| (kernel, gpu.arch)).collect();
+                    kernels.extend(build_kernels(planned, &stages, &args.out, &mut written)?);
+                }
+            }
             if stages.contains(&"graph") {
-                differentiate(&mut model);
                 written.push(emit(
                     &args.out,
                     &model.name,
@@ -130,8 +141,7 @@ fn compile_kernels(
     folder: &Path,
     written: &mut Vec<String>,
 ) -> Result<Vec<(Kernel, Option<Built>)>, Failure> {
-    let wants = |stage| stages.contains(&stage);
-    let kernels_wanted = ["plan", "cuda", "ptx", "cubin"].into_iter().any(wants);
+    let kernels_wanted = PLANNED.iter().any(|stage| stages.contains(stage));
     let Some(family) = Family::of(r).ok().filter(|_| kernels_wanted) else {
         return Ok(vec![]);
     };
@@ -147,6 +157,17 @@ fn compile_kernels(
             }
         }
     }
+    build_kernels(kernels, stages, folder, written)
+}
+
+/// Compiles planned kernels and writes the wanted stages.
+fn build_kernels(
+    kernels: Vec<(Kernel, &str)>,
+    stages: &[&str],
+    folder: &Path,
+    written: &mut Vec<String>,
+) -> Result<Vec<(Kernel, Option<Built>)>, Failure> {
+    let wants = |stage| stages.contains(&stage);
     for (kernel, arch) in &kernels {
         let name = format!("{}.{arch}", kernel.name);
         if wants("plan") {

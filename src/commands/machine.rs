@@ -55,7 +55,6 @@ pub fn doctor(json: bool) -> Result<(), Failure> {
         Ok(gpu) => say!("ok    device cuda: {}, {}", gpu.name, gpu.kind.arch),
         Err(why) => say!("none  device cuda: {why}"),
     }
-    say!("note  `exec` and `verify` run on sim and cuda, `train` on cpu");
     Ok(())
 }
 

@@ -231,10 +231,10 @@ impl Text {
             }
             Step::Solve { a, x, transposed } => {
                 let shape = &k.tile(*x).shape;
-                let name = if *transposed { "solve_transposed" } else { "solve" };
+                let [rows, cols] = [shape[0], shape[1]];
                 self.line(&format!(
-                    "{name}<{}, {}>(tile{}, tile{});",
-                    shape[0], shape[1], a.0, x.0
+                    "solve<{rows}, {cols}, {transposed}>(tile{}, tile{});",
+                    a.0, x.0
                 ));
             }
             Step::Barrier => {}

@@ -220,21 +220,16 @@ impl Maker<'_> {
                 lower.write(output, &index, &shape, to, add);
             }
         });
-        let once = |value: &dyn Fn(&[usize], super::TileId) -> (Expr, Target)| -> Section {
-            let steps = sums.iter().map(|(_, _, shape, tile)| {
-                let (value, to) = value(shape, *tile);
-                Step::Map { sizes: shape.clone(), value, to, add: false }
-            });
-            Section::once(steps.collect())
-        };
-        let start =
-            once(&|shape, tile| (Expr::Number(Bits::of(0.0)), Target::Tile(tile, axes_of(shape))));
-        let end = once(&|shape, tile| {
+        let (mut start, mut end) = (Vec::new(), Vec::new());
+        for (_, buffer, shape, tile) in &sums {
             let index = axes_of(shape);
-            let buffer = sums.iter().find(|(.., t)| *t == tile).expect("a sum's own tile").1;
-            (Expr::Tile(tile, index.clone()), Target::Part(part(buffer, shape, &index)))
-        });
-        vec![start, Section::each(steps), end]
+            let (zero, sum) = (Expr::Number(Bits::of(0.0)), Expr::Tile(*tile, index.clone()));
+            let result = Target::Part(part(*buffer, shape, &index));
+            let step = |value, to| Step::Map { sizes: shape.clone(), value, to, add: false };
+            start.push(step(zero, Target::Tile(*tile, index)));
+            end.push(step(sum, result));
+        }
+        vec![Section::once(start), Section::each(steps), Section::once(end)]
     }
 
     /// The gradients of the rows that the block owns: what all rows share gets a sum over them, an

@@ -84,6 +84,24 @@ pub struct Into {
     pub initial: Vec<Tensor>,
 }
 
+impl Into {
+    /// Room for all gradients of a call.
+    pub fn new(store: &mut Store, call: &Call) -> Result<Into, Failure> {
+        let (mut inputs, mut params) = (vec![], vec![]);
+        for (tensor, _) in &call.inputs {
+            inputs.push(store.take("gradient of an input", tensor.words)?);
+        }
+        for (tensor, _) in &call.params {
+            params.push(store.take("gradient of a parameter", tensor.words)?);
+        }
+        let states = 0..call.recurrence.states.len();
+        let initial = states
+            .map(|k| store.take("gradient of a state", call.states(k)))
+            .collect::<Result<_, _>>()?;
+        Ok(Into { inputs, params, initial })
+    }
+}
+
 impl Call<'_> {
     fn rows(&self) -> usize {
         self.bounds.last().copied().unwrap_or(0)
@@ -375,12 +393,7 @@ impl Kernels {
         };
         let (d_outs, d_finals) = (flows(&cotangents.outs)?, flows(&cotangents.finals)?);
         let r = problem.recurrence;
-        let mut room = |n: usize| store.take("gradient", n);
-        let to = Into {
-            inputs: problem.inputs.iter().map(|o| room(o.data.len())).collect::<Result<_, _>>()?,
-            params: problem.params.iter().map(|o| room(o.data.len())).collect::<Result<_, _>>()?,
-            initial: (0..r.states.len()).map(|k| room(call.states(k))).collect::<Result<_, _>>()?,
-        };
+        let to = Into::new(&mut store, &call)?;
         self.backward(&mut store, &call, &mut left, [&d_outs, &d_finals], &to)?;
         let get = |all: &[Tensor], lengths: Vec<usize>| -> Result<Vec<Vec<f32>>, Failure> {
             all.iter().zip(lengths).map(|(t, n)| store.get(t.part(0, n))).collect()
@@ -444,7 +457,7 @@ fn launch(
 }
 
 /// A problem's tensors in a store, and room for its outputs.
-fn sent<'p>(
+pub fn sent<'p>(
     store: &mut Store,
     problem: &'p Problem<f32>,
 ) -> Result<(Call<'p>, Vec<Tensor>), Failure> {

@@ -309,6 +309,14 @@ impl Store {
         }
     }
 
+    /// Waits until everything has run.
+    pub fn wait(&self) -> Result<(), Failure> {
+        match &self.backing {
+            Backing::Sim(..) => Ok(()),
+            Backing::Cuda(gpu, _) => gpu.wait(),
+        }
+    }
+
     /// Starts a kernel.
     pub fn launch(
         &mut self,

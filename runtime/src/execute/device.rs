@@ -7,8 +7,10 @@ use std::rc::Rc;
 use lrc_compiler::graph::backward::{RowsGrad, differentiate};
 use lrc_compiler::graph::buffers::{self, Buffers};
 use lrc_compiler::graph::{Kind, Model, Node, Recur, ValueId};
-use lrc_compiler::plan::Kernel;
+use lrc_compiler::normal::Refusal;
 use lrc_compiler::plan::rows::Pointwise;
+use lrc_compiler::plan::target::Gpu;
+use lrc_compiler::plan::{Family, Kernel};
 use lrc_dsl::Diag;
 use petgraph::graph::NodeIndex;
 
@@ -60,7 +62,7 @@ pub struct OnDevice {
     recurring: HashMap<usize, Recurring>,
     slots: Vec<Tensor>,
     left: HashMap<usize, Left>,
-    /// Kernels and dense products of the last training step.
+    /// Kernels and dense products of the last training step, with its update.
     pub started: [u64; 2],
 }
 
@@ -110,6 +112,7 @@ impl OnDevice {
 
     /// Loss of a batch, and the gradients of all parameters, which stay on the device.
     pub fn train(&mut self, batch: &Batch) -> Result<Score, Failure> {
+        let before = [self.store.launches, self.store.products];
         self.store.clear(self.flat.grads)?;
         let given = self.begin(batch, &Rc::clone(&self.training))?;
         let mut said = None;
@@ -118,18 +121,21 @@ impl OnDevice {
             self.node(at, &node, &given, true, &mut said)?;
         }
         self.end();
+        self.started = [self.store.launches - before[0], self.store.products - before[1]];
         let said = said.expect("a loss ends the forward pass");
         Ok(self.score(&batch.targets, said)?.0)
     }
 
     /// A step of AdamW; gives the norm of the whole gradient before clipping.
     pub fn update(&mut self, update: Update) -> Result<f64, Failure> {
+        let before = self.store.launches;
         let Flat { values, grads, first, second, decays, .. } = self.flat;
         let square = self.store.take("square of the gradient", 1)?;
         let parts = self.store.take("squares of pieces", grads.words / PIECE)?;
         self.fixed.squares(&mut self.store, square, parts, grads)?;
         let state = [values, grads, first, second];
         self.fixed.adamw(&mut self.store, state, decays, square, update)?;
+        self.started[0] += self.store.launches - before;
         let norm = f64::from(self.store.get(square)?[0]).sqrt();
         self.store.give(square);
         self.store.give(parts);
@@ -187,8 +193,6 @@ impl OnDevice {
     }
 
     fn begin<'b>(&mut self, batch: &'b Batch, buffers: &Rc<Buffers>) -> Result<Given<'b>, Failure> {
-        let started = [self.store.launches, self.store.products];
-        self.started = started;
         let rows = batch.rows();
         let positions = self.store.table(batch.positions())?;
         let origin = self.store.table(vec![0])?;
@@ -203,8 +207,6 @@ impl OnDevice {
         for slot in self.slots.drain(..) {
             self.store.give(slot);
         }
-        let [launches, products] = self.started;
-        self.started = [self.store.launches - launches, self.store.products - products];
     }
 
     /// A value's numbers.
@@ -467,15 +469,19 @@ impl Flat {
     }
 }
 
-/// The kernels of all pointwise nodes; layers that do the same share one.
-fn pointwise(
+/// Plans, and which of them each node has.
+type Planned = (Vec<Kernel>, Vec<(usize, usize)>);
+
+/// The plans of all pointwise nodes; layers that do the same share one.
+fn plan_pointwise(
     model: &Model,
     nodes: &[Rc<Node>],
-    machine: &Machine,
-) -> Result<HashMap<usize, Rc<RowKernel>>, Failure> {
-    let gpu = machine.kind();
+    gpu: Gpu,
+) -> Result<Planned, Failure> {
     let graph = &model.graph;
-    let mut planned: Vec<(usize, Kernel)> = Vec::new();
+    let mut distinct: Vec<Kernel> = Vec::new();
+    let mut which: HashMap<String, usize> = HashMap::new();
+    let mut of_node = Vec::new();
     for (at, node) in nodes.iter().enumerate() {
         let once = |values: &[ValueId]| -> Vec<bool> {
             values.iter().map(|value| graph.value(*value).once).collect()
@@ -498,13 +504,8 @@ fn pointwise(
             .backward(grad, gpu),
             _ => continue,
         };
-        planned.push((at, made.map_err(|refusal| refused(&node.label, refusal.why))?));
-    }
-    // Equal plans have equal texts.
-    let mut distinct: Vec<Kernel> = Vec::new();
-    let mut which: HashMap<String, usize> = HashMap::new();
-    let mut of_node = Vec::new();
-    for (at, kernel) in planned {
+        let kernel = made.map_err(|refusal| refused(&node.label, refusal.why))?;
+        // Equal plans have equal texts.
         let next = distinct.len();
         let found = *which.entry(kernel.to_string()).or_insert(next);
         if found == next {
@@ -512,6 +513,52 @@ fn pointwise(
         }
         of_node.push((at, found));
     }
+    name_apart(&mut distinct);
+    Ok((distinct, of_node))
+}
+
+/// Gives kernels that would have the same name different ones.
+fn name_apart(kernels: &mut [Kernel]) {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for kernel in kernels {
+        let count = seen.entry(kernel.name.clone()).or_insert(0);
+        *count += 1;
+        if *count > 1 {
+            kernel.name = format!("{}_{count}", kernel.name);
+        }
+    }
+}
+
+/// The plans of a model's kernels for training on a kind of GPU; the model has its backward pass.
+pub fn plans(model: &Model, gpu: Gpu) -> Result<Vec<Kernel>, Failure> {
+    let nodes: Vec<Rc<Node>> =
+        model.graph.nodes.node_weights().map(|node| Rc::new(node.clone())).collect();
+    let (mut kernels, _) = plan_pointwise(model, &nodes, gpu)?;
+    let mut seen: Vec<String> = Vec::new();
+    for node in &nodes {
+        let Kind::Recur(recur) = &node.kind else { continue };
+        let (r, key) = (&recur.recurrence, format!("{:?}", recur.recurrence));
+        if seen.contains(&key) {
+            continue;
+        }
+        seen.push(key);
+        let refuse = |refusal: Refusal| refused(&r.name, refusal.why);
+        let family = Family::of(r).map_err(refuse)?;
+        for pass in family.passes() {
+            kernels.push(family.kernel(r, pass, gpu, None).map_err(refuse)?);
+        }
+    }
+    name_apart(&mut kernels);
+    Ok(kernels)
+}
+
+/// The kernels of all pointwise nodes.
+fn pointwise(
+    model: &Model,
+    nodes: &[Rc<Node>],
+    machine: &Machine,
+) -> Result<HashMap<usize, Rc<RowKernel>>, Failure> {
+    let (distinct, of_node) = plan_pointwise(model, nodes, machine.kind())?;
     let ready = machine.ready(distinct)?.into_iter().map(|ready| Rc::new(RowKernel(ready)));
     let ready: Vec<Rc<RowKernel>> = ready.collect();
     Ok(of_node.into_iter().map(|(at, found)| (at, Rc::clone(&ready[found]))).collect())

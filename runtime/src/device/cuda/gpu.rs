@@ -61,6 +61,11 @@ impl Gpu {
             let advice = DRIVER.advice;
             return Err(Failure::World(format!("there is no NVIDIA driver here: {advice}")));
         }
+        let mut version = 0;
+        // SAFETY: the library is there, and the pointer is to a live integer. The function needs no
+        // initialised driver, and leaves the number as it is where it fails.
+        let _ = unsafe { cudarc::driver::sys::cuDriverGetVersion(&raw mut version) };
+        recent(version)?;
         let context = CudaContext::new(0).map_err(|why| said("cannot open the first GPU", why))?;
         let name = context.name().map_err(|why| said("cannot ask for its name", why))?;
         let capability =
@@ -90,6 +95,11 @@ impl Gpu {
     /// Words with zeros in them; the error says why there is no room.
     pub fn reserve(&self, words: usize) -> Result<Words, String> {
         self.stream.alloc_zeros(words).map(Words).map_err(|why| why.to_string())
+    }
+
+    /// Waits until everything has run.
+    pub fn wait(&self) -> Result<(), Failure> {
+        self.stream.synchronize().map_err(|why| said(STOPPED, why))
     }
 
     /// Fills words with zeros.
@@ -168,6 +178,33 @@ impl Gpu {
     }
 }
 
+/// The oldest driver that loads what NVRTC 12 makes, as the driver counts: 1000 · major + 10 · minor.
+const OLDEST_DRIVER: i32 = 12_000;
+
+/// Whether the driver is new enough.
+fn recent(version: i32) -> Result<(), Failure> {
+    if version >= OLDEST_DRIVER {
+        return Ok(());
+    }
+    let (major, minor) = (version / 1000, version % 1000 / 10);
+    Err(Failure::World(format!(
+        "the NVIDIA driver here knows CUDA {major}.{minor}, kernels need 12.0: install driver 525 or newer"
+    )))
+}
+
 fn said(what: &str, why: DriverError) -> Failure {
     Failure::World(format!("{what}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_driver_is_named() {
+        assert!(recent(12_000).is_ok() && recent(13_020).is_ok());
+        let failure = recent(11_080).unwrap_err();
+        assert_eq!(failure.status(), 1);
+        assert!(failure.to_string().contains("knows CUDA 11.8, kernels need 12.0"), "{failure}");
+    }
 }
