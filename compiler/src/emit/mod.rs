@@ -426,7 +426,7 @@ impl Text {
                 }
             }
             Target::Row(row) => {
-                let (i, token) = (ix(&row.row), position(&row.at, [&row.row, &row.row]));
+                let i = ix(&row.row);
                 let valid = if row.at.binds(0) { "at.valid_keys" } else { "at.valid" };
                 let buffer = argument(row.buffer);
                 let place = row_place(row, "to_row", "at.head", "heads");
@@ -440,9 +440,10 @@ impl Text {
                     _ if partial => (" && at.part == 0".to_string(), String::new()),
                     _ => (String::new(), String::new()),
                 };
-                self.line(&format!("const int to_row = row_at(at, {i}, {token});"));
+                let there = if certain(&row.at) { "" } else { " && to_row >= 0" };
+                self.line(&format!("const int to_row = {};", row_of(row)));
                 self.line(&format!(
-                    "if ({i} < {valid} && to_row >= 0{guard}) {buffer}[{slab}{place}] {sign} {value};"
+                    "if ({i} < {valid}{there}{guard}) {buffer}[{slab}{place}] {sign} {value};"
                 ));
             }
             Target::Part(part) => {
@@ -554,6 +555,21 @@ fn inner(x: &Ix, part: usize) -> String {
     }
 }
 
+/// Whether a position lies in the sequence for certain.
+fn certain(at: &Int) -> bool {
+    matches!(at, Int::T | Int::Bound(_))
+}
+
+/// The row of all sequences that an element of a token's row belongs to.
+fn row_of(row: &Row) -> String {
+    let i = ix(&row.row);
+    match &row.at {
+        Int::T => format!("at.start + inside(at, {i})"),
+        Int::Bound(_) => format!("at.start + key(at, {i})"),
+        at => format!("row_at(at, {i}, {})", position(at, [&row.row, &row.row])),
+    }
+}
+
 fn row_place(row: &Row, at: &str, own: &str, heads: &str) -> String {
     let inner = inner(&row.inner, row.part);
     format!(
@@ -593,12 +609,15 @@ fn expr(k: &Kernel, e: &Expr) -> String {
                 let inner = inner(&row.inner, row.part);
                 return format!("read_own<{}>({name}, at, {}, {inner})", row.one, ix(&row.row));
             }
+            let (own, heads) = (format!("{name}_own"), format!("{name}_heads"));
+            if certain(&row.at) {
+                return format!("{name}[{}]", row_place(row, &row_of(row), &own, &heads));
+            }
             format!(
-                "read_input<{}, {}>({name}, row_at(at, {}, {}), {}, {}, {name}_own, {name}_heads)",
+                "read_input<{}, {}>({name}, {}, {}, {}, {own}, {heads})",
                 row.count,
                 row.one,
-                ix(&row.row),
-                position(&row.at, [&row.row, &row.row]),
+                row_of(row),
                 ix(&row.slot),
                 inner(&row.inner, row.part)
             )
