@@ -165,9 +165,13 @@ fn the_chunk_form_reproduces_every_case_at_every_length() {
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
 
-/// Recurrences with a chunk or past form that have kernels too.
+/// Recurrences without such a form whose kernels run the program of one token.
+const TOKEN: &[&str] = &["hgrn", "rglru", "mlstm", "slstm", "titans_linear", "abc"];
+
+/// Whether a recurrence's kernels reproduce its cases. Those of rebased miss a bar: it divides by a
+/// sum of squares that may come near 0, which operands of 8 bits do not survive.
 fn has_kernels(op: &str) -> bool {
-    !["based", "rebased"].contains(&op) && CHUNKED.contains(&op)
+    op != "rebased" && (CHUNKED.contains(&op) || TOKEN.contains(&op))
 }
 
 #[test]

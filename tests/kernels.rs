@@ -45,6 +45,9 @@ const NORMAL: &[&str] = &[
 /// Sums over the past that have kernels.
 const PAST: &[&str] = &["softmax_attn", "sliding_window_attn"];
 
+/// Recurrences whose kernels run the program of one token.
+const TOKEN: &[&str] = &["hgrn", "rglru", "mlstm", "slstm", "titans_linear", "abc"];
+
 fn recurrence(name: &str, sizes: &[(&str, f64)]) -> Recurrence {
     let path = format!("recurrences/{name}.arch");
     let text = LIBRARY.iter().find(|(known, _)| *known == path).expect("a shipped recurrence").1;
@@ -94,6 +97,16 @@ fn kernels_of_attention_agree_with_the_step_form() {
             let found = worst(&recurrence(name, &sizes));
             assert!(found.forward.max(found.backward) <= 1.0, "{name} {d}: {found:?}");
         }
+    }
+}
+
+#[test]
+fn kernels_of_one_token_agree_with_the_step_form() {
+    for name in TOKEN {
+        let found = worst(&recurrence(name, &[]));
+        // Nothing in them is rounded to 16 bits.
+        let share = found.forward.max(found.backward).max(found.decode);
+        assert!(share <= 0.01, "{name}: {found:?}");
     }
 }
 

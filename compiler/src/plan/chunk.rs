@@ -12,6 +12,7 @@ use super::{
     TileId,
 };
 use crate::chunk::gradient::{Target as Gradient, gradient};
+use crate::chunk::token::of_token;
 use crate::chunk::{Chunk, derive};
 use crate::elaborate::Recurrence;
 use crate::elaborate::recurrence::Slot;
@@ -28,6 +29,9 @@ pub struct Choice {
     pub parts: usize,
     /// Threads of a block.
     pub threads: usize,
+    /// Whether products run on the matrix units. Not where a state passes through a product at
+    /// every token: rounded each time, it would drift away.
+    pub matrix_units: bool,
 }
 
 /// Micro-steps of a chunk with one decay per head, and with a decay per channel: its Gram products
@@ -39,17 +43,30 @@ const PART_VALUES: usize = 32;
 /// Values of a part at most, if there is a choice: more blocks fill the machine sooner.
 const PART_WIDE: usize = 64;
 
+/// What a kernel runs for each chunk.
+#[derive(Clone, Copy, Debug)]
+pub enum Body<'a> {
+    /// The program derived from the normal form.
+    Normal(&'a Normal),
+    /// The program of one token, for recurrences without a normal form.
+    Token,
+}
+
 /// The kernel of a pass, by the best plan that fits a GPU. The error names what is too large.
 pub fn kernel(
     r: &Recurrence,
-    normal: &Normal,
+    body: Body,
     pass: Pass,
     gpu: Gpu,
     given: Option<usize>,
 ) -> Result<Kernel, Refusal> {
     let mut best: Option<Kernel> = None;
-    for choice in choices(normal, pass, given) {
-        let Some(made) = build(r, normal, pass, choice, gpu)? else { continue };
+    let choices = match body {
+        Body::Normal(normal) => choices(normal, pass, given),
+        Body::Token => vec![token_choice(r)],
+    };
+    for choice in choices {
+        let Some(made) = build(r, body, pass, choice, gpu)? else { continue };
         let better = best.as_ref().is_none_or(|best| made.working < best.working);
         if better {
             let done = made.working == 0;
@@ -66,6 +83,13 @@ pub fn kernel(
         let why = format!("no plan fits the shared memory of {}{what}", gpu.arch);
         Refusal { span: largest.map(|state| state.span), why }
     })
+}
+
+/// The only plan of a token's program: as many threads as its largest state has work for.
+fn token_choice(r: &Recurrence) -> Choice {
+    let largest = r.states.iter().map(|state| size(&state.shape)).max().unwrap_or(1);
+    let threads = largest.next_multiple_of(32).clamp(32, 256);
+    Choice { chunk: 1, parts: 1, threads, matrix_units: false }
 }
 
 /// Plans in the order in which they are tried.
@@ -91,7 +115,7 @@ fn choices(normal: &Normal, pass: Pass, given: Option<usize>) -> Vec<Choice> {
     for &chunk in &chunks {
         for &parts in &parts {
             let threads = if values / parts >= 64 || chunk >= 64 { 256 } else { 128 };
-            choices.push(Choice { chunk, parts, threads });
+            choices.push(Choice { chunk, parts, threads, matrix_units: true });
         }
     }
     choices
@@ -100,19 +124,28 @@ fn choices(normal: &Normal, pass: Pass, given: Option<usize>) -> Vec<Choice> {
 /// One plan; `None` if it cannot be, since the values cannot be cut so or operands do not fit.
 pub fn build(
     r: &Recurrence,
-    normal: &Normal,
+    body: Body,
     pass: Pass,
     choice: Choice,
     gpu: Gpu,
 ) -> Result<Option<Kernel>, Refusal> {
-    let chunk = derive(r, normal, choice.chunk, pass != Pass::Decode)?;
     let outs = (0..r.outs.len()).map(Whole::Out);
     let results: Vec<Whole> = outs.chain((0..r.states.len()).map(Whole::State)).collect();
-    let values = usize::from(!normal.states[0].transposed);
-    let cut = [(Whole::State(0), values)];
-    let Some(body) = narrow(&chunk.program, true, &results, &cut, choice.parts) else {
-        return Ok(None);
+    let (chunk, body) = match body {
+        Body::Normal(normal) => {
+            let chunk = derive(r, normal, choice.chunk, pass != Pass::Decode)?;
+            let values = usize::from(!normal.states[0].transposed);
+            let cut = [(Whole::State(0), values)];
+            let body = narrow(&chunk.program, true, &results, &cut, choice.parts);
+            (chunk, body)
+        }
+        Body::Token => {
+            let chunk = of_token(r)?;
+            let body = Narrow::not(chunk.program.clone());
+            (chunk, Some(body))
+        }
     };
+    let Some(body) = body else { return Ok(None) };
     let states: Vec<(Whole, usize)> = body
         .axis
         .iter()
@@ -279,7 +312,7 @@ impl Maker<'_> {
 
     fn kernel(&self, pass: Pass, before: Vec<Step>, each: Vec<Step>, after: Vec<Step>) -> Kernel {
         let (r, tiles) = (self.r, self.tiles.clone());
-        let Choice { chunk, parts, threads } = self.choice;
+        let Choice { chunk, parts, threads, .. } = self.choice;
         let name = format!("{}_{}", r.name, pass.name());
         let buffers = buffers(r, pass);
         let (shared, working) = (0, 0);
@@ -343,6 +376,7 @@ impl Maker<'_> {
             self.leaf(axis, leaf, shape, index, states)
         };
         let mut lower = Lower::new(program, tiles, &leaf);
+        lower.matrix_units = self.choice.matrix_units;
         write(&mut lower, &Cut { r: self.r, axis, parts: self.choice.parts });
         let Lower { tiles, steps, .. } = lower;
         self.tiles = tiles;

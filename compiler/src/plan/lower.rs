@@ -34,6 +34,8 @@ pub struct Lower<'a> {
     kept: Vec<bool>,
     uses: Vec<usize>,
     operands: Vec<(Value, Vec<Ix>, TileId)>,
+    /// Whether products may run on the matrix units, whose operands have 8 bits of precision.
+    pub matrix_units: bool,
 }
 
 /// Products left open inside the expression of the step that is being made.
@@ -110,7 +112,8 @@ impl<'a> Lower<'a> {
         let kept = dear(program, &multiplicity(program, &none));
         let uses = multiplicity(program, &kept);
         let made = vec![None; n];
-        Lower { program, leaf, tiles, steps: vec![], made, kept, uses, operands: vec![] }
+        let (steps, operands, matrix_units) = (vec![], vec![], true);
+        Lower { program, leaf, tiles, steps, made, kept, uses, operands, matrix_units }
     }
 
     /// Computes a value at the elements that `index` gives over a loop of the given sizes.
@@ -360,7 +363,8 @@ impl<'a> Lower<'a> {
                 (false, false, false) => {}
             }
         }
-        let large = count(a, &matrix.rows) >= MATRIX
+        let large = self.matrix_units
+            && count(a, &matrix.rows) >= MATRIX
             && count(b, &matrix.cols) >= MATRIX
             && count(a, &matrix.inner) >= MATRIX;
         large.then_some(matrix)

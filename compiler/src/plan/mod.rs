@@ -25,10 +25,12 @@ pub mod rows;
 pub mod target;
 pub mod verify;
 
+use crate::chunk::token::of_token;
 use crate::elaborate::Recurrence;
 use crate::form::past::Range;
 use crate::normal::{self, Normal, Refusal};
 use crate::tile::{Binary, Bits, Int, Unary, Versions};
+use chunk::Body;
 use index::Ix;
 
 /// How a number is held.
@@ -593,6 +595,8 @@ pub enum Family {
     Normal(Box<Normal>),
     /// Those of sums over the past, block by block.
     Past,
+    /// Those of the program of one token, token by token.
+    Token,
 }
 
 impl Family {
@@ -601,14 +605,16 @@ impl Family {
         match normal::extract(r) {
             Ok(normal) => Ok(Family::Normal(Box::new(normal))),
             Err(_) if Range::of(r).is_ok() => Ok(Family::Past),
-            Err(refusal) => Err(refusal),
+            Err(_) => of_token(r).map(|_| Family::Token),
         }
     }
 
     /// Its passes.
     pub fn passes(&self) -> [Pass; 4] {
         match self {
-            Family::Normal(_) => [Pass::Forward, Pass::Keeping, Pass::Backward, Pass::Decode],
+            Family::Normal(_) | Family::Token => {
+                [Pass::Forward, Pass::Keeping, Pass::Backward, Pass::Decode]
+            }
             Family::Past => [Pass::Forward, Pass::Keeping, Pass::Backward, Pass::Keys],
         }
     }
@@ -623,7 +629,8 @@ impl Family {
         tokens: Option<usize>,
     ) -> Result<Kernel, Refusal> {
         match self {
-            Family::Normal(normal) => chunk::kernel(r, normal, pass, gpu, tokens),
+            Family::Normal(normal) => chunk::kernel(r, Body::Normal(normal), pass, gpu, tokens),
+            Family::Token => chunk::kernel(r, Body::Token, pass, gpu, tokens),
             Family::Past => past::kernel(r, pass, gpu, tokens),
         }
     }

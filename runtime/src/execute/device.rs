@@ -473,11 +473,7 @@ impl Flat {
 type Planned = (Vec<Kernel>, Vec<(usize, usize)>);
 
 /// The plans of all pointwise nodes; layers that do the same share one.
-fn plan_pointwise(
-    model: &Model,
-    nodes: &[Rc<Node>],
-    gpu: Gpu,
-) -> Result<Planned, Failure> {
+fn plan_pointwise(model: &Model, nodes: &[Rc<Node>], gpu: Gpu) -> Result<Planned, Failure> {
     let graph = &model.graph;
     let mut distinct: Vec<Kernel> = Vec::new();
     let mut which: HashMap<String, usize> = HashMap::new();
