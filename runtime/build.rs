@@ -13,7 +13,9 @@ fn main() {
     for file in files {
         let name = file.strip_prefix(&root).expect("found below the folder");
         let name = name.to_string_lossy().replace('\\', "/");
-        writeln!(text, "    ({name:?}, include_str!({:?})),", file.display().to_string())
+        // Found from where the crate lies when it is compiled: a folder of builds may be shared.
+        let path = format!("concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/../specs/\", {name:?})");
+        writeln!(text, "    ({name:?}, include_str!({path})),")
             .expect("writing to a String never fails");
     }
     text.push_str("]\n");
