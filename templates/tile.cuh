@@ -455,3 +455,52 @@ template <int N, int COLS, bool T> INLINE void solve(const float* a, float* x) {
         wait_for_block();
     }
 }
+
+// x with a x = b for each of COUNT systems, b standing in x: Gaussian elimination, the largest entry
+// of each column first. a is used up.
+template <int COUNT, int N, int COLS> INLINE void linear_solve(float* a, float* x) {
+    #pragma unroll 1
+    for (int c = 0; c < COUNT; c++, a += N * N, x += N * COLS) {
+        #pragma unroll 1
+        for (int k = 0; k < N; k++) {
+            // Every thread finds the same row.
+            int top = k;
+            #pragma unroll 1
+            for (int i = k + 1; i < N; i++) {
+                if (absolute(a[i * N + k]) > absolute(a[top * N + k])) top = i;
+            }
+            wait_for_block();
+            #pragma unroll 1
+            for (int j = threadIdx.x; j < N + COLS && top != k; j += THREADS) {
+                float* from = j < N ? a + top * N + j : x + top * COLS + j - N;
+                float* to = j < N ? a + k * N + j : x + k * COLS + j - N;
+                const float kept = *to;
+                *to = *from;
+                *from = kept;
+            }
+            wait_for_block();
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < (N - 1 - k) * (N + COLS); e += THREADS) {
+                const int i = k + 1 + e / (N + COLS), j = e % (N + COLS);
+                const float factor = divide(a[i * N + k], a[k * N + k]);
+                if (j >= N) x[i * COLS + j - N] -= factor * x[k * COLS + j - N];
+                else if (j > k) a[i * N + j] -= factor * a[k * N + j];
+            }
+            wait_for_block();
+        }
+        #pragma unroll 1
+        for (int k = N - 1; k >= 0; k--) {
+            #pragma unroll 1
+            for (int j = threadIdx.x; j < COLS; j += THREADS) {
+                x[k * COLS + j] = divide(x[k * COLS + j], a[k * N + k]);
+            }
+            wait_for_block();
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < k * COLS; e += THREADS) {
+                const int i = e / COLS, j = e % COLS;
+                x[e] -= a[i * N + k] * x[k * COLS + j];
+            }
+            wait_for_block();
+        }
+    }
+}

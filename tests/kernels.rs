@@ -46,7 +46,8 @@ const NORMAL: &[&str] = &[
 const PAST: &[&str] = &["softmax_attn", "sliding_window_attn"];
 
 /// Recurrences whose kernels run the program of one token.
-const TOKEN: &[&str] = &["hgrn", "rglru", "mlstm", "slstm", "titans_linear", "abc"];
+const TOKEN: &[&str] =
+    &["hgrn", "rglru", "mlstm", "slstm", "titans_linear", "abc", "s4d", "mesa_net"];
 
 fn recurrence(name: &str, sizes: &[(&str, f64)]) -> Recurrence {
     let path = format!("recurrences/{name}.arch");

@@ -146,6 +146,24 @@ fn triangular_solves_of_every_size() {
 }
 
 #[test]
+fn systems_of_equations() {
+    for transposed in [false, true] {
+        check("linear solve", &[&[2, 4, 4], &[1, 4, 3]], |b, x| {
+            let eye = b.raw(Op::Eye, vec![], vec![4, 4]);
+            let eye = b.reshape(eye, &[1, 4, 4]);
+            let eye = b.scale(eye, 4.0);
+            let sound = b.add(x[0], eye);
+            b.linear_solve(sound, x[1], transposed)
+        });
+    }
+    // No pivot where the diagonal begins with 0.
+    let mut b = Builder::new();
+    let (a, rhs) = (b.leaf(Leaf::Param(0), &[2, 2]), b.leaf(Leaf::Param(1), &[2, 1]));
+    let x = b.linear_solve(a, rhs, false);
+    assert_eq!(run(&b, &[x], &[vec![0.0, 2.0, 1.0, 3.0], vec![4.0, 7.0]]).remove(0), [1.0, 2.0]);
+}
+
+#[test]
 fn a_decay_of_zero_needs_no_special_case() {
     let mut b = Builder::new();
     let a = b.leaf(Leaf::Param(0), &[4, 1]);

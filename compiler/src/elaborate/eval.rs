@@ -20,6 +20,8 @@ pub enum Binding {
     Param(usize),
     /// A declared state, by its index.
     State(usize),
+    /// A declared complex state: its real part by its index, the imaginary part follows.
+    ComplexState(usize),
     /// A name set by an equation: its text, and its value.
     Equation(Expr, Val),
     /// A value without a text: an argument of a function, the symbol of a derivative.
@@ -158,7 +160,7 @@ impl Elaborator<'_> {
                 let value = self.b.leaf(Leaf::Param(i), &shape);
                 Some(self.tensor(value, dims))
             }
-            Some(Binding::State(_)) => self.fail(
+            Some(Binding::State(_) | Binding::ComplexState(_)) => self.fail(
                 Diag::error(
                     "E0207",
                     span,
@@ -242,6 +244,12 @@ impl Elaborator<'_> {
             return self.token(name, base.span, int.clone(), index.span, span);
         }
         let value = self.eval(base)?;
+        if let Val::Complex(parts) = value {
+            return self.both_parts(*parts, |e, part| match part {
+                Val::Tensor(tensor) => e.entry(tensor, at.clone(), base, index),
+                _ => None,
+            });
+        }
         let Val::Tensor(tensor) = value else {
             let what = value.words();
             return self.fail(
@@ -271,19 +279,15 @@ impl Elaborator<'_> {
         }
         match self.lookup(name).cloned() {
             Some(Binding::Input(i)) => Some(self.read(Stream::Input(i), at)),
-            Some(Binding::State(i)) if at == Int::T => match self.states[i].1 {
-                Some(value) => {
-                    let dims = self.states[i].0.dims.clone();
-                    Some(self.tensor(value, dims))
+            Some(Binding::State(i)) => self.state(i, name, at, span),
+            Some(Binding::ComplexState(i)) => {
+                let (re, im) =
+                    (self.state(i, name, at.clone(), span)?, self.state(i + 1, name, at, span)?);
+                match (re, im) {
+                    (Val::Tensor(re), Val::Tensor(im)) => Some(Val::Complex(Box::new([re, im]))),
+                    _ => None,
                 }
-                None => self.fail(
-                    Diag::error("E0207", span, format!("`{name}[t]` is used before its equation"))
-                        .help(format!(
-                            "write `{name}[t-1]`, or move this line below `{name}[t] = …`"
-                        )),
-                ),
-            },
-            Some(Binding::State(i)) => Some(self.read(Stream::State(i), at)),
+            }
             Some(Binding::Equation(_, Val::List(list))) => self.list_entry(*list, at, span),
             Some(Binding::Equation(_, Val::Tensor(tensor))) if at != Int::T => {
                 let export = match self.exports.iter().position(|(known, _)| known == name) {
@@ -312,6 +316,23 @@ impl Elaborator<'_> {
             _ => self.fail(
                 Diag::error("E0206", span, format!("`{name}` has no value at other tokens"))
                     .help("only inputs, states and named tensors can be read at a position"),
+            ),
+        }
+    }
+
+    /// A state at a position; at the token itself it must have been set.
+    fn state(&mut self, i: usize, name: &str, at: Int, span: Span) -> Option<Val> {
+        if at != Int::T {
+            return Some(self.read(Stream::State(i), at));
+        }
+        match self.states[i].1 {
+            Some(value) => {
+                let dims = self.states[i].0.dims.clone();
+                Some(self.tensor(value, dims))
+            }
+            None => self.fail(
+                Diag::error("E0207", span, format!("`{name}[t]` is used before its equation"))
+                    .help(format!("write `{name}[t-1]`, or move this line below `{name}[t] = …`")),
             ),
         }
     }
@@ -369,6 +390,7 @@ impl Elaborator<'_> {
             }
             Val::Tensor(t) if t.dims.is_empty() => Some(Val::Tensor(t)),
             Val::Number(_) | Val::Eye(_) => Some(value),
+            Val::Complex(parts) => self.both_parts(*parts, |e, part| e.transpose(part, span)),
             other => self.fail(
                 Diag::error("E0202", span, "only vectors and matrices can be transposed")
                     .label(other.words()),
@@ -378,6 +400,9 @@ impl Elaborator<'_> {
 
     fn negate(&mut self, value: Val, span: Span) -> Option<Val> {
         Some(match value {
+            Val::Complex(parts) => {
+                return self.both_parts(*parts, |e, part| e.negate(part, span));
+            }
             Val::Number(x) => Val::Number(-x),
             Val::Tensor(t) => Val::Tensor(Tensor { value: self.b.unary(Unary::Neg, t.value), ..t }),
             Val::Eye(scale) => Val::Eye(self.b.unary(Unary::Neg, scale)),
@@ -526,7 +551,10 @@ impl Elaborator<'_> {
         }
     }
 
-    fn algebra(&mut self, place: Place, a: Val, b: Val) -> Option<Val> {
+    pub(super) fn algebra(&mut self, place: Place, a: Val, b: Val) -> Option<Val> {
+        if let (Val::Complex(_), _) | (_, Val::Complex(_)) = (&a, &b) {
+            return self.complex_algebra(place, a, b);
+        }
         if let (Val::Eye(_), _) | (_, Val::Eye(_)) = (&a, &b) {
             return self.with_eye(place, a, b);
         }
@@ -810,8 +838,12 @@ impl Elaborator<'_> {
 /// An operator and its places.
 #[derive(Clone, Copy)]
 pub struct Place {
-    op: BinaryOp,
-    span: Span,
-    a: Span,
-    b: Span,
+    /// The operator.
+    pub op: BinaryOp,
+    /// The whole expression.
+    pub span: Span,
+    /// The left side.
+    pub a: Span,
+    /// The right side.
+    pub b: Span,
 }

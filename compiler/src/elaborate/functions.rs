@@ -48,6 +48,7 @@ const OTHERS: &[&str] = &[
     "solve",
     "complex",
     "real",
+    "imag",
 ];
 
 /// Functions that stand in mixers only.
@@ -83,10 +84,9 @@ impl Elaborator<'_> {
             "concat" => self.concat(args),
             "grad" => self.grad(args, span),
             "bits" | "xor" => self.whole_call(name, args),
-            "solve" | "complex" | "real" => self.fail(
-                Diag::error("E0215", span, format!("`{}` is not supported yet", name.text))
-                    .help("recurrences with it can be parsed and printed, not run"),
-            ),
+            "solve" => self.solve(name, args),
+            "complex" => self.complex(name, args),
+            "real" | "imag" => self.part(name, args),
             other if IN_MIXERS.contains(&other) => self.fail(
                 Diag::error("E0204", name.span, format!("`{other}` belongs to mixers"))
                     .help("a recurrence is the mathematics of one head; the mixer around it projects and normalises"),
@@ -141,7 +141,7 @@ impl Elaborator<'_> {
     }
 
     /// Elaborates exactly `count` plain arguments.
-    fn only(&mut self, name: &Name, args: &[Arg], count: usize) -> Option<Vec<Val>> {
+    pub(super) fn only(&mut self, name: &Name, args: &[Arg], count: usize) -> Option<Vec<Val>> {
         if args.len() != count || args.iter().any(|arg| arg.over.is_some()) {
             let plural = if count == 1 { "" } else { "s" };
             return self.fail(Diag::error(
@@ -154,8 +154,36 @@ impl Elaborator<'_> {
         values.into_iter().collect()
     }
 
+    /// `solve(A, b)`: the vector or matrix `x` with `A x = b`.
+    fn solve(&mut self, name: &Name, args: &[Arg]) -> Option<Val> {
+        let mut values = self.only(name, args, 2)?;
+        let (b, a) = (values.pop()?, values.pop()?);
+        let words = [a.words(), b.words()];
+        let (Some(a), Some(b)) = (self.as_tensor(a), self.as_tensor(b)) else {
+            let message = "`solve` takes a matrix and a vector or matrix";
+            return self.fail(Diag::error("E0202", name.span, message).label(words.join(" and ")));
+        };
+        let square = a.dims.len() == 2 && a.dims[0].size == a.dims[1].size;
+        let fits =
+            square && matches!(b.dims.len(), 1 | 2) && !b.row && b.dims[0].size == a.dims[0].size;
+        if !fits {
+            let message = format!("`solve` of {} and {}", a.text(), b.text());
+            let diag = Diag::error("E0202", name.span, message);
+            let diag = diag.label(format!("expected [n, n] and [n], not {}", words.join(" and ")));
+            return self.fail(diag.help("`solve(A, b)` is the `x` with `A * x = b`"));
+        }
+        let rows = b.dims[0].size;
+        let cols = b.dims.get(1).map_or(1, |dim| dim.size);
+        let right = self.b.reshape(b.value, &[rows, cols]);
+        let x = self.b.linear_solve(a.value, right, false);
+        let shape: Vec<usize> = b.dims.iter().map(|dim| dim.size).collect();
+        let value = self.b.reshape(x, &shape);
+        Some(Val::Tensor(Tensor { value, ..b }))
+    }
+
     fn apply(&mut self, op: Unary, value: Val, span: Span) -> Option<Val> {
         match value {
+            Val::Complex(parts) if op == Unary::Exp => self.complex_exp(*parts),
             Val::Number(x) => Some(Val::Number(op.eval(x))),
             Val::Eye(_) => self.fail(
                 Diag::error("E0202", span, "a function of each entry does not work on `I`")
@@ -237,6 +265,11 @@ impl Elaborator<'_> {
         let span = args[0].value.span;
         let words = value.words();
         let rank = if name.text == "vec" { 2 } else { 1 };
+        if let (Val::Complex(parts), "sum") = (&value, name.text.as_str())
+            && parts[0].dims.len() == 1
+        {
+            return self.complex_sum(parts);
+        }
         let t = match value {
             Val::Tensor(t) if t.dims.len() == rank => t,
             Val::Tensor(t) if t.dims.is_empty() && name.text == "sum" => {

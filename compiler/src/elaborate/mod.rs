@@ -4,6 +4,7 @@
 //! (distinct primes), so two dimensions are equal exactly when they are the same declared size, and
 //! every mistake is found with the code that would later trip over it.
 
+mod complex;
 mod eval;
 pub(crate) mod functions;
 pub mod recurrence;

@@ -27,6 +27,8 @@ pub struct Slot {
     pub interval: Option<(f64, f64)>,
     /// Whether vectors have length 1.
     pub unit: bool,
+    /// Whether it is a part of a complex state, whose name then ends in `_re` or `_im`.
+    pub complex: bool,
     /// Where it is declared.
     pub span: Span,
 }
@@ -79,11 +81,14 @@ pub struct Recurrence {
 impl Recurrence {
     /// The suffix of a state's name in files: none for a lone state and for `S`.
     pub fn state_suffix(&self, state: usize) -> String {
-        let name = &self.states[state].name;
+        let Slot { name, complex, .. } = &self.states[state];
+        // Parts of a complex state count as one.
+        let (name, part) = if *complex { name.split_at(name.len() - 3) } else { (&**name, "") };
+        let count = self.states.len() - self.states.iter().filter(|s| s.complex).count() / 2;
         match name.strip_prefix("S_") {
-            _ if self.states.len() == 1 || name == "S" => String::new(),
-            Some(rest) => format!("_{rest}"),
-            None => format!("_{name}"),
+            _ if count == 1 || name == "S" => part.to_string(),
+            Some(rest) => format!("_{rest}{part}"),
+            None => format!("_{name}{part}"),
         }
     }
 
@@ -212,12 +217,6 @@ impl<'d> Maker<'d> {
     }
 
     fn declared(&mut self, variable: &Variable, numbers: &Numbers) -> Option<(Slot, Vec<Dim>)> {
-        if variable.complex {
-            return self.e.fail(
-                Diag::error("E0215", variable.span, "complex states are not supported yet")
-                    .help("write the real and imaginary part as two states"),
-            );
-        }
         let mut dims = Vec::new();
         let mut sound = true;
         let count = variable.count.as_ref().map(|count| numbers.size(count));
@@ -245,6 +244,7 @@ impl<'d> Maker<'d> {
             axes: dims.iter().map(|d| d.text.to_string()).collect(),
             interval: variable.interval,
             unit: variable.unit,
+            complex: variable.complex,
             span: variable.span,
         };
         sound.then_some((slot, dims))
@@ -264,10 +264,15 @@ impl<'d> Maker<'d> {
                 Binding::Param(self.params.len() - 1)
             }
             Role::State => {
-                self.states.push(slot);
-                self.e.states.push((declared, None));
-                self.inits.push(variable.init.clone());
-                Binding::State(self.states.len() - 1)
+                let first = self.states.len();
+                let parts: &[&str] = if variable.complex { &["_re", "_im"] } else { &[""] };
+                for part in parts {
+                    let name = format!("{}{part}", slot.name);
+                    self.states.push(Slot { name, ..slot.clone() });
+                    self.e.states.push((declared.clone(), None));
+                    self.inits.push(variable.init.clone());
+                }
+                if variable.complex { Binding::ComplexState(first) } else { Binding::State(first) }
             }
         }
     }
@@ -398,6 +403,17 @@ impl<'d> Maker<'d> {
         if let Some(Binding::State(state)) = binding {
             return self.set_state(state, target, value, text, repeated, out);
         }
+        if let Some(Binding::ComplexState(state)) = binding {
+            let parts = match value {
+                Some(Val::Complex(parts)) => parts.map(|part| Some(Val::Tensor(part))),
+                Some(real) => [Some(real), Some(Val::Number(0.0))],
+                None => [None, None],
+            };
+            for (part, value) in parts.into_iter().enumerate() {
+                self.set_state(state + part, target, value, text, repeated, out);
+            }
+            return;
+        }
         if target.now {
             let known: Vec<String> = self.states.iter().map(|s| s.name.clone()).collect();
             self.e.diags.push(
@@ -445,6 +461,7 @@ impl<'d> Maker<'d> {
             axes: t.dims.iter().map(|d| d.text.to_string()).collect(),
             interval: None,
             unit: false,
+            complex: false,
             span: target.name.span,
         };
         self.outs.push((slot, t.value));
@@ -584,6 +601,7 @@ impl<'d> Maker<'d> {
                 axes: Vec::new(),
                 interval: None,
                 unit: false,
+                complex: false,
                 span: self.span,
             })
             .collect();

@@ -100,6 +100,8 @@ pub enum Val {
     },
     /// A value of the run.
     Tensor(Tensor),
+    /// A complex value of the run: real and imaginary part, with the same axes.
+    Complex(Box<[Tensor; 2]>),
     /// A multiple of the identity of a size that its neighbours give.
     Eye(Value),
     /// Values over the past.
@@ -116,6 +118,8 @@ impl Val {
             Val::Int { .. } => "a whole number of the run".into(),
             Val::Tensor(t) if t.dims.is_empty() => "a scalar".into(),
             Val::Tensor(t) => format!("of shape {}", t.text()),
+            Val::Complex(parts) if parts[0].dims.is_empty() => "a complex scalar".into(),
+            Val::Complex(parts) => format!("complex of shape {}", parts[0].text()),
             Val::Eye(_) => "a multiple of the identity".into(),
             Val::List(_) => "a list over the past".into(),
         }

@@ -237,6 +237,15 @@ impl Text {
                     a.0, x.0
                 ));
             }
+            Step::LinearSolve { a, x } => {
+                let shape = &k.tile(*x).shape;
+                let [n, cols] = [shape[shape.len() - 2], shape[shape.len() - 1]];
+                let count: usize = shape[..shape.len() - 2].iter().product();
+                self.line(&format!(
+                    "linear_solve<{count}, {n}, {cols}>(tile{}, tile{});",
+                    a.0, x.0
+                ));
+            }
             Step::Barrier => {}
         }
     }

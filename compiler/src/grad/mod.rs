@@ -269,6 +269,17 @@ impl Reverse {
                 let da = b.unary(Unary::Neg, masked);
                 self.give(b, a, da);
             }
+            Op::LinearSolve(transposed) => {
+                let (a, rhs) = (args[0], args[1]);
+                let db = b.linear_solve(a, dy, !transposed);
+                self.give(b, rhs, db);
+                if self.live[a.at()] {
+                    let (left, right) = if *transposed { (value, db) } else { (db, value) };
+                    let outer = outer_sum(b, left, right);
+                    let da = b.unary(Unary::Neg, outer);
+                    self.give(b, a, da);
+                }
+            }
             other => unreachable!("{other} is made by gradients only"),
         }
     }
@@ -325,6 +336,17 @@ impl Reverse {
             }
         }
     }
+}
+
+/// `left rightᵀ` of the last two axes.
+fn outer_sum(b: &mut Builder, left: Value, right: Value) -> Value {
+    let shape = b.shape(left).to_vec();
+    let (lead, [n, m]) =
+        (&shape[..shape.len() - 2], [shape[shape.len() - 2], shape[shape.len() - 1]]);
+    let rows = b.reshape(left, &[lead, &[n, 1, m]].concat());
+    let cols = b.reshape(right, &[lead, &[1, n, m]].concat());
+    let sum = b.mul_sum(rows, cols, &[lead.len() + 2]);
+    b.reshape(sum, &[lead, &[n, n]].concat())
 }
 
 /// Scatters of sums inside sums would need loops inside loops; the elaborator refuses such sums.

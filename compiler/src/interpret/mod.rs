@@ -7,6 +7,7 @@
 
 mod decay;
 mod layout;
+mod linear;
 mod loops;
 mod product;
 
@@ -81,6 +82,8 @@ enum Action {
         place: bool,
     },
     Past(usize),
+    /// Where the matrices and the right sides begin, rows, columns, and whether transposed.
+    LinearSolve([usize; 2], [usize; 2], bool),
     Decay(decay::Kind, Versions, Vec<Range<usize>>, [usize; 3]),
 }
 
@@ -237,6 +240,12 @@ impl Plan {
                 let wide = if place { shape } else { &args[0].shape };
                 let width = wide.last().copied().unwrap_or(1);
                 Action::Pick { index: index.clone(), from: args[0].start, width, place }
+            }
+            Op::LinearSolve(transposed) => {
+                let n = shape[shape.len() - 2];
+                self.scratch = self.scratch.max(n * n);
+                let sizes = [n, shape[shape.len() - 1]];
+                Action::LinearSolve([args[0].start, args[1].start], sizes, *transposed)
             }
             Op::Past(past) => {
                 let captured =
@@ -454,6 +463,10 @@ fn run_step<R: Real>(
             let args: Vec<&[R]> =
                 ranges.iter().map(|range| &from.at(range.start)[..range.len()]).collect();
             decay::run(*kind, versions, *sizes, &args, to, scratch);
+        }
+        Action::LinearSolve([a, b], sizes, transposed) => {
+            to.copy_from_slice(&from.at(*b)[..to.len()]);
+            linear::solve(from.at(*a), to, scratch, *sizes, *transposed);
         }
         Action::Past(_) => unreachable!("handled by the caller"),
     }

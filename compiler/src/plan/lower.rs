@@ -445,6 +445,25 @@ impl<'a> Lower<'a> {
                 self.steps.push(Step::Solve { a, x, transposed: *transposed });
                 x
             }
+            Op::LinearSolve(transposed) => {
+                let shape = self.program.shape(node.args[0]).to_vec();
+                let a = new_tile(
+                    &mut self.tiles,
+                    format!("matrix of %{}", value.0),
+                    Number::F32,
+                    &shape,
+                );
+                let (mut index, last) = (axes_of(&shape), shape.len() - 1);
+                if *transposed {
+                    index.swap(last - 1, last);
+                }
+                let to = Target::Tile(a, index);
+                self.write(node.args[0], &axes_of(&shape), &shape, to, false);
+                let x = self.fresh(value, &node.shape);
+                self.write_tile(node.args[1], x, false);
+                self.steps.push(Step::LinearSolve { a, x });
+                x
+            }
             op => match chain(op) {
                 Some(chain) => self.chain(value, chain),
                 None => {
@@ -651,7 +670,7 @@ fn dear(program: &Program, uses: &[usize]) -> Vec<bool> {
 fn heavy(program: &Program, value: Value) -> bool {
     match &program.node(value).op {
         Op::MulSum(axes) => !axes.is_empty(),
-        Op::Sum(_) | Op::LogSumExp(_) | Op::Solve(_) => true,
+        Op::Sum(_) | Op::LogSumExp(_) | Op::Solve(_) | Op::LinearSolve(_) => true,
         op => chain(op).is_some(),
     }
 }

@@ -313,6 +313,13 @@ pub enum Step {
         /// By the transpose.
         transposed: bool,
     },
+    /// `a x = b` in place of `b`, which stands in `x`; `a` is used up.
+    LinearSolve {
+        /// `[.., n, n]`.
+        a: TileId,
+        /// `[.., n, cols]`.
+        x: TileId,
+    },
     /// Threads wait for each other.
     Barrier,
 }
@@ -552,7 +559,7 @@ impl Step {
                 tiles.extend(terms.iter().flat_map(|(a, b, _)| [a.tile, b.tile]));
             }
             Step::Chain { from, .. } => tiles.extend(from),
-            Step::Solve { a, x, .. } => tiles.extend([a, x]),
+            Step::Solve { a, x, .. } | Step::LinearSolve { a, x } => tiles.extend([a, x]),
             _ => {}
         }
         if let Step::Map { to: Target::Tile(tile, _), add: true, .. }
@@ -570,6 +577,7 @@ impl Step {
                 [Some(*to), *scratch].into_iter().flatten().collect()
             }
             Step::Solve { x, .. } => vec![*x],
+            Step::LinearSolve { a, x } => vec![*a, *x],
             Step::Barrier => vec![],
             step => match step.target() {
                 Some(Target::Tile(tile, _)) => vec![*tile],

@@ -141,6 +141,7 @@ impl Display for Step {
             Step::Solve { a, x, transposed } => {
                 write!(f, "solve tile{}{}: tile{}", a.0, if *transposed { "ᵀ" } else { "" }, x.0)
             }
+            Step::LinearSolve { a, x } => write!(f, "linear solve tile{}: tile{}", a.0, x.0),
             Step::Barrier => write!(f, "barrier"),
         }
     }

@@ -409,6 +409,17 @@ impl Builder {
         self.raw(Op::Solve(transposed), vec![a, b], shape)
     }
 
+    /// `x` with `a x = b`, or with the transpose of `a`: `[.., n, n]` and `[.., n, m]`.
+    pub fn linear_solve(&mut self, a: Value, b: Value, transposed: bool) -> Value {
+        let (of_a, of_b) = (self.shape(a).to_vec(), self.shape(b).to_vec());
+        let lead = of_a.len() - 2;
+        let both: Vec<usize> = (0..lead).map(|axis| of_a[axis].max(of_b[axis])).collect();
+        let a = self.expand(a, &[&both, &of_a[lead..]].concat());
+        let b = self.expand(b, &[&both, &of_b[lead..]].concat());
+        let shape = self.shape(b).to_vec();
+        self.raw(Op::LinearSolve(transposed), vec![a, b], shape)
+    }
+
     /// 1 where a write is seen by a read.
     pub fn below(&mut self, versions: &Versions, steps: usize) -> Value {
         let shape = vec![versions.rows(steps), steps];

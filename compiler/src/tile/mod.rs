@@ -223,6 +223,9 @@ pub enum Op {
     /// `true` solves with the transpose. Gradient: `db` by the other solve,
     /// `da = -below(db xᵀ)`.
     Solve(bool),
+    /// `x` with `a x = b`: `a: [.., n, n]`, `b: [.., n, m]`; `true` solves with the transpose.
+    /// Gradient: `db` by the other solve, `da = -db xᵀ`.
+    LinearSolve(bool),
 }
 
 /// One node of a program.

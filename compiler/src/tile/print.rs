@@ -102,6 +102,8 @@ impl fmt::Display for Op {
             Op::GramGrad(v) => write!(f, "gram_grad<{v}>"),
             Op::Solve(false) => write!(f, "solve"),
             Op::Solve(true) => write!(f, "solve_t"),
+            Op::LinearSolve(false) => write!(f, "linear_solve"),
+            Op::LinearSolve(true) => write!(f, "linear_solve_t"),
         }
     }
 }

@@ -133,6 +133,15 @@ fn fits(op: &Op, args: &[&[usize]], out: &[usize]) -> bool {
         (Op::GramGrad(v), [w, x, y, a]) => {
             y == a && rows_fit(v, x[0], y[0]) && **w == [x[0], y[0]] && out == *a
         }
+        (Op::LinearSolve(_), [a, b]) => {
+            let lead = a.len().saturating_sub(2);
+            a.len() >= 2
+                && a.len() == b.len()
+                && a[..lead] == b[..lead]
+                && a[lead] == a[lead + 1]
+                && a[lead] == b[lead]
+                && *b == out
+        }
         (Op::Solve(_), [a, b]) => a[0] == a[1] && a[1] == b[0] && *b == out,
         _ => false,
     }
