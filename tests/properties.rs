@@ -5,8 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use lrc_compiler::chunk::derive;
+use lrc_compiler::chunk::gradient::gradient_program;
 use lrc_compiler::elaborate::{Setting, elaborate};
+use lrc_compiler::normal::extract;
+use lrc_compiler::tile::{Binary, Op, Program};
 use lrc_dsl::{Sources, parse, render};
+use lrc_runtime::library::LIBRARY;
 use lrc_runtime::random::{Purpose, Stream};
 use lrc_runtime::verify::{Trial, trial};
 
@@ -144,4 +149,52 @@ fn random_recurrences_agree_with_the_truth() {
     }
     assert!(failures.is_empty(), "{} fail\n{}", failures.len(), failures.join("\n"));
     assert!(chunked >= 300, "only {chunked} of 360 have a chunk form\n{}", refused.join("\n"));
+}
+
+/// A program as one text that does not depend on the order in which its nodes were made.
+fn canonical(program: &Program) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    for node in &program.nodes {
+        let mut args: Vec<String> = node.args.iter().map(|arg| texts[arg.at()].clone()).collect();
+        if matches!(node.op, Op::MulSum(_) | Op::Binary(Binary::Add)) {
+            args.sort();
+        }
+        // Shared parts would make the text as long as the program has paths.
+        let text = format!("{}({}):{:?}", node.op, args.join(","), node.shape);
+        texts.push(format!("{:x}", short(&text)));
+    }
+    program.outputs.iter().map(|output| texts[output.at()].clone()).collect()
+}
+
+/// A short name of a text.
+fn short(text: &str) -> u128 {
+    text.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |hash, byte| {
+        (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+    })
+}
+
+/// The delta rule declared as an equation and by its objective are one program, forward and back.
+#[test]
+fn an_objective_compiles_to_the_same_program_as_its_equation() {
+    let made: Vec<[Vec<String>; 2]> = ["delta_rule", "delta_objective"]
+        .into_iter()
+        .map(|name| {
+            let path = format!("recurrences/{name}.arch");
+            let text = LIBRARY.iter().find(|(known, _)| *known == path).unwrap().1;
+            let mut sources = Sources::default();
+            let (names, _) =
+                lrc_dsl::load_text(&path, text.to_string(), None, LIBRARY, &mut sources);
+            let mut diags = Vec::new();
+            let r = elaborate(names.get(name).unwrap(), &BTreeMap::new(), &mut diags).unwrap();
+            let chunk = derive(&r, &extract(&r).unwrap(), 16, true).unwrap();
+            [canonical(&chunk.program), canonical(&gradient_program(&r, &chunk))]
+        })
+        .collect();
+    assert_eq!(made[0][0], made[1][0]);
+    let sorted = |texts: &[String]| {
+        let mut texts = texts.to_vec();
+        texts.sort();
+        texts
+    };
+    assert_eq!(sorted(&made[0][1]), sorted(&made[1][1]));
 }

@@ -86,7 +86,7 @@ impl Loader<'_> {
         let (tree, diags) = parse(file, &text);
         self.diags.extend(diags);
         for used in &tree.uses {
-            match self.find(&used.text, folder) {
+            match self.find(&used.text, folder, name) {
                 Ok(Some((name, text, folder))) => self.read(&name, text, folder.as_deref(), false),
                 Ok(None) => self.diags.push(
                     Diag::error("E0104", used.span, format!("cannot find `{}`", used.text))
@@ -129,6 +129,7 @@ impl Loader<'_> {
         &self,
         path: &str,
         folder: Option<&Path>,
+        by: &str,
     ) -> Result<Option<(String, String, Option<PathBuf>)>, std::io::Error> {
         if let Some(folder) = folder {
             let beside = folder.join(path);
@@ -138,9 +139,12 @@ impl Loader<'_> {
                 return Ok(Some((beside.display().to_string(), text, parent)));
             }
         }
-        // A library file names its neighbours by their library path.
+        // A library path, or one beside the library file that asks.
         let plain = path.trim_start_matches("../").trim_start_matches("./");
-        let shipped = self.library.iter().find(|(name, _)| *name == plain);
+        let own = by.strip_prefix("lrc:").unwrap_or(by);
+        let beside = own.rsplit_once('/').map(|(folder, _)| format!("{folder}/{plain}"));
+        let is_it = |name: &str| name == plain || beside.as_deref() == Some(name);
+        let shipped = self.library.iter().find(|(name, _)| is_it(name));
         Ok(shipped.map(|(name, text)| (format!("lrc:{name}"), text.to_string(), None)))
     }
 }

@@ -143,6 +143,13 @@ impl Reverse {
                     }
                 }
             }
+            // A square has one slope, twice as large.
+            Op::MulSum(_) if args[0] == args[1] => {
+                let lacking = lacks(b, args[0], args[0], dy);
+                let twice = b.scale(dy, 2.0);
+                let d = b.mul_sum(twice, args[0], &lacking);
+                self.give(b, args[0], d);
+            }
             Op::MulSum(_) => {
                 for (mine, other) in [(args[0], args[1]), (args[1], args[0])] {
                     if self.live[mine.at()] {

@@ -192,10 +192,33 @@ impl Builder {
                 None => {}
             }
         }
+        if self.is_negated(a) && self.is_negated(b) {
+            (a, b) = (self.without_sign(a), self.without_sign(b));
+        }
         if b < a {
             std::mem::swap(&mut a, &mut b);
         }
         self.raw(Op::MulSum(axes), vec![a, b], shape)
+    }
+
+    /// Whether a value is `-x`, perhaps under another shape.
+    fn is_negated(&self, x: Value) -> bool {
+        let node = self.node(x);
+        match node.op {
+            Op::Unary(Unary::Neg) => true,
+            Op::Reshape => self.is_negated(node.args[0]),
+            _ => false,
+        }
+    }
+
+    /// The `x` of such a value.
+    fn without_sign(&mut self, x: Value) -> Value {
+        let node = self.node(x).clone();
+        if node.op != Op::Reshape {
+            return node.args[0];
+        }
+        let inside = self.without_sign(node.args[0]);
+        self.reshape(inside, &node.shape)
     }
 
     /// Sum over axes, which stay with size 1.

@@ -1,0 +1,99 @@
+//! Every shipped model, made small, learns from a few steps on the processor.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::collections::BTreeMap;
+
+use lrc_compiler::elaborate::Setting;
+use lrc_compiler::graph::{Model, build};
+use lrc_dsl::Sources;
+use lrc_dsl::ast::Kind;
+use lrc_runtime::data::{Source, Task};
+use lrc_runtime::device::Device;
+use lrc_runtime::execute::fresh;
+use lrc_runtime::library::LIBRARY;
+use lrc_runtime::random::Purpose;
+use lrc_runtime::spec::AdamW;
+use lrc_runtime::train::engine::Engine;
+
+/// Sizes that make any of the models small; each takes those that it knows.
+const SMALL: &[(&str, f64)] = &[
+    ("width", 32.0),
+    ("layers", 6.0),
+    ("groups", 2.0),
+    ("sublayers", 14.0),
+    ("vocab", 64.0),
+    ("heads", 4.0),
+    ("kv_heads", 2.0),
+    ("delta_heads", 2.0),
+    ("mamba_heads", 4.0),
+    ("hidden", 48.0),
+    ("window", 7.0),
+    ("dim", 16.0),
+    ("d", 8.0),
+    ("dk", 8.0),
+    ("dv", 8.0),
+    ("n", 4.0),
+    ("e", 2.0),
+    ("blocks", 4.0),
+    ("feature", 4.0),
+];
+
+/// Models whose names for sizes mean something else, or whose sizes must fit each other.
+fn adjusted(model: &str, size: &str) -> Option<f64> {
+    match (model, size) {
+        ("griffin_model", "e") => Some(48.0),
+        // Its heads have a fixed size.
+        ("gla_e8", "layers") => Some(1.0),
+        ("mamba2_hybrid" | "gdn_h2", "groups") => Some(2.0),
+        ("mamba2_hybrid" | "gdn_h2", "dim") => Some(16.0),
+        _ => None,
+    }
+}
+
+fn small(file: &str, name: &str) -> Model {
+    let text = LIBRARY.iter().find(|(known, _)| *known == file).unwrap().1;
+    let mut sources = Sources::default();
+    let (names, diags) = lrc_dsl::load_text(file, text.to_string(), None, LIBRARY, &mut sources);
+    assert!(diags.iter().all(|d| !d.is_error()), "{file}: {diags:?}");
+    let decl = names.get(name).unwrap();
+    let declared: Vec<&str> = decl.settings.iter().map(|(name, _)| name.text.as_str()).collect();
+    let given: BTreeMap<String, Setting> = SMALL
+        .iter()
+        .filter(|(size, _)| declared.contains(size))
+        .map(|(size, x)| {
+            let x = adjusted(name, size).unwrap_or(*x);
+            ((*size).to_string(), Setting::Number(x))
+        })
+        .collect();
+    let mut diags = Vec::new();
+    let model = build(&names, decl, &given, &mut diags);
+    model.unwrap_or_else(|| panic!("{name}: {diags:?}"))
+}
+
+#[test]
+fn every_model_learns() {
+    let adamw = AdamW { lr: 0.0, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0, clip: 1.0 };
+    let mut count = 0;
+    for (file, text) in LIBRARY.iter().filter(|(file, _)| file.starts_with("models/")) {
+        let id = Sources::default().add((*file).to_string(), *text);
+        let (parsed, _) = lrc_dsl::parse(id, text);
+        for decl in parsed.decls.iter().filter(|decl| decl.kind == Kind::Model) {
+            let name = decl.name.text.as_str();
+            let model = small(file, name);
+            let vocab = model.vocab;
+            let task = Task::Mqar { vocab: vocab.min(64), length: 24, pairs: 2, power: 0.1 };
+            let batch = Source::open(&task, 1).unwrap().batch(Purpose::Train, 0, 4);
+            let params = fresh(&model.graph.params, 1);
+            let mut engine = Engine::new(model, params, Device::Cpu).unwrap();
+            let losses: Vec<f64> = (1..=6)
+                .map(|step| engine.step(&batch, &adamw, 3e-3, step).unwrap().score.loss)
+                .collect();
+            // The same batch again and again is learned by heart.
+            let fell = losses[5] < losses[0] - 0.05;
+            assert!(losses.iter().all(|x| x.is_finite()) && fell, "{name}: {losses:?}");
+            count += 1;
+        }
+    }
+    assert!(count >= 16, "{count} models");
+}
