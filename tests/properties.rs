@@ -139,7 +139,7 @@ fn random_recurrences_agree_with_the_truth() {
         };
         let found = trial(&recurrence, &shape).unwrap();
         chunked += u32::from(found.forward.is_some());
-        if let Err(refusal) = lrc_compiler::normal::extract(&recurrence) {
+        if let Err(refusal) = extract(&recurrence) {
             refused.push(format!("{}\n{text}", refusal.why));
         }
         let (forward, backward) = (found.forward.unwrap_or(0.0), found.backward.unwrap_or(0.0));
