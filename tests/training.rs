@@ -166,6 +166,11 @@ fn published_parameter_counts() {
         assert!((count("gdn_e", &[e]) - want).abs() < 0.05, "{e}");
     }
     assert!((count("gla_e8", &[]) - 454.8).abs() < 0.05);
+    assert!((count("gdn", &["heads=16"]) - 526.2).abs() < 0.05);
+    for (e, want) in [("e=2", 1518.0), ("e=4", 1571.0), ("e=8", 1676.0)] {
+        let wide = [&wide[..], &[e]].concat();
+        assert!((count("gdn_e", &wide) - want).abs() < 0.5, "{e}");
+    }
 }
 
 #[test]

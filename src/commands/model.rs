@@ -71,6 +71,7 @@ fn json(model: &Model, account: &Account, context: usize) -> serde_json::Value {
             serde_json::json!({
                 "layer": place, "state": cost.state, "cache_per_token": cost.cache_per_past,
                 "flops_per_token": cost.flops + cost.flops_per_past * context / 2,
+                "executed_flops_per_token": cost.executed + cost.flops_per_past * context / 2,
             })
         })
         .collect();
@@ -81,6 +82,7 @@ fn json(model: &Model, account: &Account, context: usize) -> serde_json::Value {
         "states": states,
         "context": context,
         "flops_per_token": account.flops_per_token(context),
+        "executed_flops_per_token": account.executed_per_token(context),
         "state_numbers": account.state(context),
         "parameter_bytes": account.parameters * 4,
     })
@@ -102,6 +104,7 @@ fn print(model: &Model, account: &Account, context: usize) {
         say!("  {place:<28} {:>14}{more}", cost.state + cache);
     }
     say!("nominal FLOPs per token, forward: {}", account.flops_per_token(context));
+    say!("executed FLOPs per token, forward: {}", account.executed_per_token(context));
     say!("parameters in f32: {:.1} MiB", account.parameters as f64 * 4.0 / 1048576.0);
 }
 

@@ -28,7 +28,7 @@ use std::collections::HashMap;
 use crate::elaborate::Recurrence;
 use crate::normal::{Decay, Normal, Refusal};
 use crate::tile::lift::{self, Over};
-use crate::tile::{Builder, Leaf, Op, Program, Stream, Value, Versions};
+use crate::tile::{Builder, Leaf, Node, Op, Program, Stream, Value, Versions, size};
 
 /// The program of one chunk. Results: outputs `[chunk, …]`, then states.
 #[derive(Clone, Debug)]
@@ -73,6 +73,28 @@ pub fn derive(
         outputs.push(value);
     }
     Ok(Chunk { tokens, program: maker.b.finish(&outputs) })
+}
+
+impl Chunk {
+    /// Operations of its products and solves; a multiply-add is two.
+    pub fn flops(&self) -> usize {
+        let program = &self.program;
+        let of = |node: &Node| {
+            let shape = |k: usize| program.shape(node.args[k]);
+            match &node.op {
+                Op::MulSum(axes) if !axes.is_empty() => {
+                    let both = shape(0).iter().zip(shape(1));
+                    2 * both.map(|(a, b)| *a.max(b)).product::<usize>()
+                }
+                Op::Gram(_) => 2 * size(&node.shape) * shape(0)[1],
+                Op::Apply(_) | Op::ApplyT(_) => 2 * size(shape(0)) * node.shape[1],
+                // Half of the matrix is zero.
+                Op::Solve(_) => node.shape[0] * size(&node.shape),
+                _ => 0,
+            }
+        };
+        program.nodes.iter().map(of).sum()
+    }
 }
 
 /// One micro-step in the algebra: a decay, then one write.

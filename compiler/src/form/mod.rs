@@ -13,7 +13,7 @@ mod task;
 pub use task::gather;
 
 use crate::elaborate::Recurrence;
-use crate::normal::{self, Refusal};
+use crate::normal::{self, Normal, Refusal};
 
 use crate::grad::by_leaves;
 use crate::interpret::Plan;
@@ -218,6 +218,12 @@ pub enum Kept<R: Real> {
 /// Micro-steps of a chunk unless a chunk length is given.
 const MICRO_STEPS: usize = 64;
 
+/// Tokens of a chunk: as given, else so many that its micro-steps fill products.
+pub(crate) fn chunk_tokens(normal: &Normal, given: Option<usize>) -> usize {
+    let updates = normal.states.iter().map(|s| s.updates.len()).max().unwrap_or(1);
+    given.unwrap_or((MICRO_STEPS / updates).max(1))
+}
+
 impl Form {
     /// Prepares a form for a problem's heads. The error says why the wanted form does not fit.
     pub fn new<R: Real>(
@@ -233,8 +239,7 @@ impl Form {
             match normal::extract(r) {
                 // Vectors are updated entry by entry: products would be one column wide.
                 Ok(normal) if kind == FormKind::Chunk || normal.states.iter().any(|s| s.v > 1) => {
-                    let updates = normal.states.iter().map(|s| s.updates.len()).max().unwrap_or(1);
-                    let tokens = chunk.unwrap_or((MICRO_STEPS / updates).max(1));
+                    let tokens = chunk_tokens(&normal, chunk);
                     return Ok(Form::Chunk(Box::new(chunk::Chunked::new(r, &normal, tokens)?)));
                 }
                 Ok(_) => {}

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Kind, Model, Recur};
+use crate::chunk::derive;
+use crate::form::chunk_tokens;
 use crate::normal;
 use crate::tile::size;
 
@@ -27,6 +29,9 @@ pub struct Cost {
     pub state: usize,
     /// Operations that do not grow with the sequence.
     pub flops: usize,
+    /// What the chunk form executes instead, at the chunk length that it takes: products inside a
+    /// chunk are squares of which half is masked. The same number where there is no chunk form.
+    pub executed: usize,
     /// Operations per token of the past that is read (causal attention: half the length on average).
     pub flops_per_past: usize,
     /// Numbers kept per token of the past: a cache.
@@ -42,9 +47,15 @@ pub fn cost(recur: &Recur) -> Cost {
         let width: usize = r.inputs.iter().skip(1).map(|slot| size(&slot.shape)).sum();
         let cache = r.inputs.iter().zip(&recur.input_heads).skip(1);
         let cache_per_past = cache.map(|(slot, heads)| size(&slot.shape) * heads).sum();
-        return Cost { state, flops: 0, flops_per_past: 2 * width * recur.heads, cache_per_past };
+        let flops_per_past = 2 * width * recur.heads;
+        return Cost { state, flops_per_past, cache_per_past, ..Cost::default() };
     }
-    let flops = match normal::extract(r) {
+    let normal = normal::extract(r);
+    let chunk = normal.as_ref().ok().and_then(|normal| {
+        let tokens = chunk_tokens(normal, None);
+        derive(r, normal, tokens, false).ok()
+    });
+    let flops = match &normal {
         Ok(normal) => normal
             .states
             .iter()
@@ -58,7 +69,8 @@ pub fn cost(recur: &Recur) -> Cost {
         // Outside the normal form: every operation of the token counts.
         Err(_) => r.token.nodes.iter().map(|node| size(&node.shape)).sum(),
     };
-    Cost { state, flops: flops * recur.heads, flops_per_past: 0, cache_per_past: 0 }
+    let executed = chunk.map_or(flops, |chunk| chunk.flops() / chunk.tokens) * recur.heads;
+    Cost { state, flops: flops * recur.heads, executed, flops_per_past: 0, cache_per_past: 0 }
 }
 
 /// The group of a parameter: its sub-layer's mixer, or the first part of its name.
@@ -101,6 +113,13 @@ impl Account {
         let own: usize =
             self.recurrences.iter().map(|(_, cost)| cost.flops + cost.flops_per_past * past).sum();
         self.dense_flops + own
+    }
+
+    /// The same as executed.
+    pub fn executed_per_token(&self, length: usize) -> usize {
+        let own: usize = self.recurrences.iter().map(|(_, c)| c.executed).sum::<usize>();
+        let nominal: usize = self.recurrences.iter().map(|(_, c)| c.flops).sum();
+        self.flops_per_token(length) - nominal + own
     }
 
     /// Numbers of all states of one sequence, caches at a length included.
