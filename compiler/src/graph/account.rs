@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Kind, Model, Recur};
 use crate::chunk::derive;
 use crate::form::chunk_tokens;
-use crate::normal;
+use crate::normal::{self, Normal};
 use crate::tile::size;
 
 /// Sizes and costs of a model.
@@ -51,7 +51,9 @@ pub fn cost(recur: &Recur) -> Cost {
         return Cost { state, flops_per_past, cache_per_past, ..Cost::default() };
     }
     let normal = normal::extract(r);
-    let chunk = normal.as_ref().ok().and_then(|normal| {
+    // Vectors are updated entry by entry, without a chunk.
+    let matrices = |normal: &&Normal| normal.states.iter().any(|state| state.v > 1);
+    let chunk = normal.as_ref().ok().filter(matrices).and_then(|normal| {
         let tokens = chunk_tokens(normal, None);
         derive(r, normal, tokens, false).ok()
     });

@@ -1,0 +1,155 @@
+//! docs/recurrences.md is made from the library itself and must stay as it is:
+//! `LRC_WRITE_DOCS=1 cargo test --test docs` writes it anew.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
+use lrc_compiler::form::past::Range;
+use lrc_compiler::graph::{Recur, account};
+use lrc_compiler::normal::extract;
+use lrc_compiler::plan::Family;
+use lrc_dsl::Sources;
+use lrc_runtime::library::LIBRARY;
+
+/// What belongs together, and what to know about it.
+const FAMILIES: &[(&str, &str, &[&str])] = &[
+    (
+        "Linear attention and decay",
+        "A write into the state, behind a decay that is constant, a gate per head, or a gate per channel.",
+        &[
+            "linear_attn",
+            "linear_attn_norm",
+            "retention",
+            "lightning",
+            "simple_gla",
+            "mamba2_ssd",
+            "gla",
+            "hgrn2",
+            "signed_gla",
+            "rwkv5",
+            "rwkv6",
+            "residual_linear_attn",
+        ],
+    ),
+    (
+        "Delta rules",
+        "What stood under a key is erased before it is written: the writes of a chunk solve a triangular system.",
+        &[
+            "delta_rule",
+            "delta_objective",
+            "delta_rule_neg",
+            "gated_delta_rule",
+            "kda",
+            "delta_product",
+            "gated_delta_product",
+            "dplr",
+            "iplr",
+            "rwkv7",
+            "comba",
+            "erase_write",
+            "oja",
+            "longhorn",
+        ],
+    ),
+    (
+        "Element by element",
+        "States whose entries never meet: gated and state space models.",
+        &["hgrn", "rglru", "mamba1", "s4d", "rwkv4"],
+    ),
+    (
+        "Feature maps and slots",
+        "Softmax approached by features, or a fixed number of slots.",
+        &["based", "rebased", "gsa", "abc"],
+    ),
+    (
+        "Attention",
+        "Sums and softmax over tokens of the past.",
+        &["softmax_attn", "sliding_window_attn", "forgetting_attn", "log_linear_attn"],
+    ),
+    (
+        "Learners and nonlinear states",
+        "States that take steps of gradient descent, solve a system, or enter functions as a whole.",
+        &["titans_linear", "titans_fla", "ttt_linear", "ttt_mlp", "mesa_net", "mlstm", "slstm"],
+    ),
+];
+
+fn recurrence(name: &str) -> (Recurrence, String) {
+    let path = format!("recurrences/{name}.arch");
+    let text = LIBRARY.iter().find(|(known, _)| *known == path).unwrap().1;
+    let mut sources = Sources::default();
+    let (names, _) = lrc_dsl::load_text(&path, text.to_string(), None, LIBRARY, &mut sources);
+    let sizes = ["d", "dk", "dv"].map(|size| (size.to_string(), Setting::Number(64.0)));
+    // Sizes that some declare besides; elsewhere these are names of values.
+    let more: &[(&str, f64)] = match name {
+        "gsa" | "abc" => &[("m", 64.0)],
+        "s4d" | "mamba1" | "longhorn" => &[("n", 16.0)],
+        _ => &[],
+    };
+    let more = more.iter().map(|(size, x)| ((*size).to_string(), Setting::Number(*x)));
+    let given: BTreeMap<String, Setting> = sizes.into_iter().chain(more).collect();
+    let mut diags = Vec::new();
+    let r = elaborate(names.get(name).unwrap(), &given, &mut diags);
+    (r.unwrap_or_else(|| panic!("{name}: {diags:?}")), text.to_string())
+}
+
+fn entry(name: &str) -> String {
+    let (r, text) = recurrence(name);
+    let (docs, code): (Vec<&str>, Vec<&str>) = text.lines().partition(|l| l.starts_with("///"));
+    let about: Vec<&str> = docs.iter().map(|line| line[3..].trim()).collect();
+    let form = match (extract(&r), Range::of(&r)) {
+        (Ok(normal), _) if normal.states.iter().any(|s| s.v > 1) => "chunk",
+        (_, Ok(_)) => "past",
+        _ => "step",
+    };
+    let kernels = match Family::of(&r) {
+        Ok(Family::Normal(_)) => "chunk by chunk",
+        Ok(Family::Past) => "block by block",
+        Ok(Family::Token) => "token by token",
+        Err(_) => "none yet",
+    };
+    let (inputs, params) = (vec![1; r.inputs.len()], vec![1; r.params.len()]);
+    let state = r.state_size();
+    let cost =
+        account::cost(&Recur { recurrence: r, heads: 1, input_heads: inputs, param_heads: params });
+    let flops = if cost.flops_per_past > 0 {
+        format!("{} for each token read", cost.flops_per_past)
+    } else {
+        format!("{} nominal, {} executed", cost.flops, cost.executed)
+    };
+    format!(
+        "### {name}\n\n{}\n\n```\n{}\n```\n\nForm {form}; kernels {kernels}; state {state} numbers; operations per token {flops}.\n\n",
+        about.join(" "),
+        code.join("\n").trim(),
+    )
+}
+
+#[test]
+fn the_page_of_recurrences_is_up_to_date() {
+    let mut page = String::from(
+        "# Recurrences of the library\n\n\
+         Made from the files themselves by `LRC_WRITE_DOCS=1 cargo test --test docs`. Sizes are of one head with 64 keys and\n\
+         values. *Form* is how the CPU runs it: `chunk` (many tokens at once), `past` (blocks of queries against keys),\n\
+         `step` (one token at a time). Forms are explained in [ARCHITECTURE.md](../ARCHITECTURE.md); `lrc explain FILE.arch`\n\
+         says why a recurrence takes the one it takes.\n\n",
+    );
+    let mut named = BTreeSet::new();
+    for (family, about, names) in FAMILIES {
+        page += &format!("## {family}\n\n{about}\n\n");
+        for name in *names {
+            page += &entry(name);
+            named.insert(format!("recurrences/{name}.arch"));
+        }
+    }
+    let shipped = LIBRARY.iter().map(|(path, _)| *path).filter(|p| p.starts_with("recurrences/"));
+    let missing: Vec<&str> = shipped.filter(|path| !named.contains(*path)).collect();
+    assert!(missing.is_empty(), "in no family of tests/docs.rs: {missing:?}");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/recurrences.md");
+    if std::env::var_os("LRC_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let known = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(known == page, "docs/recurrences.md is old: LRC_WRITE_DOCS=1 cargo test --test docs");
+}
