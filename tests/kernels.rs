@@ -111,6 +111,25 @@ fn kernels_of_one_token_agree_with_the_step_form() {
     }
 }
 
+/// Inputs that are added share one gradient, which each of them must get; a sum over the past may
+/// be empty at the first token.
+#[test]
+fn inputs_that_are_added_get_their_gradients() {
+    let cases = [
+        "in q, r, k, l, v : [16]\n p = softmax((q + r)^T * (k[u] + l[u]) / 4 for u <= t)\n out o = sum(p[u] * v[u] for u <= t)",
+        "in q, k, v : [16]\n out o = sum((q^T * k[u]) * v[u] for t - 5 < u <= t)",
+    ];
+    for body in cases {
+        let text = format!("recurrence r {{\n {body}\n}}\n");
+        let mut sources = Sources::default();
+        let (names, _) = lrc_dsl::load_text("r", text, None, LIBRARY, &mut sources);
+        let mut diags = Vec::new();
+        let r = elaborate(names.get("r").unwrap(), &BTreeMap::new(), &mut diags);
+        let found = worst(&r.unwrap_or_else(|| panic!("{diags:?}")));
+        assert!(found.forward.max(found.backward) <= 1.0, "{body}: {found:?}");
+    }
+}
+
 /// Values cut into parts, each run by a block of its own, must give the same.
 #[test]
 fn parts_of_a_head_agree_with_the_step_form() {

@@ -1,11 +1,15 @@
-// Sums of squares: of each 1024 numbers, or, with a single block, of all numbers as they stand; a
-// tree of fixed shape.
-extern "C" __global__ void squares(float* to, const float* from, int count, int whole) {
+// Sums of squares: of each piece of 1024 numbers, one block for each, or, where `pieces` is not 0, of
+// those sums by a single block; trees of fixed shape.
+extern "C" __global__ void squares(float* to, const float* from, int pieces) {
     extern __shared__ float shared[];
     const int me = threadIdx.x;
-    const int first = whole ? 0 : blockIdx.x * 1024, last = whole ? count : min(first + 1024, count);
     float sum = 0.f;
-    for (int i = first + me; i < last; i += 256) sum += whole ? from[i] : from[i] * from[i];
+    if (pieces > 0) {
+        for (int i = me; i < pieces; i += 256) sum += from[i];
+    } else {
+        const float* piece = from + blockIdx.x * 1024ll;
+        for (int i = me; i < 1024; i += 256) sum += piece[i] * piece[i];
+    }
     shared[me] = sum;
     __syncthreads();
     for (int half = 128; half > 0; half /= 2) {

@@ -95,15 +95,14 @@ impl Elaborator<'_> {
             (BinaryOp::Mul | BinaryOp::Each | BinaryOp::Div, Val::Complex(x), real)
                 if !matches!(real, Val::Complex(_)) =>
             {
-                let [_, y] = [None, self.as_tensor(real)];
-                let y = y?;
+                let y = self.as_real(place, real)?;
                 self.both_parts(*x, |e, part| {
                     let Val::Tensor(part) = part else { return None };
                     e.real(place, place.op, &part, &y).map(Val::Tensor)
                 })
             }
             (BinaryOp::Mul | BinaryOp::Each, real, Val::Complex(y)) => {
-                let x = self.as_tensor(real)?;
+                let x = self.as_real(place, real)?;
                 self.both_parts(*y, |e, part| {
                     let Val::Tensor(part) = part else { return None };
                     e.real(place, place.op, &x, &part).map(Val::Tensor)
@@ -156,16 +155,23 @@ impl Elaborator<'_> {
         }
     }
 
+    /// A value that is no complex one, as a tensor.
+    fn as_real(&mut self, place: Place, value: Val) -> Option<Tensor> {
+        let words = value.words();
+        let tensor = self.as_tensor(value);
+        if tensor.is_none() {
+            let message = format!("`{}` does not work here", place.op.text());
+            self.diags.push(Diag::error("E0202", place.span, message).label(words));
+        }
+        tensor
+    }
+
     /// A value as a complex one.
     fn parts(&mut self, place: Place, value: Val) -> Option<Parts> {
         if let Val::Complex(parts) = value {
             return Some(*parts);
         }
-        let words = value.words();
-        let Some(re) = self.as_tensor(value) else {
-            let message = format!("`{}` does not work here", place.op.text());
-            return self.fail(Diag::error("E0202", place.span, message).label(words));
-        };
+        let re = self.as_real(place, value)?;
         let im = Tensor { value: self.b.scale(re.value, 0.0), ..re.clone() };
         Some([re, im])
     }

@@ -26,7 +26,10 @@ use crate::tile::{Builder, Gather, Int, Leaf, Op, Past, Program, Stream, Unary, 
 /// Queries of a block, and the step in which the number of keys grows.
 const BLOCK: usize = 64;
 
-/// Which positions the sums of a recurrence read.
+/// Tokens at which a range is looked at.
+const SAMPLES: i64 = 4096;
+
+/// Which positions the sums of a recurrence read; some at every token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Range {
     /// First position, at each token.
@@ -49,6 +52,11 @@ impl Range {
         let first = pasts.next().ok_or_else(|| refuse("it reads no past"))?;
         if pasts.any(|p| p.low != first.low || p.high != first.high) {
             return Err(refuse("its sums over the past have different ranges"));
+        }
+        // Sampled, as where ranges are declared: every range of the sources shows itself early.
+        let empty = |t: i64| first.low.eval(t, &[]).max(0) > first.high.eval(t, &[]);
+        if (0..SAMPLES).any(empty) {
+            return Err(refuse("its sums over the past are empty at some tokens"));
         }
         Ok(Range { low: first.low.clone(), high: first.high.clone() })
     }

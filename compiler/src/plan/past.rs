@@ -77,7 +77,7 @@ pub fn jobs(kernel: &Kernel, bounds: &[usize]) -> Vec<[usize; 4]> {
             jobs.push([sequence, first, from, until]);
         }
     }
-    jobs.sort_by_key(|[_, _, from, until]| std::cmp::Reverse(until - from));
+    jobs.sort_by_key(|[_, _, from, until]| std::cmp::Reverse(until.saturating_sub(*from)));
     jobs
 }
 
@@ -131,6 +131,7 @@ impl Derived {
             all.map(|(at, _)| Value(at as u32)).filter(|value| gathered(*value)).collect()
         };
         let early = |value: Value| value.at() < forward_nodes && gathered(value);
+        // What the way back gathers itself is no matter of the way forward.
         let mut forward = at(needed(&program, &found.values, &early), 0);
         forward.retain(|value| value.at() < forward_nodes);
         let gradients: Vec<(Value, Gradient)> =
@@ -187,21 +188,29 @@ impl<'a> Maker<'a> {
     }
 
     /// What the kernel is to compute: results, and gathered values that it leaves for others.
-    fn wanted(&self) -> Vec<Value> {
+    /// One value may have several places: inputs that are added have one gradient.
+    fn wanted(&self) -> Vec<(Value, Place)> {
         let d = &self.derived;
+        let outputs = || d.outputs.iter().enumerate().map(|(k, value)| (*value, Place::Out(k)));
         let gradients = |keys: bool| {
             let mine = move |target: &Gradient| matches!(target, Gradient::Key(_)) == keys;
-            d.gradients.iter().filter(move |(_, t)| mine(t)).map(|(value, _)| *value)
+            let mine = d.gradients.iter().filter(move |(_, target)| mine(target));
+            mine.map(|(value, target)| (*value, Place::Gradient(target.clone())))
+        };
+        let left = |values: &[Value], first: usize| -> Vec<(Value, Place)> {
+            let places = (first..).map(Place::Kept);
+            values.iter().copied().zip(places).collect()
         };
         match self.pass {
-            Pass::Keeping => d.outputs.iter().chain(&d.forward).copied().collect(),
-            Pass::Backward => gradients(false).chain(d.backward.iter().copied()).collect(),
+            Pass::Keeping => outputs().chain(left(&d.forward, 0)).collect(),
+            Pass::Backward => gradients(false).chain(left(&d.backward, d.forward.len())).collect(),
             Pass::Keys => gradients(true).collect(),
-            Pass::Forward | Pass::Decode => d.outputs.clone(),
+            Pass::Forward | Pass::Decode => outputs().collect(),
         }
     }
 
-    /// Which value that another kernel left a value is.
+    /// The number under which another kernel has left a value, if one has: those of the way
+    /// forward come first.
     fn kept(&self, value: Value) -> Option<usize> {
         let d = &self.derived;
         let forward = d.forward.iter().position(|v| *v == value);
@@ -215,8 +224,9 @@ impl<'a> Maker<'a> {
 
     fn kernel(mut self, range: &Range) -> Kernel {
         let wanted = self.wanted();
-        self.sweeps(&wanted);
-        let last = self.results(&wanted);
+        let values: Vec<Value> = wanted.iter().map(|(value, _)| *value).collect();
+        self.sweeps(&values);
+        let last = self.results(wanted);
         self.sections.push(Section::once(last));
         let axis = self.axis();
         hoist(&mut self.sections, &mut self.tiles, axis);
@@ -386,28 +396,9 @@ impl<'a> Maker<'a> {
     }
 
     /// The steps that write what the kernel gives.
-    fn results(&mut self, wanted: &[Value]) -> Vec<Step> {
-        let program = self.with_leaves(wanted);
-        let d = &self.derived;
-        let gradient =
-            |value: Value| d.gradients.iter().find(|(v, _)| *v == value).map(|(_, t)| t.clone());
-        let (outs, before) = (d.outputs.len(), d.forward.len());
-        let places: Vec<Place> = wanted
-            .iter()
-            .enumerate()
-            .map(|(at, value)| match self.pass {
-                Pass::Forward | Pass::Keeping | Pass::Decode => {
-                    at.checked_sub(outs).map_or(Place::Out(at), Place::Kept)
-                }
-                Pass::Backward | Pass::Keys => match gradient(*value) {
-                    Some(target) => Place::Gradient(target),
-                    None => {
-                        let own = d.backward.iter().position(|v| v == value);
-                        Place::Kept(before + own.unwrap_or(0))
-                    }
-                },
-            })
-            .collect();
+    fn results(&mut self, wanted: Vec<(Value, Place)>) -> Vec<Step> {
+        let (values, places): (Vec<Value>, Vec<Place>) = wanted.into_iter().unzip();
+        let program = self.with_leaves(&values);
         let both = self.shared_gradients();
         let r = self.r;
         self.lower(&program, |lower| {

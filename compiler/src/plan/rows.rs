@@ -252,6 +252,7 @@ impl Maker<'_> {
             b.mul(flows, valid)
         };
         let mut results: BTreeMap<Of, Value> = BTreeMap::new();
+        // Inputs get from rows past the block's own too; what all rows share gets from each row once.
         for inputs in [true, false] {
             let mine: Vec<&(Value, Of, usize)> =
                 leaves.iter().filter(|(_, of, _)| matches!(of, Of::Input(_)) == inputs).collect();

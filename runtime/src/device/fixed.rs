@@ -166,8 +166,8 @@ impl Fixed {
         store.launch(&self.cross_entropy, [rows, THREADS, THREADS * 8], &arguments)
     }
 
-    /// The sum of the squares of all numbers, into the first of `to`; `parts` is memory for one
-    /// number per piece.
+    /// The sum of the squares of all numbers, which are whole pieces, into the first of `to`; `parts`
+    /// is memory for one number per piece.
     pub fn squares(
         &self,
         store: &mut Store,
@@ -175,10 +175,10 @@ impl Fixed {
         parts: Tensor,
         of: Tensor,
     ) -> Result<(), Failure> {
-        let (pieces, shared) = (of.words.div_ceil(PIECE), THREADS * 4);
-        let first = [parts.into(), of.into(), of.words.into(), 0.into()];
+        let (pieces, shared) = (of.words / PIECE, THREADS * 4);
+        let first = [parts.into(), of.into(), 0.into()];
         store.launch(&self.squares, [pieces, THREADS, shared], &first)?;
-        let second = [to.into(), parts.into(), pieces.into(), 1.into()];
+        let second = [to.into(), parts.into(), pieces.into()];
         store.launch(&self.squares, [1, THREADS, shared], &second)
     }
 

@@ -284,8 +284,9 @@ impl Kernels {
         Ok(())
     }
 
-    /// The tensor that a kernel writes a gradient to: its own place, or a wider one that is folded
-    /// afterwards.
+    /// The tensor that a kernel writes a gradient to: its own place `[rows, count, own heads, one]`
+    /// (of a parameter `[own heads, one]`), or a wider one `[terms][rows, count, heads, one]` that is
+    /// folded afterwards.
     fn gradient(
         &self,
         store: &mut Store,

@@ -1,6 +1,6 @@
 //! Tensors in a machine's memory, and what runs on them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use lrc_compiler::plan::Kernel;
 
@@ -137,19 +137,19 @@ enum Backing {
 }
 
 /// A machine's memory. Tensors that are given back are kept and taken again by those of the same
-/// size, so that a training step allocates nothing after the first.
+/// size, so that training steps of one shape allocate little after the first.
 pub struct Store {
     backing: Backing,
     names: Vec<(String, usize)>,
     free: BTreeMap<usize, Vec<Tensor>>,
-    tables: HashMap<Vec<u32>, Tensor>,
+    tables: BTreeMap<Vec<u32>, Tensor>,
     /// Kernels started so far.
     pub launches: u64,
     /// Dense products started so far.
     pub products: u64,
 }
 
-/// Tables that are kept; batches of equal shape have the same ones.
+/// Tables that are kept from step to step: those of shapes come again, those of tokens do not.
 const TABLES: usize = 256;
 /// Tensors that the message about full memory names.
 const LARGEST: usize = 5;
@@ -165,7 +165,7 @@ impl Store {
             backing,
             names: vec![],
             free: BTreeMap::new(),
-            tables: HashMap::new(),
+            tables: BTreeMap::new(),
             launches: 0,
             products: 0,
         }
@@ -242,14 +242,19 @@ impl Store {
         Ok(tensor)
     }
 
-    /// A tensor of whole numbers that nobody changes.
+    /// Gives tables back if there are many of them. Not while one of them is in use.
+    pub fn trim_tables(&mut self) {
+        if self.tables.len() > TABLES {
+            for tensor in std::mem::take(&mut self.tables).into_values() {
+                self.give(tensor);
+            }
+        }
+    }
+
+    /// A tensor of whole numbers that nobody changes, until [`Store::trim_tables`].
     pub fn table(&mut self, numbers: Vec<u32>) -> Result<Tensor, Failure> {
         if let Some(known) = self.tables.get(&numbers) {
             return Ok(*known);
-        }
-        if self.tables.len() >= TABLES {
-            let old: Vec<Tensor> = self.tables.drain().map(|(_, tensor)| tensor).collect();
-            old.into_iter().for_each(|tensor| self.give(tensor));
         }
         let tensor = self.take("table", numbers.len())?;
         self.put_words(tensor, &numbers)?;

@@ -193,6 +193,8 @@ impl OnDevice {
     }
 
     fn begin<'b>(&mut self, batch: &'b Batch, buffers: &Rc<Buffers>) -> Result<Given<'b>, Failure> {
+        // Nothing of the step before is in use any more.
+        self.store.trim_tables();
         let rows = batch.rows();
         let positions = self.store.table(batch.positions())?;
         let origin = self.store.table(vec![0])?;
@@ -449,7 +451,9 @@ impl Flat {
         let mut zeros = |name: &str| store.zeros(name, words);
         let [values, grads] = [zeros("parameters")?, zeros("gradients")?];
         let [first, second] = [zeros("first moments")?, zeros("second moments")?];
-        let decays = store.table(decays)?;
+        let pieces = store.take("which pieces decay", decays.len())?;
+        store.put_words(pieces, &decays)?;
+        let decays = pieces;
         let flat = Flat { values, grads, first, second, decays, places };
         flat.write(store, values, params)?;
         Ok(flat)
@@ -501,9 +505,8 @@ fn plan_pointwise(model: &Model, nodes: &[Rc<Node>], gpu: Gpu) -> Result<Planned
             _ => continue,
         };
         let kernel = made.map_err(|refusal| refused(&node.label, refusal.why))?;
-        // Equal plans have equal texts.
         let next = distinct.len();
-        let found = *which.entry(kernel.to_string()).or_insert(next);
+        let found = *which.entry(format!("{kernel:?}")).or_insert(next);
         if found == next {
             distinct.push(kernel);
         }

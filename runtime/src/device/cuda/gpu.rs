@@ -87,8 +87,11 @@ impl Gpu {
         let failed = |why| Failure::Compile(format!("{} does not load {name}: {why}", self.name));
         let module = self.context.load_module(Ptx::from_binary(code.to_vec())).map_err(failed)?;
         let function = module.load_function(name).map_err(failed)?;
-        let limit = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-        function.set_attribute(limit, shared as i32).map_err(failed)?;
+        // What every kernel may have without asking.
+        if shared > 48 * 1024 {
+            let limit = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            function.set_attribute(limit, shared as i32).map_err(failed)?;
+        }
         Ok(Function(function))
     }
 
