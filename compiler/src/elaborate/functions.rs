@@ -184,6 +184,11 @@ impl Elaborator<'_> {
     fn apply(&mut self, op: Unary, value: Val, span: Span) -> Option<Val> {
         match value {
             Val::Complex(parts) if op == Unary::Exp => self.complex_exp(*parts),
+            Val::Complex(_) => self.fail(
+                Diag::error("E0202", span, format!("`{}` is not for complex values", op.name()))
+                    .label(value.words())
+                    .help("of functions of each entry, `exp` is"),
+            ),
             Val::Number(x) => Some(Val::Number(op.eval(x))),
             Val::Eye(_) => self.fail(
                 Diag::error("E0202", span, "a function of each entry does not work on `I`")

@@ -446,11 +446,14 @@ impl<'d> Maker<'d> {
     }
 
     fn set_out(&mut self, target: &Target, value: Val, span: Span) {
-        let words = value.words();
+        let (words, complex) = (value.words(), matches!(value, Val::Complex(_)));
         let Some(t) = self.e.as_tensor(value) else {
-            self.e.diags.push(
-                Diag::error("E0202", span, "an output is a scalar, vector or matrix").label(words),
-            );
+            let message = "an output is a scalar, vector or matrix";
+            let mut diag = Diag::error("E0202", span, message).label(words);
+            if complex {
+                diag = diag.help("give out its parts: `real(…)` and `imag(…)`");
+            }
+            self.e.diags.push(diag);
             return;
         };
         let slot = Slot {

@@ -93,10 +93,7 @@ impl Fixed {
         which: &[u32],
         width: usize,
     ) -> Result<(), Failure> {
-        let rows = which.len();
-        let which = store.table(which.to_vec())?;
-        let arguments = [to.into(), table.into(), which.into(), rows.into(), width.into()];
-        store.launch(&self.gather, [rows.min(BLOCKS), THREADS, 0], &arguments)
+        move_rows(store, &self.gather, [to, table], which, width)
     }
 
     /// `to[which[r]] = from[r]`; no row is named twice.
@@ -108,10 +105,7 @@ impl Fixed {
         which: &[u32],
         width: usize,
     ) -> Result<(), Failure> {
-        let rows = which.len();
-        let which = store.table(which.to_vec())?;
-        let arguments = [to.into(), from.into(), which.into(), rows.into(), width.into()];
-        store.launch(&self.scatter, [rows.min(BLOCKS), THREADS, 0], &arguments)
+        move_rows(store, &self.scatter, [to, from], which, width)
     }
 
     /// `to[which[r]] += from[r]`; rows that are named more than once add up in their order.
@@ -198,4 +192,18 @@ impl Fixed {
         arguments.extend([keep, clip, b1, b2, rate, root, eps].map(Argument::from));
         store.launch(&self.adamw, [state[0].words / PIECE, THREADS, 0], &arguments)
     }
+}
+
+/// Starts a kernel that moves the rows that a list names.
+fn move_rows(
+    store: &mut Store,
+    kernel: &Loaded,
+    [to, from]: [Tensor; 2],
+    which: &[u32],
+    width: usize,
+) -> Result<(), Failure> {
+    let rows = which.len();
+    let which = store.table(which.to_vec())?;
+    let arguments = [to.into(), from.into(), which.into(), rows.into(), width.into()];
+    store.launch(kernel, [rows.min(BLOCKS), THREADS, 0], &arguments)
 }
