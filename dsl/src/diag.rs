@@ -115,13 +115,15 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, other)| other)
 }
 
-/// Shows diagnostics with their source lines, in the order of the text.
+/// Shows diagnostics with their source lines, in the order of the text. What is found again, where
+/// several layers use one recurrence, is said once.
 pub fn render(sources: &Sources, diags: &[Diag], colour: bool) -> String {
     let mut sorted: Vec<&Diag> = diags.iter().collect();
     sorted.sort_by_key(|diag| diag.span);
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-    let shown: Vec<String> =
+    let mut shown: Vec<String> =
         sorted.iter().map(|diag| render_one(sources, diag, &renderer)).collect();
+    shown.dedup();
     shown.join("\n\n")
 }
 
