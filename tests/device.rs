@@ -21,7 +21,7 @@ use lrc_runtime::device::rows::{On, RowKernel};
 use lrc_runtime::device::store::{Machine, Store, Tensor};
 use lrc_runtime::execute::device::OnDevice;
 use lrc_runtime::execute::{Batch, Executor, fresh};
-use lrc_runtime::library::LIBRARY;
+use lrc_runtime::library;
 use lrc_runtime::loss::NONE;
 use lrc_runtime::random::Purpose;
 use lrc_runtime::spec::AdamW;
@@ -34,9 +34,8 @@ const HYBRID: &[(&str, f64)] =
 /// A shipped model.
 fn model(name: &str, sizes: &[(&str, f64)]) -> Model {
     let path = format!("models/{name}.arch");
-    let text = LIBRARY.iter().find(|(known, _)| *known == path).expect("a shipped model").1;
-    let mut sources = Sources::default();
-    let (namespace, _) = lrc_dsl::load_text(&path, text.to_string(), None, LIBRARY, &mut sources);
+    let loaded = library::load(&path, &mut Sources::default());
+    let (namespace, _) = loaded.expect("a shipped model");
     let given: BTreeMap<String, Setting> =
         sizes.iter().map(|(name, x)| ((*name).to_string(), Setting::Number(*x))).collect();
     let mut diags = Vec::new();

@@ -12,7 +12,7 @@ use lrc_compiler::graph::{Recur, account};
 use lrc_compiler::normal::extract;
 use lrc_compiler::plan::Family;
 use lrc_dsl::Sources;
-use lrc_runtime::library::LIBRARY;
+use lrc_runtime::library::{self, LIBRARY};
 
 /// What belongs together, and what to know about it.
 const FAMILIES: &[(&str, &str, &[&str])] = &[
@@ -79,8 +79,7 @@ const FAMILIES: &[(&str, &str, &[&str])] = &[
 fn recurrence(name: &str) -> (Recurrence, String) {
     let path = format!("recurrences/{name}.arch");
     let text = LIBRARY.iter().find(|(known, _)| *known == path).unwrap().1;
-    let mut sources = Sources::default();
-    let (names, _) = lrc_dsl::load_text(&path, text.to_string(), None, LIBRARY, &mut sources);
+    let (names, _) = library::load(&path, &mut Sources::default()).unwrap();
     let sizes = ["d", "dk", "dv"].map(|size| (size.to_string(), Setting::Number(64.0)));
     // Sizes that some declare besides; elsewhere these are names of values.
     let more: &[(&str, f64)] = match name {

@@ -11,7 +11,7 @@ use lrc_compiler::form::FormKind;
 use lrc_dsl::Sources;
 use lrc_runtime::device::Device;
 use lrc_runtime::exec::{Request, exec};
-use lrc_runtime::library::LIBRARY;
+use lrc_runtime::library;
 use lrc_runtime::tensors::{self, Data};
 
 /// `‖got − want‖₂ / ‖want‖₂`; 0 where the largest difference is at most 1e-6.
@@ -90,11 +90,9 @@ fn misses(
     device: Device,
     worst: &mut Worst,
 ) -> Vec<String> {
-    let mut sources = Sources::default();
     let path = format!("recurrences/{}.arch", case.op);
-    let text = LIBRARY.iter().find(|(name, _)| *name == path).expect("a shipped recurrence").1;
-    let (namespace, diags) =
-        lrc_dsl::load_text(&path, text.to_string(), None, LIBRARY, &mut sources);
+    let loaded = library::load(&path, &mut Sources::default());
+    let (namespace, diags) = loaded.expect("a shipped recurrence");
     assert!(diags.is_empty(), "{path}: {diags:?}");
     let request = Request {
         settings: settings(&case.side),

@@ -19,7 +19,7 @@ use lrc_runtime::device::jit::{self, Built, Source};
 use lrc_runtime::device::sim::memory::Memory;
 use lrc_runtime::device::sim::{Argument, Fault, Launch, launch, parse};
 use lrc_runtime::device::store::Machine;
-use lrc_runtime::library::LIBRARY;
+use lrc_runtime::library::{self, LIBRARY};
 use lrc_runtime::verify::{KernelFound, Kernels, kernel_trial, kernel_trials};
 
 /// Recurrences in the normal form.
@@ -51,9 +51,8 @@ const TOKEN: &[&str] =
 
 fn recurrence(name: &str, sizes: &[(&str, f64)]) -> Recurrence {
     let path = format!("recurrences/{name}.arch");
-    let text = LIBRARY.iter().find(|(known, _)| *known == path).expect("a shipped recurrence").1;
-    let mut sources = Sources::default();
-    let (namespace, _) = lrc_dsl::load_text(&path, text.to_string(), None, LIBRARY, &mut sources);
+    let loaded = library::load(&path, &mut Sources::default());
+    let (namespace, _) = loaded.expect("a shipped recurrence");
     let given: BTreeMap<String, Setting> =
         sizes.iter().map(|(name, x)| ((*name).to_string(), Setting::Number(*x))).collect();
     let mut diags = Vec::new();

@@ -11,7 +11,7 @@ use lrc_dsl::ast::Kind;
 use lrc_runtime::data::{Source, Task};
 use lrc_runtime::device::Device;
 use lrc_runtime::execute::fresh;
-use lrc_runtime::library::LIBRARY;
+use lrc_runtime::library::{self, LIBRARY};
 use lrc_runtime::random::Purpose;
 use lrc_runtime::spec::AdamW;
 use lrc_runtime::train::engine::Engine;
@@ -52,9 +52,7 @@ fn adjusted(model: &str, size: &str) -> Option<f64> {
 }
 
 fn small(file: &str, name: &str) -> Model {
-    let text = LIBRARY.iter().find(|(known, _)| *known == file).unwrap().1;
-    let mut sources = Sources::default();
-    let (names, diags) = lrc_dsl::load_text(file, text.to_string(), None, LIBRARY, &mut sources);
+    let (names, diags) = library::load(file, &mut Sources::default()).unwrap();
     assert!(diags.iter().all(|d| !d.is_error()), "{file}: {diags:?}");
     let decl = names.get(name).unwrap();
     let declared: Vec<&str> = decl.settings.iter().map(|(name, _)| name.text.as_str()).collect();

@@ -11,7 +11,7 @@ use lrc_compiler::elaborate::{Setting, elaborate};
 use lrc_compiler::normal::extract;
 use lrc_compiler::tile::{Binary, Op, Program};
 use lrc_dsl::{Sources, parse, render};
-use lrc_runtime::library::LIBRARY;
+use lrc_runtime::library;
 use lrc_runtime::random::{Purpose, Stream};
 use lrc_runtime::verify::{Trial, trial};
 
@@ -180,10 +180,7 @@ fn an_objective_compiles_to_the_same_program_as_its_equation() {
         .into_iter()
         .map(|name| {
             let path = format!("recurrences/{name}.arch");
-            let text = LIBRARY.iter().find(|(known, _)| *known == path).unwrap().1;
-            let mut sources = Sources::default();
-            let (names, _) =
-                lrc_dsl::load_text(&path, text.to_string(), None, LIBRARY, &mut sources);
+            let (names, _) = library::load(&path, &mut Sources::default()).unwrap();
             let mut diags = Vec::new();
             let r = elaborate(names.get(name).unwrap(), &BTreeMap::new(), &mut diags).unwrap();
             let chunk = derive(&r, &extract(&r).unwrap(), 16, true).unwrap();

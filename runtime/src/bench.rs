@@ -12,6 +12,7 @@ use lrc_compiler::normal::Refusal;
 use lrc_compiler::tile::size;
 
 use crate::device::Device;
+use crate::device::fixed::Fixed;
 use crate::device::kernels::{Into as Gradients, Kernels, Unready, Wanted, sent};
 use crate::device::store::{Machine, Store};
 use crate::draw;
@@ -151,7 +152,7 @@ pub fn kernels(
     let forward = Kernels::new(r, Wanted::Forward, chunk, machine)?;
     let training = Kernels::new(r, Wanted::Training, chunk, machine)?;
     let timed = || -> Result<Times, Failure> {
-        let mut store = Store::new(machine);
+        let (mut store, fixed) = (Store::new(machine), Fixed::new(machine)?);
         let tensors = Tensors::new(r, sizes);
         let problem = tensors.problem(r, sizes);
         let (call, outs) = sent(&mut store, &problem)?;
@@ -168,7 +169,7 @@ pub fn kernels(
         })?;
         let both = fallible(repeat, || {
             let (finals, mut left) = training.forward(&mut store, &call, &outs)?;
-            training.backward(&mut store, &call, &mut left, [&d_outs, &[]], &to)?;
+            training.backward(&mut store, &fixed, &call, &mut left, [&d_outs, &[]], &to)?;
             finals.into_iter().for_each(|tensor| store.give(tensor));
             left.release(&mut store);
             store.wait()

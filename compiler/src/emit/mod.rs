@@ -76,18 +76,13 @@ impl Text {
     }
 
     fn kernel(&mut self, k: &Kernel) {
-        let mut arguments: Vec<String> = match &k.grid {
-            Grid::Heads => vec!["const int* bounds", "const int* chunks"],
-            Grid::Pairs { .. } => vec!["const int* bounds", "const int* jobs"],
-            Grid::Rows { .. } => vec!["const int* positions", "const int* nothing"],
-        }
-        .into_iter()
-        .map(String::from)
-        .collect();
-        let count = if matches!(k.grid, Grid::Rows { .. }) { "int rows" } else { "int sequences" };
-        arguments.push(count.to_string());
-        arguments.push("int heads".to_string());
-        arguments.push("unsigned char* __restrict__ working_memory".to_string());
+        let first = match &k.grid {
+            Grid::Heads => ["const int* bounds", "const int* chunks", "int sequences"],
+            Grid::Pairs { .. } => ["const int* bounds", "const int* jobs", "int sequences"],
+            Grid::Rows { .. } => ["const int* positions", "const int* nothing", "int rows"],
+        };
+        let more = ["int heads", "unsigned char* __restrict__ working_memory"];
+        let mut arguments: Vec<String> = first.into_iter().chain(more).map(String::from).collect();
         for buffer in &k.buffers {
             let constant = if k.reads_only(*buffer) { "const " } else { "" };
             arguments.push(format!("{constant}float* {}", argument(*buffer)));
@@ -120,12 +115,11 @@ impl Text {
                 self.line("at.part = at.head = at.sequence = at.start = 0;");
                 self.line("at.partial = blockIdx.x;");
                 self.line("at.length = at.rows = rows;");
+                self.line("at.positions = positions;");
             }
         }
         self.line("at.heads = heads;");
-        if matches!(k.grid, Grid::Rows { .. }) {
-            self.line("at.positions = positions;");
-        } else {
+        if !matches!(k.grid, Grid::Rows { .. }) {
             self.line("at.positions = 0;");
             self.line("at.start = bounds[at.sequence];");
             self.line("at.length = bounds[at.sequence + 1] - at.start;");
@@ -179,7 +173,15 @@ impl Text {
                     steps.iter().for_each(|step| t.step(k, step));
                 });
             }
-            Grid::Rows { halo } => self.groups(k, *halo, steps),
+            // Every block takes its share of the groups of rows.
+            Grid::Rows { halo } => {
+                let n = k.chunk;
+                let step = format!("c < rows; c += gridDim.x * {n}");
+                self.block(&format!("for (int c = blockIdx.x * {n}; {step})"), |t| {
+                    t.rows_of(Side::Queries, "c", n + halo);
+                    steps.iter().for_each(|step| t.step(k, step));
+                });
+            }
             Grid::Pairs { own, other, .. } => {
                 let side = if *own == Side::Queries { Side::Keys } else { Side::Queries };
                 self.block(&format!("for (int c = job[2]; c < job[3]; c += {other})"), |t| {
@@ -188,16 +190,6 @@ impl Text {
                 });
             }
         }
-    }
-
-    /// The loop of a kernel of rows: block after block, in steps of all blocks.
-    fn groups(&mut self, k: &Kernel, halo: usize, steps: &[Step]) {
-        let n = k.chunk;
-        let head = format!("for (int c = blockIdx.x * {n}; c < rows; c += gridDim.x * {n})");
-        self.block(&head, |t| {
-            t.rows_of(Side::Queries, "c", n + halo);
-            steps.iter().for_each(|step| t.step(k, step));
-        });
     }
 
     /// Sets the first token of a side, and how many of a block's are there.

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::index::{Ix, flat};
-use super::lower::{Lower, axes_of, new_tile};
+use super::lower::{Lower, axes_of, new_tile, steps};
 use super::narrow::{Narrow, Whole, narrow};
-use super::place::place;
+use super::place::{keep_better, place};
 use super::target::Gpu;
 use super::{
     Buffer, Condition, Expr, Grid, Kernel, Number, Part, Pass, Row, Section, Step, Target, Tile,
@@ -67,13 +67,8 @@ pub fn kernel(
     };
     for choice in choices {
         let Some(made) = build(r, body, pass, choice, gpu)? else { continue };
-        let better = best.as_ref().is_none_or(|best| made.working < best.working);
-        if better {
-            let done = made.working == 0;
-            best = Some(made);
-            if done {
-                break;
-            }
+        if keep_better(&mut best, made) {
+            break;
         }
     }
     best.ok_or_else(|| {
@@ -371,14 +366,14 @@ impl Maker<'_> {
         states: &States,
         write: impl FnOnce(&mut Lower, &Cut),
     ) -> Vec<Step> {
-        let tiles = std::mem::take(&mut self.tiles);
+        let mut tiles = std::mem::take(&mut self.tiles);
         let leaf = |leaf: &Leaf, shape: &[usize], index: &[Ix]| {
             self.leaf(axis, leaf, shape, index, states)
         };
-        let mut lower = Lower::new(program, tiles, &leaf);
-        lower.matrix_units = self.choice.matrix_units;
-        write(&mut lower, &Cut { r: self.r, axis, parts: self.choice.parts });
-        let Lower { tiles, steps, .. } = lower;
+        let steps = steps(program, &mut tiles, &leaf, |lower| {
+            lower.matrix_units = self.choice.matrix_units;
+            write(lower, &Cut { r: self.r, axis, parts: self.choice.parts });
+        });
         self.tiles = tiles;
         steps
     }

@@ -104,6 +104,19 @@ pub fn axes_of(shape: &[usize]) -> Vec<Ix> {
         .collect()
 }
 
+/// The steps that `write` makes of a program, with the tiles that the kernel has so far.
+pub fn steps(
+    program: &Program,
+    tiles: &mut Vec<Tile>,
+    leaf: LeafExpr,
+    write: impl FnOnce(&mut Lower),
+) -> Vec<Step> {
+    let mut lower = Lower::new(program, std::mem::take(tiles), leaf);
+    write(&mut lower);
+    *tiles = lower.tiles;
+    lower.steps
+}
+
 impl<'a> Lower<'a> {
     /// Starts with the tiles that the kernel has already.
     pub fn new(program: &'a Program, tiles: Vec<Tile>, leaf: LeafExpr<'a>) -> Lower<'a> {

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 
 use super::chunk::Cut;
 use super::index::{Ix, flat};
-use super::lower::{Lower, axes_of, log_of, new_tile};
-use super::place::place;
+use super::lower::{Lower, axes_of, log_of, new_tile, steps};
+use super::place::{keep_better, place};
 use super::target::Gpu;
 use super::{
     Buffer, Expr, Grid, Kernel, Number, Pass, Row, Section, Side, Step, Target, Tile, TileId,
@@ -42,12 +42,8 @@ pub fn kernel(
     let given = tokens.map(|n| [n, n]);
     for [own, other] in given.into_iter().chain(BLOCKS.into_iter().filter(|_| given.is_none())) {
         let mut made = Maker::new(r, pass, [own, other])?.kernel(&range);
-        if place(&mut made, gpu.shared) && best.as_ref().is_none_or(|b| made.working < b.working) {
-            let done = made.working == 0;
-            best = Some(made);
-            if done {
-                break;
-            }
+        if place(&mut made, gpu.shared) && keep_better(&mut best, made) {
+            break;
         }
     }
     let why = || format!("no plan fits the shared memory of {}", gpu.arch);
@@ -355,11 +351,9 @@ impl<'a> Maker<'a> {
     }
 
     fn lower(&mut self, program: &Program, write: impl FnOnce(&mut Lower)) -> Vec<Step> {
-        let tiles = std::mem::take(&mut self.tiles);
+        let mut tiles = std::mem::take(&mut self.tiles);
         let leaf = |leaf: &Leaf, shape: &[usize], index: &[Ix]| self.leaf(leaf, shape, index);
-        let mut lower = Lower::new(program, tiles, &leaf);
-        write(&mut lower);
-        let Lower { tiles, steps, .. } = lower;
+        let steps = steps(program, &mut tiles, &leaf, write);
         self.tiles = tiles;
         steps
     }

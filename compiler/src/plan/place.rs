@@ -19,6 +19,15 @@ impl Life {
     }
 }
 
+/// Keeps the plan that needs less working memory; says whether it needs none, so that no better one
+/// can come.
+pub fn keep_better(best: &mut Option<Kernel>, made: Kernel) -> bool {
+    if best.as_ref().is_none_or(|best| made.working < best.working) {
+        *best = Some(made);
+    }
+    best.as_ref().is_some_and(|best| best.working == 0)
+}
+
 /// Places all tiles, in shared memory as long as there is `room`, and inserts barriers. `false`
 /// where operands of matrix products do not fit.
 pub fn place(kernel: &mut Kernel, room: usize) -> bool {

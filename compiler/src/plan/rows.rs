@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use super::index::{Ix, flat};
-use super::lower::{Lower, axes_of, new_tile};
-use super::place::place;
+use super::lower::{Lower, axes_of, new_tile, steps};
+use super::place::{keep_better, place};
 use super::target::Gpu;
 use super::{
     Buffer, Condition, Expr, Grid, Kernel, Number, Part, Pass, Row, Section, Step, Target, Tile,
@@ -96,12 +96,7 @@ impl Pointwise<'_> {
                 shared: 0,
                 working: 0,
             };
-            let fits = place(&mut kernel, gpu.shared);
-            let done = fits && kernel.working == 0;
-            if fits && best.as_ref().is_none_or(|best| kernel.working < best.working) {
-                best = Some(kernel);
-            }
-            if done {
+            if place(&mut kernel, gpu.shared) && keep_better(&mut best, kernel) {
                 break;
             }
             rows /= 2;
@@ -161,11 +156,9 @@ enum Of {
 
 impl Maker<'_> {
     fn lower(&mut self, program: &Program, write: impl FnOnce(&mut Lower)) -> Vec<Step> {
-        let tiles = std::mem::take(&mut self.tiles);
+        let mut tiles = std::mem::take(&mut self.tiles);
         let leaf = |leaf: &Leaf, shape: &[usize], index: &[Ix]| self.leaf(leaf, shape, index);
-        let mut lower = Lower::new(program, tiles, &leaf);
-        write(&mut lower);
-        let Lower { tiles, steps, .. } = lower;
+        let steps = steps(program, &mut tiles, &leaf, write);
         self.tiles = tiles;
         steps
     }

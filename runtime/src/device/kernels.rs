@@ -18,7 +18,6 @@ pub struct Kernels {
     machine: Machine,
     forward: Ready,
     backward: Vec<Ready>,
-    fixed: Fixed,
 }
 
 /// Why a recurrence has no kernels.
@@ -195,8 +194,7 @@ impl Kernels {
         let mut ready = machine.ready(kernels).map_err(Unready::Failed)?;
         let backward = ready.split_off(1);
         let forward = ready.remove(0);
-        let fixed = Fixed::new(machine).map_err(Unready::Failed)?;
-        Ok(Kernels { machine: machine.clone(), forward, backward, fixed })
+        Ok(Kernels { machine: machine.clone(), forward, backward })
     }
 
     /// Runs forward and writes the outputs. Gives the states after the last token, and what the way
@@ -219,7 +217,7 @@ impl Kernels {
                     finals.last().copied()
                 }
                 Buffer::Entered(_) | Buffer::Kept(_) => {
-                    let words = self.left_words(&self.forward.kernel, buffer, call, &spread);
+                    let words = left_words(&self.forward.kernel, buffer, call, &spread);
                     left.0.push((buffer, store.take(&name, words)?));
                     left.find(buffer)
                 }
@@ -231,21 +229,12 @@ impl Kernels {
         Ok((finals, left))
     }
 
-    /// Numbers of a tensor that one kernel leaves for another.
-    fn left_words(&self, kernel: &Kernel, buffer: Buffer, call: &Call, spread: &Spread) -> usize {
-        match buffer {
-            Buffer::Entered(k) => {
-                spread.chunks * call.heads * size(&call.recurrence.states[k].shape)
-            }
-            other => call.rows() * call.heads * kernel.row_width(other),
-        }
-    }
-
     /// Runs backward after [`Kernels::forward`], given what flows into outputs and final states,
     /// and writes the gradients.
     pub fn backward(
         &self,
         store: &mut Store,
+        fixed: &Fixed,
         call: &Call,
         left: &mut Left,
         [d_outs, d_finals]: [&[Option<Tensor>]; 2],
@@ -263,7 +252,7 @@ impl Kernels {
                     Buffer::FinalGrad(k) => flows(d_finals, k),
                     Buffer::Entered(_) | Buffer::Kept(_) => {
                         if left.find(buffer).is_none() {
-                            let words = self.left_words(kernel, buffer, call, &spread);
+                            let words = left_words(kernel, buffer, call, &spread);
                             let name = format!("{buffer:?} of {}", call.recurrence.name);
                             left.0.push((buffer, store.take(&name, words)?));
                         }
@@ -279,7 +268,7 @@ impl Kernels {
             launch(store, ready, call, &spread, &given)?;
         }
         for (buffer, tensor, terms) in wide {
-            self.fold(store, call, buffer, tensor, terms, to)?;
+            fold(store, fixed, call, buffer, tensor, terms, to)?;
         }
         Ok(())
     }
@@ -329,48 +318,6 @@ impl Kernels {
         Ok(tensor)
     }
 
-    /// Adds up the partial sums of a gradient, and what heads that share something have.
-    fn fold(
-        &self,
-        store: &mut Store,
-        call: &Call,
-        buffer: Buffer,
-        tensor: Tensor,
-        terms: usize,
-        to: &Into,
-    ) -> Result<(), Failure> {
-        let r = call.recurrence;
-        // Places that are shared, each by how many heads, and the numbers of one head there.
-        let (own, outer, share, one) = match buffer {
-            Buffer::InputGrad(i) => {
-                let (heads, slot) = (call.inputs[i].1, &r.inputs[i]);
-                let places = call.rows() * slot.count.unwrap_or(1) * heads;
-                (Some(to.inputs[i]), places, call.heads / heads, size(slot.one()))
-            }
-            Buffer::ParamGrad(i) => {
-                let heads = call.params[i].1;
-                (Some(to.params[i]), heads, call.heads / heads, size(&r.params[i].shape))
-            }
-            Buffer::InitialGrad(k) => (to.initial.get(k).copied(), call.states(k), 1, 1),
-            other => unreachable!("{other:?} is no gradient"),
-        };
-        if let Some(own) = own {
-            let all = outer * share * one;
-            if share == 1 {
-                self.fixed.fold(store, own, tensor, [1, terms, all], false)?;
-            } else if terms == 1 {
-                self.fixed.fold(store, own, tensor, [outer, share, one], false)?;
-            } else {
-                let sum = store.take("sum over parts", all)?;
-                self.fixed.fold(store, sum, tensor, [1, terms, all], false)?;
-                self.fixed.fold(store, own, sum, [outer, share, one], false)?;
-                store.give(sum);
-            }
-        }
-        store.give(tensor);
-        Ok(())
-    }
-
     /// Runs forward on tensors of the processor.
     pub fn run(&self, problem: &Problem<f32>) -> Result<Outputs<f32>, Failure> {
         let mut store = Store::new(&self.machine);
@@ -395,7 +342,8 @@ impl Kernels {
         let (d_outs, d_finals) = (flows(&cotangents.outs)?, flows(&cotangents.finals)?);
         let r = problem.recurrence;
         let to = Into::new(&mut store, &call)?;
-        self.backward(&mut store, &call, &mut left, [&d_outs, &d_finals], &to)?;
+        let fixed = Fixed::new(&self.machine)?;
+        self.backward(&mut store, &fixed, &call, &mut left, [&d_outs, &d_finals], &to)?;
         let get = |all: &[Tensor], lengths: Vec<usize>| -> Result<Vec<Vec<f32>>, Failure> {
             all.iter().zip(lengths).map(|(t, n)| store.get(t.part(0, n))).collect()
         };
@@ -406,6 +354,56 @@ impl Kernels {
         };
         Ok((outputs, gradients))
     }
+}
+
+/// Numbers of a tensor that one kernel leaves for another.
+fn left_words(kernel: &Kernel, buffer: Buffer, call: &Call, spread: &Spread) -> usize {
+    match buffer {
+        Buffer::Entered(k) => spread.chunks * call.heads * size(&call.recurrence.states[k].shape),
+        other => call.rows() * call.heads * kernel.row_width(other),
+    }
+}
+
+/// Adds up the partial sums of a gradient, and what heads that share something have.
+fn fold(
+    store: &mut Store,
+    fixed: &Fixed,
+    call: &Call,
+    buffer: Buffer,
+    tensor: Tensor,
+    terms: usize,
+    to: &Into,
+) -> Result<(), Failure> {
+    let r = call.recurrence;
+    // Places that are shared, each by how many heads, and the numbers of one head there.
+    let (own, outer, share, one) = match buffer {
+        Buffer::InputGrad(i) => {
+            let (heads, slot) = (call.inputs[i].1, &r.inputs[i]);
+            let places = call.rows() * slot.count.unwrap_or(1) * heads;
+            (Some(to.inputs[i]), places, call.heads / heads, size(slot.one()))
+        }
+        Buffer::ParamGrad(i) => {
+            let heads = call.params[i].1;
+            (Some(to.params[i]), heads, call.heads / heads, size(&r.params[i].shape))
+        }
+        Buffer::InitialGrad(k) => (to.initial.get(k).copied(), call.states(k), 1, 1),
+        other => unreachable!("{other:?} is no gradient"),
+    };
+    if let Some(own) = own {
+        let all = outer * share * one;
+        if share == 1 {
+            fixed.fold(store, own, tensor, [1, terms, all], false)?;
+        } else if terms == 1 {
+            fixed.fold(store, own, tensor, [outer, share, one], false)?;
+        } else {
+            let sum = store.take("sum over parts", all)?;
+            fixed.fold(store, sum, tensor, [1, terms, all], false)?;
+            fixed.fold(store, own, sum, [outer, share, one], false)?;
+            store.give(sum);
+        }
+    }
+    store.give(tensor);
+    Ok(())
 }
 
 /// Whether several kernels write parts of a gradient.

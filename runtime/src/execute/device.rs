@@ -399,7 +399,7 @@ impl OnDevice {
         let mut left = self.left.remove(&of.index()).expect("the forward pass left its states");
         let mut to = Gradients { inputs: outputs, params: vec![], initial: vec![] };
         to.params = to.inputs.split_off(recur.recurrence.inputs.len());
-        kernels.backward(&mut self.store, &call, &mut left, [&d_outs, &[]], &to)?;
+        kernels.backward(&mut self.store, &self.fixed, &call, &mut left, [&d_outs, &[]], &to)?;
         left.release(&mut self.store);
         Ok(())
     }

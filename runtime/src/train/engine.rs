@@ -129,18 +129,3 @@ impl Engine {
         }
     }
 }
-
-impl Update {
-    /// The numbers of step `step`, counted from 1.
-    pub fn new(adamw: &AdamW, lr: f64, step: u64) -> Update {
-        let correct = |beta: f64| 1.0 - beta.powi(step.min(i32::MAX as u64) as i32);
-        Update {
-            keep: (1.0 - lr * adamw.weight_decay) as f32,
-            clip: adamw.clip as f32,
-            betas: [adamw.beta1 as f32, adamw.beta2 as f32],
-            rate: (lr / correct(adamw.beta1)) as f32,
-            root: (1.0 / correct(adamw.beta2)).sqrt() as f32,
-            eps: adamw.eps as f32,
-        }
-    }
-}
