@@ -205,7 +205,7 @@ fn gradients_of_a_model_agree_with_the_processor() {
 
 #[test]
 fn the_loss_of_twenty_steps_agrees_with_the_processor() {
-    let task = Task::Mqar { vocab: 40, length: 32, pairs: 3, power: 0.1 };
+    let task = Task::Mqar { vocab: 40, length: 32, pairs: 3, fewest: 3, power: 0.1 };
     let source = Source::open(&task, 3).unwrap();
     let model = model("quickstart", HYBRID);
     let params = fresh(&model.graph.params, 3);

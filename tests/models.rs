@@ -80,7 +80,8 @@ fn every_model_learns() {
             let name = decl.name.text.as_str();
             let model = small(file, name);
             let vocab = model.vocab;
-            let task = Task::Mqar { vocab: vocab.min(64), length: 24, pairs: 2, power: 0.1 };
+            let task =
+                Task::Mqar { vocab: vocab.min(64), length: 24, pairs: 2, fewest: 2, power: 0.1 };
             let batch = Source::open(&task, 1).unwrap().batch(Purpose::Train, 0, 4);
             let params = fresh(&model.graph.params, 1);
             let mut engine = Engine::new(model, params, Device::Cpu).unwrap();

@@ -52,8 +52,21 @@ const OTHERS: &[&str] = &[
 ];
 
 /// Functions that stand in mixers only.
-const IN_MIXERS: &[&str] =
-    &["linear", "conv", "rope", "l2norm", "rmsnorm", "layernorm", "top_k", "average"];
+const IN_MIXERS: &[&str] = &[
+    "linear",
+    "conv",
+    "rope",
+    "l2norm",
+    "l1norm",
+    "srmsnorm",
+    "rmsnorm",
+    "layernorm",
+    "dpfp",
+    "taylor",
+    "outer",
+    "top_k",
+    "average",
+];
 
 /// Most terms of a sum that is written out before the run.
 const MAX_TERMS: f64 = 1024.0;

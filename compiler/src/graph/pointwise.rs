@@ -77,6 +77,61 @@ pub fn l2norm(b: &mut Builder, x: Value) -> Value {
     b.mul(x, factor)
 }
 
+/// `x / (Σ |x| + eps)` along the last axis.
+pub fn l1norm(b: &mut Builder, x: Value) -> Value {
+    let last = b.shape(x).len() - 1;
+    let size = b.unary(Unary::Abs, x);
+    let sum = b.sum(size, &[last]);
+    let eps = b.fill(1e-6, &vec![1; last + 1]);
+    let sum = b.add(sum, eps);
+    b.div(x, sum)
+}
+
+/// `x_i y_j` along the last axes, row by row (the learned feature map of AGaLiTe when `x` and `y`
+/// are projections).
+pub fn outer(b: &mut Builder, x: Value, y: Value) -> Value {
+    let (mut wide, mut tall) = (b.shape(x).to_vec(), b.shape(y).to_vec());
+    let last = wide.len() - 1;
+    let width = wide[last] * tall[last];
+    wide.push(1);
+    tall.insert(last, 1);
+    let (x, y) = (b.reshape(x, &wide), b.reshape(y, &tall));
+    let product = b.mul(x, y);
+    wide.truncate(last);
+    wide.push(width);
+    b.reshape(product, &wide)
+}
+
+/// `1, x, x xᵀ / √2`: the second-order Taylor map of `exp(q·k)` (Arora et al. 2024, Based).
+pub fn taylor(b: &mut Builder, x: Value) -> Value {
+    let mut shape = b.shape(x).to_vec();
+    let last = shape.len() - 1;
+    let square = outer(b, x, x);
+    let square = b.scale(square, std::f64::consts::FRAC_1_SQRT_2);
+    shape[last] = 1;
+    let one = b.fill(1.0, &shape);
+    b.concat(&[one, x, square], last)
+}
+
+/// Deterministic parameter-free projection (Schlag, Irie, Schmidhuber 2021): with
+/// `z = relu([x, -x])`, the products of `z` and of `z` rolled by 1 to `nu` places.
+pub fn dpfp(b: &mut Builder, x: Value, nu: usize) -> Value {
+    let last = b.shape(x).len() - 1;
+    let minus = b.unary(Unary::Neg, x);
+    let both = b.concat(&[x, minus], last);
+    let z = b.unary(Unary::Relu, both);
+    let width = b.shape(z)[last];
+    let parts: Vec<Value> = (1..=nu)
+        .map(|roll| {
+            let end = b.slice(z, last, width - roll, roll);
+            let start = b.slice(z, last, 0, width - roll);
+            let rolled = b.concat(&[end, start], last);
+            b.mul(z, rolled)
+        })
+        .collect();
+    b.concat(&parts, last)
+}
+
 /// `x / sqrt(mean(x²) + eps)` along the last axis.
 pub fn rms(b: &mut Builder, x: Value) -> Value {
     let last = b.shape(x).len() - 1;

@@ -22,6 +22,8 @@ pub enum Task {
         length: usize,
         /// Key-value pairs.
         pairs: usize,
+        /// The fewest pairs: where it is less than `pairs`, each sequence draws its own number.
+        fewest: usize,
         /// Exponent of the gaps: `p ∝ a x^(a-1)`.
         power: f64,
     },

@@ -8,8 +8,12 @@ use crate::random::{Purpose, Stream};
 pub fn sequence(task: &Task, seed: u64, purpose: Purpose, item: u64) -> (Vec<u32>, Vec<u32>) {
     let mut random = Stream::new(seed, purpose, item);
     match task {
-        Task::Mqar { vocab, length, pairs, power } => {
-            mqar(&mut random, *vocab, *length, *pairs, *power)
+        Task::Mqar { vocab, length, pairs, fewest, power } => {
+            let pairs = match pairs - fewest {
+                0 => *pairs,
+                spare => fewest + random.below(spare + 1),
+            };
+            mqar(&mut random, *vocab, *length, pairs, *power)
         }
         Task::Parity { length } => parity(&mut random, *length),
         Task::Modular { length, modulus } => modular(&mut random, *length, *modulus),
@@ -111,7 +115,7 @@ mod tests {
 
     #[test]
     fn mqar_asks_for_the_value_of_each_key_once() {
-        let task = Task::Mqar { vocab: 256, length: 64, pairs: 4, power: 0.01 };
+        let task = Task::Mqar { vocab: 256, length: 64, pairs: 4, fewest: 4, power: 0.01 };
         for item in 0..200 {
             let (tokens, targets) = sequence(&task, 3, Purpose::Train, item);
             assert_eq!((tokens.len(), targets.len()), (64, 64));
@@ -127,6 +131,18 @@ mod tests {
             assert!(keys.iter().all(|key| (1..128).contains(key)));
             assert!(asked.iter().all(|row| targets[*row] >= 128));
         }
+    }
+
+    #[test]
+    fn mqar_draws_every_number_of_pairs() {
+        let task = Task::Mqar { vocab: 64, length: 32, pairs: 5, fewest: 2, power: 1.0 };
+        let mut seen = [0; 8];
+        for item in 0..400 {
+            let (_, targets) = sequence(&task, 9, Purpose::Train, item);
+            seen[targets.iter().filter(|target| **target != NONE).count()] += 1;
+        }
+        assert_eq!((seen[0], seen[1], seen[6], seen[7]), (0, 0, 0, 0));
+        assert!(seen[2..6].iter().all(|count| *count > 60), "{seen:?}");
     }
 
     #[test]
@@ -148,7 +164,7 @@ mod tests {
 
     #[test]
     fn training_and_evaluation_share_no_sequence() {
-        let task = Task::Mqar { vocab: 256, length: 64, pairs: 4, power: 0.01 };
+        let task = Task::Mqar { vocab: 256, length: 64, pairs: 4, fewest: 4, power: 0.01 };
         let train: Vec<_> = (0..300).map(|i| sequence(&task, 1, Purpose::Train, i).0).collect();
         let eval: Vec<_> = (0..300).map(|i| sequence(&task, 1, Purpose::Eval, i).0).collect();
         assert!(eval.iter().all(|tokens| !train.contains(tokens)));

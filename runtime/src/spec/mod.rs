@@ -311,12 +311,16 @@ fn task_fields(tree: &Tree, base: &Path, diags: &mut Vec<Diag>) -> Option<Task> 
     let mut f = Fields::of(inner, name, diags);
     let length = f.whole("length", 64, 2, 1 << 20) as usize;
     let task = match kind {
-        0 => Some(Task::Mqar {
-            vocab: f.whole("vocab", 8192, 8, 1 << 24) as usize,
-            length,
-            pairs: f.whole("pairs", 4, 1, 1 << 20) as usize,
-            power: f.number("power", 0.01, 1e-4, 10.0),
-        }),
+        0 => {
+            let pairs = f.whole("pairs", 4, 1, 1 << 20);
+            Some(Task::Mqar {
+                vocab: f.whole("vocab", 8192, 8, 1 << 24) as usize,
+                length,
+                pairs: pairs as usize,
+                fewest: f.whole("fewest", pairs, 1, pairs) as usize,
+                power: f.number("power", 0.01, 1e-4, 10.0),
+            })
+        }
         1 => Some(Task::Parity { length }),
         2 => Some(Task::Modular { length, modulus: f.whole("modulus", 5, 2, 64) as usize }),
         _ => {

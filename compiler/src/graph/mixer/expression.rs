@@ -1,0 +1,188 @@
+//! Expressions of mixers: names, entry-by-entry arithmetic, the token shift.
+
+use lrc_dsl::ast::{BinaryOp, Expr, ExprKind};
+use lrc_dsl::{Diag, Span};
+
+use super::functions::Call;
+use super::{Bound, Maker, Scope, Tried};
+use crate::elaborate::{Dim, Setting};
+use crate::graph::pointwise::{self, Named};
+use crate::tile::{Int, Leaf, Stream, Unary, size};
+
+impl Maker<'_> {
+    /// Gives a value the axes written on the left, where the sizes allow it.
+    pub(super) fn annotated(
+        &mut self,
+        bound: Bound,
+        axes: Option<&[Dim]>,
+        span: Span,
+    ) -> Tried<Bound> {
+        let (Some(axes), Bound::Tensor(named)) = (axes, &bound) else { return Some(bound) };
+        let same = named.axes.len() == axes.len()
+            && named.axes.iter().zip(axes).all(|(a, b)| a.text == b.text && a.size == b.size);
+        if same {
+            return Some(bound);
+        }
+        let total: usize = axes.iter().map(|a| a.size).product();
+        if size(&named.shape()) == total {
+            let shape: Vec<usize> = axes.iter().map(|a| a.size).collect();
+            let value = self.b.reshape(named.value, &shape);
+            return Some(Bound::Tensor(Named { value, axes: axes.to_vec() }));
+        }
+        let text = |axes: &[Dim]| {
+            let texts: Vec<String> =
+                axes.iter().map(|a| format!("{} = {}", a.text, a.size)).collect();
+            format!("[{}]", texts.join(", "))
+        };
+        let message = format!("the value has axes {}, not {}", text(&named.axes), text(axes));
+        self.fail(Diag::error("E0202", span, message).label(text(&named.axes)))
+    }
+
+    /// Elaborates an expression; `expected` are the axes written on the left.
+    pub fn eval(&mut self, expr: &Expr, expected: Option<&[Dim]>, scope: &Scope) -> Tried<Bound> {
+        let outer = self.b.span.replace(expr.span);
+        let value = self.eval_inner(expr, expected, scope);
+        self.b.span = outer;
+        value
+    }
+
+    fn eval_inner(&mut self, expr: &Expr, expected: Option<&[Dim]>, scope: &Scope) -> Tried<Bound> {
+        match &expr.kind {
+            ExprKind::Number(x) => Some(Bound::Known(Setting::Number(*x))),
+            ExprKind::Truth(x) => Some(Bound::Known(Setting::Truth(*x))),
+            ExprKind::Name(name) => match scope.names.get(name) {
+                Some(Bound::Broken) => None,
+                Some(bound) => Some(bound.clone()),
+                None if name == "inf" => Some(Bound::Known(Setting::Number(f64::INFINITY))),
+                None => {
+                    let known: Vec<String> = scope.names.keys().cloned().collect();
+                    self.fail(
+                        Diag::error("E0201", expr.span, format!("unknown name `{name}`"))
+                            .help_nearest(name, "known here", known.iter().map(String::as_str)),
+                    )
+                }
+            },
+            ExprKind::Negate(inner) => match self.eval(inner, expected, scope)? {
+                Bound::Known(Setting::Number(x)) => Some(Bound::Known(Setting::Number(-x))),
+                bound => {
+                    let named = self.tensor(bound, inner.span)?;
+                    let value = self.b.unary(Unary::Neg, named.value);
+                    Some(Bound::Tensor(Named { value, ..named }))
+                }
+            },
+            ExprKind::Binary(op, a, c) => self.binary(*op, a, c, expected, scope, expr.span),
+            ExprKind::Choice(c, a, d) => match scope.numbers.truth(c) {
+                Ok(true) => self.eval(a, expected, scope),
+                Ok(false) => self.eval(d, expected, scope),
+                Err(diag) => self.fail(*diag),
+            },
+            ExprKind::Index(base, index) => self.shift(base, index, scope, expr.span),
+            ExprKind::Call(name, args) => {
+                self.call(&Call { name, args, expected, scope, span: expr.span })
+            }
+            ExprKind::Field(base, name) => match &base.kind {
+                ExprKind::Name(first) => {
+                    let full = format!("{first}.{}", name.text);
+                    match scope.names.get(&full) {
+                        Some(bound) => Some(bound.clone()),
+                        None => self.fail(Diag::error(
+                            "E0201",
+                            expr.span,
+                            format!("unknown name `{full}`"),
+                        )),
+                    }
+                }
+                _ => {
+                    self.fail(Diag::error("E0201", expr.span, "`.name` follows a sub-layer's name"))
+                }
+            },
+            ExprKind::Transpose(_) | ExprKind::Length(_) => self.fail(
+                Diag::error("E0212", expr.span, "matrix algebra belongs in a recurrence")
+                    .help("a mixer works on named axes"),
+            ),
+        }
+    }
+
+    /// A value as a tensor; numbers become scalars.
+    pub fn tensor(&mut self, bound: Bound, span: Span) -> Tried<Named> {
+        match bound {
+            Bound::Tensor(named) => Some(named),
+            Bound::Known(Setting::Number(x)) => {
+                Some(Named { value: self.b.fill(x, &[]), axes: vec![] })
+            }
+            Bound::Known(Setting::Truth(_)) => {
+                self.fail(Diag::error("E0202", span, "a tensor is needed").label("true or false"))
+            }
+            Bound::Broken => None,
+        }
+    }
+
+    fn binary(
+        &mut self,
+        op: BinaryOp,
+        a: &Expr,
+        c: &Expr,
+        expected: Option<&[Dim]>,
+        scope: &Scope,
+        span: Span,
+    ) -> Tried<Bound> {
+        let (left, right) = (self.eval(a, expected, scope), self.eval(c, expected, scope));
+        let (left, right) = (left?, right?);
+        if let (Bound::Known(Setting::Number(x)), Bound::Known(Setting::Number(y))) =
+            (&left, &right)
+        {
+            return Some(Bound::Known(crate::elaborate::signature::arithmetic(op, *x, *y)));
+        }
+        let (x, y) = (self.tensor(left, a.span)?, self.tensor(right, c.span)?);
+        let entrywise =
+            matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Each | BinaryOp::Div);
+        if op == BinaryOp::Pow
+            && let Some(c) = self.b.as_fill(y.value)
+        {
+            let value = match c {
+                2.0 => self.b.mul(x.value, x.value),
+                c => self.b.unary(Unary::Pow(crate::tile::Bits::of(c)), x.value),
+            };
+            return Some(Bound::Tensor(Named { value, ..x }));
+        }
+        if !entrywise && !(op == BinaryOp::Mul && (x.axes.is_empty() || y.axes.is_empty())) {
+            return self.fail(
+                Diag::error("E0202", span, format!("`{}` does not work between these", op.text()))
+                    .help("entry by entry it is written `.*`; products belong in a recurrence or `linear`"),
+            );
+        }
+        match pointwise::binary(&mut self.b, op, &x, &y) {
+            Some(named) => Some(Bound::Tensor(named)),
+            None => {
+                self.fail(Diag::error("E0202", span, "axes of one name have different sizes here"))
+            }
+        }
+    }
+
+    /// `x[t-1]`: the token shift; before the first token it is 0.
+    fn shift(&mut self, base: &Expr, index: &Expr, scope: &Scope, span: Span) -> Tried<Bound> {
+        let lag = match &index.kind {
+            ExprKind::Binary(BinaryOp::Sub, t, n) if t.as_name() == Some("t") => {
+                scope.numbers.number(n).ok().filter(|n| n.fract() == 0.0 && *n >= 0.0)
+            }
+            _ => None,
+        };
+        let Some(lag) = lag else {
+            return self.fail(Diag::error(
+                "E0206",
+                span,
+                "a mixer reads earlier tokens as `x[t-1]`",
+            ));
+        };
+        let bound = self.eval(base, None, scope)?;
+        let named = self.tensor(bound, base.span)?;
+        Some(Bound::Tensor(self.lagged(&named, lag as i64, &scope.label())))
+    }
+
+    pub(super) fn lagged(&mut self, named: &Named, lag: i64, label: &str) -> Named {
+        let id = self.settle(named.value, label, true);
+        let at = Int::op(crate::tile::IntOp::Sub, Int::T, Int::Const(lag));
+        let value = self.b.leaf(Leaf::Read(Stream::Input(id.0), at), &named.shape());
+        Named { value, axes: named.axes.clone() }
+    }
+}

@@ -1,0 +1,449 @@
+//! Functions of mixers: dense products, convolution, norms, positions.
+
+use std::collections::BTreeMap;
+
+use lrc_dsl::ast::{Arg, BinaryOp, Decl, Kind as DeclKind, Name};
+use lrc_dsl::{Diag, Span, print};
+
+use super::{Bound, Maker, Scope, Tried};
+use crate::elaborate::Dim;
+use crate::elaborate::functions::{UNARY, softmax};
+use crate::graph::pointwise::{self, Named};
+use crate::graph::{Init, Kind, Node, Param};
+use crate::tile::{Binary, Leaf, Value, size};
+
+/// A call in an equation.
+#[derive(Clone, Copy)]
+pub struct Call<'c> {
+    /// What is called.
+    pub name: &'c Name,
+    /// With what.
+    pub args: &'c [Arg],
+    /// The axes written on the left.
+    pub expected: Option<&'c [Dim]>,
+    /// The mixer around it.
+    pub scope: &'c Scope,
+    /// The whole call.
+    pub span: Span,
+}
+
+impl Call<'_> {
+    /// The same call where what is written on the left says nothing about its argument.
+    fn alone(self) -> Self {
+        Call { expected: None, ..self }
+    }
+}
+
+/// Functions of mixers that are not entry by entry.
+const FUNCTIONS: &[&str] = &[
+    "linear",
+    "conv",
+    "rope",
+    "l2norm",
+    "l1norm",
+    "srmsnorm",
+    "rmsnorm",
+    "layernorm",
+    "softmax",
+    "dpfp",
+    "taylor",
+    "outer",
+    "sum",
+    "concat",
+    "max",
+    "min",
+    "top_k",
+    "average",
+];
+
+impl Maker<'_> {
+    /// A function, a recurrence or another mixer.
+    pub(super) fn call(&mut self, call: &Call) -> Tried<Bound> {
+        let name = call.name.text.as_str();
+        if let Some((_, op)) = UNARY.iter().find(|(known, _)| *known == name) {
+            let x = self.first(call)?;
+            let value = self.b.unary(*op, x.value);
+            return Some(Bound::Tensor(Named { value, ..x }));
+        }
+        match name {
+            "linear" => self.linear(call),
+            "conv" => self.conv(call),
+            "rope" => {
+                let x = self.first(call)?;
+                let base = self.number_arg(call, 1, "base", 10000.0)?;
+                let fraction = self.number_arg(call, 2, "fraction", 1.0)?;
+                let value = pointwise::rope(&mut self.b, x.value, base, fraction);
+                Some(Bound::Tensor(Named { value, ..x }))
+            }
+            "l2norm" | "l1norm" | "srmsnorm" | "softmax" => {
+                let x = self.first(call)?;
+                let last = self.last_axis(call, &x)?;
+                let value = match name {
+                    "l2norm" => pointwise::l2norm(&mut self.b, x.value),
+                    "l1norm" => pointwise::l1norm(&mut self.b, x.value),
+                    "srmsnorm" => pointwise::rms(&mut self.b, x.value),
+                    _ => softmax(&mut self.b, x.value, last),
+                };
+                Some(Bound::Tensor(Named { value, ..x }))
+            }
+            "dpfp" | "taylor" | "outer" => self.feature_map(call),
+            "rmsnorm" | "layernorm" => self.norm(call),
+            "sum" => self.sum(call),
+            "concat" => self.concat(call),
+            "max" | "min" if call.args.len() == 2 => self.bounded(call),
+            "top_k" | "average" => self.fail(
+                Diag::error("E0215", call.span, format!("`{name}` is not supported yet"))
+                    .help("mixtures of experts can be parsed and printed, not run"),
+            ),
+            _ => self.declared(call),
+        }
+    }
+
+    /// A recurrence or a mixer of the file.
+    fn declared(&mut self, call: &Call) -> Tried<Bound> {
+        let (name, namespace) = (call.name.text.as_str(), self.namespace);
+        match namespace.get(name) {
+            Some(decl) if decl.kind == DeclKind::Recurrence => self.recurrence(decl, call),
+            Some(decl) if decl.kind == DeclKind::Mixer => self.inner_mixer(decl, call),
+            _ => {
+                let known = namespace.decls.keys().map(String::as_str);
+                let entrywise = UNARY.iter().map(|(n, _)| *n);
+                let all = known.chain(FUNCTIONS.iter().copied()).chain(entrywise);
+                self.fail(
+                    Diag::error("E0204", call.name.span, format!("unknown function `{name}`"))
+                        .help_nearest(name, "known", all),
+                )
+            }
+        }
+    }
+
+    /// The first argument as a tensor.
+    fn first(&mut self, call: &Call) -> Tried<Named> {
+        match call.args.first() {
+            Some(arg) if arg.name.is_none() && arg.over.is_none() => {
+                let bound = self.eval(&arg.value, call.expected, call.scope)?;
+                self.tensor(bound, arg.value.span)
+            }
+            _ => {
+                let message = format!("`{}` needs a value", call.name.text);
+                self.fail(Diag::error("E0205", call.name.span, message))
+            }
+        }
+    }
+
+    /// The last axis of what a function works along.
+    fn last_axis(&mut self, call: &Call, x: &Named) -> Tried<usize> {
+        match x.axes.len() {
+            0 => {
+                let message = format!("`{}` works on vectors", call.name.text);
+                self.fail(Diag::error("E0202", call.args[0].value.span, message).label("a number"))
+            }
+            n => Some(n - 1),
+        }
+    }
+
+    /// `max(x, 0.1)`, `min(x, y)` with a number on the right.
+    fn bounded(&mut self, call: &Call) -> Tried<Bound> {
+        let x = self.first(call)?;
+        let right = &call.args[1].value;
+        let bound = self.eval(right, call.expected, call.scope)?;
+        let y = self.tensor(bound, right.span)?;
+        if !y.axes.is_empty() {
+            return self
+                .fail(Diag::error("E0202", call.span, "a number is needed").label("not a number"));
+        }
+        let other = self.b.reshape(y.value, &vec![1; x.axes.len()]);
+        let op = if call.name.text == "max" { Binary::Max } else { Binary::Min };
+        let value = self.b.binary(op, x.value, other);
+        Some(Bound::Tensor(Named { value, ..x }))
+    }
+
+    /// Feature maps that change the width of the last axis.
+    fn feature_map(&mut self, call: &Call) -> Tried<Bound> {
+        let x = self.first(&call.alone())?;
+        let last = self.last_axis(call, &x)?;
+        let d = &x.axes[last];
+        let (value, text) = match call.name.text.as_str() {
+            "dpfp" => {
+                let nu = self.number_arg(call, 1, "nu", 1.0)?;
+                let most = 2 * d.size - 1;
+                if nu.fract() != 0.0 || nu < 1.0 || nu > most as f64 {
+                    let message = format!("`nu` of `dpfp` is a whole number from 1 to {most}");
+                    return self.fail(Diag::error("E0213", call.span, message));
+                }
+                (
+                    pointwise::dpfp(&mut self.b, x.value, nu as usize),
+                    format!("dpfp({}, {nu})", d.text),
+                )
+            }
+            "taylor" => (pointwise::taylor(&mut self.b, x.value), format!("taylor({})", d.text)),
+            _ => {
+                let Some(arg) = call.args.get(1) else {
+                    let message = "`outer` needs two vectors";
+                    return self.fail(Diag::error("E0205", call.span, message));
+                };
+                let bound = self.eval(&arg.value, None, call.scope)?;
+                let y = self.tensor(bound, arg.value.span)?;
+                let fits = y.axes.len() == x.axes.len()
+                    && y.axes[..last].iter().zip(&x.axes).all(|(a, b)| a.text == b.text);
+                if !fits {
+                    let message = "the two sides of `outer` differ before the last axis";
+                    return self.fail(Diag::error("E0202", call.span, message));
+                }
+                let text = format!("{} * {}", d.text, y.axes[last].text);
+                (pointwise::outer(&mut self.b, x.value, y.value), text)
+            }
+        };
+        let width = self.b.shape(value)[last];
+        let mut axes = x.axes;
+        axes[last] = Dim::new(width, text);
+        Some(Bound::Tensor(Named { value, axes }))
+    }
+
+    /// A number by position or by name.
+    fn number_arg(&mut self, call: &Call, at: usize, name: &str, default: f64) -> Tried<f64> {
+        let given = call
+            .args
+            .iter()
+            .find(|arg| arg.name.as_ref().is_some_and(|n| n.text == name))
+            .or_else(|| call.args.get(at).filter(|arg| arg.name.is_none()));
+        match given.map(|arg| call.scope.numbers.number(&arg.value)) {
+            None => Some(default),
+            Some(Ok(x)) => Some(x),
+            Some(Err(diag)) => self.fail(*diag),
+        }
+    }
+
+    /// The axis named by `each = a`.
+    fn each(&self, call: &Call) -> Option<String> {
+        let arg = call.args.iter().find(|a| a.name.as_ref().is_some_and(|n| n.text == "each"))?;
+        Some(print::expr(&arg.value))
+    }
+
+    fn linear(&mut self, call: &Call) -> Tried<Bound> {
+        let Call { name, expected, scope, .. } = *call;
+        let Some(out) = expected else {
+            return self.fail(
+                Diag::error("E0205", name.span, "how wide `linear` is must be written on the left")
+                    .help(format!("`{} : [size] = linear(…)`", scope.target)),
+            );
+        };
+        let out = out.to_vec();
+        let x = self.first(&call.alone())?;
+        let each = self.each(call);
+        let mut x_axes = x.axes.clone();
+        let mut out_axes = out.clone();
+        let mut groups = 1;
+        if let Some(axis) = &each {
+            let leads = |axes: &[Dim]| axes.first().is_some_and(|a| *a.text == **axis);
+            if !leads(&x.axes) || !leads(&out) {
+                return self.fail(
+                    Diag::error(
+                        "E0205",
+                        name.span,
+                        format!("`{axis}` must be the first axis of both sides"),
+                    )
+                    .help("`each` gives every entry of an axis its own matrix"),
+                );
+            }
+            groups = x_axes.remove(0).size;
+            out_axes.remove(0);
+        }
+        let inner: usize = x_axes.iter().map(|a| a.size).product();
+        let outer: usize = out_axes.iter().map(|a| a.size).product();
+        let shape = if each.is_some() { vec![groups, outer, inner] } else { vec![outer, inner] };
+        let param = Param {
+            name: format!("{}.{}.weight", scope.path, scope.target),
+            shape,
+            init: Init::Normal(0.0, 1.0 / (inner as f64).sqrt()),
+            decay: true,
+            f32: false,
+        };
+        let weight = self.param(param, name.span)?;
+        let input = self.settle(x.value, &scope.label(), true);
+        let node = Node {
+            kind: Kind::Dense { groups },
+            label: scope.label(),
+            inputs: vec![input],
+            params: vec![weight],
+            outputs: vec![],
+            gives: vec![],
+        };
+        let shape: Vec<usize> = out.iter().map(|a| a.size).collect();
+        let id = self.graph.add(node, &[(shape, false)])[0];
+        Some(Bound::Tensor(self.stream(id, out)))
+    }
+
+    /// A causal convolution over tokens, each channel by itself, without bias.
+    fn conv(&mut self, call: &Call) -> Tried<Bound> {
+        let Call { name, expected, scope, .. } = *call;
+        let x = self.first(call)?;
+        let taps = self.number_arg(call, 1, "taps", 4.0)?;
+        if !(1.0..=64.0).contains(&taps) || taps.fract() != 0.0 {
+            return self.fail(Diag::error(
+                "E0213",
+                name.span,
+                format!("{taps} is no number of taps"),
+            ));
+        }
+        let taps = taps as usize;
+        let x = match expected {
+            Some(axes) if size(&x.shape()) == axes.iter().map(|a| a.size).product::<usize>() => {
+                let shape: Vec<usize> = axes.iter().map(|a| a.size).collect();
+                Named { value: self.b.reshape(x.value, &shape), axes: axes.to_vec() }
+            }
+            _ => x,
+        };
+        // A row of weights per tap keeps the channels next to each other.
+        let bound = 1.0 / (taps as f64).sqrt();
+        let param = Param {
+            name: format!("{}.{}.conv.weight", scope.path, scope.target),
+            shape: [&[taps], x.shape().as_slice()].concat(),
+            init: Init::Uniform(-bound, bound),
+            decay: true,
+            f32: false,
+        };
+        let shape = param.shape.clone();
+        let weight = self.param(param, name.span)?;
+        let weight = self.b.leaf(Leaf::Param(weight.0), &shape);
+        let mut sum: Option<Value> = None;
+        for tap in 0..taps {
+            let lagged = self.lagged(&x, (taps - 1 - tap) as i64, &scope.label());
+            let row = self.b.slice(weight, 0, tap, 1);
+            let row = self.b.reshape(row, &x.shape());
+            let term = self.b.mul(lagged.value, row);
+            sum = Some(match sum {
+                Some(sum) => self.b.add(sum, term),
+                None => term,
+            });
+        }
+        Some(Bound::Tensor(Named { value: sum?, axes: x.axes }))
+    }
+
+    /// `rmsnorm(x)`, `layernorm(x)` over the last axis with learned weights; `each = a` gives every
+    /// entry of axis `a` its own.
+    fn norm(&mut self, call: &Call) -> Tried<Bound> {
+        let Call { name, scope, .. } = *call;
+        let x = self.first(call)?;
+        let Some(last) = x.axes.last().cloned() else {
+            return self.fail(Diag::error("E0202", name.span, "a scalar cannot be normalised"));
+        };
+        let each = self.each(call);
+        let axes: Vec<Dim> = x
+            .axes
+            .iter()
+            .filter(|a| each.as_ref().is_some_and(|e| *a.text == **e))
+            .cloned()
+            .chain([last])
+            .collect();
+        let weight = self.norm_param(
+            &scope.path,
+            &format!("{}.{}", scope.target, name.text),
+            "weight",
+            1.0,
+            &axes,
+            name.span,
+        )?;
+        let layer = name.text == "layernorm";
+        let centred = if layer { pointwise::centred(&mut self.b, x.value) } else { x.value };
+        let normal = Named { value: pointwise::rms(&mut self.b, centred), axes: x.axes };
+        let mut y = pointwise::binary(&mut self.b, BinaryOp::Each, &normal, &weight)?;
+        if layer {
+            let bias = self.norm_param(
+                &scope.path,
+                &format!("{}.{}", scope.target, name.text),
+                "bias",
+                0.0,
+                &axes,
+                name.span,
+            )?;
+            y = pointwise::binary(&mut self.b, BinaryOp::Add, &y, &bias)?;
+        }
+        Some(Bound::Tensor(y))
+    }
+
+    fn norm_param(
+        &mut self,
+        path: &str,
+        target: &str,
+        what: &str,
+        start: f64,
+        axes: &[Dim],
+        span: Span,
+    ) -> Tried<Named> {
+        let target = target.trim_start_matches('.');
+        let param = Param {
+            name: format!("{path}.{target}.{what}"),
+            shape: axes.iter().map(|a| a.size).collect(),
+            init: Init::Number(start),
+            decay: false,
+            f32: false,
+        };
+        let id = self.param(param, span)?;
+        Some(self.param_value(id, axes.to_vec()))
+    }
+
+    /// `sum(x, axis)`.
+    fn sum(&mut self, call: &Call) -> Tried<Bound> {
+        let Call { name, args, .. } = *call;
+        let x = self.first(&call.alone())?;
+        let axis = args.get(1).map(|arg| print::expr(&arg.value)).unwrap_or_default();
+        let Some(at) = x.axes.iter().position(|a| *a.text == *axis) else {
+            let known: Vec<String> = x.axes.iter().map(|a| a.text.to_string()).collect();
+            return self.fail(
+                Diag::error("E0205", name.span, format!("there is no axis `{axis}` to sum along"))
+                    .help_nearest(&axis, "axes", known.iter().map(String::as_str)),
+            );
+        };
+        let sum = self.b.sum(x.value, &[at]);
+        let mut axes = x.axes;
+        axes.remove(at);
+        let shape: Vec<usize> = axes.iter().map(|a| a.size).collect();
+        let value = self.b.reshape(sum, &shape);
+        Some(Bound::Tensor(Named { value, axes }))
+    }
+
+    fn concat(&mut self, call: &Call) -> Tried<Bound> {
+        let Call { args, scope, .. } = *call;
+        let mut parts = Vec::new();
+        let mut texts = Vec::new();
+        for arg in args {
+            let bound = self.eval(&arg.value, None, scope)?;
+            let named = self.tensor(bound, arg.value.span)?;
+            if named.axes.len() != 1 {
+                return self.fail(Diag::error(
+                    "E0202",
+                    arg.value.span,
+                    "`concat` is for values with one axis",
+                ));
+            }
+            texts.push(named.axes[0].text.to_string());
+            parts.push(named.value);
+        }
+        if parts.is_empty() {
+            return None;
+        }
+        let value = self.b.concat(&parts, 0);
+        let size = self.b.shape(value)[0];
+        Some(Bound::Tensor(Named { value, axes: vec![Dim::new(size, texts.join(" + "))] }))
+    }
+
+    fn inner_mixer(&mut self, decl: &Decl, call: &Call) -> Tried<Bound> {
+        let Call { args, scope, span, .. } = *call;
+        let x = self.first(&call.alone())?;
+        let mut given = BTreeMap::new();
+        for arg in &args[1..] {
+            let Some(name) = &arg.name else {
+                return self.fail(Diag::error(
+                    "E0205",
+                    arg.value.span,
+                    "a mixer's parameters are passed by name",
+                ));
+            };
+            given.insert(name.text.clone(), self.eval(&arg.value, None, scope)?);
+        }
+        let path = format!("{}.{}", scope.path, scope.target);
+        let (y, _) = self.mixer(decl, x, given, &scope.numbers, path, span)?;
+        Some(Bound::Tensor(y))
+    }
+}

@@ -1,0 +1,268 @@
+//! Calls of recurrences: their arguments, and the heads they run for.
+
+use std::collections::BTreeMap;
+
+use lrc_dsl::ast::{Decl, Expr, Role};
+use lrc_dsl::{Diag, Span, print};
+
+use super::functions::Call;
+use super::{Bound, Maker, Scope, Tried};
+use crate::elaborate::signature::Signature;
+use crate::elaborate::{Dim, Setting, elaborate};
+use crate::graph::pointwise::Named;
+use crate::graph::{Kind, Node, Recur};
+use crate::tile::Value;
+
+impl Maker<'_> {
+    /// A call of a recurrence: run for every entry of the axes in front of the declared shapes.
+    pub(super) fn recurrence(&mut self, decl: &Decl, call: &Call) -> Tried<Bound> {
+        let Call { args, scope, span, .. } = *call;
+        let mut found = Vec::new();
+        let signature = Signature::of(decl, &mut found);
+        let slots: Vec<_> = signature.variables.iter().filter(|v| v.role != Role::State).collect();
+        let mut settings = BTreeMap::new();
+        let mut operands: Vec<Option<(Named, Span)>> = vec![None; slots.len()];
+        let mut position = 0;
+        for arg in args {
+            let slot = match &arg.name {
+                None => {
+                    position += 1;
+                    Some(position - 1)
+                }
+                Some(name) => slots.iter().position(|v| v.name == name.text),
+            };
+            if let (None, Some(name)) = (slot, &arg.name) {
+                if !signature.settings.iter().any(|(known, _)| *known == name.text) {
+                    let known = signature
+                        .settings
+                        .iter()
+                        .map(|(n, _)| n.as_str())
+                        .chain(slots.iter().map(|v| v.name.as_str()));
+                    return self.fail(
+                        Diag::error(
+                            "E0216",
+                            name.span,
+                            format!("`{}` has no parameter `{}`", decl.name.text, name.text),
+                        )
+                        .help_nearest(&name.text, "it has", known),
+                    );
+                }
+                match self.eval(&arg.value, None, scope)? {
+                    Bound::Known(value) => settings.insert(name.text.clone(), value),
+                    _ => {
+                        return self.fail(Diag::error(
+                            "E0208",
+                            arg.value.span,
+                            "a parameter is a number known before the run",
+                        ));
+                    }
+                };
+                continue;
+            }
+            let Some(slot) = slot.filter(|slot| *slot < operands.len()) else {
+                return self.fail(Diag::error(
+                    "E0205",
+                    arg.value.span,
+                    format!("`{}` takes {} values", decl.name.text, slots.len()),
+                ));
+            };
+            let bound = self.eval(&arg.value, None, scope)?;
+            let named = self.tensor(bound, arg.value.span)?;
+            operands[slot] = Some((named, arg.value.span));
+        }
+        let mut given = Vec::new();
+        for (variable, operand) in slots.iter().zip(operands) {
+            match operand {
+                Some(operand) => given.push(operand),
+                None => {
+                    return self.fail(Diag::error(
+                        "E0205",
+                        span,
+                        format!("`{}` needs `{}`", decl.name.text, variable.name),
+                    ));
+                }
+            }
+        }
+        RecurrenceCall { maker: self, decl, signature: &signature, settings, given }.run(scope)
+    }
+}
+
+/// One call of a recurrence with its arguments in declared order.
+struct RecurrenceCall<'c, 'n> {
+    maker: &'c mut Maker<'n>,
+    decl: &'c Decl,
+    signature: &'c Signature,
+    settings: BTreeMap<String, Setting>,
+    given: Vec<(Named, Span)>,
+}
+
+impl RecurrenceCall<'_, '_> {
+    fn run(mut self, scope: &Scope) -> Tried<Bound> {
+        let mut sizes: BTreeMap<String, Dim> = BTreeMap::new();
+        let mut front: Vec<Dim> = Vec::new();
+        let slots: Vec<_> =
+            self.signature.variables.iter().filter(|v| v.role != Role::State).cloned().collect();
+        for (variable, (named, span)) in slots.iter().zip(&self.given.clone()) {
+            let own = variable.shape.axes.len() + usize::from(variable.count.is_some());
+            if named.axes.len() < own {
+                let want: Vec<String> = variable.shape.axes.iter().map(print::expr).collect();
+                let message = format!(
+                    "`{}` of `{}` has axes [{}] behind the heads",
+                    variable.name,
+                    self.decl.name.text,
+                    want.join(", ")
+                );
+                return self.maker.fail(Diag::error("E0202", *span, message));
+            }
+            let (heads, rest) = named.axes.split_at(named.axes.len() - own);
+            if heads.len() > front.len() {
+                front = heads.to_vec();
+            }
+            let rest = &rest[own - variable.shape.axes.len()..];
+            for (axis, dim) in variable.shape.axes.iter().zip(rest) {
+                self.bind(axis, dim, &mut sizes, *span)?;
+            }
+        }
+        let mut given = self.settings.clone();
+        for (name, dim) in &sizes {
+            given.insert(name.clone(), Setting::Number(dim.size as f64));
+        }
+        let heads: usize = front.iter().map(|a| a.size).product();
+        given.insert("heads".into(), Setting::Number(heads as f64));
+        for name in ["layer", "layers"] {
+            if let Some(x) = scope.numbers.known.get(name) {
+                given.insert(name.into(), *x);
+            }
+        }
+        let mut found = Vec::new();
+        let Some(recurrence) = elaborate(self.decl, &given, &mut found) else {
+            self.maker.diags.extend(found);
+            return None;
+        };
+        let mut recur = Recur { heads, input_heads: vec![], param_heads: vec![], recurrence };
+        let mut inputs = Vec::new();
+        let mut params = Vec::new();
+        for (variable, (named, span)) in slots.iter().zip(std::mem::take(&mut self.given)) {
+            let (value, own) = self.operand(
+                &front,
+                named,
+                span,
+                variable.shape.axes.len() + usize::from(variable.count.is_some()),
+            )?;
+            if variable.role == Role::In {
+                inputs.push(self.maker.settle(value, &scope.label(), true));
+                recur.input_heads.push(own);
+            } else {
+                let id = self.maker.settle(value, &scope.label(), false);
+                if !self.maker.graph.value(id).once {
+                    return self.maker.fail(Diag::error(
+                        "E0205",
+                        span,
+                        format!(
+                            "`{}` is a parameter: it must be the same for all tokens",
+                            variable.name
+                        ),
+                    ));
+                }
+                params.push(id);
+                recur.param_heads.push(own);
+            }
+        }
+        let out = recur.recurrence.outs[0].clone();
+        let shapes: Vec<(Vec<usize>, bool)> = recur
+            .recurrence
+            .outs
+            .iter()
+            .map(|o| ([&[heads], o.shape.as_slice()].concat(), false))
+            .collect();
+        inputs.extend(params);
+        let node = Node {
+            kind: Kind::Recur(Box::new(recur)),
+            label: scope.label(),
+            inputs,
+            params: vec![],
+            outputs: vec![],
+            gives: vec![],
+        };
+        let id = self.maker.graph.add(node, &shapes)[0];
+        let own = out.axes.iter().zip(&out.shape).map(|(text, n)| match sizes.get(text) {
+            Some(dim) => dim.clone(),
+            None => Dim::new(*n, text.as_str()),
+        });
+        let axes: Vec<Dim> = front.into_iter().chain(own).collect();
+        Some(Bound::Tensor(self.maker.stream(id, axes)))
+    }
+
+    fn bind(
+        &mut self,
+        axis: &Expr,
+        dim: &Dim,
+        sizes: &mut BTreeMap<String, Dim>,
+        span: Span,
+    ) -> Tried<()> {
+        let Some(name) = axis.as_name().filter(|n| self.signature.sizes.iter().any(|s| s == n))
+        else {
+            return Some(());
+        };
+        match sizes.get(name) {
+            Some(known) if known.size != dim.size => {
+                let message = format!(
+                    "`{name}` of `{}` is {} ({}) here and {} ({}) elsewhere",
+                    self.decl.name.text, dim.size, dim.text, known.size, known.text
+                );
+                self.maker.fail(Diag::error("E0202", span, message))
+            }
+            Some(_) => Some(()),
+            None => {
+                sizes.insert(name.to_string(), dim.clone());
+                Some(())
+            }
+        }
+    }
+
+    /// An argument whose heads are the first axes of the call, and how many there are.
+    fn operand(
+        &mut self,
+        front: &[Dim],
+        named: Named,
+        span: Span,
+        own: usize,
+    ) -> Tried<(Value, usize)> {
+        let (heads, rest) = named.axes.split_at(named.axes.len() - own);
+        let prefix = heads.iter().zip(front).all(|(a, b)| a.text == b.text && a.size == b.size);
+        if prefix {
+            return Some((named.value, heads.iter().map(|a| a.size).product()));
+        }
+        // Heads that are not the first axes are repeated along the others.
+        let sound =
+            heads.iter().all(|a| front.iter().any(|b| a.text == b.text && a.size == b.size));
+        if !sound {
+            let texts: Vec<String> =
+                front.iter().map(|a| format!("{} = {}", a.text, a.size)).collect();
+            return self.maker.fail(
+                Diag::error(
+                    "E0202",
+                    span,
+                    format!("the heads of this call are [{}]", texts.join(", ")),
+                )
+                .label(format!(
+                    "has [{}]",
+                    heads
+                        .iter()
+                        .map(|a| format!("{} = {}", a.text, a.size))
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                )),
+            );
+        }
+        let shape: Vec<usize> = front
+            .iter()
+            .map(|b| if heads.iter().any(|a| a.text == b.text) { b.size } else { 1 })
+            .chain(rest.iter().map(|a| a.size))
+            .collect();
+        let full: Vec<usize> = front.iter().chain(rest).map(|a| a.size).collect();
+        let value = self.maker.b.reshape(named.value, &shape);
+        let value = self.maker.b.expand(value, &full);
+        Some((value, front.iter().map(|a| a.size).product()))
+    }
+}
