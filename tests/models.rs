@@ -37,6 +37,11 @@ const SMALL: &[(&str, f64)] = &[
     ("e", 2.0),
     ("blocks", 4.0),
     ("feature", 4.0),
+    ("experts", 4.0),
+    ("top", 2.0),
+    ("expand", 2.0),
+    ("attending", 1.0),
+    ("rank", 8.0),
 ];
 
 /// Models whose names for sizes mean something else, or whose sizes must fit each other.
@@ -45,13 +50,20 @@ fn adjusted(model: &str, size: &str) -> Option<f64> {
         ("griffin_model", "e") => Some(48.0),
         // Its heads have a fixed size.
         ("gla_e8", "layers") => Some(1.0),
-        ("mamba2_hybrid" | "gdn_h2", "groups") => Some(2.0),
-        ("mamba2_hybrid" | "gdn_h2", "dim") => Some(16.0),
+        ("mamba2_hybrid" | "gdn_h2" | "nemotron_h", "groups") => Some(2.0),
+        ("mamba2_hybrid" | "gdn_h2" | "nemotron_h", "dim") => Some(16.0),
         _ => None,
     }
 }
 
-fn small(file: &str, name: &str) -> Model {
+/// Parameters that choose among layers: every choice is trained.
+const CHOICES: &[(&str, &str, &[f64])] = &[
+    ("expansion_ablations", "way", &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]),
+    ("expansion_ablations", "activation", &[1.0, 2.0, 3.0]),
+    ("jamba", "every", &[4.0]),
+];
+
+fn small(file: &str, name: &str, choice: Option<(&str, f64)>) -> Model {
     let (names, diags) = library::load(file, &mut Sources::default()).unwrap();
     assert!(diags.iter().all(|d| !d.is_error()), "{file}: {diags:?}");
     let decl = names.get(name).unwrap();
@@ -63,36 +75,42 @@ fn small(file: &str, name: &str) -> Model {
             let x = adjusted(name, size).unwrap_or(*x);
             ((*size).to_string(), Setting::Number(x))
         })
+        .chain(choice.map(|(name, x)| (name.to_string(), Setting::Number(x))))
         .collect();
     let mut diags = Vec::new();
     let model = build(&names, decl, &given, &mut diags);
     model.unwrap_or_else(|| panic!("{name}: {diags:?}"))
 }
 
+/// The same batch again and again is learned by heart.
+fn learns(model: Model, name: &str) {
+    let adamw = AdamW { lr: 0.0, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0, clip: 1.0 };
+    let task =
+        Task::Mqar { vocab: model.vocab.min(64), length: 24, pairs: 2, fewest: 2, power: 0.1 };
+    let batch = Source::open(&task, 1).unwrap().batch(Purpose::Train, 0, 4);
+    let params = fresh(&model.graph.params, 1);
+    let mut engine = Engine::new(model, params, Device::Cpu).unwrap();
+    let losses: Vec<f64> =
+        (1..=6).map(|step| engine.step(&batch, &adamw, 3e-3, step).unwrap().score.loss).collect();
+    let fell = losses[5] < losses[0] - 0.05;
+    assert!(losses.iter().all(|x| x.is_finite()) && fell, "{name}: {losses:?}");
+}
+
 #[test]
 fn every_model_learns() {
-    let adamw = AdamW { lr: 0.0, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0, clip: 1.0 };
     let mut count = 0;
     for (file, text) in LIBRARY.iter().filter(|(file, _)| file.starts_with("models/")) {
         let id = Sources::default().add((*file).to_string(), *text);
         let (parsed, _) = lrc_dsl::parse(id, text);
         for decl in parsed.decls.iter().filter(|decl| decl.kind == Kind::Model) {
             let name = decl.name.text.as_str();
-            let model = small(file, name);
-            let vocab = model.vocab;
-            let task =
-                Task::Mqar { vocab: vocab.min(64), length: 24, pairs: 2, fewest: 2, power: 0.1 };
-            let batch = Source::open(&task, 1).unwrap().batch(Purpose::Train, 0, 4);
-            let params = fresh(&model.graph.params, 1);
-            let mut engine = Engine::new(model, params, Device::Cpu).unwrap();
-            let losses: Vec<f64> = (1..=6)
-                .map(|step| engine.step(&batch, &adamw, 3e-3, step).unwrap().score.loss)
-                .collect();
-            // The same batch again and again is learned by heart.
-            let fell = losses[5] < losses[0] - 0.05;
-            assert!(losses.iter().all(|x| x.is_finite()) && fell, "{name}: {losses:?}");
-            count += 1;
+            let chosen = CHOICES.iter().filter(|(model, ..)| *model == name);
+            let choices = chosen.flat_map(|(_, size, all)| all.iter().map(|x| Some((*size, *x))));
+            for choice in std::iter::once(None).chain(choices) {
+                learns(small(file, name, choice), &format!("{name} {choice:?}"));
+                count += 1;
+            }
         }
     }
-    assert!(count >= 16, "{count} models");
+    assert!(count >= 30, "{count} models");
 }

@@ -1,6 +1,7 @@
 //! Walks a model's graph on the CPU: forward, loss, backward.
 
 pub mod device;
+mod mixture;
 mod session;
 
 use std::collections::HashMap;
@@ -81,6 +82,8 @@ pub struct Executor {
     nodes: Vec<Arc<Node>>,
     training: Arc<Buffers>,
     inference: Arc<Buffers>,
+    /// Whether a node's values reach the hidden state.
+    needed: Vec<bool>,
     positions: Vec<u32>,
     rows: HashMap<usize, Rows>,
     rows_grad: HashMap<usize, RowsBackward>,
@@ -113,7 +116,8 @@ impl Executor {
                 _ => {}
             }
         }
-        let training = Arc::new(buffers::plan(graph, false, &[]));
+        let training = Arc::new(buffers::plan(graph, false, &model.losses));
+        let needed = graph.needed(model.hidden);
         let inference = Arc::new(buffers::plan(graph, true, &[model.hidden]));
         let nodes = graph.nodes.node_weights().map(|node| Arc::new(node.clone())).collect();
         let grads = params.iter().map(|p| vec![0.0; p.len()]).collect();
@@ -125,6 +129,7 @@ impl Executor {
             nodes,
             training,
             inference,
+            needed,
             positions: Vec::new(),
             rows,
             rows_grad,
@@ -147,6 +152,8 @@ impl Executor {
             }
         }
         self.kept.clear();
+        let losses = self.model.losses.iter();
+        score.auxiliary = losses.map(|value| f64::from(self.value(&buffers, *value)[0])).sum();
         score
     }
 
@@ -160,7 +167,7 @@ impl Executor {
     pub fn hidden(&mut self, batch: &Batch) -> Vec<f32> {
         let buffers = Arc::clone(&self.inference);
         self.prepare(&buffers, batch);
-        for at in 0..self.model.graph.forward {
+        for at in (0..self.model.graph.forward).filter(|at| self.needed[*at]).collect::<Vec<_>>() {
             self.run(at, batch, &buffers, false);
         }
         self.memory[buffers.slot[self.model.hidden.0]].clone()
@@ -245,6 +252,13 @@ impl Executor {
                 dense::grad_weight(&mut grad, x, dy, *groups, shape);
                 self.grads[id] = grad;
             }
+            Kind::Route { .. }
+            | Kind::RouteGrad
+            | Kind::Expert
+            | Kind::ExpertGradInput
+            | Kind::ExpertGradWeight
+            | Kind::Average
+            | Kind::AverageGrad => self.mixture(&node, batch, buffers, &mut outputs),
             Kind::EmbedGrad => {
                 let id = node.gives[0].0;
                 let width = self.model.width;

@@ -9,6 +9,7 @@ pub mod draw;
 pub mod error;
 pub mod exec;
 pub mod execute;
+pub mod experts;
 pub mod library;
 pub mod loss;
 pub mod random;

@@ -20,6 +20,8 @@ pub struct Score {
     pub asked: usize,
     /// Of these, how many the model's best guess got right.
     pub right: usize,
+    /// What the model's mixers add to the loss in training, such as the balance of experts.
+    pub auxiliary: f64,
 }
 
 impl Score {

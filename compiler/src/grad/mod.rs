@@ -276,6 +276,7 @@ impl Reverse {
                 let da = b.unary(Unary::Neg, masked);
                 self.give(b, a, da);
             }
+            Op::Largest(_) => {}
             Op::LinearSolve(transposed) => {
                 let (a, rhs) = (args[0], args[1]);
                 let db = b.linear_solve(a, dy, !transposed);

@@ -100,6 +100,11 @@ pub fn account(model: &Model) -> Account {
             Kind::Dense { .. } => {
                 account.dense_flops += 2 * size(&model.graph.params[node.params[0].0].shape);
             }
+            Kind::Expert => {
+                let shape = &model.graph.params[node.params[0].0].shape;
+                let slots = model.graph.value(node.inputs[1]).width();
+                account.dense_flops += 2 * slots * size(&shape[1..]);
+            }
             Kind::Recur(recur) => account.recurrences.push((node.label.clone(), cost(recur))),
             _ => {}
         }

@@ -38,7 +38,17 @@ pub fn differentiate(model: &mut Model) -> ValueId {
         gives: vec![model.head],
     };
     let d_hidden = model.graph.add(seed, &[(hidden, false)])[0];
+    let losses = model.losses.clone();
+    let one = (!losses.is_empty()).then(|| {
+        let mut b = Builder::new();
+        let one = b.fill(1.0, &[]);
+        let node = plain(Kind::Rows(Box::new(b.finish(&[one]))), "one", vec![]);
+        model.graph.add(node, &[(vec![], true)])[0]
+    });
     let mut reverse = Reverse { model, pending: HashMap::new() };
+    for (loss, one) in losses.into_iter().zip(one.into_iter().cycle()) {
+        reverse.give(loss, one);
+    }
     reverse.give(reverse.model.hidden, d_hidden);
     for at in (0..reverse.model.graph.forward).rev() {
         reverse.node(NodeIndex::new(at));
@@ -100,8 +110,34 @@ impl Reverse<'_> {
                     self.give(*input, d);
                 }
             }
+            Kind::Route { .. } => {
+                let Some(dw) = cotangents[1] else { return };
+                let inputs = vec![node.outputs[0], dw];
+                self.one(plain(Kind::RouteGrad, &node.label, inputs), node.inputs[0]);
+            }
+            Kind::Expert => {
+                let Some(dy) = cotangents[0] else { return };
+                let (x, ids) = (node.inputs[0], node.inputs[1]);
+                let mut weight = plain(Kind::ExpertGradWeight, &node.label, vec![x, dy, ids]);
+                weight.gives.clone_from(&node.params);
+                self.model.graph.add(weight, &[]);
+                let mut input = plain(Kind::ExpertGradInput, &node.label, vec![dy, ids]);
+                input.params.clone_from(&node.params);
+                self.one(input, x);
+            }
+            Kind::Average => {
+                let inputs = cotangents.into_iter().flatten().collect();
+                self.one(plain(Kind::AverageGrad, &node.label, inputs), node.inputs[0]);
+            }
             _ => unreachable!("only forward nodes are differentiated"),
         }
+    }
+
+    /// Adds a node that makes the gradient of one value.
+    fn one(&mut self, node: Node, of: ValueId) {
+        let shapes = self.shapes(&[of]);
+        let made = self.model.graph.add(node, &shapes);
+        self.give(of, made[0]);
     }
 
     fn dense(&mut self, node: &Node, groups: usize, dy: Option<ValueId>) {

@@ -100,6 +100,26 @@ pub enum Kind {
         /// As in `Dense`.
         groups: usize,
     },
+    /// Who sits in each slot of a token: numbers of the experts whose weight is not 0, at most
+    /// `slots`, −1 where there are fewer; then their weights.
+    Route {
+        /// Slots of a token.
+        slots: usize,
+    },
+    /// The gradient of `Route`: numbers and gradients of the weights per slot give the gradient of
+    /// all weights.
+    RouteGrad,
+    /// `y = W_e x` per slot with the matrix of the expert `e` in it, 0 where nobody sits; inputs
+    /// are `x`, with or without an axis of slots, and the numbers from `Route`.
+    Expert,
+    /// `dx = W_eᵀ dy` per slot, summed over the slots where `x` has no axis of them.
+    ExpertGradInput,
+    /// `dW_e = dy xᵀ`, summed over all slots of the expert.
+    ExpertGradWeight,
+    /// The mean over all rows.
+    Average,
+    /// The gradient of `Average`: a share for every row.
+    AverageGrad,
     /// Adds rows of a gradient to the rows of an embedding's gradient.
     EmbedGrad,
     /// The sum of its inputs.
@@ -167,6 +187,18 @@ impl Graph {
             .collect();
         self.nodes[index].outputs.clone_from(&made);
         made
+    }
+
+    /// Which nodes of the forward pass a value needs.
+    pub fn needed(&self, value: ValueId) -> Vec<bool> {
+        let mut needed = vec![false; self.forward];
+        let mut open = vec![self.value(value).from];
+        while let Some(node) = open.pop() {
+            if !std::mem::replace(&mut needed[node.index()], true) {
+                open.extend(self.nodes.neighbors_directed(node, petgraph::Incoming));
+            }
+        }
+        needed
     }
 
     /// A value.

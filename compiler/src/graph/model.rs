@@ -28,6 +28,8 @@ pub struct Model {
     pub head: ParamId,
     /// The normalised hidden state that the head reads.
     pub hidden: ValueId,
+    /// What mixers add to the loss, such as the balance of experts: a number each.
+    pub losses: Vec<ValueId>,
     /// One line per sub-layer, as laid out.
     pub layout: Vec<String>,
 }
@@ -385,6 +387,7 @@ fn assemble(maker: &mut Maker, decl: &Decl, whole: &Whole, layers: &[Layer]) -> 
         embedding,
         head,
         hidden,
+        losses: std::mem::take(&mut maker.losses),
         layout,
     })
 }

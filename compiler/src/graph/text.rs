@@ -23,6 +23,13 @@ impl Kind {
             Kind::RecurGrad { .. } => "recurrence_grad",
             Kind::DenseGradInput { .. } => "dense_grad_input",
             Kind::DenseGradWeight { .. } => "dense_grad_weight",
+            Kind::Route { .. } => "route",
+            Kind::RouteGrad => "route_grad",
+            Kind::Expert => "expert",
+            Kind::ExpertGradInput => "expert_grad_input",
+            Kind::ExpertGradWeight => "expert_grad_weight",
+            Kind::Average => "average",
+            Kind::AverageGrad => "average_grad",
             Kind::EmbedGrad => "embed_grad",
             Kind::Sum => "sum",
         }

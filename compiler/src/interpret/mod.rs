@@ -84,6 +84,11 @@ enum Action {
     Past(usize),
     /// Where the matrices and the right sides begin, rows, columns, and whether transposed.
     LinearSolve([usize; 2], [usize; 2], bool),
+    Largest {
+        from: usize,
+        width: usize,
+        count: usize,
+    },
     Decay(decay::Kind, Versions, Vec<Range<usize>>, [usize; 3]),
 }
 
@@ -240,6 +245,10 @@ impl Plan {
                 let wide = if place { shape } else { &args[0].shape };
                 let width = wide.last().copied().unwrap_or(1);
                 Action::Pick { index: index.clone(), from: args[0].start, width, place }
+            }
+            Op::Largest(count) => {
+                let width = shape.last().copied().unwrap_or(1);
+                Action::Largest { from: args[0].start, width, count: *count }
             }
             Op::LinearSolve(transposed) => {
                 let n = shape[shape.len() - 2];
@@ -467,6 +476,16 @@ fn run_step<R: Real>(
         Action::LinearSolve([a, b], sizes, transposed) => {
             to.copy_from_slice(&from.at(*b)[..to.len()]);
             linear::solve(from.at(*a), to, scratch, *sizes, *transposed);
+        }
+        Action::Largest { from: start, width, count } => {
+            let rows = from.at(*start).chunks_exact(*width);
+            to.chunks_exact_mut(*width).zip(rows).for_each(|(to, row)| {
+                let before = |i: usize, j: usize| row[j] > row[i] || (row[j] == row[i] && j < i);
+                for (i, x) in to.iter_mut().enumerate() {
+                    let ahead = (0..*width).filter(|j| before(i, *j)).count();
+                    *x = if ahead < *count { R::ONE } else { R::ZERO };
+                }
+            });
         }
         Action::Past(_) => unreachable!("handled by the caller"),
     }

@@ -443,6 +443,12 @@ impl Builder {
         self.raw(Op::LinearSolve(transposed), vec![a, b], shape)
     }
 
+    /// 1 for the `count` largest entries of the last axis, 0 for the others.
+    pub fn largest(&mut self, x: Value, count: usize) -> Value {
+        let shape = self.shape(x).to_vec();
+        self.raw(Op::Largest(count), vec![x], shape)
+    }
+
     /// 1 where a write is seen by a read.
     pub fn below(&mut self, versions: &Versions, steps: usize) -> Value {
         let shape = vec![versions.rows(steps), steps];

@@ -81,6 +81,7 @@ pub(crate) fn one(
         Op::LogSumExp(axis) => b.log_sum_exp(args[0], axis + lead),
         Op::Select => b.select(args[0], args[1], args[2]),
         Op::Weight => b.weight(args[0], args[1]),
+        Op::Largest(count) => b.largest(args[0], *count),
         Op::LinearSolve(transposed) => b.linear_solve(args[0], args[1], *transposed),
         Op::Reshape => {
             let shape = with_lead(b, args[0], lead, shape);

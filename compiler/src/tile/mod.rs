@@ -187,6 +187,9 @@ pub enum Op {
     Pick(Int),
     /// The argument at one index of the last axis, zeros elsewhere.
     Place(Int),
+    /// 1 for this many of the largest entries along the last axis, 0 for the others; of equal ones
+    /// the first count. No gradient.
+    Largest(usize),
     /// A value that the algebra treats as a symbol: a version of a state. Gradient: `dy`.
     Alias(u32),
     /// Terms over positions of the past; arguments are what the term captures.

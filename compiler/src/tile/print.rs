@@ -102,6 +102,7 @@ impl fmt::Display for Op {
             Op::GramGrad(v) => write!(f, "gram_grad<{v}>"),
             Op::Solve(false) => write!(f, "solve"),
             Op::Solve(true) => write!(f, "solve_t"),
+            Op::Largest(count) => write!(f, "largest{count}"),
             Op::LinearSolve(false) => write!(f, "linear_solve"),
             Op::LinearSolve(true) => write!(f, "linear_solve_t"),
         }

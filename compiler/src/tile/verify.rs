@@ -133,6 +133,7 @@ fn fits(op: &Op, args: &[&[usize]], out: &[usize]) -> bool {
         (Op::GramGrad(v), [w, x, y, a]) => {
             y == a && rows_fit(v, x[0], y[0]) && **w == [x[0], y[0]] && out == *a
         }
+        (Op::Largest(count), [a]) => !a.is_empty() && *count > 0 && *a == out,
         (Op::LinearSolve(_), [a, b]) => {
             let lead = a.len().saturating_sub(2);
             a.len() >= 2

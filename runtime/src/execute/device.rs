@@ -76,6 +76,28 @@ struct Given<'b> {
     buffers: Rc<Buffers>,
 }
 
+/// Mixtures of experts run on the processor only: no kernel sorts tokens by expert yet.
+fn refuse_experts(model: &Model) -> Result<(), Failure> {
+    let mut nodes = model.graph.nodes.node_weights();
+    let chooses = |node: &&Node| match &node.kind {
+        Kind::Route { .. } | Kind::Average => true,
+        Kind::Rows(program) => {
+            program.nodes.iter().any(|node| matches!(node.op, lrc_compiler::tile::Op::Largest(_)))
+        }
+        _ => false,
+    };
+    match nodes.find(chooses) {
+        None => Ok(()),
+        Some(node) => Err(Failure::Invalid(vec![
+            Diag::global(
+                "E0501",
+                format!("`{}` chooses among experts, for which there are no kernels", node.label),
+            )
+            .help("such a model trains with `--device cpu`"),
+        ])),
+    }
+}
+
 impl OnDevice {
     /// Compiles a model's kernels and sends its parameters.
     pub fn new(
@@ -83,6 +105,7 @@ impl OnDevice {
         params: &[Vec<f32>],
         machine: &Machine,
     ) -> Result<OnDevice, Failure> {
+        refuse_experts(&model)?;
         differentiate(&mut model);
         let mut store = Store::new(machine);
         let flat = Flat::new(&model, params, &mut store)?;
@@ -264,6 +287,13 @@ impl OnDevice {
                 *said = Some(self.loss(given, Some(outputs[0]))?);
                 Ok(())
             }
+            Kind::Route { .. }
+            | Kind::RouteGrad
+            | Kind::Expert
+            | Kind::ExpertGradInput
+            | Kind::ExpertGradWeight
+            | Kind::Average
+            | Kind::AverageGrad => unreachable!("refused when the model came"),
             Kind::EmbedGrad => {
                 let (to, width) = (self.grad(node.gives[0].0), self.model.width);
                 let tokens = &given.batch.tokens;

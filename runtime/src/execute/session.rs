@@ -12,8 +12,8 @@ use lrc_compiler::graph::{Kind, Node, Recur, ValueId};
 use lrc_compiler::tile::{Leaf, Program, Stream};
 
 use super::Executor;
-use crate::dense;
 use crate::loss::NONE;
+use crate::{dense, experts};
 
 /// What a node keeps of the tokens so far.
 enum Memory {
@@ -61,7 +61,7 @@ impl Session<'_> {
         if tokens.is_empty() {
             return Vec::new();
         }
-        for at in 0..self.executor.model.graph.forward {
+        for at in (0..self.executor.model.graph.forward).filter(|at| self.executor.needed[*at]) {
             self.node(at, tokens);
         }
         self.tokens += tokens.len();
@@ -93,7 +93,23 @@ impl Session<'_> {
             }
             Kind::Rows(program) => vec![self.rows(at, node, program, tokens.len())],
             Kind::Recur(recur) => self.recur(at, node, recur, tokens.len()),
-            _ => unreachable!("the forward pass has no other nodes"),
+            Kind::Route { slots } => {
+                let w = &self.values[node.inputs[0].0];
+                let experts = executor.model.graph.value(node.inputs[0]).width();
+                let mut ids = vec![0.0; tokens.len() * slots];
+                let mut kept = ids.clone();
+                experts::route(w, experts, *slots, &mut ids, &mut kept);
+                vec![ids, kept]
+            }
+            Kind::Expert => {
+                let (x, ids) = (node.inputs[0], node.inputs[1]);
+                let sizes = executor.expert_sizes(node.params[0], ids, x);
+                let (x, ids) = (&self.values[x.0], &self.values[ids.0]);
+                let mut y = vec![0.0; ids.len() * sizes.shape[1]];
+                experts::forward(&mut y, x, &executor.params[node.params[0].0], ids, sizes);
+                vec![y]
+            }
+            _ => unreachable!("what the hidden state needs has no other nodes"),
         };
         for (value, data) in node.outputs.iter().zip(made) {
             self.values[value.0] = data;

@@ -49,12 +49,21 @@ impl Engine {
         })
     }
 
+    fn model(&self) -> &Model {
+        match self {
+            Engine::Cpu(executor, _) => &executor.model,
+            Engine::Kernels(device) => &device.model,
+        }
+    }
+
     /// The parameters as the model declares them.
     pub fn declared(&self) -> &[Param] {
-        match self {
-            Engine::Cpu(executor, _) => &executor.model.graph.params,
-            Engine::Kernels(device) => &device.model.graph.params,
-        }
+        &self.model().graph.params
+    }
+
+    /// Whether mixers of the model add to the loss.
+    pub fn adds_to_loss(&self) -> bool {
+        !self.model().losses.is_empty()
     }
 
     /// One optimiser step, `step` counted from 1. Where the loss is no number nothing is updated.

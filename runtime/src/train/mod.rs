@@ -296,6 +296,7 @@ impl<'s> Run<'s> {
             step: self.state.step,
             tokens: self.state.tokens,
             loss: score.loss,
+            auxiliary: self.engine.adds_to_loss().then_some(score.auxiliary),
             lr,
             grad_norm: norm,
             seq_len: self.spec.task.length(),

@@ -19,6 +19,9 @@ pub struct Line {
     pub tokens: u64,
     /// Mean cross-entropy of the batch, in nats.
     pub loss: f64,
+    /// What the model's mixers add to it in training, where they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auxiliary: Option<f64>,
     /// Learning rate of the step.
     pub lr: f64,
     /// Norm of the whole gradient before clipping.

@@ -18,8 +18,11 @@ impl Maker<'_> {
         span: Span,
     ) -> Tried<Bound> {
         let (Some(axes), Bound::Tensor(named)) = (axes, &bound) else { return Some(bound) };
+        let slot = self.experts.as_ref().map(|experts| experts.slot.clone());
+        let slot = slot.filter(|slot| named.axes.first().is_some_and(|a| a.text == slot.text));
+        let axes: Vec<Dim> = slot.into_iter().chain(axes.iter().cloned()).collect();
         let same = named.axes.len() == axes.len()
-            && named.axes.iter().zip(axes).all(|(a, b)| a.text == b.text && a.size == b.size);
+            && named.axes.iter().zip(&axes).all(|(a, b)| a.text == b.text && a.size == b.size);
         if same {
             return Some(bound);
         }
@@ -27,14 +30,14 @@ impl Maker<'_> {
         if size(&named.shape()) == total {
             let shape: Vec<usize> = axes.iter().map(|a| a.size).collect();
             let value = self.b.reshape(named.value, &shape);
-            return Some(Bound::Tensor(Named { value, axes: axes.to_vec() }));
+            return Some(Bound::Tensor(Named { value, axes }));
         }
         let text = |axes: &[Dim]| {
             let texts: Vec<String> =
                 axes.iter().map(|a| format!("{} = {}", a.text, a.size)).collect();
             format!("[{}]", texts.join(", "))
         };
-        let message = format!("the value has axes {}, not {}", text(&named.axes), text(axes));
+        let message = format!("the value has axes {}, not {}", text(&named.axes), text(&axes));
         self.fail(Diag::error("E0202", span, message).label(text(&named.axes)))
     }
 
@@ -52,6 +55,11 @@ impl Maker<'_> {
             ExprKind::Truth(x) => Some(Bound::Known(Setting::Truth(*x))),
             ExprKind::Name(name) => match scope.names.get(name) {
                 Some(Bound::Broken) => None,
+                Some(Bound::Absent) => self.fail(
+                    Diag::error("E0205", expr.span, format!("the input `{name}` is not given"))
+                        .label("used here")
+                        .help(format!("pass it by name where the mixer is called: `{name} = …`")),
+                ),
                 Some(bound) => Some(bound.clone()),
                 None if name == "inf" => Some(Bound::Known(Setting::Number(f64::INFINITY))),
                 None => {
@@ -76,6 +84,13 @@ impl Maker<'_> {
                 Ok(false) => self.eval(d, expected, scope),
                 Err(diag) => self.fail(*diag),
             },
+            ExprKind::Index(base, index)
+                if index
+                    .as_name()
+                    .is_some_and(|name| matches!(scope.names.get(name), Some(Bound::Slot))) =>
+            {
+                self.expert_weight(base, expr.span)
+            }
             ExprKind::Index(base, index) => self.shift(base, index, scope, expr.span),
             ExprKind::Call(name, args) => {
                 self.call(&Call { name, args, expected, scope, span: expr.span })
@@ -113,7 +128,11 @@ impl Maker<'_> {
             Bound::Known(Setting::Truth(_)) => {
                 self.fail(Diag::error("E0202", span, "a tensor is needed").label("true or false"))
             }
-            Bound::Broken => None,
+            Bound::Slot => self.fail(
+                Diag::error("E0215", span, "the index of an expert is no number here")
+                    .help("it stands in brackets behind the weights: `w[j]`"),
+            ),
+            Bound::Absent | Bound::Broken => None,
         }
     }
 
@@ -145,7 +164,8 @@ impl Maker<'_> {
             };
             return Some(Bound::Tensor(Named { value, ..x }));
         }
-        if !entrywise && !(op == BinaryOp::Mul && (x.axes.is_empty() || y.axes.is_empty())) {
+        let number = |named: &Named| named.axes.is_empty() || self.is_slots(named);
+        if !entrywise && !(op == BinaryOp::Mul && (number(&x) || number(&y))) {
             return self.fail(
                 Diag::error("E0202", span, format!("`{}` does not work between these", op.text()))
                     .help("entry by entry it is written `.*`; products belong in a recurrence or `linear`"),
@@ -174,11 +194,19 @@ impl Maker<'_> {
                 "a mixer reads earlier tokens as `x[t-1]`",
             ));
         };
+        self.outside_experts("x[t-1]", span)?;
         let bound = self.eval(base, None, scope)?;
         let named = self.tensor(bound, base.span)?;
         Some(Bound::Tensor(self.lagged(&named, lag as i64, &scope.label())))
     }
 
+    /// Whether a value is one number per slot of experts.
+    fn is_slots(&self, named: &Named) -> bool {
+        let experts = self.experts.as_ref();
+        experts.is_some_and(|e| named.axes.len() == 1 && named.axes[0].text == e.slot.text)
+    }
+
+    /// A value some tokens back.
     pub(super) fn lagged(&mut self, named: &Named, lag: i64, label: &str) -> Named {
         let id = self.settle(named.value, label, true);
         let at = Int::op(crate::tile::IntOp::Sub, Int::T, Int::Const(lag));

@@ -91,10 +91,8 @@ impl Maker<'_> {
             "sum" => self.sum(call),
             "concat" => self.concat(call),
             "max" | "min" if call.args.len() == 2 => self.bounded(call),
-            "top_k" | "average" => self.fail(
-                Diag::error("E0215", call.span, format!("`{name}` is not supported yet"))
-                    .help("mixtures of experts can be parsed and printed, not run"),
-            ),
+            "top_k" => self.top_k(call),
+            "average" => self.average(call),
             _ => self.declared(call),
         }
     }
@@ -103,7 +101,10 @@ impl Maker<'_> {
     fn declared(&mut self, call: &Call) -> Tried<Bound> {
         let (name, namespace) = (call.name.text.as_str(), self.namespace);
         match namespace.get(name) {
-            Some(decl) if decl.kind == DeclKind::Recurrence => self.recurrence(decl, call),
+            Some(decl) if decl.kind == DeclKind::Recurrence => {
+                self.outside_experts(name, call.span)?;
+                self.recurrence(decl, call)
+            }
             Some(decl) if decl.kind == DeclKind::Mixer => self.inner_mixer(decl, call),
             _ => {
                 let known = namespace.decls.keys().map(String::as_str);
@@ -118,7 +119,7 @@ impl Maker<'_> {
     }
 
     /// The first argument as a tensor.
-    fn first(&mut self, call: &Call) -> Tried<Named> {
+    pub(super) fn first(&mut self, call: &Call) -> Tried<Named> {
         match call.args.first() {
             Some(arg) if arg.name.is_none() && arg.over.is_none() => {
                 let bound = self.eval(&arg.value, call.expected, call.scope)?;
@@ -132,7 +133,7 @@ impl Maker<'_> {
     }
 
     /// The last axis of what a function works along.
-    fn last_axis(&mut self, call: &Call, x: &Named) -> Tried<usize> {
+    pub(super) fn last_axis(&mut self, call: &Call, x: &Named) -> Tried<usize> {
         match x.axes.len() {
             0 => {
                 let message = format!("`{}` works on vectors", call.name.text);
@@ -201,7 +202,13 @@ impl Maker<'_> {
     }
 
     /// A number by position or by name.
-    fn number_arg(&mut self, call: &Call, at: usize, name: &str, default: f64) -> Tried<f64> {
+    pub(super) fn number_arg(
+        &mut self,
+        call: &Call,
+        at: usize,
+        name: &str,
+        default: f64,
+    ) -> Tried<f64> {
         let given = call
             .args
             .iter()
@@ -230,6 +237,9 @@ impl Maker<'_> {
         };
         let out = out.to_vec();
         let x = self.first(&call.alone())?;
+        if self.experts.is_some() {
+            return self.expert_linear(call, &x, &out);
+        }
         let each = self.each(call);
         let mut x_axes = x.axes.clone();
         let mut out_axes = out.clone();
@@ -277,6 +287,7 @@ impl Maker<'_> {
     /// A causal convolution over tokens, each channel by itself, without bias.
     fn conv(&mut self, call: &Call) -> Tried<Bound> {
         let Call { name, expected, scope, .. } = *call;
+        self.outside_experts("conv", name.span)?;
         let x = self.first(call)?;
         let taps = self.number_arg(call, 1, "taps", 4.0)?;
         if !(1.0..=64.0).contains(&taps) || taps.fract() != 0.0 {
@@ -324,6 +335,7 @@ impl Maker<'_> {
     /// entry of axis `a` its own.
     fn norm(&mut self, call: &Call) -> Tried<Bound> {
         let Call { name, scope, .. } = *call;
+        self.outside_experts(&name.text, name.span)?;
         let x = self.first(call)?;
         let Some(last) = x.axes.last().cloned() else {
             return self.fail(Diag::error("E0202", name.span, "a scalar cannot be normalised"));
@@ -383,24 +395,37 @@ impl Maker<'_> {
         Some(self.param_value(id, axes.to_vec()))
     }
 
-    /// `sum(x, axis)`.
+    /// `sum(x)`, `sum(x, axis)`, or a sum over experts.
     fn sum(&mut self, call: &Call) -> Tried<Bound> {
-        let Call { name, args, .. } = *call;
+        if let Some((arg, range)) = call.args.first().and_then(|a| Some((a, a.over.as_ref()?))) {
+            return self.experts(arg, range, call);
+        }
         let x = self.first(&call.alone())?;
-        let axis = args.get(1).map(|arg| print::expr(&arg.value)).unwrap_or_default();
+        let Some(arg) = call.args.get(1) else {
+            let all: Vec<usize> = (0..x.axes.len()).collect();
+            let sum = self.b.sum(x.value, &all);
+            return Some(Bound::Tensor(Named { value: self.b.reshape(sum, &[]), axes: vec![] }));
+        };
+        let axis = print::expr(&arg.value);
         let Some(at) = x.axes.iter().position(|a| *a.text == *axis) else {
             let known: Vec<String> = x.axes.iter().map(|a| a.text.to_string()).collect();
-            return self.fail(
-                Diag::error("E0205", name.span, format!("there is no axis `{axis}` to sum along"))
-                    .help_nearest(&axis, "axes", known.iter().map(String::as_str)),
-            );
+            let message = format!("there is no axis `{axis}` to sum along");
+            return self.fail(Diag::error("E0205", call.name.span, message).help_nearest(
+                &axis,
+                "axes",
+                known.iter().map(String::as_str),
+            ));
         };
+        Some(Bound::Tensor(self.summed(&x, at)))
+    }
+
+    /// The sum along one axis, which goes.
+    pub(super) fn summed(&mut self, x: &Named, at: usize) -> Named {
         let sum = self.b.sum(x.value, &[at]);
-        let mut axes = x.axes;
+        let mut axes = x.axes.clone();
         axes.remove(at);
         let shape: Vec<usize> = axes.iter().map(|a| a.size).collect();
-        let value = self.b.reshape(sum, &shape);
-        Some(Bound::Tensor(Named { value, axes }))
+        Named { value: self.b.reshape(sum, &shape), axes }
     }
 
     fn concat(&mut self, call: &Call) -> Tried<Bound> {

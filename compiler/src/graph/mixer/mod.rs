@@ -1,6 +1,7 @@
 //! Mixers: from their equations to dense products, recurrences and pointwise programs.
 
 mod cut;
+mod experts;
 mod expression;
 mod functions;
 mod recurrence;
@@ -16,6 +17,7 @@ use crate::elaborate::signature::Numbers;
 use crate::elaborate::{Dim, Setting};
 use crate::tile::{Builder, Int, Leaf, Op, Program, Stream, Value};
 use cut::Cut;
+use experts::Experts;
 
 /// What a name of a mixer stands for.
 #[derive(Clone, Debug)]
@@ -24,6 +26,10 @@ pub enum Bound {
     Known(Setting),
     /// A value per token.
     Tensor(Named),
+    /// The index of a sum over experts.
+    Slot,
+    /// An input that the call has not given: wrong only where it is used.
+    Absent,
     /// Its equation is wrong; uses stay silent.
     Broken,
 }
@@ -59,8 +65,14 @@ pub struct Maker<'n> {
     pub diags: Vec<Diag>,
     /// Mixers being elaborated, to refuse circles.
     pub open: Vec<String>,
-    /// Attributes of declared parameters, by parameter.
+    /// Width of the residual stream.
     pub width: Dim,
+    /// The experts of the sum at hand.
+    experts: Option<Experts>,
+    /// How many entries of a value are not 0, where `top_k` made it.
+    chosen: HashMap<Value, usize>,
+    /// What mixers add to the loss.
+    pub losses: Vec<ValueId>,
 }
 
 type Tried<T> = Option<T>;
@@ -78,6 +90,9 @@ impl<'n> Maker<'n> {
             diags: Vec::new(),
             open: Vec::new(),
             width: Dim::new(width, "width"),
+            experts: None,
+            chosen: HashMap::new(),
+            losses: Vec::new(),
         }
     }
 
@@ -224,7 +239,7 @@ impl<'n> Maker<'n> {
             scope.names.insert(name.clone(), Bound::Known(*value));
         }
         scope.names.insert("x".into(), Bound::Tensor(x));
-        self.declares(decl, &mut scope, &mut given, at);
+        self.declares(decl, &mut scope, &mut given);
         if let Some(stranger) = given.keys().next().cloned() {
             let known: Vec<&str> = decl.settings.iter().map(|(n, _)| n.text.as_str()).collect();
             return self.fail(
@@ -254,29 +269,13 @@ impl<'n> Maker<'n> {
     }
 
     /// Declared parameters and second inputs.
-    fn declares(
-        &mut self,
-        decl: &Decl,
-        scope: &mut Scope,
-        given: &mut BTreeMap<String, Bound>,
-        at: Span,
-    ) {
+    fn declares(&mut self, decl: &Decl, scope: &mut Scope, given: &mut BTreeMap<String, Bound>) {
         for item in &decl.items {
             let Item::Declare { role, names, shape, attrs, span } = item else { continue };
             for (name, _) in names {
                 let bound = match role {
                     Role::Param => self.declared_param(name, shape, attrs, scope),
-                    Role::In => match given.remove(&name.text) {
-                        Some(value) => Some(value),
-                        None => self.fail(
-                            Diag::error(
-                                "E0205",
-                                at,
-                                format!("`{}` needs the input `{}`", decl.name.text, name.text),
-                            )
-                            .other(*span, "declared here"),
-                        ),
-                    },
+                    Role::In => Some(given.remove(&name.text).unwrap_or(Bound::Absent)),
                     Role::State => {
                         self.fail(Diag::error("E0212", *span, "states belong to recurrences"))
                     }
@@ -361,10 +360,8 @@ impl<'n> Maker<'n> {
                 scope.names.insert(scope.target.clone(), bound.unwrap_or(Bound::Broken));
             }
             Item::Loss(expr) => {
-                self.diags.push(
-                    Diag::error("E0215", expr.span, "auxiliary losses are not supported yet")
-                        .help("mixtures of experts can be parsed and printed, not run"),
-                );
+                scope.target = "loss".into();
+                self.loss(expr, scope);
             }
             Item::Statement(expr) => {
                 self.diags.push(
@@ -463,7 +460,10 @@ pub fn check(namespace: &Namespace, decl: &Decl, diags: &mut Vec<Diag>) {
             }
         }
     }
-    let numbers = Numbers::default();
+    let mut numbers = Numbers::default();
+    for (name, x) in [("layer", 0.0), ("layers", 1.0)] {
+        numbers.known.insert(name.into(), Setting::Number(x));
+    }
     maker.mixer(decl, x, given, &numbers, decl.name.text.clone(), decl.name.span);
     diags.append(&mut maker.diags);
 }

@@ -1,0 +1,153 @@
+//! Mixtures of experts against plain loops, and their gradients against differences.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::collections::BTreeMap;
+
+use lrc_compiler::elaborate::Setting;
+use lrc_compiler::graph::{Model, build};
+use lrc_dsl::Sources;
+use lrc_runtime::execute::{Batch, Executor, fresh};
+use lrc_runtime::library::LIBRARY;
+use lrc_runtime::loss::NONE;
+use lrc_runtime::random::{Purpose, Stream};
+
+const WIDTH: usize = 6;
+const EXPERTS: usize = 5;
+const HIDDEN: usize = 7;
+const VOCAB: usize = 11;
+
+const TEXT: &str = "
+use \"mixers/moe.arch\"
+model alone(width = 6, top = 2) {
+    vocab 11
+    residual x + f(x)
+    moe(experts = 5, top = top, hidden = 7, balance = 0.3)
+    head x, untied
+}";
+
+fn model(top: usize) -> Model {
+    let mut sources = Sources::default();
+    let folder = std::env::temp_dir().join(format!("lrc-experts-{}-{top}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("alone.arch");
+    std::fs::write(&path, TEXT).unwrap();
+    let (names, mut diags) = lrc_dsl::load(&path, LIBRARY, &mut sources).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let given: BTreeMap<String, Setting> =
+        [("top".to_string(), Setting::Number(top as f64))].into();
+    let model = build(&names, names.get("alone").unwrap(), &given, &mut diags);
+    model.unwrap_or_else(|| panic!("{diags:?}"))
+}
+
+fn batch() -> Batch {
+    let mut random = Stream::new(3, Purpose::Train, 0);
+    let mut batch = Batch::default();
+    for length in [9, 1, 14] {
+        let tokens: Vec<u32> = (0..length).map(|_| random.below(VOCAB) as u32).collect();
+        let mut targets = tokens[1..].to_vec();
+        targets.push(NONE);
+        batch.push(&tokens, &targets);
+    }
+    batch
+}
+
+/// `y = W x` for a matrix of `W: [experts, outer, inner]`.
+fn times(w: &[f32], expert: usize, outer: usize, x: &[f64]) -> Vec<f64> {
+    let w = &w[expert * outer * x.len()..][..outer * x.len()];
+    w.chunks_exact(x.len())
+        .map(|row| row.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum())
+        .collect()
+}
+
+/// What the layer gives for one row, its router's probabilities, and who was asked.
+fn layer(param: &dyn Fn(&str) -> Vec<f32>, x: &[f64], top: usize) -> [Vec<f64>; 3] {
+    let scores = times(&param("r.weight"), 0, EXPERTS, x);
+    let most = scores.iter().copied().fold(f64::MIN, f64::max);
+    let sum: f64 = scores.iter().map(|s| (s - most).exp()).sum();
+    let r: Vec<f64> = scores.iter().map(|s| (s - most).exp() / sum).collect();
+    let mut order: Vec<usize> = (0..EXPERTS).collect();
+    order.sort_by(|a, b| r[*b].total_cmp(&r[*a]));
+    let mut y = x.to_vec();
+    let mut asked = vec![0.0; EXPERTS];
+    for &e in &order[..top] {
+        asked[e] = 1.0;
+        let gate = times(&param("y.gate.weight"), e, HIDDEN, x);
+        let up = times(&param("y.up.weight"), e, HIDDEN, x);
+        let inner: Vec<f64> =
+            gate.iter().zip(&up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
+        let down = times(&param("y.y.weight"), e, WIDTH, &inner);
+        y.iter_mut().zip(down).for_each(|(y, d)| *y += r[e] * d);
+    }
+    [y, r, asked]
+}
+
+#[test]
+fn experts_are_weighted_and_balanced_as_declared() {
+    for top in [1, 2, EXPERTS] {
+        let model = model(top);
+        let params = fresh(&model.graph.params, 7);
+        let names: Vec<String> = model.graph.params.iter().map(|p| p.name.clone()).collect();
+        let param = |end: &str| -> Vec<f32> {
+            params[names
+                .iter()
+                .position(|n| n.ends_with(end))
+                .unwrap_or_else(|| panic!("{end}: {names:?}"))]
+            .clone()
+        };
+        let mut executor = Executor::new(model, params.clone());
+        let batch = batch();
+        let hidden = executor.hidden(&batch);
+        let table = param("embedding.weight");
+        let (mut share, mut mean) = (vec![0.0; EXPERTS], vec![0.0; EXPERTS]);
+        for (token, row) in batch.tokens.iter().zip(hidden.chunks_exact(WIDTH)) {
+            let x: Vec<f64> =
+                table[*token as usize * WIDTH..][..WIDTH].iter().map(|x| f64::from(*x)).collect();
+            let [want, r, asked] = layer(&param, &x, top);
+            for (got, want) in row.iter().zip(&want) {
+                assert!((f64::from(*got) - want).abs() < 1e-5, "{got} for {want}");
+            }
+            for e in 0..EXPERTS {
+                share[e] += asked[e] / batch.rows() as f64;
+                mean[e] += r[e] / batch.rows() as f64;
+            }
+        }
+        let balance: f64 = share.iter().zip(&mean).map(|(s, m)| s * m).sum::<f64>();
+        let want = 0.3 * EXPERTS as f64 / top as f64 * balance;
+        let got = executor.train(&batch).auxiliary;
+        assert!((got - want).abs() < 1e-5, "{got} for {want}");
+        // A text that grows goes the same way.
+        let text = &batch.tokens[..9];
+        let mut session = executor.session();
+        session.feed(&text[..4]);
+        let logits = session.feed(&text[4..]);
+        let whole = executor.logits(&hidden[8 * WIDTH..9 * WIDTH]);
+        assert!(logits.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-5));
+    }
+}
+
+#[test]
+fn gradients_of_experts_are_slopes() {
+    let model = model(2);
+    let params = fresh(&model.graph.params, 5);
+    let names: Vec<String> = model.graph.params.iter().map(|p| p.name.clone()).collect();
+    let batch = batch();
+    let mut executor = Executor::new(model, params.clone());
+    executor.train(&batch);
+    let grads = executor.grads.clone();
+    for (at, grad) in grads.iter().enumerate() {
+        let norm = grad.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+        assert!(norm > 0.0, "nothing flows into {}", names[at]);
+        let step = 2e-2;
+        let mut loss = |sign: f64| {
+            let moved = params[at].iter().zip(grad);
+            executor.params[at] =
+                moved.map(|(p, g)| p + (sign * step * f64::from(*g) / norm) as f32).collect();
+            let score = executor.train(&batch);
+            score.loss + score.auxiliary
+        };
+        let slope = (loss(1.0) - loss(-1.0)) / (2.0 * step);
+        executor.params[at].clone_from(&params[at]);
+        assert!((slope - norm).abs() < 2e-2 * norm + 1e-4, "{}: {slope} for {norm}", names[at]);
+    }
+}
