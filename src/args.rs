@@ -50,6 +50,24 @@ pub enum Command {
     Exec(Exec),
     /// Train the model of a spec.
     Train(Train),
+    /// Train variations of a spec over several seeds; one table and one figure for all of them.
+    Experiment(Experiment),
+}
+
+/// Arguments of `lrc experiment`.
+#[derive(Debug, clap::Args)]
+pub struct Experiment {
+    /// What is varied and measured (YAML).
+    pub file: PathBuf,
+    /// The experiment's folder, `runs/NAME` by default. Runs that it holds already are used again.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Where to run.
+    #[arg(long, default_value = "auto")]
+    pub device: Device,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `lrc exec`.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod compile;
+mod experiment;
 mod machine;
 mod model;
 mod recurrence;
@@ -13,10 +14,11 @@ use std::process::ExitCode;
 
 use lrc_compiler::elaborate::Setting;
 use lrc_compiler::form::FormKind;
-use lrc_dsl::ast::{Decl, Kind};
-use lrc_dsl::{Diag, Namespace, Sources};
+use lrc_dsl::ast::Kind;
+use lrc_dsl::{Diag, Sources};
 use lrc_runtime::error::Failure;
 use lrc_runtime::library::LIBRARY;
+use lrc_runtime::spec::open::{declarations, find};
 use lrc_runtime::{exec, tensors};
 
 use crate::args::{Args, Command, Dtype, Exec, Form};
@@ -38,21 +40,12 @@ pub fn run(args: Args) -> ExitCode {
         Command::Params(args) => model::params(args, &mut sources),
         Command::Exec(args) => exec_command(args, &mut sources),
         Command::Train(args) => model::train(args, &mut sources),
+        Command::Experiment(args) => experiment::experiment(args, &mut sources),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => ExitCode::from(terminal::fail(&sources, &failure)),
     }
-}
-
-/// Reads a file and what it uses. Syntax errors are a failure.
-fn load(path: &Path, sources: &mut Sources) -> Result<Namespace, Failure> {
-    let (namespace, diags) =
-        lrc_dsl::load(path, LIBRARY, sources).map_err(lrc_runtime::error::at_path("read", path))?;
-    if diags.iter().any(Diag::is_error) {
-        return Err(Failure::Invalid(diags));
-    }
-    Ok(namespace)
 }
 
 fn check(path: &Path, sources: &mut Sources) -> Result<(), Failure> {
@@ -86,21 +79,6 @@ fn settings(pairs: &[String]) -> Result<BTreeMap<String, Setting>, Failure> {
         .collect()
 }
 
-fn find<'n>(namespace: &'n Namespace, kind: Kind, name: &str) -> Result<&'n Decl, Failure> {
-    match namespace.get(name) {
-        Some(decl) if decl.kind == kind => Ok(decl),
-        _ => {
-            let message = format!("there is no {} `{name}`", kind.word());
-            let diag = Diag::global("E0201", message).help_nearest(
-                name,
-                "there are",
-                namespace.names(kind),
-            );
-            Err(Failure::Invalid(vec![diag]))
-        }
-    }
-}
-
 fn form_kind(form: Form) -> FormKind {
     match form {
         Form::Auto => FormKind::Auto,
@@ -113,7 +91,7 @@ fn exec_command(args: &Exec, sources: &mut Sources) -> Result<(), Failure> {
     if args.chunk == Some(0) {
         return Err(Failure::Usage("--chunk must be at least 1".into()));
     }
-    let namespace = load(&args.file, sources)?;
+    let namespace = declarations(&args.file, sources)?;
     let decl = find(&namespace, Kind::Recurrence, &args.name)?;
     let request = exec::Request {
         settings: settings(&args.set)?,

@@ -73,6 +73,7 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
                 resume: false,
                 device: Device::Cpu,
                 progress: false,
+                quiet: true,
                 stop_after: None,
             };
             let arch = std::fs::read_to_string(folder.join("model.arch"))

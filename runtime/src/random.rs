@@ -32,6 +32,8 @@ pub enum Purpose {
     Sample = 4,
     /// Random input of checks.
     Verify = 5,
+    /// Resamples of measurements.
+    Bootstrap = 6,
 }
 
 /// A stream of numbers for one (seed, purpose, item).

@@ -14,11 +14,12 @@ use lrc_runtime::device::kernels::Unready;
 use lrc_runtime::device::store::Machine;
 use lrc_runtime::error::Failure;
 use lrc_runtime::library::LIBRARY;
+use lrc_runtime::spec::open::{declarations, find};
 use serde_json::{Value, json};
 
 use super::model::built;
 use super::recurrence::{chosen, elaborated};
-use super::{find, form_kind, load, settings};
+use super::{form_kind, settings};
 use crate::args::Bench;
 use crate::terminal::say;
 
@@ -150,7 +151,7 @@ pub fn bench(args: &Bench, sources: &mut Sources) -> Result<(), Failure> {
     match &args.file {
         None => table.standard(args, sources)?,
         Some(file) => {
-            let namespace = load(file, sources)?;
+            let namespace = declarations(file, sources)?;
             let given = settings(&args.set)?;
             let sizes = Sizes { batch: args.batch, length: args.length, heads: args.heads };
             let kind = args.name.as_deref().and_then(|name| namespace.get(name)).map(|d| d.kind);

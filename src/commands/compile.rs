@@ -21,9 +21,10 @@ use lrc_runtime::device::cuda::nvrtc::Code;
 use lrc_runtime::device::jit::{self, Built, Source};
 use lrc_runtime::error::{Failure, at_path};
 use lrc_runtime::execute::device::plans;
+use lrc_runtime::spec::open::declarations;
 
 use super::recurrence::{SHOWN_CHUNK, chosen, elaborated};
-use super::{load, settings};
+use super::settings;
 use crate::args::Compile;
 use crate::terminal::say;
 
@@ -46,7 +47,7 @@ pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
     let (mut written, mut kernels) = (Vec::new(), Vec::new());
     let start = Instant::now();
     for file in &args.files {
-        let namespace = load(file, sources)?;
+        let namespace = declarations(file, sources)?;
         for decl in chosen(&namespace, Kind::Recurrence, None)? {
             let r = elaborated(decl, &given)?;
             let texts = stage_texts(&r);

@@ -5,39 +5,15 @@ use std::path::Path;
 
 use lrc_compiler::graph::account::{Account, account};
 use lrc_compiler::graph::{Model, build};
-use lrc_dsl::ast::{Decl, Kind};
+use lrc_dsl::ast::Decl;
 use lrc_dsl::{Namespace, Sources};
-use lrc_runtime::error::{Failure, at_path};
-use lrc_runtime::{spec, train};
+use lrc_runtime::error::Failure;
+use lrc_runtime::spec::open::{Opened, choose, declarations, open};
+use lrc_runtime::train;
 
-use super::{find, load, settings};
+use super::settings;
 use crate::args::{Params, Train};
 use crate::terminal::say;
-
-/// The named model of a file, or its only one.
-pub fn choose<'n>(
-    namespace: &'n Namespace,
-    name: Option<&str>,
-    path: &Path,
-) -> Result<&'n Decl, Failure> {
-    if let Some(name) = name {
-        return find(namespace, Kind::Model, name);
-    }
-    let own: Vec<&String> =
-        namespace.own.iter().filter(|name| namespace.decls[*name].kind == Kind::Model).collect();
-    match own[..] {
-        [only] => find(namespace, Kind::Model, only),
-        [] => Err(Failure::invalid("E0201", format!("{} declares no model", path.display()))),
-        _ => {
-            let names: Vec<&str> = own.iter().map(|name| name.as_str()).collect();
-            Err(Failure::Usage(format!(
-                "{} declares several models, name one: {}",
-                path.display(),
-                names.join(", ")
-            )))
-        }
-    }
-}
 
 /// A model at the given parameters.
 pub fn built(
@@ -51,7 +27,7 @@ pub fn built(
 
 /// `lrc params`
 pub fn params(args: &Params, sources: &mut Sources) -> Result<(), Failure> {
-    let namespace = load(&args.file, sources)?;
+    let namespace = declarations(&args.file, sources)?;
     let decl = choose(&namespace, args.name.as_deref(), &args.file)?;
     let model = built(&namespace, decl, &settings(&args.set)?)?;
     let account = account(&model);
@@ -119,7 +95,7 @@ fn short(count: usize) -> String {
 /// `lrc train`
 pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
     let overrides = pairs(&args.set)?;
-    let (spec, model, arch) = spec_and_model(&args.spec, &overrides, sources)?;
+    let Opened { spec, model, arch } = open(&args.spec, &overrides, sources)?;
     let account = account(&model);
     eprintln!(
         "{}: {} parameters, task {}, {} sequences of {} tokens a step",
@@ -141,6 +117,7 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         resume: args.resume,
         device: args.device.into(),
         progress: std::io::stderr().is_terminal(),
+        quiet: false,
         stop_after: args.stop_after,
     };
     let summary = train::train(&spec, model, &arch, &options)?;
@@ -162,13 +139,6 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Every declaration that the model's file can name, in one text without `use`.
-fn flattened(namespace: &Namespace) -> String {
-    let file =
-        lrc_dsl::ast::File { uses: Vec::new(), decls: namespace.decls.values().cloned().collect() };
-    lrc_dsl::print::print(&file)
-}
-
 fn pairs(set: &[String]) -> Result<Vec<(String, String)>, Failure> {
     set.iter()
         .map(|pair| match pair.split_once('=') {
@@ -178,22 +148,7 @@ fn pairs(set: &[String]) -> Result<Vec<(String, String)>, Failure> {
         .collect()
 }
 
-/// A spec, and the model it names.
-fn spec_and_model(
-    path: &Path,
-    overrides: &[(String, String)],
-    sources: &mut Sources,
-) -> Result<(spec::Spec, Model, String), Failure> {
-    let text = std::fs::read_to_string(path).map_err(at_path("read", path))?;
-    let file = sources.add(path.display().to_string(), text.as_str());
-    let spec = spec::read(path, file, &text, overrides).map_err(Failure::Invalid)?;
-    let namespace = load(&spec.file, sources)?;
-    let decl = choose(&namespace, spec.model.as_deref(), &spec.file)?;
-    let model = built(&namespace, decl, &spec.settings)?;
-    Ok((spec, model, flattened(&namespace)))
-}
-
 /// `lrc check SPEC.yaml`
 pub fn check_spec(path: &Path, sources: &mut Sources) -> Result<(), Failure> {
-    spec_and_model(path, &[], sources).map(|_| ())
+    open(path, &[], sources).map(|_| ())
 }

@@ -13,9 +13,10 @@ use lrc_dsl::{Namespace, Sources};
 use lrc_runtime::device::kernels::Unready;
 use lrc_runtime::device::store::Machine;
 use lrc_runtime::error::Failure;
+use lrc_runtime::spec::open::{declarations, find};
 use lrc_runtime::verify;
 
-use super::{find, load, settings};
+use super::settings;
 use crate::args::{Explain, Verify};
 use crate::terminal::say;
 
@@ -50,7 +51,7 @@ pub fn explain(args: &Explain, sources: &mut Sources) -> Result<(), Failure> {
         say!("{what}: {title}\n\n{text}");
         return Ok(());
     }
-    let namespace = load(&args.file, sources)?;
+    let namespace = declarations(&args.file, sources)?;
     let given = settings(&args.set)?;
     let named_model = args
         .name
@@ -148,7 +149,7 @@ fn census(program: &Program) -> String {
 
 /// `lrc verify`
 pub fn verify(args: &Verify, sources: &mut Sources) -> Result<(), Failure> {
-    let namespace = load(&args.file, sources)?;
+    let namespace = declarations(&args.file, sources)?;
     let given = settings(&args.set)?;
     let device: lrc_runtime::device::Device = args.device.into();
     if let Some(machine) = device.machine()? {

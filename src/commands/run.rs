@@ -6,29 +6,21 @@ use std::path::Path;
 use lrc_compiler::graph::Model;
 use lrc_dsl::Sources;
 use lrc_runtime::data::Task;
-use lrc_runtime::error::{Failure, at_path};
+use lrc_runtime::error::Failure;
 use lrc_runtime::execute::Executor;
 use lrc_runtime::random::{Purpose, Stream};
 use lrc_runtime::sample::Sampling;
 use lrc_runtime::spec::{self, Spec};
 use lrc_runtime::train::{self, checkpoint};
 
-use super::load;
-use super::model::{built, choose};
 use crate::args::{Eval, Generate};
 use crate::terminal::say;
 
 /// The spec and the model of a run; it keeps its model beside its spec.
 fn open(run: &Path, sources: &mut Sources) -> Result<(Spec, Model), Failure> {
-    let resolved = run.join("spec.resolved.yaml");
-    let text = std::fs::read_to_string(&resolved).map_err(at_path("read", &resolved))?;
-    let file = sources.add(resolved.display().to_string(), text.as_str());
-    let own = vec![("model.file".to_string(), "model.arch".to_string())];
-    let spec = spec::read(&resolved, file, &text, &own).map_err(Failure::Invalid)?;
-    let namespace = load(&spec.file, sources)?;
-    let decl = choose(&namespace, spec.model.as_deref(), &spec.file)?;
-    let model = built(&namespace, decl, &spec.settings)?;
-    Ok((spec, model))
+    let own = [("model.file".to_string(), "model.arch".to_string())];
+    let opened = spec::open::open(&run.join("spec.resolved.yaml"), &own, sources)?;
+    Ok((opened.spec, opened.model))
 }
 
 /// `lrc eval`

@@ -1,5 +1,6 @@
 //! `spec.yaml`: what to train, on what, how long and how.
 
+pub mod open;
 pub mod tree;
 
 use std::collections::BTreeMap;

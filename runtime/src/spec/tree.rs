@@ -223,6 +223,16 @@ impl Tree {
         Ok(())
     }
 
+    /// A single value as text, as [`Tree::set`] takes it.
+    pub fn scalar(&self) -> Option<String> {
+        match &self.value {
+            Value::Truth(x) => Some(x.to_string()),
+            Value::Number(x) => Some(x.to_string()),
+            Value::Text(x) => Some(x.clone()),
+            _ => None,
+        }
+    }
+
     /// What it is, for messages.
     pub fn words(&self) -> String {
         match &self.value {

@@ -37,6 +37,8 @@ pub struct Options {
     pub device: Device,
     /// Show a progress bar.
     pub progress: bool,
+    /// Say nothing of evaluations.
+    pub quiet: bool,
     /// Stop after this many steps, as an interruption would; for tests.
     pub stop_after: Option<u64>,
 }
@@ -65,7 +67,7 @@ pub fn train(spec: &Spec, model: Model, arch: &str, options: &Options) -> Result
     bar.finish_and_clear();
     let reached = result?;
     run.record.flush()?;
-    let summary = run.summary();
+    let summary = run.summary(matches!(reached, Reached::End));
     run.record.finish(&options.folder, &summary)?;
     report::write(&options.folder)?;
     match reached {
@@ -91,7 +93,7 @@ pub fn evaluate(
 }
 
 /// The score of the first unseen sequences, a batch at a time.
-fn unseen(
+pub fn unseen(
     engine: &mut Engine,
     source: &Source,
     batch: usize,
@@ -253,7 +255,7 @@ impl<'s> Run<'s> {
             let last = self.state.step == steps;
             let mut enough = false;
             if last || self.state.step.is_multiple_of(eval_every) {
-                let accuracy = self.evaluate(bar, options.progress)?;
+                let accuracy = self.evaluate(bar, options)?;
                 enough = self.spec.stop_at.is_some_and(|at| accuracy >= at);
             }
             let signal = stop.load(Ordering::Relaxed);
@@ -308,7 +310,7 @@ impl<'s> Run<'s> {
     }
 
     /// Accuracy on unseen sequences.
-    fn evaluate(&mut self, bar: &ProgressBar, progress: bool) -> Result<f64, Failure> {
+    fn evaluate(&mut self, bar: &ProgressBar, options: &Options) -> Result<f64, Failure> {
         let count = self.spec.eval.sequences;
         let score = unseen(&mut self.engine, &self.source, self.spec.batch, count)?;
         let (loss, accuracy) = (score.loss, score.accuracy());
@@ -321,10 +323,10 @@ impl<'s> Run<'s> {
         self.record.eval(&Eval { step: self.state.step, tokens: self.state.tokens, eval })?;
         let said =
             format!("step {:>6}  {task}: accuracy {accuracy:.4}, loss {loss:.4}", self.state.step);
-        if progress {
-            bar.println(said)
-        } else {
-            eprintln!("{said}")
+        match (options.quiet, options.progress) {
+            (true, _) => {}
+            (false, true) => bar.println(said),
+            (false, false) => eprintln!("{said}"),
         }
         Ok(accuracy)
     }
@@ -336,7 +338,7 @@ impl<'s> Run<'s> {
         checkpoint::prune(folder, self.spec.checkpoint.keep)
     }
 
-    fn summary(&self) -> Summary {
+    fn summary(&self, finished: bool) -> Summary {
         let seconds = self.started.elapsed().as_secs_f64();
         Summary {
             steps: self.state.step,
@@ -350,6 +352,7 @@ impl<'s> Run<'s> {
             kernels_per_step: self.engine.started().map(|[kernels, _]| kernels),
             products_per_step: self.engine.started().map(|[_, products]| products),
             seed: self.spec.seed,
+            finished,
         }
     }
 }

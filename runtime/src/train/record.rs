@@ -75,6 +75,9 @@ pub struct Summary {
     pub products_per_step: Option<u64>,
     /// The seed.
     pub seed: u64,
+    /// Whether the run came to its end; else it was stopped, and can go on.
+    #[serde(default)]
+    pub finished: bool,
 }
 
 /// The open record of a run.

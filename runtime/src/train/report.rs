@@ -6,25 +6,12 @@ use std::path::Path;
 use super::record;
 use crate::atomic;
 use crate::error::Failure;
-
-const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 240.0;
-const LEFT: f64 = 64.0;
-const BOTTOM: f64 = 28.0;
-const TOP: f64 = 12.0;
-
-/// One curve: its name, its colour, and its points.
-struct Curve {
-    name: String,
-    colour: &'static str,
-    points: Vec<(f64, f64)>,
-}
+use crate::plot::{Chart, Curve, escape};
 
 /// Writes the report of a run's folder from what it holds.
 pub fn write(folder: &Path) -> Result<(), Failure> {
     let (lines, evals) = record::read(folder)?;
     let name = folder.file_name().map_or("run".into(), |n| n.to_string_lossy().into_owned());
-    let curve = |name: &str, colour, points| Curve { name: name.into(), colour, points };
     let step = |pick: fn(&record::Line) -> f64| -> Vec<(f64, f64)> {
         lines.iter().map(|line| (line.tokens as f64, pick(line))).collect()
     };
@@ -38,36 +25,33 @@ pub fn write(folder: &Path) -> Result<(), Failure> {
     summary(&mut page, folder);
     let smooth = smoothed(&loss);
     let curves = [
-        curve("training loss", "#9db4d6", loss),
-        curve("smoothed", "#1f4e9c", smooth),
-        curve("unseen", "#c0392b", metric("loss")),
+        Curve::line("training loss", "#9db4d6", loss),
+        Curve::line("smoothed", "#1f4e9c", smooth),
+        Curve::line("unseen", "#c0392b", metric("loss")),
     ];
     chart(&mut page, "Loss (nats)", &curves);
     let accuracy = [
-        curve("in the batch", "#b9d8bf", step(|l| l.accuracy)),
-        curve("unseen", "#1e7d3c", metric("accuracy")),
+        Curve::line("in the batch", "#b9d8bf", step(|l| l.accuracy)),
+        Curve::line("unseen", "#1e7d3c", metric("accuracy")),
     ];
     chart(&mut page, "Accuracy", &accuracy);
     chart(
         &mut page,
         "Gradient norm",
-        &[curve("before clipping", "#8e5aa8", step(|l| l.grad_norm))],
+        &[Curve::line("before clipping", "#8e5aa8", step(|l| l.grad_norm))],
     );
-    chart(&mut page, "Learning rate", &[curve("rate", "#b07d2b", step(|l| l.lr))]);
+    chart(&mut page, "Learning rate", &[Curve::line("rate", "#b07d2b", step(|l| l.lr))]);
     page.push_str("</body></html>\n");
     atomic::write(&folder.join("report.html"), page.as_bytes())
 }
 
-const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>lrc run</title>\
+/// How every page begins.
+pub const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>lrc run</title>\
 <style>body{font:15px/1.5 system-ui,sans-serif;max-width:720px;margin:32px auto;padding:0 16px;color:#222}\
 h1{font-size:22px}h2{font-size:16px;margin:28px 0 4px}table{border-collapse:collapse}\
 td{padding:2px 18px 2px 0;vertical-align:top}td:first-child{color:#666}svg{width:100%;height:auto}\
 .key{font-size:13px;color:#555}.key span{display:inline-block;width:18px;height:3px;margin:0 6px 3px 14px}\
 </style></head><body>";
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
 
 fn summary(page: &mut String, folder: &Path) {
     let Ok(text) = std::fs::read_to_string(folder.join("summary.json")) else { return };
@@ -93,6 +77,10 @@ fn summary(page: &mut String, folder: &Path) {
     page.push_str("</table>");
 }
 
+fn chart(page: &mut String, title: &str, curves: &[Curve]) {
+    page.push_str(&Chart { title, unit: "tokens", curves }.html());
+}
+
 /// An exponential mean over about fifty points.
 fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let mut mean = None;
@@ -104,77 +92,4 @@ fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
             (x, now)
         })
         .collect()
-}
-
-/// At most this many points of a curve are drawn.
-const POINTS: usize = 800;
-
-fn chart(page: &mut String, title: &str, curves: &[Curve]) {
-    let all = || curves.iter().flat_map(|c| &c.points).filter(|p| p.1.is_finite());
-    if all().next().is_none() {
-        return;
-    }
-    let end = all().map(|p| p.0).fold(1.0, f64::max);
-    let (low, high) =
-        all().fold((0.0_f64, f64::MIN_POSITIVE), |(l, h), p| (l.min(p.1), h.max(p.1)));
-    let x = |tokens: f64| LEFT + (WIDTH - LEFT - 8.0) * tokens / end;
-    let y = |value: f64| TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low);
-    let _ = write!(
-        page,
-        "<h2>{title}</h2><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">"
-    );
-    for i in 0..=4 {
-        let value = low + (high - low) * f64::from(i) / 4.0;
-        let at = y(value);
-        let _ = write!(
-            page,
-            "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"#e4e4e4\"/>\
-             <text x=\"{}\" y=\"{:.1}\" font-size=\"11\" text-anchor=\"end\" fill=\"#666\">{}</text>",
-            WIDTH - 8.0,
-            LEFT - 6.0,
-            at + 4.0,
-            number(value)
-        );
-    }
-    for i in 0..=4 {
-        let tokens = end * f64::from(i) / 4.0;
-        let anchor = if i == 4 { "end" } else { "middle" };
-        let _ = write!(
-            page,
-            "<text x=\"{:.1}\" y=\"{}\" font-size=\"11\" text-anchor=\"{anchor}\" fill=\"#666\">{}{}</text>",
-            x(tokens),
-            HEIGHT - 8.0,
-            number(tokens),
-            if i == 4 { " tokens" } else { "" }
-        );
-    }
-    for curve in curves {
-        let step = curve.points.len().div_ceil(POINTS).max(1);
-        let mut path = String::new();
-        for (tokens, value) in curve.points.iter().step_by(step).filter(|p| p.1.is_finite()) {
-            let _ = write!(path, "{:.1},{:.1} ", x(*tokens), y(*value));
-        }
-        let _ = write!(
-            page,
-            "<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"1.6\" points=\"{}\"/>",
-            curve.colour,
-            path.trim_end()
-        );
-    }
-    page.push_str("</svg><div class=\"key\">");
-    for curve in curves.iter().filter(|c| !c.points.is_empty()) {
-        let _ = write!(page, "<span style=\"background:{}\"></span>{}", curve.colour, curve.name);
-    }
-    page.push_str("</div>");
-}
-
-fn number(x: f64) -> String {
-    match x.abs() {
-        0.0 => "0".into(),
-        a if a >= 1e6 => format!("{:.1}M", x / 1e6),
-        a if a >= 1e4 => format!("{:.0}k", x / 1e3),
-        a if a < 1e-2 => format!("{x:.1e}"),
-        a if a < 10.0 => format!("{x:.2}"),
-        _ => format!("{x:.0}"),
-    }
 }

@@ -1,0 +1,420 @@
+//! Experiments: variations of one spec, several seeds each, measured the same way, as one table and
+//! one figure.
+//!
+//! Every run has a folder of its own and is found again: an interrupted experiment goes on where it
+//! stopped, and a finished run is not trained twice.
+
+pub mod report;
+pub mod statistics;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use lrc_compiler::graph::account::account;
+use lrc_dsl::{Diag, FileId, Sources};
+use serde::{Deserialize, Serialize};
+
+use crate::data::Source;
+use crate::device::Device;
+use crate::error::{Failure, at_path};
+use crate::spec::open::{Opened, open};
+use crate::spec::tree::{self, Fields, Tree, Value, finding};
+use crate::train::engine::Engine;
+use crate::train::record::Summary;
+use crate::train::{Options, checkpoint, train, unseen};
+
+/// Overrides of a spec: a dotted path and a value each.
+pub type Overrides = Vec<(String, String)>;
+
+/// A checked experiment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experiment {
+    /// The name of its folder.
+    pub name: String,
+    /// Above its tables.
+    pub title: String,
+    /// The spec that is varied.
+    pub spec: PathBuf,
+    /// A run per case and seed.
+    pub seeds: Vec<u64>,
+    /// What is compared.
+    pub cases: Vec<Case>,
+    /// What trained models are asked; without it, the task as they were trained on it.
+    pub ask: Option<Ask>,
+    /// Unseen sequences of a measurement.
+    pub sequences: usize,
+}
+
+/// One variation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    /// Cases of one series make one curve of what is reached.
+    pub series: String,
+    /// Its name.
+    pub name: String,
+    /// How it differs from the spec.
+    pub set: Overrides,
+}
+
+/// A value of the spec that differs between measurements of one model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ask {
+    /// What it is called.
+    pub name: String,
+    /// The paths that take each value.
+    pub set: Vec<String>,
+    /// The values, rising.
+    pub to: Vec<f64>,
+    /// What counts as reached: the largest value with this accuracy.
+    pub threshold: f64,
+}
+
+/// What one trained model answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The case's series.
+    pub series: String,
+    /// The case.
+    pub case: String,
+    /// The seed.
+    pub seed: u64,
+    /// Numbers of the model's states, without caches.
+    pub state: usize,
+    /// Learned numbers.
+    pub parameters: usize,
+    /// Accuracy at each asked value; a single one where nothing is varied.
+    pub accuracy: Vec<f64>,
+    /// Loss likewise.
+    pub loss: Vec<f64>,
+    /// Seconds of training.
+    pub seconds: f64,
+}
+
+/// Reads an experiment.
+pub fn read(path: &Path, file: FileId, text: &str) -> Result<Experiment, Vec<Diag>> {
+    let tree = tree::parse(file, text).map_err(|diag| vec![*diag])?;
+    let mut diags = Vec::new();
+    match decode(path, &tree, &mut diags) {
+        Some(experiment) if diags.is_empty() => Ok(experiment),
+        _ => Err(diags),
+    }
+}
+
+fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Experiment> {
+    let stem = path.file_stem().map_or("experiment".into(), |s| s.to_string_lossy().into_owned());
+    let mut f = Fields::of(tree, "experiment", diags);
+    let name = f.text("name").map_or(stem, |(name, _)| name);
+    let title = f.text("title").map_or_else(|| name.clone(), |(title, _)| title);
+    let spec = f.need("spec", "`spec: spec.yaml`").is_some().then(|| f.text("spec")).flatten();
+    let sequences = f.whole("sequences", 256, 1, 1 << 20) as usize;
+    let seeds = f.get("seeds").map(|tree| (numbers(tree), tree.span));
+    let series = f.need("series", "`series: {wide: {set: {model.set.width: 128}}}`");
+    let ask = f.get("ask");
+    f.finish();
+    let seeds = match seeds {
+        None => vec![1, 2, 3],
+        Some((Some(seeds), _)) if seeds.iter().all(|s| *s >= 0.0 && s.fract() == 0.0) => {
+            seeds.into_iter().map(|seed| seed as u64).collect()
+        }
+        Some((_, span)) => {
+            diags.push(
+                finding(span, "E0401", "`seeds` is a list of whole numbers".into())
+                    .help("for example `seeds: [1, 2, 3]`"),
+            );
+            return None;
+        }
+    };
+    let ask = match ask {
+        Some(tree) => Some(ask_fields(tree, diags)?),
+        None => None,
+    };
+    let mut cases = Vec::new();
+    if let Value::Map(entries) = &series?.value {
+        for (key, tree) in entries {
+            series_fields(&key.text, tree, &mut cases, diags);
+        }
+    }
+    if cases.is_empty() {
+        diags.push(finding(tree.span, "E0401", "`series` names nothing to compare".into()));
+    }
+    let base = path.parent().unwrap_or(Path::new(""));
+    Some(Experiment { name, title, spec: base.join(spec?.0), seeds, cases, ask, sequences })
+}
+
+/// A list of numbers.
+fn numbers(tree: &Tree) -> Option<Vec<f64>> {
+    let Value::List(items) = &tree.value else { return None };
+    let number = |item: &Tree| match item.value {
+        Value::Number(x) => Some(x),
+        _ => None,
+    };
+    items.iter().map(number).collect::<Option<Vec<f64>>>().filter(|all| !all.is_empty())
+}
+
+fn ask_fields(tree: &Tree, diags: &mut Vec<Diag>) -> Option<Ask> {
+    let mut f = Fields::of(tree, "ask", diags);
+    let set = f.need("set", "`set: task.mqar.pairs`").map(|tree| (texts(tree), tree.span));
+    let to = f.need("to", "`to: [4, 8, 16]`").map(|tree| (numbers(tree), tree.span));
+    let threshold = f.number("threshold", 0.9, 0.0, 1.0);
+    let name = f.text("name").map(|(name, _)| name);
+    f.finish();
+    let ((set, at), (to, to_at)) = (set?, to?);
+    let rising = |to: &Vec<f64>| to.windows(2).all(|pair| pair[0] < pair[1]);
+    let Some(to) = to.filter(rising) else {
+        diags.push(finding(to_at, "E0401", "`to` is a list of rising numbers".into()));
+        return None;
+    };
+    let Some(set) = set else {
+        diags.push(finding(at, "E0401", "`set` is a path of the spec, or a list of them".into()));
+        return None;
+    };
+    let name = name.unwrap_or_else(|| last(&set[0]).to_string());
+    Some(Ask { name, set, to, threshold })
+}
+
+fn texts(tree: &Tree) -> Option<Vec<String>> {
+    match &tree.value {
+        Value::Text(text) => Some(vec![text.clone()]),
+        Value::List(items) => {
+            let all: Vec<String> = items.iter().filter_map(|i| texts(i)?.pop()).collect();
+            (all.len() == items.len() && !all.is_empty()).then_some(all)
+        }
+        _ => None,
+    }
+}
+
+/// The last name of a path.
+fn last(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or(path)
+}
+
+/// `set` holds for the whole series, each value of `vary` makes a case.
+fn series_fields(name: &str, tree: &Tree, cases: &mut Vec<Case>, diags: &mut Vec<Diag>) {
+    let mut f = Fields::of(tree, name, diags);
+    let (set, vary) = (f.get("set"), f.get("vary"));
+    f.finish();
+    let mut common = Overrides::new();
+    for (path, tree) in entries(set, "set", diags) {
+        match tree.scalar() {
+            Some(value) => common.push((path.clone(), value)),
+            None => diags.push(finding(tree.span, "E0401", format!("`{path}` needs one value"))),
+        }
+    }
+    let varied = entries(vary, "vary", diags);
+    match varied[..] {
+        [] => {
+            cases.push(Case { series: name.into(), name: name.into(), set: common });
+        }
+        [(ref path, tree)] => {
+            let values = match &tree.value {
+                Value::List(items) => items.iter().map(Tree::scalar).collect(),
+                _ => None,
+            };
+            let values: Option<Vec<String>> = values;
+            let Some(values) = values else {
+                let message = format!("`{path}` varies over a list");
+                diags.push(finding(tree.span, "E0401", message));
+                return;
+            };
+            for value in values {
+                let mut set = common.clone();
+                set.push((path.clone(), value.clone()));
+                let case = format!("{name}, {} = {value}", last(path));
+                cases.push(Case { series: name.into(), name: case, set });
+            }
+        }
+        _ => {
+            let span = vary.and_then(|tree| tree.span);
+            diags.push(
+                finding(span, "E0401", "a series varies one value".into())
+                    .help("make a series of each value of the other"),
+            );
+        }
+    }
+}
+
+/// The entries of a mapping that may be missing.
+fn entries<'t>(
+    tree: Option<&'t Tree>,
+    name: &str,
+    diags: &mut Vec<Diag>,
+) -> Vec<(String, &'t Tree)> {
+    match tree.map(|tree| (&tree.value, tree)) {
+        None => vec![],
+        Some((Value::Map(all), _)) => all.iter().map(|(k, v)| (k.text.clone(), v)).collect(),
+        Some((_, tree)) => {
+            let message = format!("`{name}` is a mapping from paths of the spec to values");
+            diags.push(
+                finding(tree.span, "E0401", message)
+                    .help("for example `set: {model.set.width: 64}`"),
+            );
+            vec![]
+        }
+    }
+}
+
+/// How an experiment is run.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Where to run.
+    pub device: Device,
+    /// Show a progress bar per run.
+    pub progress: bool,
+}
+
+/// Trains what is not trained yet, asks every model, and writes `results.json`, `report.html` and
+/// `figure.svg`. `say` hears of each run.
+pub fn run(
+    experiment: &Experiment,
+    running: &Running,
+    sources: &mut Sources,
+    say: &mut dyn FnMut(&str),
+) -> Result<Vec<Outcome>, Failure> {
+    // Everything is checked before the first run begins.
+    for case in &experiment.cases {
+        let opened = open(&experiment.spec, &case.set, sources)?;
+        for value in experiment.ask.iter().flat_map(|ask| &ask.to) {
+            asked(experiment, case, *value, opened.spec.seed, sources)?;
+        }
+    }
+    std::fs::create_dir_all(&running.folder).map_err(at_path("make", &running.folder))?;
+    let mut outcomes = Vec::new();
+    let whole = experiment.cases.len() * experiment.seeds.len();
+    for seed in &experiment.seeds {
+        for case in &experiment.cases {
+            let outcome = one(experiment, case, *seed, running, sources)?;
+            outcomes.push(outcome);
+            report::write(experiment, &outcomes, &running.folder)?;
+            let Some(Outcome { accuracy, seconds, .. }) = outcomes.last() else { continue };
+            let said: Vec<String> = accuracy.iter().map(|x| format!("{x:.3}")).collect();
+            say(&format!(
+                "{:>3} of {whole}  {}, seed {seed}: accuracy {} ({seconds:.0} s)",
+                outcomes.len(),
+                case.name,
+                said.join(" ")
+            ));
+        }
+    }
+    Ok(outcomes)
+}
+
+/// The folder of one run: what of the name can be a file's name, and the seed.
+fn folder(case: &Case, seed: u64) -> PathBuf {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    let mut name: String = case.name.chars().map(plain).collect();
+    while name.contains("--") {
+        name = name.replace("--", "-");
+    }
+    Path::new(name.trim_matches(['-', '.'])).join(format!("seed-{seed}"))
+}
+
+/// The spec of a case with a seed.
+fn seeded(case: &Case, seed: u64) -> Overrides {
+    let mut set = case.set.clone();
+    set.push(("seed".into(), seed.to_string()));
+    set
+}
+
+fn asked(
+    experiment: &Experiment,
+    case: &Case,
+    value: f64,
+    seed: u64,
+    sources: &mut Sources,
+) -> Result<Opened, Failure> {
+    let mut set = seeded(case, seed);
+    for path in experiment.ask.iter().flat_map(|ask| &ask.set) {
+        set.push((path.clone(), value.to_string()));
+    }
+    open(&experiment.spec, &set, sources)
+}
+
+/// Trains one model if need be, and asks it.
+fn one(
+    experiment: &Experiment,
+    case: &Case,
+    seed: u64,
+    running: &Running,
+    sources: &mut Sources,
+) -> Result<Outcome, Failure> {
+    let at = running.folder.join(folder(case, seed));
+    let Opened { spec, model, arch } = open(&experiment.spec, &seeded(case, seed), sources)?;
+    let counts = account(&model);
+    let summary = match known(&at, &spec.resolved)? {
+        Some(summary) if summary.finished => summary,
+        begun => {
+            let options = Options {
+                folder: at.clone(),
+                resume: begun.is_some() || at.join("metrics.jsonl").exists(),
+                device: running.device,
+                progress: running.progress,
+                quiet: true,
+                stop_after: None,
+            };
+            if options.resume && checkpoint::newest(&at, &model.graph.params).is_err() {
+                // Stopped before its first checkpoint: nothing to go on from.
+                std::fs::remove_dir_all(&at).map_err(at_path("empty", &at))?;
+                train(&spec, model.clone(), &arch, &Options { resume: false, ..options })?
+            } else {
+                train(&spec, model.clone(), &arch, &options)?
+            }
+        }
+    };
+    let (_, numbers) = checkpoint::newest(&at, &model.graph.params)?;
+    let mut engine = Engine::new(model, numbers.params, running.device)?;
+    let mut outcome = Outcome {
+        series: case.series.clone(),
+        case: case.name.clone(),
+        seed,
+        state: counts.recurrences.iter().map(|(_, cost)| cost.state).sum(),
+        parameters: counts.parameters,
+        accuracy: vec![],
+        loss: vec![],
+        seconds: summary.seconds,
+    };
+    let tasks = match &experiment.ask {
+        None => vec![spec.task.clone()],
+        Some(ask) => ask
+            .to
+            .iter()
+            .map(|value| Ok(asked(experiment, case, *value, seed, sources)?.spec.task))
+            .collect::<Result<_, Failure>>()?,
+    };
+    for task in tasks {
+        let source = Source::open(&task, seed)?;
+        let score = unseen(&mut engine, &source, spec.batch, experiment.sequences)?;
+        outcome.accuracy.push(score.accuracy());
+        outcome.loss.push(score.loss);
+    }
+    Ok(outcome)
+}
+
+/// What a run's folder holds of the same spec; another spec there is an error.
+fn known(folder: &Path, resolved: &str) -> Result<Option<Summary>, Failure> {
+    let Ok(before) = std::fs::read_to_string(folder.join("spec.resolved.yaml")) else {
+        return Ok(None);
+    };
+    if before != resolved {
+        return Err(Failure::Usage(format!(
+            "{} holds a run of another spec: move it away, or give another folder with --out",
+            folder.display()
+        )));
+    }
+    let text = std::fs::read_to_string(folder.join("summary.json")).unwrap_or_default();
+    Ok(serde_json::from_str(&text).ok())
+}
+
+/// Outcomes by case in the order of the experiment.
+pub fn by_case<'o>(
+    experiment: &'o Experiment,
+    outcomes: &'o [Outcome],
+) -> Vec<(&'o Case, Vec<&'o Outcome>)> {
+    let mut found: BTreeMap<&str, Vec<&Outcome>> = BTreeMap::new();
+    for outcome in outcomes {
+        found.entry(outcome.case.as_str()).or_default().push(outcome);
+    }
+    let cases = experiment.cases.iter();
+    cases.filter_map(|case| Some((case, found.remove(case.name.as_str())?))).collect()
+}

@@ -1,0 +1,166 @@
+//! What an experiment shows: a table for the terminal, a page with the figures.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::statistics::{mean, reach};
+use super::{Ask, Experiment, Outcome, by_case};
+use crate::atomic;
+use crate::error::Failure;
+use crate::plot::{COLOURS, Chart, Curve, Point, escape};
+use crate::train::report::HEAD;
+
+/// A table: heads, then rows of a name and what it measured.
+struct Table {
+    heads: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+fn cell(values: &[f64], digits: usize) -> String {
+    let found = mean(values);
+    if values.len() < 2 {
+        return format!("{:.digits$}", found.mean);
+    }
+    let [low, high] = found.interval;
+    format!("{:.digits$} [{low:.digits$}, {high:.digits$}]", found.mean)
+}
+
+fn table(experiment: &Experiment, outcomes: &[Outcome]) -> Table {
+    let mut heads = vec![String::new(), "parameters".into(), "state".into()];
+    match &experiment.ask {
+        None => heads.extend(["accuracy".into(), "loss".into()]),
+        Some(ask) => {
+            heads.extend(ask.to.iter().map(|x| format!("{} {x}", ask.name)));
+            heads.push(format!("{} at {}", ask.name, ask.threshold));
+        }
+    }
+    let rows = by_case(experiment, outcomes).into_iter().map(|(case, seeds)| {
+        let mut row =
+            vec![case.name.clone(), seeds[0].parameters.to_string(), seeds[0].state.to_string()];
+        let at = |at: usize| seeds.iter().map(|o| o.accuracy[at]).collect::<Vec<f64>>();
+        match &experiment.ask {
+            None => {
+                row.push(cell(&at(0), 4));
+                row.push(cell(&seeds.iter().map(|o| o.loss[0]).collect::<Vec<f64>>(), 4));
+            }
+            Some(ask) => {
+                row.extend((0..ask.to.len()).map(|i| cell(&at(i), 3)));
+                row.push(cell(&reaches(ask, &seeds), 1));
+            }
+        }
+        row
+    });
+    Table { rows: rows.collect(), heads }
+}
+
+/// What each seed reached.
+fn reaches(ask: &Ask, seeds: &[&Outcome]) -> Vec<f64> {
+    seeds.iter().map(|o| reach(&ask.to, &o.accuracy, ask.threshold)).collect()
+}
+
+/// The table as text, columns aligned.
+pub fn text(experiment: &Experiment, outcomes: &[Outcome]) -> String {
+    let Table { heads, rows } = table(experiment, outcomes);
+    let lines: Vec<&Vec<String>> = std::iter::once(&heads).chain(&rows).collect();
+    let width = |at: usize| lines.iter().map(|l| l[at].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+    let mut out = String::new();
+    for line in &lines {
+        let cells = line.iter().zip(&widths).enumerate();
+        let padded: Vec<String> = cells
+            .map(
+                |(at, (cell, w))| {
+                    if at == 0 { format!("{cell:<w$}") } else { format!("{cell:>w$}") }
+                },
+            )
+            .collect();
+        let _ = writeln!(out, "{}", padded.join("  ").trim_end());
+    }
+    out
+}
+
+/// Writes `results.json`, `report.html`, and `figure.svg` where something was asked.
+pub fn write(experiment: &Experiment, outcomes: &[Outcome], folder: &Path) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(outcomes).map_err(|e| Failure::World(e.to_string()))?;
+    atomic::write(&folder.join("results.json"), json.as_bytes())?;
+    let mut page = String::from(HEAD);
+    let _ = write!(page, "<h1>{}</h1>", escape(&experiment.title));
+    let _ = write!(
+        page,
+        "<p>Mean over {} seeds and the 95 % bootstrap interval of that mean; measured on {} unseen sequences.</p>",
+        experiment.seeds.len(),
+        experiment.sequences
+    );
+    let Table { heads, rows } = table(experiment, outcomes);
+    page.push_str("<div style=\"overflow-x:auto\"><table style=\"font-size:13px\">");
+    for (at, row) in std::iter::once(&heads).chain(&rows).enumerate() {
+        let tag = if at == 0 { "th" } else { "td" };
+        page.push_str("<tr>");
+        for cell in row {
+            let _ = write!(page, "<{tag} align=\"left\">{}</{tag}>", escape(cell));
+        }
+        page.push_str("</tr>");
+    }
+    page.push_str("</table></div>");
+    if let Some(ask) = &experiment.ask {
+        let curves = asked(experiment, ask, outcomes);
+        let title = format!("Accuracy against {}", ask.name);
+        let chart = Chart { title: &title, unit: &ask.name, curves: &curves };
+        page.push_str(&chart.html());
+        if let Some(svg) = chart.svg() {
+            atomic::write(&folder.join("figure.svg"), svg.as_bytes())?;
+        }
+        let curves = reached(experiment, ask, outcomes);
+        let title =
+            format!("Most {} at accuracy {} against numbers of state", ask.name, ask.threshold);
+        page.push_str(&Chart { title: &title, unit: "numbers", curves: &curves }.html());
+    }
+    page.push_str("</body></html>\n");
+    atomic::write(&folder.join("report.html"), page.as_bytes())
+}
+
+/// Accuracy against what is asked, a curve per case.
+fn asked(experiment: &Experiment, ask: &Ask, outcomes: &[Outcome]) -> Vec<Curve> {
+    let cases = by_case(experiment, outcomes);
+    cases
+        .into_iter()
+        .enumerate()
+        .map(|(at, (case, seeds))| Curve {
+            name: case.name.clone(),
+            colour: COLOURS[at % COLOURS.len()],
+            dashed: at >= COLOURS.len(),
+            points: ask
+                .to
+                .iter()
+                .enumerate()
+                .map(|(i, x)| {
+                    let values: Vec<f64> = seeds.iter().map(|o| o.accuracy[i]).collect();
+                    point(*x, &values)
+                })
+                .collect(),
+        })
+        .collect()
+}
+
+/// What is reached against the size of the state, a curve per series of several cases.
+fn reached(experiment: &Experiment, ask: &Ask, outcomes: &[Outcome]) -> Vec<Curve> {
+    let mut curves: Vec<Curve> = Vec::new();
+    for (case, seeds) in by_case(experiment, outcomes) {
+        let many = experiment.cases.iter().filter(|c| c.series == case.series).count() > 1;
+        if !many {
+            continue;
+        }
+        let next = COLOURS[curves.len() % COLOURS.len()];
+        let at = curves.iter().position(|c| c.name == case.series).unwrap_or_else(|| {
+            curves.push(Curve::line(&case.series, next, vec![]));
+            curves.len() - 1
+        });
+        curves[at].points.push(point(seeds[0].state as f64, &reaches(ask, &seeds)));
+    }
+    curves
+}
+
+fn point(x: f64, values: &[f64]) -> Point {
+    let found = mean(values);
+    Point { x, y: found.mean, interval: (values.len() > 1).then_some(found.interval) }
+}

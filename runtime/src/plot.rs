@@ -1,0 +1,194 @@
+//! Line charts as SVG, for pages that stand alone.
+
+use std::fmt::Write;
+
+const WIDTH: f64 = 640.0;
+const HEIGHT: f64 = 240.0;
+const LEFT: f64 = 64.0;
+const RIGHT: f64 = 8.0;
+const BOTTOM: f64 = 28.0;
+const TOP: f64 = 12.0;
+
+/// Colours that people with any colour vision tell apart (Okabe and Ito 2008).
+pub const COLOURS: [&str; 8] =
+    ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#666666", "#a0522d"];
+
+/// A measured point.
+#[derive(Clone, Copy, Debug)]
+pub struct Point {
+    /// Where.
+    pub x: f64,
+    /// What.
+    pub y: f64,
+    /// Its interval, drawn as a whisker.
+    pub interval: Option<[f64; 2]>,
+}
+
+impl From<(f64, f64)> for Point {
+    fn from((x, y): (f64, f64)) -> Point {
+        Point { x, y, interval: None }
+    }
+}
+
+/// One curve.
+#[derive(Clone, Debug)]
+pub struct Curve {
+    /// Its name in the key.
+    pub name: String,
+    /// Its colour.
+    pub colour: &'static str,
+    /// Drawn with dashes.
+    pub dashed: bool,
+    /// From left to right.
+    pub points: Vec<Point>,
+}
+
+impl Curve {
+    /// A plain line.
+    pub fn line(name: &str, colour: &'static str, points: Vec<(f64, f64)>) -> Curve {
+        let points = points.into_iter().map(Point::from).collect();
+        Curve { name: name.into(), colour, dashed: false, points }
+    }
+}
+
+/// A chart; both axes start at 0 or below.
+#[derive(Clone, Debug)]
+pub struct Chart<'c> {
+    /// Above it.
+    pub title: &'c str,
+    /// What the horizontal axis counts.
+    pub unit: &'c str,
+    /// What is drawn.
+    pub curves: &'c [Curve],
+}
+
+/// Text that may stand in HTML.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// A number with as many digits as a label needs.
+pub fn number(x: f64) -> String {
+    match x.abs() {
+        0.0 => "0".into(),
+        a if a >= 1e6 => format!("{:.1}M", x / 1e6),
+        a if a >= 1e4 => format!("{:.0}k", x / 1e3),
+        a if a < 1e-2 => format!("{x:.1e}"),
+        a if a < 10.0 => format!("{x:.2}"),
+        _ => format!("{x:.0}"),
+    }
+}
+
+/// At most this many points of a curve are drawn.
+const POINTS: usize = 800;
+/// Curves of up to this many points show each as a dot.
+const DOTS: usize = 40;
+
+/// Where numbers stand on the page.
+struct Scale {
+    end: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Scale {
+    fn x(&self, x: f64) -> f64 {
+        LEFT + (WIDTH - LEFT - RIGHT) * x / self.end
+    }
+
+    fn y(&self, y: f64) -> f64 {
+        TOP + (HEIGHT - TOP - BOTTOM) * (self.high - y) / (self.high - self.low)
+    }
+}
+
+impl Chart<'_> {
+    /// The picture with its title and key as HTML; nothing where there is nothing to draw.
+    pub fn html(&self) -> String {
+        let Some(svg) = self.svg() else { return String::new() };
+        let mut page = format!("<h2>{}</h2>{svg}<div class=\"key\">", escape(self.title));
+        for curve in self.curves.iter().filter(|c| !c.points.is_empty()) {
+            let (colour, name) = (curve.colour, escape(&curve.name));
+            let _ = write!(page, "<span style=\"background:{colour}\"></span>{name}");
+        }
+        page.push_str("</div>");
+        page
+    }
+
+    /// The picture alone.
+    pub fn svg(&self) -> Option<String> {
+        let finite = |p: &&Point| p.x.is_finite() && p.y.is_finite();
+        let all = || self.curves.iter().flat_map(|c| &c.points).filter(finite);
+        all().next()?;
+        let ends = |p: &Point| p.interval.unwrap_or([p.y, p.y]);
+        let (low, high) = all().fold((0.0_f64, f64::MIN_POSITIVE), |(low, high), p| {
+            (low.min(ends(p)[0]).min(p.y), high.max(ends(p)[1]).max(p.y))
+        });
+        let end = all().map(|p| p.x).fold(f64::MIN_POSITIVE, f64::max);
+        let scale = Scale { end, low, high };
+        let mut svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\" font-family=\"system-ui,sans-serif\">",
+            escape(self.title)
+        );
+        self.axes(&mut svg, &scale);
+        for curve in self.curves {
+            draw(&mut svg, &scale, curve);
+        }
+        svg.push_str("</svg>");
+        Some(svg)
+    }
+
+    fn axes(&self, svg: &mut String, scale: &Scale) {
+        for i in 0..=4 {
+            let share = f64::from(i) / 4.0;
+            let value = scale.low + (scale.high - scale.low) * share;
+            let at = scale.y(value);
+            let _ = write!(
+                svg,
+                "<line x1=\"{LEFT}\" x2=\"{}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"#e4e4e4\"/>\
+                 <text x=\"{}\" y=\"{:.1}\" font-size=\"11\" text-anchor=\"end\" fill=\"#666\">{}</text>",
+                WIDTH - RIGHT,
+                LEFT - 6.0,
+                at + 4.0,
+                number(value)
+            );
+            let value = scale.end * share;
+            let anchor = if i == 4 { "end" } else { "middle" };
+            let _ = write!(
+                svg,
+                "<text x=\"{:.1}\" y=\"{}\" font-size=\"11\" text-anchor=\"{anchor}\" fill=\"#666\">{}{}</text>",
+                scale.x(value),
+                HEIGHT - 8.0,
+                number(value),
+                if i == 4 { format!(" {}", escape(self.unit)) } else { String::new() }
+            );
+        }
+    }
+}
+
+fn draw(svg: &mut String, scale: &Scale, curve: &Curve) {
+    let step = curve.points.len().div_ceil(POINTS).max(1);
+    let colour = curve.colour;
+    let dots = curve.points.len() <= DOTS;
+    let mut path = String::new();
+    for point in curve.points.iter().step_by(step).filter(|p| p.y.is_finite()) {
+        let (x, y) = (scale.x(point.x), scale.y(point.y));
+        let _ = write!(path, "{x:.1},{y:.1} ");
+        if dots {
+            let _ =
+                write!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.5\" fill=\"{colour}\"/>");
+        }
+        if let Some([low, high]) = point.interval {
+            let (low, high) = (scale.y(low), scale.y(high));
+            let _ = write!(
+                svg,
+                "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{low:.1}\" y2=\"{high:.1}\" stroke=\"{colour}\" opacity=\"0.5\"/>"
+            );
+        }
+    }
+    let dash = if curve.dashed { " stroke-dasharray=\"5 3\"" } else { "" };
+    let _ = write!(
+        svg,
+        "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.6\"{dash} points=\"{}\"/>",
+        path.trim_end()
+    );
+}
