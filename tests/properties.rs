@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use lrc_compiler::chunk::derive;
 use lrc_compiler::chunk::gradient::gradient_program;
-use lrc_compiler::elaborate::{Setting, elaborate};
+use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
 use lrc_compiler::normal::extract;
 use lrc_compiler::tile::{Binary, Op, Program};
 use lrc_dsl::{Sources, parse, render};
 use lrc_runtime::library;
 use lrc_runtime::random::{Purpose, Stream};
-use lrc_runtime::verify::{Trial, trial};
+use lrc_runtime::verify::{Trial, outputs, trial};
 
 /// Writes a random recurrence of the normal-form family.
 fn invent(random: &mut Stream) -> String {
@@ -173,25 +173,74 @@ fn short(text: &str) -> u128 {
     })
 }
 
+/// A recurrence of the library, or of a text.
+fn of_library(name: &str) -> Recurrence {
+    let (names, _) =
+        library::load(&format!("recurrences/{name}.arch"), &mut Sources::default()).unwrap();
+    elaborate(names.get(name).unwrap(), &BTreeMap::new(), &mut Vec::new()).unwrap()
+}
+
+fn of_text(text: &str) -> Recurrence {
+    let (parsed, found) = parse(Sources::default().add("explicit", text), text);
+    assert!(found.is_empty(), "{found:?}");
+    let mut diags = Vec::new();
+    elaborate(&parsed.decls[0], &BTreeMap::new(), &mut diags).unwrap_or_else(|| panic!("{diags:?}"))
+}
+
 /// The delta rule declared as an equation and by its objective are one program, forward and back.
 #[test]
 fn an_objective_compiles_to_the_same_program_as_its_equation() {
-    let made: Vec<[Vec<String>; 2]> = ["delta_rule", "delta_objective"]
-        .into_iter()
-        .map(|name| {
-            let path = format!("recurrences/{name}.arch");
-            let (names, _) = library::load(&path, &mut Sources::default()).unwrap();
-            let mut diags = Vec::new();
-            let r = elaborate(names.get(name).unwrap(), &BTreeMap::new(), &mut diags).unwrap();
-            let chunk = derive(&r, &extract(&r).unwrap(), 16, true).unwrap();
-            [canonical(&chunk.program), canonical(&gradient_program(&r, &chunk))]
-        })
-        .collect();
-    assert_eq!(made[0][0], made[1][0]);
-    let sorted = |texts: &[String]| {
-        let mut texts = texts.to_vec();
-        texts.sort();
-        texts
-    };
-    assert_eq!(sorted(&made[0][1]), sorted(&made[1][1]));
+    let [equation, objective] = ["delta_rule", "delta_objective"].map(|name| {
+        let r = of_library(name);
+        let chunk = derive(&r, &extract(&r).unwrap(), 16, true).unwrap();
+        let mut back = canonical(&gradient_program(&r, &chunk));
+        back.sort();
+        (canonical(&chunk.program), back)
+    });
+    assert_eq!(equation, objective);
+}
+
+/// So are Titans, whose momentum keeps them out of the normal form: one program of a token.
+#[test]
+fn momentum_by_its_objective_is_the_same_program_too() {
+    let explicit = of_text(
+        "recurrence titans_linear(scale = 1) {
+            in q : [dk]; in k : [dk] unit; in v : [dv]
+            in theta, alpha, eta : scalar in (0, 1)
+            state S, momentum : [dk, dv]
+            slope = (k * ((S[t-1]^T * k - v) * 2)^T)
+            momentum[t] = eta * momentum[t-1] - theta * slope
+            S[t] = (1 - alpha) * S[t-1] + momentum[t]
+            out o = S[t]^T * (scale * q)
+        }",
+    );
+    assert_eq!(canonical(&of_library("titans_linear").token), canonical(&explicit.token));
+}
+
+/// TTT's step through a layer norm, written out by hand (the formula of its paper's appendix for
+/// the backward pass of a norm), gives the numbers that the objective gives.
+#[test]
+fn a_nonlinear_objective_gives_the_numbers_of_its_hand_written_step() {
+    let explicit = of_text(
+        "recurrence ttt_linear(mini_batch = 16, scale = 1, eps = 1e-6) {
+            in q, v : [d]; in k : [d] unit; in eta : scalar in (0, inf); param w, b : [d]
+            state S : [d, d]; state bias : [d]
+            ln(x) = (x - mean(x)) / sqrt(var(x) + eps) .* w + b
+            s = t - t mod mini_batch
+            z = S[s-1]^T * k + bias[s-1]
+            x = (z - mean(z)) / sqrt(var(z) + eps)
+            e = w .* (ln(z) - (v - k))
+            n = (e - mean(e) - x * mean(e .* x)) / sqrt(var(z) + eps)
+            S[t] = S[s-1] - eta * sum(k[u] * n[u]^T for s <= u <= t)
+            bias[t] = bias[s-1] - eta * sum(n[u] for s <= u <= t)
+            y = S[t]^T * (scale * q) + bias[t]
+            out o = y + ln(y)
+        }",
+    );
+    let trial = Trial { lengths: vec![37, 5], heads: 2, chunk: 16, initial: true, seed: 8 };
+    let [objective, explicit] =
+        [of_library("ttt_linear"), explicit].map(|r| outputs(&r, &trial).concat());
+    for (a, b) in objective.iter().zip(&explicit) {
+        assert!((a - b).abs() <= 1e-9 * (1.0 + a.abs()), "{a} for {b}");
+    }
 }

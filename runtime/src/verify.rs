@@ -136,6 +136,14 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
     if found.is_finite() { found } else { f64::INFINITY }
 }
 
+/// The outputs of the step form in f64 on the input that a trial draws.
+pub fn outputs(r: &Recurrence, trial: &Trial) -> Vec<Vec<f64>> {
+    let drawn = Drawn::<f64>::new(r, trial);
+    let problem = drawn.problem(r, trial.heads);
+    let form = Form::new(&problem, FormKind::Step, None).expect("every recurrence has a step form");
+    form.forward(&problem, false).0.outs
+}
+
 fn worst<'a>(pairs: impl Iterator<Item = (&'a Vec<f64>, &'a Vec<f64>)>) -> f64 {
     pairs.map(|(a, b)| distance(a, b)).fold(0.0, f64::max)
 }

@@ -97,6 +97,12 @@ fn explain_recurrence(r: &Recurrence, decl: &Decl, sources: &Sources) {
         cost.executed,
         cost.flops_per_past
     );
+    for derivation in &r.derivations {
+        let said = |span| sources.slice(span).split_whitespace().collect::<Vec<_>>().join(" ");
+        let (objective, by) = (said(derivation.objective), said(derivation.by));
+        say!("derivative of {objective} by {by}");
+        derivation.formula.iter().for_each(|line| say!("  {line}"));
+    }
     match normal::extract(r) {
         Ok(normal) => {
             let scan = normal.states.iter().all(|s| s.v == 1);

@@ -63,6 +63,19 @@ pub struct Elaborator<'d> {
     pub depth: usize,
     /// Counts symbols of derivatives.
     pub symbols: u32,
+    /// What `grad` has worked out.
+    pub derivations: Vec<Derivation>,
+}
+
+/// A derivative that the compiler has taken, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Derivation {
+    /// Of what.
+    pub objective: Span,
+    /// By what.
+    pub by: Span,
+    /// The result in the words of the declaration, a line for what is used more than once.
+    pub formula: Vec<String>,
 }
 
 /// Symbols of derivatives are numbered from here; smaller ones are versions of states.

@@ -5,10 +5,13 @@ use std::collections::HashMap;
 use lrc_dsl::ast::{Arg, Expr, Name, Range};
 use lrc_dsl::{Diag, Span};
 
-use super::eval::{Binding, Elaborator, FIRST_SYMBOL};
+use super::eval::{Binding, Derivation, Elaborator, FIRST_SYMBOL};
 use super::value::{Dim, List, Setting, Tensor, Val};
 use crate::grad::gradient;
-use crate::tile::{Binary, Builder, Gather, Int, IntOp, Leaf, Op, Past, Program, Unary, Value};
+use crate::tile::print::lines;
+use crate::tile::{
+    Binary, Builder, Gather, Int, IntOp, Leaf, Op, Past, Program, Stream, Unary, Value,
+};
 
 /// Functions of each entry, by name.
 pub const UNARY: &[(&str, Unary)] = &[
@@ -455,7 +458,45 @@ impl Elaborator<'_> {
         let found = gradient(&mut self.b, &[(loss, one)], &[symbol]);
         let shape = self.b.shape(symbol).to_vec();
         let value = found.values[0].unwrap_or_else(|| self.b.fill(0.0, &shape));
+        let formula = self.formula(value);
+        self.derivations.push(Derivation {
+            objective: objective.value.span,
+            by: by.value.span,
+            formula,
+        });
         Some(Val::Tensor(Tensor { value, ..target }))
+    }
+
+    /// A value in the words of the declaration; what has a name is not written out.
+    fn formula(&self, value: Value) -> Vec<String> {
+        let all = || self.scope.iter().flat_map(|scope| scope.iter());
+        let called = |wanted: &dyn Fn(&Binding) -> bool| {
+            all().find(|(_, binding)| wanted(binding)).map(|(name, _)| name.clone())
+        };
+        let at = |name: Option<String>, at: &Int| match (name, at.lag()) {
+            (Some(name), Some(0)) => name,
+            (Some(name), _) => format!("{name}[{at}]"),
+            (None, _) => format!("…[{at}]"),
+        };
+        let leaf = |leaf: &Leaf| match leaf {
+            Leaf::Read(Stream::Input(i), t) => {
+                at(called(&|b| matches!(b, Binding::Input(j) if j == i)), t)
+            }
+            Leaf::Read(Stream::State(i), t) => {
+                at(called(&|b| matches!(b, Binding::State(j) if j == i)), t)
+            }
+            Leaf::Read(Stream::Export(i), t) => {
+                at(self.exports.get(*i).map(|(name, _)| name.clone()), t)
+            }
+            Leaf::Param(i) => called(&|b| matches!(b, Binding::Param(j) if j == i))
+                .unwrap_or_else(|| leaf.to_string()),
+            other => other.to_string(),
+        };
+        let known = |found: Value| {
+            let is = |binding: &Binding| matches!(binding, Binding::Equation(_, Val::Tensor(t)) if t.value == found);
+            called(&is).filter(|_| found != value)
+        };
+        lines(self.b.nodes(), value, &leaf, &known, "derivative")
     }
 
     /// `sum(e for range)` and `softmax(e for range)`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lrc_dsl::ast::{Decl, Expr, Item, Range, Role, Target};
 use lrc_dsl::{Diag, Span};
 
-use super::eval::{Binding, Declared, Elaborator};
+use super::eval::{Binding, Declared, Derivation, Elaborator};
 use super::signature::{Numbers, Signature, Variable};
 use super::value::{Dim, Setting, Tensor, Val, shape_text};
 use crate::tile::{Builder, Int, Leaf, Op, Program, Stream, Value};
@@ -76,6 +76,8 @@ pub struct Recurrence {
     pub updates: Vec<Update>,
     /// Every size and setting.
     pub numbers: BTreeMap<String, Setting>,
+    /// What `grad` has worked out, in the order of the text.
+    pub derivations: Vec<Derivation>,
 }
 
 impl Recurrence {
@@ -193,6 +195,7 @@ impl<'d> Maker<'d> {
                 anew: false,
                 depth: 0,
                 symbols: 0,
+                derivations: Vec::new(),
             },
             name: decl.name.text.clone(),
             span: decl.name.span,
@@ -630,6 +633,7 @@ impl<'d> Maker<'d> {
             init: init?,
             updates: self.updates,
             numbers: self.numbers,
+            derivations: self.e.derivations,
         })
     }
 

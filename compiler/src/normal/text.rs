@@ -4,7 +4,8 @@ use std::fmt::{self, Write};
 
 use super::{Decay, Normal};
 use crate::elaborate::Recurrence;
-use crate::tile::{Binary, Leaf, Op, Program, Stream, Unary, Value};
+use crate::tile::print::{expression, tight};
+use crate::tile::{Leaf, Stream, Value};
 
 /// Prints a normal form with the names of its recurrence.
 pub struct Shown<'a>(pub &'a Normal, pub &'a Recurrence);
@@ -61,12 +62,11 @@ impl Names<'_> {
     }
 
     fn text(&self, value: Value) -> String {
-        expression(&self.normal.program, value, &|leaf| self.leaf(leaf), 12)
+        expression(&self.normal.program, value, &|leaf| self.leaf(leaf), &|_| None, 12)
     }
 
     fn tight(&self, value: Value) -> String {
-        let text = self.text(value);
-        if text.contains(' ') { format!("({text})") } else { text }
+        tight(self.text(value))
     }
 
     fn leaf(&self, leaf: &Leaf) -> String {
@@ -78,44 +78,6 @@ impl Names<'_> {
             Leaf::Param(i) => self.recurrence.params[*i].name.clone(),
             Leaf::Outer(r) => self.read(*r),
             other => other.to_string(),
-        }
-    }
-}
-
-/// Prints a value as an expression; deep parts are left out.
-pub fn expression(
-    program: &Program,
-    value: Value,
-    leaf: &dyn Fn(&Leaf) -> String,
-    depth: usize,
-) -> String {
-    if depth == 0 {
-        return "…".into();
-    }
-    let node = program.node(value);
-    let arg = |i: usize| expression(program, node.args[i], leaf, depth - 1);
-    let wrap = |i: usize| {
-        let text = arg(i);
-        if text.contains(' ') && !text.starts_with('(') { format!("({text})") } else { text }
-    };
-    match &node.op {
-        Op::Leaf(source) => leaf(source),
-        Op::Fill(x) => lrc_dsl::print::number_text(x.value()),
-        Op::Eye => "I".into(),
-        Op::Unary(Unary::Neg) => format!("-{}", wrap(0)),
-        Op::Unary(op) => format!("{}({})", op.name(), arg(0)),
-        Op::Binary(Binary::Add) => format!("{} + {}", arg(0), arg(1)),
-        Op::Binary(Binary::Sub) => format!("{} - {}", arg(0), wrap(1)),
-        Op::Binary(Binary::Div) => format!("{} / {}", wrap(0), wrap(1)),
-        Op::Binary(op) => format!("{}({}, {})", op.name(), arg(0), arg(1)),
-        Op::MulSum(axes) if axes.is_empty() => format!("{} * {}", wrap(0), wrap(1)),
-        Op::MulSum(_) => format!("sum({} .* {})", wrap(0), wrap(1)),
-        Op::Reshape | Op::Expand | Op::Alias(_) => arg(0),
-        Op::Slice(_, start) => format!("{}[{start}]", wrap(0)),
-        Op::Permute(_) => format!("{}^T", wrap(0)),
-        op => {
-            let args: Vec<String> = (0..node.args.len()).map(arg).collect();
-            format!("{op}({})", args.join(", "))
         }
     }
 }

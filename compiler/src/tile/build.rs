@@ -313,6 +313,20 @@ impl Builder {
         if let Some(c) = self.as_fill(x) {
             return self.fill(c, &shape);
         }
+        // An outer product is transposed by turning its factors, which moves nothing.
+        let line = |b: &Builder, v: Value| b.shape(v).iter().filter(|n| **n > 1).count() <= 1;
+        if let (Op::MulSum(axes), [l, r]) = (&node.op, &node.args[..])
+            && axes.is_empty()
+            && line(self, *l)
+            && line(self, *r)
+        {
+            let turned = |b: &mut Builder, v: Value| {
+                let shape: Vec<usize> = order.iter().map(|&o| b.shape(v)[o]).collect();
+                b.reshape(v, &shape)
+            };
+            let (l, r) = (turned(self, *l), turned(self, *r));
+            return self.mul(l, r);
+        }
         self.raw(Op::Permute(order.to_vec()), vec![x], shape)
     }
 
@@ -453,6 +467,11 @@ impl Builder {
     pub fn below(&mut self, versions: &Versions, steps: usize) -> Value {
         let shape = vec![versions.rows(steps), steps];
         self.raw(Op::Below(versions.clone()), vec![], shape)
+    }
+
+    /// The program so far.
+    pub fn nodes(&self) -> &Program {
+        &self.program
     }
 
     /// The program so far with the given results, pruned.

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{Leaf, Op, Program, Stream, Versions};
+use super::{Binary, Leaf, Op, Program, Stream, Unary, Value, Versions};
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,4 +107,113 @@ impl fmt::Display for Op {
             Op::LinearSolve(true) => write!(f, "linear_solve_t"),
         }
     }
+}
+
+/// Prints a value as an expression, down to leaves and what has a name; deep parts are left out.
+pub fn expression(
+    program: &Program,
+    value: Value,
+    leaf: &dyn Fn(&Leaf) -> String,
+    known: &dyn Fn(Value) -> Option<String>,
+    depth: usize,
+) -> String {
+    if let Some(name) = known(value) {
+        return name;
+    }
+    if depth == 0 {
+        return "…".into();
+    }
+    let node = program.node(value);
+    let arg = |i: usize| expression(program, node.args[i], leaf, known, depth - 1);
+    let wrap = |i: usize| tight(arg(i));
+    match &node.op {
+        Op::Leaf(source) => leaf(source),
+        Op::Fill(x) => lrc_dsl::print::number_text(x.value()),
+        Op::Eye => "I".into(),
+        Op::Unary(Unary::Neg) => format!("-{}", wrap(0)),
+        Op::Unary(op) => format!("{}({})", op.name(), arg(0)),
+        Op::Binary(Binary::Add) => format!("{} + {}", arg(0), arg(1)),
+        Op::Binary(Binary::Sub) => format!("{} - {}", arg(0), wrap(1)),
+        Op::Binary(Binary::Div) => format!("{} / {}", wrap(0), wrap(1)),
+        Op::Binary(op) => format!("{}({}, {})", op.name(), arg(0), arg(1)),
+        Op::MulSum(axes) if axes.is_empty() => format!("{} * {}", wrap(0), wrap(1)),
+        Op::MulSum(axes) => {
+            let whole = axes.len() == program.shape(node.args[0]).len();
+            let dot = whole && program.shape(node.args[0]) == program.shape(node.args[1]);
+            if dot && node.args[0] == node.args[1] {
+                format!("|{}|^2", arg(0))
+            } else {
+                format!("sum({} .* {})", wrap(0), wrap(1))
+            }
+        }
+        Op::Sum(_) => format!("sum({})", arg(0)),
+        Op::Reshape | Op::Expand | Op::Alias(_) => arg(0),
+        Op::Slice(_, start) => format!("{}[{start}]", wrap(0)),
+        Op::Permute(_) => format!("{}^T", wrap(0)),
+        op => {
+            let args: Vec<String> = (0..node.args.len()).map(arg).collect();
+            format!("{op}({})", args.join(", "))
+        }
+    }
+}
+
+/// A text with parentheses around it where it holds a space outside of any.
+pub fn tight(text: String) -> String {
+    let mut depth = 0;
+    let loose = text.chars().any(|c| {
+        match c {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth -= 1,
+            _ => {}
+        }
+        c == ' ' && depth == 0
+    });
+    if loose { format!("({text})") } else { text }
+}
+
+/// Prints a value as lines `name = expression`; what is used more than once gets a line of its own,
+/// `r1`, `r2` and so on. The value itself is the last line, called `result`.
+pub fn lines(
+    program: &Program,
+    value: Value,
+    leaf: &dyn Fn(&Leaf) -> String,
+    known: &dyn Fn(Value) -> Option<String>,
+    result: &str,
+) -> Vec<String> {
+    let mut uses = vec![0_usize; program.nodes.len()];
+    uses[value.at()] = 1;
+    for at in (0..=value.at()).rev() {
+        if uses[at] > 0 && known(Value(at as u32)).is_none() {
+            program.nodes[at].args.iter().for_each(|arg| uses[arg.at()] += 1);
+        }
+    }
+    let mut names: Vec<(Value, String)> = Vec::new();
+    let mut lines = Vec::new();
+    for at in 0..=value.at() {
+        let own = Value(at as u32);
+        let op = &program.nodes[at].op;
+        let plain = matches!(
+            op,
+            Op::Leaf(_)
+                | Op::Fill(_)
+                | Op::Eye
+                | Op::Reshape
+                | Op::Expand
+                | Op::Permute(_)
+                | Op::Alias(_)
+        );
+        let worth = own == value || (uses[at] > 1 && !plain && known(own).is_none());
+        if uses[at] == 0 || !worth {
+            continue;
+        }
+        let called = |found: Value| {
+            let named = names.iter().find(|(value, _)| *value == found).map(|(_, n)| n.clone());
+            known(found).or(named).filter(|_| found != own)
+        };
+        let text = expression(program, own, leaf, &called, 64);
+        let name = if own == value { result.to_string() } else { format!("r{}", names.len() + 1) };
+        lines.push(format!("{name} = {text}"));
+        names.push((own, name));
+    }
+    lines
 }

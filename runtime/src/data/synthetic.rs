@@ -9,16 +9,21 @@ pub fn sequence(task: &Task, seed: u64, purpose: Purpose, item: u64) -> (Vec<u32
     let mut random = Stream::new(seed, purpose, item);
     match task {
         Task::Mqar { vocab, length, pairs, fewest, power } => {
-            let pairs = match pairs - fewest {
-                0 => *pairs,
-                spare => fewest + random.below(spare + 1),
-            };
+            let pairs =
+                if fewest == pairs { *pairs } else { doubling(&mut random, *fewest, *pairs) };
             mqar(&mut random, *vocab, *length, pairs, *power)
         }
         Task::Parity { length } => parity(&mut random, *length),
         Task::Modular { length, modulus } => modular(&mut random, *length, *modulus),
         Task::Text { .. } => unreachable!("text comes from a corpus"),
     }
+}
+
+/// A whole number between two others, every doubling as likely as every other.
+fn doubling(random: &mut Stream, low: usize, high: usize) -> usize {
+    let (low_log, high_log) = ((low as f64).ln(), ((high + 1) as f64).ln());
+    let drawn = (low_log + random.uniform() * (high_log - low_log)).exp();
+    (drawn as usize).clamp(low, high)
 }
 
 /// Keys are `1..vocab/2`, values `vocab/2..vocab`; fillers are never a key of their sequence.
@@ -135,14 +140,16 @@ mod tests {
 
     #[test]
     fn mqar_draws_every_number_of_pairs() {
-        let task = Task::Mqar { vocab: 64, length: 32, pairs: 5, fewest: 2, power: 1.0 };
-        let mut seen = [0; 8];
-        for item in 0..400 {
+        let task = Task::Mqar { vocab: 64, length: 32, pairs: 7, fewest: 2, power: 1.0 };
+        let mut seen = [0; 9];
+        for item in 0..600 {
             let (_, targets) = sequence(&task, 9, Purpose::Train, item);
             seen[targets.iter().filter(|target| **target != NONE).count()] += 1;
         }
-        assert_eq!((seen[0], seen[1], seen[6], seen[7]), (0, 0, 0, 0));
-        assert!(seen[2..6].iter().all(|count| *count > 60), "{seen:?}");
+        assert_eq!((seen[0], seen[1], seen[8]), (0, 0, 0));
+        // From 2 to 3 and from 4 to 7 are one doubling each.
+        let [low, high]: [usize; 2] = [seen[2..4].iter().sum(), seen[4..8].iter().sum()];
+        assert!(low.abs_diff(high) < 80 && seen[2..8].iter().all(|n| *n > 30), "{seen:?}");
     }
 
     #[test]
