@@ -111,8 +111,13 @@ fn entry(name: &str) -> String {
     };
     let (inputs, params) = (vec![1; r.inputs.len()], vec![1; r.params.len()]);
     let state = r.state_size();
-    let cost =
-        account::cost(&Recur { recurrence: r, heads: 1, input_heads: inputs, param_heads: params });
+    let cost = account::cost(&Recur {
+        recurrence: r,
+        heads: 1,
+        sum: 1,
+        input_heads: inputs,
+        param_heads: params,
+    });
     let flops = if cost.flops_per_past > 0 {
         format!("{} for each token read", cost.flops_per_past)
     } else {

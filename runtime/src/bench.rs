@@ -107,6 +107,7 @@ impl Tensors {
         Problem {
             recurrence: r,
             heads,
+            sum: 1,
             bounds: (0..=batch).map(|at| at * length).collect(),
             inputs: self.inputs.iter().map(|data| Operand { data, heads }).collect(),
             params: self.params.iter().map(|data| Operand { data, heads }).collect(),
@@ -204,4 +205,12 @@ pub fn training(
         engine.step(&tokens, &adamw, adamw.lr, step).map(|_| ())
     })?;
     Ok((batch * length) as f64 / seconds)
+}
+
+/// The most memory that this process has held so far, in bytes, where the system says so (Linux).
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
 }

@@ -251,6 +251,7 @@ fn run(
     let problem = Problem {
         recurrence: r,
         heads: layout.heads,
+        sum: 1,
         bounds: io.bounds.clone(),
         inputs: inputs.iter().map(operand).collect(),
         params: params.iter().map(operand).collect(),

@@ -11,6 +11,7 @@ use lrc_compiler::form::rows::{Rows, RowsBackward, RowsInput};
 use lrc_compiler::form::{Cotangents, Form, FormKind, Kept, Operand, Outputs, Problem};
 use lrc_compiler::graph::backward::differentiate;
 use lrc_compiler::graph::buffers::{self, Buffers};
+use lrc_compiler::graph::fuse::sums_of_heads;
 use lrc_compiler::graph::{Kind, Model, Node, Param, Recur, ValueId};
 use lrc_compiler::memory;
 use lrc_compiler::tile::size;
@@ -95,6 +96,7 @@ pub struct Executor {
 impl Executor {
     /// Prepares a model.
     pub fn new(mut model: Model, params: Vec<Vec<f32>>) -> Executor {
+        sums_of_heads(&mut model);
         let d_hidden = differentiate(&mut model);
         let graph = &model.graph;
         let (mut rows, mut rows_grad) = (HashMap::new(), HashMap::new());
@@ -345,6 +347,7 @@ impl Executor {
         let problem = Problem {
             recurrence: &recur.recurrence,
             heads: recur.heads,
+            sum: recur.sum,
             bounds: batch.bounds.clone(),
             inputs: operands(first, &recur.input_heads),
             params: operands(rest, &recur.param_heads),

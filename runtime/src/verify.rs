@@ -113,6 +113,7 @@ impl<R: Real> Drawn<R> {
         Problem {
             recurrence: r,
             heads,
+            sum: 1,
             bounds: self.bounds.clone(),
             inputs: operands(&self.inputs, heads),
             params: operands(&self.params, heads),

@@ -123,11 +123,18 @@ impl Table {
     fn train(&mut self, model: Model, batch: usize, length: usize) -> Result<(), Failure> {
         let name = model.name.clone();
         let speed = bench::training(model, batch, length, self.repeat, self.device)?;
+        let peak = bench::peak_memory();
         if !self.quiet {
-            say!("training {name}, {batch} sequences of {length} tokens: {speed:.0} tokens/s");
+            let memory = peak.map_or(String::new(), |bytes| {
+                format!("; at most {:.0} MiB of memory so far", bytes as f64 / 1_048_576.0)
+            });
+            say!(
+                "training {name}, {batch} sequences of {length} tokens: {speed:.0} tokens/s{memory}"
+            );
         }
         self.training.push(json!({
             "name": name, "batch": batch, "length": length, "tokens_per_second": speed,
+            "peak_memory_bytes": peak,
         }));
         Ok(())
     }

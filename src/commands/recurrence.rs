@@ -84,6 +84,7 @@ fn explain_recurrence(r: &Recurrence, decl: &Decl, sources: &Sources) {
     let recur = Recur {
         recurrence: r.clone(),
         heads: 1,
+        sum: 1,
         input_heads: vec![1; r.inputs.len()],
         param_heads: vec![1; r.params.len()],
     };

@@ -45,6 +45,8 @@ pub struct Problem<'a, R> {
     pub recurrence: &'a Recurrence,
     /// The number of heads.
     pub heads: usize,
+    /// So many neighbouring heads add up to one of the outputs: 1, or the subheads of a head.
+    pub sum: usize,
     /// Row at which each sequence starts, and the total: `[0, …, rows]`.
     pub bounds: Vec<usize>,
     /// Inputs in declared order; `count` values per token stand next to each other.
@@ -58,7 +60,7 @@ pub struct Problem<'a, R> {
 /// What comes out.
 #[derive(Clone, Debug, Default)]
 pub struct Outputs<R> {
-    /// Per output `[rows, heads, …]`.
+    /// Per output `[rows, heads / sum, …]`.
     pub outs: Vec<Vec<R>>,
     /// Per state `[sequences, heads, …]`.
     pub finals: Vec<Vec<R>>,
@@ -92,7 +94,7 @@ impl<R: Real> Gradients<R> {
 /// What flows in from behind: per output and per final state, where there is any.
 #[derive(Clone, Debug, Default)]
 pub struct Cotangents<'a, R> {
-    /// Per output `[rows, heads, …]`.
+    /// Per output `[rows, heads / sum, …]`.
     pub outs: Vec<Option<&'a [R]>>,
     /// Per state `[sequences, heads, …]`.
     pub finals: Vec<Option<&'a [R]>>,
@@ -148,7 +150,8 @@ pub(crate) fn add<R: Real>(to: &mut [R], d: &[R]) {
 }
 
 impl<R: Real> Cotangents<'_, R> {
-    /// Fills a tile with the rows of one head of an output's gradient; rows past `count` are zero.
+    /// Fills a tile with the rows of one head of an output's gradient, which has `heads` of them;
+    /// rows past `count` are zero.
     pub(crate) fn rows(
         &self,
         out: usize,
@@ -168,6 +171,20 @@ impl<R: Real> Cotangents<'_, R> {
             }
         }
     }
+}
+
+/// `[…, heads, one]` with every `sum` heads added up.
+fn add_heads<R: Real>(wide: &[R], one: usize, sum: usize) -> Vec<R> {
+    let mut sums = memory::zeros(wide.len() / sum);
+    for (to, heads) in sums.chunks_exact_mut(one).zip(wide.chunks_exact(sum * one)) {
+        heads.chunks_exact(one).for_each(|head| add(to, head));
+    }
+    sums
+}
+
+/// The gradient of [`add_heads`].
+fn repeat_heads<R: Real>(d: &[R], one: usize, sum: usize) -> Vec<R> {
+    d.chunks_exact(one).flat_map(|d| std::iter::repeat_n(d, sum)).flatten().copied().collect()
 }
 
 /// The gradient of the declared initial states by the parameters: the program, and the parameter of
@@ -268,17 +285,25 @@ impl Form {
 
     /// Runs forward. With `keep`, the backward pass can follow.
     pub fn forward<R: Real>(&self, problem: &Problem<R>, keep: bool) -> (Outputs<R>, Kept<R>) {
-        match self {
+        let (mut outputs, kept) = match self {
             Form::Step(step) => {
                 let (outputs, kept) = step.forward(problem, keep);
                 (outputs, Kept::Step(kept))
             }
+            // It adds the heads up by itself, row by row.
             Form::Chunk(chunk) => {
                 let (outputs, kept) = chunk.forward(problem, keep);
-                (outputs, Kept::Chunk(kept))
+                return (outputs, Kept::Chunk(kept));
             }
             Form::Past(past) => (past.forward(problem), Kept::Past),
+        };
+        if problem.sum > 1 {
+            for (out, slot) in outputs.outs.iter_mut().zip(&problem.recurrence.outs) {
+                let summed = add_heads(out, size(&slot.shape), problem.sum);
+                memory::give(std::mem::replace(out, summed));
+            }
         }
+        (outputs, kept)
     }
 
     /// Runs backward after [`Form::forward`] with `keep`.
@@ -288,9 +313,23 @@ impl Form {
         kept: &Kept<R>,
         cotangents: &Cotangents<R>,
     ) -> Gradients<R> {
+        if let (Form::Chunk(chunk), Kept::Chunk(kept)) = (self, kept) {
+            return chunk.backward(problem, kept, cotangents);
+        }
+        let wide: Vec<Option<Vec<R>>> = match problem.sum {
+            1 => vec![],
+            sum => {
+                let slots = cotangents.outs.iter().zip(&problem.recurrence.outs);
+                slots.map(|(d, slot)| Some(repeat_heads((*d)?, size(&slot.shape), sum))).collect()
+            }
+        };
+        let repeated = Cotangents {
+            outs: wide.iter().map(Option::as_deref).collect(),
+            finals: cotangents.finals.clone(),
+        };
+        let cotangents = if problem.sum == 1 { cotangents } else { &repeated };
         match (self, kept) {
             (Form::Step(step), Kept::Step(kept)) => step.backward(problem, kept, cotangents),
-            (Form::Chunk(chunk), Kept::Chunk(kept)) => chunk.backward(problem, kept, cotangents),
             (Form::Past(past), _) => past.backward(problem, cotangents),
             _ => unreachable!("a form's own forward pass comes before its backward pass"),
         }

@@ -159,8 +159,9 @@ impl PastForm {
     /// Runs forward for the tokens of each sequence from `first` on; the rows before are arbitrary.
     pub fn forward_from<R: Real>(&self, problem: &Problem<R>, first: usize) -> Outputs<R> {
         let r = problem.recurrence;
-        let mut outs = sheets(problem, &r.outs);
-        hand_out(problem, &mut outs, &r.outs).into_par_iter().for_each_init(
+        let own = vec![1; r.outs.len()];
+        let mut outs = sheets(problem, &r.outs, &own);
+        hand_out(problem, &mut outs, &r.outs, &own).into_par_iter().for_each_init(
             BTreeMap::new,
             |machines, (task, mut rows)| {
                 Head { form: self, task }.forward(machines, &mut rows, first);
@@ -177,12 +178,13 @@ impl PastForm {
     ) -> Gradients<R> {
         let r = problem.recurrence;
         let mut wide = zero_sheets(problem, &r.inputs);
-        let params: Vec<Vec<Vec<R>>> = hand_out(problem, &mut wide, &r.inputs)
-            .into_par_iter()
-            .map_init(BTreeMap::new, |machines, (task, mut rows)| {
-                Head { form: self, task }.backward(machines, &mut rows, cotangents)
-            })
-            .collect();
+        let params: Vec<Vec<Vec<R>>> =
+            hand_out(problem, &mut wide, &r.inputs, &vec![1; r.inputs.len()])
+                .into_par_iter()
+                .map_init(BTreeMap::new, |machines, (task, mut rows)| {
+                    Head { form: self, task }.backward(machines, &mut rows, cotangents)
+                })
+                .collect();
         let params = gather_params(problem, params.into_iter());
         Gradients { inputs: gather(problem, wide), params, initial: vec![] }
     }

@@ -106,18 +106,20 @@ impl<R: Real> Rows<'_, R> {
     }
 }
 
-/// Every task with its rows of tensors as wide as `slots` say for all heads.
+/// Every task with its rows of tensors as wide as `slots` say. Of the `shares[i]` neighbouring heads
+/// that write to the same rows of tensor `i`, the first gets them.
 pub fn hand_out<'a, 'p, 't, R: Real>(
     problem: &'a Problem<'p, R>,
     tensors: &'t mut [Vec<R>],
     slots: &[Slot],
+    shares: &[usize],
 ) -> Vec<(Task<'a, 'p, R>, Vec<Rows<'t, R>>)> {
     let heads = problem.heads;
     let mut tasks: Vec<(Task<R>, Vec<Rows<R>>)> = (0..problem.sequences())
         .flat_map(|sequence| (0..heads).map(move |head| (sequence, head)))
         .map(|(sequence, head)| (Task { problem, sequence, head }, Vec::new()))
         .collect();
-    for (tensor, slot) in tensors.iter_mut().zip(slots) {
+    for ((tensor, slot), share) in tensors.iter_mut().zip(slots).zip(shares) {
         let (count, one) = (slot.count.unwrap_or(1), size(slot.one()));
         let mut rest = tensor.chunks_exact_mut(one);
         for tasks in tasks.chunks_mut(heads) {
@@ -126,7 +128,7 @@ pub fn hand_out<'a, 'p, 't, R: Real>(
                 rows.push(Rows { pieces: Vec::with_capacity(tokens * count), count });
             }
             for _ in 0..tokens * count {
-                for ((_, rows), piece) in tasks.iter_mut().zip(&mut rest) {
+                for ((_, rows), piece) in tasks.iter_mut().step_by(*share).zip(&mut rest) {
                     rows.last_mut().expect("just pushed").pieces.push(piece);
                 }
             }
@@ -135,15 +137,17 @@ pub fn hand_out<'a, 'p, 't, R: Real>(
     tasks
 }
 
-/// Tensors as wide as each slot for all rows and heads, with arbitrary contents.
-pub fn sheets<R: Real>(problem: &Problem<R>, slots: &[Slot]) -> Vec<Vec<R>> {
+/// Tensors as wide as each slot for all rows and heads, of which `shares[i]` have the same part,
+/// with arbitrary contents.
+pub fn sheets<R: Real>(problem: &Problem<R>, slots: &[Slot], shares: &[usize]) -> Vec<Vec<R>> {
     let width = problem.rows() * problem.heads;
-    slots.iter().map(|slot| memory::take(width * size(&slot.shape))).collect()
+    let slots = slots.iter().zip(shares);
+    slots.map(|(slot, share)| memory::take(width / share * size(&slot.shape))).collect()
 }
 
-/// The same filled with zeros.
+/// The same filled with zeros, every head with a part of its own.
 pub fn zero_sheets<R: Real>(problem: &Problem<R>, slots: &[Slot]) -> Vec<Vec<R>> {
-    let mut sheets = sheets(problem, slots);
+    let mut sheets = sheets(problem, slots, &vec![1; slots.len()]);
     sheets.iter_mut().for_each(|sheet| sheet.fill(R::ZERO));
     sheets
 }
@@ -154,7 +158,7 @@ pub fn gather<R: Real>(problem: &Problem<R>, wide: Vec<Vec<R>>) -> Vec<Vec<R>> {
     inputs
         .zip(wide)
         .map(|((operand, slot), wide)| {
-            if operand.heads == problem.heads {
+            if wide.len() == operand.data.len() {
                 return wide;
             }
             let (one, share) = (size(slot.one()), problem.heads / operand.heads);

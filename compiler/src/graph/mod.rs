@@ -8,6 +8,7 @@
 pub mod account;
 pub mod backward;
 pub mod buffers;
+pub mod fuse;
 pub mod init;
 mod mixer;
 mod model;
@@ -133,6 +134,8 @@ pub struct Recur {
     pub recurrence: Recurrence,
     /// Heads.
     pub heads: usize,
+    /// So many neighbouring heads add up to one of the outputs; see [`fuse`].
+    pub sum: usize,
     /// Own number of heads of each input.
     pub input_heads: Vec<usize>,
     /// Own number of heads of each parameter.

@@ -213,6 +213,7 @@ impl Session<'_> {
         let problem = Problem {
             recurrence: &recur.recurrence,
             heads: recur.heads,
+            sum: recur.sum,
             bounds: vec![0, count],
             inputs: operands_of(new, &recur.input_heads),
             params: self.operands(node, recur),
@@ -244,6 +245,7 @@ impl Session<'_> {
         let problem = Problem {
             recurrence: &recur.recurrence,
             heads: recur.heads,
+            sum: recur.sum,
             bounds: vec![0, total],
             inputs: operands_of(&rows, &recur.input_heads),
             params: self.operands(node, recur),

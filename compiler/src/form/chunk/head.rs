@@ -6,7 +6,7 @@ use crate::form::{Cotangents, add};
 use crate::interpret::{Machine, Plan};
 use crate::memory;
 use crate::num::Real;
-use crate::tile::{Leaf, Stream, size};
+use crate::tile::{Int, Leaf, Stream, size};
 
 /// One sequence and one head.
 pub struct Head<'a, 'p, R> {
@@ -167,16 +167,17 @@ pub struct Forward<R> {
 }
 
 impl<R: Real> Forward<R> {
-    /// Runs heads of one sequence and writes their rows of the outputs.
-    pub fn run(mut heads: Vec<(Head<R>, Vec<Rows<R>>)>, keep: bool) -> Vec<Forward<R>> {
+    /// Runs heads of one sequence and writes their rows of the outputs; where heads add up, the
+    /// first of them has the rows.
+    pub fn run(heads: Vec<Head<R>>, mut rows: Vec<Vec<Rows<R>>>, keep: bool) -> Vec<Forward<R>> {
         let mut forwards: Vec<Forward<R>> = heads
             .iter()
-            .map(|(head, _)| {
+            .map(|head| {
                 let records = if keep { memory::take(head.records()) } else { Vec::new() };
                 Forward { carry: head.initial(), records }
             })
             .collect();
-        let Some((first, _)) = heads.first() else { return forwards };
+        let Some(first) = heads.first() else { return forwards };
         let mut machines =
             Machines::new(
                 first.form,
@@ -184,9 +185,11 @@ impl<R: Real> Forward<R> {
                     if keep { &programs.keeping } else { &programs.forward }
                 },
             );
+        let sum = first.task.problem.sum;
         for piece in first.pieces() {
-            for ((head, rows), forward) in heads.iter_mut().zip(&mut forwards) {
-                forward.step(head, rows, piece, &mut machines, keep);
+            for (at, (head, forward)) in heads.iter().zip(&mut forwards).enumerate() {
+                let before = head.task.head % sum;
+                forward.step(head, &mut rows[at - before], before > 0, piece, &mut machines, keep);
             }
         }
         forwards
@@ -196,6 +199,7 @@ impl<R: Real> Forward<R> {
         &mut self,
         head: &Head<R>,
         rows: &mut [Rows<R>],
+        adds: bool,
         piece: Piece,
         machines: &mut Machines<R>,
         keep: bool,
@@ -211,7 +215,7 @@ impl<R: Real> Forward<R> {
         plan.run_lent(machine, 0, &[], &lend, feed);
         for (k, slot) in r.outs.iter().enumerate() {
             let made = &plan.output(machine, k)[..piece.count * size(&slot.shape)];
-            rows[k].put(piece.first, made);
+            if adds { rows[k].add(piece.first, made) } else { rows[k].put(piece.first, made) }
         }
         let states = r.outs.len()..r.outs.len() + r.states.len();
         if keep {
@@ -228,8 +232,8 @@ impl<R: Real> Forward<R> {
     }
 }
 
-/// A head, its rows of the inputs' gradients, and its records.
-type Recorded<'a, 'p, 'k, R> = (Head<'a, 'p, R>, Vec<Rows<'k, R>>, &'k [R]);
+/// A head and its records.
+type Recorded<'a, 'p, 'k, R> = (Head<'a, 'p, R>, &'k [R]);
 
 /// A head on its way back.
 pub struct Backward<R> {
@@ -241,24 +245,40 @@ pub struct Backward<R> {
 
 impl<R: Real> Backward<R> {
     /// Runs heads of one sequence, given their records, and writes their rows of the inputs'
-    /// gradients.
-    pub fn run(mut heads: Vec<Recorded<R>>, cotangents: &Cotangents<R>) -> Vec<Backward<R>> {
+    /// gradients; of `shares[i]` heads that write to the same rows of input `i`, the first has them.
+    pub fn run(
+        heads: Vec<Recorded<R>>,
+        mut rows: Vec<Vec<Rows<R>>>,
+        shares: &[usize],
+        cotangents: &Cotangents<R>,
+    ) -> Vec<Backward<R>> {
         let mut backwards: Vec<Backward<R>> = heads
             .iter()
-            .map(|(head, _, _)| Backward {
+            .map(|(head, _)| Backward {
                 params: zero_params(head.task.problem),
                 d_carry: head.final_cotangents(cotangents),
             })
             .collect();
-        let Some((first, _, _)) = heads.first() else { return backwards };
+        let Some((first, _)) = heads.first() else { return backwards };
         let mut machines = Machines::new(first.form, |programs| &programs.backward);
         for piece in first.pieces().into_iter().rev() {
-            for ((head, rows, records), backward) in heads.iter_mut().zip(&mut backwards) {
+            for (at, ((head, records), backward)) in heads.iter().zip(&mut backwards).enumerate() {
                 let record = &records[head.record(piece)..];
-                backward.step(head, rows, record, cotangents, piece, &mut machines);
+                let give = &mut |input: usize, target: &Int, d: &[R], one: usize| {
+                    let before = head.task.head % shares[input];
+                    let rows = &mut rows[at - before][input];
+                    if !head.form.full.once[input] {
+                        rows.add_read(target, piece.first, d, one);
+                    } else if before > 0 {
+                        rows.add(piece.first, d);
+                    } else {
+                        rows.put(piece.first, d);
+                    }
+                };
+                backward.step(head, give, record, cotangents, piece, &mut machines);
             }
         }
-        for ((head, _, _), backward) in heads.iter().zip(&mut backwards) {
+        for ((head, _), backward) in heads.iter().zip(&mut backwards) {
             head.initial_gradients(&backward.d_carry, &mut backward.params);
         }
         backwards
@@ -267,7 +287,7 @@ impl<R: Real> Backward<R> {
     fn step(
         &mut self,
         head: &Head<R>,
-        rows: &mut [Rows<R>],
+        give: &mut dyn FnMut(usize, &Int, &[R], usize),
         record: &[R],
         cotangents: &Cotangents<R>,
         piece: Piece,
@@ -287,7 +307,8 @@ impl<R: Real> Backward<R> {
             Leaf::Cotangent(Stream::Out(k)) => {
                 let one = size(&r.outs[*k].shape);
                 let row = head.task.start() + piece.first;
-                cotangents.rows(*k, one, p.heads, head.task.head, row, piece.count, to);
+                let (heads, own) = (p.heads / p.sum, head.task.head / p.sum);
+                cotangents.rows(*k, one, heads, own, row, piece.count, to);
             }
             other => head.feed(other, piece, to),
         });
@@ -301,12 +322,7 @@ impl<R: Real> Backward<R> {
                 Target::Param(i) => add(&mut self.params[*i], d),
                 Target::Input(i, at) => {
                     let one = size(&r.inputs[*i].shape);
-                    let d = &d[..piece.count * one];
-                    if programs.once[*i] {
-                        rows[*i].put(piece.first, d);
-                    } else {
-                        rows[*i].add_read(at, piece.first, d, one);
-                    }
+                    give(*i, at, &d[..piece.count * one], one);
                 }
             }
         }

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use self::head::{Backward, Forward, Head};
 use super::task::{Rows, Task, gather, gather_params, hand_out, sheets};
-use super::{Cotangents, Gradients, Outputs, Problem, init_backward};
+use super::{Cotangents, Gradients, Operand, Outputs, Problem, init_backward};
 use crate::chunk::gradient::{Gradient, Target, gradient};
 use crate::chunk::{Chunk, derive};
 use crate::elaborate::Recurrence;
@@ -134,13 +134,16 @@ impl Chunked {
     /// Runs forward. With `keep`, the backward pass can follow.
     pub fn forward<R: Real>(&self, problem: &Problem<R>, keep: bool) -> (Outputs<R>, Kept<R>) {
         let r = problem.recurrence;
-        let mut outs = sheets(problem, &r.outs);
+        let shares = vec![problem.sum; r.outs.len()];
+        let mut outs = sheets(problem, &r.outs, &shares);
+        let tasks = hand_out(problem, &mut outs, &r.outs, &shares);
         let done: Vec<Forward<R>> = self
-            .groups(problem, hand_out(problem, &mut outs, &r.outs))
+            .groups(problem, tasks, problem.sum)
             .into_par_iter()
             .flat_map_iter(|group| {
                 let heads = group.into_iter().map(|(task, rows)| (Head::new(self, task), rows));
-                Forward::run(heads.collect(), keep)
+                let (heads, rows) = heads.unzip();
+                Forward::run(heads, rows, keep)
             })
             .collect();
         let finals = by_state(r, done.iter().map(|head| head.carry.as_slice()));
@@ -156,22 +159,25 @@ impl Chunked {
         cotangents: &Cotangents<R>,
     ) -> Gradients<R> {
         let r = problem.recurrence;
-        let mut wide = sheets(problem, &r.inputs);
+        let shares = shares(problem);
+        let mut wide = sheets(problem, &r.inputs, &shares);
         for (wide, once) in wide.iter_mut().zip(&self.full.once) {
             if !once {
                 wide.fill(R::ZERO);
             }
         }
-        let tasks = hand_out(problem, &mut wide, &r.inputs);
+        let tasks = hand_out(problem, &mut wide, &r.inputs, &shares);
         let tasks = tasks.into_iter().zip(&kept.records).collect();
+        let unit = shares.iter().copied().max().unwrap_or(1);
         let done: Vec<Backward<R>> = self
-            .groups(problem, tasks)
+            .groups(problem, tasks, unit)
             .into_par_iter()
             .flat_map_iter(|group| {
                 let heads = group.into_iter().map(|((task, rows), records)| {
-                    (Head::new(self, task), rows, records.as_slice())
+                    ((Head::new(self, task), records.as_slice()), rows)
                 });
-                Backward::run(heads.collect(), cotangents)
+                let (heads, rows) = heads.unzip();
+                Backward::run(heads, rows, &shares, cotangents)
             })
             .collect();
         let initial = by_state(r, done.iter().map(|head| head.d_carry.as_slice()));
@@ -181,11 +187,13 @@ impl Chunked {
 
     /// Heads of a sequence that one thread runs together, chunk by chunk: they lie side by side in
     /// the rows, so that the second finds its rows where the first has fetched them. As many as
-    /// leave work for every thread and whose states stay near the processor.
-    fn groups<R: Real, T>(&self, problem: &Problem<R>, tasks: Vec<T>) -> Vec<Vec<T>> {
+    /// leave work for every thread and whose states stay near the processor; whole `unit`s of heads,
+    /// which write to the same rows.
+    fn groups<R: Real, T>(&self, problem: &Problem<R>, tasks: Vec<T>, unit: usize) -> Vec<Vec<T>> {
         let each = tasks.len() / rayon::current_num_threads().max(1);
         let near = NEAR / problem.recurrence.state_size().max(1);
         let together = each.min(near).clamp(1, problem.heads);
+        let together = (together / unit).max(1) * unit;
         let mut groups: Vec<Vec<T>> = Vec::new();
         for (at, task) in tasks.into_iter().enumerate() {
             match groups.last_mut() {
@@ -195,6 +203,26 @@ impl Chunked {
         }
         groups
     }
+}
+
+/// How many neighbouring heads add to the same rows of each input's gradient. Heads that share a
+/// row run one after the other, so this is 1, with a row for each, where too few tasks would be
+/// left; the sums are the same to the last bit.
+fn shares<R: Real>(problem: &Problem<R>) -> Vec<usize> {
+    let tasks = problem.sequences() * problem.heads;
+    let enough = 2 * rayon::current_num_threads();
+    let mut unit = 1;
+    let share = |operand: &Operand<R>| {
+        let share = problem.heads / operand.heads;
+        // Of several shares each must be a multiple of the smaller ones.
+        let fits = share % unit == 0 || unit % share == 0;
+        if !fits || tasks / share < enough {
+            return 1;
+        }
+        unit = unit.max(share);
+        share
+    };
+    problem.inputs.iter().map(share).collect()
 }
 
 /// Per state `[tasks, …]` from each task's states one after the other.

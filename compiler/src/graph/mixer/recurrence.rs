@@ -139,7 +139,8 @@ impl RecurrenceCall<'_, '_> {
             self.maker.diags.extend(found);
             return None;
         };
-        let mut recur = Recur { heads, input_heads: vec![], param_heads: vec![], recurrence };
+        let mut recur =
+            Recur { heads, sum: 1, input_heads: vec![], param_heads: vec![], recurrence };
         let mut inputs = Vec::new();
         let mut params = Vec::new();
         for (variable, (named, span)) in slots.iter().zip(std::mem::take(&mut self.given)) {
