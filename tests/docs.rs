@@ -7,9 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
-use lrc_compiler::form::past::Range;
+use lrc_compiler::form::Form;
 use lrc_compiler::graph::{Recur, account};
-use lrc_compiler::normal::extract;
 use lrc_compiler::plan::Family;
 use lrc_dsl::Sources;
 use lrc_runtime::library::{self, LIBRARY};
@@ -98,11 +97,7 @@ fn entry(name: &str) -> String {
     let (r, text) = recurrence(name);
     let (docs, code): (Vec<&str>, Vec<&str>) = text.lines().partition(|l| l.starts_with("///"));
     let about: Vec<&str> = docs.iter().map(|line| line[3..].trim()).collect();
-    let form = match (extract(&r), Range::of(&r)) {
-        (Ok(normal), _) if normal.states.iter().any(|s| s.v > 1) => "chunk",
-        (_, Ok(_)) => "past",
-        _ => "step",
-    };
+    let form = Form::taken(&r);
     let kernels = match Family::of(&r) {
         Ok(Family::Normal(_)) => "chunk by chunk",
         Ok(Family::Past) => "block by block",

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use lrc_compiler::chunk::derive;
 use lrc_compiler::chunk::gradient::gradient_program;
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
+use lrc_compiler::form::Form;
 use lrc_compiler::normal::extract;
 use lrc_compiler::tile::{Binary, Op, Program};
 use lrc_dsl::{Sources, parse, render};
@@ -243,4 +244,63 @@ fn a_nonlinear_objective_gives_the_numbers_of_its_hand_written_step() {
     for (a, b) in objective.iter().zip(&explicit) {
         assert!((a - b).abs() <= 1e-9 * (1.0 + a.abs()), "{a} for {b}");
     }
+}
+
+/// States that are updated entry by entry, in every way that a scan knows.
+const SCANS: &[&str] = &[
+    "in x : scalar; in g : scalar in (-inf, 0]
+     state h : scalar
+     h[t] = exp(g) * h[t-1] + x
+     out o = tanh(h[t]) + h[t-1]",
+    "in x : [n]; in a : [n] in (-1, 1); in c : [n]; param w : [n]
+     state h : [n]
+     h[t] = -(a .* (h[t-1] - x) / 2) + (w .* x + h[t-1]) / 3
+     out o = c^T * h[t] + x[0]",
+    "in x : [n]; param w : [n] in (-inf, 0]
+     state m : [n] init -inf; state s : [n]
+     m[t] = max(m[t-1] + w, x)
+     s[t] = exp(m[t-1] + w - m[t]) .* s[t-1] + exp(x - m[t])
+     out o = m[t] + tanh(s[t])",
+    "in x : [n]; param a, b : [n]
+     state p, q : [n]
+     u = p[t-1] - b .* q[t-1]
+     p[t] = 0.5 * u + x
+     q[t] = a .* p[t-1] + 0.7 * q[t-1] - x
+     out o = p[t] .* q[t]",
+    "in x : [n]; param A_re : [n] in (-inf, 0]; param A_im : [n]
+     state h : [n] complex
+     h[t] = exp(complex(A_re, A_im)) .* h[t-1] + x
+     out o = real(sum(h[t])) + imag(sum(h[t]))",
+    "in x : scalar; in y : [n]
+     state a : scalar; state b : [n]
+     a[t] = 0.9 * a[t-1] + x * x[t-1]
+     b[t] = a[t] * b[t-1] + sigmoid(a[t-1]) * y
+     out o = b[t] .* b[t-1]",
+];
+
+#[test]
+fn scans_agree_with_the_truth() {
+    let trial_of = |r: &Recurrence, t: &Trial| trial(r, t).unwrap_or_else(|why| panic!("{why}"));
+    let mut failures = Vec::new();
+    for (at, body) in SCANS.iter().enumerate() {
+        let text = format!("recurrence r {{\n{body}\n}}");
+        let r = of_text(&text);
+        assert_eq!(Form::taken(&r), "scan", "{text}");
+        for (lengths, heads, chunk) in
+            [(vec![70, 1, 5], 6, 16), (vec![33], 1, 1), (vec![40, 64], 12, 64), (vec![7], 7, 3)]
+        {
+            for initial in [false, true] {
+                let lengths = lengths.clone();
+                let trial = Trial { lengths, heads, chunk, initial, seed: at as u64 };
+                let found = trial_of(&r, &trial);
+                let good = |x: Option<f64>| x.is_some_and(|x| x < 1e-11);
+                // Differences across a change of the larger side say nothing.
+                let slope = if at == 2 { f64::INFINITY } else { 1e-6 };
+                if !good(found.forward) || !good(found.backward) || found.slope > slope {
+                    failures.push(format!("{found:?} {trial:?}\n{text}"));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

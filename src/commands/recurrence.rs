@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use lrc_compiler::chunk::derive;
+use lrc_compiler::chunk::{derive, scan};
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
+use lrc_compiler::form::Form;
 use lrc_compiler::graph::{Recur, account, build};
 use lrc_compiler::normal::text::Shown;
 use lrc_compiler::normal::{self, Refusal};
@@ -104,32 +105,33 @@ fn explain_recurrence(r: &Recurrence, decl: &Decl, sources: &Sources) {
         say!("derivative of {objective} by {by}");
         derivation.formula.iter().for_each(|line| say!("  {line}"));
     }
+    let form = Form::taken(r);
+    match form {
+        "chunk" => say!("form: chunk (diagonal plus low rank)"),
+        "scan" => say!("form: scan (entry by entry, many tokens and heads at a time)"),
+        "past" => say!("form: past (attention: blocks of queries against the keys in range)"),
+        _ => say!("form: step (one token at a time)"),
+    }
     match normal::extract(r) {
         Ok(normal) => {
-            let scan = normal.states.iter().all(|s| s.v == 1);
-            if scan {
-                say!("form: step (vectors, updated entry by entry); the algebra below holds too");
-            } else {
-                say!("form: chunk (diagonal plus low rank)");
-            }
             for line in Shown(&normal, r).to_string().lines() {
                 say!("  {line}");
             }
-            if let Ok(chunk) = derive(r, &normal, SHOWN_CHUNK, false) {
+            let chunk = if form == "scan" {
+                scan::derive(r, SHOWN_CHUNK, false)
+            } else {
+                derive(r, &normal, SHOWN_CHUNK, false)
+            };
+            if let Ok(chunk) = chunk {
                 say!("chunk of {SHOWN_CHUNK} tokens: {}", census(&chunk.program));
             }
         }
-        Err(refusal) => explain_refusal(r, &refusal, sources),
+        Err(refusal) => explain_refusal(&refusal, sources),
     }
     say!("");
 }
 
-fn explain_refusal(r: &Recurrence, refusal: &Refusal, sources: &Sources) {
-    let past = lrc_compiler::form::past::PastForm::new(r, SHOWN_CHUNK);
-    match past {
-        Ok(_) => say!("form: past (attention: blocks of queries against the keys in range)"),
-        Err(_) => say!("form: step (one token at a time)"),
-    }
+fn explain_refusal(refusal: &Refusal, sources: &Sources) {
     let place = refusal.span.map(|span| {
         let text: String = sources.slice(span).split_whitespace().collect::<Vec<_>>().join(" ");
         format!(" at {}: `{text}`", sources.place(span))
@@ -145,6 +147,7 @@ fn census(program: &Program) -> String {
             Op::MulSum(axes) if !axes.is_empty() => "matrix products",
             Op::Gram(_) | Op::Apply(_) | Op::ApplyT(_) => "decay-weighted products",
             Op::Solve(_) => "triangular solves",
+            Op::Scan(_) => "scans",
             Op::Pairs(_) | Op::Prefix(_) | Op::Suffix => "products of decays",
             Op::Unary(_) | Op::Binary(_) | Op::MulSum(_) | Op::Select => "elementwise",
             _ => continue,

@@ -21,6 +21,7 @@
 //! never built. Everything else of a token is lifted over the rows of the chunk.
 
 pub mod gradient;
+pub mod scan;
 pub mod token;
 
 use std::collections::HashMap;

@@ -34,7 +34,7 @@ pub fn of_token(r: &Recurrence) -> Result<Chunk, Refusal> {
 }
 
 /// What a token reads beside its inputs and the states before it.
-fn wider_reads(token: &Program) -> Option<(Option<lrc_dsl::Span>, &'static str)> {
+pub(super) fn wider_reads(token: &Program) -> Option<(Option<lrc_dsl::Span>, &'static str)> {
     token.nodes.iter().find_map(|node| {
         let why = match &node.op {
             Op::Past(_) => "a token sums over tokens before it beside its states",

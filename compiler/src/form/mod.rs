@@ -9,9 +9,11 @@ pub mod past;
 pub mod rows;
 pub mod step;
 mod task;
+mod wide;
 
 pub use task::gather;
 
+use crate::chunk::scan;
 use crate::elaborate::Recurrence;
 use crate::normal::{self, Normal, Refusal};
 
@@ -215,10 +217,31 @@ pub enum FormKind {
 pub enum Form {
     /// One token at a time.
     Step(Box<step::Step>),
-    /// Many tokens at a time.
+    /// Many tokens at a time, from the normal form.
     Chunk(Box<chunk::Chunked>),
+    /// Many tokens and heads at a time, states entry by entry.
+    Scan(Box<Scan>),
     /// A block of queries at a time.
     Past(Box<past::PastForm>),
+}
+
+/// The chunk form of states whose entries never meet, for several heads at once.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    wide: Recurrence,
+    lanes: usize,
+    chunked: chunk::Chunked,
+}
+
+impl Scan {
+    fn new<R: Real>(problem: &Problem<R>, chunk: Option<usize>) -> Result<Scan, Refusal> {
+        scan::narrow(problem.recurrence)?;
+        let lanes = wide::lanes(problem);
+        let wide = wide::widen(problem, lanes);
+        let tokens = scan::tokens(&wide, chunk);
+        let chunked = chunk::Chunked::scan(&wide, tokens)?;
+        Ok(Scan { wide, lanes, chunked })
+    }
 }
 
 /// What the backward pass needs of the forward pass.
@@ -253,8 +276,11 @@ impl Form {
             operands.iter().map(|o| o.heads == 1 && problem.heads > 1).collect()
         };
         if kind != FormKind::Step {
+            // Where entries never meet, products would be one column wide.
+            if let Ok(scan) = Scan::new(problem, chunk) {
+                return Ok(Form::Scan(Box::new(scan)));
+            }
             match normal::extract(r) {
-                // Vectors are updated entry by entry: products would be one column wide.
                 Ok(normal) if kind == FormKind::Chunk || normal.states.iter().any(|s| s.v > 1) => {
                     let tokens = chunk_tokens(&normal, chunk);
                     return Ok(Form::Chunk(Box::new(chunk::Chunked::new(r, &normal, tokens)?)));
@@ -274,11 +300,27 @@ impl Form {
         Ok(Form::Step(Box::new(step::Step::new(r, problem.heads, &inputs, &params))))
     }
 
+    /// The name of the form that a recurrence takes by itself.
+    pub fn taken(r: &Recurrence) -> &'static str {
+        let operand = Operand { data: &[], heads: 1 };
+        let problem = Problem::<f32> {
+            recurrence: r,
+            heads: 1,
+            sum: 1,
+            bounds: vec![0],
+            inputs: vec![operand; r.inputs.len()],
+            params: vec![operand; r.params.len()],
+            initial: vec![None; r.states.len()],
+        };
+        Form::new(&problem, FormKind::Auto, None).map_or("none", |form| form.name())
+    }
+
     /// The name of the form.
     pub fn name(&self) -> &'static str {
         match self {
             Form::Step(_) => "step",
             Form::Chunk(_) => "chunk",
+            Form::Scan(_) => "scan",
             Form::Past(_) => "past",
         }
     }
@@ -291,6 +333,11 @@ impl Form {
                 (outputs, Kept::Step(kept))
             }
             // It adds the heads up by itself, row by row.
+            Form::Scan(scan) => {
+                let problem = wide::problem(problem, &scan.wide, scan.lanes);
+                let (outputs, kept) = scan.chunked.forward(&problem, keep);
+                (outputs, Kept::Chunk(kept))
+            }
             Form::Chunk(chunk) => {
                 let (outputs, kept) = chunk.forward(problem, keep);
                 return (outputs, Kept::Chunk(kept));
@@ -330,6 +377,10 @@ impl Form {
         let cotangents = if problem.sum == 1 { cotangents } else { &repeated };
         match (self, kept) {
             (Form::Step(step), Kept::Step(kept)) => step.backward(problem, kept, cotangents),
+            (Form::Scan(scan), Kept::Chunk(kept)) => {
+                let problem = wide::problem(problem, &scan.wide, scan.lanes);
+                scan.chunked.backward(&problem, kept, cotangents)
+            }
             (Form::Past(past), _) => past.backward(problem, cotangents),
             _ => unreachable!("a form's own forward pass comes before its backward pass"),
         }

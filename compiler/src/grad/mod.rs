@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 
-use crate::tile::{Builder, Gather, Leaf, Node, Op, Past, Stream, Unary, Value, Versions};
+use crate::tile::{
+    Binary, Builder, Gather, Leaf, Node, Op, Past, Scan, Stream, Unary, Value, Versions,
+};
 
 /// What [`gradient`] found.
 #[derive(Clone, Debug, Default)]
@@ -277,6 +279,7 @@ impl Reverse {
                 self.give(b, a, da);
             }
             Op::Largest(_) => {}
+            Op::Scan(scan) => self.scan(b, value, *scan, [args[0], args[1], args[2]], dy),
             Op::LinearSolve(transposed) => {
                 let (a, rhs) = (args[0], args[1]);
                 let db = b.linear_solve(a, dy, !transposed);
@@ -290,6 +293,51 @@ impl Reverse {
             }
             other => unreachable!("{other} is made by gradients only"),
         }
+    }
+
+    /// See [`Op::Scan`]; of a maximum the larger side takes the gradient.
+    fn scan(
+        &mut self,
+        b: &mut Builder,
+        value: Value,
+        scan: Scan,
+        [a, add, start]: [Value; 3],
+        dy: Value,
+    ) {
+        let shape = b.shape(value).to_vec();
+        let [m, s, n] = shape[..] else { unreachable!("a scan has three axes") };
+        let first = b.reshape(start, &[1, s, n]);
+        let before = if m == 1 {
+            first
+        } else {
+            let earlier = b.slice(value, 0, 0, m - 1);
+            b.concat(&[first, earlier], 0)
+        };
+        let before = b.reshape(before, &[m, 1, s, n]);
+        let through = match scan {
+            Scan::Linear => a,
+            Scan::Max => {
+                let sum = b.add(before, a);
+                let other = b.reshape(add, &[m, 1, s, n]);
+                b.binary(Binary::Ge, sum, other)
+            }
+        };
+        let d = b.raw(Op::ScanGrad, vec![through, dy], shape);
+        let column = b.reshape(d, &[m, s, 1, n]);
+        let (da, db) = match scan {
+            Scan::Linear => (b.mul(column, before), d),
+            Scan::Max => {
+                let da = b.mul(through, column);
+                let rest = b.reshape(da, &[m, s, n]);
+                (da, b.sub(d, rest))
+            }
+        };
+        self.give(b, a, da);
+        self.give(b, add, db);
+        let (a0, d0) = (b.slice(through, 0, 0, 1), b.slice(column, 0, 0, 1));
+        let d0 = b.mul_sum(a0, d0, &[1]);
+        let d0 = b.reshape(d0, &[s, n]);
+        self.give(b, start, d0);
     }
 
     fn gram_grad(&mut self, b: &mut Builder, v: &Versions, [w, x, y, a]: [Value; 4]) {

@@ -44,7 +44,9 @@ fn summed(model: &Model, at: usize) -> Option<Summed> {
         let Kind::Recur(recur) = &graph.nodes[graph.value(*value).from].kind else { return None };
         let [out] = &recur.recurrence.outs[..] else { return None };
         let alone = readers(graph, value.0) == 1 && *value != model.hidden && recur.sum == 1;
-        if !alone || normal::extract(&recur.recurrence).is_err() {
+        let chunked =
+            || normal::extract(&recur.recurrence).is_ok_and(|n| n.states.iter().all(|s| s.v > 1));
+        if !alone || !chunked() {
             return None;
         }
         let (share, program) = without_sum(program, slot, size(&out.shape))?;

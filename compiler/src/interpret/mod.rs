@@ -10,13 +10,14 @@ mod layout;
 mod linear;
 mod loops;
 mod product;
+mod scan;
 
 use std::ops::Range;
 
 use crate::memory;
 use crate::num::Real;
 use crate::tile::{
-    Binary, Gather, Int, Leaf, Node, Op, Past, Program, Unary, Value, Versions, size,
+    Binary, Gather, Int, Leaf, Node, Op, Past, Program, Scan, Unary, Value, Versions, size,
 };
 use layout::{Fused, Layout, View};
 use loops::{Loops, Sides, Two};
@@ -84,6 +85,8 @@ enum Action {
     Past(usize),
     /// Where the matrices and the right sides begin, rows, columns, and whether transposed.
     LinearSolve([usize; 2], [usize; 2], bool),
+    Scan(Scan, [usize; 3], scan::Sizes),
+    ScanGrad([usize; 2], scan::Sizes),
     Largest {
         from: usize,
         width: usize,
@@ -245,6 +248,14 @@ impl Plan {
                 let wide = if place { shape } else { &args[0].shape };
                 let width = wide.last().copied().unwrap_or(1);
                 Action::Pick { index: index.clone(), from: args[0].start, width, place }
+            }
+            Op::Scan(scan) => {
+                let sizes = scan::Sizes { rows: shape[0], states: shape[1], width: shape[2] };
+                Action::Scan(*scan, [args[0].start, args[1].start, args[2].start], sizes)
+            }
+            Op::ScanGrad => {
+                let sizes = scan::Sizes { rows: shape[0], states: shape[1], width: shape[2] };
+                Action::ScanGrad([args[0].start, args[1].start], sizes)
             }
             Op::Largest(count) => {
                 let width = shape.last().copied().unwrap_or(1);
@@ -476,6 +487,12 @@ fn run_step<R: Real>(
         Action::LinearSolve([a, b], sizes, transposed) => {
             to.copy_from_slice(&from.at(*b)[..to.len()]);
             linear::solve(from.at(*a), to, scratch, *sizes, *transposed);
+        }
+        Action::Scan(kind, [a, b, start], sizes) => {
+            scan::forward(*kind, to, from.at(*a), from.at(*b), from.at(*start), *sizes);
+        }
+        Action::ScanGrad([a, dy], sizes) => {
+            scan::backward(to, from.at(*a), from.at(*dy), *sizes);
         }
         Action::Largest { from: start, width, count } => {
             let rows = from.at(*start).chunks_exact(*width);

@@ -129,6 +129,15 @@ pub enum Gather {
     LogSumExp,
 }
 
+/// How a row of a scan follows from the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scan {
+    /// `y_i = A_i y_{i-1} + b_i` with an `A_i` of states by states for every entry.
+    Linear,
+    /// `y_i = max(y_{i-1} + a_i, b_i)`, of one state.
+    Max,
+}
+
 /// A sum over positions of the past.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Past {
@@ -229,6 +238,12 @@ pub enum Op {
     /// `x` with `a x = b`: `a: [.., n, n]`, `b: [.., n, m]`; `true` solves with the transpose.
     /// Gradient: `db` by the other solve, `da = -db xᵀ`.
     LinearSolve(bool),
+    /// States entry by entry, row after row: `a: [m, s, s, n]`, `b: [m, s, n]` and the start
+    /// `[s, n]` give `[m, s, n]`. Gradient: `ScanGrad`, then `da_i = d_i y_{i-1}ᵀ`, `db = d`.
+    Scan(Scan),
+    /// What reaches the rows of a linear scan: `a: [m, s, s, n]`, `dy: [m, s, n]` give
+    /// `d_i = dy_i + A_{i+1}ᵀ d_{i+1}`.
+    ScanGrad,
 }
 
 /// One node of a program.

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{Binary, Leaf, Op, Program, Stream, Unary, Value, Versions};
+use super::{Binary, Leaf, Op, Program, Scan, Stream, Unary, Value, Versions};
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,6 +102,9 @@ impl fmt::Display for Op {
             Op::GramGrad(v) => write!(f, "gram_grad<{v}>"),
             Op::Solve(false) => write!(f, "solve"),
             Op::Solve(true) => write!(f, "solve_t"),
+            Op::Scan(Scan::Linear) => write!(f, "scan"),
+            Op::Scan(Scan::Max) => write!(f, "scan_max"),
+            Op::ScanGrad => write!(f, "scan_grad"),
             Op::Largest(count) => write!(f, "largest{count}"),
             Op::LinearSolve(false) => write!(f, "linear_solve"),
             Op::LinearSolve(true) => write!(f, "linear_solve_t"),

@@ -6,7 +6,7 @@
 //!    result follows from them.
 //! 4. Regions keep the same promises, and capture arguments that exist.
 
-use super::{Leaf, Op, Program, Versions, size};
+use super::{Leaf, Op, Program, Scan, Versions, size};
 
 /// One broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +132,16 @@ fn fits(op: &Op, args: &[&[usize]], out: &[usize]) -> bool {
         }
         (Op::GramGrad(v), [w, x, y, a]) => {
             y == a && rows_fit(v, x[0], y[0]) && **w == [x[0], y[0]] && out == *a
+        }
+        (Op::Scan(scan), [a, b, start]) => {
+            *b == out
+                && out.len() == 3
+                && **a == [out[0], out[1], out[1], out[2]]
+                && **start == out[1..]
+                && (*scan == Scan::Linear || out[1] == 1)
+        }
+        (Op::ScanGrad, [a, dy]) => {
+            *dy == out && out.len() == 3 && **a == [out[0], out[1], out[1], out[2]]
         }
         (Op::Largest(count), [a]) => !a.is_empty() && *count > 0 && *a == out,
         (Op::LinearSolve(_), [a, b]) => {

@@ -232,6 +232,9 @@ impl<R: Real> Forward<R> {
     }
 }
 
+/// Takes a gradient of an input: which, at which positions, the rows, and numbers in a row.
+type Give<'g, R> = dyn FnMut(usize, &Int, &[R], usize) + 'g;
+
 /// A head and its records.
 type Recorded<'a, 'p, 'k, R> = (Head<'a, 'p, R>, &'k [R]);
 
@@ -287,7 +290,7 @@ impl<R: Real> Backward<R> {
     fn step(
         &mut self,
         head: &Head<R>,
-        give: &mut dyn FnMut(usize, &Int, &[R], usize),
+        give: &mut Give<R>,
         record: &[R],
         cotangents: &Cotangents<R>,
         piece: Piece,

@@ -15,7 +15,7 @@ use self::head::{Backward, Forward, Head};
 use super::task::{Rows, Task, gather, gather_params, hand_out, sheets};
 use super::{Cotangents, Gradients, Operand, Outputs, Problem, init_backward};
 use crate::chunk::gradient::{Gradient, Target, gradient};
-use crate::chunk::{Chunk, derive};
+use crate::chunk::{Chunk, derive, scan};
 use crate::elaborate::Recurrence;
 use crate::interpret::Plan;
 use crate::memory;
@@ -82,7 +82,7 @@ const DEAR: usize = 16;
 /// Whether a node's result is kept for the backward pass rather than computed again.
 fn dear(program: &Program, node: &Node) -> bool {
     match &node.op {
-        Op::Solve(_) | Op::Gram(_) | Op::Apply(_) | Op::ApplyT(_) => true,
+        Op::Solve(_) | Op::Gram(_) | Op::Apply(_) | Op::ApplyT(_) | Op::Scan(_) => true,
         Op::MulSum(axes) => {
             let [a, b] = [program.shape(node.args[0]), program.shape(node.args[1])];
             axes.iter().map(|&i| a[i].max(b[i])).product::<usize>() >= DEAR
@@ -117,11 +117,23 @@ impl<R: Real> Drop for Kept<R> {
 const NEAR: usize = 1 << 16;
 
 impl Chunked {
-    /// Derives the programs for chunks of `tokens` tokens.
+    /// Derives the programs for chunks of `tokens` tokens from the normal form.
     pub fn new(r: &Recurrence, normal: &Normal, tokens: usize) -> Result<Chunked, Refusal> {
-        let programs = |masked| -> Result<Programs, Refusal> {
-            Ok(Programs::new(r, &derive(r, normal, tokens, masked)?))
-        };
+        Chunked::of(r, tokens, &|masked| derive(r, normal, tokens, masked))
+    }
+
+    /// The same for states that are updated entry by entry.
+    pub fn scan(r: &Recurrence, tokens: usize) -> Result<Chunked, Refusal> {
+        Chunked::of(r, tokens, &|masked| scan::derive(r, tokens, masked))
+    }
+
+    fn of(
+        r: &Recurrence,
+        tokens: usize,
+        derive: &dyn Fn(bool) -> Result<Chunk, Refusal>,
+    ) -> Result<Chunked, Refusal> {
+        let programs =
+            |masked| -> Result<Programs, Refusal> { Ok(Programs::new(r, &derive(masked)?)) };
         Ok(Chunked {
             tokens,
             full: programs(false)?,
@@ -215,7 +227,7 @@ fn shares<R: Real>(problem: &Problem<R>) -> Vec<usize> {
     let share = |operand: &Operand<R>| {
         let share = problem.heads / operand.heads;
         // Of several shares each must be a multiple of the smaller ones.
-        let fits = share % unit == 0 || unit % share == 0;
+        let fits = share.is_multiple_of(unit) || unit.is_multiple_of(share);
         if !fits || tasks / share < enough {
             return 1;
         }
