@@ -35,12 +35,8 @@ fn executor(name: &str, sum: &str) -> Executor {
             {name}(); {name}()
             head x, untied }}"
     );
-    let folder = std::env::temp_dir().join(format!("lrc-subheads-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("m.arch");
-    std::fs::write(&path, text).unwrap();
-    let (names, mut diags) = lrc_dsl::load(&path, LIBRARY, &mut Sources::default()).unwrap();
-    std::fs::remove_dir_all(&folder).unwrap();
+    let (names, mut diags) =
+        lrc_dsl::load_text("m.arch", text.into(), None, LIBRARY, &mut Sources::default());
     let model = build(&names, names.get("m").unwrap(), &BTreeMap::new(), &mut diags);
     let model = model.unwrap_or_else(|| panic!("{diags:?}"));
     let params = fresh(&model.graph.params, 4);

@@ -1,7 +1,7 @@
 //! Walks a model's graph on the CPU: forward, loss, backward.
 
+mod across;
 pub mod device;
-mod mixture;
 mod session;
 
 use std::collections::HashMap;
@@ -254,13 +254,15 @@ impl Executor {
                 dense::grad_weight(&mut grad, x, dy, *groups, shape);
                 self.grads[id] = grad;
             }
-            Kind::Route { .. }
+            Kind::LongConv
+            | Kind::LongConvGrad
+            | Kind::Route { .. }
             | Kind::RouteGrad
             | Kind::Expert
             | Kind::ExpertGradInput
             | Kind::ExpertGradWeight
             | Kind::Average
-            | Kind::AverageGrad => self.mixture(&node, batch, buffers, &mut outputs),
+            | Kind::AverageGrad => self.across_rows(&node, batch, buffers, &mut outputs),
             Kind::EmbedGrad => {
                 let id = node.gives[0].0;
                 let width = self.model.width;

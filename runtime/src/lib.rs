@@ -12,6 +12,7 @@ pub mod execute;
 pub mod experiment;
 pub mod experts;
 pub mod library;
+pub mod longconv;
 pub mod loss;
 pub mod plot;
 pub mod random;

@@ -58,6 +58,7 @@ const OTHERS: &[&str] = &[
 const IN_MIXERS: &[&str] = &[
     "linear",
     "conv",
+    "long_conv",
     "rope",
     "l2norm",
     "l1norm",

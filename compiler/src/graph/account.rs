@@ -100,6 +100,13 @@ pub fn account(model: &Model) -> Account {
             Kind::Dense { .. } => {
                 account.dense_flops += 2 * size(&model.graph.params[node.params[0].0].shape);
             }
+            // As the sum that it is, not as the transforms that compute it.
+            Kind::LongConv => {
+                let width = model.graph.value(node.outputs[0]).width();
+                let (flops_per_past, cache_per_past) = (2 * width, 2 * width);
+                let cost = Cost { flops_per_past, cache_per_past, ..Cost::default() };
+                account.recurrences.push((node.label.clone(), cost));
+            }
             Kind::Expert => {
                 let shape = &model.graph.params[node.params[0].0].shape;
                 let slots = model.graph.value(node.inputs[1]).width();

@@ -125,6 +125,15 @@ impl Reverse<'_> {
                 input.params.clone_from(&node.params);
                 self.one(input, x);
             }
+            Kind::LongConv => {
+                let Some(dy) = cotangents[0] else { return };
+                let (x, h) = (node.inputs[0], node.inputs[1]);
+                let shapes = self.shapes(&[x, h]);
+                let grad = plain(Kind::LongConvGrad, &node.label, vec![x, h, dy]);
+                let made = self.model.graph.add(grad, &shapes);
+                self.give(x, made[0]);
+                self.give(h, made[1]);
+            }
             Kind::Average => {
                 let inputs = cotangents.into_iter().flatten().collect();
                 self.one(plain(Kind::AverageGrad, &node.label, inputs), node.inputs[0]);

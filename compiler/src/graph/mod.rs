@@ -117,6 +117,11 @@ pub enum Kind {
     ExpertGradInput,
     /// `dW_e = dy xᵀ`, summed over all slots of the expert.
     ExpertGradWeight,
+    /// `y[t] = Σ_{s ≤ t} h[t - s] x[s]` in each sequence: inputs `x` and `h`, tap `j` of the filter
+    /// in the row of token `j`.
+    LongConv,
+    /// The gradients of `LongConv` by `x` and `h`; inputs are these, then that of `y`.
+    LongConvGrad,
     /// The mean over all rows.
     Average,
     /// The gradient of `Average`: a share for every row.

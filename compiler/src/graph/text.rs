@@ -28,6 +28,8 @@ impl Kind {
             Kind::Expert => "expert",
             Kind::ExpertGradInput => "expert_grad_input",
             Kind::ExpertGradWeight => "expert_grad_weight",
+            Kind::LongConv => "long_conv",
+            Kind::LongConvGrad => "long_conv_grad",
             Kind::Average => "average",
             Kind::AverageGrad => "average_grad",
             Kind::EmbedGrad => "embed_grad",

@@ -11,6 +11,7 @@ use lrc_compiler::normal::Refusal;
 use lrc_compiler::plan::rows::Pointwise;
 use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::plan::{Family, Kernel};
+use lrc_compiler::tile::Op;
 use lrc_dsl::Diag;
 use petgraph::graph::NodeIndex;
 
@@ -76,26 +77,24 @@ struct Given<'b> {
     buffers: Rc<Buffers>,
 }
 
-/// Mixtures of experts run on the processor only: no kernel sorts tokens by expert yet.
-fn refuse_experts(model: &Model) -> Result<(), Failure> {
+/// What runs on the processor only: no kernel sorts tokens by expert, and none transforms, yet.
+fn refuse(model: &Model) -> Result<(), Failure> {
     let mut nodes = model.graph.nodes.node_weights();
-    let chooses = |node: &&Node| match &node.kind {
-        Kind::Route { .. } | Kind::Average => true,
-        Kind::Rows(program) => {
-            program.nodes.iter().any(|node| matches!(node.op, lrc_compiler::tile::Op::Largest(_)))
-        }
-        _ => false,
-    };
-    match nodes.find(chooses) {
-        None => Ok(()),
-        Some(node) => Err(Failure::Invalid(vec![
-            Diag::global(
-                "E0501",
-                format!("`{}` chooses among experts, for which there are no kernels", node.label),
-            )
-            .help("such a model trains with `--device cpu`"),
-        ])),
-    }
+    let found = nodes.find_map(|node| {
+        let what = match &node.kind {
+            Kind::Route { .. } | Kind::Average => "chooses among experts",
+            Kind::Rows(program) if program.nodes.iter().any(|n| matches!(n.op, Op::Largest(_))) => {
+                "chooses the largest entries"
+            }
+            Kind::LongConv => "is a convolution as long as the sequence",
+            _ => return None,
+        };
+        Some(format!("`{}` {what}, for which there are no kernels", node.label))
+    });
+    found.map_or(Ok(()), |message| {
+        let diag = Diag::global("E0501", message);
+        Err(Failure::Invalid(vec![diag.help("such a model trains with `--device cpu`")]))
+    })
 }
 
 impl OnDevice {
@@ -105,7 +104,7 @@ impl OnDevice {
         params: &[Vec<f32>],
         machine: &Machine,
     ) -> Result<OnDevice, Failure> {
-        refuse_experts(&model)?;
+        refuse(&model)?;
         differentiate(&mut model);
         let mut store = Store::new(machine);
         let flat = Flat::new(&model, params, &mut store)?;
@@ -287,7 +286,9 @@ impl OnDevice {
                 *said = Some(self.loss(given, Some(outputs[0]))?);
                 Ok(())
             }
-            Kind::Route { .. }
+            Kind::LongConv
+            | Kind::LongConvGrad
+            | Kind::Route { .. }
             | Kind::RouteGrad
             | Kind::Expert
             | Kind::ExpertGradInput

@@ -13,7 +13,7 @@ use lrc_compiler::tile::{Leaf, Program, Stream};
 
 use super::Executor;
 use crate::loss::NONE;
-use crate::{dense, experts};
+use crate::{dense, experts, longconv};
 
 /// What a node keeps of the tokens so far.
 enum Memory {
@@ -100,6 +100,25 @@ impl Session<'_> {
                 let mut kept = ids.clone();
                 experts::route(w, experts, *slots, &mut ids, &mut kept);
                 vec![ids, kept]
+            }
+            Kind::LongConv => {
+                let new = node.inputs.iter().map(|value| self.values[value.0].clone());
+                let rows = match self.memory.remove(&at) {
+                    Some(Memory::Past(mut rows, _)) => {
+                        rows.iter_mut().zip(new).for_each(|(rows, new)| rows.extend(new));
+                        rows
+                    }
+                    _ => new.collect(),
+                };
+                let width = executor.model.graph.value(node.outputs[0]).width();
+                let mut y = vec![0.0; tokens.len() * width];
+                if self.tokens == 0 {
+                    longconv::forward(&mut y, &rows[0], &rows[1], &[0, tokens.len()], width);
+                } else {
+                    longconv::last(&mut y, &rows[0], &rows[1], width);
+                }
+                self.memory.insert(at, Memory::Past(rows, None));
+                vec![y]
             }
             Kind::Expert => {
                 let (x, ids) = (node.inputs[0], node.inputs[1]);
@@ -285,6 +304,8 @@ mod tests {
         let text = r#"
             use "mixers/attention.arch"
             use "mixers/gated_deltanet.arch"
+            use "mixers/hyena.arch"
+            use "mixers/moe.arch"
             use "mixers/rwkv6_time.arch"
             use "mixers/swiglu.arch"
             recurrence decaying { in x : [d]
@@ -301,6 +322,8 @@ mod tests {
                 attention(heads = 2)
                 rwkv6_time(heads = 2)
                 slow()
+                hyena(filter = 16, span = 64)
+                moe(experts = 4, hidden = 24)
                 swiglu(hidden = 48)
                 head rmsnorm(x), untied }
         "#;

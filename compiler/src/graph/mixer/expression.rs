@@ -61,6 +61,11 @@ impl Maker<'_> {
                         .help(format!("pass it by name where the mixer is called: `{name} = …`")),
                 ),
                 Some(bound) => Some(bound.clone()),
+                // The position in the sequence, as a number.
+                None if name == "t" => {
+                    let value = self.b.leaf(Leaf::Number(Int::T), &[]);
+                    Some(Bound::Tensor(Named { value, axes: vec![] }))
+                }
                 None if name == "inf" => Some(Bound::Known(Setting::Number(f64::INFINITY))),
                 None => {
                     let known: Vec<String> = scope.names.keys().cloned().collect();

@@ -38,6 +38,7 @@ impl Call<'_> {
 const FUNCTIONS: &[&str] = &[
     "linear",
     "conv",
+    "long_conv",
     "rope",
     "l2norm",
     "l1norm",
@@ -91,6 +92,7 @@ impl Maker<'_> {
             "sum" => self.sum(call),
             "concat" => self.concat(call),
             "max" | "min" if call.args.len() == 2 => self.bounded(call),
+            "long_conv" => self.long_conv(call),
             "top_k" => self.top_k(call),
             "average" => self.average(call),
             _ => self.declared(call),
@@ -331,6 +333,39 @@ impl Maker<'_> {
         Some(Bound::Tensor(Named { value: sum?, axes: x.axes }))
     }
 
+    /// `long_conv(x, h)`: a causal convolution as long as the sequence, each channel by itself; tap
+    /// `j` of the filter is the value of `h` at token `j`.
+    fn long_conv(&mut self, call: &Call) -> Tried<Bound> {
+        self.outside_experts("long_conv", call.span)?;
+        let x = self.first(&call.alone())?;
+        let Some(arg) = call.args.get(1) else {
+            return self.fail(
+                Diag::error("E0205", call.span, "`long_conv` needs a value and a filter")
+                    .help("`long_conv(x, h)`, where `h` is made from the position `t`"),
+            );
+        };
+        let bound = self.eval(&arg.value, None, call.scope)?;
+        let h = self.tensor(bound, arg.value.span)?;
+        let same = x.axes.len() == h.axes.len()
+            && x.axes.iter().zip(&h.axes).all(|(a, b)| a.text == b.text && a.size == b.size);
+        if !same {
+            let message = "the filter needs the axes of what it filters";
+            return self.fail(Diag::error("E0202", arg.value.span, message));
+        }
+        let label = call.scope.label();
+        let inputs = vec![self.settle(x.value, &label, true), self.settle(h.value, &label, true)];
+        let node = Node {
+            kind: Kind::LongConv,
+            label,
+            inputs,
+            params: vec![],
+            outputs: vec![],
+            gives: vec![],
+        };
+        let id = self.graph.add(node, &[(x.shape(), false)])[0];
+        Some(Bound::Tensor(self.stream(id, x.axes)))
+    }
+
     /// `rmsnorm(x)`, `layernorm(x)` over the last axis with learned weights; `each = a` gives every
     /// entry of axis `a` its own.
     fn norm(&mut self, call: &Call) -> Tried<Bound> {
@@ -435,11 +470,16 @@ impl Maker<'_> {
         for arg in args {
             let bound = self.eval(&arg.value, None, scope)?;
             let named = self.tensor(bound, arg.value.span)?;
+            if named.axes.is_empty() {
+                texts.push("1".into());
+                parts.push(self.b.reshape(named.value, &[1]));
+                continue;
+            }
             if named.axes.len() != 1 {
                 return self.fail(Diag::error(
                     "E0202",
                     arg.value.span,
-                    "`concat` is for values with one axis",
+                    "`concat` is for numbers and values with one axis",
                 ));
             }
             texts.push(named.axes[0].text.to_string());

@@ -1,4 +1,5 @@
-//! Mixtures of experts against plain loops, and their gradients against differences.
+//! Mixtures of experts against plain loops; gradients of what is no row, product or recurrence
+//! against differences.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -26,14 +27,20 @@ model alone(width = 6, top = 2) {
     head x, untied
 }";
 
-fn model(top: usize) -> Model {
+/// A convolution as long as the sequence.
+const LONG: &str = "
+use \"mixers/hyena.arch\"
+model alone(width = 6, top = 2) {
+    vocab 11
+    residual x + f(x)
+    hyena(bands = 2, filter = 5, span = 16)
+    head x, untied
+}";
+
+fn model(text: &str, top: usize) -> Model {
     let mut sources = Sources::default();
-    let folder = std::env::temp_dir().join(format!("lrc-experts-{}-{top}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("alone.arch");
-    std::fs::write(&path, TEXT).unwrap();
-    let (names, mut diags) = lrc_dsl::load(&path, LIBRARY, &mut sources).unwrap();
-    std::fs::remove_dir_all(&folder).unwrap();
+    let (names, mut diags) =
+        lrc_dsl::load_text("alone.arch", text.into(), None, LIBRARY, &mut sources);
     let given: BTreeMap<String, Setting> =
         [("top".to_string(), Setting::Number(top as f64))].into();
     let model = build(&names, names.get("alone").unwrap(), &given, &mut diags);
@@ -85,7 +92,7 @@ fn layer(param: &dyn Fn(&str) -> Vec<f32>, x: &[f64], top: usize) -> [Vec<f64>; 
 #[test]
 fn experts_are_weighted_and_balanced_as_declared() {
     for top in [1, 2, EXPERTS] {
-        let model = model(top);
+        let model = model(TEXT, top);
         let params = fresh(&model.graph.params, 7);
         let names: Vec<String> = model.graph.params.iter().map(|p| p.name.clone()).collect();
         let param = |end: &str| -> Vec<f32> {
@@ -127,27 +134,29 @@ fn experts_are_weighted_and_balanced_as_declared() {
 }
 
 #[test]
-fn gradients_of_experts_are_slopes() {
-    let model = model(2);
-    let params = fresh(&model.graph.params, 5);
-    let names: Vec<String> = model.graph.params.iter().map(|p| p.name.clone()).collect();
+fn gradients_are_slopes() {
     let batch = batch();
-    let mut executor = Executor::new(model, params.clone());
-    executor.train(&batch);
-    let grads = executor.grads.clone();
-    for (at, grad) in grads.iter().enumerate() {
-        let norm = grad.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
-        assert!(norm > 0.0, "nothing flows into {}", names[at]);
-        let step = 2e-2;
-        let mut loss = |sign: f64| {
-            let moved = params[at].iter().zip(grad);
-            executor.params[at] =
-                moved.map(|(p, g)| p + (sign * step * f64::from(*g) / norm) as f32).collect();
-            let score = executor.train(&batch);
-            score.loss + score.auxiliary
-        };
-        let slope = (loss(1.0) - loss(-1.0)) / (2.0 * step);
-        executor.params[at].clone_from(&params[at]);
-        assert!((slope - norm).abs() < 2e-2 * norm + 1e-4, "{}: {slope} for {norm}", names[at]);
+    for text in [TEXT, LONG] {
+        let model = model(text, 2);
+        let params = fresh(&model.graph.params, 5);
+        let names: Vec<String> = model.graph.params.iter().map(|p| p.name.clone()).collect();
+        let mut executor = Executor::new(model, params.clone());
+        executor.train(&batch);
+        for (at, grad) in executor.grads.clone().iter().enumerate() {
+            let norm = grad.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+            assert!(norm > 0.0, "nothing flows into {}", names[at]);
+            let step = 2e-2;
+            let mut loss = |sign: f64| {
+                let moved = params[at].iter().zip(grad);
+                executor.params[at] =
+                    moved.map(|(p, g)| p + (sign * step * f64::from(*g) / norm) as f32).collect();
+                let score = executor.train(&batch);
+                score.loss + score.auxiliary
+            };
+            let slope = (loss(1.0) - loss(-1.0)) / (2.0 * step);
+            executor.params[at].clone_from(&params[at]);
+            let gap = (slope - norm).abs();
+            assert!(gap < 2e-2 * norm + 1e-4, "{}: {slope} for {norm}", names[at]);
+        }
     }
 }

@@ -1,14 +1,15 @@
-//! Nodes of mixtures of experts, and of what they average over the batch.
+//! Nodes that see more than a row and are no recurrence: mixtures of experts, what they average over
+//! the batch, and long convolutions.
 
 use lrc_compiler::graph::buffers::Buffers;
 use lrc_compiler::graph::{Kind, Node, ParamId, ValueId};
 
 use super::{Batch, Executor};
-use crate::experts;
+use crate::{experts, longconv};
 
 impl Executor {
     /// Runs such a node.
-    pub(super) fn mixture(
+    pub(super) fn across_rows(
         &mut self,
         node: &Node,
         batch: &Batch,
@@ -51,6 +52,18 @@ impl Executor {
                 let ids = self.value(buffers, node.inputs[2]);
                 experts::grad_weight(&mut grad, x, dy, ids, sizes);
                 self.grads[id.0] = grad;
+            }
+            Kind::LongConv => {
+                let width = self.model.graph.value(node.outputs[0]).width();
+                let x = self.value(buffers, node.inputs[0]);
+                let h = self.value(buffers, node.inputs[1]);
+                longconv::forward(&mut outputs[0], x, h, &batch.bounds, width);
+            }
+            Kind::LongConvGrad => {
+                let width = self.model.graph.value(node.outputs[0]).width();
+                let given = [0, 1, 2].map(|at| self.value(buffers, node.inputs[at]));
+                let [dx, dh] = outputs else { unreachable!("gradients of both inputs") };
+                longconv::backward([dx, dh], given, &batch.bounds, width);
             }
             Kind::Average => {
                 let mut sum = vec![0.0; outputs[0].len()];
