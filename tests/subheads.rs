@@ -36,7 +36,7 @@ fn executor(name: &str, sum: &str) -> Executor {
             head x, untied }}"
     );
     let (names, mut diags) =
-        lrc_dsl::load_text("m.arch", text.into(), None, LIBRARY, &mut Sources::default());
+        lrc_dsl::load_text("m.arch", text, None, LIBRARY, &mut Sources::default());
     let model = build(&names, names.get("m").unwrap(), &BTreeMap::new(), &mut diags);
     let model = model.unwrap_or_else(|| panic!("{diags:?}"));
     let params = fresh(&model.graph.params, 4);

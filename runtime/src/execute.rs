@@ -254,15 +254,6 @@ impl Executor {
                 dense::grad_weight(&mut grad, x, dy, *groups, shape);
                 self.grads[id] = grad;
             }
-            Kind::LongConv
-            | Kind::LongConvGrad
-            | Kind::Route { .. }
-            | Kind::RouteGrad
-            | Kind::Expert
-            | Kind::ExpertGradInput
-            | Kind::ExpertGradWeight
-            | Kind::Average
-            | Kind::AverageGrad => self.across_rows(&node, batch, buffers, &mut outputs),
             Kind::EmbedGrad => {
                 let id = node.gives[0].0;
                 let width = self.model.width;
@@ -280,6 +271,7 @@ impl Executor {
                     outputs[0].par_chunks_mut(SHARE).zip(from).for_each(|(to, d)| add(to, d));
                 }
             }
+            _ => self.across_rows(&node, batch, buffers, &mut outputs),
         }
         for (value, data) in node.outputs.iter().zip(outputs) {
             self.memory[buffers.slot[value.0]] = data;

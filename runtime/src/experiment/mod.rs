@@ -342,7 +342,7 @@ fn one(
     let at = running.folder.join(folder(case, seed));
     let Opened { spec, model, arch } = open(&experiment.spec, &seeded(case, seed), sources)?;
     let counts = account(&model);
-    let summary = match known(&at, &spec.resolved)? {
+    let summary = match known(&at, &spec.resolved, &arch)? {
         Some(summary) if summary.finished => summary,
         begun => {
             let options = Options {
@@ -391,16 +391,16 @@ fn one(
     Ok(outcome)
 }
 
-/// What a run's folder holds of the same spec; another spec there is an error.
-fn known(folder: &Path, resolved: &str) -> Result<Option<Summary>, Failure> {
-    let Ok(before) = std::fs::read_to_string(folder.join("spec.resolved.yaml")) else {
-        return Ok(None);
-    };
-    if before != resolved {
-        return Err(Failure::Usage(format!(
-            "{} holds a run of another spec: move it away, or give another folder with --out",
-            folder.display()
-        )));
+/// What a run's folder holds of the same spec and model; a run of others there is an error.
+fn known(folder: &Path, resolved: &str, arch: &str) -> Result<Option<Summary>, Failure> {
+    for (file, now) in [("spec.resolved.yaml", resolved), ("model.arch", arch)] {
+        let Ok(before) = std::fs::read_to_string(folder.join(file)) else { return Ok(None) };
+        if before != now {
+            return Err(Failure::Usage(format!(
+                "{} holds a run whose {file} was another: move it away, or give another folder with --out",
+                folder.display()
+            )));
+        }
     }
     let text = std::fs::read_to_string(folder.join("summary.json")).unwrap_or_default();
     Ok(serde_json::from_str(&text).ok())
