@@ -112,6 +112,14 @@ fn mistakes_are_told_before_the_first_run() {
         ("threshold: 0.5", "treshold: 0.5", "`threshold`"),
         ("to: [1, 2, 3]", "to: [1, 2, 30]", "30 pairs do not fit"),
         ("vary: {model.set.hidden: [4, 8]}", "vary: {model.set.hidden: 4}", "varies over a list"),
+        ("seeds: [3, 4]", "seeds: [3, 3]", "stands twice"),
+        ("plain: {}", "a b: {}\n  a-b: {}", "share a folder"),
+        ("[task.mqar.pairs, task.mqar.fewest]", "model.set.width", "no part of the task"),
+        (
+            "[task.mqar.pairs, task.mqar.fewest], to: [1, 2, 3]",
+            "task.mqar.vocab, to: [32, 64]",
+            "the model's vocabulary 32",
+        ),
         ("plain: {}", "plain: {set: 3}", "a mapping from paths"),
     ];
     for (right, wrong, said) in cases {

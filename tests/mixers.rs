@@ -160,3 +160,65 @@ fn gradients_are_slopes() {
         }
     }
 }
+
+/// Ways to write one mixture give one model, whatever stands first and however rows are taken.
+#[test]
+fn the_order_of_factors_does_not_matter() {
+    let written = |expert: &str, term: &str| {
+        let text = format!(
+            "mixer e {{ {expert} }}
+            mixer mix(experts = 4) {{
+                r : [experts] = softmax(linear(x))
+                w = top_k(r, 2)
+                out y = sum({term} for j < experts) }}
+            model alone(width = 6, top = 2) {{ vocab 11; residual x + f(x)
+                mix()
+                head x, untied }}"
+        );
+        let model = model(&text, 2);
+        let params = fresh(&model.graph.params, 2);
+        let shapes: Vec<Vec<usize>> = model.graph.params.iter().map(|p| p.shape.clone()).collect();
+        let mut executor = Executor::new(model, params);
+        (executor.hidden(&batch()), shapes)
+    };
+    let plain = "out y = linear(silu(x))";
+    let (first, shapes) = written(plain, "e(w[j] * x)");
+    assert!(shapes.contains(&vec![4, 6, 6]), "{shapes:?}");
+    assert_eq!((first, shapes), written(plain, "e(x * w[j])"));
+    let rows = "g, u : [2, width] = linear(x)\n out y = g .* u";
+    let whole = "p : [2, width] = linear(x)\n g, u = p\n out y = u .* g";
+    assert_eq!(written(rows, "w[j] * e(x)"), written(whole, "w[j] * e(x)"));
+    let (_, shapes) = written(rows, "w[j] * e(x)");
+    assert!(shapes.contains(&vec![4, 12, 6]), "{shapes:?}");
+}
+
+/// What is the same for the whole batch may feed what runs per token: inside a loss.
+#[test]
+fn averages_may_be_used_per_token() {
+    let text = "mixer alike { m = average(x)
+            d : [width] = linear(m)
+            loss sum(average((x - m) .* (x - m))) + sum(average(d))
+            out y = x }
+        model alone(width = 6, top = 2) { vocab 11; residual x + f(x)
+            alike()
+            head x, untied }";
+    let model = model(text, 2);
+    let params = fresh(&model.graph.params, 2);
+    let table = params[0].clone();
+    let weight = model.graph.params.iter().position(|p| p.name.ends_with("d.weight")).unwrap();
+    let weight = params[weight].clone();
+    let batch = batch();
+    let got = Executor::new(model, params).train(&batch).auxiliary;
+    let rows: Vec<&[f32]> =
+        batch.tokens.iter().map(|t| &table[*t as usize * WIDTH..][..WIDTH]).collect();
+    let n = rows.len() as f64;
+    let mean: Vec<f64> =
+        (0..WIDTH).map(|i| rows.iter().map(|r| f64::from(r[i])).sum::<f64>() / n).collect();
+    let spread: f64 = rows
+        .iter()
+        .flat_map(|r| r.iter().zip(&mean).map(|(x, m)| (f64::from(*x) - m).powi(2)))
+        .sum::<f64>()
+        / n;
+    let want = spread + times(&weight, 0, WIDTH, &mean).iter().sum::<f64>();
+    assert!((got - want).abs() < 1e-5, "{got} for {want}");
+}

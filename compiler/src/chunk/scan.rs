@@ -60,6 +60,7 @@ pub fn derive(r: &Recurrence, tokens: usize, masked: bool) -> Result<Chunk, Refu
         tokens,
         masked,
         lifted: HashMap::new(),
+        seen: HashMap::new(),
         known: vec![None; r.states.len()],
     };
     maker.solve_states()?;
@@ -96,6 +97,8 @@ struct Maker<'a> {
     tokens: usize,
     masked: bool,
     lifted: HashMap<Value, Value>,
+    /// What has been found of values for the group at hand.
+    seen: HashMap<Value, Option<Affine>>,
     known: Vec<Option<Known>>,
 }
 
@@ -133,10 +136,11 @@ impl Maker<'_> {
 
     /// Finds states that carry only each other.
     fn together(&mut self, group: &[usize]) -> Tried<()> {
+        self.seen.clear();
         let shape = self.r.states[group[0]].shape.clone();
         let found = match group {
             [state] => match self.maximum(*state)? {
-                Some(found) => Ok((Scan::Max, vec![found])),
+                Some((found, first)) => Ok((Scan::Max { first }, vec![found])),
                 None => self.linear(group).map(|found| (Scan::Linear, found)),
             },
             _ => self.linear(group).map(|found| (Scan::Linear, found)),
@@ -166,8 +170,8 @@ impl Maker<'_> {
             .collect()
     }
 
-    /// `max(h + a, b)` with `a` and `b` free of `h`.
-    fn maximum(&mut self, state: usize) -> Tried<Option<Affine>> {
+    /// `max(h + a, b)` with `a` and `b` free of `h`, and whether the state stands first.
+    fn maximum(&mut self, state: usize) -> Tried<Option<(Affine, bool)>> {
         let mut root = self.update(state);
         while matches!(self.node(root).op, Op::Alias(_)) {
             root = self.node(root).args[0];
@@ -177,9 +181,9 @@ impl Maker<'_> {
             return Ok(None);
         }
         let sides = [self.affine(node.args[0], &[state])?, self.affine(node.args[1], &[state])?];
-        let (own, other) = match sides {
-            [Some(own), None] => (own, node.args[1]),
-            [None, Some(own)] => (own, node.args[0]),
+        let (own, other, first) = match sides {
+            [Some(own), None] => (own, node.args[1], true),
+            [None, Some(own)] => (own, node.args[0], false),
             _ => return Ok(None),
         };
         let one = own.coefficients[0].is_some_and(|c| self.b.as_fill(c) == Some(1.0));
@@ -189,7 +193,7 @@ impl Maker<'_> {
         let shape = [&[1], node.shape.as_slice()].concat();
         let added = own.rest.unwrap_or_else(|| self.b.fill(0.0, &shape));
         let other = self.lift(other)?;
-        Ok(Some(Affine { coefficients: vec![Some(added)], rest: Some(other) }))
+        Ok(Some((Affine { coefficients: vec![Some(added)], rest: Some(other) }, first)))
     }
 
     /// Builds the scan of a group.
@@ -244,11 +248,13 @@ impl Maker<'_> {
         let valid = self.b.leaf(Leaf::Valid, &[m, 1]);
         let (of_a, of_rest) =
             (self.b.reshape(valid, &[m, 1, 1, 1]), self.b.reshape(valid, &[m, 1, 1]));
-        let a = self.b.mul(a, of_a);
-        if scan == Scan::Max {
+        if matches!(scan, Scan::Max { .. }) {
+            let none = self.b.fill(0.0, &[1, 1, 1, 1]);
+            let a = self.b.select(of_a, a, none);
             let low = self.b.fill(f64::NEG_INFINITY, &[1, 1, 1]);
             return (a, self.b.select(of_rest, rest, low));
         }
+        let a = self.b.mul(a, of_a);
         let one = self.b.fill(1.0, &[1, 1, 1, 1]);
         let padding = self.b.sub(one, of_a);
         let eye = self.b.raw(Op::Eye, vec![], vec![s, s]);
@@ -322,6 +328,15 @@ impl Maker<'_> {
 
     /// A value as a sum over states of a group before their update; `None` for one without them.
     fn affine(&mut self, value: Value, group: &[usize]) -> Tried<Option<Affine>> {
+        if let Some(done) = self.seen.get(&value) {
+            return Ok(done.clone());
+        }
+        let found = self.affine_fresh(value, group)?;
+        self.seen.insert(value, found.clone());
+        Ok(found)
+    }
+
+    fn affine_fresh(&mut self, value: Value, group: &[usize]) -> Tried<Option<Affine>> {
         let node = self.node(value).clone();
         let refuse = |what: &str| {
             let why = format!("{what} of a state");

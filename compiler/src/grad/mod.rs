@@ -316,17 +316,23 @@ impl Reverse {
         let before = b.reshape(before, &[m, 1, s, n]);
         let through = match scan {
             Scan::Linear => a,
-            Scan::Max => {
+            Scan::Max { first } => {
                 let sum = b.add(before, a);
                 let other = b.reshape(add, &[m, 1, s, n]);
-                b.binary(Binary::Ge, sum, other)
+                if first {
+                    b.binary(Binary::Ge, sum, other)
+                } else {
+                    let one = b.fill(1.0, &[m, 1, s, n]);
+                    let rest = b.binary(Binary::Ge, other, sum);
+                    b.sub(one, rest)
+                }
             }
         };
         let d = b.raw(Op::ScanGrad, vec![through, dy], shape);
         let column = b.reshape(d, &[m, s, 1, n]);
         let (da, db) = match scan {
             Scan::Linear => (b.mul(column, before), d),
-            Scan::Max => {
+            Scan::Max { .. } => {
                 let da = b.mul(through, column);
                 let rest = b.reshape(da, &[m, s, n]);
                 (da, b.sub(d, rest))

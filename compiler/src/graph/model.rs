@@ -379,6 +379,17 @@ fn assemble(maker: &mut Maker, decl: &Decl, whole: &Whole, layers: &[Layer]) -> 
     };
     let mut graph = std::mem::take(&mut maker.graph);
     graph.forward = graph.nodes.node_count();
+    let needed = graph.needed(hidden);
+    let mut nodes = graph.nodes.node_weights().zip(&needed);
+    if let Some((node, _)) =
+        nodes.find(|(node, needed)| **needed && matches!(node.kind, Kind::Average))
+    {
+        let message = format!("an `average` in `{}` reaches what the model says", node.label);
+        return maker.fail(
+            Diag::global("E0215", message)
+                .help("it knows tokens to come: it may only stand in a `loss`"),
+        );
+    }
     Some(Model {
         name: decl.name.text.clone(),
         graph,

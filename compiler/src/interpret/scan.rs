@@ -40,7 +40,7 @@ pub fn forward<R: Real>(scan: Scan, to: &mut [R], a: &[R], b: &[R], start: &[R],
                     }
                 }
             }
-            Scan::Max => {
+            Scan::Max { .. } => {
                 for (k, y) in to.iter_mut().enumerate() {
                     *y = (before[k] + a[k]).max(b[k]);
                 }

@@ -134,8 +134,11 @@ pub enum Gather {
 pub enum Scan {
     /// `y_i = A_i y_{i-1} + b_i` with an `A_i` of states by states for every entry.
     Linear,
-    /// `y_i = max(y_{i-1} + a_i, b_i)`, of one state.
-    Max,
+    /// `y_i = max(y_{i-1} + a_i, b_i)`, of one state. Of equal sides the first has the gradient.
+    Max {
+        /// Whether the state's side is the first.
+        first: bool,
+    },
 }
 
 /// A sum over positions of the past.

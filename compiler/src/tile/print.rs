@@ -103,7 +103,7 @@ impl fmt::Display for Op {
             Op::Solve(false) => write!(f, "solve"),
             Op::Solve(true) => write!(f, "solve_t"),
             Op::Scan(Scan::Linear) => write!(f, "scan"),
-            Op::Scan(Scan::Max) => write!(f, "scan_max"),
+            Op::Scan(Scan::Max { .. }) => write!(f, "scan_max"),
             Op::ScanGrad => write!(f, "scan_grad"),
             Op::Largest(count) => write!(f, "largest{count}"),
             Op::LinearSolve(false) => write!(f, "linear_solve"),

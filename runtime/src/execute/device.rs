@@ -91,6 +91,10 @@ fn refuse(model: &Model) -> Result<(), Failure> {
         };
         Some(format!("`{}` {what}, for which there are no kernels", node.label))
     });
+    let found = found.or_else(|| {
+        (!model.losses.is_empty())
+            .then(|| "a mixer adds to the loss, for which there are no kernels".to_string())
+    });
     found.map_or(Ok(()), |message| {
         let diag = Diag::global("E0501", message);
         Err(Failure::Invalid(vec![diag.help("such a model trains with `--device cpu`")]))

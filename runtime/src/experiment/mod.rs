@@ -134,6 +134,21 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Experiment>
             series_fields(&key.text, tree, &mut cases, diags);
         }
     }
+    let mut folders: Vec<PathBuf> = cases.iter().map(|case| folder(case, 0)).collect();
+    folders.sort();
+    if folders.windows(2).any(|pair| pair[0] == pair[1]) {
+        let message = "two cases would share a folder: their names differ in signs only";
+        diags.push(
+            finding(tree.span, "E0401", message.into())
+                .help("give the series names that differ in letters or digits"),
+        );
+    }
+    let mut distinct = seeds.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    if distinct.len() < seeds.len() {
+        diags.push(finding(tree.span, "E0401", "a seed stands twice in `seeds`".into()));
+    }
     if cases.is_empty() {
         diags.push(finding(tree.span, "E0401", "`series` names nothing to compare".into()));
     }
@@ -168,6 +183,14 @@ fn ask_fields(tree: &Tree, diags: &mut Vec<Diag>) -> Option<Ask> {
         diags.push(finding(at, "E0401", "`set` is a path of the spec, or a list of them".into()));
         return None;
     };
+    if let Some(other) = set.iter().find(|path| !path.starts_with("task.")) {
+        let message =
+            format!("`{other}` is no part of the task: a trained model is asked another task");
+        diags.push(
+            finding(at, "E0401", message).help("what trained models differ in stands in `series`"),
+        );
+        return None;
+    }
     let name = name.unwrap_or_else(|| last(&set[0]).to_string());
     Some(Ask { name, set, to, threshold })
 }
@@ -275,8 +298,17 @@ pub fn run(
     // Everything is checked before the first run begins.
     for case in &experiment.cases {
         let opened = open(&experiment.spec, &case.set, sources)?;
+        let mut tasks = vec![opened.spec.task.clone()];
         for value in experiment.ask.iter().flat_map(|ask| &ask.to) {
-            asked(experiment, case, *value, opened.spec.seed, sources)?;
+            tasks.push(asked(experiment, case, *value, opened.spec.seed, sources)?.spec.task);
+        }
+        if let Some(task) = tasks.iter().find(|task| task.vocab() > opened.model.vocab) {
+            let (name, needs, has) = (task.name(), task.vocab(), opened.model.vocab);
+            let message = format!(
+                "{}: the task `{name}` has {needs} tokens, the model's vocabulary {has}",
+                case.name
+            );
+            return Err(Failure::invalid("E0402", message));
         }
     }
     std::fs::create_dir_all(&running.folder).map_err(at_path("make", &running.folder))?;
@@ -353,7 +385,7 @@ fn one(
                 quiet: true,
                 stop_after: None,
             };
-            if options.resume && checkpoint::newest(&at, &model.graph.params).is_err() {
+            if options.resume && checkpoint::list(&at).is_empty() {
                 // Stopped before its first checkpoint: nothing to go on from.
                 std::fs::remove_dir_all(&at).map_err(at_path("empty", &at))?;
                 train(&spec, model.clone(), &arch, &Options { resume: false, ..options })?

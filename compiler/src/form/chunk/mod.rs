@@ -171,7 +171,7 @@ impl Chunked {
         cotangents: &Cotangents<R>,
     ) -> Gradients<R> {
         let r = problem.recurrence;
-        let shares = shares(problem);
+        let shares = shares(problem, &self.full.once);
         let mut wide = sheets(problem, &r.inputs, &shares);
         for (wide, once) in wide.iter_mut().zip(&self.full.once) {
             if !once {
@@ -220,21 +220,22 @@ impl Chunked {
 /// How many neighbouring heads add to the same rows of each input's gradient. Heads that share a
 /// row run one after the other, so this is 1, with a row for each, where too few tasks would be
 /// left; the sums are the same to the last bit.
-fn shares<R: Real>(problem: &Problem<R>) -> Vec<usize> {
+fn shares<R: Real>(problem: &Problem<R>, once: &[bool]) -> Vec<usize> {
     let tasks = problem.sequences() * problem.heads;
     let enough = 2 * rayon::current_num_threads();
     let mut unit = 1;
-    let share = |operand: &Operand<R>| {
+    // What a token gives to several rows would be added in another order.
+    let share = |(operand, once): (&Operand<R>, &bool)| {
         let share = problem.heads / operand.heads;
         // Of several shares each must be a multiple of the smaller ones.
         let fits = share.is_multiple_of(unit) || unit.is_multiple_of(share);
-        if !fits || tasks / share < enough {
+        if !fits || !once || tasks / share < enough {
             return 1;
         }
         unit = unit.max(share);
         share
     };
-    problem.inputs.iter().map(share).collect()
+    problem.inputs.iter().zip(once).map(share).collect()
 }
 
 /// Per state `[tasks, …]` from each task's states one after the other.

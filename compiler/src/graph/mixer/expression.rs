@@ -177,7 +177,7 @@ impl Maker<'_> {
             );
         }
         match pointwise::binary(&mut self.b, op, &x, &y) {
-            Some(named) => Some(Bound::Tensor(named)),
+            Some(named) => Some(Bound::Tensor(self.slots_first(named))),
             None => {
                 self.fail(Diag::error("E0202", span, "axes of one name have different sizes here"))
             }
@@ -205,10 +205,29 @@ impl Maker<'_> {
         Some(Bound::Tensor(self.lagged(&named, lag as i64, &scope.label())))
     }
 
+    /// Moves the axis of slots to the front, where it has its place.
+    fn slots_first(&mut self, named: Named) -> Named {
+        let slot = self.experts.as_ref().map(|experts| experts.slot.text.clone());
+        match slot.and_then(|slot| named.axes.iter().position(|a| a.text == slot)) {
+            None | Some(0) => named,
+            Some(at) => {
+                let others = (0..named.axes.len()).filter(|i| *i != at);
+                let order: Vec<usize> = std::iter::once(at).chain(others).collect();
+                let axes = order.iter().map(|i| named.axes[*i].clone()).collect();
+                Named { value: self.b.permute(named.value, &order), axes }
+            }
+        }
+    }
+
+    /// Axes in front that are slots of experts: one or none.
+    pub(super) fn slot_axes(&self, named: &Named) -> usize {
+        let slot = self.experts.as_ref().map(|experts| &experts.slot.text);
+        usize::from(named.axes.first().is_some_and(|axis| Some(&axis.text) == slot))
+    }
+
     /// Whether a value is one number per slot of experts.
     fn is_slots(&self, named: &Named) -> bool {
-        let experts = self.experts.as_ref();
-        experts.is_some_and(|e| named.axes.len() == 1 && named.axes[0].text == e.slot.text)
+        named.axes.len() == 1 && self.slot_axes(named) == 1
     }
 
     /// A value some tokens back.

@@ -136,12 +136,12 @@ impl Maker<'_> {
 
     /// The last axis of what a function works along.
     pub(super) fn last_axis(&mut self, call: &Call, x: &Named) -> Tried<usize> {
-        match x.axes.len() {
+        match x.axes.len() - self.slot_axes(x) {
             0 => {
                 let message = format!("`{}` works on vectors", call.name.text);
                 self.fail(Diag::error("E0202", call.args[0].value.span, message).label("a number"))
             }
-            n => Some(n - 1),
+            _ => Some(x.axes.len() - 1),
         }
     }
 
@@ -188,7 +188,10 @@ impl Maker<'_> {
                 let bound = self.eval(&arg.value, None, call.scope)?;
                 let y = self.tensor(bound, arg.value.span)?;
                 let fits = y.axes.len() == x.axes.len()
-                    && y.axes[..last].iter().zip(&x.axes).all(|(a, b)| a.text == b.text);
+                    && y.axes[..last]
+                        .iter()
+                        .zip(&x.axes)
+                        .all(|(a, b)| a.text == b.text && a.size == b.size);
                 if !fits {
                     let message = "the two sides of `outer` differ before the last axis";
                     return self.fail(Diag::error("E0202", call.span, message));
@@ -240,6 +243,9 @@ impl Maker<'_> {
         let out = out.to_vec();
         let x = self.first(&call.alone())?;
         if self.experts.is_some() {
+            if self.each(call).is_some() {
+                return self.outside_experts("each", call.span).and(None);
+            }
             return self.expert_linear(call, &x, &out);
         }
         let each = self.each(call);
@@ -437,9 +443,12 @@ impl Maker<'_> {
         }
         let x = self.first(&call.alone())?;
         let Some(arg) = call.args.get(1) else {
-            let all: Vec<usize> = (0..x.axes.len()).collect();
+            let lead = self.slot_axes(&x);
+            let all: Vec<usize> = (lead..x.axes.len()).collect();
             let sum = self.b.sum(x.value, &all);
-            return Some(Bound::Tensor(Named { value: self.b.reshape(sum, &[]), axes: vec![] }));
+            let axes = x.axes[..lead].to_vec();
+            let shape: Vec<usize> = axes.iter().map(|a| a.size).collect();
+            return Some(Bound::Tensor(Named { value: self.b.reshape(sum, &shape), axes }));
         };
         let axis = print::expr(&arg.value);
         let Some(at) = x.axes.iter().position(|a| *a.text == *axis) else {
@@ -470,6 +479,7 @@ impl Maker<'_> {
         for arg in args {
             let bound = self.eval(&arg.value, None, scope)?;
             let named = self.tensor(bound, arg.value.span)?;
+            self.outside_experts("concat", call.span)?;
             if named.axes.is_empty() {
                 texts.push("1".into());
                 parts.push(self.b.reshape(named.value, &[1]));

@@ -145,7 +145,12 @@ impl<'n> Maker<'n> {
         }
         let node = self.b.node(value);
         match &node.op {
-            Op::Leaf(Leaf::Read(Stream::Input(id), Int::T)) => return ValueId(*id),
+            // A single row for the whole batch becomes one per token where that is asked for.
+            Op::Leaf(Leaf::Read(Stream::Input(id), Int::T))
+                if !(per_token && self.graph.value(ValueId(*id)).once) =>
+            {
+                return ValueId(*id);
+            }
             Op::Reshape => {
                 let inner = node.args[0];
                 return self.settle(inner, label, per_token);
@@ -168,7 +173,9 @@ impl<'n> Maker<'n> {
             gives: vec![],
         };
         let id = self.graph.add(node, &[(shape, once)])[0];
-        self.made.insert(value, id);
+        if moves || once {
+            self.made.insert(value, id);
+        }
         id
     }
 
@@ -274,7 +281,9 @@ impl<'n> Maker<'n> {
             let Item::Declare { role, names, shape, attrs, span } = item else { continue };
             for (name, _) in names {
                 let bound = match role {
-                    Role::Param => self.declared_param(name, shape, attrs, scope),
+                    Role::Param => self
+                        .outside_experts("param", name.span)
+                        .and_then(|()| self.declared_param(name, shape, attrs, scope)),
                     Role::In => Some(given.remove(&name.text).unwrap_or(Bound::Absent)),
                     Role::State => {
                         self.fail(Diag::error("E0212", *span, "states belong to recurrences"))
@@ -390,7 +399,8 @@ impl<'n> Maker<'n> {
         scope: &mut Scope,
         span: Span,
     ) {
-        if named.axes.first().map(|a| a.size) != Some(targets.len()) {
+        let lead = self.slot_axes(named);
+        if named.axes.get(lead).map(|a| a.size) != Some(targets.len()) {
             self.diags.push(Diag::error(
                 "E0202",
                 span,
@@ -398,11 +408,13 @@ impl<'n> Maker<'n> {
             ));
             return;
         }
+        let mut axes = named.axes.clone();
+        axes.remove(lead);
+        let shape: Vec<usize> = axes.iter().map(|a| a.size).collect();
         for (at, name) in targets.enumerate() {
-            let row = self.b.slice(named.value, 0, at, 1);
-            let axes = named.axes[1..].to_vec();
-            let shape: Vec<usize> = axes.iter().map(|a| a.size).collect();
+            let row = self.b.slice(named.value, lead, at, 1);
             let value = self.b.reshape(row, &shape);
+            let axes = axes.clone();
             scope.names.insert(name.text.clone(), Bound::Tensor(Named { value, axes }));
         }
     }
