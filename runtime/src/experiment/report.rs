@@ -91,13 +91,17 @@ pub fn write(experiment: &Experiment, outcomes: &[Outcome], folder: &Path) -> Re
         experiment.seeds.len(),
         experiment.sequences
     );
+    let whole = experiment.cases.len() * experiment.seeds.len();
+    if outcomes.len() < whole {
+        let _ = write!(page, "<p>So far {} of {whole} runs.</p>", outcomes.len());
+    }
     let Table { heads, rows } = table(experiment, outcomes);
     page.push_str("<div style=\"overflow-x:auto\"><table style=\"font-size:13px\">");
     for (at, row) in std::iter::once(&heads).chain(&rows).enumerate() {
         let tag = if at == 0 { "th" } else { "td" };
         page.push_str("<tr>");
         for cell in row {
-            let _ = write!(page, "<{tag} align=\"left\">{}</{tag}>", escape(cell));
+            let _ = write!(page, "<{tag} align=\"left\" nowrap>{}</{tag}>", escape(cell));
         }
         page.push_str("</tr>");
     }
