@@ -10,16 +10,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use lrc_compiler::graph::{Model, build};
-use lrc_dsl::{Diag, Sources};
+use lrc_dsl::Sources;
 use lrc_runtime::data::Source;
 use lrc_runtime::device::Device;
 use lrc_runtime::error::Failure;
 use lrc_runtime::execute::Executor;
-use lrc_runtime::library::LIBRARY;
 use lrc_runtime::loss::NONE;
 use lrc_runtime::random::Purpose;
 use lrc_runtime::spec::Spec;
+use lrc_runtime::spec::open::{Opened, open};
 use lrc_runtime::train::{Options, checkpoint, train};
 
 /// What is compared: a name, and the parameters of the model.
@@ -67,7 +66,8 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
                 std::fs::remove_dir_all(&run)
                     .map_err(lrc_runtime::error::at_path("empty", &run))?;
             }
-            let (spec, model) = prepare(&folder, &overrides, sources)?;
+            let Opened { spec, model, arch } =
+                open(&folder.join("spec.yaml"), &overrides, sources)?;
             let options = Options {
                 folder: run.clone(),
                 resume: false,
@@ -76,8 +76,6 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
                 quiet: true,
                 stop_after: None,
             };
-            let arch = std::fs::read_to_string(folder.join("model.arch"))
-                .map_err(lrc_runtime::error::at_path("read", &folder))?;
             train(&spec, model.clone(), &arch, &options)?;
             let (_, numbers) = checkpoint::newest(&run, &model.graph.params)?;
             let mut executor = Executor::new(model, numbers.params);
@@ -91,27 +89,6 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// The spec and the model that it names.
-fn prepare(
-    folder: &Path,
-    overrides: &[(String, String)],
-    sources: &mut Sources,
-) -> Result<(Spec, Model), Failure> {
-    let path = folder.join("spec.yaml");
-    let text =
-        std::fs::read_to_string(&path).map_err(lrc_runtime::error::at_path("read", &path))?;
-    let file = sources.add(path.display().to_string(), text.as_str());
-    let spec = lrc_runtime::spec::read(&path, file, &text, overrides).map_err(Failure::Invalid)?;
-    let (namespace, mut diags) = lrc_dsl::load(&spec.file, LIBRARY, sources)
-        .map_err(lrc_runtime::error::at_path("read", &spec.file))?;
-    if diags.iter().any(Diag::is_error) {
-        return Err(Failure::Invalid(diags));
-    }
-    let decl = &namespace.decls["tracker"];
-    let model = build(&namespace, decl, &spec.settings, &mut diags);
-    Ok((spec, model.ok_or(Failure::Invalid(diags))?))
 }
 
 /// Share of right answers on sequences of `length` bits, counted from bit `from` on.

@@ -74,34 +74,35 @@ impl Sizes {
     }
 }
 
-fn product(rows: usize, a: &[f32], w: &[f32], [inner, outer]: [usize; 2], w_col: bool) -> Vec<f32> {
-    let mut c = vec![0.0; rows * outer];
-    if rows == 0 {
-        return c;
-    }
-    let b = match w_col {
-        true => Mat { data: w, row: 1, col: inner },
-        false => Mat { data: w, row: outer, col: 1 },
+/// The slots of each expert, and the product of their rows of `from`, `inner` numbers each, with its
+/// matrix, `[inner, outer]` at the given distances between rows and columns.
+fn by_expert(
+    [from, w]: [&[f32]; 2],
+    ids: &[f32],
+    sizes: Sizes,
+    [inner, outer]: [usize; 2],
+    own: bool,
+    [row, col]: [usize; 2],
+) -> Vec<(Vec<usize>, Vec<f32>)> {
+    let one = |(e, seats): (usize, Vec<usize>)| {
+        let mut made = vec![0.0; seats.len() * outer];
+        if !seats.is_empty() {
+            let rows = sizes.gather(from, &seats, inner, own);
+            let to = MatMut { data: &mut made, row: outer, col: 1 };
+            let rows = Mat { data: &rows, row: inner, col: 1 };
+            let w = Mat { data: &w[e * inner * outer..][..inner * outer], row, col };
+            f32::gemm([seats.len(), inner, outer], to, rows, w, false);
+        }
+        (seats, made)
     };
-    let to = MatMut { data: &mut c, row: outer, col: 1 };
-    f32::gemm([rows, inner, outer], to, Mat { data: a, row: inner, col: 1 }, b, false);
-    c
+    seats(ids, sizes.experts).into_par_iter().enumerate().map(one).collect()
 }
 
 /// `y = W_e x` for each slot; 0 where nobody sits.
 pub fn forward(y: &mut [f32], x: &[f32], w: &[f32], ids: &[f32], sizes: Sizes) {
     let [inner, outer] = sizes.shape;
-    let seats = seats(ids, sizes.experts);
-    let made: Vec<Vec<f32>> = seats
-        .par_iter()
-        .enumerate()
-        .map(|(e, seats)| {
-            let rows = sizes.gather(x, seats, inner, sizes.own);
-            product(seats.len(), &rows, &w[e * inner * outer..][..inner * outer], sizes.shape, true)
-        })
-        .collect();
     y.fill(0.0);
-    for (seats, made) in seats.iter().zip(made) {
+    for (seats, made) in by_expert([x, w], ids, sizes, [inner, outer], sizes.own, [1, inner]) {
         for (seat, row) in seats.iter().zip(made.chunks_exact(outer)) {
             y[seat * outer..][..outer].copy_from_slice(row);
         }
@@ -111,18 +112,8 @@ pub fn forward(y: &mut [f32], x: &[f32], w: &[f32], ids: &[f32], sizes: Sizes) {
 /// `dx = W_eᵀ dy`, summed over the slots of a token where they read the same.
 pub fn grad_input(dx: &mut [f32], dy: &[f32], w: &[f32], ids: &[f32], sizes: Sizes) {
     let [inner, outer] = sizes.shape;
-    let seats = seats(ids, sizes.experts);
-    let made: Vec<Vec<f32>> = seats
-        .par_iter()
-        .enumerate()
-        .map(|(e, seats)| {
-            let rows = sizes.gather(dy, seats, outer, true);
-            let w = &w[e * inner * outer..][..inner * outer];
-            product(seats.len(), &rows, w, [outer, inner], false)
-        })
-        .collect();
     dx.fill(0.0);
-    for (seats, made) in seats.iter().zip(made) {
+    for (seats, made) in by_expert([dy, w], ids, sizes, [outer, inner], true, [inner, 1]) {
         for (seat, row) in seats.iter().zip(made.chunks_exact(inner)) {
             let to = if sizes.own { *seat } else { seat / sizes.slots };
             dx[to * inner..][..inner].iter_mut().zip(row).for_each(|(x, d)| *x += d);

@@ -211,23 +211,7 @@ impl Maker<'_> {
         self.b.span = node.span;
         let made = match &node.op {
             Op::Leaf(Leaf::Outer(read)) => self.read_tile(*read, &node.shape)?,
-            Op::Leaf(leaf) => {
-                let rows = match leaf {
-                    Leaf::Read(..) | Leaf::Number(_) => self.tokens,
-                    _ => 1,
-                };
-                self.b.leaf(leaf.clone(), &[&[rows], node.shape.as_slice()].concat())
-            }
-            op => lift::one(
-                &mut self.b,
-                op,
-                &args,
-                &node.shape,
-                Over::Tokens,
-                1,
-                &mut |_, leaf, _| unreachable!("{leaf} is lifted above"),
-            )
-            .map_err(|why| Refusal { span: node.span, why: why.into() })?,
+            _ => over_rows(&mut self.b, &node, &args, self.tokens)?,
         };
         self.lifted.insert(value, made);
         Ok(made)
@@ -494,6 +478,24 @@ impl Maker<'_> {
         let shape = self.r.states[state].shape.clone();
         Ok(self.b.reshape(leaving, &shape))
     }
+}
+
+/// A node of a token for all rows of a chunk, given its arguments for all rows: leaves of tokens have
+/// a row each, all else one.
+fn over_rows(
+    b: &mut Builder,
+    node: &Node,
+    args: &[Value],
+    tokens: usize,
+) -> Result<Value, Refusal> {
+    if let Op::Leaf(leaf) = &node.op {
+        let rows = if matches!(leaf, Leaf::Read(..) | Leaf::Number(_)) { tokens } else { 1 };
+        return Ok(b.leaf(leaf.clone(), &[&[rows], node.shape.as_slice()].concat()));
+    }
+    let leaf =
+        &mut |_: &mut Builder, leaf: &Leaf, _: &[usize]| unreachable!("{leaf} is no argument");
+    lift::one(b, &node.op, args, &node.shape, Over::Tokens, 1, leaf)
+        .map_err(|why| Refusal { span: node.span, why: why.into() })
 }
 
 /// The stream that the k-th result belongs to.

@@ -12,11 +12,10 @@
 
 use std::collections::HashMap;
 
-use super::Chunk;
 use super::token::wider_reads;
+use super::{Chunk, over_rows};
 use crate::elaborate::Recurrence;
 use crate::normal::Refusal;
-use crate::tile::lift::{self, Over};
 use crate::tile::{Binary, Builder, Leaf, Node, Op, Scan, Stream, Unary, Value, size};
 
 /// Most numbers of a state: its value at every row of a chunk is in memory.
@@ -295,35 +294,15 @@ impl Maker<'_> {
     /// The same for a value that may be the update of a state.
     fn lift_fresh(&mut self, value: Value) -> Tried<Value> {
         let node = self.node(value).clone();
-        Ok(match &node.op {
-            Op::Leaf(Leaf::Read(Stream::State(state), _)) => {
-                self.known_state(*state, value)?.before
-            }
-            Op::Leaf(leaf) => {
-                let rows = match leaf {
-                    Leaf::Read(..) | Leaf::Number(_) => self.tokens,
-                    _ => 1,
-                };
-                self.b.leaf(leaf.clone(), &[&[rows], node.shape.as_slice()].concat())
-            }
-            op => {
-                let mut args = Vec::with_capacity(node.args.len());
-                for arg in &node.args {
-                    args.push(self.lift(*arg)?);
-                }
-                self.b.span = node.span;
-                lift::one(
-                    &mut self.b,
-                    op,
-                    &args,
-                    &node.shape,
-                    Over::Tokens,
-                    1,
-                    &mut |_, leaf, _| unreachable!("{leaf} is lifted above"),
-                )
-                .map_err(|why| Refusal { span: node.span, why: why.into() })?
-            }
-        })
+        if let Op::Leaf(Leaf::Read(Stream::State(state), _)) = &node.op {
+            return Ok(self.known_state(*state, value)?.before);
+        }
+        let mut args = Vec::with_capacity(node.args.len());
+        for arg in &node.args {
+            args.push(self.lift(*arg)?);
+        }
+        self.b.span = node.span;
+        over_rows(&mut self.b, &node, &args, self.tokens)
     }
 
     /// A value as a sum over states of a group before their update; `None` for one without them.

@@ -55,7 +55,7 @@ const OTHERS: &[&str] = &[
 ];
 
 /// Functions that stand in mixers only.
-const IN_MIXERS: &[&str] = &[
+pub const IN_MIXERS: &[&str] = &[
     "linear",
     "conv",
     "long_conv",

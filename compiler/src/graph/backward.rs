@@ -42,7 +42,7 @@ pub fn differentiate(model: &mut Model) -> ValueId {
     let one = (!losses.is_empty()).then(|| {
         let mut b = Builder::new();
         let one = b.fill(1.0, &[]);
-        let node = plain(Kind::Rows(Box::new(b.finish(&[one]))), "one", vec![]);
+        let node = Node::plain(Kind::Rows(Box::new(b.finish(&[one]))), "one", vec![]);
         model.graph.add(node, &[(vec![], true)])[0]
     });
     let mut reverse = Reverse { model, pending: HashMap::new() };
@@ -74,7 +74,7 @@ impl Reverse<'_> {
         }
         let info = self.model.graph.value(value);
         let shape = (info.shape.clone(), info.once);
-        let node = plain(Kind::Sum, "sum of gradients", parts);
+        let node = Node::plain(Kind::Sum, "sum of gradients", parts);
         Some(self.model.graph.add(node, &[shape])[0])
     }
 
@@ -93,7 +93,7 @@ impl Reverse<'_> {
         match &node.kind {
             Kind::Embed => {
                 let inputs = cotangents.into_iter().flatten().collect();
-                let mut grad = plain(Kind::EmbedGrad, &node.label, inputs);
+                let mut grad = Node::plain(Kind::EmbedGrad, node.label.as_str(), inputs);
                 grad.gives = node.params;
                 self.model.graph.add(grad, &[]);
             }
@@ -103,7 +103,8 @@ impl Reverse<'_> {
                 let outs = cotangents.iter().map(Option::is_some).collect();
                 let inputs: Vec<ValueId> =
                     node.inputs.iter().copied().chain(cotangents.into_iter().flatten()).collect();
-                let grad = plain(Kind::RecurGrad { of: index, outs }, &node.label, inputs);
+                let grad =
+                    Node::plain(Kind::RecurGrad { of: index, outs }, node.label.as_str(), inputs);
                 let shapes = self.shapes(&node.inputs);
                 let made = self.model.graph.add(grad, &shapes);
                 for (input, d) in node.inputs.iter().zip(made) {
@@ -113,15 +114,17 @@ impl Reverse<'_> {
             Kind::Route { .. } => {
                 let Some(dw) = cotangents[1] else { return };
                 let inputs = vec![node.outputs[0], dw];
-                self.one(plain(Kind::RouteGrad, &node.label, inputs), node.inputs[0]);
+                self.one(Node::plain(Kind::RouteGrad, node.label.as_str(), inputs), node.inputs[0]);
             }
             Kind::Expert => {
                 let Some(dy) = cotangents[0] else { return };
                 let (x, ids) = (node.inputs[0], node.inputs[1]);
-                let mut weight = plain(Kind::ExpertGradWeight, &node.label, vec![x, dy, ids]);
+                let mut weight =
+                    Node::plain(Kind::ExpertGradWeight, node.label.as_str(), vec![x, dy, ids]);
                 weight.gives.clone_from(&node.params);
                 self.model.graph.add(weight, &[]);
-                let mut input = plain(Kind::ExpertGradInput, &node.label, vec![dy, ids]);
+                let mut input =
+                    Node::plain(Kind::ExpertGradInput, node.label.as_str(), vec![dy, ids]);
                 input.params.clone_from(&node.params);
                 self.one(input, x);
             }
@@ -129,14 +132,17 @@ impl Reverse<'_> {
                 let Some(dy) = cotangents[0] else { return };
                 let (x, h) = (node.inputs[0], node.inputs[1]);
                 let shapes = self.shapes(&[x, h]);
-                let grad = plain(Kind::LongConvGrad, &node.label, vec![x, h, dy]);
+                let grad = Node::plain(Kind::LongConvGrad, node.label.as_str(), vec![x, h, dy]);
                 let made = self.model.graph.add(grad, &shapes);
                 self.give(x, made[0]);
                 self.give(h, made[1]);
             }
             Kind::Average => {
                 let inputs = cotangents.into_iter().flatten().collect();
-                self.one(plain(Kind::AverageGrad, &node.label, inputs), node.inputs[0]);
+                self.one(
+                    Node::plain(Kind::AverageGrad, node.label.as_str(), inputs),
+                    node.inputs[0],
+                );
             }
             _ => unreachable!("only forward nodes are differentiated"),
         }
@@ -151,11 +157,14 @@ impl Reverse<'_> {
 
     fn dense(&mut self, node: &Node, groups: usize, dy: Option<ValueId>) {
         let Some(dy) = dy else { return };
-        let mut weight =
-            plain(Kind::DenseGradWeight { groups }, &node.label, vec![node.inputs[0], dy]);
+        let mut weight = Node::plain(
+            Kind::DenseGradWeight { groups },
+            node.label.as_str(),
+            vec![node.inputs[0], dy],
+        );
         weight.gives.clone_from(&node.params);
         self.model.graph.add(weight, &[]);
-        let mut input = plain(Kind::DenseGradInput { groups }, &node.label, vec![dy]);
+        let mut input = Node::plain(Kind::DenseGradInput { groups }, node.label.as_str(), vec![dy]);
         input.params.clone_from(&node.params);
         let shapes = self.shapes(&node.inputs);
         let made = self.model.graph.add(input, &shapes);
@@ -187,7 +196,7 @@ impl Reverse<'_> {
         let gives: Vec<ParamId> = params.iter().map(|slot| node.params[*slot]).collect();
         let grad = RowsGrad { program: program.clone(), inputs: node.inputs.len(), wanted, params };
         let inputs = node.inputs.iter().copied().chain([dy]).collect();
-        let mut made = plain(Kind::RowsGrad(Box::new(grad)), &node.label, inputs);
+        let mut made = Node::plain(Kind::RowsGrad(Box::new(grad)), node.label.as_str(), inputs);
         made.params.clone_from(&node.params);
         made.gives = gives;
         let made = self.model.graph.add(made, &shapes);
@@ -195,10 +204,6 @@ impl Reverse<'_> {
             self.give(input, d);
         }
     }
-}
-
-fn plain(kind: Kind, label: &str, inputs: Vec<ValueId>) -> Node {
-    Node { kind, label: label.into(), inputs, params: vec![], outputs: vec![], gives: vec![] }
 }
 
 /// How the gradient of a pointwise program reaches an input.

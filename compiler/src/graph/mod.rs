@@ -164,6 +164,14 @@ pub struct Node {
     pub gives: Vec<ParamId>,
 }
 
+impl Node {
+    /// A node without parameters; its outputs are filled in when it is added.
+    pub fn plain(kind: Kind, label: impl Into<String>, inputs: Vec<ValueId>) -> Node {
+        let label = label.into();
+        Node { kind, label, inputs, params: vec![], outputs: vec![], gives: vec![] }
+    }
+}
+
 /// A graph of nodes in an order in which they can run; edges follow the values.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {

@@ -74,14 +74,7 @@ impl Maker<'_> {
         }
         let slots = self.chosen.get(&w.value).copied().unwrap_or(count).min(count);
         let input = self.settle(w.value, &call.scope.label(), true);
-        let node = Node {
-            kind: Kind::Route { slots },
-            label: call.scope.label(),
-            inputs: vec![input],
-            params: vec![],
-            outputs: vec![],
-            gives: vec![],
-        };
+        let node = Node::plain(Kind::Route { slots }, call.scope.label(), vec![input]);
         let made = self.graph.add(node, &[(vec![slots], false), (vec![slots], false)]);
         let slot = Dim::new(slots, format!("slots of {}", print::expr(weights)));
         let weights = Experts {
@@ -146,12 +139,8 @@ impl Maker<'_> {
         let weight = self.param(param, call.span)?;
         let input = self.settle(x.value, &scope.label(), true);
         let node = Node {
-            kind: Kind::Expert,
-            label: scope.label(),
-            inputs: vec![input, experts.ids],
             params: vec![weight],
-            outputs: vec![],
-            gives: vec![],
+            ..Node::plain(Kind::Expert, scope.label(), vec![input, experts.ids])
         };
         let axes: Vec<Dim> = [experts.slot].into_iter().chain(out.iter().cloned()).collect();
         let shape: Vec<usize> = axes.iter().map(|a| a.size).collect();
@@ -181,14 +170,7 @@ impl Maker<'_> {
         self.outside_experts("average", call.span)?;
         let x = self.first(call)?;
         let input = self.settle(x.value, &call.scope.label(), true);
-        let node = Node {
-            kind: Kind::Average,
-            label: call.scope.label(),
-            inputs: vec![input],
-            params: vec![],
-            outputs: vec![],
-            gives: vec![],
-        };
+        let node = Node::plain(Kind::Average, call.scope.label(), vec![input]);
         let id = self.graph.add(node, &[(x.shape(), true)])[0];
         Some(Bound::Tensor(self.stream(id, x.axes)))
     }

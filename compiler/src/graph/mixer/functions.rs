@@ -7,7 +7,7 @@ use lrc_dsl::{Diag, Span, print};
 
 use super::{Bound, Maker, Scope, Tried};
 use crate::elaborate::Dim;
-use crate::elaborate::functions::{UNARY, softmax};
+use crate::elaborate::functions::{IN_MIXERS, UNARY, softmax};
 use crate::graph::pointwise::{self, Named};
 use crate::graph::{Init, Kind, Node, Param};
 use crate::tile::{Binary, Leaf, Value, size};
@@ -34,28 +34,8 @@ impl Call<'_> {
     }
 }
 
-/// Functions of mixers that are not entry by entry.
-const FUNCTIONS: &[&str] = &[
-    "linear",
-    "conv",
-    "long_conv",
-    "rope",
-    "l2norm",
-    "l1norm",
-    "srmsnorm",
-    "rmsnorm",
-    "layernorm",
-    "softmax",
-    "dpfp",
-    "taylor",
-    "outer",
-    "sum",
-    "concat",
-    "max",
-    "min",
-    "top_k",
-    "average",
-];
+/// Functions of mixers that recurrences have too, beside those of each entry.
+const SHARED: [&str; 5] = ["softmax", "sum", "concat", "max", "min"];
 
 impl Maker<'_> {
     /// A function, a recurrence or another mixer.
@@ -111,7 +91,7 @@ impl Maker<'_> {
             _ => {
                 let known = namespace.decls.keys().map(String::as_str);
                 let entrywise = UNARY.iter().map(|(n, _)| *n);
-                let all = known.chain(FUNCTIONS.iter().copied()).chain(entrywise);
+                let all = known.chain(IN_MIXERS.iter().copied()).chain(SHARED).chain(entrywise);
                 self.fail(
                     Diag::error("E0204", call.name.span, format!("unknown function `{name}`"))
                         .help_nearest(name, "known", all),
@@ -280,12 +260,8 @@ impl Maker<'_> {
         let weight = self.param(param, name.span)?;
         let input = self.settle(x.value, &scope.label(), true);
         let node = Node {
-            kind: Kind::Dense { groups },
-            label: scope.label(),
-            inputs: vec![input],
             params: vec![weight],
-            outputs: vec![],
-            gives: vec![],
+            ..Node::plain(Kind::Dense { groups }, scope.label(), vec![input])
         };
         let shape: Vec<usize> = out.iter().map(|a| a.size).collect();
         let id = self.graph.add(node, &[(shape, false)])[0];
@@ -360,14 +336,7 @@ impl Maker<'_> {
         }
         let label = call.scope.label();
         let inputs = vec![self.settle(x.value, &label, true), self.settle(h.value, &label, true)];
-        let node = Node {
-            kind: Kind::LongConv,
-            label,
-            inputs,
-            params: vec![],
-            outputs: vec![],
-            gives: vec![],
-        };
+        let node = Node::plain(Kind::LongConv, label, inputs);
         let id = self.graph.add(node, &[(x.shape(), false)])[0];
         Some(Bound::Tensor(self.stream(id, x.axes)))
     }

@@ -432,14 +432,7 @@ const WITNESS_WIDTH: usize = 15_360;
 /// Checks a mixer by itself, on an input of a width that divides well.
 pub fn check(namespace: &Namespace, decl: &Decl, diags: &mut Vec<Diag>) {
     let mut maker = Maker::new(namespace, WITNESS_WIDTH);
-    let node = Node {
-        kind: Kind::Embed,
-        label: "x".into(),
-        inputs: vec![],
-        params: vec![],
-        outputs: vec![],
-        gives: vec![],
-    };
+    let node = Node::plain(Kind::Embed, "x", vec![]);
     let id = maker.graph.add(node, &[(vec![WITNESS_WIDTH], false)])[0];
     let width = maker.width.clone();
     let x = maker.stream(id, vec![width.clone()]);
@@ -458,14 +451,7 @@ pub fn check(namespace: &Namespace, decl: &Decl, diags: &mut Vec<Diag>) {
             let Some(axes) = maker.axes(shape, &scope) else { continue };
             let sizes: Vec<usize> = axes.iter().map(|a| a.size).collect();
             for (name, _) in names {
-                let node = Node {
-                    kind: Kind::Embed,
-                    label: name.text.clone(),
-                    inputs: vec![],
-                    params: vec![],
-                    outputs: vec![],
-                    gives: vec![],
-                };
+                let node = Node::plain(Kind::Embed, name.text.clone(), vec![]);
                 let id = maker.graph.add(node, &[(sizes.clone(), false)])[0];
                 let value = maker.stream(id, axes.clone());
                 given.insert(name.text.clone(), Bound::Tensor(value));

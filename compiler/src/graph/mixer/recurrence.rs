@@ -177,14 +177,7 @@ impl RecurrenceCall<'_, '_> {
             .map(|o| ([&[heads], o.shape.as_slice()].concat(), false))
             .collect();
         inputs.extend(params);
-        let node = Node {
-            kind: Kind::Recur(Box::new(recur)),
-            label: scope.label(),
-            inputs,
-            params: vec![],
-            outputs: vec![],
-            gives: vec![],
-        };
+        let node = Node::plain(Kind::Recur(Box::new(recur)), scope.label(), inputs);
         let id = self.maker.graph.add(node, &shapes)[0];
         let own = out.axes.iter().zip(&out.shape).map(|(text, n)| match sizes.get(text) {
             Some(dim) => dim.clone(),
