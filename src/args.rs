@@ -50,8 +50,167 @@ pub enum Command {
     Exec(Exec),
     /// Train the model of a spec.
     Train(Train),
+    /// Turn text into tokens, look at them, and see what a run will make of them.
+    #[command(subcommand)]
+    Data(Data),
     /// Train variations of a spec over several seeds; one table and one figure for all of them.
     Experiment(Experiment),
+}
+
+/// Commands about data.
+#[derive(Debug, Subcommand)]
+pub enum Data {
+    /// Tokenise text into a folder of shards.
+    Tokenize(Tokenize),
+    /// Learn a tokenizer from text (byte-pair encoding over bytes).
+    Tokenizer(LearnTokenizer),
+    /// Check a data folder or shard, and say what is in it.
+    Inspect(Inspect),
+    /// Write the documents of a data folder as files of text.
+    Text(WriteTexts),
+    /// Count the pieces of single documents by length; write them with --out.
+    Bucketize(Bucketize),
+    /// Draw lengths, batch, learning rate and mixture of a spec's run over time.
+    Plan(Plan),
+}
+
+/// Files of text.
+#[derive(Debug, clap::Args)]
+pub struct Texts {
+    /// Files and folders: .jsonl, .parquet, text; each also as .gz and .zst.
+    #[arg(required = true)]
+    pub inputs: Vec<PathBuf>,
+    /// The field or column that holds a document's text.
+    #[arg(long, default_value = "text")]
+    pub field: String,
+    /// Pass over lines and files without a text, and count them.
+    #[arg(long)]
+    pub skip_bad: bool,
+    /// Of folders, only files with these endings: `rs,md`.
+    #[arg(long, value_delimiter = ',')]
+    pub ending: Vec<String>,
+    /// Leave out texts of more bytes.
+    #[arg(long, value_name = "BYTES")]
+    pub largest: Option<usize>,
+    /// Leave out texts that say that a program wrote them ("@generated", "do not edit").
+    #[arg(long)]
+    pub no_generated: bool,
+}
+
+/// Arguments of `lrc data tokenize`.
+#[derive(Debug, clap::Args)]
+pub struct Tokenize {
+    /// What is read.
+    #[command(flatten)]
+    pub texts: Texts,
+    /// The folder of the shards.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// A `tokenizer.json`, or `bytes`.
+    #[arg(long, default_value = "bytes")]
+    pub tokenizer: PathBuf,
+    /// The token that ends a document [default: the usual names are tried].
+    #[arg(long)]
+    pub end: Option<String>,
+    /// Share of documents that training never sees.
+    #[arg(long, default_value = "1%")]
+    pub held_out: String,
+    /// Tokens of a shard.
+    #[arg(long, default_value = "100M")]
+    pub shard: String,
+    /// Leave out documents that came before, word by word.
+    #[arg(long)]
+    pub unique: bool,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `lrc data tokenizer`.
+#[derive(Debug, clap::Args)]
+pub struct LearnTokenizer {
+    /// What is read.
+    #[command(flatten)]
+    pub texts: Texts,
+    /// Tokens to learn.
+    #[arg(long, default_value_t = 4096)]
+    pub vocab: usize,
+    /// The file to write.
+    #[arg(long, default_value = "tokenizer.json")]
+    pub out: PathBuf,
+}
+
+/// Arguments of `lrc data inspect`.
+#[derive(Debug, clap::Args)]
+pub struct Inspect {
+    /// A data folder, or a shard.
+    pub path: PathBuf,
+    /// The shard has no header, as nanoGPT writes them.
+    #[arg(long)]
+    pub nanogpt: bool,
+    /// The token that begins a document, for a shard outside a data folder.
+    #[arg(long)]
+    pub end: Option<u32>,
+    /// Show the beginnings of so many documents.
+    #[arg(long, default_value_t = 0)]
+    pub show: usize,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `lrc data text`.
+#[derive(Debug, clap::Args)]
+pub struct WriteTexts {
+    /// A data folder.
+    pub path: PathBuf,
+    /// Those that training never sees, instead of those it learns from.
+    #[arg(long)]
+    pub held_out: bool,
+    /// The folder of the files, 000000.txt and so on.
+    #[arg(long)]
+    pub out: PathBuf,
+}
+
+/// Arguments of `lrc data bucketize`.
+#[derive(Debug, clap::Args)]
+pub struct Bucketize {
+    /// A data folder.
+    pub path: PathBuf,
+    /// The shortest length.
+    #[arg(long, default_value_t = 256)]
+    pub shortest: usize,
+    /// The longest length.
+    #[arg(long, default_value_t = 8192)]
+    pub longest: usize,
+    /// A folder for a data folder of each length.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// Arguments of `lrc data plan`.
+#[derive(Debug, clap::Args)]
+pub struct Plan {
+    /// The spec.
+    pub spec: PathBuf,
+    /// Override a value of the spec.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub set: Vec<String>,
+    /// Parts that are summed up in a line each.
+    #[arg(long, default_value_t = 8)]
+    pub parts: usize,
+    /// Only the first cycle of a curriculum.
+    #[arg(long)]
+    pub cycle: bool,
+    /// Tokens of each bucket, instead of the data's: `386M,654M,814M`.
+    #[arg(long)]
+    pub tokens: Option<String>,
+    /// A page with the curves.
+    #[arg(long, value_name = "FILE.html")]
+    pub out: Option<PathBuf>,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `lrc experiment`.
@@ -164,6 +323,9 @@ pub struct Eval {
     /// Unseen sequences.
     #[arg(long, default_value_t = 512)]
     pub sequences: usize,
+    /// All unseen sequences of a corpus.
+    #[arg(long, conflicts_with = "sequences")]
+    pub all: bool,
     /// Where to run.
     #[arg(long, default_value = "auto")]
     pub device: Device,
@@ -265,9 +427,15 @@ pub struct Train {
     /// The run's folder [default: runs/NAME].
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// Go on from the newest checkpoint of the folder.
+    /// Go on from the newest checkpoint of the folder, or begin where there is none.
     #[arg(long)]
     pub resume: bool,
+    /// Begin where a checkpoint of another run stands: a folder such as runs/NAME/checkpoints/step-00002000.
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub from: Option<PathBuf>,
+    /// With --from: let the learning rate decay from there over this amount, `2B tokens` or `500 steps`, and end.
+    #[arg(long, value_name = "AMOUNT", requires = "from")]
+    pub decay_now: Option<String>,
     /// Where to run.
     #[arg(long, default_value = "auto")]
     pub device: Device,

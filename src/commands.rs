@@ -2,6 +2,7 @@
 
 mod bench;
 mod compile;
+mod data;
 mod experiment;
 mod machine;
 mod model;
@@ -40,6 +41,7 @@ pub fn run(args: Args) -> ExitCode {
         Command::Params(args) => model::params(args, &mut sources),
         Command::Exec(args) => exec_command(args, &mut sources),
         Command::Train(args) => model::train(args, &mut sources),
+        Command::Data(args) => data::data(args, &mut sources),
         Command::Experiment(args) => experiment::experiment(args, &mut sources),
     };
     match result {

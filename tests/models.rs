@@ -8,12 +8,11 @@ use lrc_compiler::elaborate::Setting;
 use lrc_compiler::graph::{Model, build};
 use lrc_dsl::Sources;
 use lrc_dsl::ast::Kind;
-use lrc_runtime::data::{Source, Task};
+use lrc_runtime::data::{Draw, Source, Task};
 use lrc_runtime::device::Device;
 use lrc_runtime::execute::fresh;
 use lrc_runtime::library::{self, LIBRARY};
-use lrc_runtime::random::Purpose;
-use lrc_runtime::spec::AdamW;
+use lrc_runtime::optim::{Optimizer, Rates};
 use lrc_runtime::train::engine::Engine;
 
 /// Sizes that make any of the models small; each takes those that it knows.
@@ -84,14 +83,18 @@ fn small(file: &str, name: &str, choice: Option<(&str, f64)>) -> Model {
 
 /// The same batch again and again is learned by heart.
 fn learns(model: Model, name: &str) {
-    let adamw = AdamW { lr: 0.0, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0, clip: 1.0 };
+    let optimizer = Optimizer { weight_decay: 0.0, ..Optimizer::adamw(1e-3) };
     let task =
         Task::Mqar { vocab: model.vocab.min(64), length: 24, pairs: 2, fewest: 2, power: 0.1 };
-    let batch = Source::open(&task, 1).unwrap().batch(Purpose::Train, 0, 4);
+    let batch = Source::open(&task, 1).unwrap().batch(&Draw::Task(0, 4, 24)).unwrap();
     let params = fresh(&model.graph.params, 1);
-    let mut engine = Engine::new(model, params, Device::Cpu).unwrap();
-    let losses: Vec<f64> =
-        (1..=6).map(|step| engine.step(&batch, &adamw, 3e-3, step).unwrap().score.loss).collect();
+    let mut engine = Engine::new(model, params, Device::Cpu, &optimizer).unwrap();
+    let losses: Vec<f64> = (1..=6)
+        .map(|step| {
+            let rates = Rates { lr: 3e-3, clip: 1.0, step };
+            engine.step(&batch, &rates).unwrap().score.loss
+        })
+        .collect();
     let fell = losses[5] < losses[0] - 0.05;
     assert!(losses.iter().all(|x| x.is_finite()) && fell, "{name}: {losses:?}");
 }

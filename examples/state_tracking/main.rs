@@ -16,7 +16,6 @@ use lrc_runtime::device::Device;
 use lrc_runtime::error::Failure;
 use lrc_runtime::execute::Executor;
 use lrc_runtime::loss::NONE;
-use lrc_runtime::random::Purpose;
 use lrc_runtime::spec::Spec;
 use lrc_runtime::spec::open::{Opened, open};
 use lrc_runtime::train::{Options, checkpoint, train};
@@ -71,14 +70,15 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
             let options = Options {
                 folder: run.clone(),
                 resume: false,
+                from: None,
                 device: Device::Cpu,
                 progress: false,
                 quiet: true,
                 stop_after: None,
             };
             train(&spec, model.clone(), &arch, &options)?;
-            let (_, numbers) = checkpoint::newest(&run, &model.graph.params)?;
-            let mut executor = Executor::new(model, numbers.params);
+            let params = checkpoint::read_model(&checkpoint::newest(&run)?, &model.graph.params)?;
+            let mut executor = Executor::new(model, params);
             let trained = spec.task.length();
             println!(
                 "{kind:<28} {seed:>4} {:>10.4} {:>10.4} {:>13.4}",
@@ -99,7 +99,8 @@ fn accuracy(
     from: usize,
 ) -> Result<f64, Failure> {
     let source = Source::open(&spec.task.with_length(length), spec.seed)?;
-    let mut batch = source.batch(Purpose::Eval, 0, SEQUENCES);
+    let set = &source.unseen(Some(SEQUENCES))[0];
+    let mut batch = source.unseen_batch(set, 0, SEQUENCES)?;
     for targets in batch.targets.chunks_exact_mut(length) {
         targets[..from].fill(NONE);
     }

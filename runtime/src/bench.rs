@@ -18,8 +18,8 @@ use crate::device::store::{Machine, Store};
 use crate::draw;
 use crate::error::Failure;
 use crate::execute::{Batch, fresh};
+use crate::optim::{Optimizer, Rates};
 use crate::random::{Purpose, Stream};
-use crate::spec::AdamW;
 use crate::train::engine::Engine;
 
 /// How a measurement is repeated.
@@ -196,13 +196,13 @@ pub fn training(
             (0..=length).map(|_| (random.uniform() * model.vocab as f64) as u32).collect();
         tokens.push(&drawn[..length], &drawn[1..]);
     }
-    let mut engine = Engine::new(model, params, device)?;
-    let adamw =
-        AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, clip: 1.0 };
+    let optimizer = Optimizer::adamw(1e-3);
+    let mut engine = Engine::new(model, params, device, &optimizer)?;
     let mut step = 0;
     let seconds = fallible(repeat, || {
         step += 1;
-        engine.step(&tokens, &adamw, adamw.lr, step).map(|_| ())
+        let rates = Rates { lr: optimizer.lr, clip: optimizer.clip, step };
+        engine.step(&tokens, &rates).map(|_| ())
     })?;
     Ok((batch * length) as f64 / seconds)
 }

@@ -45,6 +45,24 @@ impl Batch {
         self.bounds.push(self.tokens.len());
     }
 
+    /// The same sequences in parts of at most so many tokens, each of one sequence at least.
+    pub fn parts(self, tokens: usize) -> Vec<Batch> {
+        if self.rows() <= tokens {
+            return vec![self];
+        }
+        let mut parts: Vec<Batch> = Vec::new();
+        for pair in self.bounds.windows(2) {
+            let (from, to) = (pair[0], pair[1]);
+            if parts.last().is_none_or(|part| part.rows() + to - from > tokens) {
+                parts.push(Batch::default());
+            }
+            if let Some(part) = parts.last_mut() {
+                part.push(&self.tokens[from..to], &self.targets[from..to]);
+            }
+        }
+        parts
+    }
+
     /// Rows.
     pub fn rows(&self) -> usize {
         self.tokens.len()

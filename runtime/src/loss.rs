@@ -25,6 +25,17 @@ pub struct Score {
 }
 
 impl Score {
+    /// Takes in what another batch says.
+    pub fn add(&mut self, other: &Score) {
+        let both = self.asked + other.asked;
+        if both > 0 {
+            let sum = self.loss * self.asked as f64 + other.loss * other.asked as f64;
+            self.loss = sum / both as f64;
+        }
+        self.asked = both;
+        self.right += other.right;
+    }
+
     /// Share of asked rows that were right.
     pub fn accuracy(&self) -> f64 {
         self.right as f64 / self.asked.max(1) as f64

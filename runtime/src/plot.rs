@@ -13,6 +13,14 @@ const TOP: f64 = 12.0;
 pub const COLOURS: [&str; 8] =
     ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#666666", "#a0522d"];
 
+/// How every page begins.
+pub const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>lrc run</title>\
+<style>body{font:15px/1.5 system-ui,sans-serif;max-width:720px;margin:32px auto;padding:0 16px;color:#222}\
+h1{font-size:22px}h2{font-size:16px;margin:28px 0 4px}table{border-collapse:collapse}\
+td{padding:2px 18px 2px 0;vertical-align:top}td:first-child{color:#666}svg{width:100%;height:auto}\
+.key{font-size:13px;color:#555}.key span{display:inline-block;width:18px;height:3px;margin:0 6px 3px 14px}\
+</style></head><body>";
+
 /// A measured point.
 #[derive(Clone, Copy, Debug)]
 pub struct Point {

@@ -34,6 +34,12 @@ pub enum Purpose {
     Verify = 5,
     /// Resamples of measurements.
     Bootstrap = 6,
+    /// The lengths of steps.
+    Lengths = 7,
+    /// The source of each sequence.
+    Mixture = 8,
+    /// The order of the sequences of a source.
+    Order = 9,
 }
 
 /// A stream of numbers for one (seed, purpose, item).

@@ -8,6 +8,7 @@ use lrc_compiler::graph::{Model, build};
 use lrc_dsl::ast::Decl;
 use lrc_dsl::{Namespace, Sources};
 use lrc_runtime::error::Failure;
+use lrc_runtime::schedule::Amount;
 use lrc_runtime::spec::open::{Opened, choose, declarations, open};
 use lrc_runtime::train;
 
@@ -94,7 +95,13 @@ fn short(count: usize) -> String {
 
 /// `lrc train`
 pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
-    let overrides = pairs(&args.set)?;
+    let mut overrides = pairs(&args.set)?;
+    if let (Some(from), Some(text)) = (&args.from, &args.decay_now) {
+        let amount = Amount::parse(text).ok_or_else(|| {
+            Failure::Usage(format!("--decay-now {text}: expected an amount, such as `30B tokens`"))
+        })?;
+        overrides.extend(train::decay_now(from, amount)?);
+    }
     let Opened { spec, model, arch } = open(&args.spec, &overrides, sources)?;
     let account = account(&model);
     eprintln!(
@@ -102,7 +109,7 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         model.name,
         account.parameters,
         spec.task.name(),
-        spec.batch,
+        spec.shaping.batch.size.sequences(spec.task.length()),
         spec.task.length()
     );
     if args.dry_run {
@@ -115,6 +122,7 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
     let options = train::Options {
         folder: folder.clone(),
         resume: args.resume,
+        from: args.from.clone(),
         device: args.device.into(),
         progress: std::io::stderr().is_terminal(),
         quiet: false,
@@ -139,7 +147,8 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
     Ok(())
 }
 
-fn pairs(set: &[String]) -> Result<Vec<(String, String)>, Failure> {
+/// Reads `path=value` pairs.
+pub fn pairs(set: &[String]) -> Result<Vec<(String, String)>, Failure> {
     set.iter()
         .map(|pair| match pair.split_once('=') {
             Some((path, value)) => Ok((path.trim().to_string(), value.trim().to_string())),

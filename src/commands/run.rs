@@ -6,6 +6,7 @@ use std::path::Path;
 use lrc_compiler::graph::Model;
 use lrc_dsl::Sources;
 use lrc_runtime::data::Task;
+use lrc_runtime::data::tokenizer::Tokenizer;
 use lrc_runtime::error::Failure;
 use lrc_runtime::execute::Executor;
 use lrc_runtime::random::{Purpose, Stream};
@@ -30,19 +31,31 @@ pub fn eval(args: &Eval, sources: &mut Sources) -> Result<(), Failure> {
     if length < 2 || args.sequences == 0 {
         return Err(Failure::Usage("--length starts at 2 and --sequences at 1".into()));
     }
-    let score =
-        train::evaluate(&spec, model, &args.run, length, args.sequences, args.device.into())?;
-    let (task, accuracy) = (spec.task.name(), score.accuracy());
+    let sequences = if args.all { None } else { Some(args.sequences) };
+    let scores = train::evaluate(&spec, model, &args.run, length, sequences, args.device.into())?;
+    let results: Vec<(&str, usize, train::Metrics)> = scores
+        .iter()
+        .map(|(set, score)| (set.name.as_str(), score.asked, train::metrics(set, score)))
+        .collect();
     if args.json {
-        say!(
-            "{}",
-            serde_json::json!({
-                "task": task, "length": length, "accuracy": accuracy, "loss": score.loss,
-                "asked": score.asked,
-            })
-        );
-    } else {
-        say!("{task}, {length} tokens: accuracy {accuracy:.4}, loss {:.4}", score.loss);
+        let each = results.iter().map(|(task, asked, metrics)| {
+            let mut line = serde_json::json!({ "task": task, "length": length, "asked": asked });
+            if let (Some(line), Ok(serde_json::Value::Object(more))) =
+                (line.as_object_mut(), serde_json::to_value(metrics))
+            {
+                line.extend(more);
+            }
+            line
+        });
+        let mut all: Vec<serde_json::Value> = each.collect();
+        let json = if all.len() == 1 { all.remove(0) } else { all.into() };
+        say!("{json}");
+        return Ok(());
+    }
+    for (task, _, metrics) in results {
+        let said: Vec<String> =
+            metrics.iter().map(|(name, x)| format!("{} {x:.4}", name.replace('_', " "))).collect();
+        say!("{task}, {length} tokens: {}", said.join(", "));
     }
     Ok(())
 }
@@ -50,61 +63,114 @@ pub fn eval(args: &Eval, sources: &mut Sources) -> Result<(), Failure> {
 /// `lrc generate`
 pub fn generate(args: &Generate, sources: &mut Sources) -> Result<(), Failure> {
     let (spec, model) = open(&args.run, sources)?;
-    let bytes = matches!(spec.task, Task::Text { .. });
-    let prompt = prompt(&args.prompt, bytes, model.vocab)?;
-    let (_, numbers) = checkpoint::newest(&args.run, &model.graph.params)?;
-    let executor = Executor::new(model, numbers.params);
+    let tongue = Tongue::of(&spec)?;
+    let prompt = tongue.prompt(&args.prompt, model.vocab)?;
+    let newest = checkpoint::newest(&args.run)?;
+    let params = checkpoint::read_model(&newest, &model.graph.params)?;
+    let executor = Executor::new(model, params);
     let sampling = Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
     let mut random = Stream::new(args.seed, Purpose::Sample, 0);
     let mut session = executor.session();
     let mut logits = session.feed(&prompt);
     let mut said = Vec::with_capacity(args.tokens);
+    // Tokens of which no text was written yet: a character may take several.
+    let mut held = 0;
     for at in 0..args.tokens {
         let token = sampling.draw(&logits, &mut random);
+        if tongue.ends(token) {
+            break;
+        }
         said.push(token);
-        // A reader that has gone away wants no more.
-        if !args.json && !write_token(token, bytes) {
-            return Ok(());
+        if !args.json {
+            let text = tongue.text(&said[held..]);
+            let whole = !text.ends_with(char::REPLACEMENT_CHARACTER) || said.len() - held > 8;
+            if whole {
+                held = said.len();
+                // A reader that has gone away wants no more.
+                if !write_text(&text) {
+                    return Ok(());
+                }
+            }
         }
         if at + 1 < args.tokens {
             logits = session.feed(&[token]);
         }
     }
     if args.json {
-        let text = bytes.then(|| {
-            let bytes: Vec<u8> = said.iter().map(|token| *token as u8).collect();
-            String::from_utf8_lossy(&bytes).into_owned()
-        });
+        let text = tongue.speaks().then(|| tongue.text(&said));
         say!("{}", serde_json::json!({ "prompt": prompt, "tokens": said, "text": text }));
     } else {
-        say!("");
+        say!("{}", tongue.text(&said[held..]));
     }
     Ok(())
 }
 
-/// Writes a token as its byte or its number; says whether anybody reads.
-fn write_token(token: u32, bytes: bool) -> bool {
+/// Writes a text; says whether anybody reads.
+fn write_text(text: &str) -> bool {
     let mut out = std::io::stdout();
-    let written = if bytes { out.write_all(&[token as u8]) } else { write!(out, "{token} ") };
-    written.and_then(|()| out.flush()).is_ok()
+    write!(out, "{text}").and_then(|()| out.flush()).is_ok()
 }
 
-/// The tokens of a prompt: bytes for a model of text, else numbers.
-fn prompt(text: &str, bytes: bool, vocab: usize) -> Result<Vec<u32>, Failure> {
-    let tokens: Result<Vec<u32>, _> = if bytes {
-        Ok(text.bytes().map(u32::from).collect())
-    } else {
-        text.split_whitespace().map(str::parse).collect()
-    };
-    let wrong = |why: &str| Failure::Usage(format!("--prompt {text:?}: {why}"));
-    let tokens = tokens.map_err(|_| {
-        wrong("this model was not trained on text: give token numbers, such as \"3 17 4\"")
-    })?;
-    if tokens.is_empty() {
-        return Err(wrong("expected at least one token to go on from"));
+/// What the tokens of a run stand for.
+enum Tongue {
+    /// Numbers.
+    Numbers,
+    /// Bytes of a text without beginning or end.
+    Bytes,
+    /// Documents.
+    Documents(Tokenizer),
+}
+
+impl Tongue {
+    fn of(spec: &Spec) -> Result<Tongue, Failure> {
+        Ok(match &spec.task {
+            Task::Text { .. } => Tongue::Bytes,
+            Task::Corpora(corpora) => match corpora.tokenizer()? {
+                Some(tokenizer) => Tongue::Documents(tokenizer),
+                None => Tongue::Numbers,
+            },
+            _ => Tongue::Numbers,
+        })
     }
-    if tokens.iter().any(|token| *token as usize >= vocab) {
-        return Err(wrong(&format!("tokens go up to {}", vocab - 1)));
+
+    fn speaks(&self) -> bool {
+        !matches!(self, Tongue::Numbers)
     }
-    Ok(tokens)
+
+    fn ends(&self, token: u32) -> bool {
+        matches!(self, Tongue::Documents(tokenizer) if tokenizer.end() == token)
+    }
+
+    fn text(&self, tokens: &[u32]) -> String {
+        match self {
+            Tongue::Numbers => tokens.iter().map(|token| format!("{token} ")).collect(),
+            Tongue::Bytes => Tokenizer::Bytes.decode(tokens),
+            Tongue::Documents(tokenizer) => tokenizer.decode(tokens),
+        }
+    }
+
+    /// The tokens of a prompt: text for a model of text, else numbers. A document begins with the
+    /// token between documents.
+    fn prompt(&self, text: &str, vocab: usize) -> Result<Vec<u32>, Failure> {
+        let wrong = |why: &str| Failure::Usage(format!("--prompt {text:?}: {why}"));
+        let tokens = match self {
+            Tongue::Numbers => {
+                let tokens: Result<Vec<u32>, _> = text.split_whitespace().map(str::parse).collect();
+                tokens.map_err(|_| {
+                    wrong("this model was not trained on text: give token numbers, such as \"3 17 4\"")
+                })?
+            }
+            Tongue::Bytes => Tokenizer::Bytes.encode(text)?,
+            Tongue::Documents(tokenizer) => {
+                [vec![tokenizer.end()], tokenizer.encode(text)?].concat()
+            }
+        };
+        if tokens.is_empty() {
+            return Err(wrong("expected at least one token to go on from"));
+        }
+        if tokens.iter().any(|token| *token as usize >= vocab) {
+            return Err(wrong(&format!("tokens go up to {}", vocab - 1)));
+        }
+        Ok(tokens)
+    }
 }

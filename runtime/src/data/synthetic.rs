@@ -15,7 +15,7 @@ pub fn sequence(task: &Task, seed: u64, purpose: Purpose, item: u64) -> (Vec<u32
         }
         Task::Parity { length } => parity(&mut random, *length),
         Task::Modular { length, modulus } => modular(&mut random, *length, *modulus),
-        Task::Text { .. } => unreachable!("text comes from a corpus"),
+        Task::Text { .. } | Task::Corpora(_) => unreachable!("text is not made up"),
     }
 }
 

@@ -1,23 +1,21 @@
 //! Bytes of files as tokens.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::{Failure, at_path};
 use crate::random::{Purpose, Stream};
 
 /// The bytes of a file or of all files below a folder, in the order of their names; the last tenth
 /// is kept for evaluation.
-pub struct Corpus {
+pub struct Text {
     bytes: Vec<u8>,
-    length: usize,
 }
 
-impl Corpus {
+impl Text {
     /// Reads the files.
-    pub fn open(path: &Path, length: usize) -> Result<Corpus, Failure> {
+    pub fn open(path: &Path, length: usize) -> Result<Text, Failure> {
         let mut files = Vec::new();
-        collect(path, &mut files)?;
-        files.sort();
+        super::documents::collect(path, &mut files)?;
         let mut bytes = Vec::new();
         for file in &files {
             bytes.extend(std::fs::read(file).map_err(at_path("read", file))?);
@@ -30,22 +28,28 @@ impl Corpus {
                 bytes.len()
             )));
         }
-        Ok(Corpus { bytes, length })
+        Ok(Text { bytes })
     }
 
     /// A sequence at a random place of the part that the purpose may see.
-    pub fn sequence(&self, seed: u64, purpose: Purpose, item: u64) -> (Vec<u32>, Vec<u32>) {
+    pub fn sequence(
+        &self,
+        seed: u64,
+        purpose: Purpose,
+        item: u64,
+        length: usize,
+    ) -> (Vec<u32>, Vec<u32>) {
         let mut random = Stream::new(seed, purpose, item);
         let split = self.bytes.len() - self.bytes.len() / 10;
         let part = match purpose {
             Purpose::Train => &self.bytes[..split],
             _ => &self.bytes[split..],
         };
-        let places = part.len() - self.length;
+        let places = part.len() - length;
         let high = u64::from(random.bits()) << 32;
         let start = ((high | u64::from(random.bits())) % places as u64) as usize;
-        let window = &part[start..=start + self.length];
-        let tokens = window[..self.length].iter().map(|b| u32::from(*b)).collect();
+        let window = &part[start..=start + length];
+        let tokens = window[..length].iter().map(|b| u32::from(*b)).collect();
         (tokens, window[1..].iter().map(|b| u32::from(*b)).collect())
     }
 
@@ -53,15 +57,4 @@ impl Corpus {
     pub fn fingerprint(&self) -> String {
         blake3::hash(&self.bytes).to_hex()[..16].to_string()
     }
-}
-
-fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
-    if !path.is_dir() {
-        files.push(path.to_path_buf());
-        return Ok(());
-    }
-    for entry in std::fs::read_dir(path).map_err(at_path("read", path))? {
-        collect(&entry.map_err(at_path("read", path))?.path(), files)?;
-    }
-    Ok(())
 }

@@ -65,6 +65,10 @@ pub struct OnDevice {
     left: HashMap<usize, Left>,
     /// Kernels and dense products of the last training step, with its update.
     pub started: [u64; 2],
+    /// Asked rows of all parts of the step.
+    asked: usize,
+    /// The square of the gradient's norm, on the device.
+    square: Option<Tensor>,
 }
 
 /// A batch as kernels see it.
@@ -133,13 +137,20 @@ impl OnDevice {
             slots: vec![],
             left: HashMap::new(),
             started: [0; 2],
+            asked: 0,
+            square: None,
         })
     }
 
-    /// Loss of a batch, and the gradients of all parameters, which stay on the device.
-    pub fn train(&mut self, batch: &Batch) -> Result<Score, Failure> {
+    /// Loss of a part of a step, and its share of the gradients of all parameters, which stay on
+    /// the device. `asked` rows are asked in all parts; the first one clears the gradients.
+    pub fn train(&mut self, batch: &Batch, asked: usize, first: bool) -> Result<Score, Failure> {
         let before = [self.store.launches, self.store.products];
-        self.store.clear(self.flat.grads)?;
+        if first {
+            self.started = [0; 2];
+            self.store.clear(self.flat.grads)?;
+        }
+        self.asked = asked;
         let given = self.begin(batch, &Rc::clone(&self.training))?;
         let mut said = None;
         for at in 0..self.nodes.len() {
@@ -147,25 +158,36 @@ impl OnDevice {
             self.node(at, &node, &given, true, &mut said)?;
         }
         self.end();
-        self.started = [self.store.launches - before[0], self.store.products - before[1]];
+        self.started[0] += self.store.launches - before[0];
+        self.started[1] += self.store.products - before[1];
         let said = said.expect("a loss ends the forward pass");
         Ok(self.score(&batch.targets, said)?.0)
     }
 
-    /// A step of AdamW; gives the norm of the whole gradient before clipping.
-    pub fn update(&mut self, update: Update) -> Result<f64, Failure> {
+    /// The norm of the whole gradient before clipping.
+    pub fn norm(&mut self) -> Result<f64, Failure> {
         let before = self.store.launches;
-        let Flat { values, grads, first, second, decays, .. } = self.flat;
-        let square = self.store.take("square of the gradient", 1)?;
+        let grads = self.flat.grads;
+        let square = match self.square {
+            Some(square) => square,
+            None => *self.square.insert(self.store.take("square of the gradient", 1)?),
+        };
         let parts = self.store.take("squares of pieces", grads.words / PIECE)?;
         self.fixed.squares(&mut self.store, square, parts, grads)?;
+        self.store.give(parts);
+        self.started[0] += self.store.launches - before;
+        Ok(f64::from(self.store.get(square)?[0]).sqrt())
+    }
+
+    /// A step of AdamW, clipped by the norm that [`OnDevice::norm`] found last.
+    pub fn update(&mut self, update: Update) -> Result<(), Failure> {
+        let before = self.store.launches;
+        let Flat { values, grads, first, second, decays, .. } = self.flat;
+        let square = self.square.expect("the norm is found before the update");
         let state = [values, grads, first, second];
         self.fixed.adamw(&mut self.store, state, decays, square, update)?;
         self.started[0] += self.store.launches - before;
-        let norm = f64::from(self.store.get(square)?[0]).sqrt();
-        self.store.give(square);
-        self.store.give(parts);
-        Ok(norm)
+        Ok(())
     }
 
     /// Loss of a batch, and the best guess at each asked row, in order.
@@ -452,7 +474,7 @@ impl OnDevice {
         if let Some(d_hidden) = d_hidden {
             self.store.clear(d_hidden)?;
         }
-        let scale = if d_hidden.is_some() { 1.0 / asked.len().max(1) as f32 } else { 0.0 };
+        let scale = if d_hidden.is_some() { 1.0 / self.asked.max(1) as f32 } else { 0.0 };
         let block = (BLOCK_LOGITS / vocab).clamp(16, BLOCK_ROWS);
         for (at, rows) in asked.chunks(block).enumerate() {
             let x = self.store.take("asked rows", rows.len() * width)?;

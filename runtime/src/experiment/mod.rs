@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::Source;
 use crate::device::Device;
 use crate::error::{Failure, at_path};
+use crate::loss::Score;
 use crate::spec::open::{Opened, open};
 use crate::spec::tree::{self, Fields, Tree, Value, finding};
 use crate::train::engine::Engine;
@@ -107,7 +108,7 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Experiment>
     let title = f.text("title").map_or_else(|| name.clone(), |(title, _)| title);
     let spec = f.need("spec", "`spec: spec.yaml`").is_some().then(|| f.text("spec")).flatten();
     let sequences = f.whole("sequences", 256, 1, 1 << 20) as usize;
-    let seeds = f.get("seeds").map(|tree| (numbers(tree), tree.span));
+    let seeds = f.get("seeds").map(|tree| (tree.numbers(), tree.span));
     let series = f.need("series", "`series: {wide: {set: {model.set.width: 128}}}`");
     let ask = f.get("ask");
     f.finish();
@@ -156,20 +157,10 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Experiment>
     Some(Experiment { name, title, spec: base.join(spec?.0), seeds, cases, ask, sequences })
 }
 
-/// A list of numbers.
-fn numbers(tree: &Tree) -> Option<Vec<f64>> {
-    let Value::List(items) = &tree.value else { return None };
-    let number = |item: &Tree| match item.value {
-        Value::Number(x) => Some(x),
-        _ => None,
-    };
-    items.iter().map(number).collect::<Option<Vec<f64>>>().filter(|all| !all.is_empty())
-}
-
 fn ask_fields(tree: &Tree, diags: &mut Vec<Diag>) -> Option<Ask> {
     let mut f = Fields::of(tree, "ask", diags);
     let set = f.need("set", "`set: task.mqar.pairs`").map(|tree| (texts(tree), tree.span));
-    let to = f.need("to", "`to: [4, 8, 16]`").map(|tree| (numbers(tree), tree.span));
+    let to = f.need("to", "`to: [4, 8, 16]`").map(|tree| (tree.numbers(), tree.span));
     let threshold = f.number("threshold", 0.9, 0.0, 1.0);
     let name = f.text("name").map(|(name, _)| name);
     f.finish();
@@ -380,22 +371,17 @@ fn one(
             let options = Options {
                 folder: at.clone(),
                 resume: begun.is_some() || at.join("metrics.jsonl").exists(),
+                from: None,
                 device: running.device,
                 progress: running.progress,
                 quiet: true,
                 stop_after: None,
             };
-            if options.resume && checkpoint::list(&at).is_empty() {
-                // Stopped before its first checkpoint: nothing to go on from.
-                std::fs::remove_dir_all(&at).map_err(at_path("empty", &at))?;
-                train(&spec, model.clone(), &arch, &Options { resume: false, ..options })?
-            } else {
-                train(&spec, model.clone(), &arch, &options)?
-            }
+            train(&spec, model.clone(), &arch, &options)?
         }
     };
-    let (_, numbers) = checkpoint::newest(&at, &model.graph.params)?;
-    let mut engine = Engine::new(model, numbers.params, running.device)?;
+    let params = checkpoint::read_model(&checkpoint::newest(&at)?, &model.graph.params)?;
+    let mut engine = Engine::asked(model, params, running.device)?;
     let mut outcome = Outcome {
         series: case.series.clone(),
         case: case.name.clone(),
@@ -415,8 +401,11 @@ fn one(
             .collect::<Result<_, Failure>>()?,
     };
     for task in tasks {
-        let source = Source::open(&task, seed)?;
-        let score = unseen(&mut engine, &source, spec.batch, experiment.sequences)?;
+        let source = Source::open_for(&task, seed, engine.model().vocab)?;
+        let mut score = Score::default();
+        for set in source.unseen(Some(experiment.sequences)) {
+            score.add(&unseen(&mut engine, &source, &set, spec.batch())?);
+        }
         outcome.accuracy.push(score.accuracy());
         outcome.loss.push(score.loss);
     }

@@ -7,8 +7,8 @@ use super::statistics::{mean, reach};
 use super::{Ask, Experiment, Outcome, by_case};
 use crate::atomic;
 use crate::error::Failure;
+use crate::plot::HEAD;
 use crate::plot::{COLOURS, Chart, Curve, Point, escape};
-use crate::train::report::HEAD;
 
 /// A table: heads, then rows of a name and what it measured.
 struct Table {

@@ -5,6 +5,8 @@ use lrc_dsl::{Diag, FileId, Span};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
+use crate::schedule::Amount;
+
 /// A value and where it stands; `None` for one that came from the command line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tree {
@@ -223,6 +225,15 @@ impl Tree {
         Ok(())
     }
 
+    /// Calls `each` with every value at a path; `*` stands for any name.
+    pub fn each_at(&mut self, path: &[&str], each: &mut dyn FnMut(&mut Tree)) {
+        let Some((first, rest)) = path.split_first() else { return each(self) };
+        if let Value::Map(entries) = &mut self.value {
+            let fit = entries.iter_mut().filter(|(key, _)| *first == "*" || key.text == *first);
+            fit.for_each(|(_, tree)| tree.each_at(rest, each));
+        }
+    }
+
     /// A single value as text, as [`Tree::set`] takes it.
     pub fn scalar(&self) -> Option<String> {
         match &self.value {
@@ -231,6 +242,16 @@ impl Tree {
             Value::Text(x) => Some(x.clone()),
             _ => None,
         }
+    }
+
+    /// A list of numbers that is not empty.
+    pub fn numbers(&self) -> Option<Vec<f64>> {
+        let Value::List(items) = &self.value else { return None };
+        let number = |item: &Tree| match item.value {
+            Value::Number(x) => Some(x),
+            _ => None,
+        };
+        items.iter().map(number).collect::<Option<Vec<f64>>>().filter(|all| !all.is_empty())
     }
 
     /// What it is, for messages.
@@ -396,6 +417,78 @@ impl<'t, 'd> Fields<'t, 'd> {
             Value::Text(x) => Some((x.clone(), tree.span)),
             _ => {
                 self.wrong(name, tree, "a text");
+                None
+            }
+        }
+    }
+
+    /// `true` or `false`, with a default.
+    pub fn truth(&mut self, name: &'static str, default: bool) -> bool {
+        let Some(tree) = self.get(name) else { return default };
+        match tree.value {
+            Value::Truth(x) => x,
+            _ => {
+                self.wrong(name, tree, "true or false");
+                default
+            }
+        }
+    }
+
+    /// An amount of training, with a default.
+    pub fn amount(&mut self, name: &'static str, default: Amount) -> Amount {
+        let Some(tree) = self.get(name) else { return default };
+        let parsed = match &tree.value {
+            Value::Number(x) => Some(Amount::Tokens(*x)),
+            Value::Text(text) => Amount::parse(text),
+            _ => None,
+        };
+        match parsed {
+            Some(amount) if amount.number() >= 0.0 && amount.number().is_finite() => amount,
+            _ => {
+                let message = format!("`{name}` is {}, which is no amount", tree.words());
+                self.diags.push(
+                    finding(tree.span, "E0401", message)
+                        .label("expected an amount")
+                        .help("amounts are written `200 steps`, `1.5M tokens`, `5%` or `30 min`"),
+                );
+                default
+            }
+        }
+    }
+
+    /// One of some words.
+    pub fn word<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Option<T> {
+        let (text, span) = self.text(name)?;
+        let found = words.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let message = format!("`{name}` cannot be `{text}`");
+            let known = words.iter().map(|(word, _)| *word);
+            self.diags.push(finding(span, "E0401", message).help_nearest(&text, "it is", known));
+        }
+        found.map(|(_, what)| *what)
+    }
+
+    /// The one field of several kinds that is given.
+    pub fn one_of(
+        &mut self,
+        kinds: &[&'static str],
+        what: &str,
+    ) -> Option<(&'static str, &'t Tree)> {
+        let mut given = Vec::new();
+        for kind in kinds {
+            self.seen.push(kind);
+            // A kind whose fields all have defaults may stand alone: `natural:`.
+            if let Some((_, tree)) = self.entries.iter().find(|(key, _)| key.text == *kind) {
+                given.push((*kind, tree));
+            }
+        }
+        match given[..] {
+            [one] => Some(one),
+            _ => {
+                let message = format!("`{what}` needs exactly one kind");
+                let kinds: Vec<String> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
+                let help = format!("one of {}, with its fields", kinds.join(", "));
+                self.diags.push(finding(self.place, "E0401", message).help(help));
                 None
             }
         }

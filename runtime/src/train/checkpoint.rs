@@ -5,29 +5,55 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lrc_compiler::graph::Param;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
-use super::adamw::Moments;
 use super::engine::Numbers;
 use crate::atomic;
 use crate::error::{Failure, at_path};
+use crate::optim::Moments;
 use crate::tensors::{self, Data, Tensor, Tensors};
 
 /// Where a run stands.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// Steps done.
     pub step: u64,
-    /// Tokens seen; with the seed, this is the position in the data.
+    /// Tokens seen.
     pub tokens: u64,
+    /// Seconds of training so far, in all processes.
+    #[serde(default)]
+    pub seconds: f64,
+    /// Stretches of steps `[from, to)` that were run; with the spec, the position in the data. More
+    /// than one where the run was rolled back.
+    #[serde(default)]
+    pub stretches: Vec<[u64; 2]>,
     /// A fingerprint of the data.
     pub fingerprint: String,
+    /// The checkpoints that the run was branched off, oldest first.
+    #[serde(default)]
+    pub lineage: Vec<Lineage>,
+    /// The version of this program.
+    #[serde(default)]
+    pub version: String,
+}
+
+/// Where a run was branched off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// The run's name.
+    pub run: String,
+    /// Steps done there.
+    pub step: u64,
+    /// Fingerprint of the parameters.
+    pub blake3: String,
 }
 
 fn named(params: &[Param], values: &[Vec<f32>], prefix: &str) -> Tensors {
     params
         .iter()
         .zip(values)
+        // A rule without a running mean leaves nothing to keep.
+        .filter(|(_, data)| !data.is_empty())
         .map(|(param, data)| {
             (format!("{prefix}{}", param.name), Tensor::f32(param.shape.clone(), data.clone()))
         })
@@ -50,11 +76,8 @@ pub fn save(run: &Path, state: &State, params: &[Param], numbers: &Numbers) -> R
         let mut both = named(params, &moments.first, "first.");
         both.extend(named(params, &moments.second, "second."));
         tensors::write(&partial.join("optimizer.safetensors"), &both)?;
-        let text = json!({
-            "step": state.step, "tokens": state.tokens, "fingerprint": state.fingerprint,
-            "version": env!("CARGO_PKG_VERSION"),
-        });
-        atomic::write(&partial.join("state.json"), text.to_string().as_bytes())?;
+        let text = serde_json::to_string(state).map_err(|e| Failure::World(e.to_string()))?;
+        atomic::write(&partial.join("state.json"), text.as_bytes())?;
         atomic::write(&partial.join("DONE"), b"")?;
         let _ = fs::remove_dir_all(&last);
         fs::rename(&partial, &last).map_err(at_path("write", &last))
@@ -88,22 +111,34 @@ pub fn prune(run: &Path, keep: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads the newest checkpoint of a run.
-pub fn newest(run: &Path, params: &[Param]) -> Result<(State, Numbers), Failure> {
-    let all = list(run);
-    let Some(folder) = all.last() else {
-        return Err(Failure::World(format!(
-            "{} holds no complete checkpoint to go on from",
-            run.display()
-        )));
-    };
+/// The folder of the newest checkpoint of a run.
+pub fn newest(run: &Path) -> Result<PathBuf, Failure> {
+    list(run).pop().ok_or_else(|| {
+        Failure::World(format!("{} holds no complete checkpoint to go on from", run.display()))
+    })
+}
+
+/// Reads a checkpoint; `remembered` says which running means each parameter has.
+pub fn read(
+    folder: &Path,
+    params: &[Param],
+    remembered: &[[bool; 2]],
+) -> Result<(State, Numbers), Failure> {
     let state = read_state(folder)?;
     let values = read_model(folder, params)?;
     let both = tensors::read(&folder.join("optimizer.safetensors"))?;
-    let moments = Moments {
-        first: pick(&both, params, "first.", folder)?,
-        second: pick(&both, params, "second.", folder)?,
+    let mean = |which: usize, prefix: &str| {
+        params
+            .iter()
+            .zip(remembered)
+            .map(
+                |(param, has)| {
+                    if has[which] { pick_one(&both, param, prefix, folder) } else { Ok(vec![]) }
+                },
+            )
+            .collect::<Result<Vec<Vec<f32>>, Failure>>()
     };
+    let moments = Moments { first: mean(0, "first.")?, second: mean(1, "second.")? };
     Ok((state, Numbers { params: values, moments }))
 }
 
@@ -113,18 +148,11 @@ pub fn read_model(folder: &Path, params: &[Param]) -> Result<Vec<Vec<f32>>, Fail
     pick(&tensors, params, "", folder)
 }
 
-fn read_state(folder: &Path) -> Result<State, Failure> {
+/// Where the run stood that wrote a checkpoint.
+pub fn read_state(folder: &Path) -> Result<State, Failure> {
     let path = folder.join("state.json");
     let bytes = fs::read(&path).map_err(at_path("read", &path))?;
-    let parsed: Option<State> =
-        serde_json::from_slice::<serde_json::Value>(&bytes).ok().and_then(|v| {
-            Some(State {
-                step: v.get("step")?.as_u64()?,
-                tokens: v.get("tokens")?.as_u64()?,
-                fingerprint: v.get("fingerprint")?.as_str()?.to_string(),
-            })
-        });
-    parsed.ok_or_else(|| {
+    serde_json::from_slice(&bytes).map_err(|_| {
         Failure::invalid("E0307", format!("{} is not a sound checkpoint state", path.display()))
     })
 }
@@ -135,31 +163,27 @@ fn pick(
     prefix: &str,
     folder: &Path,
 ) -> Result<Vec<Vec<f32>>, Failure> {
-    params
-        .iter()
-        .map(|param| {
-            let name = format!("{prefix}{}", param.name);
-            match tensors.get(&name) {
-                Some(Tensor { shape, data: Data::F32(values) }) if *shape == param.shape => {
-                    Ok(values.clone())
-                }
-                Some(other) => Err(Failure::invalid(
-                    "E0307",
-                    format!(
-                        "{}: `{name}` has shape {:?}, the model needs {:?}",
-                        folder.display(),
-                        other.shape,
-                        param.shape
-                    ),
-                )),
-                None => Err(Failure::invalid(
-                    "E0307",
-                    format!(
-                        "{}: `{name}` is missing: the checkpoint is of another model",
-                        folder.display()
-                    ),
-                )),
-            }
-        })
-        .collect()
+    params.iter().map(|param| pick_one(tensors, param, prefix, folder)).collect()
+}
+
+fn pick_one(
+    tensors: &Tensors,
+    param: &Param,
+    prefix: &str,
+    folder: &Path,
+) -> Result<Vec<f32>, Failure> {
+    let name = format!("{prefix}{}", param.name);
+    let why = match tensors.get(&name) {
+        Some(Tensor { shape, data: Data::F32(values) }) if *shape == param.shape => {
+            return Ok(values.clone());
+        }
+        Some(other) => {
+            format!("`{name}` has shape {:?}, the model needs {:?}", other.shape, param.shape)
+        }
+        None if prefix.is_empty() => {
+            format!("`{name}` is missing: the checkpoint is of another model")
+        }
+        None => format!("`{name}` is missing: the checkpoint is of another model or optimiser"),
+    };
+    Err(Failure::invalid("E0307", format!("{}: {why}", folder.display())))
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::Lineage;
 use crate::atomic;
 use crate::error::{Failure, at_path};
 
@@ -75,6 +76,12 @@ pub struct Summary {
     pub products_per_step: Option<u64>,
     /// The seed.
     pub seed: u64,
+    /// How often each source of the data was gone through.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub epochs: BTreeMap<String, f64>,
+    /// The checkpoints that the run was branched off.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub lineage: Vec<Lineage>,
     /// Whether the run came to its end; else it was stopped, and can go on.
     #[serde(default)]
     pub finished: bool,

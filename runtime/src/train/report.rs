@@ -6,7 +6,7 @@ use std::path::Path;
 use super::record;
 use crate::atomic;
 use crate::error::Failure;
-use crate::plot::{Chart, Curve, escape};
+use crate::plot::{Chart, Curve, HEAD, escape};
 
 /// Writes the report of a run's folder from what it holds.
 pub fn write(folder: &Path) -> Result<(), Failure> {
@@ -44,14 +44,6 @@ pub fn write(folder: &Path) -> Result<(), Failure> {
     page.push_str("</body></html>\n");
     atomic::write(&folder.join("report.html"), page.as_bytes())
 }
-
-/// How every page begins.
-pub const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>lrc run</title>\
-<style>body{font:15px/1.5 system-ui,sans-serif;max-width:720px;margin:32px auto;padding:0 16px;color:#222}\
-h1{font-size:22px}h2{font-size:16px;margin:28px 0 4px}table{border-collapse:collapse}\
-td{padding:2px 18px 2px 0;vertical-align:top}td:first-child{color:#666}svg{width:100%;height:auto}\
-.key{font-size:13px;color:#555}.key span{display:inline-block;width:18px;height:3px;margin:0 6px 3px 14px}\
-</style></head><body>";
 
 fn summary(page: &mut String, folder: &Path) {
     let Ok(text) = std::fs::read_to_string(folder.join("summary.json")) else { return };

@@ -1,0 +1,473 @@
+//! Tokenised corpora as sequences: packed windows, or pieces of single documents in buckets of
+//! lengths; weighted mixtures of several sources.
+
+use std::path::{Path, PathBuf};
+
+use super::order::Order;
+use super::shards::{Layout, Manifest, Shard};
+use super::tokenizer::Tokenizer;
+use crate::error::{Failure, at_path};
+use crate::execute::Batch;
+use crate::loss::NONE;
+use crate::random::{Purpose, Stream};
+use crate::schedule::course::Next;
+use crate::schedule::lengths::draw;
+use crate::schedule::{Line, Progress};
+
+/// Corpora to learn from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Corpora {
+    /// Where tokens come from.
+    pub sources: Vec<Origin>,
+    /// Tokens of a packed sequence.
+    pub length: usize,
+    /// Lengths of the buckets, where each sequence comes from one document.
+    pub buckets: Option<Vec<usize>>,
+    /// Whether documents that share a window are kept apart.
+    pub boundaries: bool,
+    /// Whether checksums are compared before the run.
+    pub verify: bool,
+}
+
+/// One source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origin {
+    /// Its name.
+    pub name: String,
+    /// A data folder, or a shard, or a folder of shards.
+    pub path: PathBuf,
+    /// How shards outside a data folder are laid out.
+    pub layout: Layout,
+    /// The token that begins a document, where no data folder says it.
+    pub end: Option<u32>,
+    /// What is kept for evaluation, where no data folder says it.
+    pub held_out: Option<PathBuf>,
+    /// How likely a sequence is from it, over the run.
+    pub weight: Line,
+}
+
+/// Open corpora.
+#[derive(Debug)]
+pub struct Open {
+    spec: Corpora,
+    seed: u64,
+    sources: Vec<Corpus>,
+}
+
+/// One open source.
+#[derive(Debug)]
+struct Corpus {
+    name: String,
+    weight: Line,
+    shards: Vec<Shard>,
+    held: Vec<Shard>,
+    /// Pieces by bucket.
+    pieces: Vec<Pieces>,
+    /// Windows of held-out documents: shard, start, tokens.
+    windows: Vec<(u32, u64, u32)>,
+    vocab: Option<usize>,
+    fingerprint: String,
+    tokenizer: Option<String>,
+}
+
+/// Where the sequences of a bucket lie.
+#[derive(Debug)]
+enum Pieces {
+    /// Windows of one length, side by side: how many of the shards so far.
+    Windows(Vec<u64>),
+    /// Shard and first token of each.
+    Listed(Vec<(u32, u64)>),
+}
+
+/// Which sequences a step has: source, bucket and number of each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drawn {
+    /// One per piece.
+    pub pieces: Vec<(u32, u32, u64)>,
+    /// Tokens of a sequence.
+    pub length: usize,
+    /// Sequences; pieces that are longer give several.
+    pub sequences: usize,
+    /// Only the first part of a piece is used.
+    pub truncate: bool,
+}
+
+/// How many pieces were drawn, by source and bucket.
+pub type Cursor = Vec<Vec<u64>>;
+
+impl Open {
+    /// Opens all sources.
+    pub fn new(spec: &Corpora, seed: u64) -> Result<Open, Failure> {
+        let sources: Result<Vec<Corpus>, Failure> =
+            spec.sources.iter().map(|origin| Corpus::open(origin, spec)).collect();
+        let open = Open { spec: spec.clone(), seed, sources: sources? };
+        let mut known = open.sources.iter().filter(|source| source.tokenizer.is_some());
+        if let Some(first) = known.next()
+            && let Some(other) = known.find(|source| source.tokenizer != first.tokenizer)
+        {
+            return Err(Failure::invalid(
+                "E0405",
+                format!(
+                    "`{}` and `{}` were made with different tokenizers: the same number would stand for different texts",
+                    first.name, other.name
+                ),
+            ));
+        }
+        if let Some(buckets) = &spec.buckets
+            && open.available().iter().all(|tokens| *tokens == 0.0)
+        {
+            return Err(Failure::World(format!(
+                "no document has {} tokens, the length of the shortest bucket",
+                buckets.first().copied().unwrap_or(0)
+            )));
+        }
+        if spec.buckets.is_none()
+            && let Some(short) = open.sources.iter().find(|source| source.pieces[0].count() == 0)
+        {
+            return Err(Failure::World(format!(
+                "`{}` holds no window of {} tokens",
+                short.name, spec.length
+            )));
+        }
+        Ok(open)
+    }
+
+    /// Tokens by bucket.
+    pub fn available(&self) -> Vec<f64> {
+        let lengths = self.lengths();
+        let tokens = |bucket: usize| -> f64 {
+            let counts = self.sources.iter().map(|source| source.pieces[bucket].count() as f64);
+            counts.sum::<f64>() * lengths[bucket] as f64
+        };
+        (0..lengths.len()).map(tokens).collect()
+    }
+
+    fn lengths(&self) -> Vec<usize> {
+        self.spec.buckets.clone().unwrap_or_else(|| vec![self.spec.length])
+    }
+
+    /// Nothing drawn yet.
+    pub fn cursor(&self) -> Cursor {
+        vec![vec![0; self.lengths().len()]; self.sources.len()]
+    }
+
+    /// Tokens there are, as far as the sources say.
+    pub fn vocab(&self) -> usize {
+        self.sources.iter().filter_map(|source| source.vocab).max().unwrap_or(0)
+    }
+
+    /// A fingerprint of what the sequences are made of.
+    pub fn fingerprint(&self) -> String {
+        let all: Vec<&str> = self.sources.iter().map(|s| s.fingerprint.as_str()).collect();
+        all.join(" ")
+    }
+
+    /// Names of the sources, and the share of the run's sequences that each has had, in epochs.
+    pub fn epochs(&self, cursor: &Cursor) -> Vec<(String, f64)> {
+        let share = |source: &Corpus, drawn: &Vec<u64>| {
+            let whole: u64 = source.pieces.iter().map(Pieces::count).sum();
+            drawn.iter().sum::<u64>() as f64 / whole.max(1) as f64
+        };
+        let each = self.sources.iter().zip(cursor);
+        each.map(|(source, drawn)| (source.name.clone(), share(source, drawn))).collect()
+    }
+
+    /// The weights of the sources at a moment, adding up to 1.
+    pub fn weights(&self, progress: &Progress) -> Vec<f64> {
+        let raw: Vec<f64> =
+            self.sources.iter().map(|source| source.weight.at(progress).max(0.0)).collect();
+        let whole: f64 = raw.iter().sum();
+        raw.iter().map(|weight| weight / whole.max(f64::MIN_POSITIVE)).collect()
+    }
+
+    /// Draws the sequences of a step. What is drawn depends on the cursor, the step and the seed.
+    pub fn draw(&self, next: &Next, cursor: &mut Cursor) -> Drawn {
+        let bucket = next.bucket.unwrap_or(0);
+        let full = self.lengths()[bucket];
+        // Shorter sequences than their pieces: each piece gives several, unless it is truncated.
+        let of_one = if next.truncate { 1 } else { (full / next.length).max(1) };
+        let weights: Vec<f64> = self
+            .weights(&next.before)
+            .into_iter()
+            .zip(&self.sources)
+            .map(|(weight, source)| if source.pieces[bucket].count() > 0 { weight } else { 0.0 })
+            .collect();
+        let mut random = Stream::new(self.seed, Purpose::Mixture, next.step);
+        let pieces = (0..next.sequences.div_ceil(of_one))
+            .map(|_| {
+                let source = draw(&weights, random.uniform());
+                let number = cursor[source][bucket];
+                cursor[source][bucket] += 1;
+                (source as u32, bucket as u32, number)
+            })
+            .collect();
+        Drawn { pieces, length: next.length, sequences: next.sequences, truncate: next.truncate }
+    }
+
+    /// The sequences that were drawn.
+    pub fn batch(&self, drawn: &Drawn) -> Result<Batch, Failure> {
+        let mut batch = Batch::default();
+        let mut left = drawn.sequences;
+        for (source, bucket, number) in &drawn.pieces {
+            let (at, bucket) = (*source as usize, *bucket as usize);
+            let corpus = &self.sources[at];
+            let count = corpus.pieces[bucket].count();
+            let full = self.lengths()[bucket];
+            // Every epoch has an order of its own.
+            let item = (number / count) << 24 | (at as u64) << 8 | bucket as u64;
+            let piece = Order::new(count, self.seed, item).at(number % count);
+            let (shard, start) = corpus.pieces[bucket].place(piece, full);
+            let here = if drawn.truncate { 1 } else { (full / drawn.length).max(1) }.min(left);
+            for part in 0..here {
+                let start = start + (part * drawn.length) as u64;
+                let shard = &corpus.shards[shard as usize];
+                corpus.push(&mut batch, shard, start, drawn.length, self.spec.boundaries)?;
+            }
+            left -= here;
+        }
+        Ok(batch)
+    }
+
+    /// The sources that keep something for evaluation, and how many windows each has.
+    pub fn held_out(&self) -> Vec<(String, usize)> {
+        self.sources.iter().map(|source| (source.name.clone(), source.windows.len())).collect()
+    }
+
+    /// `count` of a source's `of` evenly spread held-out windows, from the `first` one on.
+    pub fn unseen(
+        &self,
+        source: usize,
+        first: usize,
+        count: usize,
+        of: usize,
+    ) -> Result<Batch, Failure> {
+        let corpus = &self.sources[source];
+        let mut batch = Batch::default();
+        for i in first..first + count {
+            let (shard, start, length) = corpus.windows[i * corpus.windows.len() / of];
+            let shard = &corpus.held[shard as usize];
+            corpus.push(&mut batch, shard, start, length as usize, false)?;
+        }
+        Ok(batch)
+    }
+
+    /// Bytes of text per held-out token of a source, where documents know theirs.
+    pub fn bytes_per_token(&self, source: usize) -> Option<f64> {
+        let held = &self.sources[source].held;
+        let bytes: Option<u64> =
+            held.iter().map(|shard| Some(shard.bytes.as_ref()?.iter().sum::<u64>())).sum();
+        let tokens: u64 = held.iter().map(|shard| shard.tokens).sum();
+        bytes.filter(|_| tokens > 0).map(|bytes| bytes as f64 / tokens as f64)
+    }
+}
+
+impl Corpora {
+    /// The tokenizer of the data, where its folders say which.
+    pub fn tokenizer(&self) -> Result<Option<Tokenizer>, Failure> {
+        for Origin { path, .. } in &self.sources {
+            if path.join("data.json").exists() {
+                return tokenizer(path, &Manifest::read(path)?).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The tokenizer of a data folder; it must be the one the data was made with.
+pub fn tokenizer(folder: &Path, manifest: &Manifest) -> Result<Tokenizer, Failure> {
+    if manifest.tokenizer == "bytes" {
+        return Ok(Tokenizer::Bytes);
+    }
+    let path = folder.join(&manifest.tokenizer);
+    let text = std::fs::read(&path).map_err(at_path("read", &path))?;
+    if super::shards::fingerprint(&text) != manifest.tokenizer_blake3 {
+        return Err(Failure::World(format!(
+            "{} is not the tokenizer that {} was made with",
+            path.display(),
+            folder.display()
+        )));
+    }
+    Tokenizer::with_end(&path, manifest.end)
+}
+
+impl Pieces {
+    fn count(&self) -> u64 {
+        match self {
+            Pieces::Windows(so_far) => so_far.last().copied().unwrap_or(0),
+            Pieces::Listed(all) => all.len() as u64,
+        }
+    }
+
+    /// Shard and first token of a piece.
+    fn place(&self, piece: u64, length: usize) -> (u32, u64) {
+        match self {
+            Pieces::Windows(so_far) => {
+                let shard = so_far.partition_point(|n| *n <= piece);
+                let before = if shard == 0 { 0 } else { so_far[shard - 1] };
+                (shard as u32, (piece - before) * length as u64)
+            }
+            Pieces::Listed(all) => all[piece as usize],
+        }
+    }
+}
+
+impl Corpus {
+    fn open(origin: &Origin, spec: &Corpora) -> Result<Corpus, Failure> {
+        let folder = origin.path.join("data.json").exists().then_some(&origin.path);
+        let mut corpus = match folder {
+            Some(folder) => Corpus::of_folder(origin, folder, spec)?,
+            None => Corpus::of_shards(origin, spec)?,
+        };
+        if spec.boundaries && folder.is_none() && origin.end.is_none() {
+            return Err(Failure::invalid(
+                "E0405",
+                format!(
+                    "where the documents of `{}` begin is not known: give its `end` token, or say `boundaries: false`",
+                    origin.name
+                ),
+            ));
+        }
+        corpus.pieces = match &spec.buckets {
+            Some(lengths) => {
+                decompose(&corpus.shards, lengths).into_iter().map(Pieces::Listed).collect()
+            }
+            None => {
+                let counts = corpus.shards.iter().map(|s| (s.tokens - 1) / spec.length as u64);
+                let so_far = counts.scan(0, |sum, n| {
+                    *sum += n;
+                    Some(*sum)
+                });
+                vec![Pieces::Windows(so_far.collect())]
+            }
+        };
+        let longest = spec.buckets.as_ref().and_then(|b| b.last().copied()).unwrap_or(spec.length);
+        corpus.windows = windows(&corpus.held, longest);
+        Ok(corpus)
+    }
+
+    fn of_folder(origin: &Origin, folder: &Path, spec: &Corpora) -> Result<Corpus, Failure> {
+        let manifest = Manifest::read(folder)?;
+        let open = |part: &[super::shards::Written]| -> Result<Vec<Shard>, Failure> {
+            part.iter().map(|written| Shard::of_folder(folder, written, spec.verify)).collect()
+        };
+        let all = manifest.train.iter().chain(&manifest.held_out);
+        let prints: Vec<&str> = all.map(|written| written.blake3.as_str()).collect();
+        if manifest.train.is_empty() {
+            let why = format!("{} holds no documents for training", folder.display());
+            return Err(Failure::World(why));
+        }
+        Ok(Corpus {
+            name: origin.name.clone(),
+            weight: origin.weight.clone(),
+            shards: open(&manifest.train)?,
+            held: open(&manifest.held_out)?,
+            pieces: vec![],
+            windows: vec![],
+            vocab: Some(manifest.vocab),
+            fingerprint: prints.join(" "),
+            tokenizer: Some(manifest.tokenizer_blake3),
+        })
+    }
+
+    fn of_shards(origin: &Origin, spec: &Corpora) -> Result<Corpus, Failure> {
+        let open = |path: &Path| -> Result<Vec<Shard>, Failure> {
+            let mut files = Vec::new();
+            super::documents::collect(path, &mut files)?;
+            if path.is_dir() {
+                files.retain(|file| file.extension().is_some_and(|e| e == "bin"));
+            }
+            if files.is_empty() {
+                let why = format!("{} holds no shard (.bin) and no data.json", path.display());
+                return Err(Failure::World(why));
+            }
+            files
+                .iter()
+                .map(|file| {
+                    let mut shard = Shard::open(file, origin.layout)?;
+                    if let Some(end) =
+                        origin.end.filter(|_| spec.boundaries || spec.buckets.is_some())
+                    {
+                        shard.find_documents(end)?;
+                    }
+                    Ok(shard)
+                })
+                .collect()
+        };
+        let shards = open(&origin.path)?;
+        let held = origin.held_out.as_deref().map(open).transpose()?.unwrap_or_default();
+        // Without a manifest a file is known by its name and size.
+        let name = |shard: &Shard| {
+            let name = shard.path().file_name().map(|n| n.to_string_lossy().into_owned());
+            format!("{} {}", name.unwrap_or_default(), shard.tokens)
+        };
+        let prints: Vec<String> = shards.iter().chain(&held).map(name).collect();
+        Ok(Corpus {
+            name: origin.name.clone(),
+            weight: origin.weight.clone(),
+            shards,
+            held,
+            pieces: vec![],
+            windows: vec![],
+            vocab: None,
+            fingerprint: prints.join(" "),
+            tokenizer: None,
+        })
+    }
+
+    /// Appends tokens of a shard: one sequence, or one per document in them.
+    fn push(
+        &self,
+        batch: &mut Batch,
+        shard: &Shard,
+        start: u64,
+        length: usize,
+        boundaries: bool,
+    ) -> Result<(), Failure> {
+        let more = usize::from(start + (length as u64) < shard.tokens);
+        let tokens = shard.read(start, length + more)?;
+        let mut targets = tokens[1..].to_vec();
+        targets.resize(length, NONE);
+        let tokens = &tokens[..length];
+        if !boundaries {
+            batch.push(tokens, &targets);
+            return Ok(());
+        }
+        let first = shard.offsets.partition_point(|at| *at <= start);
+        let inner = shard.offsets[first..].iter().take_while(|at| **at < start + length as u64);
+        let mut from = 0;
+        for to in inner.map(|at| (at - start) as usize).chain([length]) {
+            batch.push(&tokens[from..to], &targets[from..to]);
+            from = to;
+        }
+        Ok(())
+    }
+}
+
+/// Cuts documents into pieces with lengths that are powers of two, the longest first; what is
+/// shorter than the shortest bucket is left out. Shard and first token of each piece, by length.
+pub fn decompose(shards: &[Shard], lengths: &[usize]) -> Vec<Vec<(u32, u64)>> {
+    let mut buckets = vec![Vec::new(); lengths.len()];
+    for (number, shard) in shards.iter().enumerate() {
+        for pair in shard.offsets.windows(2) {
+            let mut start = pair[0];
+            while let Some(bucket) = lengths.iter().rposition(|l| *l as u64 <= pair[1] - start) {
+                buckets[bucket].push((number as u32, start));
+                start += lengths[bucket] as u64;
+            }
+        }
+    }
+    buckets
+}
+
+/// Documents cut into windows of a length, the last of each shorter.
+fn windows(shards: &[Shard], length: usize) -> Vec<(u32, u64, u32)> {
+    let mut all = Vec::new();
+    for (number, shard) in shards.iter().enumerate() {
+        for pair in shard.offsets.windows(2) {
+            for start in (pair[0]..pair[1]).step_by(length) {
+                all.push((number as u32, start, (pair[1] - start).min(length as u64) as u32));
+            }
+        }
+    }
+    all
+}

@@ -1,0 +1,174 @@
+//! Tokenizers: bytes, or a `tokenizer.json` as Hugging Face's libraries write it.
+
+use std::path::Path;
+
+use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{AddedToken, Tokenizer as Hf};
+use tokenizers::{DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper};
+
+use crate::error::{Failure, at_path};
+
+/// Turns text into tokens and back.
+#[derive(Clone, Debug)]
+pub enum Tokenizer {
+    /// Every byte is a token; 256 ends a document.
+    Bytes,
+    /// A tokenizer file, and the token that ends a document.
+    File(Box<Hf>, u32),
+}
+
+/// Names under which the token between documents is known.
+const ENDS: [&str; 6] =
+    ["<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>", "[EOS]"];
+
+impl Tokenizer {
+    /// Reads a tokenizer file. `end` names the token that ends a document; without it the usual
+    /// names are tried.
+    pub fn open(path: &Path, end: Option<&str>) -> Result<Tokenizer, Failure> {
+        let inner = read(path)?;
+        let names: Vec<&str> = end.map_or(ENDS.to_vec(), |end| vec![end]);
+        let Some(end) = names.iter().find_map(|name| inner.token_to_id(name)) else {
+            return Err(Failure::World(format!(
+                "{}: no token {}; name the token that ends a document with --end",
+                path.display(),
+                names.join(", ")
+            )));
+        };
+        Ok(Tokenizer::File(Box::new(inner), end))
+    }
+
+    /// Reads a tokenizer file of which the number of the token that ends a document is known.
+    pub fn with_end(path: &Path, end: u32) -> Result<Tokenizer, Failure> {
+        Ok(Tokenizer::File(Box::new(read(path)?), end))
+    }
+
+    /// The token between documents.
+    pub fn end(&self) -> u32 {
+        match self {
+            Tokenizer::Bytes => 256,
+            Tokenizer::File(_, end) => *end,
+        }
+    }
+
+    /// Tokens there are.
+    pub fn vocab(&self) -> usize {
+        match self {
+            Tokenizer::Bytes => 257,
+            // Numbers may have gaps: what counts is the largest.
+            Tokenizer::File(inner, _) => {
+                inner.get_vocab(true).values().max().map_or(0, |max| *max as usize + 1)
+            }
+        }
+    }
+
+    /// The tokens of a text, without any around it.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, Failure> {
+        match self {
+            Tokenizer::Bytes => Ok(text.bytes().map(u32::from).collect()),
+            Tokenizer::File(inner, _) => inner
+                .encode_fast(text, false)
+                .map(|encoding| encoding.get_ids().to_vec())
+                .map_err(|error| Failure::World(format!("the tokenizer refuses a text: {error}"))),
+        }
+    }
+
+    /// The text of tokens. What is no text becomes the replacement character.
+    pub fn decode(&self, tokens: &[u32]) -> String {
+        match self {
+            Tokenizer::Bytes => {
+                let bytes: Vec<u8> = tokens.iter().filter_map(|t| u8::try_from(*t).ok()).collect();
+                String::from_utf8_lossy(&bytes).into_owned()
+            }
+            Tokenizer::File(inner, _) => inner.decode(tokens, false).unwrap_or_default(),
+        }
+    }
+
+    /// The file's text; nothing for bytes.
+    pub fn text(&self) -> Result<Option<String>, Failure> {
+        match self {
+            Tokenizer::Bytes => Ok(None),
+            Tokenizer::File(inner, _) => inner
+                .to_string(false)
+                .map(Some)
+                .map_err(|error| Failure::World(format!("cannot write the tokenizer: {error}"))),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Hf, Failure> {
+    let bytes = std::fs::read(path).map_err(at_path("read", path))?;
+    let unsound = |error: tokenizers::Error| {
+        Failure::World(format!("{} is not a sound tokenizer: {error}", path.display()))
+    };
+    let mut inner = Hf::from_bytes(&bytes).map_err(unsound)?;
+    // The text of a special token inside a document is text.
+    inner.set_encode_special_tokens(true);
+    inner.with_padding(None);
+    inner.with_truncation(None).map_err(unsound)?;
+    Ok(inner)
+}
+
+/// Learns pairs of bytes that belong together (byte-pair encoding, Sennrich, Haddow and Birch 2016;
+/// over bytes as in GPT-2) from texts, until there are `vocab` tokens. Gives the text of a
+/// `tokenizer.json`; the token between documents is `<|endoftext|>`.
+pub fn learn<'t>(
+    texts: impl Iterator<Item = &'t str> + Send,
+    vocab: usize,
+) -> Result<String, Failure> {
+    let wrong = |error: tokenizers::Error| Failure::World(format!("cannot learn tokens: {error}"));
+    let mut trainer = BpeTrainerBuilder::new()
+        .vocab_size(vocab)
+        .min_frequency(2)
+        .show_progress(false)
+        .special_tokens(vec![AddedToken::from(ENDS[0], true)])
+        .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+        .build();
+    let bytes = ByteLevel::new(false, true, true);
+    let mut learned = tokenizers::TokenizerImpl::<
+        BPE,
+        NormalizerWrapper,
+        PreTokenizerWrapper,
+        PostProcessorWrapper,
+        DecoderWrapper,
+    >::new(BPE::default());
+    learned.with_pre_tokenizer(Some(bytes));
+    learned.with_decoder(Some(bytes));
+    learned.train(&mut trainer, texts).map_err(wrong)?;
+    learned.to_string(false).map_err(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str, name: &str) -> std::path::PathBuf {
+        let path = std::env::temp_dir().join(format!("lrc-{name}-{}.json", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    #[test]
+    fn learned_tokens_give_every_text_back() {
+        let texts =
+            ["the state of the state", "fn main() { state }", "Zustände: 状態 <|endoftext|>"];
+        let learned = learn(texts.into_iter(), 300).unwrap();
+        assert_eq!(learned, learn(texts.into_iter(), 300).unwrap(), "learning is deterministic");
+        let tokenizer = Tokenizer::open(&file(&learned, "learned"), None).unwrap();
+        assert!(tokenizer.vocab() > 257 && tokenizer.vocab() <= 300);
+        for text in texts {
+            let tokens = tokenizer.encode(text).unwrap();
+            assert!(tokens.len() < text.len());
+            assert!(!tokens.contains(&tokenizer.end()), "a document cannot hold its own end");
+            assert_eq!(tokenizer.decode(&tokens), text);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_tokenizer_is_refused() {
+        for text in ["", "{}", "[1, 2]", "{\"model\": {\"type\": \"BPE\"}}"] {
+            let said = Tokenizer::open(&file(text, "unsound"), None).unwrap_err().to_string();
+            assert!(said.contains("not a sound tokenizer"), "{said}");
+        }
+    }
+}

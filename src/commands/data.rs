@@ -1,0 +1,350 @@
+//! `lrc data`: from files of text to shards, and what a run will make of them.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use lrc_dsl::Sources;
+use lrc_runtime::atomic;
+use lrc_runtime::data::corpus::{self, Corpora};
+use lrc_runtime::data::documents::Reading;
+use lrc_runtime::data::shards::{Layout, Manifest, Shard, Writer, Written};
+use lrc_runtime::data::tokenize::{Request, learn, tokenize};
+use lrc_runtime::data::tokenizer::Tokenizer;
+use lrc_runtime::data::{Source, Task};
+use lrc_runtime::error::{Failure, at_path};
+use lrc_runtime::schedule::Amount;
+use lrc_runtime::schedule::course::{Course, Next};
+use lrc_runtime::schedule::lengths::{Buckets, Lengths};
+use lrc_runtime::schedule::preview::preview;
+use lrc_runtime::spec::Spec;
+use lrc_runtime::spec::open::open;
+
+use super::model::pairs;
+use crate::args::{Bucketize, Data, Inspect, LearnTokenizer, Plan, Texts, Tokenize, WriteTexts};
+use crate::terminal::say;
+
+/// Runs one of the commands.
+pub fn data(args: &Data, sources: &mut Sources) -> Result<(), Failure> {
+    match args {
+        Data::Tokenize(args) => tokenise(args),
+        Data::Tokenizer(args) => tokenizer(args),
+        Data::Inspect(args) => inspect(args),
+        Data::Text(args) => texts(args),
+        Data::Bucketize(args) => bucketize(args),
+        Data::Plan(args) => plan(args, sources),
+    }
+}
+
+fn reading(texts: &Texts) -> Reading {
+    Reading {
+        field: texts.field.clone(),
+        skip: texts.skip_bad,
+        endings: texts.ending.clone(),
+        largest: texts.largest.unwrap_or(usize::MAX),
+        no_generated: texts.no_generated,
+    }
+}
+
+fn share(text: &str) -> Result<f64, Failure> {
+    match Amount::parse(text) {
+        Some(Amount::Share(share)) if (0.0..1.0).contains(&share) => Ok(share),
+        _ => Err(Failure::Usage(format!("--held-out {text}: expected a share, such as `1%`"))),
+    }
+}
+
+fn tokenise(args: &Tokenize) -> Result<(), Failure> {
+    let tokenizer = match args.tokenizer.to_str() {
+        Some("bytes") => Tokenizer::Bytes,
+        _ => Tokenizer::open(&args.tokenizer, args.end.as_deref())?,
+    };
+    let shard = match Amount::parse(&args.shard) {
+        Some(Amount::Tokens(tokens)) if (1.0..2e9).contains(&tokens) => tokens as u64,
+        _ => {
+            let text = &args.shard;
+            return Err(Failure::Usage(format!("--shard {text}: expected tokens, such as `100M`")));
+        }
+    };
+    let request = Request {
+        inputs: args.texts.inputs.clone(),
+        reading: reading(&args.texts),
+        out: args.out.clone(),
+        held_out: share(&args.held_out)?,
+        shard,
+        unique: args.unique,
+    };
+    let shows = std::io::stderr().is_terminal();
+    let made = tokenize(&request, &tokenizer, &mut |documents| {
+        if shows {
+            eprint!("\r{documents} documents");
+        }
+    })?;
+    if shows {
+        eprint!("\r");
+    }
+    let left = [
+        ("without a text", made.done.skipped),
+        ("too long or generated", made.done.dropped),
+        ("empty", made.empty),
+        ("that came before", made.repeated),
+    ];
+    let left: Vec<String> =
+        left.iter().filter(|(_, n)| *n > 0).map(|(why, n)| format!("{n} {why}")).collect();
+    if !left.is_empty() {
+        eprintln!("left out: {}", left.join(", "));
+    }
+    if args.json {
+        let json =
+            serde_json::to_string(&made.manifest).map_err(|e| Failure::World(e.to_string()))?;
+        say!("{json}");
+    } else {
+        parts(&made.manifest);
+    }
+    Ok(())
+}
+
+/// What is in the parts of a data folder.
+fn parts(manifest: &Manifest) {
+    for (name, shards) in [("train", &manifest.train), ("held out", &manifest.held_out)] {
+        let sum = |pick: fn(&Written) -> u64| shards.iter().map(pick).sum::<u64>();
+        let (tokens, bytes) = (sum(|s| s.tokens), sum(|s| s.bytes));
+        say!(
+            "{name:<9} {:>4} shards {:>10} documents {tokens:>13} tokens {bytes:>14} bytes, {:.3} bytes per token",
+            shards.len(),
+            sum(|s| s.documents),
+            bytes as f64 / tokens.max(1) as f64
+        );
+    }
+}
+
+fn tokenizer(args: &LearnTokenizer) -> Result<(), Failure> {
+    if args.vocab < 257 {
+        return Err(Failure::Usage(
+            "--vocab starts at 257: every byte, and the token between documents".into(),
+        ));
+    }
+    let done = learn(&args.texts.inputs, &reading(&args.texts), args.vocab, &args.out)?;
+    let learned = Tokenizer::open(&args.out, None)?;
+    say!("{} tokens from {} documents: {}", learned.vocab(), done.documents, args.out.display());
+    Ok(())
+}
+
+/// How many documents have lengths up to each power of two.
+fn lengths(shards: &[Shard]) -> Vec<(u64, u64)> {
+    let mut counts = std::collections::BTreeMap::new();
+    for pair in shards.iter().flat_map(|shard| shard.offsets.windows(2)) {
+        *counts.entry((pair[1] - pair[0]).next_power_of_two()).or_insert(0) += 1;
+    }
+    counts.into_iter().collect()
+}
+
+fn inspect(args: &Inspect) -> Result<(), Failure> {
+    let folder = args.path.as_path();
+    let (manifest, shards) = if folder.join("data.json").exists() {
+        let manifest = Manifest::read(folder)?;
+        let all = manifest.train.iter().chain(&manifest.held_out);
+        let shards: Result<Vec<Shard>, Failure> =
+            all.map(|written| Shard::of_folder(folder, written, true)).collect();
+        (Some(manifest), shards?)
+    } else {
+        let layout = if args.nanogpt { Layout::Nanogpt } else { Layout::Llmc };
+        let mut shard = Shard::open(folder, layout)?;
+        if let Some(end) = args.end {
+            shard.find_documents(end)?;
+        }
+        (None, vec![shard])
+    };
+    let tokens: u64 = shards.iter().map(|shard| shard.tokens).sum();
+    if args.json {
+        let json = serde_json::json!({
+            "manifest": manifest, "tokens": tokens,
+            "documents_by_length": lengths(&shards),
+        });
+        say!("{json}");
+        return Ok(());
+    }
+    if let Some(manifest) = &manifest {
+        say!(
+            "tokenizer {}, {} tokens, documents end with {}",
+            manifest.tokenizer,
+            manifest.vocab,
+            manifest.end
+        );
+        parts(manifest);
+        say!("every checksum is right");
+    } else {
+        say!("{tokens} tokens");
+    }
+    say!("documents by length in tokens, up to:");
+    for (length, count) in lengths(&shards) {
+        say!("{length:>10} {count:>10}");
+    }
+    let shard = shards.first().filter(|_| args.show > 0);
+    for pair in shard.iter().flat_map(|shard| shard.offsets.windows(2)).take(args.show) {
+        let Some(shard) = shard else { break };
+        let tokens = shard.read(pair[0], (pair[1] - pair[0]).min(200) as usize)?;
+        let text = match &manifest {
+            Some(manifest) => corpus::tokenizer(folder, manifest)?.decode(&tokens),
+            None => format!("{tokens:?}"),
+        };
+        say!("---\n{text}");
+    }
+    Ok(())
+}
+
+fn texts(args: &WriteTexts) -> Result<(), Failure> {
+    let manifest = Manifest::read(&args.path)?;
+    let tokenizer = corpus::tokenizer(&args.path, &manifest)?;
+    std::fs::create_dir_all(&args.out).map_err(at_path("make", &args.out))?;
+    let mut count = 0;
+    for written in if args.held_out { &manifest.held_out } else { &manifest.train } {
+        let shard = Shard::of_folder(&args.path, written, true)?;
+        for pair in shard.offsets.windows(2) {
+            // Without the token between documents.
+            let tokens = shard.read(pair[0] + 1, (pair[1] - pair[0] - 1) as usize)?;
+            let file = args.out.join(format!("{count:06}.txt"));
+            atomic::write(&file, tokenizer.decode(&tokens).as_bytes())?;
+            count += 1;
+        }
+    }
+    say!("{count} documents: {}", args.out.display());
+    Ok(())
+}
+
+fn bucketize(args: &Bucketize) -> Result<(), Failure> {
+    let (low, high) = (args.shortest, args.longest);
+    if !low.is_power_of_two() || !high.is_power_of_two() || low > high || low < 2 {
+        return Err(Failure::Usage("--shortest and --longest are powers of two, and rise".into()));
+    }
+    let lengths: Vec<usize> =
+        std::iter::successors(Some(low), |l| Some(2 * l)).take_while(|l| *l <= high).collect();
+    let manifest = Manifest::read(&args.path)?;
+    let shards: Result<Vec<Shard>, Failure> =
+        manifest.train.iter().map(|written| Shard::of_folder(&args.path, written, true)).collect();
+    let shards = shards?;
+    let buckets = corpus::decompose(&shards, &lengths);
+    let whole: u64 = shards.iter().map(|shard| shard.tokens).sum();
+    let mut used = 0;
+    say!("{:>10} {:>12} {:>14} {:>7}", "length", "sequences", "tokens", "share");
+    for (length, pieces) in lengths.iter().zip(&buckets) {
+        let tokens = (pieces.len() * length) as u64;
+        used += tokens;
+        let share = tokens as f64 / whole as f64;
+        say!("{length:>10} {:>12} {tokens:>14} {share:>7.3}", pieces.len());
+    }
+    let left = whole - used;
+    say!("{:>10} {:>12} {left:>14} {:>7.3}", "shorter", "", left as f64 / whole as f64);
+    let Some(out) = &args.out else { return Ok(()) };
+    for (length, pieces) in lengths.iter().zip(&buckets) {
+        write_bucket(&out.join(length.to_string()), *length, pieces, &shards, &manifest)?;
+    }
+    Ok(())
+}
+
+/// Writes the sequences of a bucket as a data folder of their own.
+fn write_bucket(
+    folder: &Path,
+    length: usize,
+    pieces: &[(u32, u64)],
+    shards: &[Shard],
+    manifest: &Manifest,
+) -> Result<(), Failure> {
+    if folder.join("data.json").exists() {
+        return Err(Failure::Usage(format!("{} holds data already", folder.display())));
+    }
+    let failed =
+        |e: std::io::Error| Failure::World(format!("cannot make {}: {e}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let mut writer = Writer::new(folder, "train", 100_000_000, manifest.vocab);
+    for (shard, start) in pieces {
+        writer.push(&shards[*shard as usize].read(*start, length)?, 0)?;
+    }
+    let bucket = Manifest { train: writer.finish()?, held_out: vec![], ..manifest.clone() };
+    let json = serde_json::to_string_pretty(&bucket).map_err(|e| Failure::World(e.to_string()))?;
+    atomic::write(&folder.join("data.json"), json.as_bytes())
+}
+
+/// The course of a spec. Data that is not there counts as equally much of every length.
+pub fn planned(spec: &Spec, buckets: Option<&[f64]>) -> Result<(Course, Option<Source>), Failure> {
+    let lengths = match &spec.shaping.lengths {
+        Lengths::Buckets(Buckets { lengths, .. }) => lengths.len(),
+        _ => 0,
+    };
+    let missing = missing(&spec.task);
+    let available = match (buckets, &missing) {
+        (Some(given), _) if given.len() == lengths => given.to_vec(),
+        (Some(given), _) => {
+            return Err(Failure::Usage(format!(
+                "--tokens gives {} numbers, the curriculum has {lengths} buckets",
+                given.len()
+            )));
+        }
+        (None, Some(path)) => {
+            let assumed =
+                if lengths > 0 { ", and equally much of every length is assumed" } else { "" };
+            eprintln!("note: {} is not there{assumed}", path.display());
+            vec![1.0; lengths]
+        }
+        (None, None) => {
+            let source = Source::open(&spec.task, spec.seed)?;
+            return Ok((lrc_runtime::train::course(spec, &source)?, Some(source)));
+        }
+    };
+    Ok((Course::new(&spec.shaping, &available), None))
+}
+
+/// A source of data that is not there.
+fn missing(task: &Task) -> Option<PathBuf> {
+    match task {
+        Task::Corpora(Corpora { sources, .. }) => {
+            sources.iter().map(|origin| &origin.path).find(|path| !path.exists()).cloned()
+        }
+        Task::Text { path, .. } => (!path.exists()).then(|| path.clone()),
+        _ => None,
+    }
+}
+
+fn plan(args: &Plan, sources: &mut Sources) -> Result<(), Failure> {
+    let spec = open(&args.spec, &pairs(&args.set)?, sources)?.spec;
+    let buckets = args.tokens.as_deref().map(amounts).transpose()?;
+    let (course, source) = planned(&spec, buckets.as_deref())?;
+    if !course.whole().steps.is_finite() {
+        return Err(Failure::Usage(
+            "a run of given time has no plan: its number of steps is not known".into(),
+        ));
+    }
+    let corpora = source.as_ref().and_then(Source::corpora);
+    let names: Vec<String> = match (&spec.task, corpora) {
+        (Task::Corpora(all), Some(_)) => all.sources.iter().map(|s| s.name.clone()).collect(),
+        _ => vec![],
+    };
+    let weights = |next: &Next| corpora.map_or(vec![], |open| open.weights(&next.before));
+    let cycles = match &spec.shaping.lengths {
+        Lengths::Buckets(buckets) if args.cycle => buckets.cycles,
+        _ => 1,
+    };
+    let lr = spec.optimizer.lr;
+    let within = 1.0 / cycles as f64;
+    let table = preview(course.clone(), lr, (within, args.parts), names.clone(), &weights);
+    if args.json {
+        let json = serde_json::to_string(&table).map_err(|e| Failure::World(e.to_string()))?;
+        say!("{json}");
+    } else {
+        say!("{}", table.table().trim_end());
+    }
+    if let Some(out) = &args.out {
+        let fine = preview(course, lr, (within, 160), names, &weights);
+        atomic::write(out, fine.page(&spec.name).as_bytes())?;
+        eprintln!("picture: {}", out.display());
+    }
+    Ok(())
+}
+
+/// `386M,654M`
+fn amounts(text: &str) -> Result<Vec<f64>, Failure> {
+    text.split(',')
+        .map(|part| match Amount::parse(part) {
+            Some(Amount::Tokens(tokens)) if tokens >= 0.0 => Ok(tokens),
+            _ => Err(Failure::Usage(format!("--tokens {text}: `{part}` is no number of tokens"))),
+        })
+        .collect()
+}
