@@ -445,6 +445,10 @@ pub struct Train {
     /// Print the summary as JSON on stdout.
     #[arg(long)]
     pub json: bool,
+    /// Try out the spec's policies: put a fault into the run, `nan@100`, `spike@100` or `growth@100`, counted in
+    /// computed gradients.
+    #[arg(long, value_name = "FAULT@STEP", value_delimiter = ',')]
+    pub inject: Vec<String>,
     /// Save and stop after this many steps, as a signal would.
     #[arg(long, hide = true)]
     pub stop_after: Option<u64>,

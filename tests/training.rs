@@ -117,7 +117,7 @@ fn every_mistake_of_a_spec_is_reported_with_its_place() {
         "unknown field `lenght`",
         "did you mean `length`?",
         "bad.yaml:3:12",
-        "`batch` is -3",
+        "`batch` is the number -3",
         "bad.yaml:4:8",
         "which is no amount",
         "bad.yaml:6:17",

@@ -75,6 +75,7 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
                 progress: false,
                 quiet: true,
                 stop_after: None,
+                inject: vec![],
             };
             train(&spec, model.clone(), &arch, &options)?;
             let params = checkpoint::read_model(&checkpoint::newest(&run)?, &model.graph.params)?;

@@ -2,6 +2,7 @@
 
 mod across;
 pub mod device;
+pub mod measure;
 mod session;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use rayon::prelude::*;
 use crate::dense;
 use crate::loss::{Head, Score};
 use crate::random::{Purpose, Stream};
+use measure::Measured;
 pub use session::Session;
 
 /// Sequences one after the other.
@@ -109,6 +111,8 @@ pub struct Executor {
     forms: HashMap<usize, (usize, Arc<Form>)>,
     memory: Vec<Vec<f32>>,
     kept: HashMap<usize, Kept<f32>>,
+    /// Where layers are measured while they run; nothing is measured without it.
+    pub watch: Option<Measured>,
 }
 
 impl Executor {
@@ -156,6 +160,7 @@ impl Executor {
             forms: HashMap::new(),
             memory: Vec::new(),
             kept: HashMap::new(),
+            watch: None,
         }
     }
 
@@ -229,12 +234,23 @@ impl Executor {
                 let input =
                     self.rows_input(buffers, &node, &node.inputs, &once, &self.positions, rows);
                 self.rows[&at].forward(&input, &mut outputs[0]);
+                if let Some(measured) =
+                    self.watch.as_mut().filter(|_| node.label.ends_with(".residual"))
+                {
+                    measure::output(measured, &node.label, &outputs[0]);
+                }
             }
             Kind::Recur(recur) => {
+                let mut watch = self.watch.take();
                 let (form, problem) = self.problem(at, recur, &node.inputs, batch, buffers);
-                let (Outputs { outs, .. }, kept) = form.forward(&problem, keep);
+                let (Outputs { outs, finals }, kept) = form.forward(&problem, keep);
+                if let Some(measured) = &mut watch {
+                    measure::recurrence(measured, &node.label, &form, &problem, &finals);
+                }
+                finals.into_iter().for_each(memory::give);
                 std::mem::replace(&mut outputs, outs).into_iter().for_each(memory::give);
                 drop(problem);
+                self.watch = watch;
                 self.forms.insert(at, (longest(batch), form));
                 if keep {
                     self.kept.insert(at, kept);

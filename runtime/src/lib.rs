@@ -14,6 +14,7 @@ pub mod experts;
 pub mod library;
 pub mod longconv;
 pub mod loss;
+pub mod monitor;
 pub mod optim;
 pub mod plot;
 pub mod random;

@@ -119,6 +119,11 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         return Ok(());
     }
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&spec.name));
+    let inject: Option<Vec<(u64, train::Fault)>> =
+        args.inject.iter().map(|text| train::Fault::parse(text)).collect();
+    let inject = inject.ok_or_else(|| {
+        Failure::Usage("--inject: expected nan@STEP, spike@STEP or growth@STEP".into())
+    })?;
     let options = train::Options {
         folder: folder.clone(),
         resume: args.resume,
@@ -127,6 +132,7 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         progress: std::io::stderr().is_terminal(),
         quiet: false,
         stop_after: args.stop_after,
+        inject,
     };
     let summary = train::train(&spec, model, &arch, &options)?;
     if args.json {

@@ -376,6 +376,7 @@ fn one(
                 progress: running.progress,
                 quiet: true,
                 stop_after: None,
+                inject: vec![],
             };
             train(&spec, model.clone(), &arch, &options)?
         }

@@ -1,6 +1,7 @@
 //! `spec.yaml`: what to train, on what, how long and how.
 
 mod data;
+mod monitor;
 pub mod open;
 mod optimizer;
 mod shaping;
@@ -13,6 +14,7 @@ use lrc_compiler::elaborate::Setting;
 use lrc_dsl::{Diag, FileId};
 
 use crate::data::Task;
+use crate::monitor::Monitor;
 use crate::optim::Optimizer;
 use crate::schedule::Amount;
 use crate::schedule::course::{Batch, Shaping};
@@ -44,6 +46,8 @@ pub struct Spec {
     pub optimizer: Optimizer,
     /// Evaluation.
     pub eval: Eval,
+    /// What is watched, and what is done about it.
+    pub monitor: Monitor,
     /// Checkpoints.
     pub checkpoint: Checkpoint,
     /// Stop as soon as this accuracy is reached in an evaluation.
@@ -110,6 +114,7 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
     let (optimizer, schedule) = (f.get("optimizer"), f.get("schedule"));
     let (curriculum, phases) = (f.get("curriculum"), f.get("phases"));
     let (eval, checkpoint) = (f.get("eval"), f.get("checkpoint"));
+    let (watched, policies) = (f.get("monitor"), f.get("policies"));
     f.finish();
     if matches!(length, Amount::Share(_)) || length.number() <= 0.0 {
         let message = "`length` is a number of steps or tokens, or a time";
@@ -137,6 +142,7 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
     let schedule = shaping::schedule(schedule.unwrap_or(&NOTHING), diags);
     let phases = shaping::phases(phases, diags);
     let eval = eval_fields(eval.unwrap_or(&NOTHING), diags);
+    let monitor = monitor::read(watched.unwrap_or(&NOTHING), policies, diags);
     let checkpoint = checkpoint_fields(checkpoint.unwrap_or(&NOTHING), diags);
     let (file, model, settings) = model?;
     let task = task?;
@@ -159,6 +165,7 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
         seed,
         optimizer,
         eval,
+        monitor,
         checkpoint,
         stop_at,
         resolved,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::engine::Numbers;
 use crate::atomic;
 use crate::error::{Failure, at_path};
+use crate::monitor::Memory;
 use crate::optim::Moments;
 use crate::tensors::{self, Data, Tensor, Tensors};
 
@@ -29,6 +30,12 @@ pub struct State {
     pub stretches: Vec<[u64; 2]>,
     /// A fingerprint of the data.
     pub fingerprint: String,
+    /// Lines of `metrics.jsonl`.
+    #[serde(default)]
+    pub lines: u64,
+    /// What the monitor remembers.
+    #[serde(default)]
+    pub monitor: Memory,
     /// The checkpoints that the run was branched off, oldest first.
     #[serde(default)]
     pub lineage: Vec<Lineage>,

@@ -7,6 +7,7 @@ use crate::device::Device;
 use crate::device::fixed::Update;
 use crate::error::Failure;
 use crate::execute::device::OnDevice;
+use crate::execute::measure::{self, Measured};
 use crate::execute::{Batch, Executor};
 use crate::loss::{NONE, Score};
 use crate::optim::{self, Method, Moments, Optimizer, Rates, Way};
@@ -131,6 +132,27 @@ impl Engine {
             Place::Kernels(device) => device.norm()?,
         };
         Ok(Stepped { score, norm })
+    }
+
+    /// Measures layers in the next gradient. Kernels cannot be looked into.
+    pub fn watch(&mut self) {
+        if let Place::Cpu(cpu) = &mut self.place {
+            cpu.executor.watch = Some(Measured::new());
+        }
+    }
+
+    /// What was measured in the last gradient, with the gradients of the layers.
+    pub fn measured(&mut self) -> Option<Measured> {
+        let Place::Cpu(cpu) = &mut self.place else { return None };
+        let mut measured = cpu.executor.watch.take()?;
+        let Executor { model, grads, .. } = &cpu.executor;
+        measure::gradients(&mut measured, &model.graph.params, grads);
+        Some(measured)
+    }
+
+    /// Whether layers can be measured.
+    pub fn can_watch(&self) -> bool {
+        matches!(self.place, Place::Cpu(_))
     }
 
     /// Updates all parameters by the gradient, whose norm is known.

@@ -38,6 +38,33 @@ pub struct Options {
     pub quiet: bool,
     /// Stop after this many steps, as an interruption would; for tests.
     pub stop_after: Option<u64>,
+    /// Faults to try out policies with: before which gradient, counted from 0, and what.
+    pub inject: Vec<(u64, Fault)>,
+}
+
+/// A fault that a run is given on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Loss and gradient are no numbers.
+    Nan,
+    /// The targets of the batch are others.
+    Spike,
+    /// All parameters double.
+    Growth,
+}
+
+impl Fault {
+    /// Reads `spike@100`.
+    pub fn parse(text: &str) -> Option<(u64, Fault)> {
+        let (name, at) = text.split_once('@')?;
+        let fault = match name {
+            "nan" => Fault::Nan,
+            "spike" => Fault::Spike,
+            "growth" => Fault::Growth,
+            _ => return None,
+        };
+        Some((at.parse().ok()?, fault))
+    }
 }
 
 /// What of a spec changes so that its run ends with a decay that begins at a checkpoint.

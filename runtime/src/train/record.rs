@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::Lineage;
 use crate::atomic;
 use crate::error::{Failure, at_path};
+use crate::execute::measure::Measured;
+use crate::monitor::Event;
 
 /// One optimiser step.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -18,21 +20,31 @@ pub struct Line {
     pub step: u64,
     /// Tokens seen.
     pub tokens: u64,
-    /// Mean cross-entropy of the batch, in nats.
+    /// Mean cross-entropy of the batch, in nats; null where it was no number.
+    #[serde(deserialize_with = "maybe")]
     pub loss: f64,
     /// What the model's mixers add to it in training, where they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auxiliary: Option<f64>,
     /// Learning rate of the step.
     pub lr: f64,
-    /// Norm of the whole gradient before clipping.
+    /// Norm of the whole gradient before clipping; null where it was no number.
+    #[serde(deserialize_with = "maybe")]
     pub grad_norm: f64,
     /// Tokens of a sequence.
     pub seq_len: usize,
     /// Share of asked tokens that were right in the batch.
     pub accuracy: f64,
+    /// The batch was left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
     /// Since this process started.
     pub tokens_per_second: f64,
+}
+
+/// JSON writes null for what is no number.
+fn maybe<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 /// Metrics by task and name.
@@ -47,6 +59,41 @@ pub struct Eval {
     pub tokens: u64,
     /// Metrics by task and name.
     pub eval: Evals,
+}
+
+/// Measures of layers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Layers {
+    /// Steps done.
+    pub step: u64,
+    /// Tokens seen.
+    pub tokens: u64,
+    /// Measures by layer and name.
+    pub layers: Measured,
+}
+
+/// Something that happened, and what was done about it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Happened {
+    /// Steps done.
+    pub step: u64,
+    /// Tokens seen.
+    pub tokens: u64,
+    /// What.
+    pub event: Event,
+}
+
+/// Everything that a run has written.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// Steps.
+    pub lines: Vec<Line>,
+    /// Evaluations.
+    pub evals: Vec<Eval>,
+    /// Measures of layers.
+    pub layers: Vec<Layers>,
+    /// Events.
+    pub events: Vec<Happened>,
 }
 
 /// What is left of a run at its end.
@@ -92,6 +139,7 @@ pub struct Summary {
 pub struct Record {
     file: Option<BufWriter<File>>,
     path: PathBuf,
+    lines: u64,
     last: Option<f64>,
     best: Option<f64>,
     evals: Evals,
@@ -105,17 +153,16 @@ impl Record {
         Ok(Record { file: Some(BufWriter::new(file)), path, ..Record::default() })
     }
 
-    /// Goes on with a record: lines after `step` are removed, so that each step appears once.
-    pub fn resume(folder: &Path, step: u64) -> Result<Record, Failure> {
+    /// Goes on with a record: only its first `lines` lines are kept, those before the checkpoint.
+    pub fn resume(folder: &Path, lines: u64) -> Result<Record, Failure> {
         let path = folder.join("metrics.jsonl");
         let text = fs::read_to_string(&path).map_err(at_path("read", &path))?;
-        let mut record = Record { path: path.clone(), ..Record::default() };
+        let mut record = Record { path: path.clone(), lines, ..Record::default() };
         let mut kept = String::new();
-        for line in text.lines() {
-            let Ok(value) = serde_json::from_str::<serde_json::Value>(line) else { continue };
-            if value.get("step").and_then(serde_json::Value::as_u64).is_none_or(|s| s > step) {
-                continue;
-            }
+        for line in text.lines().take(lines as usize) {
+            let value: serde_json::Value = serde_json::from_str(line).map_err(|error| {
+                Failure::World(format!("{} is damaged: {error}", path.display()))
+            })?;
             kept.push_str(line);
             kept.push('\n');
             if let Ok(eval) = serde_json::from_value::<Eval>(value.clone()) {
@@ -128,6 +175,11 @@ impl Record {
         let file = File::options().append(true).open(&path).map_err(at_path("write", &path))?;
         record.file = Some(BufWriter::new(file));
         Ok(record)
+    }
+
+    /// Lines so far.
+    pub fn lines(&self) -> u64 {
+        self.lines
     }
 
     fn see(&mut self, eval: &Eval) {
@@ -161,7 +213,9 @@ impl Record {
         self.flush()
     }
 
-    fn put(&mut self, what: &impl Serialize) -> Result<(), Failure> {
+    /// Adds something else.
+    pub fn put(&mut self, what: &impl Serialize) -> Result<(), Failure> {
+        self.lines += 1;
         let text = serde_json::to_string(what).map_err(|e| Failure::World(e.to_string()))?;
         let path = self.path.clone();
         match &mut self.file {
@@ -187,17 +241,23 @@ impl Record {
     }
 }
 
-/// Steps and evaluations of a run, as written.
-pub fn read(folder: &Path) -> Result<(Vec<Line>, Vec<Eval>), Failure> {
+/// What a run has written.
+pub fn read(folder: &Path) -> Result<Written, Failure> {
     let path = folder.join("metrics.jsonl");
     let text = fs::read_to_string(&path).map_err(at_path("read", &path))?;
-    let (mut lines, mut evals) = (Vec::new(), Vec::new());
+    let mut written = Written::default();
     for line in text.lines() {
-        if let Ok(eval) = serde_json::from_str(line) {
-            evals.push(eval);
-        } else if let Ok(step) = serde_json::from_str(line) {
-            lines.push(step);
+        let Ok(value) = serde_json::from_str::<serde_json::Value>(line) else { continue };
+        let has = |name: &str| value.get(name).is_some();
+        if has("eval") {
+            written.evals.extend(serde_json::from_value(value));
+        } else if has("layers") {
+            written.layers.extend(serde_json::from_value(value));
+        } else if has("event") {
+            written.events.extend(serde_json::from_value(value));
+        } else {
+            written.lines.extend(serde_json::from_value(value));
         }
     }
-    Ok((lines, evals))
+    Ok(written)
 }

@@ -6,11 +6,11 @@ use std::path::Path;
 use super::record;
 use crate::atomic;
 use crate::error::Failure;
-use crate::plot::{Chart, Curve, HEAD, escape};
+use crate::plot::{COLOURS, Chart, Curve, HEAD, escape};
 
 /// Writes the report of a run's folder from what it holds.
 pub fn write(folder: &Path) -> Result<(), Failure> {
-    let (lines, evals) = record::read(folder)?;
+    let record::Written { lines, evals, layers, events } = record::read(folder)?;
     let name = folder.file_name().map_or("run".into(), |n| n.to_string_lossy().into_owned());
     let step = |pick: fn(&record::Line) -> f64| -> Vec<(f64, f64)> {
         lines.iter().map(|line| (line.tokens as f64, pick(line))).collect()
@@ -41,6 +41,15 @@ pub fn write(folder: &Path) -> Result<(), Failure> {
         &[Curve::line("before clipping", "#8e5aa8", step(|l| l.grad_norm))],
     );
     chart(&mut page, "Learning rate", &[Curve::line("rate", "#b07d2b", step(|l| l.lr))]);
+    measures(&mut page, &layers);
+    if !events.is_empty() {
+        page.push_str("<h2>Events</h2><table>");
+        for record::Happened { step, event, .. } in &events {
+            let (what, did) = (escape(&event.what), escape(&event.did));
+            let _ = write!(page, "<tr><td>step {step}</td><td>{what}</td><td>{did}</td></tr>");
+        }
+        page.push_str("</table>");
+    }
     page.push_str("</body></html>\n");
     atomic::write(&folder.join("report.html"), page.as_bytes())
 }
@@ -67,6 +76,40 @@ fn summary(page: &mut String, folder: &Path) {
         let _ = write!(page, "<tr><td>{name}</td><td>{}</td></tr>", escape(&value));
     }
     page.push_str("</table>");
+}
+
+/// A chart of each measure with a curve per layer.
+fn measures(page: &mut String, layers: &[record::Layers]) {
+    const TITLES: [(&str, &str); 7] = [
+        ("output", "Size of the residual stream behind each layer"),
+        ("gradient", "Norm of the gradient of each layer's parameters"),
+        ("state", "Largest norm of a state"),
+        ("state_rank", "Directions that carry a state (participation ratio)"),
+        ("q", "Largest norm of a query"),
+        ("k", "Largest norm of a key"),
+        ("entropy", "Entropy of attention (order 2, nats)"),
+    ];
+    for (measure, title) in TITLES {
+        let mut names: Vec<&String> = layers
+            .iter()
+            .flat_map(|at| &at.layers)
+            .filter(|(_, found)| found.contains_key(measure))
+            .map(|(name, _)| name)
+            .collect();
+        names.sort();
+        names.dedup();
+        let curves: Vec<Curve> = names
+            .iter()
+            .enumerate()
+            .map(|(at, name)| {
+                let points = layers.iter().filter_map(|here| {
+                    Some((here.tokens as f64, *here.layers.get(*name)?.get(measure)?))
+                });
+                Curve::line(name, COLOURS[at % COLOURS.len()], points.collect())
+            })
+            .collect();
+        chart(page, title, &curves);
+    }
 }
 
 fn chart(page: &mut String, title: &str, curves: &[Curve]) {

@@ -12,11 +12,13 @@ use lrc_compiler::graph::Model;
 use super::checkpoint::{self, Lineage, State};
 use super::engine::{Engine, Stepped};
 use super::feed::Feed;
-use super::record::{Eval, Line, Record, Summary};
-use super::{Metrics, Options, metrics, report, unseen};
+use super::record::{Eval, Happened, Layers, Line, Record, Summary};
+use super::{Fault, Metrics, Options, metrics, report, unseen};
 use crate::data::{Source, Unseen};
 use crate::error::{Failure, at_path};
-use crate::execute::fresh;
+use crate::execute::{Batch, fresh};
+use crate::loss::NONE;
+use crate::monitor::{Action, Event, Measure, Trigger};
 use crate::optim::Rates;
 use crate::schedule::course::{Course, Next};
 use crate::schedule::lengths::{Buckets, Lengths};
@@ -57,6 +59,12 @@ pub fn train(spec: &Spec, model: Model, arch: &str, options: &Options) -> Result
         Reached::End => Ok(summary),
         Reached::Signal(signal) => Err(Failure::Stopped(signal)),
     }
+}
+
+/// What came of a step.
+enum Taken {
+    Forward,
+    Back,
 }
 
 enum Reached {
@@ -100,6 +108,14 @@ fn progress(show: bool, whole: f64) -> ProgressBar {
     bar
 }
 
+/// The same batch with other targets: the vocabulary upside down.
+fn muddled(mut batch: Batch, vocab: usize) -> Batch {
+    for target in batch.targets.iter_mut().filter(|target| **target != NONE) {
+        *target = vocab as u32 - 1 - *target;
+    }
+    batch
+}
+
 /// The course of a spec's run over its data.
 pub fn course(spec: &Spec, source: &Source) -> Result<Course, Failure> {
     let buckets = match &spec.shaping.lengths {
@@ -129,6 +145,13 @@ impl<'s> Run<'s> {
         let course = course(spec, &source)?;
         let params = fresh(&model.graph.params, spec.seed);
         let engine = Engine::new(model, params, options.device, &spec.optimizer)?;
+        if let Some(policy) = spec.monitor.policies.iter().find(|p| p.on.of_layers())
+            && !engine.can_watch()
+        {
+            let why =
+                format!("the policy on `{}` looks into layers, which kernels hide", policy.on);
+            return Err(Failure::invalid("E0501", why));
+        }
         // What waits for the clock cannot be prepared ahead.
         let timed = matches!(spec.shaping.length, Amount::Time(_));
         let workers = if timed { 0 } else { spec.workers };
@@ -155,7 +178,7 @@ impl<'s> Run<'s> {
         let begun = folder.join("metrics.jsonl").exists();
         if options.resume && !checkpoint::list(folder).is_empty() {
             run.resume(&checkpoint::newest(folder)?)?;
-            run.record = Record::resume(folder, run.state.step)?;
+            run.record = Record::resume(folder, run.state.lines)?;
             (run.best, run.evals) = run.record.known();
         } else {
             if begun && !options.resume {
@@ -169,6 +192,7 @@ impl<'s> Run<'s> {
             crate::atomic::write(&folder.join("model.arch"), arch.as_bytes())?;
             if let Some(from) = &options.from {
                 run.branch(from)?;
+                run.state.lines = 0;
             }
             run.record = Record::create(folder)?;
         }
@@ -223,13 +247,15 @@ impl<'s> Run<'s> {
         loop {
             let before = self.course.progress(self.seconds());
             let Some((next, batch)) = self.feed.next(self.seconds())? else { break };
-            let line = self.step(&next, batch)?;
+            let mut after = self.course.clone();
+            after.walk_to(next.step + 1, &mut |_| {});
+            let measures =
+                Self::due(self.spec.monitor.every, &before, &after.progress(self.seconds()));
+            if let Taken::Back = self.step(&next, batch, measures)? {
+                continue;
+            }
             self.bar.set_position(self.state.step);
-            self.bar.set_message(format!(
-                "loss {:.4}  {:.0} tokens/s",
-                line.loss, line.tokens_per_second
-            ));
-            self.course.walk_to(self.state.step, &mut |_| {});
+            self.course = after;
             let after = self.course.progress(self.seconds());
             let last = after.ended();
             let mut enough = false;
@@ -253,56 +279,240 @@ impl<'s> Run<'s> {
         Ok(Reached::End)
     }
 
-    fn step(&mut self, next: &Next, batch: crate::execute::Batch) -> Result<Line, Failure> {
+    /// One step, unless something about it makes the run leave it out or go back.
+    fn step(&mut self, next: &Next, batch: Batch, measures: bool) -> Result<Taken, Failure> {
         let optimizer = &self.spec.optimizer;
         let rates = Rates {
-            lr: optimizer.lr * next.factor,
-            clip: optimizer.clip,
+            lr: optimizer.lr * next.factor * self.state.monitor.lr,
+            clip: self.state.monitor.clip.unwrap_or(optimizer.clip),
             step: self.state.step + 1,
         };
         let micro = self.spec.micro.map_or(usize::MAX, |tokens| tokens as usize);
-        let Stepped { score, norm } = self.engine.gradient(&batch.parts(micro))?;
-        if !norm.is_finite() {
-            return Err(Failure::Diverged(format!(
-                "the loss is {} and the norm of the gradient {norm} at step {}; the newest checkpoint is sound: lower the learning rate and go on with --resume",
-                score.loss,
-                self.state.step + 1
-            )));
+        if measures {
+            self.engine.watch();
         }
-        self.engine.update(&rates, norm)?;
+        let fault = self.fault();
+        let batch = if fault == Some(Fault::Spike) {
+            muddled(batch, self.engine.model().vocab)
+        } else {
+            batch
+        };
+        if fault == Some(Fault::Growth) {
+            self.grow()?;
+        }
+        let mut stepped = self.engine.gradient(&batch.parts(micro))?;
+        if fault == Some(Fault::Nan) {
+            (stepped.score.loss, stepped.norm) = (f64::NAN, f64::NAN);
+        }
+        let Stepped { score, norm } = stepped;
         match self.state.stretches.last_mut() {
             Some([_, to]) if *to == next.step => *to += 1,
             _ => self.state.stretches.push([next.step, next.step + 1]),
         }
+        let skipped = match self.unusual(&stepped)? {
+            Some(Action::Back(steps)) => {
+                self.back(steps)?;
+                return Ok(Taken::Back);
+            }
+            Some(Action::Skip) => true,
+            _ => false,
+        };
+        if !skipped {
+            self.engine.update(&rates, norm)?;
+            let clipped = rates.clip > 0.0 && norm > rates.clip;
+            self.state.monitor.stepped(&self.spec.monitor, score.loss, clipped);
+        }
         self.state.step += 1;
         self.state.tokens += next.tokens();
         self.tokens_here += next.tokens();
+        self.write(next, &stepped, rates.lr, skipped)?;
+        if measures && let Some(Action::Back(steps)) = self.measure(&stepped)? {
+            self.back(steps)?;
+            return Ok(Taken::Back);
+        }
+        Ok(Taken::Forward)
+    }
+
+    /// The fault that is put into the gradient at hand, of all that were computed.
+    fn fault(&self) -> Option<Fault> {
+        let computed: u64 = self.state.stretches.iter().map(|[from, to]| to - from).sum();
+        let mut all = self.options.inject.iter();
+        all.find(|(at, _)| *at == computed).map(|(_, fault)| *fault)
+    }
+
+    /// Makes all parameters twice as large.
+    fn grow(&mut self) -> Result<(), Failure> {
+        let mut numbers = self.engine.numbers()?;
+        numbers.params.iter_mut().flatten().for_each(|x| *x *= 2.0);
+        self.engine.restore(numbers)
+    }
+
+    /// What the policies want of a step whose loss is no number, or a spike.
+    fn unusual(&mut self, stepped: &Stepped) -> Result<Option<Action>, Failure> {
+        let Stepped { score, norm } = stepped;
+        let (what, trigger) = if !norm.is_finite() || !score.loss.is_finite() {
+            (
+                format!("the loss is {} and the norm of the gradient {norm}", score.loss),
+                Trigger::Nan,
+            )
+        } else if let Some(deviations) = self.state.monitor.spike(&self.spec.monitor, score.loss) {
+            let what = format!(
+                "the loss {:.4} lies {deviations:.1} deviations above those before",
+                score.loss
+            );
+            (what, Trigger::Spike)
+        } else {
+            let measures = [(Measure::Loss, score.loss), (Measure::GradNorm, *norm)];
+            let what = format!("the loss is {:.4}, the norm of the gradient {norm:.4}", score.loss);
+            let policies = &self.spec.monitor.policies;
+            if !policies.iter().any(|policy| policy.on.met(&measures)) {
+                return Ok(None);
+            }
+            return self.react(&what, &|trigger| trigger.met(&measures));
+        };
+        let action = self.react(&what, &|on| *on == trigger)?;
+        match (action, trigger) {
+            // Nothing good comes of such a gradient.
+            (None | Some(Action::Warn | Action::Change { .. }), Trigger::Nan) => {
+                Err(Failure::Diverged(format!(
+                    "{what} at step {}; the newest checkpoint is sound: lower the learning rate and go on with --resume",
+                    self.state.step + 1
+                )))
+            }
+            (action, _) => Ok(action),
+        }
+    }
+
+    /// Lets the policies act, and writes down what they did.
+    fn react(
+        &mut self,
+        what: &str,
+        happened: &dyn Fn(&Trigger) -> bool,
+    ) -> Result<Option<Action>, Failure> {
+        let action = match self.state.monitor.react(&self.spec.monitor, happened) {
+            Ok(action) => action,
+            Err(why) => {
+                self.event(what, "the run ends")?;
+                return Err(Failure::Diverged(format!("{what}; {why}")));
+            }
+        };
+        let did = action.map_or("nothing: no policy is for it".to_string(), |a| a.to_string());
+        self.event(what, &did)?;
+        if action == Some(Action::Stop) {
+            return Err(Failure::Diverged(format!("{what}; a policy ends the run")));
+        }
+        Ok(action)
+    }
+
+    fn event(&mut self, what: &str, did: &str) -> Result<(), Failure> {
+        let event = Event { what: what.into(), did: did.into() };
+        let (step, tokens) = (self.state.step, self.state.tokens);
+        self.say(&format!("step {step:>6}  {what}: {did}"));
+        self.record.put(&Happened { step, tokens, event })?;
+        self.record.flush()
+    }
+
+    /// Writes down the measures of the layers, and lets policies see them.
+    fn measure(&mut self, stepped: &Stepped) -> Result<Option<Action>, Failure> {
+        let layers = self.engine.measured().unwrap_or_default();
+        let measures = self.state.monitor.measures(&layers);
+        let (step, tokens) = (self.state.step, self.state.tokens);
+        if !layers.is_empty() {
+            self.record.put(&Layers { step, tokens, layers })?;
+        }
+        let policies = &self.spec.monitor.policies;
+        let Some(policy) = policies.iter().find(|policy| policy.on.met(&measures)) else {
+            return Ok(None);
+        };
+        let (on, loss) = (policy.on.clone(), stepped.score.loss);
+        let what = format!("{on} (loss {loss:.4})");
+        self.react(&what, &|trigger| *trigger == on)
+    }
+
+    /// Goes back to a checkpoint; what the policies changed stays, and the data since is used up.
+    fn back(&mut self, steps: u64) -> Result<(), Failure> {
+        let target = self.state.step.saturating_sub(steps);
+        let all = checkpoint::list(&self.options.folder);
+        let found = all.iter().rev().find_map(|folder| {
+            let state = checkpoint::read_state(folder).ok()?;
+            (state.step <= target).then_some(folder)
+        });
+        let Some(folder) = found else {
+            return Err(Failure::Diverged(format!(
+                "a policy goes back {steps} steps from step {}, and no checkpoint is so old",
+                self.state.step
+            )));
+        };
+        let (state, numbers) =
+            checkpoint::read(folder, self.engine.declared(), &self.engine.remembered())?;
+        self.engine.restore(numbers)?;
+        self.feed.back_to(state.step);
+        self.course.rewind();
+        self.course.walk_to(state.step, &mut |_| {});
+        // A stretch that is empty says where the next one begins.
+        self.state.stretches.push([state.step, state.step]);
+        self.state.monitor = self.state.monitor.kept(state.monitor);
+        (self.state.step, self.state.tokens) = (state.step, state.tokens);
+        // The checkpoints behind it are of a past that did not happen.
+        for folder in all.iter().filter(|other| *other > folder) {
+            std::fs::remove_dir_all(folder).map_err(at_path("remove", folder))?;
+        }
+        self.save_again(folder)
+    }
+
+    /// Writes a checkpoint anew, so that a run that is taken up there knows what was gone through.
+    fn save_again(&mut self, folder: &Path) -> Result<(), Failure> {
+        self.record.flush()?;
+        self.state.lines = self.record.lines();
+        let text = serde_json::to_string(&self.state).map_err(|e| Failure::World(e.to_string()))?;
+        crate::atomic::write(&folder.join("state.json"), text.as_bytes())
+    }
+
+    fn write(
+        &mut self,
+        next: &Next,
+        stepped: &Stepped,
+        lr: f64,
+        skipped: bool,
+    ) -> Result<(), Failure> {
+        let Stepped { score, norm } = stepped;
         let seconds = self.started.elapsed().as_secs_f64();
         let line = Line {
             step: self.state.step,
             tokens: self.state.tokens,
             loss: score.loss,
             auxiliary: self.engine.adds_to_loss().then_some(score.auxiliary),
-            lr: rates.lr,
-            grad_norm: norm,
+            lr,
+            grad_norm: *norm,
             seq_len: next.length,
             accuracy: score.accuracy(),
+            skipped,
             tokens_per_second: self.tokens_here as f64 / seconds.max(1e-9),
         };
-        self.record.line(&line)?;
-        Ok(line)
+        self.bar
+            .set_message(format!("loss {:.4}  {:.0} tokens/s", score.loss, line.tokens_per_second));
+        self.record.line(&line)
+    }
+
+    fn say(&self, text: &str) {
+        match (self.options.quiet, self.options.progress) {
+            (true, _) => {}
+            (false, true) => self.bar.println(text),
+            (false, false) => eprintln!("{text}"),
+        }
     }
 
     /// Measures what training has not seen; gives the accuracy on the first set.
     fn evaluate(&mut self) -> Result<Option<f64>, Failure> {
         let mut eval = BTreeMap::new();
-        let mut first = None;
-        for set in &self.sets {
+        let (mut first, mut loss_on_unseen) = (None, None);
+        for set in &self.sets.clone() {
             let score = unseen(&mut self.engine, self.feed.source(), set, self.spec.batch())?;
             let (loss, accuracy) = (score.loss, score.accuracy());
             if first.is_none() {
                 self.best = Some(self.best.map_or(loss, |best: f64| best.min(loss)));
                 first = Some(accuracy);
+                loss_on_unseen = Some(loss);
             }
             let metrics = metrics(set, &score);
             let bits = metrics.get("bits_per_byte");
@@ -311,16 +521,18 @@ impl<'s> Run<'s> {
                 "step {:>6}  {}: accuracy {accuracy:.4}, loss {loss:.4}{bits}",
                 self.state.step, set.name
             );
-            match (self.options.quiet, self.options.progress) {
-                (true, _) => {}
-                (false, true) => self.bar.println(said),
-                (false, false) => eprintln!("{said}"),
-            }
+            self.say(&said);
             self.evals.insert(set.name.clone(), metrics.clone());
             eval.insert(set.name.clone(), metrics);
         }
         if !eval.is_empty() {
             self.record.eval(&Eval { step: self.state.step, tokens: self.state.tokens, eval })?;
+        }
+        if let Some(loss) = loss_on_unseen
+            && self.state.monitor.underfits(loss)
+        {
+            let what = "the loss on unseen data stalls while that of training falls";
+            self.react(what, &|trigger| *trigger == Trigger::Underfitting)?;
         }
         Ok(first)
     }
@@ -329,6 +541,7 @@ impl<'s> Run<'s> {
         let folder = &self.options.folder;
         self.record.flush()?;
         self.state.seconds = self.seconds();
+        self.state.lines = self.record.lines();
         let numbers = self.engine.numbers()?;
         checkpoint::save(folder, &self.state, self.engine.declared(), &numbers)?;
         checkpoint::prune(folder, self.spec.checkpoint.keep)
