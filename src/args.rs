@@ -430,10 +430,11 @@ pub struct Train {
     /// Go on from the newest checkpoint of the folder, or begin where there is none.
     #[arg(long)]
     pub resume: bool,
-    /// Begin where a checkpoint of another run stands: a folder such as runs/NAME/checkpoints/step-00002000.
+    /// Begin with the parameters of another run: a folder such as runs/NAME/checkpoints/step-00002000.
     #[arg(long, value_name = "CHECKPOINT")]
     pub from: Option<PathBuf>,
-    /// With --from: let the learning rate decay from there over this amount, `2B tokens` or `500 steps`, and end.
+    /// With --from: go on where that run stood, and let the learning rate decay over this amount (`2B tokens`, `500
+    /// steps`) to the end.
     #[arg(long, value_name = "AMOUNT", requires = "from")]
     pub decay_now: Option<String>,
     /// Where to run.

@@ -137,6 +137,11 @@ pub static CODES: &[(&str, &str, &str)] = &[
         "`cu_seqlens` starts with 0, ends with the number of tokens and never decreases; the batch size is 1.",
     ),
     (
+        "E0307",
+        "a checkpoint does not fit",
+        "The checkpoint is damaged, or of another model or optimiser than the spec's.",
+    ),
+    (
         "E0401",
         "the spec is not valid YAML",
         "The text does not follow YAML or the spec's fields; the label says what was expected.",
@@ -147,9 +152,19 @@ pub static CODES: &[(&str, &str, &str)] = &[
         "The value cannot work; the message says what can.",
     ),
     (
+        "E0405",
+        "data that cannot be used as the spec says",
+        "Sources made with different tokenizers cannot be mixed, and documents can be kept apart only where it is known where they begin: say the `end` token, or `boundaries: false`.",
+    ),
+    (
+        "E0406",
+        "a group of parameters fits none",
+        "`match` of a group is a class (matrices, embedding, head, vectors, f32) or a name with `*` for anything; `lrc compile MODEL.arch --emit graph` lists names.",
+    ),
+    (
         "E0501",
-        "a recurrence has no kernels",
-        "Kernels for GPUs exist for recurrences in the normal form whose tiles fit a block's memory; everything runs on the CPU.",
+        "there are no kernels for this",
+        "Kernels for GPUs exist for recurrences in the normal form whose tiles fit a block's memory, and for AdamW; everything runs on the CPU.",
     ),
     (
         "N0110",

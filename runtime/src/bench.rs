@@ -207,6 +207,16 @@ pub fn training(
     Ok((batch * length) as f64 / seconds)
 }
 
+/// Operations per second of dense products between layers of a width, on all threads.
+pub fn products(width: usize) -> f64 {
+    let (rows, width) = (512, width.clamp(16, 2048));
+    let (x, w) = (vec![0.5; rows * width], vec![0.25; width * width]);
+    let mut y = vec![0.0; rows * width];
+    let repeat = Repeat { least: 3, time: Duration::from_millis(100) };
+    let seconds = median(repeat, || crate::dense::forward(&mut y, &x, &w, 1, [width, width]));
+    2.0 * (rows * width * width) as f64 / seconds
+}
+
 /// The most memory that this process has held so far, in bytes, where the system says so (Linux).
 pub fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

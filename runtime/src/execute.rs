@@ -240,22 +240,7 @@ impl Executor {
                     measure::output(measured, &node.label, &outputs[0]);
                 }
             }
-            Kind::Recur(recur) => {
-                let mut watch = self.watch.take();
-                let (form, problem) = self.problem(at, recur, &node.inputs, batch, buffers);
-                let (Outputs { outs, finals }, kept) = form.forward(&problem, keep);
-                if let Some(measured) = &mut watch {
-                    measure::recurrence(measured, &node.label, &form, &problem, &finals);
-                }
-                finals.into_iter().for_each(memory::give);
-                std::mem::replace(&mut outputs, outs).into_iter().for_each(memory::give);
-                drop(problem);
-                self.watch = watch;
-                self.forms.insert(at, (longest(batch), form));
-                if keep {
-                    self.kept.insert(at, kept);
-                }
-            }
+            Kind::Recur(recur) => self.recur(at, recur, &node, batch, buffers, keep, &mut outputs),
             Kind::Loss => score = Some(self.loss(batch, buffers, &mut outputs[0])),
             Kind::RowsGrad(grad) => {
                 let info = self.model.graph.value(node.inputs[grad.inputs]);
@@ -389,6 +374,33 @@ impl Executor {
             ),
         };
         (form, problem)
+    }
+
+    /// A recurrence, forward.
+    fn recur(
+        &mut self,
+        at: usize,
+        recur: &Recur,
+        node: &Node,
+        batch: &Batch,
+        buffers: &Buffers,
+        keep: bool,
+        outputs: &mut Vec<Vec<f32>>,
+    ) {
+        let mut watch = self.watch.take();
+        let (form, problem) = self.problem(at, recur, &node.inputs, batch, buffers);
+        let (Outputs { outs, finals }, kept) = form.forward(&problem, keep);
+        if let Some(measured) = &mut watch {
+            measure::recurrence(measured, &node.label, &form, &problem, &finals);
+        }
+        finals.into_iter().for_each(memory::give);
+        std::mem::replace(outputs, outs).into_iter().for_each(memory::give);
+        drop(problem);
+        self.watch = watch;
+        self.forms.insert(at, (longest(batch), form));
+        if keep {
+            self.kept.insert(at, kept);
+        }
     }
 
     fn recur_grad(

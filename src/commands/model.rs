@@ -9,9 +9,12 @@ use lrc_dsl::ast::Decl;
 use lrc_dsl::{Namespace, Sources};
 use lrc_runtime::error::Failure;
 use lrc_runtime::schedule::Amount;
+use lrc_runtime::spec::Spec;
 use lrc_runtime::spec::open::{Opened, choose, declarations, open};
-use lrc_runtime::train;
+use lrc_runtime::train::estimate::{advice, estimate};
+use lrc_runtime::{bench, train};
 
+use super::data::planned;
 use super::settings;
 use crate::args::{Params, Train};
 use crate::terminal::say;
@@ -113,10 +116,7 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         spec.task.length()
     );
     if args.dry_run {
-        for line in &model.layout {
-            say!("{line}");
-        }
-        return Ok(());
+        return dry_run(&spec, &model);
     }
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&spec.name));
     let inject: Option<Vec<(u64, train::Fault)>> =
@@ -127,7 +127,10 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
     let options = train::Options {
         folder: folder.clone(),
         resume: args.resume,
-        from: args.from.clone(),
+        from: args
+            .from
+            .clone()
+            .map(|checkpoint| train::From { checkpoint, goes_on: args.decay_now.is_some() }),
         device: args.device.into(),
         progress: std::io::stderr().is_terminal(),
         quiet: false,
@@ -150,6 +153,68 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         summary.tokens_per_second,
         folder.join("report.html").display()
     );
+    Ok(())
+}
+
+/// A time in the unit that suits it.
+fn lasting(seconds: f64) -> String {
+    match seconds {
+        s if s < 120.0 => format!("{s:.2} s"),
+        s if s < 7200.0 => format!("{:.1} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.0} days", s / 86_400.0),
+    }
+}
+
+/// Layers that are listed.
+const LAYERS: usize = 12;
+
+/// Says what a run would need, without the run.
+fn dry_run(spec: &Spec, model: &Model) -> Result<(), Failure> {
+    let (course, _) = planned(spec, None)?;
+    let needs = estimate(spec, model, &course)?;
+    for line in model.layout.iter().take(LAYERS) {
+        say!("{line}");
+    }
+    if model.layout.len() > LAYERS {
+        say!("and {} layers more", model.layout.len() - LAYERS);
+    }
+    if let (Some(steps), Some(tokens)) = (needs.steps, needs.tokens) {
+        say!("{steps} steps, {tokens:.3e} tokens");
+    }
+    let [sequences, length] = needs.first;
+    say!(
+        "first step: {sequences} sequences of {length} tokens; longest steps in {} parts of {} tokens",
+        needs.parts,
+        needs.part
+    );
+    let gib = |bytes: f64| bytes / f64::from(1 << 30);
+    let parts = [
+        ("parameters", needs.parameters),
+        ("gradients", needs.gradients),
+        ("optimiser", needs.optimizer),
+        ("activations", needs.activations),
+    ];
+    let said: Vec<String> = parts.iter().map(|(n, x)| format!("{n} {:.2}", gib(*x))).collect();
+    let whole: f64 = parts.iter().map(|(_, bytes)| bytes).sum();
+    say!(
+        "memory in GiB, in f32, without what recurrences keep: {}; {:.2} in all",
+        said.join(", "),
+        gib(whole)
+    );
+    let rate = bench::products(model.width);
+    let seconds = needs.flops / rate;
+    let run =
+        needs.steps.map_or(String::new(), |n| format!(", the run {}", lasting(seconds * n as f64)));
+    say!(
+        "operations: {:.3e} a step; dense products run at {:.0} GFLOP/s here, so a step takes {} at best{run}",
+        needs.flops,
+        rate / 1e9,
+        lasting(seconds)
+    );
+    for advice in advice(spec, model, &course) {
+        eprintln!("advice: {advice}");
+    }
     Ok(())
 }
 

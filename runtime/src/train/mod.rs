@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod engine;
+pub mod estimate;
 pub mod feed;
 pub mod record;
 pub mod report;
@@ -28,8 +29,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// Go on from the newest checkpoint, or begin where there is none.
     pub resume: bool,
-    /// A checkpoint of another run to go on from.
-    pub from: Option<PathBuf>,
+    /// A checkpoint of another run to begin with.
+    pub from: Option<From>,
     /// Where to run.
     pub device: Device,
     /// Show a progress bar.
@@ -40,6 +41,16 @@ pub struct Options {
     pub stop_after: Option<u64>,
     /// Faults to try out policies with: before which gradient, counted from 0, and what.
     pub inject: Vec<(u64, Fault)>,
+}
+
+/// A checkpoint that a run begins with.
+#[derive(Clone, Debug)]
+pub struct From {
+    /// Its folder.
+    pub checkpoint: PathBuf,
+    /// Everything goes on from there: step, position in the data, optimiser. Else only the
+    /// parameters are taken.
+    pub goes_on: bool,
 }
 
 /// A fault that a run is given on purpose.

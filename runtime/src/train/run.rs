@@ -10,10 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lrc_compiler::graph::Model;
 
 use super::checkpoint::{self, Lineage, State};
-use super::engine::{Engine, Stepped};
+use super::engine::{Engine, Numbers, Stepped};
 use super::feed::Feed;
 use super::record::{Eval, Happened, Layers, Line, Record, Summary};
-use super::{Fault, Metrics, Options, metrics, report, unseen};
+use super::{Fault, From, Metrics, Options, metrics, report, unseen};
 use crate::data::{Source, Unseen};
 use crate::error::{Failure, at_path};
 use crate::execute::{Batch, fresh};
@@ -192,7 +192,6 @@ impl<'s> Run<'s> {
             crate::atomic::write(&folder.join("model.arch"), arch.as_bytes())?;
             if let Some(from) = &options.from {
                 run.branch(from)?;
-                run.state.lines = 0;
             }
             run.record = Record::create(folder)?;
         }
@@ -220,15 +219,25 @@ impl<'s> Run<'s> {
         Ok(())
     }
 
-    /// Begins where a checkpoint of another run stands.
-    fn branch(&mut self, folder: &Path) -> Result<(), Failure> {
-        self.resume(folder)?;
+    /// Begins with a checkpoint of another run.
+    fn branch(&mut self, from: &From) -> Result<(), Failure> {
+        let folder = from.checkpoint.as_path();
+        let there = checkpoint::read_state(folder)?;
+        if from.goes_on {
+            self.resume(folder)?;
+        } else {
+            let params = checkpoint::read_model(folder, self.engine.declared())?;
+            let moments = self.engine.numbers()?.moments;
+            self.engine.restore(Numbers { params, moments })?;
+            self.state.lineage = there.lineage;
+        }
+        self.state.lines = 0;
         let path = folder.join("model.safetensors");
         let bytes = std::fs::read(&path).map_err(at_path("read", &path))?;
         let run = folder.parent().and_then(Path::parent).and_then(Path::file_name);
         self.state.lineage.push(Lineage {
             run: run.map_or("unknown".into(), |name| name.to_string_lossy().into_owned()),
-            step: self.state.step,
+            step: there.step,
             blake3: crate::data::shards::fingerprint(&bytes),
         });
         Ok(())

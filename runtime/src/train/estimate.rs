@@ -1,0 +1,169 @@
+//! What a run will need, before it begins.
+
+use lrc_compiler::graph::account::account;
+use lrc_compiler::graph::backward::differentiate;
+use lrc_compiler::graph::fuse::sums_of_heads;
+use lrc_compiler::graph::{Kind, Model, buffers};
+use lrc_compiler::tile::size;
+use serde::Serialize;
+
+use crate::error::Failure;
+use crate::optim::Optimizer;
+use crate::schedule::Amount;
+use crate::schedule::course::{Course, Next};
+use crate::schedule::lengths::{Cut, Lengths};
+use crate::spec::Spec;
+
+/// Needs of a run. Memory is in bytes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Estimate {
+    /// Steps; nothing for a run of given time.
+    pub steps: Option<u64>,
+    /// Tokens likewise.
+    pub tokens: Option<f64>,
+    /// Sequences of the first step, and the length of each.
+    pub first: [usize; 2],
+    /// Parts in which the model sees a step of the longest sequences.
+    pub parts: usize,
+    /// Tokens of such a part.
+    pub part: usize,
+    /// Learned numbers.
+    pub parameters: f64,
+    /// Their gradients, twice where parts add up.
+    pub gradients: f64,
+    /// What the optimiser remembers.
+    pub optimizer: f64,
+    /// Values between the nodes of the graph, forward and backward, without what recurrences keep
+    /// of their states.
+    pub activations: f64,
+    /// Operations of a step, forward and backward.
+    pub flops: f64,
+}
+
+/// Works out the needs of a run.
+pub fn estimate(spec: &Spec, model: &Model, course: &Course) -> Result<Estimate, Failure> {
+    let mut walk = course.clone();
+    let first = walk.next(0.0).unwrap_or_else(|| unreachable!("a run has a step"));
+    let longest = longest(spec, course);
+    let whole = (longest.sequences * longest.length).max(1);
+    let micro = spec.micro.map_or(whole, |tokens| tokens as usize);
+    // A part is whole sequences.
+    let part = (micro / longest.length).max(1) * longest.length;
+    let part = part.min(whole);
+    let numbers = account(model);
+    let bytes = |count: f64| 4.0 * count;
+    let parts = whole.div_ceil(part);
+    let mut graph = model.clone();
+    sums_of_heads(&mut graph);
+    differentiate(&mut graph);
+    let planned = buffers::plan(&graph.graph, false, &graph.losses);
+    let parameters = bytes(numbers.parameters as f64);
+    let forward = numbers.executed_per_token(longest.length) as f64;
+    Ok(Estimate {
+        steps: course.whole().steps.is_finite().then(|| course.whole().steps as u64),
+        tokens: course.whole().tokens.is_finite().then(|| course.whole().tokens),
+        first: [first.sequences, first.length],
+        parts,
+        part,
+        parameters,
+        gradients: parameters * if parts > 1 { 2.0 } else { 1.0 },
+        optimizer: bytes(remembered(&spec.optimizer, model)?),
+        activations: bytes(planned.per_row() as f64 * part as f64),
+        flops: 3.0 * forward * whole as f64,
+    })
+}
+
+/// Numbers that an optimiser remembers.
+fn remembered(optimizer: &Optimizer, model: &Model) -> Result<f64, Failure> {
+    let ways = optimizer.ways(model).map_err(|why| Failure::invalid("E0406", why))?;
+    let each = model.graph.params.iter().zip(&ways);
+    let numbers =
+        each.map(|(param, way)| size(&param.shape) as f64 * if way.second() { 2.0 } else { 1.0 });
+    Ok(numbers.sum())
+}
+
+/// The step with the longest sequences.
+fn longest(spec: &Spec, course: &Course) -> Next {
+    let mut walk = course.clone();
+    let mut found = walk.next(0.0).unwrap_or_else(|| unreachable!("a run has a step"));
+    if !matches!(spec.shaping.length, Amount::Time(_)) {
+        while let Some(next) = walk.next(0.0) {
+            if (next.length, next.sequences) > (found.length, found.sequences) {
+                found = next;
+            }
+        }
+    }
+    found
+}
+
+/// Known mistakes that a spec may well make on purpose.
+pub fn advice(spec: &Spec, model: &Model, course: &Course) -> Vec<String> {
+    let mut advice = Vec::new();
+    let shaping = &spec.shaping;
+    let truncates = matches!(shaping.lengths, Lengths::Growing { cut: Cut::Truncate, .. });
+    let varies = shaping.batch.ramp.is_some()
+        || truncates
+        || shaping.phases.iter().any(|phase| phase.batch.is_some());
+    let in_steps = |amount: Amount| matches!(amount, Amount::Steps(x) if x > 0.0);
+    let decays = match shaping.schedule.shape {
+        crate::schedule::Shape::Wsd { decay, .. } => in_steps(decay),
+        _ => false,
+    };
+    if varies && (in_steps(shaping.length) || decays) {
+        advice.push(
+            "steps have different numbers of tokens, and the run or its decay is measured in steps: measure it in tokens".into(),
+        );
+    }
+    if let Some(length) = vanishing(course) {
+        advice.push(format!(
+            "sequences of {length} tokens do not occur in the last eighth of the run: what only they teach may fade"
+        ));
+    }
+    if let Some(count) = clustered(model) {
+        advice.push(format!(
+            "{count} layers of attention stand side by side among others: hybrids do better with them spread out"
+        ));
+    }
+    advice
+}
+
+/// A length that occurs, but no more towards the end.
+fn vanishing(course: &Course) -> Option<usize> {
+    let steps = course.whole().steps;
+    if !steps.is_finite() {
+        return None;
+    }
+    let mut walk = course.clone();
+    let (mut early, mut late) = (std::collections::BTreeMap::new(), Vec::new());
+    while let Some(next) = walk.next(0.0) {
+        if (next.step as f64) < steps * 0.875 {
+            *early.entry(next.length).or_insert(0_u64) += 1;
+        } else {
+            late.push(next.length);
+        }
+    }
+    let much = |n: &u64| *n as f64 > 0.05 * steps;
+    early
+        .into_iter()
+        .find(|(length, n)| much(n) && !late.contains(length))
+        .map(|(length, _)| length)
+}
+
+/// How many layers of attention stand together in a model that has more of other layers.
+fn clustered(model: &Model) -> Option<usize> {
+    let mut layers: Vec<(&str, bool)> = Vec::new();
+    for node in model.graph.nodes.node_weights() {
+        if let Kind::Recur(recur) = &node.kind {
+            let layer = node.label.rsplit_once('.').map_or(node.label.as_str(), |(at, _)| at);
+            if layers.last().is_none_or(|(last, _)| *last != layer) {
+                layers.push((layer, recur.recurrence.states.is_empty()));
+            }
+        }
+    }
+    let attention = layers.iter().filter(|(_, past)| *past).count();
+    if 2 * attention > layers.len() {
+        return None;
+    }
+    let runs = layers.split(|(_, past)| !past).map(<[_]>::len);
+    runs.max().filter(|longest| *longest > 1)
+}
