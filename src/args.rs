@@ -70,6 +70,8 @@ pub enum Data {
     Text(WriteTexts),
     /// Count the pieces of single documents by length; write them with --out.
     Bucketize(Bucketize),
+    /// Score the training documents of a data folder, for a curriculum of difficulty.
+    Score(ScoreDocuments),
     /// Draw lengths, batch, learning rate and mixture of a spec's run over time.
     Plan(Plan),
 }
@@ -186,6 +188,34 @@ pub struct Bucketize {
     /// A folder for a data folder of each length.
     #[arg(long)]
     pub out: Option<PathBuf>,
+}
+
+/// Arguments of `lrc data score`.
+#[derive(Debug, clap::Args)]
+pub struct ScoreDocuments {
+    /// A data folder.
+    pub path: PathBuf,
+    /// `compression` (compressed bytes per byte) or `diversity` (MTLD of the words); larger is harder.
+    #[arg(long)]
+    pub metric: Option<String>,
+    /// The loss per token of a trained run on each document.
+    #[arg(long, value_name = "RUN")]
+    pub teacher: Option<PathBuf>,
+    /// Tokens of a document that the teacher reads, at most.
+    #[arg(long, default_value_t = 2048)]
+    pub longest: usize,
+    /// Scores from elsewhere: a JSON object per training document, in their order.
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub import: Option<PathBuf>,
+    /// The field of them.
+    #[arg(long, default_value = "score")]
+    pub field: String,
+    /// The name of the scores [default: the metric's, `teacher`, or the field's].
+    #[arg(long)]
+    pub name: Option<String>,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `lrc data plan`.
@@ -317,9 +347,19 @@ pub struct Verify {
 pub struct Eval {
     /// A run's folder.
     pub run: PathBuf,
-    /// Tokens of a sequence [default: as trained].
+    /// Tokens of a sequence, or several: `256,1024` [default: as the spec says].
+    #[arg(long, value_delimiter = ',')]
+    pub length: Vec<usize>,
+    /// Also say the loss by place in the sequence.
     #[arg(long)]
-    pub length: Option<usize>,
+    pub places: bool,
+    /// Without what these layers add: names of mixers, `attention`, or single layers, `layers.4.attention`.
+    #[arg(long, value_name = "LAYERS")]
+    pub ablate: Option<String>,
+    /// Ask the questions of a file instead, one JSON object per line: a `prompt` with `choices` and the number of the
+    /// right one in `answer`, or with the text of the right `answer`.
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["length", "places"])]
+    pub questions: Option<PathBuf>,
     /// Unseen sequences.
     #[arg(long, default_value_t = 512)]
     pub sequences: usize,

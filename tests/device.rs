@@ -14,7 +14,8 @@ use lrc_compiler::plan::rows::Pointwise;
 use lrc_compiler::plan::verify::verify;
 use lrc_compiler::tile::size;
 use lrc_dsl::Sources;
-use lrc_runtime::data::{Draw, Source, Task};
+use lrc_runtime::data::synthetic::{self, Synthetic};
+use lrc_runtime::data::{Asked, Draw, Source, Task};
 use lrc_runtime::device::Device;
 use lrc_runtime::device::fixed::Fixed;
 use lrc_runtime::device::rows::{On, RowKernel};
@@ -22,9 +23,9 @@ use lrc_runtime::device::store::{Machine, Store, Tensor};
 use lrc_runtime::execute::device::OnDevice;
 use lrc_runtime::execute::{Batch, Executor, fresh};
 use lrc_runtime::library;
-use lrc_runtime::loss::{NONE, Score};
+use lrc_runtime::loss::{NONE, Said, Score};
 use lrc_runtime::optim::{Optimizer, Rates};
-use lrc_runtime::train::engine::Engine;
+use lrc_runtime::train::engine::{Engine, Training};
 
 /// Sizes of a hybrid of two layers, small enough for a test.
 const HYBRID: &[(&str, f64)] =
@@ -201,22 +202,29 @@ fn gradients_of_a_model_agree_with_the_processor() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    let (score, guesses) = sim.evaluate(&batch).unwrap();
+    let Said { score, guesses, .. } = sim.evaluate(&batch).unwrap();
     assert_eq!(guesses.len(), want.asked);
     assert!((score.loss - got.loss).abs() < 1e-4, "{} {}", score.loss, got.loss);
 }
 
 #[test]
 fn the_loss_of_twenty_steps_agrees_with_the_processor() {
-    let task = Task::Mqar { vocab: 40, length: 32, pairs: 3, fewest: 3, power: 0.1 };
-    let source = Source::open(&task, 3).unwrap();
+    let kind = synthetic::Kind::Mqar { vocab: 40, pairs: 3, fewest: 3, updates: 0, power: 0.1 };
+    let task = Task::Synthetic(Synthetic { kind, length: 32 });
+    let source = Source::open(&task, 3, &Asked::default()).unwrap();
     let model = model("quickstart", HYBRID);
     let params = fresh(&model.graph.params, 3);
     let optimizer = Optimizer { weight_decay: 0.1, ..Optimizer::adamw(1e-3) };
     let curve = |params: &[Vec<f32>], device: Device| -> Vec<f64> {
-        let mut engine = Engine::new(model.clone(), params.to_vec(), device, &optimizer).unwrap();
+        let mut engine =
+            Engine::new(model.clone(), params.to_vec(), device, &Training::plain(&optimizer))
+                .unwrap();
         let step = |step: u64| {
-            let batch = source.batch(&Draw::Task(step * 4, 4, 32)).unwrap();
+            let batch = {
+                let first = step * 4;
+                let draw = Draw::Made { first, sequences: 4, length: 32, levels: vec![] };
+                source.batch(&draw).unwrap()
+            };
             let rates = Rates { lr: 1e-3, clip: 1.0, step: step + 1 };
             engine.step(&batch, &rates).unwrap().score.loss
         };

@@ -8,12 +8,13 @@ use lrc_compiler::elaborate::Setting;
 use lrc_compiler::graph::{Model, build};
 use lrc_dsl::Sources;
 use lrc_dsl::ast::Kind;
-use lrc_runtime::data::{Draw, Source, Task};
+use lrc_runtime::data::synthetic::{self, Synthetic};
+use lrc_runtime::data::{Asked, Draw, Source, Task};
 use lrc_runtime::device::Device;
 use lrc_runtime::execute::fresh;
 use lrc_runtime::library::{self, LIBRARY};
 use lrc_runtime::optim::{Optimizer, Rates};
-use lrc_runtime::train::engine::Engine;
+use lrc_runtime::train::engine::{Engine, Training};
 
 /// Sizes that make any of the models small; each takes those that it knows.
 const SMALL: &[(&str, f64)] = &[
@@ -84,11 +85,13 @@ fn small(file: &str, name: &str, choice: Option<(&str, f64)>) -> Model {
 /// The same batch again and again is learned by heart.
 fn learns(model: Model, name: &str) {
     let optimizer = Optimizer { weight_decay: 0.0, ..Optimizer::adamw(1e-3) };
-    let task =
-        Task::Mqar { vocab: model.vocab.min(64), length: 24, pairs: 2, fewest: 2, power: 0.1 };
-    let batch = Source::open(&task, 1).unwrap().batch(&Draw::Task(0, 4, 24)).unwrap();
+    let vocab = model.vocab.min(64);
+    let kind = synthetic::Kind::Mqar { vocab, pairs: 2, fewest: 2, updates: 0, power: 0.1 };
+    let task = Task::Synthetic(Synthetic { kind, length: 24 });
+    let draw = Draw::Made { first: 0, sequences: 4, length: 24, levels: vec![] };
+    let batch = Source::open(&task, 1, &Asked::default()).unwrap().batch(&draw).unwrap();
     let params = fresh(&model.graph.params, 1);
-    let mut engine = Engine::new(model, params, Device::Cpu, &optimizer).unwrap();
+    let mut engine = Engine::new(model, params, Device::Cpu, &Training::plain(&optimizer)).unwrap();
     let losses: Vec<f64> = (1..=6)
         .map(|step| {
             let rates = Rates { lr: 3e-3, clip: 1.0, step };

@@ -29,7 +29,8 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// Two small corpora of this project's own text, and a spec that uses everything at once: documents
-/// in buckets under a curriculum, a mixture that changes, gradients added up, a growing batch.
+/// in buckets under curricula of length and difficulty, a mixture that changes, gradients added up, a
+/// growing batch, dropout.
 fn ready() -> &'static Path {
     static READY: OnceLock<PathBuf> = OnceLock::new();
     READY.get_or_init(|| {
@@ -38,6 +39,8 @@ fn ready() -> &'static Path {
             let out = folder.join(name);
             let args = ["data", "tokenize", from, "--held-out", "20%", "--out", path(&out)];
             let output = lrc(&[&args[..], &["--ending", "rs,md,arch"]].concat());
+            assert!(output.status.success(), "{}", said(&output));
+            let output = lrc(&["data", "score", path(&out), "--metric", "compression"]);
             assert!(output.status.success(), "{}", said(&output));
         }
         std::fs::write(folder.join("model.arch"), MODEL).unwrap();
@@ -66,6 +69,10 @@ data:
     words: {path: words, weight: 1}
 curriculum:
   lengths: {grow_p2: {buckets: [16, 64], cycles: 2}}
+  difficulty: {by: compression, start: 50%, hold: 20%, full: 60%}
+dropout: 0.1
+z_loss: 1e-4
+precision: {matrices: bf16}
 batch: {from: 256 tokens, to: 512 tokens, over: 40%, stages: 2, lr: sqrt}
 micro_batch: 128 tokens
 length: 48 steps

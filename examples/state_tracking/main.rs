@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use lrc_dsl::Sources;
-use lrc_runtime::data::Source;
+use lrc_runtime::data::{Asked, Source};
 use lrc_runtime::device::Device;
 use lrc_runtime::error::Failure;
 use lrc_runtime::execute::Executor;
@@ -99,11 +99,12 @@ fn accuracy(
     length: usize,
     from: usize,
 ) -> Result<f64, Failure> {
-    let source = Source::open(&spec.task.with_length(length), spec.seed)?;
-    let set = &source.unseen(Some(SEQUENCES))[0];
+    let asked = Asked { lengths: vec![length], levels: None };
+    let source = Source::open(&spec.task, spec.seed, &asked)?;
+    let set = &source.unseen(Some(SEQUENCES))[1];
     let mut batch = source.unseen_batch(set, 0, SEQUENCES)?;
     for targets in batch.targets.chunks_exact_mut(length) {
         targets[..from].fill(NONE);
     }
-    Ok(executor.evaluate(&batch).0.accuracy())
+    Ok(executor.evaluate(&batch).score.accuracy())
 }

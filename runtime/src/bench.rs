@@ -20,7 +20,7 @@ use crate::error::Failure;
 use crate::execute::{Batch, fresh};
 use crate::optim::{Optimizer, Rates};
 use crate::random::{Purpose, Stream};
-use crate::train::engine::Engine;
+use crate::train::engine::{Engine, Training};
 
 /// How a measurement is repeated.
 #[derive(Clone, Copy, Debug)]
@@ -197,7 +197,7 @@ pub fn training(
         tokens.push(&drawn[..length], &drawn[1..]);
     }
     let optimizer = Optimizer::adamw(1e-3);
-    let mut engine = Engine::new(model, params, device, &optimizer)?;
+    let mut engine = Engine::new(model, params, device, &Training::plain(&optimizer))?;
     let mut step = 0;
     let seconds = fallible(repeat, || {
         step += 1;

@@ -13,6 +13,7 @@ use lrc_compiler::form::{Cotangents, Form, FormKind, Kept, Operand, Outputs, Pro
 use lrc_compiler::graph::backward::differentiate;
 use lrc_compiler::graph::buffers::{self, Buffers};
 use lrc_compiler::graph::fuse::sums_of_heads;
+use lrc_compiler::graph::rewrite::recompute;
 use lrc_compiler::graph::{Kind, Model, Node, Param, Recur, ValueId};
 use lrc_compiler::memory;
 use lrc_compiler::tile::size;
@@ -20,7 +21,7 @@ use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 
 use crate::dense;
-use crate::loss::{Head, Score};
+use crate::loss::{Head, Said, Score};
 use crate::random::{Purpose, Stream};
 use measure::Measured;
 pub use session::Session;
@@ -108,18 +109,30 @@ pub struct Executor {
     positions: Vec<u32>,
     rows: HashMap<usize, Rows>,
     rows_grad: HashMap<usize, RowsBackward>,
+    /// Whether a recurrence's gradient wants what the node keeps.
+    keeps: Vec<bool>,
     forms: HashMap<usize, (usize, Arc<Form>)>,
     memory: Vec<Vec<f32>>,
     kept: HashMap<usize, Kept<f32>>,
     /// Where layers are measured while they run; nothing is measured without it.
     pub watch: Option<Measured>,
+    /// The weight of `ln²Z` in the loss: see [`Head::gradient`].
+    pub z_loss: f32,
+    /// What dropout draws from; another number for each step and part of one.
+    pub draws: u64,
 }
 
 impl Executor {
     /// Prepares a model.
-    pub fn new(mut model: Model, params: Vec<Vec<f32>>) -> Executor {
+    pub fn new(model: Model, params: Vec<Vec<f32>>) -> Executor {
+        Executor::with_recompute(model, params, &[])
+    }
+
+    /// Prepares a model some of whose layers are computed again in the backward pass.
+    pub fn with_recompute(mut model: Model, params: Vec<Vec<f32>>, layers: &[String]) -> Executor {
         sums_of_heads(&mut model);
         let d_hidden = differentiate(&mut model);
+        recompute(&mut model, &|layer| layers.iter().any(|one| one == layer));
         let graph = &model.graph;
         let (mut rows, mut rows_grad) = (HashMap::new(), HashMap::new());
         for index in graph.nodes.node_indices() {
@@ -143,6 +156,12 @@ impl Executor {
         let training = Arc::new(buffers::plan(graph, false, &model.losses));
         let needed = graph.needed(model.hidden);
         let inference = Arc::new(buffers::plan(graph, true, &[model.hidden]));
+        let mut keeps = vec![false; graph.nodes.node_count()];
+        for node in graph.nodes.node_weights() {
+            if let Kind::RecurGrad { of, .. } = node.kind {
+                keeps[of.index()] = true;
+            }
+        }
         let nodes = graph.nodes.node_weights().map(|node| Arc::new(node.clone())).collect();
         let grads = params.iter().map(|p| vec![0.0; p.len()]).collect();
         Executor {
@@ -157,10 +176,13 @@ impl Executor {
             positions: Vec::new(),
             rows,
             rows_grad,
+            keeps,
             forms: HashMap::new(),
             memory: Vec::new(),
             kept: HashMap::new(),
             watch: None,
+            z_loss: 0.0,
+            draws: 0,
         }
     }
 
@@ -178,12 +200,13 @@ impl Executor {
         }
         self.kept.clear();
         let losses = self.model.losses.iter();
-        score.auxiliary = losses.map(|value| f64::from(self.value(&buffers, *value)[0])).sum();
+        let added: f64 = losses.map(|value| f64::from(self.value(&buffers, *value)[0])).sum();
+        score.auxiliary = added + f64::from(self.z_loss) * score.log_z;
         score
     }
 
-    /// Loss of a batch, and the best guess at each asked row, in order.
-    pub fn evaluate(&mut self, batch: &Batch) -> (Score, Vec<u32>) {
+    /// What the model says at the asked rows of a batch.
+    pub fn evaluate(&mut self, batch: &Batch) -> Said {
         let hidden = self.hidden(batch);
         self.head().score(&hidden, &batch.targets)
     }
@@ -234,14 +257,22 @@ impl Executor {
                 let input =
                     self.rows_input(buffers, &node, &node.inputs, &once, &self.positions, rows);
                 self.rows[&at].forward(&input, &mut outputs[0]);
-                if let Some(measured) =
-                    self.watch.as_mut().filter(|_| node.label.ends_with(".residual"))
-                {
+                if let Some(measured) = self.watch.as_mut().filter(|_| node.is_residual()) {
                     measure::output(measured, &node.label, &outputs[0]);
                 }
             }
-            Kind::Recur(recur) => self.recur(at, recur, &node, batch, buffers, keep, &mut outputs),
+            Kind::Recur(recur) => {
+                let keep = keep && self.keeps[at];
+                self.recur(at, recur, &node, batch, buffers, keep, &mut outputs);
+            }
             Kind::Loss => score = Some(self.loss(batch, buffers, &mut outputs[0])),
+            Kind::Drop { rate, number } => {
+                outputs[0].copy_from_slice(self.value(buffers, node.inputs[0]));
+                if keep || *rate >= 1.0 {
+                    let width = self.model.graph.value(node.outputs[0]).width();
+                    drop_out(&mut outputs[0], width, *rate, self.draws, *number);
+                }
+            }
             Kind::RowsGrad(grad) => {
                 let info = self.model.graph.value(node.inputs[grad.inputs]);
                 let rows = if info.once { 1 } else { batch.rows() };
@@ -440,7 +471,8 @@ impl Executor {
         let head = self.model.head.0;
         let mut d_head = std::mem::take(&mut self.grads[head]);
         let hidden = self.value(buffers, self.model.hidden);
-        let score = self.head().gradient(hidden, &batch.targets, d_hidden, &mut d_head);
+        let (targets, z) = (&batch.targets, self.z_loss);
+        let score = self.head().gradient(hidden, targets, d_hidden, &mut d_head, z);
         self.grads[head] = d_head;
         score
     }
@@ -452,6 +484,24 @@ impl Executor {
             vocab: self.model.vocab,
         }
     }
+}
+
+/// Sets numbers to 0, each with the probability `rate`, and makes the others larger so that their
+/// mean stays. What is dropped depends on `draws`, the number of the node, row and column alone, so
+/// that the backward pass finds it again.
+fn drop_out(data: &mut [f32], width: usize, rate: f64, draws: u64, number: usize) {
+    if rate >= 1.0 {
+        return data.fill(0.0);
+    }
+    let kept = (1.0 / (1.0 - rate)) as f32;
+    let least = (rate * 4_294_967_296.0) as u32;
+    let of_node = Stream::new(draws, Purpose::Dropout, number as u64).wide();
+    data.par_chunks_exact_mut(width.max(1)).enumerate().for_each(|(row, data)| {
+        let mut random = Stream::new(of_node, Purpose::Dropout, row as u64);
+        for x in data {
+            *x = if random.bits() < least { 0.0 } else { *x * kept };
+        }
+    });
 }
 
 fn longest(batch: &Batch) -> usize {

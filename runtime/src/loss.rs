@@ -22,6 +22,8 @@ pub struct Score {
     pub right: usize,
     /// What the model's mixers add to the loss in training, such as the balance of experts.
     pub auxiliary: f64,
+    /// Mean of `ln²Z` over the asked rows, in a gradient.
+    pub log_z: f64,
 }
 
 impl Score {
@@ -40,6 +42,17 @@ impl Score {
     pub fn accuracy(&self) -> f64 {
         self.right as f64 / self.asked.max(1) as f64
     }
+}
+
+/// What a model says at the asked rows of a batch, in order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Said {
+    /// Of all of them.
+    pub score: Score,
+    /// The best guess at each.
+    pub guesses: Vec<u32>,
+    /// The loss of each, in nats.
+    pub losses: Vec<f32>,
 }
 
 /// The head of a model: logits are `weight · hidden`.
@@ -64,12 +77,12 @@ impl Head<'_> {
         logits
     }
 
-    /// The score of hidden states, and the best guess at each asked row, in order.
-    pub fn score(&self, hidden: &[f32], targets: &[u32]) -> (Score, Vec<u32>) {
-        let mut guesses = Vec::new();
+    /// What hidden states say of their targets.
+    pub fn score(&self, hidden: &[f32], targets: &[u32]) -> Said {
+        let (mut guesses, mut losses) = (Vec::new(), Vec::new());
         let score = self.blocks(hidden, targets, |asked, _, logits| {
             let rows = logits.par_chunks_exact_mut(self.vocab).zip(asked);
-            let done: Vec<(Said, u32)> = rows
+            let done: Vec<(Row, u32)> = rows
                 .map(|(logits, row)| {
                     let top = top(logits);
                     let guess = logits.iter().position(|x| *x == top).unwrap_or(0);
@@ -77,19 +90,22 @@ impl Head<'_> {
                 })
                 .collect();
             guesses.extend(done.iter().map(|(_, guess)| guess));
-            done.into_iter().map(|(said, _)| said).collect()
+            losses.extend(done.iter().map(|(row, _)| row.loss as f32));
+            done.into_iter().map(|(row, _)| row).collect()
         });
-        (score, guesses)
+        Said { score, guesses, losses }
     }
 
     /// The score of hidden states and the gradient of the loss: written to `d_hidden`, added to
-    /// `d_weight`.
+    /// `d_weight`. With `z` above 0 the loss has `z ln²Z` more per row, where `Z` is what the
+    /// exponentials of its logits add up to (z-loss; Chowdhery et al. 2022).
     pub fn gradient(
         &self,
         hidden: &[f32],
         targets: &[u32],
         d_hidden: &mut [f32],
         d_weight: &mut [f32],
+        z: f32,
     ) -> Score {
         let (width, shape) = (self.width, [self.width, self.vocab]);
         let scale = 1.0 / targets.iter().filter(|t| **t != NONE).count().max(1) as f32;
@@ -99,14 +115,18 @@ impl Head<'_> {
             let said = rows
                 .map(|(logits, row)| {
                     let target = targets[*row] as usize;
-                    let said = cross_entropy(logits, target);
-                    logits[target] -= said.sum;
-                    said
+                    let row = cross_entropy(logits, target);
+                    if z > 0.0 {
+                        let steeper = 1.0 + 2.0 * z * row.log_z as f32;
+                        logits.iter_mut().for_each(|x| *x *= steeper);
+                    }
+                    logits[target] -= row.sum;
+                    row
                 })
-                .collect::<Vec<Said>>();
+                .collect::<Vec<Row>>();
             // The gradient by the logits of a row is what stands there times scale / sum. Rows of
             // hidden states are shorter than rows of logits, so these take the factor.
-            let factors = || said.iter().map(|said| scale / said.sum);
+            let factors = || said.iter().map(|row| scale / row.sum);
             let mut d = memory::take(x.len());
             dense::grad_input(&mut d, logits, self.weight, 1, shape);
             for ((row, d), factor) in asked.iter().zip(d.chunks_exact(width)).zip(factors()) {
@@ -128,7 +148,7 @@ impl Head<'_> {
         &self,
         hidden: &[f32],
         targets: &[u32],
-        mut each: impl FnMut(&[usize], &mut [f32], &mut [f32]) -> Vec<Said>,
+        mut each: impl FnMut(&[usize], &mut [f32], &mut [f32]) -> Vec<Row>,
     ) -> Score {
         let asked: Vec<usize> = (0..targets.len()).filter(|r| targets[*r] != NONE).collect();
         let mut score = Score::default();
@@ -137,36 +157,40 @@ impl Head<'_> {
             rows.iter().for_each(|r| x.extend_from_slice(&hidden[r * self.width..][..self.width]));
             let mut logits = memory::take(rows.len() * self.vocab);
             dense::forward(&mut logits, &x, self.weight, 1, [self.width, self.vocab]);
-            for said in each(rows, &mut x, &mut logits) {
-                score.loss += said.loss;
-                score.right += usize::from(said.right);
+            for row in each(rows, &mut x, &mut logits) {
+                score.loss += row.loss;
+                score.right += usize::from(row.right);
+                score.log_z += row.log_z * row.log_z;
                 score.asked += 1;
             }
             memory::give(logits);
         }
         score.loss /= score.asked.max(1) as f64;
+        score.log_z /= score.asked.max(1) as f64;
         score
     }
 }
 
 /// What one row of logits says of its target.
-struct Said {
+struct Row {
     loss: f64,
+    /// The logarithm of what the exponentials of the logits add up to.
+    log_z: f64,
     right: bool,
     /// What the exponentials add up to.
     sum: f32,
 }
 
 /// Turns logits into their exponentials relative to the largest.
-fn cross_entropy(logits: &mut [f32], target: usize) -> Said {
+fn cross_entropy(logits: &mut [f32], target: usize) -> Row {
     let given = logits[target];
     let arch = pulp::Arch::new();
     let top = arch.dispatch(|| top(logits));
     // Of equal logits the first is the guess.
     let right = given == top && !logits[..target].contains(&given);
     let sum = arch.dispatch(Exponentials { logits, top });
-    let loss = f64::from(sum).ln() + f64::from(top) - f64::from(given);
-    Said { loss, right, sum }
+    let log_z = f64::from(sum).ln() + f64::from(top);
+    Row { loss: log_z - f64::from(given), log_z, right, sum }
 }
 
 /// Partial results side by side, so that the compiler uses vector registers.
@@ -227,7 +251,7 @@ mod tests {
         let head = Head { weight: &weight, width: 1, vocab: 43 };
         let (hidden, targets) = ([0.5_f32, 7.0, -1.0], [2, NONE, 0]);
         let (mut d_hidden, mut d_weight) = ([9.0; 3], vec![0.0; 43]);
-        let score = head.gradient(&hidden, &targets, &mut d_hidden, &mut d_weight);
+        let score = head.gradient(&hidden, &targets, &mut d_hidden, &mut d_weight, 0.0);
         let loss = |x: f64, target: usize| {
             let logits: Vec<f64> = weight.iter().map(|w| f64::from(*w) * x).collect();
             logits.iter().map(|l| l.exp()).sum::<f64>().ln() - logits[target]
@@ -238,8 +262,16 @@ mod tests {
         let slope = (loss(0.5 + 1e-5, 2) - loss(0.5 - 1e-5, 2)) / 2e-5 / 2.0;
         assert!((f64::from(d_hidden[0]) - slope).abs() < 1e-6);
         assert_eq!(d_hidden[1], 0.0);
-        let (again, guesses) = head.score(&hidden, &targets);
-        assert_eq!((again.right, guesses), (1, vec![2, 3]));
-        assert!((again.loss - want).abs() < 1e-6);
+        let again = head.score(&hidden, &targets);
+        assert_eq!((again.score.right, again.guesses), (1, vec![2, 3]));
+        assert!((again.score.loss - want).abs() < 1e-6);
+        assert!((f64::from(again.losses[1]) - loss(-1.0, 0)).abs() < 1e-6);
+        // With the square of the logarithm of the sum.
+        let z = 0.05;
+        let score = head.gradient(&hidden, &targets, &mut d_hidden, &mut d_weight, z as f32);
+        let whole = |x: f64| loss(x, 2) + z * (loss(x, 2) + 3.0 * x).powi(2);
+        let slope = (whole(0.5 + 1e-5) - whole(0.5 - 1e-5)) / 2e-5 / 2.0;
+        assert!((f64::from(d_hidden[0]) - slope).abs() < 1e-6, "{} {slope}", d_hidden[0]);
+        assert!((score.loss - want).abs() < 1e-6 && score.log_z > 0.0);
     }
 }

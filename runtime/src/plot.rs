@@ -122,7 +122,43 @@ impl Chart<'_> {
         page
     }
 
-    /// The picture alone.
+    /// The picture with its key, to stand alone.
+    pub fn picture(&self) -> Option<String> {
+        let named: Vec<&Curve> = self.curves.iter().filter(|c| !c.points.is_empty()).collect();
+        // Two names in a line.
+        let height = HEIGHT + 18.0 * named.len().div_ceil(2) as f64 + 24.0;
+        let svg = self.svg()?;
+        let mut picture = svg.replacen(
+            &format!("viewBox=\"0 0 {WIDTH} {HEIGHT}\""),
+            &format!("viewBox=\"0 -24 {WIDTH} {height}\""),
+            1,
+        );
+        picture.truncate(picture.len() - "</svg>".len());
+        let title = escape(self.title);
+        let _ = write!(
+            picture,
+            "<rect x=\"0\" y=\"-24\" width=\"{WIDTH}\" height=\"24\" fill=\"none\"/>\
+             <text x=\"{LEFT}\" y=\"-6\" font-size=\"14\" fill=\"#222\">{title}</text>"
+        );
+        for (at, curve) in named.iter().enumerate() {
+            let x = LEFT + (at % 2) as f64 * (WIDTH - LEFT) / 2.0;
+            let y = HEIGHT + 12.0 + 18.0 * (at / 2) as f64;
+            let dash = if curve.dashed { " stroke-dasharray=\"5 3\"" } else { "" };
+            let (colour, name) = (curve.colour, escape(&curve.name));
+            let _ = write!(
+                picture,
+                "<line x1=\"{x}\" x2=\"{}\" y1=\"{y}\" y2=\"{y}\" stroke=\"{colour}\" stroke-width=\"2\"{dash}/>\
+                 <text x=\"{}\" y=\"{}\" font-size=\"12\" fill=\"#444\">{name}</text>",
+                x + 22.0,
+                x + 28.0,
+                y + 4.0
+            );
+        }
+        picture.push_str("</svg>");
+        Some(picture)
+    }
+
+    /// The picture without its key.
     pub fn svg(&self) -> Option<String> {
         let finite = |p: &&Point| p.x.is_finite() && p.y.is_finite();
         let all = || self.curves.iter().flat_map(|c| &c.points).filter(finite);

@@ -40,6 +40,12 @@ pub enum Purpose {
     Mixture = 8,
     /// The order of the sequences of a source.
     Order = 9,
+    /// The level of each sequence.
+    Levels = 10,
+    /// What is left out of a step (dropout).
+    Dropout = 11,
+    /// Random directions of diagnoses.
+    Diagnosis = 12,
 }
 
 /// A stream of numbers for one (seed, purpose, item).
@@ -71,6 +77,11 @@ impl Stream {
         }
         self.used += 1;
         self.ready[self.used - 1]
+    }
+
+    /// 64 random bits.
+    pub fn wide(&mut self) -> u64 {
+        u64::from(self.bits()) << 32 | u64::from(self.bits())
     }
 
     /// A number in (0, 1).

@@ -7,6 +7,7 @@ use lrc_dsl::Sources;
 use lrc_runtime::atomic;
 use lrc_runtime::data::corpus::{self, Corpora};
 use lrc_runtime::data::documents::Reading;
+use lrc_runtime::data::score::{self, Documents, Metric};
 use lrc_runtime::data::shards::{Layout, Manifest, Shard, Writer, Written};
 use lrc_runtime::data::tokenize::{Request, learn, tokenize};
 use lrc_runtime::data::tokenizer::Tokenizer;
@@ -14,13 +15,15 @@ use lrc_runtime::data::{Source, Task};
 use lrc_runtime::error::{Failure, at_path};
 use lrc_runtime::schedule::Amount;
 use lrc_runtime::schedule::course::{Course, Next};
-use lrc_runtime::schedule::lengths::{Buckets, Lengths};
+use lrc_runtime::schedule::lengths::{Buckets, Lengths, doubling, powers};
 use lrc_runtime::schedule::preview::preview;
 use lrc_runtime::spec::Spec;
 use lrc_runtime::spec::open::open;
 
 use super::model::pairs;
-use crate::args::{Bucketize, Data, Inspect, LearnTokenizer, Plan, Texts, Tokenize, WriteTexts};
+use crate::args::{
+    Bucketize, Data, Inspect, LearnTokenizer, Plan, ScoreDocuments, Texts, Tokenize, WriteTexts,
+};
 use crate::terminal::say;
 
 /// Runs one of the commands.
@@ -31,6 +34,7 @@ pub fn data(args: &Data, sources: &mut Sources) -> Result<(), Failure> {
         Data::Inspect(args) => inspect(args),
         Data::Text(args) => texts(args),
         Data::Bucketize(args) => bucketize(args),
+        Data::Score(args) => score(args, sources),
         Data::Plan(args) => plan(args, sources),
     }
 }
@@ -212,11 +216,10 @@ fn texts(args: &WriteTexts) -> Result<(), Failure> {
 
 fn bucketize(args: &Bucketize) -> Result<(), Failure> {
     let (low, high) = (args.shortest, args.longest);
-    if !low.is_power_of_two() || !high.is_power_of_two() || low > high || low < 2 {
+    if !powers(low, high) {
         return Err(Failure::Usage("--shortest and --longest are powers of two, and rise".into()));
     }
-    let lengths: Vec<usize> =
-        std::iter::successors(Some(low), |l| Some(2 * l)).take_while(|l| *l <= high).collect();
+    let lengths = doubling(low, high);
     let manifest = Manifest::read(&args.path)?;
     let shards: Result<Vec<Shard>, Failure> =
         manifest.train.iter().map(|written| Shard::of_folder(&args.path, written, true)).collect();
@@ -263,6 +266,73 @@ fn write_bucket(
     atomic::write(&folder.join("data.json"), json.as_bytes())
 }
 
+/// Makes scores if asked to, and says what scores there are and how they agree.
+fn score(args: &ScoreDocuments, sources: &mut Sources) -> Result<(), Failure> {
+    let folder = args.path.as_path();
+    let documents = Documents::open(folder)?;
+    let asked = [args.metric.is_some(), args.teacher.is_some(), args.import.is_some()];
+    if asked.iter().filter(|asked| **asked).count() > 1 {
+        return Err(Failure::Usage("one of --metric, --teacher and --import at a time".into()));
+    }
+    let made = if let Some(name) = &args.metric {
+        let metric = Metric::parse(name).ok_or_else(|| {
+            Failure::Usage(format!("--metric {name}: it is `compression` or `diversity`"))
+        })?;
+        Some((name.clone(), documents.measure(metric)?))
+    } else if let Some(run) = &args.teacher {
+        let mut teacher = super::run::trained(run, sources)?;
+        Some(("teacher".into(), documents.teach(&mut teacher, args.longest.max(2))?))
+    } else if let Some(file) = &args.import {
+        let scores = score::import(file, &args.field, documents.count())?;
+        Some((args.field.clone(), scores))
+    } else {
+        None
+    };
+    if let Some((name, scores)) = made {
+        score::save(folder, args.name.as_ref().unwrap_or(&name), scores)?;
+    }
+    let all = score::all(folder)?;
+    if args.json {
+        let each: serde_json::Map<String, serde_json::Value> =
+            all.into_iter().map(|(name, scores)| (name, scores.into())).collect();
+        say!("{}", serde_json::Value::Object(each));
+        return Ok(());
+    }
+    if all.is_empty() {
+        say!("no scores yet: make some with --metric, --teacher or --import");
+        return Ok(());
+    }
+    say!(
+        "{:<14} {:>9} {:>9} {:>9} {:>9} {:>9}   correlation of ranks",
+        "",
+        "least",
+        "10 %",
+        "half",
+        "90 %",
+        "most"
+    );
+    for (name, scores) in &all {
+        let mut sorted = scores.clone();
+        sorted.sort_by(f32::total_cmp);
+        let at = |share: f64| sorted[(share * (sorted.len() - 1) as f64).round() as usize];
+        let with: Vec<String> = all
+            .iter()
+            .filter(|(other, _)| other != name)
+            .map(|(other, b)| format!("{other} {:.2}", score::correlation(scores, b)))
+            .collect();
+        say!(
+            "{name:<14} {:>9.4} {:>9.4} {:>9.4} {:>9.4} {:>9.4}   {}",
+            at(0.0),
+            at(0.1),
+            at(0.5),
+            at(0.9),
+            at(1.0),
+            with.join(", ")
+        );
+    }
+    Ok(())
+}
+
 /// The course of a spec. Data that is not there counts as equally much of every length.
 pub fn planned(spec: &Spec, buckets: Option<&[f64]>) -> Result<(Course, Option<Source>), Failure> {
     let lengths = match &spec.shaping.lengths {
@@ -285,7 +355,7 @@ pub fn planned(spec: &Spec, buckets: Option<&[f64]>) -> Result<(Course, Option<S
             vec![1.0; lengths]
         }
         (None, None) => {
-            let source = Source::open(&spec.task, spec.seed)?;
+            let source = Source::open(&spec.task, spec.seed, &spec.asked())?;
             return Ok((lrc_runtime::train::course(spec, &source)?, Some(source)));
         }
     };
@@ -314,10 +384,20 @@ fn plan(args: &Plan, sources: &mut Sources) -> Result<(), Failure> {
     }
     let corpora = source.as_ref().and_then(Source::corpora);
     let names: Vec<String> = match (&spec.task, corpora) {
-        (Task::Corpora(all), Some(_)) => all.sources.iter().map(|s| s.name.clone()).collect(),
+        (Task::Corpora(all), Some(_)) => {
+            let names = all.sources.iter().map(|s| s.name.clone());
+            names.chain(all.pacing.iter().map(|_| "easiest".to_string())).collect()
+        }
         _ => vec![],
     };
-    let weights = |next: &Next| corpora.map_or(vec![], |open| open.weights(&next.before));
+    // Behind the mixture stands the share of the documents that may be drawn.
+    let weights = |next: &Next| {
+        corpora.map_or(vec![], |open| {
+            let mut weights = open.weights(&next.before);
+            weights.push(open.share(&next.before));
+            weights
+        })
+    };
     let cycles = match &spec.shaping.lengths {
         Lengths::Buckets(buckets) if args.cycle => buckets.cycles,
         _ => 1,

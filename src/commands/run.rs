@@ -5,14 +5,17 @@ use std::path::Path;
 
 use lrc_compiler::graph::Model;
 use lrc_dsl::Sources;
-use lrc_runtime::data::Task;
-use lrc_runtime::data::tokenizer::Tokenizer;
+use lrc_runtime::device::Device;
 use lrc_runtime::error::Failure;
 use lrc_runtime::execute::Executor;
+use lrc_runtime::questions;
 use lrc_runtime::random::{Purpose, Stream};
 use lrc_runtime::sample::Sampling;
 use lrc_runtime::spec::{self, Spec};
-use lrc_runtime::train::{self, checkpoint};
+use lrc_runtime::tongue::Tongue;
+use lrc_runtime::train::engine::Engine;
+use lrc_runtime::train::evaluate::{Answers, Request, evaluate, places};
+use lrc_runtime::train::{ablate, checkpoint};
 
 use crate::args::{Eval, Generate};
 use crate::terminal::say;
@@ -24,26 +27,48 @@ fn open(run: &Path, sources: &mut Sources) -> Result<(Spec, Model), Failure> {
     Ok((opened.spec, opened.model))
 }
 
+/// The model of a run as its newest checkpoint has it.
+pub fn trained(run: &Path, sources: &mut Sources) -> Result<Engine, Failure> {
+    let (_, model) = open(run, sources)?;
+    let params = checkpoint::read_model(&checkpoint::newest(run)?, &model.graph.params)?;
+    Engine::asked(model, params, Device::Cpu)
+}
+
 /// `lrc eval`
 pub fn eval(args: &Eval, sources: &mut Sources) -> Result<(), Failure> {
     let (spec, model) = open(&args.run, sources)?;
-    let length = args.length.unwrap_or(spec.task.length());
-    if length < 2 || args.sequences == 0 {
-        return Err(Failure::Usage("--length starts at 2 and --sequences at 1".into()));
+    if let Some(file) = &args.questions {
+        return questions(args, file, &spec, model);
     }
-    let sequences = if args.all { None } else { Some(args.sequences) };
-    let scores = train::evaluate(&spec, model, &args.run, length, sequences, args.device.into())?;
-    let results: Vec<(&str, usize, train::Metrics)> = scores
-        .iter()
-        .map(|(set, score)| (set.name.as_str(), score.asked, train::metrics(set, score)))
-        .collect();
+    if args.sequences == 0 {
+        return Err(Failure::Usage("--sequences starts at 1".into()));
+    }
+    let least = spec.task.shortest();
+    if let Some(short) = args.length.iter().find(|length| **length < least) {
+        let task = spec.task.name();
+        return Err(Failure::Usage(format!(
+            "--length {short} is too short for `{task}`: it needs {least} tokens at least"
+        )));
+    }
+    let request = Request {
+        lengths: args.length.clone(),
+        sequences: if args.all { None } else { Some(args.sequences) },
+        ablate: args.ablate.clone(),
+        device: args.device.into(),
+    };
+    let (source, found) = evaluate(&spec, model, &args.run, &request)?;
     if args.json {
-        let each = results.iter().map(|(task, asked, metrics)| {
-            let mut line = serde_json::json!({ "task": task, "length": length, "asked": asked });
+        let each = found.iter().map(|(set, answers)| {
+            let mut line = serde_json::json!({
+                "task": set.name, "length": set.length, "asked": answers.score.asked,
+            });
             if let (Some(line), Ok(serde_json::Value::Object(more))) =
-                (line.as_object_mut(), serde_json::to_value(metrics))
+                (line.as_object_mut(), serde_json::to_value(answers.metrics(set, &source)))
             {
                 line.extend(more);
+                if args.places {
+                    line.insert("places".into(), by_place(answers).into());
+                }
             }
             line
         });
@@ -52,10 +77,75 @@ pub fn eval(args: &Eval, sources: &mut Sources) -> Result<(), Failure> {
         say!("{json}");
         return Ok(());
     }
-    for (task, _, metrics) in results {
+    for (set, answers) in &found {
+        let metrics = answers.metrics(set, &source);
         let said: Vec<String> =
             metrics.iter().map(|(name, x)| format!("{} {x:.4}", name.replace('_', " "))).collect();
-        say!("{task}, {length} tokens: {}", said.join(", "));
+        let tokens = if set.name.ends_with("tokens") {
+            String::new()
+        } else {
+            format!(", {} tokens", set.length)
+        };
+        say!("{}{tokens}: {}", set.name, said.join(", "));
+        if args.places {
+            say!("{:>16} {:>10} {:>10} {:>12}", "place", "asked", "loss", "perplexity");
+            for (at, (loss, asked)) in answers.places.iter().enumerate().filter(|(_, p)| p.1 > 0) {
+                let [from, to] = places(at);
+                let place = if to - from == 1 {
+                    format!("{from}")
+                } else {
+                    format!("{from} to {}", to - 1)
+                };
+                say!("{place:>16} {asked:>10} {loss:>10.4} {:>12.3}", loss.exp());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Losses by place for JSON.
+fn by_place(answers: &Answers) -> Vec<serde_json::Value> {
+    let stretches = answers.places.iter().enumerate().filter(|(_, (_, asked))| *asked > 0);
+    stretches
+        .map(|(at, (loss, asked))| {
+            let [from, to] = places(at);
+            serde_json::json!({ "from": from, "to": to, "asked": asked, "loss": loss })
+        })
+        .collect()
+}
+
+/// `lrc eval --questions`
+fn questions(args: &Eval, file: &Path, spec: &Spec, mut model: Model) -> Result<(), Failure> {
+    let tongue = Tongue::of(&spec.task)?;
+    let questions = questions::read(file, &tongue, model.vocab)?;
+    let newest = checkpoint::newest(&args.run)?;
+    let params = checkpoint::read_model(&newest, &model.graph.params)?;
+    if let Some(layers) = &args.ablate {
+        ablate::ablate(&mut model, layers)?;
+    }
+    let mut engine = Engine::asked(model, params, args.device.into())?;
+    let result = questions::ask(&mut engine, &questions)?;
+    if args.json {
+        let json = serde_json::to_string(&result).map_err(|e| Failure::World(e.to_string()))?;
+        say!("{json}");
+        return Ok(());
+    }
+    if let Some(choices) = &result.choices {
+        say!(
+            "{} questions with choices: {:.4} right, {:.4} by loss per token; guessing gives {:.4}",
+            choices.asked,
+            choices.right,
+            choices.right_per_token,
+            choices.chance
+        );
+    }
+    if let Some(recall) = &result.recall {
+        say!(
+            "{} questions to complete: {:.4} word by word, {:.4} of the tokens",
+            recall.asked,
+            recall.exact,
+            recall.tokens
+        );
     }
     Ok(())
 }
@@ -63,8 +153,9 @@ pub fn eval(args: &Eval, sources: &mut Sources) -> Result<(), Failure> {
 /// `lrc generate`
 pub fn generate(args: &Generate, sources: &mut Sources) -> Result<(), Failure> {
     let (spec, model) = open(&args.run, sources)?;
-    let tongue = Tongue::of(&spec)?;
-    let prompt = tongue.prompt(&args.prompt, model.vocab)?;
+    let tongue = Tongue::of(&spec.task)?;
+    let prompt = tongue.tokens(&args.prompt, model.vocab)?;
+    let prompt = tongue.begun(prompt);
     let newest = checkpoint::newest(&args.run)?;
     let params = checkpoint::read_model(&newest, &model.graph.params)?;
     let executor = Executor::new(model, params);
@@ -109,68 +200,4 @@ pub fn generate(args: &Generate, sources: &mut Sources) -> Result<(), Failure> {
 fn write_text(text: &str) -> bool {
     let mut out = std::io::stdout();
     write!(out, "{text}").and_then(|()| out.flush()).is_ok()
-}
-
-/// What the tokens of a run stand for.
-enum Tongue {
-    /// Numbers.
-    Numbers,
-    /// Bytes of a text without beginning or end.
-    Bytes,
-    /// Documents.
-    Documents(Tokenizer),
-}
-
-impl Tongue {
-    fn of(spec: &Spec) -> Result<Tongue, Failure> {
-        Ok(match &spec.task {
-            Task::Text { .. } => Tongue::Bytes,
-            Task::Corpora(corpora) => match corpora.tokenizer()? {
-                Some(tokenizer) => Tongue::Documents(tokenizer),
-                None => Tongue::Numbers,
-            },
-            _ => Tongue::Numbers,
-        })
-    }
-
-    fn speaks(&self) -> bool {
-        !matches!(self, Tongue::Numbers)
-    }
-
-    fn ends(&self, token: u32) -> bool {
-        matches!(self, Tongue::Documents(tokenizer) if tokenizer.end() == token)
-    }
-
-    fn text(&self, tokens: &[u32]) -> String {
-        match self {
-            Tongue::Numbers => tokens.iter().map(|token| format!("{token} ")).collect(),
-            Tongue::Bytes => Tokenizer::Bytes.decode(tokens),
-            Tongue::Documents(tokenizer) => tokenizer.decode(tokens),
-        }
-    }
-
-    /// The tokens of a prompt: text for a model of text, else numbers. A document begins with the
-    /// token between documents.
-    fn prompt(&self, text: &str, vocab: usize) -> Result<Vec<u32>, Failure> {
-        let wrong = |why: &str| Failure::Usage(format!("--prompt {text:?}: {why}"));
-        let tokens = match self {
-            Tongue::Numbers => {
-                let tokens: Result<Vec<u32>, _> = text.split_whitespace().map(str::parse).collect();
-                tokens.map_err(|_| {
-                    wrong("this model was not trained on text: give token numbers, such as \"3 17 4\"")
-                })?
-            }
-            Tongue::Bytes => Tokenizer::Bytes.encode(text)?,
-            Tongue::Documents(tokenizer) => {
-                [vec![tokenizer.end()], tokenizer.encode(text)?].concat()
-            }
-        };
-        if tokens.is_empty() {
-            return Err(wrong("expected at least one token to go on from"));
-        }
-        if tokens.iter().any(|token| *token as usize >= vocab) {
-            return Err(wrong(&format!("tokens go up to {}", vocab - 1)));
-        }
-        Ok(tokens)
-    }
 }

@@ -137,6 +137,11 @@ impl Reverse<'_> {
                 self.give(x, made[0]);
                 self.give(h, made[1]);
             }
+            Kind::Drop { .. } => {
+                let inputs = cotangents.into_iter().flatten().collect();
+                let kind = node.kind.clone();
+                self.one(Node::plain(kind, node.label.as_str(), inputs), node.inputs[0]);
+            }
             Kind::Average => {
                 let inputs = cotangents.into_iter().flatten().collect();
                 self.one(

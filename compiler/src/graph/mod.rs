@@ -13,6 +13,7 @@ pub mod init;
 mod mixer;
 mod model;
 mod pointwise;
+pub mod rewrite;
 pub mod text;
 
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -122,6 +123,13 @@ pub enum Kind {
     LongConv,
     /// The gradients of `LongConv` by `x` and `h`; inputs are these, then that of `y`.
     LongConvGrad,
+    /// Numbers become 0 with a probability, in training; always where it is 1.
+    Drop {
+        /// The probability.
+        rate: f64,
+        /// Tells one from the other: the same number drops the same, forward and backward.
+        number: usize,
+    },
     /// The mean over all rows.
     Average,
     /// The gradient of `Average`: a share for every row.
@@ -130,6 +138,14 @@ pub enum Kind {
     EmbedGrad,
     /// The sum of its inputs.
     Sum,
+}
+
+/// The layer of a label or of a parameter's name: `layers.0.attention` of
+/// `layers.0.attention.residual`, `embedding` of `embedding.weight`.
+pub fn layer(label: &str) -> &str {
+    let parts = if label.starts_with("layers.") || label.starts_with("shared.") { 3 } else { 1 };
+    let end = label.match_indices('.').nth(parts - 1).map_or(label.len(), |(at, _)| at);
+    &label[..end]
 }
 
 /// A recurrence and how its operands are laid out.
@@ -169,6 +185,16 @@ impl Node {
     pub fn plain(kind: Kind, label: impl Into<String>, inputs: Vec<ValueId>) -> Node {
         let label = label.into();
         Node { kind, label, inputs, params: vec![], outputs: vec![], gives: vec![] }
+    }
+
+    /// The layer it belongs to; see [`layer`].
+    pub fn layer(&self) -> &str {
+        layer(&self.label)
+    }
+
+    /// Whether it adds what a layer computed to the residual stream.
+    pub fn is_residual(&self) -> bool {
+        self.label.ends_with(".residual")
     }
 }
 

@@ -30,6 +30,7 @@ impl Kind {
             Kind::ExpertGradWeight => "expert_grad_weight",
             Kind::LongConv => "long_conv",
             Kind::LongConvGrad => "long_conv_grad",
+            Kind::Drop { .. } => "drop",
             Kind::Average => "average",
             Kind::AverageGrad => "average_grad",
             Kind::EmbedGrad => "embed_grad",
@@ -60,6 +61,9 @@ impl fmt::Display for Graph {
             }
             if let Kind::Recur(recur) = &node.kind {
                 write!(f, " {} x {}", recur.heads, recur.recurrence.name)?;
+            }
+            if let Kind::Drop { rate, .. } = &node.kind {
+                write!(f, " {rate}")?;
             }
             if let Kind::Rows(program) = &node.kind {
                 write!(f, " {} operations", program.nodes.len())?;

@@ -1,6 +1,7 @@
 //! Tokenised corpora as sequences: packed windows, or pieces of single documents in buckets of
 //! lengths; weighted mixtures of several sources.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::order::Order;
@@ -12,6 +13,7 @@ use crate::loss::NONE;
 use crate::random::{Purpose, Stream};
 use crate::schedule::course::Next;
 use crate::schedule::lengths::draw;
+use crate::schedule::pacing::Pacing;
 use crate::schedule::{Line, Progress};
 
 /// Corpora to learn from.
@@ -27,6 +29,8 @@ pub struct Corpora {
     pub boundaries: bool,
     /// Whether checksums are compared before the run.
     pub verify: bool,
+    /// Easy documents first.
+    pub pacing: Option<Pacing>,
 }
 
 /// One source.
@@ -52,6 +56,8 @@ pub struct Open {
     spec: Corpora,
     seed: u64,
     sources: Vec<Corpus>,
+    /// The model knows tokens below this.
+    vocab: usize,
 }
 
 /// One open source.
@@ -63,8 +69,10 @@ struct Corpus {
     held: Vec<Shard>,
     /// Pieces by bucket.
     pieces: Vec<Pieces>,
-    /// Windows of held-out documents: shard, start, tokens.
-    windows: Vec<(u32, u64, u32)>,
+    /// Pieces of each bucket from the easiest to the hardest, where the run is paced by that.
+    ranked: Vec<Vec<u32>>,
+    /// Windows of held-out documents by their length: shard, start, tokens.
+    windows: BTreeMap<usize, Vec<(u32, u64, u32)>>,
     vocab: Option<usize>,
     fingerprint: String,
     tokenizer: Option<String>,
@@ -79,11 +87,13 @@ enum Pieces {
     Listed(Vec<(u32, u64)>),
 }
 
-/// Which sequences a step has: source, bucket and number of each.
+/// Which sequences a step has.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drawn {
-    /// One per piece.
+    /// Source, bucket and number of each piece.
     pub pieces: Vec<(u32, u32, u64)>,
+    /// The share of the pieces that may be drawn, from the easiest on.
+    pub share: f64,
     /// Tokens of a sequence.
     pub length: usize,
     /// Sequences; pieces that are longer give several.
@@ -96,11 +106,11 @@ pub struct Drawn {
 pub type Cursor = Vec<Vec<u64>>;
 
 impl Open {
-    /// Opens all sources.
-    pub fn new(spec: &Corpora, seed: u64) -> Result<Open, Failure> {
+    /// Opens all sources; held-out documents are cut to the data's length, and to each of `lengths`.
+    pub fn new(spec: &Corpora, seed: u64, lengths: &[usize]) -> Result<Open, Failure> {
         let sources: Result<Vec<Corpus>, Failure> =
-            spec.sources.iter().map(|origin| Corpus::open(origin, spec)).collect();
-        let open = Open { spec: spec.clone(), seed, sources: sources? };
+            spec.sources.iter().map(|origin| Corpus::open(origin, spec, lengths)).collect();
+        let open = Open { spec: spec.clone(), seed, sources: sources?, vocab: usize::MAX };
         let mut known = open.sources.iter().filter(|source| source.tokenizer.is_some());
         if let Some(first) = known.next()
             && let Some(other) = known.find(|source| source.tokenizer != first.tokenizer)
@@ -132,6 +142,11 @@ impl Open {
         Ok(open)
     }
 
+    /// Refuses tokens that a model with so many does not know, when they are read.
+    pub fn limit(&mut self, vocab: usize) {
+        self.vocab = vocab;
+    }
+
     /// Tokens by bucket.
     pub fn available(&self) -> Vec<f64> {
         let lengths = self.lengths();
@@ -142,8 +157,8 @@ impl Open {
         (0..lengths.len()).map(tokens).collect()
     }
 
-    fn lengths(&self) -> Vec<usize> {
-        self.spec.buckets.clone().unwrap_or_else(|| vec![self.spec.length])
+    fn lengths(&self) -> &[usize] {
+        self.spec.buckets.as_deref().unwrap_or(std::slice::from_ref(&self.spec.length))
     }
 
     /// Nothing drawn yet.
@@ -180,6 +195,11 @@ impl Open {
         raw.iter().map(|weight| weight / whole.max(f64::MIN_POSITIVE)).collect()
     }
 
+    /// The share of the documents that a moment may see, from the easiest on.
+    pub fn share(&self, progress: &Progress) -> f64 {
+        self.spec.pacing.as_ref().map_or(1.0, |pacing| pacing.share(progress))
+    }
+
     /// Draws the sequences of a step. What is drawn depends on the cursor, the step and the seed.
     pub fn draw(&self, next: &Next, cursor: &mut Cursor) -> Drawn {
         let bucket = next.bucket.unwrap_or(0);
@@ -201,7 +221,13 @@ impl Open {
                 (source as u32, bucket as u32, number)
             })
             .collect();
-        Drawn { pieces, length: next.length, sequences: next.sequences, truncate: next.truncate }
+        Drawn {
+            pieces,
+            share: self.share(&next.before),
+            length: next.length,
+            sequences: next.sequences,
+            truncate: next.truncate,
+        }
     }
 
     /// The sequences that were drawn.
@@ -211,44 +237,83 @@ impl Open {
         for (source, bucket, number) in &drawn.pieces {
             let (at, bucket) = (*source as usize, *bucket as usize);
             let corpus = &self.sources[at];
-            let count = corpus.pieces[bucket].count();
+            let whole = corpus.pieces[bucket].count();
+            let count = ((drawn.share * whole as f64).ceil() as u64).clamp(1, whole);
             let full = self.lengths()[bucket];
-            // Every epoch has an order of its own.
+            // Every epoch has an order of its own. While the share grows, it is an order of another
+            // number of pieces at each step: a draw that may repeat a piece.
             let item = (number / count) << 24 | (at as u64) << 8 | bucket as u64;
             let piece = Order::new(count, self.seed, item).at(number % count);
+            let piece = corpus.ranked.get(bucket).map_or(piece, |all| all[piece as usize].into());
             let (shard, start) = corpus.pieces[bucket].place(piece, full);
             let here = if drawn.truncate { 1 } else { (full / drawn.length).max(1) }.min(left);
             for part in 0..here {
                 let start = start + (part * drawn.length) as u64;
                 let shard = &corpus.shards[shard as usize];
-                corpus.push(&mut batch, shard, start, drawn.length, self.spec.boundaries)?;
+                self.push(&mut batch, shard, [start, drawn.length as u64], self.spec.boundaries)?;
             }
             left -= here;
         }
         Ok(batch)
     }
 
-    /// The sources that keep something for evaluation, and how many windows each has.
-    pub fn held_out(&self) -> Vec<(String, usize)> {
-        self.sources.iter().map(|source| (source.name.clone(), source.windows.len())).collect()
+    /// The sources, and how many windows of a length each keeps for evaluation.
+    pub fn held_out(&self, length: usize) -> Vec<(String, usize)> {
+        let windows = |source: &Corpus| source.windows.get(&length).map_or(0, Vec::len);
+        self.sources.iter().map(|source| (source.name.clone(), windows(source))).collect()
     }
 
-    /// `count` of a source's `of` evenly spread held-out windows, from the `first` one on.
+    /// `count` of a source's `of` evenly spread held-out windows of a length, from the `first` one on.
     pub fn unseen(
         &self,
-        source: usize,
+        [source, length]: [usize; 2],
         first: usize,
         count: usize,
         of: usize,
     ) -> Result<Batch, Failure> {
         let corpus = &self.sources[source];
+        let windows = corpus.windows.get(&length).map_or(&[][..], Vec::as_slice);
         let mut batch = Batch::default();
         for i in first..first + count {
-            let (shard, start, length) = corpus.windows[i * corpus.windows.len() / of];
-            let shard = &corpus.held[shard as usize];
-            corpus.push(&mut batch, shard, start, length as usize, false)?;
+            let (shard, start, length) = windows[i * windows.len() / of];
+            self.push(&mut batch, &corpus.held[shard as usize], [start, length.into()], false)?;
         }
         Ok(batch)
+    }
+
+    /// Appends tokens of a shard: one sequence, or one per document in them.
+    fn push(
+        &self,
+        batch: &mut Batch,
+        shard: &Shard,
+        [start, length]: [u64; 2],
+        boundaries: bool,
+    ) -> Result<(), Failure> {
+        let more = u64::from(start + length < shard.tokens);
+        let tokens = shard.read(start, (length + more) as usize)?;
+        if let Some(at) = tokens.iter().position(|token| *token as usize >= self.vocab) {
+            let (path, place) = (shard.path().display(), start + at as u64);
+            let (token, vocab) = (tokens[at], self.vocab);
+            return Err(Failure::World(format!(
+                "{path}: token {token} at place {place}, and the model's vocabulary is {vocab}"
+            )));
+        }
+        let length = length as usize;
+        let mut targets = tokens[1..].to_vec();
+        targets.resize(length, NONE);
+        let tokens = &tokens[..length];
+        if !boundaries {
+            batch.push(tokens, &targets);
+            return Ok(());
+        }
+        let first = shard.offsets.partition_point(|at| *at <= start);
+        let inner = shard.offsets[first..].iter().take_while(|at| **at < start + length as u64);
+        let mut from = 0;
+        for to in inner.map(|at| (at - start) as usize).chain([length]) {
+            batch.push(&tokens[from..to], &targets[from..to]);
+            from = to;
+        }
+        Ok(())
     }
 
     /// Bytes of text per held-out token of a source, where documents know theirs.
@@ -312,7 +377,7 @@ impl Pieces {
 }
 
 impl Corpus {
-    fn open(origin: &Origin, spec: &Corpora) -> Result<Corpus, Failure> {
+    fn open(origin: &Origin, spec: &Corpora, lengths: &[usize]) -> Result<Corpus, Failure> {
         let folder = origin.path.join("data.json").exists().then_some(&origin.path);
         let mut corpus = match folder {
             Some(folder) => Corpus::of_folder(origin, folder, spec)?,
@@ -340,9 +405,65 @@ impl Corpus {
                 vec![Pieces::Windows(so_far.collect())]
             }
         };
-        let longest = spec.buckets.as_ref().and_then(|b| b.last().copied()).unwrap_or(spec.length);
-        corpus.windows = windows(&corpus.held, longest);
+        if let Some(pacing) = &spec.pacing {
+            corpus.rank(folder, pacing, spec)?;
+        }
+        let each = lengths.iter().copied().chain([spec.length]);
+        corpus.windows = each.map(|length| (length, windows(&corpus.held, length))).collect();
         Ok(corpus)
+    }
+
+    /// Sorts the pieces by the scores of their documents.
+    fn rank(
+        &mut self,
+        folder: Option<&PathBuf>,
+        pacing: &Pacing,
+        spec: &Corpora,
+    ) -> Result<(), Failure> {
+        let Some(folder) = folder else {
+            let why = format!(
+                "`{}` is no data folder: only the documents of one have scores to be paced by",
+                self.name
+            );
+            return Err(Failure::invalid("E0405", why));
+        };
+        let count = self.shards.iter().map(|shard| shard.offsets.len() - 1).sum();
+        let mut scores = super::score::read(folder, &pacing.by, count)?;
+        let bytes: Vec<u8> = scores.iter().flat_map(|score| score.to_le_bytes()).collect();
+        self.fingerprint.push_str(&super::shards::fingerprint(&bytes));
+        if pacing.largest_first {
+            scores.iter_mut().for_each(|score| *score = -*score);
+        }
+        let lengths = spec.buckets.clone().unwrap_or_else(|| vec![spec.length]);
+        for (pieces, length) in self.pieces.iter().zip(lengths) {
+            let of: Vec<f64> = (0..pieces.count())
+                .map(|piece| {
+                    let (shard, start) = pieces.place(piece, length);
+                    self.hardness(&scores, shard as usize, [start, length as u64])
+                })
+                .collect();
+            let mut order: Vec<u32> = (0..of.len() as u32).collect();
+            order.sort_by(|a, b| of[*a as usize].total_cmp(&of[*b as usize]));
+            self.ranked.push(order);
+        }
+        Ok(())
+    }
+
+    /// The mean score of the documents of a piece, by their tokens in it.
+    fn hardness(&self, scores: &[f32], shard: usize, [start, length]: [u64; 2]) -> f64 {
+        let before: usize = self.shards[..shard].iter().map(|one| one.offsets.len() - 1).sum();
+        let offsets = &self.shards[shard].offsets;
+        let end = start + length;
+        let first = offsets.partition_point(|at| *at <= start) - 1;
+        let mut sum = 0.0;
+        for (document, pair) in offsets.windows(2).enumerate().skip(first) {
+            if pair[0] >= end {
+                break;
+            }
+            let tokens = pair[1].min(end) - pair[0].max(start);
+            sum += f64::from(scores[before + document]) * tokens as f64;
+        }
+        sum / length as f64
     }
 
     fn of_folder(origin: &Origin, folder: &Path, spec: &Corpora) -> Result<Corpus, Failure> {
@@ -362,7 +483,8 @@ impl Corpus {
             shards: open(&manifest.train)?,
             held: open(&manifest.held_out)?,
             pieces: vec![],
-            windows: vec![],
+            ranked: vec![],
+            windows: BTreeMap::new(),
             vocab: Some(manifest.vocab),
             fingerprint: prints.join(" "),
             tokenizer: Some(manifest.tokenizer_blake3),
@@ -407,39 +529,12 @@ impl Corpus {
             shards,
             held,
             pieces: vec![],
-            windows: vec![],
+            ranked: vec![],
+            windows: BTreeMap::new(),
             vocab: None,
             fingerprint: prints.join(" "),
             tokenizer: None,
         })
-    }
-
-    /// Appends tokens of a shard: one sequence, or one per document in them.
-    fn push(
-        &self,
-        batch: &mut Batch,
-        shard: &Shard,
-        start: u64,
-        length: usize,
-        boundaries: bool,
-    ) -> Result<(), Failure> {
-        let more = usize::from(start + (length as u64) < shard.tokens);
-        let tokens = shard.read(start, length + more)?;
-        let mut targets = tokens[1..].to_vec();
-        targets.resize(length, NONE);
-        let tokens = &tokens[..length];
-        if !boundaries {
-            batch.push(tokens, &targets);
-            return Ok(());
-        }
-        let first = shard.offsets.partition_point(|at| *at <= start);
-        let inner = shard.offsets[first..].iter().take_while(|at| **at < start + length as u64);
-        let mut from = 0;
-        for to in inner.map(|at| (at - start) as usize).chain([length]) {
-            batch.push(&tokens[from..to], &targets[from..to]);
-            from = to;
-        }
-        Ok(())
     }
 }
 

@@ -4,8 +4,9 @@
 pub mod corpus;
 pub mod documents;
 pub mod order;
+pub mod score;
 pub mod shards;
-mod synthetic;
+pub mod synthetic;
 mod text;
 pub mod tokenize;
 pub mod tokenizer;
@@ -14,41 +15,19 @@ use std::path::PathBuf;
 
 use crate::error::Failure;
 use crate::execute::Batch;
-use crate::random::Purpose;
+use crate::random::{Purpose, Stream};
 use crate::schedule::course::Next;
+use crate::schedule::lengths::draw;
+use crate::schedule::levels::Levels;
 use corpus::{Corpora, Cursor, Drawn, Open};
+use synthetic::Synthetic;
 use text::Text;
 
 /// What is learned.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Task {
-    /// Multi-query associative recall (Arora et al. 2024): key-value pairs, then the keys again at
-    /// gaps drawn from a power law; the value is asked at each repeated key.
-    Mqar {
-        /// Tokens: keys from the lower half (without 0), values from the upper half.
-        vocab: usize,
-        /// Tokens of a sequence.
-        length: usize,
-        /// Key-value pairs.
-        pairs: usize,
-        /// The fewest pairs: where it is less than `pairs`, each sequence draws its own number.
-        fewest: usize,
-        /// Exponent of the gaps: `p ∝ a x^(a-1)`.
-        power: f64,
-    },
-    /// Parity of the ones so far, asked at every token.
-    Parity {
-        /// Tokens of a sequence.
-        length: usize,
-    },
-    /// The running value of a chain of additions, subtractions and multiplications modulo a number,
-    /// from left to right, asked after every operand.
-    Modular {
-        /// Tokens of a sequence.
-        length: usize,
-        /// The modulus.
-        modulus: usize,
-    },
+    /// A synthetic task.
+    Synthetic(Synthetic),
     /// Bytes of a file, or of all files below a folder; the next byte is asked everywhere.
     Text {
         /// The file or folder.
@@ -64,9 +43,7 @@ impl Task {
     /// One word.
     pub fn name(&self) -> &'static str {
         match self {
-            Task::Mqar { .. } => "mqar",
-            Task::Parity { .. } => "parity",
-            Task::Modular { .. } => "modular",
+            Task::Synthetic(synthetic) => synthetic.name(),
             Task::Text { .. } => "text",
             Task::Corpora(_) => "data",
         }
@@ -75,9 +52,7 @@ impl Task {
     /// Tokens that appear, at least, as far as the task itself says it.
     pub fn vocab(&self) -> usize {
         match self {
-            Task::Mqar { vocab, .. } => *vocab,
-            Task::Parity { .. } => 2,
-            Task::Modular { modulus, .. } => modulus + 3,
+            Task::Synthetic(synthetic) => synthetic.vocab(),
             Task::Text { .. } => 256,
             Task::Corpora(_) => 0,
         }
@@ -86,9 +61,7 @@ impl Task {
     /// Tokens of a sequence.
     pub fn length(&self) -> usize {
         match self {
-            Task::Mqar { length, .. }
-            | Task::Parity { length }
-            | Task::Modular { length, .. }
+            Task::Synthetic(Synthetic { length, .. })
             | Task::Text { length, .. }
             | Task::Corpora(Corpora { length, .. }) => *length,
         }
@@ -97,30 +70,26 @@ impl Task {
     /// The fewest tokens that a sequence can have.
     pub fn shortest(&self) -> usize {
         match self {
-            Task::Mqar { pairs, .. } => 4 * pairs,
-            Task::Parity { .. } | Task::Modular { .. } => 2,
+            Task::Synthetic(synthetic) => synthetic.shortest(),
             Task::Text { .. } | Task::Corpora(_) => 2,
         }
     }
+}
 
-    /// The same task with another length.
-    pub fn with_length(&self, new: usize) -> Task {
-        let mut task = self.clone();
-        match &mut task {
-            Task::Mqar { length, .. }
-            | Task::Parity { length }
-            | Task::Modular { length, .. }
-            | Task::Text { length, .. }
-            | Task::Corpora(Corpora { length, .. }) => *length = new,
-        }
-        task
-    }
+/// On what a model is measured that training never sees.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Asked {
+    /// Tokens of a sequence besides those of the task.
+    pub lengths: Vec<usize>,
+    /// Easier and harder tasks; each is measured by itself.
+    pub levels: Option<Levels>,
 }
 
 /// A task ready to give sequences.
 pub struct Source {
     task: Task,
     seed: u64,
+    asked: Asked,
     text: Option<Text>,
     corpora: Option<Open>,
 }
@@ -137,8 +106,17 @@ pub struct Place {
 /// The sequences of one step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Draw {
-    /// Of a synthetic task: the first one, how many, and their length.
-    Task(u64, usize, usize),
+    /// Of a task that makes them up.
+    Made {
+        /// The number of the first one.
+        first: u64,
+        /// How many.
+        sequences: usize,
+        /// Tokens of each.
+        length: usize,
+        /// The level of each, where there are levels.
+        levels: Vec<usize>,
+    },
     /// Of corpora.
     Corpora(Drawn),
 }
@@ -150,6 +128,10 @@ pub struct Unseen {
     pub name: String,
     /// The source among several.
     source: usize,
+    /// Tokens of a sequence, at most.
+    pub length: usize,
+    /// The level, where it is one of several.
+    pub level: Option<usize>,
     /// Sequences in it, as many as are wanted at most.
     pub sequences: usize,
     /// Bytes of text per token, where they are known.
@@ -158,19 +140,24 @@ pub struct Unseen {
 
 impl Source {
     /// Opens a task.
-    pub fn open(task: &Task, seed: u64) -> Result<Source, Failure> {
-        let mut source = Source { task: task.clone(), seed, text: None, corpora: None };
+    pub fn open(task: &Task, seed: u64, asked: &Asked) -> Result<Source, Failure> {
+        let (mut text, mut corpora) = (None, None);
         match task {
-            Task::Text { path, length } => source.text = Some(Text::open(path, *length)?),
-            Task::Corpora(corpora) => source.corpora = Some(Open::new(corpora, seed)?),
-            _ => {}
+            Task::Text { path, length } => text = Some(Text::open(path, *length)?),
+            Task::Corpora(all) => corpora = Some(Open::new(all, seed, &asked.lengths)?),
+            Task::Synthetic(_) => {}
         }
-        Ok(source)
+        Ok(Source { task: task.clone(), seed, asked: asked.clone(), text, corpora })
     }
 
     /// Opens a task for a model with so many tokens.
-    pub fn open_for(task: &Task, seed: u64, vocab: usize) -> Result<Source, Failure> {
-        let source = Source::open(task, seed)?;
+    pub fn open_for(
+        task: &Task,
+        seed: u64,
+        asked: &Asked,
+        vocab: usize,
+    ) -> Result<Source, Failure> {
+        let mut source = Source::open(task, seed, asked)?;
         if vocab < source.vocab() {
             return Err(Failure::invalid(
                 "E0402",
@@ -180,6 +167,9 @@ impl Source {
                     source.vocab(),
                 ),
             ));
+        }
+        if let Some(open) = &mut source.corpora {
+            open.limit(vocab);
         }
         Ok(source)
     }
@@ -210,41 +200,56 @@ impl Source {
         self.corpora.as_ref()
     }
 
-    /// Draws the sequences of a step, and goes on to the next place.
-    pub fn draw(&self, next: &Next, place: &mut Place) -> Draw {
-        match &self.corpora {
-            Some(open) => Draw::Corpora(open.draw(next, &mut place.pieces)),
-            None => {
-                let first = place.sequences;
-                place.sequences += next.sequences as u64;
-                Draw::Task(first, next.sequences, next.length)
-            }
+    /// Draws the sequences of a step, and goes on to the next place. `odds` says how likely each
+    /// level is.
+    pub fn draw(&self, next: &Next, odds: &[f64], place: &mut Place) -> Draw {
+        if let Some(open) = &self.corpora {
+            return Draw::Corpora(open.draw(next, &mut place.pieces));
         }
+        let (first, sequences, length) = (place.sequences, next.sequences, next.length);
+        place.sequences += sequences as u64;
+        let mut random = Stream::new(self.seed, Purpose::Levels, next.step);
+        let levels = match odds {
+            [] => vec![],
+            odds => (0..sequences).map(|_| draw(odds, random.uniform())).collect(),
+        };
+        Draw::Made { first, sequences, length, levels }
     }
 
     /// The sequences that were drawn.
     pub fn batch(&self, draw: &Draw) -> Result<Batch, Failure> {
         match (draw, &self.corpora) {
             (Draw::Corpora(drawn), Some(open)) => open.batch(drawn),
-            (Draw::Task(first, count, length), _) => {
-                Ok(self.made(Purpose::Train, *first, *count, *length))
+            (Draw::Made { first, sequences, length, levels }, _) => {
+                let level = |at: usize| levels.get(at).copied();
+                Ok(self.made(Purpose::Train, *first, *sequences, *length, &level))
             }
             (Draw::Corpora(_), None) => unreachable!("only corpora draw pieces"),
         }
     }
 
-    /// Sequences `first..first + count` of a synthetic task.
-    fn made(&self, purpose: Purpose, first: u64, count: usize, length: usize) -> Batch {
+    /// Sequences `first..first + count` of a task that makes them up, each with its level.
+    fn made(
+        &self,
+        purpose: Purpose,
+        first: u64,
+        count: usize,
+        length: usize,
+        level: &dyn Fn(usize) -> Option<usize>,
+    ) -> Batch {
         let mut batch = Batch::default();
-        let task = if length == self.task.length() {
-            self.task.clone()
-        } else {
-            self.task.with_length(length)
-        };
-        for item in first..first + count as u64 {
-            let (tokens, targets) = match &self.text {
-                Some(text) => text.sequence(self.seed, purpose, item, length),
-                None => synthetic::sequence(&task, self.seed, purpose, item),
+        for at in 0..count {
+            let item = first + at as u64;
+            let (tokens, targets) = match (&self.text, &self.task) {
+                (Some(text), _) => text.sequence(self.seed, purpose, item, length),
+                (None, Task::Synthetic(synthetic)) => {
+                    let mut task = Synthetic { length, ..synthetic.clone() };
+                    if let (Some(levels), Some(level)) = (&self.asked.levels, level(at)) {
+                        task.vary(&levels.of, levels.values[level]);
+                    }
+                    task.sequence(self.seed, purpose, item)
+                }
+                _ => unreachable!("corpora are not made up"),
             };
             batch.push(&tokens, &targets);
         }
@@ -253,34 +258,57 @@ impl Source {
 
     /// What can be evaluated on, at most so many sequences of each; all of a corpus without a number.
     pub fn unseen(&self, sequences: Option<usize>) -> Vec<Unseen> {
-        match &self.corpora {
-            None => vec![Unseen {
-                name: self.task.name().into(),
-                source: 0,
-                sequences: sequences.unwrap_or(1024),
-                bytes_per_token: self.text.as_ref().map(|_| 1.0),
-            }],
-            Some(open) => open
-                .held_out()
-                .into_iter()
-                .enumerate()
-                .filter(|(_, (_, windows))| *windows > 0)
-                .map(|(source, (name, windows))| Unseen {
-                    name,
-                    source,
-                    sequences: sequences.map_or(windows, |n| n.min(windows)),
-                    bytes_per_token: open.bytes_per_token(source),
-                })
-                .collect(),
+        let own = self.task.length();
+        let others = self.asked.lengths.iter().copied().filter(|length| *length != own);
+        let lengths = std::iter::once(own).chain(others);
+        let mut sets = Vec::new();
+        for (at, length) in lengths.enumerate() {
+            let named =
+                |name: String| if at == 0 { name } else { format!("{name}, {length} tokens") };
+            let Some(open) = &self.corpora else {
+                sets.push(Unseen {
+                    name: named(self.task.name().into()),
+                    source: 0,
+                    length,
+                    level: None,
+                    sequences: sequences.unwrap_or(1024),
+                    bytes_per_token: self.text.as_ref().map(|_| 1.0),
+                });
+                continue;
+            };
+            for (source, (name, windows)) in open.held_out(length).into_iter().enumerate() {
+                if windows > 0 {
+                    sets.push(Unseen {
+                        name: named(name),
+                        source,
+                        length,
+                        level: None,
+                        sequences: sequences.map_or(windows, |n| n.min(windows)),
+                        bytes_per_token: open.bytes_per_token(source),
+                    });
+                }
+            }
         }
+        for (at, value) in self.asked.levels.iter().flat_map(|l| l.values.iter().enumerate()) {
+            let of = self.asked.levels.as_ref().map_or("", |levels| levels.of.as_str());
+            let whole = &sets[0];
+            let name = format!("{}, {of} {value}", whole.name);
+            sets.push(Unseen { name, level: Some(at), ..whole.clone() });
+        }
+        sets
     }
 
     /// Some of the unseen sequences.
     pub fn unseen_batch(&self, of: &Unseen, first: usize, count: usize) -> Result<Batch, Failure> {
         match &self.corpora {
-            Some(open) => open.unseen(of.source, first, count, of.sequences),
-            None => Ok(self.made(Purpose::Eval, first as u64, count, self.task.length())),
+            Some(open) => open.unseen([of.source, of.length], first, count, of.sequences),
+            None => Ok(self.made(Purpose::Eval, first as u64, count, of.length, &|_| of.level)),
         }
+    }
+
+    /// Whether what is asked is an answer to be given as a whole.
+    pub fn asks(&self) -> bool {
+        matches!(self.task, Task::Synthetic(_))
     }
 
     /// A fingerprint of what the sequences are made of.

@@ -22,7 +22,7 @@ use crate::device::kernels::{Call, Into as Gradients, Kernels, Left, Unready, Wa
 use crate::device::rows::{On, RowKernel};
 use crate::device::store::{Machine, Store, Tensor};
 use crate::error::Failure;
-use crate::loss::{NONE, Score};
+use crate::loss::{NONE, Said, Score};
 
 /// Logits that are in memory at a time.
 const BLOCK_LOGITS: usize = 1 << 26;
@@ -87,6 +87,7 @@ fn refuse(model: &Model) -> Result<(), Failure> {
     let found = nodes.find_map(|node| {
         let what = match &node.kind {
             Kind::Route { .. } | Kind::Average => "chooses among experts",
+            Kind::Drop { .. } => "is dropped out",
             Kind::Rows(program) if program.nodes.iter().any(|n| matches!(n.op, Op::Largest(_))) => {
                 "chooses the largest entries"
             }
@@ -161,7 +162,7 @@ impl OnDevice {
         self.started[0] += self.store.launches - before[0];
         self.started[1] += self.store.products - before[1];
         let said = said.expect("a loss ends the forward pass");
-        Ok(self.score(&batch.targets, said)?.0)
+        Ok(self.score(&batch.targets, said)?.score)
     }
 
     /// The norm of the whole gradient before clipping.
@@ -191,7 +192,7 @@ impl OnDevice {
     }
 
     /// Loss of a batch, and the best guess at each asked row, in order.
-    pub fn evaluate(&mut self, batch: &Batch) -> Result<(Score, Vec<u32>), Failure> {
+    pub fn evaluate(&mut self, batch: &Batch) -> Result<Said, Failure> {
         let given = self.begin(batch, &Rc::clone(&self.inference))?;
         for at in 0..self.model.graph.forward {
             let node = Rc::clone(&self.nodes[at]);
@@ -202,21 +203,22 @@ impl OnDevice {
         self.score(&batch.targets, said)
     }
 
-    /// The score and the guesses of a step from the loss and the guess of each asked row.
-    fn score(&mut self, targets: &[u32], said: Tensor) -> Result<(Score, Vec<u32>), Failure> {
+    /// What a step says, from the loss and the guess of each asked row.
+    fn score(&mut self, targets: &[u32], said: Tensor) -> Result<Said, Failure> {
         let asked: Vec<u32> = targets.iter().copied().filter(|target| *target != NONE).collect();
         let pairs = self.store.get(said.part(0, 2 * asked.len()))?;
         self.store.give(said);
         let mut score = Score { asked: asked.len(), ..Score::default() };
-        let mut guesses = Vec::with_capacity(asked.len());
+        let (mut guesses, mut losses) = (Vec::with_capacity(asked.len()), Vec::new());
         for (pair, target) in pairs.chunks_exact(2).zip(&asked) {
             let guess = pair[1] as u32;
             score.loss += f64::from(pair[0]);
             score.right += usize::from(guess == *target);
             guesses.push(guess);
+            losses.push(pair[0]);
         }
         score.loss /= asked.len().max(1) as f64;
-        Ok((score, guesses))
+        Ok(Said { score, guesses, losses })
     }
 
     /// Parameters and both running means.
@@ -314,6 +316,7 @@ impl OnDevice {
             }
             Kind::LongConv
             | Kind::LongConvGrad
+            | Kind::Drop { .. }
             | Kind::Route { .. }
             | Kind::RouteGrad
             | Kind::Expert

@@ -4,18 +4,13 @@
 use std::collections::BTreeMap;
 
 use lrc_compiler::form::{Form, Operand, Problem};
-use lrc_compiler::graph::Param;
+use lrc_compiler::graph::{Param, layer};
 use lrc_compiler::tile::size;
 
 use crate::random::{Purpose, Stream};
 
 /// Measures by layer and name.
 pub type Measured = BTreeMap<String, BTreeMap<String, f64>>;
-
-/// The layer that a label belongs to: `layers.0.attention` of `layers.0.attention.residual`.
-pub fn layer(label: &str) -> &str {
-    label.rsplit_once('.').map_or(label, |(layer, _)| layer)
-}
 
 fn note(measured: &mut Measured, layer: &str, name: &str, x: f64) {
     let known = measured.entry(layer.to_string()).or_default().entry(name.to_string());
@@ -112,14 +107,8 @@ fn entropy(form: &Form, problem: &Problem<f32>) -> Option<f64> {
 pub fn gradients(measured: &mut Measured, declared: &[Param], grads: &[Vec<f32>]) {
     let mut squares: BTreeMap<String, f64> = BTreeMap::new();
     for (param, grad) in declared.iter().zip(grads) {
-        let mut parts = param.name.splitn(4, '.');
-        let first = parts.next().unwrap_or_default();
-        let at = match first {
-            "layers" | "shared" => param.name.splitn(4, '.').take(3).collect::<Vec<_>>().join("."),
-            other => other.to_string(),
-        };
         let square = root_mean_square(grad).powi(2) * grad.len() as f64;
-        *squares.entry(at).or_default() += square;
+        *squares.entry(layer(&param.name).to_string()).or_default() += square;
     }
     for (at, square) in squares {
         note(measured, &at, "gradient", square.sqrt());

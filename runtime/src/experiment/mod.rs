@@ -14,15 +14,16 @@ use lrc_compiler::graph::account::account;
 use lrc_dsl::{Diag, FileId, Sources};
 use serde::{Deserialize, Serialize};
 
-use crate::data::Source;
+use crate::data::{Asked, Source};
 use crate::device::Device;
 use crate::error::{Failure, at_path};
 use crate::loss::Score;
 use crate::spec::open::{Opened, open};
 use crate::spec::tree::{self, Fields, Tree, Value, finding};
 use crate::train::engine::Engine;
+use crate::train::evaluate::unseen;
 use crate::train::record::Summary;
-use crate::train::{Options, checkpoint, train, unseen};
+use crate::train::{Options, checkpoint, train};
 
 /// Overrides of a spec: a dotted path and a value each.
 pub type Overrides = Vec<(String, String)>;
@@ -66,8 +67,8 @@ pub struct Ask {
     pub set: Vec<String>,
     /// The values, rising.
     pub to: Vec<f64>,
-    /// What counts as reached: the largest value with this accuracy.
-    pub threshold: f64,
+    /// What counts as reached: the largest value with this accuracy, for each of these.
+    pub thresholds: Vec<f64>,
 }
 
 /// What one trained model answered.
@@ -161,7 +162,18 @@ fn ask_fields(tree: &Tree, diags: &mut Vec<Diag>) -> Option<Ask> {
     let mut f = Fields::of(tree, "ask", diags);
     let set = f.need("set", "`set: task.mqar.pairs`").map(|tree| (texts(tree), tree.span));
     let to = f.need("to", "`to: [4, 8, 16]`").map(|tree| (tree.numbers(), tree.span));
-    let threshold = f.number("threshold", 0.9, 0.0, 1.0);
+    let thresholds = f.get("threshold").map_or(Some(vec![0.9]), |tree| {
+        let one = match tree.value {
+            Value::Number(x) => Some(vec![x]),
+            _ => tree.numbers(),
+        };
+        let found =
+            one.filter(|all| !all.is_empty() && all.iter().all(|x| (0.0..=1.0).contains(x)));
+        if found.is_none() {
+            f.wrong("threshold", tree, "a share such as `0.9`, or a list of them");
+        }
+        found
+    });
     let name = f.text("name").map(|(name, _)| name);
     f.finish();
     let ((set, at), (to, to_at)) = (set?, to?);
@@ -183,7 +195,7 @@ fn ask_fields(tree: &Tree, diags: &mut Vec<Diag>) -> Option<Ask> {
         return None;
     }
     let name = name.unwrap_or_else(|| last(&set[0]).to_string());
-    Some(Ask { name, set, to, threshold })
+    Some(Ask { name, set, to, thresholds: thresholds? })
 }
 
 fn texts(tree: &Tree) -> Option<Vec<String>> {
@@ -402,10 +414,11 @@ fn one(
             .collect::<Result<_, Failure>>()?,
     };
     for task in tasks {
-        let source = Source::open_for(&task, seed, engine.model().vocab)?;
+        let source = Source::open_for(&task, seed, &Asked::default(), engine.model().vocab)?;
         let mut score = Score::default();
         for set in source.unseen(Some(experiment.sequences)) {
-            score.add(&unseen(&mut engine, &source, &set, spec.batch())?);
+            let batch = spec.batch(set.length);
+            score.add(&unseen(&mut engine, &source, &set, batch)?.score);
         }
         outcome.accuracy.push(score.accuracy());
         outcome.loss.push(score.loss);

@@ -31,7 +31,7 @@ fn table(experiment: &Experiment, outcomes: &[Outcome]) -> Table {
         None => heads.extend(["accuracy".into(), "loss".into()]),
         Some(ask) => {
             heads.extend(ask.to.iter().map(|x| format!("{} {x}", ask.name)));
-            heads.push(format!("{} at {}", ask.name, ask.threshold));
+            heads.extend(ask.thresholds.iter().map(|at| format!("{} at {at}", ask.name)));
         }
     }
     let rows = by_case(experiment, outcomes).into_iter().map(|(case, seeds)| {
@@ -45,7 +45,7 @@ fn table(experiment: &Experiment, outcomes: &[Outcome]) -> Table {
             }
             Some(ask) => {
                 row.extend((0..ask.to.len()).map(|i| cell(&at(i), 3)));
-                row.push(cell(&reaches(ask, &seeds), 1));
+                row.extend(ask.thresholds.iter().map(|at| cell(&reaches(ask, *at, &seeds), 1)));
             }
         }
         row
@@ -54,8 +54,8 @@ fn table(experiment: &Experiment, outcomes: &[Outcome]) -> Table {
 }
 
 /// What each seed reached.
-fn reaches(ask: &Ask, seeds: &[&Outcome]) -> Vec<f64> {
-    seeds.iter().map(|o| reach(&ask.to, &o.accuracy, ask.threshold)).collect()
+fn reaches(ask: &Ask, threshold: f64, seeds: &[&Outcome]) -> Vec<f64> {
+    seeds.iter().map(|o| reach(&ask.to, &o.accuracy, threshold)).collect()
 }
 
 /// The table as text, columns aligned.
@@ -79,7 +79,8 @@ pub fn text(experiment: &Experiment, outcomes: &[Outcome]) -> String {
     out
 }
 
-/// Writes `results.json`, `report.html`, and `figure.svg` where something was asked.
+/// Writes `results.json`, `report.html`, and where something was asked `figure.svg` with what was
+/// answered and `reach.svg` with what was reached.
 pub fn write(experiment: &Experiment, outcomes: &[Outcome], folder: &Path) -> Result<(), Failure> {
     let json = serde_json::to_string_pretty(outcomes).map_err(|e| Failure::World(e.to_string()))?;
     atomic::write(&folder.join("results.json"), json.as_bytes())?;
@@ -111,13 +112,28 @@ pub fn write(experiment: &Experiment, outcomes: &[Outcome], folder: &Path) -> Re
         let title = format!("Accuracy against {}", ask.name);
         let chart = Chart { title: &title, unit: &ask.name, curves: &curves };
         page.push_str(&chart.html());
-        if let Some(svg) = chart.svg() {
+        if let Some(svg) = chart.picture() {
             atomic::write(&folder.join("figure.svg"), svg.as_bytes())?;
         }
-        let curves = reached(experiment, ask, outcomes);
-        let title =
-            format!("Most {} at accuracy {} against numbers of state", ask.name, ask.threshold);
-        page.push_str(&Chart { title: &title, unit: "numbers", curves: &curves }.html());
+        let mut all = Vec::new();
+        for threshold in &ask.thresholds {
+            let curves = reached(experiment, ask, *threshold, outcomes);
+            let title =
+                format!("Most {} at accuracy {threshold} against numbers of state", ask.name);
+            let chart = Chart { title: &title, unit: "numbers", curves: &curves };
+            page.push_str(&chart.html());
+            all.extend(curves.into_iter().map(|curve| {
+                let name = format!("{} at {threshold}", curve.name);
+                Curve { name, ..curve }
+            }));
+        }
+        for (at, curve) in all.iter_mut().enumerate() {
+            (curve.colour, curve.dashed) = (COLOURS[at % COLOURS.len()], at >= COLOURS.len());
+        }
+        let title = format!("Most {} against numbers of state", ask.name);
+        if let Some(svg) = (Chart { title: &title, unit: "numbers", curves: &all }).picture() {
+            atomic::write(&folder.join("reach.svg"), svg.as_bytes())?;
+        }
     }
     page.push_str("</body></html>\n");
     atomic::write(&folder.join("report.html"), page.as_bytes())
@@ -147,7 +163,7 @@ fn asked(experiment: &Experiment, ask: &Ask, outcomes: &[Outcome]) -> Vec<Curve>
 }
 
 /// What is reached against the size of the state, a curve per series of several cases.
-fn reached(experiment: &Experiment, ask: &Ask, outcomes: &[Outcome]) -> Vec<Curve> {
+fn reached(experiment: &Experiment, ask: &Ask, threshold: f64, outcomes: &[Outcome]) -> Vec<Curve> {
     let mut curves: Vec<Curve> = Vec::new();
     for (case, seeds) in by_case(experiment, outcomes) {
         let many = experiment.cases.iter().filter(|c| c.series == case.series).count() > 1;
@@ -159,7 +175,7 @@ fn reached(experiment: &Experiment, ask: &Ask, outcomes: &[Outcome]) -> Vec<Curv
             curves.push(Curve::line(&case.series, next, vec![]));
             curves.len() - 1
         });
-        curves[at].points.push(point(seeds[0].state as f64, &reaches(ask, &seeds)));
+        curves[at].points.push(point(seeds[0].state as f64, &reaches(ask, threshold, &seeds)));
     }
     curves
 }

@@ -3,7 +3,7 @@
 mod elementwise;
 mod muon;
 
-use lrc_compiler::graph::{Kind, Model};
+use lrc_compiler::graph::{Kind, Model, Param};
 use rayon::prelude::*;
 
 use crate::device::fixed::Update;
@@ -124,6 +124,47 @@ impl Class {
     }
 }
 
+impl Which {
+    /// A class, or else a pattern of names.
+    pub fn parse(text: &str) -> Which {
+        Class::parse(text).map_or_else(|| Which::Name(text.into()), Which::Class)
+    }
+
+    /// Whether it chooses a parameter of a class.
+    pub fn picks(&self, param: &Param, class: Class) -> bool {
+        match self {
+            Which::Class(Class::F32) => param.f32,
+            Which::Class(wanted) => *wanted == class,
+            Which::Name(pattern) => fits(pattern, &param.name),
+        }
+    }
+}
+
+impl std::fmt::Display for Which {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Which::Class(class) => write!(f, "`{}`", format!("{class:?}").to_lowercase()),
+            Which::Name(name) => write!(f, "`{name}`"),
+        }
+    }
+}
+
+/// The class of each parameter; `F32` is none of them, but a property that any may have.
+pub fn classes(model: &Model) -> Vec<Class> {
+    let graph = &model.graph;
+    let mut class = vec![Class::Vectors; graph.params.len()];
+    for node in graph.nodes.node_weights() {
+        let found = match node.kind {
+            Kind::Dense { .. } | Kind::Expert => Class::Matrices,
+            Kind::Embed => Class::Embedding,
+            _ => continue,
+        };
+        node.params.iter().for_each(|param| class[param.0] = found);
+    }
+    class[model.head.0] = Class::Head;
+    class
+}
+
 /// Whether a name fits a pattern in which `*` stands for anything.
 fn fits(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
@@ -170,30 +211,16 @@ impl Optimizer {
     /// How each parameter of a model is updated. The error names a group that fits none.
     pub fn ways(&self, model: &Model) -> Result<Vec<Way>, String> {
         let graph = &model.graph;
-        let mut class = vec![Class::Vectors; graph.params.len()];
-        for node in graph.nodes.node_weights() {
-            let found = match node.kind {
-                Kind::Dense { .. } | Kind::Expert => Class::Matrices,
-                Kind::Embed => Class::Embedding,
-                _ => continue,
-            };
-            node.params.iter().for_each(|param| class[param.0] = found);
-        }
-        class[model.head.0] = Class::Head;
         let mut used = vec![false; self.groups.len()];
-        let ways = graph.params.iter().zip(&class).map(|(param, class)| {
-            let chosen = self.groups.iter().position(|group| match &group.which {
-                Which::Class(Class::F32) => param.f32,
-                Which::Class(wanted) => wanted == class,
-                Which::Name(pattern) => fits(pattern, &param.name),
-            });
+        let ways = graph.params.iter().zip(classes(model)).map(|(param, class)| {
+            let chosen = self.groups.iter().position(|group| group.which.picks(param, class));
             if let Some(chosen) = chosen {
                 used[chosen] = true;
             }
             let group = chosen.map(|at| &self.groups[at]);
             let own = if param.decay { self.weight_decay } else { 0.0 };
             let n = param.shape.len();
-            let muon = matches!(self.method, Method::Muon { .. }) && *class == Class::Matrices;
+            let muon = matches!(self.method, Method::Muon { .. }) && class == Class::Matrices;
             let matrix = muon.then(|| [param.shape[n - 2], param.shape[n - 1]]);
             let adaptive = matches!(self.method, Method::AdamW { .. } | Method::Muon { .. });
             Way {

@@ -66,6 +66,19 @@ pub enum Reading {
     Natural,
 }
 
+/// Whether two numbers can be the shortest and the longest of lengths that double.
+pub fn powers(low: usize, high: usize) -> bool {
+    let power = |x: usize| (2..=1 << 24).contains(&x) && x.is_power_of_two();
+    low <= high && power(low) && power(high)
+}
+
+/// Lengths from the shortest to the longest, each twice the one before.
+pub fn doubling(low: usize, high: usize) -> Vec<usize> {
+    std::iter::successors(Some(low), |length| Some(2 * length))
+        .take_while(|length| *length <= high)
+        .collect()
+}
+
 /// Odds by name, from the shortest bucket to the longest of `n`.
 pub fn odds(name: &str, n: usize) -> Option<Vec<f64>> {
     let rank = |i: usize| (n - 1 - i) as f64;

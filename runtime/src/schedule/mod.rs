@@ -2,6 +2,8 @@
 
 pub mod course;
 pub mod lengths;
+pub mod levels;
+pub mod pacing;
 pub mod preview;
 
 use std::f64::consts::PI;

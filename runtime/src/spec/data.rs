@@ -1,13 +1,15 @@
-//! `task` and `data`: what is learned.
+//! `data`: corpora, and the choice between them and a task.
 
 use std::path::Path;
 
 use lrc_dsl::Diag;
 
+use super::task;
 use super::tree::{Fields, Tree, Value, finding};
 use crate::data::Task;
 use crate::data::corpus::{Corpora, Origin};
 use crate::data::shards::Layout;
+use crate::schedule::pacing::Pacing;
 use crate::schedule::{Amount, Line};
 
 /// A synthetic task, or corpora: exactly one of them. `buckets` are the lengths of a curriculum that
@@ -16,13 +18,23 @@ pub fn subject(
     whole: &Tree,
     task: Option<&Tree>,
     data: Option<&Tree>,
-    buckets: Option<Vec<usize>>,
+    (buckets, pacing): (Option<Vec<usize>>, Option<Pacing>),
     base: &Path,
     diags: &mut Vec<Diag>,
 ) -> Option<Task> {
     match (task, data) {
-        (Some(tree), None) => task_fields(tree, base, diags),
-        (None, Some(tree)) => corpora(tree, buckets, base, diags).map(Task::Corpora),
+        (Some(tree), None) => {
+            if pacing.is_some() {
+                let message = "`difficulty` is for documents, and a task has none";
+                diags.push(
+                    finding(tree.span, "E0402", message.into()).help("`levels` is for tasks"),
+                );
+            }
+            task::read(tree, base, diags)
+        }
+        (None, Some(tree)) => {
+            corpora(tree, buckets, base, diags).map(|all| Task::Corpora(Corpora { pacing, ..all }))
+        }
         (None, None) => {
             let diag = finding(whole.span, "E0401", "`spec` needs `task` or `data`".into());
             diags.push(diag.help(
@@ -52,49 +64,6 @@ pub fn anchor(tree: &mut Tree, base: &Path) {
         tree.each_at(&["data", name], &mut whole);
         tree.each_at(&["data", "sources", "*", name], &mut whole);
     }
-}
-
-const TASKS: [&str; 4] = ["mqar", "parity", "modular", "text"];
-
-fn task_fields(tree: &Tree, base: &Path, diags: &mut Vec<Diag>) -> Option<Task> {
-    let mut f = Fields::of(tree, "task", diags);
-    let given = f.one_of(&TASKS, "task");
-    f.finish();
-    let (name, inner) = given?;
-    let mut f = Fields::of(inner, name, diags);
-    let length = f.whole("length", 64, 2, 1 << 24) as usize;
-    let task = match name {
-        "mqar" => {
-            let pairs = f.whole("pairs", 4, 1, 1 << 20);
-            Some(Task::Mqar {
-                vocab: f.whole("vocab", 8192, 8, 1 << 24) as usize,
-                length,
-                pairs: pairs as usize,
-                fewest: f.whole("fewest", pairs, 1, pairs) as usize,
-                power: f.number("power", 0.01, 1e-4, 10.0),
-            })
-        }
-        "parity" => Some(Task::Parity { length }),
-        "modular" => Some(Task::Modular { length, modulus: f.whole("modulus", 5, 2, 64) as usize }),
-        _ => {
-            let path = f.need("path", "`path: my.txt`").is_some().then(|| f.text("path")).flatten();
-            path.map(|(path, _)| Task::Text { path: base.join(path), length })
-        }
-    };
-    f.finish();
-    if let Some(Task::Mqar { vocab, length, pairs, .. }) = &task {
-        let (vocab, length, pairs) = (*vocab, *length, *pairs);
-        let room = length >= 4 * pairs && vocab / 2 > pairs + 1;
-        if !room {
-            let message =
-                format!("{pairs} pairs do not fit {length} tokens and a vocabulary of {vocab}");
-            diags.push(finding(inner.span, "E0402", message).help(
-                "a sequence needs 4 tokens per pair, and half the vocabulary more keys than pairs",
-            ));
-            return None;
-        }
-    }
-    task
 }
 
 fn corpora(
@@ -132,7 +101,7 @@ fn corpora(
     let sources: Option<Vec<Origin>> = all.into_iter().collect();
     let sources = sources.filter(|all| !all.is_empty())?;
     let length = buckets.as_ref().and_then(|b| b.last().copied()).unwrap_or(length);
-    Some(Corpora { sources, length, buckets, boundaries, verify })
+    Some(Corpora { sources, length, buckets, boundaries, verify, pacing: None })
 }
 
 fn origin(f: &mut Fields, name: &str, base: &Path) -> Option<Origin> {

@@ -5,6 +5,8 @@ mod monitor;
 pub mod open;
 mod optimizer;
 mod shaping;
+mod task;
+mod treatment;
 pub mod tree;
 
 use std::collections::BTreeMap;
@@ -13,12 +15,14 @@ use std::path::{Path, PathBuf};
 use lrc_compiler::elaborate::Setting;
 use lrc_dsl::{Diag, FileId};
 
-use crate::data::Task;
+use crate::data::{Asked, Task};
 use crate::monitor::Monitor;
 use crate::optim::Optimizer;
 use crate::schedule::Amount;
-use crate::schedule::course::{Batch, Shaping};
+use crate::schedule::course::Shaping;
 use crate::schedule::lengths::{Buckets, Lengths};
+use crate::schedule::levels::Levels;
+use crate::train::treatment::Treatment;
 use tree::{Fields, Tree, Value, finding};
 
 /// A checked spec.
@@ -44,6 +48,10 @@ pub struct Spec {
     pub seed: u64,
     /// The optimiser.
     pub optimizer: Optimizer,
+    /// What training does to the model besides.
+    pub treatment: Treatment,
+    /// Easier and harder tasks over the run.
+    pub levels: Option<Levels>,
     /// Evaluation.
     pub eval: Eval,
     /// What is watched, and what is done about it.
@@ -57,12 +65,14 @@ pub struct Spec {
 }
 
 /// Evaluation in the loop.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Eval {
     /// How often.
     pub every: Amount,
     /// On how many unseen sequences.
     pub sequences: usize,
+    /// Also on sequences of so many tokens.
+    pub lengths: Vec<usize>,
 }
 
 /// Checkpoints.
@@ -115,6 +125,7 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
     let (curriculum, phases) = (f.get("curriculum"), f.get("phases"));
     let (eval, checkpoint) = (f.get("eval"), f.get("checkpoint"));
     let (watched, policies) = (f.get("monitor"), f.get("policies"));
+    let treatment = treatment::read(&mut f);
     f.finish();
     if matches!(length, Amount::Share(_)) || length.number() <= 0.0 {
         let message = "`length` is a number of steps or tokens, or a time";
@@ -136,7 +147,8 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
         Lengths::Buckets(Buckets { lengths, .. }) => Some(lengths.clone()),
         _ => None,
     };
-    let task = data::subject(tree, task, data, buckets, base, diags);
+    let pacing = shaping::difficulty(curriculum.unwrap_or(&NOTHING), diags);
+    let task = data::subject(tree, task, data, (buckets, pacing), base, diags);
     let batch = shaping::batch(batch, diags);
     let optimizer = optimizer::read(optimizer.unwrap_or(&NOTHING), diags);
     let schedule = shaping::schedule(schedule.unwrap_or(&NOTHING), diags);
@@ -146,6 +158,13 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
     let checkpoint = checkpoint_fields(checkpoint.unwrap_or(&NOTHING), diags);
     let (file, model, settings) = model?;
     let task = task?;
+    let levels = shaping::levels(curriculum.unwrap_or(&NOTHING), &task, diags);
+    if let Some(short) = eval.lengths.iter().find(|length| **length < task.shortest()) {
+        let (name, least) = (task.name(), task.shortest());
+        let message = format!("`eval.lengths`: {short} tokens are too few for `{name}`");
+        let diag = finding(tree.span, "E0402", message);
+        diags.push(diag.help(format!("it needs {least} at least")));
+    }
     let full = task.length();
     let shaping = Shaping { length, batch, lengths, phases, schedule, full, seed };
     shaping::agree(&shaping, &task, tree, curriculum, diags);
@@ -164,6 +183,8 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
         workers,
         seed,
         optimizer,
+        treatment,
+        levels,
         eval,
         monitor,
         checkpoint,
@@ -173,12 +194,18 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
 }
 
 impl Spec {
-    /// Sequences of a batch for evaluation: as many as a step has, of the full length.
-    pub fn batch(&self) -> usize {
-        let Batch { size, .. } = self.shaping.batch;
+    /// Sequences of a length in a batch for evaluation: as many as hold the tokens of a step, or of
+    /// a part of one.
+    pub fn batch(&self, length: usize) -> usize {
         let full = self.task.length();
-        let step = size.sequences(full);
-        self.micro.map_or(step, |tokens| step.min(((tokens / full as f64) as usize).max(1)))
+        let step = (self.shaping.batch.size.sequences(full) * full) as f64;
+        let tokens = self.micro.map_or(step, |micro| step.min(micro));
+        ((tokens / length as f64) as usize).max(1)
+    }
+
+    /// What its models are asked that training never sees.
+    pub fn asked(&self) -> Asked {
+        Asked { lengths: self.eval.lengths.clone(), levels: self.levels.clone() }
     }
 }
 
@@ -216,6 +243,14 @@ fn eval_fields(tree: &Tree, diags: &mut Vec<Diag>) -> Eval {
     let eval = Eval {
         every: f.amount("every", Amount::Share(0.1)),
         sequences: f.whole("sequences", 256, 1, 1 << 20) as usize,
+        lengths: f.get("lengths").map_or(vec![], |tree| {
+            let whole = |x: &f64| x.fract() == 0.0 && (2.0..=16_777_216.0).contains(x);
+            let found = tree.numbers().filter(|all| all.iter().all(whole));
+            if found.is_none() {
+                f.wrong("lengths", tree, "a list of whole numbers, such as `[512, 2048]`");
+            }
+            found.unwrap_or_default().into_iter().map(|x| x as usize).collect()
+        }),
     };
     f.finish();
     eval

@@ -4,7 +4,7 @@ use lrc_dsl::Diag;
 
 use super::NOTHING;
 use super::tree::{Fields, Tree, Value, finding};
-use crate::optim::{Class, Group, Method, Optimizer, Which};
+use crate::optim::{Group, Method, Optimizer, Which};
 
 const METHODS: [&str; 4] = ["adamw", "lion", "muon", "sgd"];
 
@@ -71,9 +71,6 @@ fn group(name: &str, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Group> {
     let decay = decay.then(|| f.number("weight_decay", 0.0, 0.0, 100.0));
     f.finish();
     let (pattern, _) = pattern?;
-    let which = match Class::parse(&pattern) {
-        Some(class) => Which::Class(class),
-        None => Which::Name(pattern),
-    };
+    let which = Which::parse(&pattern);
     Some(Group { name: name.into(), which, lr, weight_decay: decay })
 }

@@ -5,8 +5,11 @@ use lrc_dsl::Diag;
 use super::NOTHING;
 use super::tree::{Fields, Tree, Value, finding};
 use crate::data::Task;
+use crate::data::synthetic::LEVELS;
 use crate::schedule::course::{Batch, Phase, Ramp, Rule, Shaping, Size};
-use crate::schedule::lengths::{Buckets, Cut, Lengths, Reading, odds};
+use crate::schedule::lengths::{Buckets, Cut, Lengths, Reading, doubling, odds, powers};
+use crate::schedule::levels::{Levels, Pace};
+use crate::schedule::pacing::{Growth, Pacing};
 use crate::schedule::{Amount, Fall, Rise, Schedule, Shape};
 
 /// A number of sequences, or of tokens.
@@ -120,6 +123,8 @@ const CURRICULA: [&str; 8] =
 pub fn curriculum(tree: &Tree, diags: &mut Vec<Diag>) -> Lengths {
     let mut f = Fields::of(tree, "curriculum", diags);
     let lengths = f.get("lengths");
+    // These are read by themselves.
+    let _ = (f.get("levels"), f.get("difficulty"));
     f.finish();
     let Some(tree) = lengths else { return Lengths::Same };
     let mut f = Fields::of(tree, "lengths", diags);
@@ -144,14 +149,113 @@ pub fn curriculum(tree: &Tree, diags: &mut Vec<Diag>) -> Lengths {
     }
 }
 
+/// `curriculum.levels`: a task that becomes harder.
+pub fn levels(tree: &Tree, task: &Task, diags: &mut Vec<Diag>) -> Option<Levels> {
+    let tree = entry(tree, "levels")?;
+    let mut f = Fields::of(tree, "levels", diags);
+    let of = f.need("of", "`of: pairs`").is_some().then(|| f.text("of")).flatten();
+    let values = f.need("values", "`values: [2, 4, 8]`");
+    let values = values.and_then(|tree| {
+        let whole = |x: &f64| x.fract() == 0.0 && (1.0..=1e6).contains(x);
+        let found = tree.numbers().filter(|all| all.len() > 1 && all.iter().all(whole));
+        if found.is_none() {
+            f.wrong("values", tree, "a list of two whole numbers or more, the easiest first");
+        }
+        Some(found?.into_iter().map(|x| x as usize).collect::<Vec<usize>>())
+    });
+    let pace = f.get("pace");
+    f.finish();
+    let pace = pace.map_or(Some(PACE), |tree| self::pace(tree, diags));
+    let ((of, span), values) = (of?, values?);
+    let Task::Synthetic(synthetic) = task else {
+        let message =
+            format!("`{}` has no levels: they are for tasks that are made up", task.name());
+        diags.push(finding(tree.span, "E0402", message));
+        return None;
+    };
+    for value in &values {
+        let mut varied = synthetic.clone();
+        if !varied.vary(&of, *value) {
+            let message = format!("`{}` has no `{of}` that could vary", task.name());
+            let diag = finding(span, "E0402", message);
+            diags.push(diag.help_nearest(&of, "what tasks vary in", LEVELS));
+            return None;
+        }
+        if let Some((message, help)) = varied.wrong() {
+            let message = format!("with {of} {value}: {message}");
+            diags.push(finding(tree.span, "E0402", message).help(help));
+        }
+        if varied.vocab() > synthetic.vocab() {
+            let message = format!("with {of} {value} the task has more tokens than without");
+            let help = "the task itself is the hardest level";
+            diags.push(finding(tree.span, "E0402", message).help(help));
+        }
+    }
+    Some(Levels { of, values, pace: pace? })
+}
+
+const PACE: Pace = Pace::Staged { reach: 0.9, jump: 1, review: 0.2 };
+
+fn pace(tree: &Tree, diags: &mut Vec<Diag>) -> Option<Pace> {
+    let mut f = Fields::of(tree, "pace", diags);
+    let given = f.one_of(&["staged", "variance"], "pace");
+    f.finish();
+    let (name, inner) = given?;
+    let mut f = Fields::of(inner, name, diags);
+    let pace = match name {
+        "staged" => Pace::Staged {
+            reach: f.number("reach", 0.9, 0.0, 1.0),
+            jump: f.whole("jump", 1, 1, 1 << 16) as usize,
+            review: f.number("review", 0.2, 0.0, 0.99),
+        },
+        _ => Pace::Variance { floor: f.number("floor", 0.05, 1e-6, 1.0) },
+    };
+    f.finish();
+    Some(pace)
+}
+
+/// `curriculum.difficulty`: easy documents first.
+pub fn difficulty(tree: &Tree, diags: &mut Vec<Diag>) -> Option<Pacing> {
+    let tree = entry(tree, "difficulty")?;
+    let mut f = Fields::of(tree, "difficulty", diags);
+    let by = f.need("by", "`by: compression`").is_some().then(|| f.text("by")).flatten();
+    let start = match f.amount("start", Amount::Share(0.5)) {
+        Amount::Share(share) if share > 0.0 && share <= 1.0 => share,
+        _ => {
+            let message = "`start` is a share of the data, such as `50%`";
+            f.diags.push(finding(tree.span, "E0402", message.into()));
+            1.0
+        }
+    };
+    let hold = f.amount("hold", Amount::Share(0.2));
+    let full = f.amount("full", Amount::Share(0.4));
+    let shapes = [("linear", Growth::Linear), ("root", Growth::Root), ("step", Growth::Step)];
+    let growth = f.word("shape", &shapes).unwrap_or(Growth::Linear);
+    let largest_first = f.word("first", &[("smallest", false), ("largest", true)]).unwrap_or(false);
+    f.finish();
+    let same = std::mem::discriminant(&hold) == std::mem::discriminant(&full);
+    if !same || hold.number() > full.number() {
+        let message = "`hold` comes before `full`, in the same unit".to_string();
+        diags.push(finding(tree.span, "E0402", message).help("for example `hold: 20%, full: 40%`"));
+    }
+    Some(Pacing { by: by?.0, start, hold, full, growth, largest_first })
+}
+
+/// An entry of a section that may be missing.
+fn entry<'t>(tree: &'t Tree, name: &str) -> Option<&'t Tree> {
+    let Value::Map(entries) = &tree.value else { return None };
+    entries.iter().find(|(key, _)| key.text == name).map(|(_, tree)| tree)
+}
+
 fn buckets(name: &str, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Buckets> {
     let mut f = Fields::of(tree, name, diags);
     let ends = f.need("buckets", "`buckets: [256, 8192]`, the shortest and the longest");
     let ends = ends.and_then(|tree| {
         let ends = tree.numbers();
-        let power = |x: f64| (2.0..=16_777_216.0).contains(&x) && (x as u64).is_power_of_two();
         match ends.as_deref() {
-            Some([low, high]) if low <= high && power(*low) && power(*high) => {
+            Some([low, high])
+                if low.fract() + high.fract() == 0.0 && powers(*low as usize, *high as usize) =>
+            {
                 Some((*low as usize, *high as usize))
             }
             _ => {
@@ -179,8 +283,7 @@ fn buckets(name: &str, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Buckets> {
     let longest_first = f.truth("longest_first", false);
     let own = if name == "odds" { f.need("weights", "`weights: [4, 2, 1]`") } else { None };
     let (low, high) = ends?;
-    let lengths: Vec<usize> =
-        std::iter::successors(Some(low), |l| Some(2 * l)).take_while(|l| *l <= high).collect();
+    let lengths = doubling(low, high);
     let odds = match own {
         None => odds(name, lengths.len()),
         Some(tree) => {

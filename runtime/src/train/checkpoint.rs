@@ -12,6 +12,7 @@ use crate::atomic;
 use crate::error::{Failure, at_path};
 use crate::monitor::Memory;
 use crate::optim::Moments;
+use crate::schedule::levels::Stage;
 use crate::tensors::{self, Data, Tensor, Tensors};
 
 /// Where a run stands.
@@ -36,6 +37,9 @@ pub struct State {
     /// What the monitor remembers.
     #[serde(default)]
     pub monitor: Memory,
+    /// Where the run stands among the levels of its task.
+    #[serde(default)]
+    pub stage: Stage,
     /// The checkpoints that the run was branched off, oldest first.
     #[serde(default)]
     pub lineage: Vec<Lineage>,
@@ -83,8 +87,7 @@ pub fn save(run: &Path, state: &State, params: &[Param], numbers: &Numbers) -> R
         let mut both = named(params, &moments.first, "first.");
         both.extend(named(params, &moments.second, "second."));
         tensors::write(&partial.join("optimizer.safetensors"), &both)?;
-        let text = serde_json::to_string(state).map_err(|e| Failure::World(e.to_string()))?;
-        atomic::write(&partial.join("state.json"), text.as_bytes())?;
+        write_state(&partial, state)?;
         atomic::write(&partial.join("DONE"), b"")?;
         let _ = fs::remove_dir_all(&last);
         fs::rename(&partial, &last).map_err(at_path("write", &last))
@@ -93,6 +96,12 @@ pub fn save(run: &Path, state: &State, params: &[Param], numbers: &Numbers) -> R
         let _ = fs::remove_dir_all(&partial);
     }
     written
+}
+
+/// Writes where a run stands into a checkpoint's folder.
+pub fn write_state(folder: &Path, state: &State) -> Result<(), Failure> {
+    let text = serde_json::to_string(state).map_err(|e| Failure::World(e.to_string()))?;
+    atomic::write(&folder.join("state.json"), text.as_bytes())
 }
 
 /// Complete checkpoints of a run, oldest first.

@@ -1,22 +1,48 @@
 //! What computes the steps of a run: the processor, or kernels on a device.
 
+use half::bf16;
 use lrc_compiler::graph::{Model, Param};
 use lrc_dsl::Diag;
 
+use super::treatment::Treatment;
 use crate::device::Device;
 use crate::device::fixed::Update;
 use crate::error::Failure;
 use crate::execute::device::OnDevice;
 use crate::execute::measure::{self, Measured};
 use crate::execute::{Batch, Executor};
-use crate::loss::{NONE, Score};
+use crate::loss::{NONE, Said, Score};
 use crate::optim::{self, Method, Moments, Optimizer, Rates, Way};
+use crate::random::{Purpose, Stream};
 
 /// A model, its parameters and what the optimiser remembers of them.
 pub struct Engine {
     place: Place,
     optimizer: Option<Optimizer>,
     ways: Vec<Way>,
+    seed: u64,
+}
+
+/// How a model is trained.
+#[derive(Clone, Copy, Debug)]
+pub struct Training<'t> {
+    /// The optimiser.
+    pub optimizer: &'t Optimizer,
+    /// What else is done to the model.
+    pub treatment: &'t Treatment,
+    /// Tokens that run through the model at a time, at most.
+    pub rows: usize,
+    /// Of dropout.
+    pub seed: u64,
+}
+
+impl<'t> Training<'t> {
+    /// With nothing but an optimiser.
+    pub fn plain(optimizer: &'t Optimizer) -> Training<'t> {
+        const NONE: &Treatment =
+            &Treatment { dropout: 0.0, z_loss: 0.0, activations: None, precision: Vec::new() };
+        Training { optimizer, treatment: NONE, rows: 1, seed: 0 }
+    }
 }
 
 /// Where it runs.
@@ -35,10 +61,12 @@ impl Place {
         moments: Moments,
     ) -> Result<Place, Failure> {
         Ok(match device.machine()? {
-            None => {
-                let executor = Executor::new(model, params);
-                Place::Cpu(Box::new(OnCpu { executor, moments, sum: vec![] }))
-            }
+            None => Place::Cpu(Box::new(OnCpu {
+                executor: Executor::new(model, params),
+                moments,
+                sum: vec![],
+                exact: vec![],
+            })),
             Some(machine) => Place::Kernels(Box::new(OnDevice::new(model, &params, &machine)?)),
         })
     }
@@ -49,6 +77,8 @@ struct OnCpu {
     moments: Moments,
     /// Gradients of the parts of a step so far.
     sum: Vec<Vec<f32>>,
+    /// Of parameters that the model reads in bf16: what is updated. Nothing for the others.
+    exact: Vec<Option<Vec<f32>>>,
 }
 
 /// What the gradient of a step says, before the update.
@@ -75,21 +105,36 @@ impl Engine {
         model: Model,
         params: Vec<Vec<f32>>,
         device: Device,
-        optimizer: &Optimizer,
+        training: &Training,
     ) -> Result<Engine, Failure> {
+        let Training { optimizer, treatment, rows, seed } = *training;
         let ways = optimizer.ways(&model).map_err(|why| Failure::invalid("E0406", why))?;
         if device != Device::Cpu {
-            refuse(optimizer)?;
+            refuse(training)?;
         }
         let moments = Moments::new(&params, &ways);
-        let place = Place::open(model, params, device, moments)?;
-        Ok(Engine { place, optimizer: Some(optimizer.clone()), ways })
+        let rounded = treatment.rounded(&model)?;
+        let mut model = model;
+        treatment.drop(&mut model)?;
+        let (recomputed, _) = treatment.recomputed(&model, rows)?;
+        let place = if device == Device::Cpu {
+            let mut executor = Executor::with_recompute(model, params, &recomputed);
+            executor.z_loss = treatment.z_loss as f32;
+            let params = executor.params.iter().zip(rounded);
+            let exact = params.map(|(param, rounded)| rounded.then(|| param.clone())).collect();
+            let mut cpu = OnCpu { executor, moments, sum: vec![], exact };
+            cpu.round();
+            Place::Cpu(Box::new(cpu))
+        } else {
+            Place::open(model, params, device, moments)?
+        };
+        Ok(Engine { place, optimizer: Some(optimizer.clone()), ways, seed })
     }
 
     /// Prepares a model to be asked only.
     pub fn asked(model: Model, params: Vec<Vec<f32>>, device: Device) -> Result<Engine, Failure> {
         let place = Place::open(model, params, device, Moments::default())?;
-        Ok(Engine { place, optimizer: None, ways: vec![] })
+        Ok(Engine { place, optimizer: None, ways: vec![], seed: 0 })
     }
 
     /// The model.
@@ -105,20 +150,29 @@ impl Engine {
         &self.model().graph.params
     }
 
-    /// Whether mixers of the model add to the loss.
+    /// Whether something adds to the loss.
     pub fn adds_to_loss(&self) -> bool {
-        !self.model().losses.is_empty()
+        let z = match &self.place {
+            Place::Cpu(cpu) => cpu.executor.z_loss > 0.0,
+            Place::Kernels(_) => false,
+        };
+        z || !self.model().losses.is_empty()
     }
 
-    /// The gradient of the mean loss over all asked rows of the parts of a step.
-    pub fn gradient(&mut self, parts: &[Batch]) -> Result<Stepped, Failure> {
+    /// The gradient of the mean loss over all asked rows of the parts of a step; dropout draws by
+    /// the number of the step.
+    pub fn gradient(&mut self, parts: &[Batch], step: u64) -> Result<Stepped, Failure> {
         let asked = |batch: &Batch| batch.targets.iter().filter(|t| **t != NONE).count();
         let whole: usize = parts.iter().map(asked).sum();
         let mut score = Score::default();
         for (at, batch) in parts.iter().enumerate() {
             let share = asked(batch) as f64 / whole.max(1) as f64;
             let one = match &mut self.place {
-                Place::Cpu(cpu) => cpu.gradient(batch, at, parts.len(), share),
+                Place::Cpu(cpu) => {
+                    let item = step << 16 | at as u64;
+                    cpu.executor.draws = Stream::new(self.seed, Purpose::Dropout, item).wide();
+                    cpu.gradient(batch, at, parts.len(), share)
+                }
                 Place::Kernels(device) => device.train(batch, whole, at == 0)?,
             };
             score.loss += one.loss * share;
@@ -162,9 +216,12 @@ impl Engine {
         };
         match &mut self.place {
             Place::Cpu(cpu) => {
+                cpu.swap();
                 let OnCpu { executor, moments, .. } = &mut **cpu;
                 let Executor { params, grads, .. } = executor;
                 optim::step(optimizer, &self.ways, rates, norm, params, grads, moments);
+                cpu.swap();
+                cpu.round();
                 Ok(())
             }
             Place::Kernels(device) => device.update(Update::new(optimizer, rates)),
@@ -173,15 +230,15 @@ impl Engine {
 
     /// Gradient and update in one, for a step of one part.
     pub fn step(&mut self, batch: &Batch, rates: &Rates) -> Result<Stepped, Failure> {
-        let stepped = self.gradient(std::slice::from_ref(batch))?;
+        let stepped = self.gradient(std::slice::from_ref(batch), rates.step)?;
         if stepped.norm.is_finite() {
             self.update(rates, stepped.norm)?;
         }
         Ok(stepped)
     }
 
-    /// Loss of a batch, and the best guess at each asked row, in order.
-    pub fn evaluate(&mut self, batch: &Batch) -> Result<(Score, Vec<u32>), Failure> {
+    /// What the model says at the asked rows of a batch.
+    pub fn evaluate(&mut self, batch: &Batch) -> Result<Said, Failure> {
         match &mut self.place {
             Place::Cpu(cpu) => Ok(cpu.executor.evaluate(batch)),
             Place::Kernels(device) => device.evaluate(batch),
@@ -191,9 +248,7 @@ impl Engine {
     /// All numbers, as a checkpoint holds them.
     pub fn numbers(&self) -> Result<Numbers, Failure> {
         Ok(match &self.place {
-            Place::Cpu(cpu) => {
-                Numbers { params: cpu.executor.params.clone(), moments: cpu.moments.clone() }
-            }
+            Place::Cpu(cpu) => Numbers { params: cpu.params(), moments: cpu.moments.clone() },
             Place::Kernels(device) => {
                 let [params, first, second] = device.state()?;
                 Numbers { params, moments: Moments { first, second } }
@@ -211,8 +266,14 @@ impl Engine {
         let Numbers { params, moments } = numbers;
         match &mut self.place {
             Place::Cpu(cpu) => {
+                for (exact, param) in cpu.exact.iter_mut().zip(&params) {
+                    if let Some(exact) = exact {
+                        exact.clone_from(param);
+                    }
+                }
                 cpu.executor.params = params;
                 cpu.moments = moments;
+                cpu.round();
                 Ok(())
             }
             Place::Kernels(device) => device.restore([&params, &moments.first, &moments.second]),
@@ -229,8 +290,17 @@ impl Engine {
 }
 
 /// What devices have no kernels for.
-fn refuse(optimizer: &Optimizer) -> Result<(), Failure> {
-    let what = if !matches!(optimizer.method, Method::AdamW { .. }) {
+fn refuse(training: &Training) -> Result<(), Failure> {
+    let Training { optimizer, treatment, .. } = training;
+    let what = if treatment.z_loss > 0.0 {
+        "`z_loss`".into()
+    } else if treatment.dropout > 0.0 {
+        "`dropout`".into()
+    } else if treatment.activations.is_some() {
+        "computing layers again (`activations`)".into()
+    } else if !treatment.precision.is_empty() {
+        "`precision`: what they round is fixed".into()
+    } else if !matches!(optimizer.method, Method::AdamW { .. }) {
         format!("the optimiser `{}`", optimizer.method.name())
     } else if !optimizer.groups.is_empty() {
         "groups of parameters".into()
@@ -242,6 +312,35 @@ fn refuse(optimizer: &Optimizer) -> Result<(), Failure> {
 }
 
 impl OnCpu {
+    /// Exchanges what the model reads and what is updated.
+    fn swap(&mut self) {
+        for (exact, read) in self.exact.iter_mut().zip(&mut self.executor.params) {
+            if let Some(exact) = exact {
+                std::mem::swap(exact, read);
+            }
+        }
+    }
+
+    /// Lets the model read what is updated, in bf16.
+    fn round(&mut self) {
+        for (exact, read) in self.exact.iter().zip(&mut self.executor.params) {
+            if let Some(exact) = exact {
+                let rounded = exact.iter().map(|x| bf16::from_f32(*x).to_f32());
+                read.iter_mut().zip(rounded).for_each(|(to, x)| *to = x);
+            }
+        }
+    }
+
+    /// All parameters as they are updated.
+    fn params(&self) -> Vec<Vec<f32>> {
+        let read = self.executor.params.iter();
+        if self.exact.is_empty() {
+            return read.cloned().collect();
+        }
+        let both = read.zip(&self.exact);
+        both.map(|(read, exact)| exact.as_ref().unwrap_or(read).clone()).collect()
+    }
+
     /// The gradient of part `at` of `count`, weighted by its share and added to those before.
     fn gradient(&mut self, batch: &Batch, at: usize, count: usize, share: f64) -> Score {
         let score = self.executor.train(batch);

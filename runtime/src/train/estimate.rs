@@ -1,9 +1,7 @@
 //! What a run will need, before it begins.
 
 use lrc_compiler::graph::account::account;
-use lrc_compiler::graph::backward::differentiate;
-use lrc_compiler::graph::fuse::sums_of_heads;
-use lrc_compiler::graph::{Kind, Model, buffers};
+use lrc_compiler::graph::{Kind, Model};
 use lrc_compiler::tile::size;
 use serde::Serialize;
 
@@ -36,6 +34,8 @@ pub struct Estimate {
     /// Values between the nodes of the graph, forward and backward, without what recurrences keep
     /// of their states.
     pub activations: f64,
+    /// Layers whose values are computed again in the backward pass.
+    pub recomputed: usize,
     /// Operations of a step, forward and backward.
     pub flops: f64,
 }
@@ -44,21 +44,13 @@ pub struct Estimate {
 pub fn estimate(spec: &Spec, model: &Model, course: &Course) -> Result<Estimate, Failure> {
     let mut walk = course.clone();
     let first = walk.next(0.0).unwrap_or_else(|| unreachable!("a run has a step"));
-    let longest = longest(spec, course);
-    let whole = (longest.sequences * longest.length).max(1);
-    let micro = spec.micro.map_or(whole, |tokens| tokens as usize);
-    // A part is whole sequences.
-    let part = (micro / longest.length).max(1) * longest.length;
-    let part = part.min(whole);
+    let (part, whole) = part(spec, course);
     let numbers = account(model);
     let bytes = |count: f64| 4.0 * count;
     let parts = whole.div_ceil(part);
-    let mut graph = model.clone();
-    sums_of_heads(&mut graph);
-    differentiate(&mut graph);
-    let planned = buffers::plan(&graph.graph, false, &graph.losses);
+    let (recomputed, activations) = spec.treatment.recomputed(model, part)?;
     let parameters = bytes(numbers.parameters as f64);
-    let forward = numbers.executed_per_token(longest.length) as f64;
+    let forward = numbers.executed_per_token(longest(spec, course).length) as f64;
     Ok(Estimate {
         steps: course.whole().steps.is_finite().then(|| course.whole().steps as u64),
         tokens: course.whole().tokens.is_finite().then(|| course.whole().tokens),
@@ -68,7 +60,8 @@ pub fn estimate(spec: &Spec, model: &Model, course: &Course) -> Result<Estimate,
         parameters,
         gradients: parameters * if parts > 1 { 2.0 } else { 1.0 },
         optimizer: bytes(remembered(&spec.optimizer, model)?),
-        activations: bytes(planned.per_row() as f64 * part as f64),
+        activations,
+        recomputed: recomputed.len(),
         flops: 3.0 * forward * whole as f64,
     })
 }
@@ -80,6 +73,21 @@ fn remembered(optimizer: &Optimizer, model: &Model) -> Result<f64, Failure> {
     let numbers =
         each.map(|(param, way)| size(&param.shape) as f64 * if way.second() { 2.0 } else { 1.0 });
     Ok(numbers.sum())
+}
+
+/// Tokens that run through the model at a time at most, and tokens of such a step.
+fn part(spec: &Spec, course: &Course) -> (usize, usize) {
+    let longest = longest(spec, course);
+    let whole = (longest.sequences * longest.length).max(1);
+    let micro = spec.micro.map_or(whole, |tokens| tokens as usize);
+    // A part is whole sequences.
+    let part = (micro / longest.length).max(1) * longest.length;
+    (part.min(whole), whole)
+}
+
+/// Tokens that run through the model at a time, at most.
+pub fn rows(spec: &Spec, course: &Course) -> usize {
+    part(spec, course).0
 }
 
 /// The step with the longest sequences.
@@ -153,11 +161,10 @@ fn vanishing(course: &Course) -> Option<usize> {
 fn clustered(model: &Model) -> Option<usize> {
     let mut layers: Vec<(&str, bool)> = Vec::new();
     for node in model.graph.nodes.node_weights() {
-        if let Kind::Recur(recur) = &node.kind {
-            let layer = node.label.rsplit_once('.').map_or(node.label.as_str(), |(at, _)| at);
-            if layers.last().is_none_or(|(last, _)| *last != layer) {
-                layers.push((layer, recur.recurrence.states.is_empty()));
-            }
+        if let Kind::Recur(recur) = &node.kind
+            && layers.last().is_none_or(|(last, _)| *last != node.layer())
+        {
+            layers.push((node.layer(), recur.recurrence.states.is_empty()));
         }
     }
     let attention = layers.iter().filter(|(_, past)| *past).count();

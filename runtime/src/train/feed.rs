@@ -24,6 +24,8 @@ pub struct Feed {
     ahead: VecDeque<Ahead>,
     workers: Vec<Sender<Job>>,
     turn: usize,
+    /// How likely each level of the task is; empty without levels.
+    odds: Vec<f64>,
 }
 
 /// A step that is being prepared.
@@ -56,12 +58,20 @@ impl Feed {
             .collect();
         let start = source.start();
         let (drawn, given) = (start.clone(), start);
-        Feed { source, course, drawn, given, ahead: VecDeque::new(), workers, turn: 0 }
+        let (ahead, odds) = (VecDeque::new(), vec![]);
+        Feed { source, course, drawn, given, ahead, workers, turn: 0, odds }
     }
 
     /// What the data comes from.
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// Says how likely each level is from the next step on. A feed of levels has no workers: what
+    /// they had prepared would be of the odds before.
+    pub fn weigh(&mut self, odds: &[f64]) {
+        debug_assert!(self.workers.is_empty() || odds.is_empty());
+        self.odds = odds.to_vec();
     }
 
     /// How often each source was gone through.
@@ -81,7 +91,7 @@ impl Feed {
             let Feed { source, given, .. } = self;
             self.course.walk_to(*from, &mut |_| {});
             self.course.walk_to(*to, &mut |next| {
-                source.draw(next, given);
+                source.draw(next, &[], given);
             });
         }
         self.drawn = self.given.clone();
@@ -99,13 +109,13 @@ impl Feed {
     pub fn next(&mut self, seconds: f64) -> Result<Option<(Next, Batch)>, Failure> {
         if self.workers.is_empty() {
             let Some(next) = self.course.next(seconds) else { return Ok(None) };
-            let draw = self.source.draw(&next, &mut self.given);
+            let draw = self.source.draw(&next, &self.odds, &mut self.given);
             self.drawn = self.given.clone();
             return Ok(Some((next, self.source.batch(&draw)?)));
         }
         while self.ahead.len() <= self.workers.len() {
             let Some(next) = self.course.next(seconds) else { break };
-            let draw = self.source.draw(&next, &mut self.drawn);
+            let draw = self.source.draw(&next, &self.odds, &mut self.drawn);
             let (to, batch) = channel();
             let lost = |_| Failure::World("a thread that prepares batches has ended".into());
             self.workers[self.turn].send(Job { draw, to }).map_err(lost)?;

@@ -1,25 +1,22 @@
 //! Training: data, steps, evaluation, checkpoints, report; resumable at every checkpoint.
 
+pub mod ablate;
 pub mod checkpoint;
 pub mod engine;
 pub mod estimate;
+pub mod evaluate;
 pub mod feed;
 pub mod record;
 pub mod report;
 mod run;
+pub mod treatment;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use lrc_compiler::graph::Model;
-
-use crate::data::{Source, Unseen};
 use crate::device::Device;
 use crate::error::Failure;
-use crate::loss::Score;
 use crate::schedule::Amount;
-use crate::spec::Spec;
-use engine::Engine;
 pub use run::{course, train};
 
 /// What `lrc train` was asked for besides the spec.
@@ -96,57 +93,3 @@ pub fn decay_now(checkpoint: &Path, decay: Amount) -> Result<Vec<(String, String
 
 /// Metrics by name.
 pub type Metrics = BTreeMap<String, f64>;
-
-/// The metrics of a score.
-pub fn metrics(unseen: &Unseen, score: &Score) -> Metrics {
-    let mut metrics: Metrics =
-        [("accuracy".to_string(), score.accuracy()), ("loss".to_string(), score.loss)].into();
-    if let Some(bytes) = unseen.bytes_per_token {
-        let bits = score.loss / std::f64::consts::LN_2 / bytes;
-        metrics.insert("bits_per_byte".into(), bits);
-    }
-    metrics
-}
-
-/// Measures the newest checkpoint of a run on what it has not seen.
-pub fn evaluate(
-    spec: &Spec,
-    model: Model,
-    folder: &Path,
-    length: usize,
-    sequences: Option<usize>,
-    device: Device,
-) -> Result<Vec<(Unseen, Score)>, Failure> {
-    let newest = checkpoint::newest(folder)?;
-    let params = checkpoint::read_model(&newest, &model.graph.params)?;
-    let task = spec.task.with_length(length);
-    let source = Source::open_for(&task, spec.seed, model.vocab)?;
-    let mut engine = Engine::asked(model, params, device)?;
-    let sets = source.unseen(sequences);
-    if sets.is_empty() {
-        return Err(Failure::Usage("the data of this run keeps nothing for evaluation".into()));
-    }
-    let scores = sets.into_iter().map(|set| {
-        let score = unseen(&mut engine, &source, &set, spec.batch())?;
-        Ok((set, score))
-    });
-    scores.collect()
-}
-
-/// The score of unseen sequences, a batch at a time.
-pub fn unseen(
-    engine: &mut Engine,
-    source: &Source,
-    set: &Unseen,
-    batch: usize,
-) -> Result<Score, Failure> {
-    let mut whole = Score::default();
-    let mut first = 0;
-    while first < set.sequences {
-        let count = batch.min(set.sequences - first);
-        let (score, _) = engine.evaluate(&source.unseen_batch(set, first, count)?)?;
-        whole.add(&score);
-        first += count;
-    }
-    Ok(whole)
-}

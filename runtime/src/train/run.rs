@@ -10,10 +10,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lrc_compiler::graph::Model;
 
 use super::checkpoint::{self, Lineage, State};
+use super::engine::Training;
 use super::engine::{Engine, Numbers, Stepped};
+use super::estimate::rows;
+use super::evaluate::unseen;
 use super::feed::Feed;
 use super::record::{Eval, Happened, Layers, Line, Record, Summary};
-use super::{Fault, From, Metrics, Options, metrics, report, unseen};
+use super::{Fault, From, Metrics, Options, report};
 use crate::data::{Source, Unseen};
 use crate::error::{Failure, at_path};
 use crate::execute::{Batch, fresh};
@@ -22,6 +25,7 @@ use crate::monitor::{Action, Event, Measure, Trigger};
 use crate::optim::Rates;
 use crate::schedule::course::{Course, Next};
 use crate::schedule::lengths::{Buckets, Lengths};
+use crate::schedule::levels::Levels;
 use crate::schedule::{Amount, Progress};
 use crate::spec::Spec;
 
@@ -141,10 +145,16 @@ impl<'s> Run<'s> {
         arch: &str,
         options: &'s Options,
     ) -> Result<Run<'s>, Failure> {
-        let source = Source::open_for(&spec.task, spec.seed, model.vocab)?;
+        let source = Source::open_for(&spec.task, spec.seed, &spec.asked(), model.vocab)?;
         let course = course(spec, &source)?;
         let params = fresh(&model.graph.params, spec.seed);
-        let engine = Engine::new(model, params, options.device, &spec.optimizer)?;
+        let training = Training {
+            optimizer: &spec.optimizer,
+            treatment: &spec.treatment,
+            rows: rows(spec, &course),
+            seed: spec.seed,
+        };
+        let engine = Engine::new(model, params, options.device, &training)?;
         if let Some(policy) = spec.monitor.policies.iter().find(|p| p.on.of_layers())
             && !engine.can_watch()
         {
@@ -152,9 +162,10 @@ impl<'s> Run<'s> {
                 format!("the policy on `{}` looks into layers, which kernels hide", policy.on);
             return Err(Failure::invalid("E0501", why));
         }
-        // What waits for the clock cannot be prepared ahead.
-        let timed = matches!(spec.shaping.length, Amount::Time(_));
-        let workers = if timed { 0 } else { spec.workers };
+        // What waits for the clock, or for an evaluation, cannot be prepared ahead.
+        let waits = matches!(spec.shaping.length, Amount::Time(_)) || spec.levels.is_some();
+        let workers = if waits { 0 } else { spec.workers };
+        let stage = spec.levels.as_ref().map(Levels::start).unwrap_or_default();
         let fingerprint = source.fingerprint();
         let sets = source.unseen(Some(spec.eval.sequences));
         let mut run = Run {
@@ -163,7 +174,7 @@ impl<'s> Run<'s> {
             sets,
             feed: Feed::new(Arc::new(source), course.clone(), workers),
             engine,
-            state: State { fingerprint, ..State::default() },
+            state: State { fingerprint, stage, ..State::default() },
             record: Record::default(),
             best: None,
             evals: BTreeMap::new(),
@@ -195,6 +206,7 @@ impl<'s> Run<'s> {
             }
             run.record = Record::create(folder)?;
         }
+        run.feed.weigh(&run.state.stage.odds);
         run.bar.set_position(run.state.step);
         Ok(run)
     }
@@ -309,7 +321,8 @@ impl<'s> Run<'s> {
         if fault == Some(Fault::Growth) {
             self.grow()?;
         }
-        let mut stepped = self.engine.gradient(&batch.parts(micro))?;
+        // Drawn by the number of gradients, so that a step that is done over drops others.
+        let mut stepped = self.engine.gradient(&batch.parts(micro), self.computed())?;
         if fault == Some(Fault::Nan) {
             (stepped.score.loss, stepped.norm) = (f64::NAN, f64::NAN);
         }
@@ -344,9 +357,13 @@ impl<'s> Run<'s> {
 
     /// The fault that is put into the gradient at hand, of all that were computed.
     fn fault(&self) -> Option<Fault> {
-        let computed: u64 = self.state.stretches.iter().map(|[from, to]| to - from).sum();
         let mut all = self.options.inject.iter();
-        all.find(|(at, _)| *at == computed).map(|(_, fault)| *fault)
+        all.find(|(at, _)| *at == self.computed()).map(|(_, fault)| *fault)
+    }
+
+    /// Gradients computed so far, with those of steps that were undone.
+    fn computed(&self) -> u64 {
+        self.state.stretches.iter().map(|[from, to]| to - from).sum()
     }
 
     /// Makes all parameters twice as large.
@@ -473,8 +490,7 @@ impl<'s> Run<'s> {
     fn save_again(&mut self, folder: &Path) -> Result<(), Failure> {
         self.record.flush()?;
         self.state.lines = self.record.lines();
-        let text = serde_json::to_string(&self.state).map_err(|e| Failure::World(e.to_string()))?;
-        crate::atomic::write(&folder.join("state.json"), text.as_bytes())
+        checkpoint::write_state(folder, &self.state)
     }
 
     fn write(
@@ -515,15 +531,20 @@ impl<'s> Run<'s> {
     fn evaluate(&mut self) -> Result<Option<f64>, Failure> {
         let mut eval = BTreeMap::new();
         let (mut first, mut loss_on_unseen) = (None, None);
-        for set in &self.sets.clone() {
-            let score = unseen(&mut self.engine, self.feed.source(), set, self.spec.batch())?;
-            let (loss, accuracy) = (score.loss, score.accuracy());
+        let mut right = Vec::new();
+        for set in self.sets.clone().iter() {
+            let batch = self.spec.batch(set.length);
+            let answers = unseen(&mut self.engine, self.feed.source(), set, batch)?;
+            let (loss, accuracy) = (answers.score.loss, answers.score.accuracy());
+            if set.level.is_some() {
+                right.push([answers.whole, answers.sequences]);
+            }
             if first.is_none() {
                 self.best = Some(self.best.map_or(loss, |best: f64| best.min(loss)));
                 first = Some(accuracy);
                 loss_on_unseen = Some(loss);
             }
-            let metrics = metrics(set, &score);
+            let metrics = answers.metrics(set, self.feed.source());
             let bits = metrics.get("bits_per_byte");
             let bits = bits.map_or(String::new(), |bits| format!(", {bits:.4} bits per byte"));
             let said = format!(
@@ -537,6 +558,7 @@ impl<'s> Run<'s> {
         if !eval.is_empty() {
             self.record.eval(&Eval { step: self.state.step, tokens: self.state.tokens, eval })?;
         }
+        self.go_up(&right)?;
         if let Some(loss) = loss_on_unseen
             && self.state.monitor.underfits(loss)
         {
@@ -544,6 +566,21 @@ impl<'s> Run<'s> {
             self.react(what, &|trigger| *trigger == Trigger::Underfitting)?;
         }
         Ok(first)
+    }
+
+    /// Weighs the levels of the task by the sequences of each that were wholly right.
+    fn go_up(&mut self, right: &[[usize; 2]]) -> Result<(), Failure> {
+        let Some(levels) = &self.spec.levels else { return Ok(()) };
+        let stage = levels.after(&self.state.stage, right);
+        if stage.level != self.state.stage.level {
+            let what = format!("the task goes on to {} {}", levels.of, levels.values[stage.level]);
+            let shares: Vec<String> =
+                right.iter().map(|[right, of]| format!("{right} of {of}")).collect();
+            self.event(&what, &format!("right were {}", shares.join(", ")))?;
+        }
+        self.feed.weigh(&stage.odds);
+        self.state.stage = stage;
+        Ok(())
     }
 
     fn save(&mut self) -> Result<(), Failure> {

@@ -1,0 +1,173 @@
+//! What a model says of sequences that training never saw.
+
+use std::path::Path;
+
+use lrc_compiler::graph::Model;
+
+use super::engine::Engine;
+use super::{Metrics, checkpoint};
+use crate::data::{Asked, Source, Unseen};
+use crate::device::Device;
+use crate::error::Failure;
+use crate::loss::{NONE, Said, Score};
+use crate::spec::Spec;
+
+/// What a model answered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answers {
+    /// Over all asked tokens.
+    pub score: Score,
+    /// Sequences in which something was asked.
+    pub sequences: usize,
+    /// Of these, in how many every answer was right.
+    pub whole: usize,
+    /// Mean loss and number of asked tokens by place in the sequence, in stretches that double:
+    /// the first token, the second, two more, four more and so on.
+    pub places: Vec<(f64, usize)>,
+}
+
+impl Answers {
+    /// Share of sequences in which every answer was right.
+    pub fn exact(&self) -> f64 {
+        self.whole as f64 / self.sequences.max(1) as f64
+    }
+
+    /// Takes in the answers to a batch: guesses and losses at each asked row, in order.
+    fn add(&mut self, targets: &[u32], bounds: &[usize], said: &Said) {
+        self.score.add(&said.score);
+        let mut at = 0;
+        for pair in bounds.windows(2) {
+            let (mut asked, mut right) = (0, 0);
+            for (place, target) in targets[pair[0]..pair[1]].iter().enumerate() {
+                if *target == NONE {
+                    continue;
+                }
+                asked += 1;
+                right += usize::from(said.guesses[at] == *target);
+                self.place(stretch(place), f64::from(said.losses[at]));
+                at += 1;
+            }
+            self.sequences += usize::from(asked > 0);
+            self.whole += usize::from(asked > 0 && right == asked);
+        }
+    }
+
+    fn place(&mut self, stretch: usize, loss: f64) {
+        if self.places.len() <= stretch {
+            self.places.resize(stretch + 1, (0.0, 0));
+        }
+        let (mean, count) = &mut self.places[stretch];
+        *count += 1;
+        *mean += (loss - *mean) / *count as f64;
+    }
+
+    /// As named numbers.
+    pub fn metrics(&self, of: &Unseen, source: &Source) -> Metrics {
+        let Score { loss, .. } = self.score;
+        let mut metrics: Metrics =
+            [("accuracy".to_string(), self.score.accuracy()), ("loss".to_string(), loss)].into();
+        if source.asks() {
+            metrics.insert("exact".into(), self.exact());
+        }
+        if let Some(bytes) = of.bytes_per_token {
+            metrics.insert("bits_per_byte".into(), loss / std::f64::consts::LN_2 / bytes);
+        }
+        metrics
+    }
+}
+
+/// The stretch of a place: 0, 1, 2 to 3, 4 to 7 and so on.
+fn stretch(place: usize) -> usize {
+    (usize::BITS - place.leading_zeros()) as usize
+}
+
+/// First place of a stretch, and the one behind its last.
+pub fn places(stretch: usize) -> [usize; 2] {
+    if stretch == 0 { [0, 1] } else { [1 << (stretch - 1), 1 << stretch] }
+}
+
+/// The answers to unseen sequences, a batch at a time.
+pub fn unseen(
+    engine: &mut Engine,
+    source: &Source,
+    set: &Unseen,
+    batch: usize,
+) -> Result<Answers, Failure> {
+    let mut answers = Answers::default();
+    // Longer sequences come in smaller batches.
+    let batch = batch.min(set.sequences).max(1);
+    let mut first = 0;
+    while first < set.sequences {
+        let count = batch.min(set.sequences - first);
+        let asked = source.unseen_batch(set, first, count)?;
+        let said = engine.evaluate(&asked)?;
+        answers.add(&asked.targets, &asked.bounds, &said);
+        first += count;
+    }
+    Ok(answers)
+}
+
+/// How a trained run is measured.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Tokens of a sequence; without any, as the spec says.
+    pub lengths: Vec<usize>,
+    /// So many sequences of each set; all of a corpus without a number.
+    pub sequences: Option<usize>,
+    /// Layers that are taken out: see [`super::ablate`].
+    pub ablate: Option<String>,
+    /// Where to run.
+    pub device: Device,
+}
+
+/// Measures the newest checkpoint of a run on what it has not seen.
+pub fn evaluate(
+    spec: &Spec,
+    mut model: Model,
+    folder: &Path,
+    request: &Request,
+) -> Result<(Source, Vec<(Unseen, Answers)>), Failure> {
+    let newest = checkpoint::newest(folder)?;
+    let params = checkpoint::read_model(&newest, &model.graph.params)?;
+    if let Some(layers) = &request.ablate {
+        super::ablate::ablate(&mut model, layers)?;
+    }
+    let asked = Asked { lengths: request.lengths.clone(), levels: spec.asked().levels };
+    let source = Source::open_for(&spec.task, spec.seed, &asked, model.vocab)?;
+    let mut engine = Engine::asked(model, params, request.device)?;
+    let mut sets = source.unseen(request.sequences);
+    if sets.is_empty() {
+        return Err(Failure::Usage("the data of this run keeps nothing for evaluation".into()));
+    }
+    if !request.lengths.is_empty() {
+        sets.retain(|set| set.level.is_none() && request.lengths.contains(&set.length));
+    }
+    let answers = sets.into_iter().map(|set| {
+        let found = unseen(&mut engine, &source, &set, spec.batch(set.length))?;
+        Ok((set, found))
+    });
+    let answers: Result<_, Failure> = answers.collect();
+    Ok((source, answers?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_counted_by_sequence_and_by_place() {
+        let targets = [1, NONE, 2, 3, NONE, 4, 5, NONE];
+        let said = Said {
+            score: Score { loss: 2.0, asked: 5, right: 4, ..Score::default() },
+            guesses: vec![1, 2, 3, 9, 5],
+            losses: vec![1.0, 3.0, 2.0, 2.5, 1.5],
+        };
+        let mut answers = Answers::default();
+        answers.add(&targets, &[0, 4, 7, 8], &said);
+        assert_eq!((answers.sequences, answers.whole), (2, 1));
+        // Places 0; 1; 2 and 3 of both sequences.
+        assert_eq!(answers.places[..2], [(1.0, 1), (2.5, 1)]);
+        assert!((answers.places[2].0 - 6.5 / 3.0).abs() < 1e-12 && answers.places[2].1 == 3);
+        assert_eq!((places(0), places(1), places(3)), ([0, 1], [1, 2], [4, 8]));
+    }
+}

@@ -1,0 +1,99 @@
+//! What training does to a model besides updating it: dropout, a term of the loss, the precision that
+//! parameters are read in, and what is computed again to save memory.
+
+use lrc_compiler::graph::backward::differentiate;
+use lrc_compiler::graph::fuse::sums_of_heads;
+use lrc_compiler::graph::rewrite::{drop_branches, fit};
+use lrc_compiler::graph::{Model, buffers};
+
+use crate::error::Failure;
+use crate::optim::{Which, classes};
+
+/// What is done to a model in training.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Treatment {
+    /// Each number that a layer adds to the residual stream becomes 0 with this probability.
+    pub dropout: f64,
+    /// The weight of `ln²Z` in the loss: see [`crate::loss::Head::gradient`].
+    pub z_loss: f64,
+    /// Bytes that the values between the nodes of the graph may take.
+    pub activations: Option<f64>,
+    /// Parameters that are read in bf16, or that are not although others before them say so. The
+    /// last one that fits counts.
+    pub precision: Vec<(Which, Precision)>,
+}
+
+/// The precision that a parameter is read in. What is updated is in f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// 32 bits.
+    F32,
+    /// 16 bits, 8 of them exponent.
+    Bf16,
+}
+
+impl Treatment {
+    /// Puts dropout into the graph of a model.
+    pub fn drop(&self, model: &mut Model) -> Result<(), Failure> {
+        if self.dropout > 0.0 && drop_branches(model, &|_| true, self.dropout) == 0 {
+            let why =
+                "`dropout` is for what layers add to a residual stream, and the model has none";
+            return Err(Failure::invalid("E0406", why.to_string()));
+        }
+        Ok(())
+    }
+
+    /// The layers that are computed again in the backward pass, for parts of so many tokens, and
+    /// bytes of the values between nodes then.
+    pub fn recomputed(&self, model: &Model, rows: usize) -> Result<(Vec<String>, f64), Failure> {
+        let mut model = model.clone();
+        sums_of_heads(&mut model);
+        differentiate(&mut model);
+        let bytes = |per_row: usize| 4.0 * per_row as f64 * rows as f64;
+        let Some(budget) = self.activations else {
+            let planned = buffers::plan(&model.graph, false, &model.losses);
+            return Ok((vec![], bytes(planned.per_row())));
+        };
+        let numbers = (budget / 4.0 / rows as f64) as usize;
+        match fit(&model, numbers) {
+            Ok((layers, size)) => Ok((layers, bytes(size))),
+            Err(least) => {
+                let message = format!(
+                    "values between the nodes of the graph take {} at least for parts of {rows} tokens, and `activations` allows {}",
+                    gigabytes(bytes(least)),
+                    gigabytes(budget)
+                );
+                let diag = lrc_dsl::Diag::global("E0406", message)
+                    .help("every layer is computed again already: make `micro_batch` smaller");
+                Err(Failure::Invalid(vec![diag]))
+            }
+        }
+    }
+
+    /// Which parameters are read in bf16.
+    pub fn rounded(&self, model: &Model) -> Result<Vec<bool>, Failure> {
+        let classes = classes(model);
+        let mut rounded = vec![false; classes.len()];
+        for (which, precision) in &self.precision {
+            let mut used = false;
+            for ((at, param), class) in model.graph.params.iter().enumerate().zip(&classes) {
+                if which.picks(param, *class) {
+                    used = true;
+                    // What is declared f32 stays so, unless it is named itself.
+                    let may = !param.f32 || matches!(which, Which::Name(_));
+                    rounded[at] = may && *precision == Precision::Bf16;
+                }
+            }
+            if !used {
+                let why = format!("`precision`: {which} fits no parameter of the model");
+                return Err(Failure::invalid("E0406", why));
+            }
+        }
+        Ok(rounded)
+    }
+}
+
+/// A number of bytes for people.
+pub fn gigabytes(bytes: f64) -> String {
+    if bytes < 1e9 { format!("{:.1} MB", bytes / 1e6) } else { format!("{:.2} GB", bytes / 1e9) }
+}

@@ -1,0 +1,210 @@
+//! What training does to a model besides updating it: dropout, z-loss, precision, computing again.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
+use std::collections::BTreeMap;
+
+use lrc_compiler::elaborate::Setting;
+use lrc_compiler::graph::rewrite::{drop_branches, fit, recompute};
+use lrc_compiler::graph::{Kind, Model, backward, buffers, build, fuse};
+use lrc_dsl::Sources;
+use lrc_runtime::device::Device;
+use lrc_runtime::execute::{Batch, Executor, fresh};
+use lrc_runtime::library;
+use lrc_runtime::optim::{Class, Optimizer, Rates, Which};
+use lrc_runtime::random::{Purpose, Stream};
+use lrc_runtime::train::ablate::ablate;
+use lrc_runtime::train::engine::{Engine, Training};
+use lrc_runtime::train::treatment::{Precision, Treatment};
+
+fn model(file: &str, name: &str, given: &[(&str, f64)]) -> Model {
+    let (names, diags) = library::load(file, &mut Sources::default()).unwrap();
+    assert!(diags.iter().all(|d| !d.is_error()), "{diags:?}");
+    let given: BTreeMap<String, Setting> =
+        given.iter().map(|(name, x)| ((*name).to_string(), Setting::Number(*x))).collect();
+    let mut diags = Vec::new();
+    build(&names, names.get(name).unwrap(), &given, &mut diags).unwrap()
+}
+
+fn hybrid() -> Model {
+    model("models/quickstart.arch", "quickstart", &[("width", 16.0), ("vocab", 24.0)])
+}
+
+fn batch(vocab: usize) -> Batch {
+    let mut random = Stream::new(5, Purpose::Verify, 0);
+    let mut batch = Batch::default();
+    for length in [9, 1, 20] {
+        let mut draw = || (0..length).map(|_| random.below(vocab) as u32).collect::<Vec<u32>>();
+        let (tokens, targets) = (draw(), draw());
+        batch.push(&tokens, &targets);
+    }
+    batch
+}
+
+/// Gradients with every choice of layers computed again, against those with none: the same bits.
+#[test]
+fn layers_computed_again_give_the_same_gradient_in_less_memory() {
+    let models = [
+        hybrid(),
+        model(
+            "models/qwen3_next.arch",
+            "qwen3_next",
+            &[("width", 16.0), ("layers", 4.0), ("vocab", 24.0)],
+        ),
+    ];
+    for model in models {
+        let params = fresh(&model.graph.params, 3);
+        let batch = batch(24);
+        let mut plain = Executor::new(model.clone(), params.clone());
+        let want = plain.train(&batch);
+        let layers = model.graph.layers();
+        for picked in [layers.clone(), layers[..1].to_vec(), layers[layers.len() / 2..].to_vec()] {
+            let mut again = Executor::with_recompute(model.clone(), params.clone(), &picked);
+            assert_eq!(again.train(&batch), want, "{}: {picked:?}", model.name);
+            assert!(again.grads == plain.grads, "{}: {picked:?}", model.name);
+            // And once more: nothing is left over from the step before.
+            assert_eq!(again.train(&batch), want);
+            assert_eq!(again.evaluate(&batch), plain.evaluate(&batch));
+        }
+    }
+}
+
+#[test]
+fn a_budget_is_kept_with_as_few_layers_as_it_takes() {
+    let mut model = model(
+        "models/gdn.arch",
+        "gdn",
+        &[
+            ("width", 32.0),
+            ("layers", 6.0),
+            ("heads", 2.0),
+            ("d", 16.0),
+            ("hidden", 64.0),
+            ("vocab", 24.0),
+        ],
+    );
+    fuse::sums_of_heads(&mut model);
+    backward::differentiate(&mut model);
+    let size = |layers: &[String]| {
+        let mut tried = model.clone();
+        recompute(&mut tried, &|layer| layers.iter().any(|one| one == layer));
+        buffers::plan(&tried.graph, false, &tried.losses).per_row()
+    };
+    let (whole, least) = (size(&[]), size(&model.graph.layers()));
+    assert!(2 * least < whole, "{least} {whole}");
+    assert_eq!(fit(&model, whole).unwrap(), (vec![], whole));
+    let budget = (whole + least) / 2;
+    let (layers, planned) = fit(&model, budget).unwrap();
+    assert!(planned <= budget && planned == size(&layers));
+    assert!(size(&layers[..layers.len() - 1]) > budget);
+    assert!(fit(&model, least / 2).is_err());
+}
+
+#[test]
+fn dropout_drops_its_share_and_its_gradient_is_that_of_what_is_left() {
+    let mut model = hybrid();
+    let branches = drop_branches(&mut model, &|_| true, 0.3);
+    assert_eq!(branches, model.graph.layers().len());
+    let params = fresh(&model.graph.params, 3);
+    let batch = batch(24);
+    let mut executor = Executor::new(model.clone(), params.clone());
+    executor.draws = 17;
+    let first = executor.train(&batch);
+    let grads = executor.grads.clone();
+    assert_eq!(executor.train(&batch), first, "the same draws drop the same");
+    executor.draws = 18;
+    assert!(executor.train(&batch) != first, "others drop others");
+    // Along the gradient the loss changes by its square.
+    executor.draws = 17;
+    let mut moved = |step: f32| {
+        for ((to, from), grad) in executor.params.iter_mut().zip(&params).zip(&grads) {
+            to.iter_mut().zip(from).zip(grad).for_each(|((to, x), g)| *to = x + step * g);
+        }
+        executor.train(&batch).loss
+    };
+    let square: f64 = grads.iter().flatten().map(|g| f64::from(*g) * f64::from(*g)).sum();
+    let slope = (moved(2e-5) - moved(-2e-5)) / 4e-5;
+    assert!((slope - square).abs() < 0.01 * square, "{slope} {square}");
+    // A model that is asked drops nothing.
+    let mut plain = Executor::new(hybrid(), params.clone());
+    executor.params = params;
+    assert_eq!(executor.evaluate(&batch), plain.evaluate(&batch));
+}
+
+#[test]
+fn a_layer_that_is_taken_out_adds_nothing() {
+    let whole = hybrid();
+    let params = fresh(&whole.graph.params, 3);
+    let batch = batch(24);
+    // Without what its last product gives, a layer is not there.
+    let layers = whole.graph.layers();
+    let name = layers[0].rsplit_once('.').unwrap().1.to_string();
+    let ours: Vec<&String> =
+        layers.iter().filter(|layer| layer.ends_with(&format!(".{name}"))).collect();
+    let mut silent = params.clone();
+    for (param, data) in whole.graph.params.iter().zip(&mut silent) {
+        if ours.iter().any(|layer| param.name == format!("{layer}.y.weight")) {
+            data.fill(0.0);
+        }
+    }
+    assert!(silent != params);
+    let mut without = whole.clone();
+    assert_eq!(ablate(&mut without, &name).unwrap(), ours.len());
+    let want = Executor::new(whole.clone(), silent).evaluate(&batch);
+    let got = Executor::new(without, params).evaluate(&batch);
+    assert!((got.score.loss - want.score.loss).abs() < 1e-6);
+    let mut other = whole;
+    let why = ablate(&mut other, "atention").unwrap_err().to_string();
+    assert!(why.contains("atention") && why.contains(&name), "{why}");
+}
+
+fn engine(treatment: &Treatment) -> Engine {
+    let optimizer = Optimizer::adamw(1e-3);
+    let training = Training { optimizer: &optimizer, treatment, rows: 30, seed: 2 };
+    let params = fresh(&hybrid().graph.params, 3);
+    Engine::new(hybrid(), params, Device::Cpu, &training).unwrap()
+}
+
+#[test]
+fn parameters_read_in_bf16_are_updated_in_f32() {
+    let precision = vec![
+        (Which::Class(Class::Matrices), Precision::Bf16),
+        (Which::Class(Class::Head), Precision::Bf16),
+    ];
+    let treatment = Treatment { precision, ..Treatment::default() };
+    let mut engine = engine(&treatment);
+    let batch = batch(24);
+    let start = engine.numbers().unwrap().params;
+    let exact = engine.evaluate(&batch).unwrap();
+    // Steps so small that bf16 could not hold them.
+    for step in 1..=4 {
+        engine.step(&batch, &Rates { lr: 1e-5, clip: 1.0, step }).unwrap();
+    }
+    let after = engine.numbers().unwrap().params;
+    let moved = start.iter().flatten().zip(after.iter().flatten()).filter(|(a, b)| a != b).count();
+    assert!(moved * 10 > 9 * start.iter().flatten().count());
+    // What a checkpoint holds goes on as what was.
+    let numbers = engine.numbers().unwrap();
+    let mut other = self::engine(&treatment);
+    other.restore(numbers).unwrap();
+    assert_eq!(other.evaluate(&batch).unwrap(), engine.evaluate(&batch).unwrap());
+    assert_eq!(other.numbers().unwrap().params, after);
+    let plain = self::engine(&Treatment::default()).evaluate(&batch).unwrap();
+    assert!(plain != exact && (plain.score.loss - exact.score.loss).abs() < 0.05);
+}
+
+#[test]
+fn what_fits_no_parameter_or_no_memory_is_refused() {
+    let optimizer = Optimizer::adamw(1e-3);
+    let refused = |treatment: Treatment| {
+        let params = fresh(&hybrid().graph.params, 3);
+        let treatment = &treatment;
+        let training = Training { optimizer: &optimizer, treatment, rows: 30, seed: 2 };
+        Engine::new(hybrid(), params, Device::Cpu, &training).err().unwrap().to_string()
+    };
+    let precision = vec![(Which::Name("nothing*".into()), Precision::Bf16)];
+    assert!(refused(Treatment { precision, ..Treatment::default() }).contains("nothing*"));
+    let why = refused(Treatment { activations: Some(1e3), ..Treatment::default() });
+    assert!(why.contains("activations"), "{why}");
+    assert!(hybrid().graph.nodes.node_weights().all(|n| !matches!(n.kind, Kind::Drop { .. })));
+}
