@@ -53,6 +53,11 @@ pub enum Command {
     /// Turn text into tokens, look at them, and see what a run will make of them.
     #[command(subcommand)]
     Data(Data),
+    /// Measure a model before or behind its training: first gradients, stability, precision.
+    #[command(subcommand)]
+    Diagnose(Diagnose),
+    /// Compare runs on one page: tables with intervals over seeds, curves side by side.
+    Report(Report),
     /// Train variations of a spec over several seeds; one table and one figure for all of them.
     Experiment(Experiment),
 }
@@ -251,9 +256,95 @@ pub struct Experiment {
     /// The experiment's folder, `runs/NAME` by default. Runs that it holds already are used again.
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Check everything, list the cases, and stop.
+    #[arg(long)]
+    pub dry_run: bool,
     /// Where to run.
     #[arg(long, default_value = "auto")]
     pub device: Device,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Diagnoses.
+#[derive(Debug, Subcommand)]
+pub enum Diagnose {
+    /// How much larger the first gradients are than later ones without warmup, and what warmup that suggests (a rule
+    /// of thumb).
+    Spike(Spike),
+    /// How far a disturbance goes in time and in depth, layer by layer (Local Stability Condition).
+    Lsc(Lsc),
+    /// Which classes of a trained run's parameters mind being rounded to bf16.
+    Precision(Precision),
+}
+
+/// Arguments of `lrc diagnose spike`.
+#[derive(Debug, clap::Args)]
+pub struct Spike {
+    /// The spec.
+    pub spec: PathBuf,
+    /// Override a value of the spec.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub set: Vec<String>,
+    /// Steps of the probe.
+    #[arg(long, default_value_t = 300)]
+    pub steps: u64,
+    /// The step from which on the mean is taken that the largest is compared with [default: a third of the steps].
+    #[arg(long)]
+    pub from: Option<u64>,
+    /// Seeds.
+    #[arg(long, default_value_t = 3)]
+    pub seeds: u64,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `lrc diagnose lsc`.
+#[derive(Debug, clap::Args)]
+pub struct Lsc {
+    /// A spec, for its model as it begins, or a run's folder.
+    pub spec: PathBuf,
+    /// Override a value of the spec.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub set: Vec<String>,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `lrc diagnose precision`.
+#[derive(Debug, clap::Args)]
+pub struct Precision {
+    /// A run's folder.
+    pub run: PathBuf,
+    /// Unseen sequences.
+    #[arg(long, default_value_t = 256)]
+    pub sequences: usize,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `lrc report`.
+#[derive(Debug, clap::Args)]
+pub struct Report {
+    /// Folders of runs, or folders that hold such folders.
+    #[arg(required = true)]
+    pub runs: Vec<PathBuf>,
+    /// The page [default: comparison.html].
+    #[arg(long, default_value = "comparison.html")]
+    pub out: PathBuf,
+    /// Steps that a smoothed curve averages over.
+    #[arg(long, default_value_t = 50.0)]
+    pub smooth: f64,
+    /// How sure intervals are.
+    #[arg(long, default_value_t = 0.95)]
+    pub confidence: f64,
+    /// Make all intervals together as sure as that (Bonferroni).
+    #[arg(long)]
+    pub together: bool,
     /// One JSON document on stdout.
     #[arg(long)]
     pub json: bool,

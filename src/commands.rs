@@ -3,6 +3,7 @@
 mod bench;
 mod compile;
 mod data;
+mod diagnose;
 mod experiment;
 mod machine;
 mod model;
@@ -42,6 +43,8 @@ pub fn run(args: Args) -> ExitCode {
         Command::Exec(args) => exec_command(args, &mut sources),
         Command::Train(args) => model::train(args, &mut sources),
         Command::Data(args) => data::data(args, &mut sources),
+        Command::Diagnose(args) => diagnose::diagnose(args, &mut sources),
+        Command::Report(args) => experiment::report(args),
         Command::Experiment(args) => experiment::experiment(args, &mut sources),
     };
     match result {

@@ -96,7 +96,7 @@ fn easy_documents_come_first() {
         assert!(scores[metric].as_array().unwrap().len() > 150);
     }
     let mut sources = Sources::default();
-    let spec = open(&file, &vec![], &mut sources).unwrap().spec;
+    let spec = open(&file, &[], &mut sources).unwrap().spec;
     let source = Source::open(&spec.task, spec.seed, &spec.asked()).unwrap();
     let mut course = course(&spec, &source).unwrap();
     let mut place = source.start();

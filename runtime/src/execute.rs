@@ -21,6 +21,7 @@ use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 
 use crate::dense;
+use crate::diagnose::stability::{self, Seen};
 use crate::loss::{Head, Said, Score};
 use crate::random::{Purpose, Stream};
 use measure::Measured;
@@ -116,6 +117,8 @@ pub struct Executor {
     kept: HashMap<usize, Kept<f32>>,
     /// Where layers are measured while they run; nothing is measured without it.
     pub watch: Option<Measured>,
+    /// Where a diagnosis looks at residual streams and at recurrences; nothing is kept without it.
+    pub seen: Option<Seen>,
     /// The weight of `ln²Z` in the loss: see [`Head::gradient`].
     pub z_loss: f32,
     /// What dropout draws from; another number for each step and part of one.
@@ -181,6 +184,7 @@ impl Executor {
             memory: Vec::new(),
             kept: HashMap::new(),
             watch: None,
+            seen: None,
             z_loss: 0.0,
             draws: 0,
         }
@@ -259,6 +263,9 @@ impl Executor {
                 self.rows[&at].forward(&input, &mut outputs[0]);
                 if let Some(measured) = self.watch.as_mut().filter(|_| node.is_residual()) {
                     measure::output(measured, &node.label, &outputs[0]);
+                }
+                if let Some(seen) = self.seen.as_mut().filter(|_| node.is_residual()) {
+                    seen.streams.push((node.layer().to_string(), outputs[0].clone()));
                 }
             }
             Kind::Recur(recur) => {
@@ -419,15 +426,21 @@ impl Executor {
         outputs: &mut Vec<Vec<f32>>,
     ) {
         let mut watch = self.watch.take();
+        let mut seen = self.seen.take();
         let (form, problem) = self.problem(at, recur, &node.inputs, batch, buffers);
         let (Outputs { outs, finals }, kept) = form.forward(&problem, keep);
         if let Some(measured) = &mut watch {
             measure::recurrence(measured, &node.label, &form, &problem, &finals);
         }
+        if let Some(seen) = &mut seen
+            && let Some(radius) = stability::in_time(&form, &problem)
+        {
+            seen.times.push((node.layer().to_string(), radius));
+        }
         finals.into_iter().for_each(memory::give);
         std::mem::replace(outputs, outs).into_iter().for_each(memory::give);
         drop(problem);
-        self.watch = watch;
+        (self.watch, self.seen) = (watch, seen);
         self.forms.insert(at, (longest(batch), form));
         if keep {
             self.kept.insert(at, kept);

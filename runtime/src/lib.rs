@@ -5,6 +5,7 @@ pub mod bench;
 pub mod data;
 pub mod dense;
 pub mod device;
+pub mod diagnose;
 pub mod draw;
 pub mod error;
 pub mod exec;

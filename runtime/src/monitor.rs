@@ -116,6 +116,9 @@ pub struct Memory {
     pub lr: f64,
     /// Another norm to clip to.
     pub clip: Option<f64>,
+    /// Means of the trace and the signal of the gradients' noise.
+    #[serde(default)]
+    noise: Option<[f64; 2]>,
     /// Losses of the last steps.
     losses: Vec<f64>,
     /// Steps since layers were measured, and how many of these were clipped.
@@ -135,6 +138,7 @@ impl Default for Memory {
         Memory {
             lr: 1.0,
             clip: None,
+            noise: None,
             losses: vec![],
             since: [0; 2],
             outputs: BTreeMap::new(),
@@ -171,6 +175,15 @@ impl Memory {
         let deviation = variance.sqrt().max(1e-3 * mean.abs());
         let found = (loss - mean) / deviation;
         (found > monitor.deviations).then_some(found)
+    }
+
+    /// Takes in what a step says of the noise of gradients; gives the noise scale, in asked tokens.
+    pub fn noise(&mut self, trace: f64, signal: f64) -> Option<f64> {
+        // Single steps say little: the mean is over about twenty.
+        let mix = |old: f64, new: f64| 0.9 * old + 0.1 * new;
+        let [t, s] = self.noise.map_or([trace, signal], |[t, s]| [mix(t, trace), mix(s, signal)]);
+        self.noise = Some([t, s]);
+        (t > 0.0 && s > 0.0).then(|| t / s)
     }
 
     /// Takes in a step that was taken.

@@ -17,8 +17,9 @@ pub const COLOURS: [&str; 8] =
 pub const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>lrc run</title>\
 <style>body{font:15px/1.5 system-ui,sans-serif;max-width:720px;margin:32px auto;padding:0 16px;color:#222}\
 h1{font-size:22px}h2{font-size:16px;margin:28px 0 4px}table{border-collapse:collapse}\
-td{padding:2px 18px 2px 0;vertical-align:top}td:first-child{color:#666}svg{width:100%;height:auto}\
-.key{font-size:13px;color:#555}.key span{display:inline-block;width:18px;height:3px;margin:0 6px 3px 14px}\
+th,td{padding:2px 18px 2px 0;vertical-align:top;text-align:left}\
+.wide{overflow-x:auto}.wide th,.wide td{white-space:nowrap;font-size:13px}td:first-child{color:#666}svg{width:100%;height:auto}\
+.key{font-size:13px;color:#555}.key i{font-style:normal;display:inline-block;margin-right:14px}.key span{display:inline-block;width:18px;height:3px;margin:0 6px 3px 0}\
 </style></head><body>";
 
 /// A measured point.
@@ -75,6 +76,42 @@ pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
+/// A table, the first row as heads; it scrolls by itself where it is wider than the page.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let mut page = String::from("<div class=\"wide\"><table>");
+    for (at, row) in rows.iter().enumerate() {
+        let tag = if at == 0 { "th" } else { "td" };
+        page.push_str("<tr>");
+        for cell in row {
+            let _ = write!(page, "<{tag}>{}</{tag}>", escape(cell));
+        }
+        page.push_str("</tr>");
+    }
+    page.push_str("</table></div>");
+    page
+}
+
+/// A table as text, columns aligned.
+pub fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let length = |row: &Vec<String>, at: usize| row.get(at).map_or(0, |cell| cell.chars().count());
+    let widths: Vec<usize> =
+        (0..columns).map(|at| rows.iter().map(|row| length(row, at)).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).enumerate();
+        let padded: Vec<String> = cells
+            .map(
+                |(at, (cell, width))| {
+                    if at == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+                },
+            )
+            .collect();
+        let _ = writeln!(text, "{}", padded.join("  ").trim_end());
+    }
+    text
+}
+
 /// A number with as many digits as a label needs.
 pub fn number(x: f64) -> String {
     match x.abs() {
@@ -114,17 +151,22 @@ impl Chart<'_> {
     pub fn html(&self) -> String {
         let Some(svg) = self.svg() else { return String::new() };
         let mut page = format!("<h2>{}</h2>{svg}<div class=\"key\">", escape(self.title));
-        for curve in self.curves.iter().filter(|c| !c.points.is_empty()) {
+        for curve in self.named() {
             let (colour, name) = (curve.colour, escape(&curve.name));
-            let _ = write!(page, "<span style=\"background:{colour}\"></span>{name}");
+            let _ = write!(page, "<i><span style=\"background:{colour}\"></span>{name}</i> ");
         }
         page.push_str("</div>");
         page
     }
 
+    /// Curves that the key names.
+    fn named(&self) -> Vec<&Curve> {
+        self.curves.iter().filter(|c| !c.points.is_empty() && !c.name.is_empty()).collect()
+    }
+
     /// The picture with its key, to stand alone.
     pub fn picture(&self) -> Option<String> {
-        let named: Vec<&Curve> = self.curves.iter().filter(|c| !c.points.is_empty()).collect();
+        let named = self.named();
         // Two names in a line.
         let height = HEIGHT + 18.0 * named.len().div_ceil(2) as f64 + 24.0;
         let svg = self.svg()?;

@@ -1,20 +1,95 @@
-//! `lrc experiment`
+//! Commands about several runs: experiment, report.
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lrc_dsl::Sources;
 use lrc_runtime::error::{Failure, at_path};
-use lrc_runtime::experiment::{Running, read, report, run};
+use lrc_runtime::experiment::{Checked, Running, check, read, report as outcome, run};
+use lrc_runtime::train::compare::{Options, compare};
+use lrc_runtime::{atomic, plot};
 
-use crate::args::Experiment;
+use crate::args::{Experiment, Report};
 use crate::terminal::say;
+
+/// Compares runs.
+pub fn report(args: &Report) -> Result<(), Failure> {
+    if !(0.0..1.0).contains(&args.confidence) {
+        return Err(Failure::Usage(format!(
+            "--confidence {}: expected a share below 1, such as 0.95",
+            args.confidence
+        )));
+    }
+    let mut runs = Vec::new();
+    for path in &args.runs {
+        let before = runs.len();
+        find(path, 3, &mut runs)?;
+        if runs.len() == before {
+            let why = format!("{} is no run, and holds none", path.display());
+            return Err(Failure::Usage(why));
+        }
+    }
+    let options =
+        Options { smooth: args.smooth, confidence: args.confidence, together: args.together };
+    let found = compare(&runs, options)?;
+    atomic::write(&args.out, found.page().as_bytes())?;
+    if args.json {
+        let json =
+            serde_json::to_string(&found.groups).map_err(|e| Failure::World(e.to_string()))?;
+        say!("{json}");
+    } else {
+        say!("{}", plot::aligned(&found.rows()).trim_end());
+    }
+    eprintln!("report: {}", args.out.display());
+    Ok(())
+}
+
+/// Says what an experiment would run.
+fn list(cases: &[Checked], seeds: &[u64], json: bool) -> Result<(), Failure> {
+    if json {
+        let json = serde_json::to_string(cases).map_err(|e| Failure::World(e.to_string()))?;
+        say!("{json}");
+        return Ok(());
+    }
+    let mut rows = vec![["case", "parameters", "state", "length"].map(String::from).to_vec()];
+    rows.extend(cases.iter().map(|one| {
+        let (parameters, state) = (one.parameters.to_string(), one.state.to_string());
+        vec![one.case.clone(), parameters, state, one.length.clone()]
+    }));
+    say!("{}", plot::aligned(&rows).trim_end());
+    say!(
+        "{} runs: {} cases with {} seeds each",
+        cases.len() * seeds.len(),
+        cases.len(),
+        seeds.len()
+    );
+    Ok(())
+}
+
+/// Folders of runs at or below a folder, in the order of their names.
+fn find(path: &Path, depth: usize, runs: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    if path.join("metrics.jsonl").exists() {
+        runs.push(path.to_path_buf());
+        return Ok(());
+    }
+    if depth == 0 || !path.is_dir() {
+        return Ok(());
+    }
+    let entries = std::fs::read_dir(path).map_err(at_path("read", path))?;
+    let mut below: Vec<PathBuf> =
+        entries.filter_map(|e| e.ok().map(|e| e.path())).filter(|p| p.is_dir()).collect();
+    below.sort();
+    below.iter().try_for_each(|path| find(path, depth - 1, runs))
+}
 
 /// Runs an experiment, or goes on with it.
 pub fn experiment(args: &Experiment, sources: &mut Sources) -> Result<(), Failure> {
     let text = std::fs::read_to_string(&args.file).map_err(at_path("read", &args.file))?;
     let file = sources.add(args.file.display().to_string(), text.as_str());
     let experiment = read(&args.file, file, &text).map_err(Failure::Invalid)?;
+    if args.dry_run {
+        return list(&check(&experiment, sources)?, &experiment.seeds, args.json);
+    }
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&experiment.name));
     let running = Running {
         folder: folder.clone(),
@@ -26,7 +101,7 @@ pub fn experiment(args: &Experiment, sources: &mut Sources) -> Result<(), Failur
         let json = serde_json::to_string(&outcomes).map_err(|e| Failure::World(e.to_string()))?;
         say!("{json}");
     } else {
-        say!("{}", report::text(&experiment, &outcomes).trim_end());
+        say!("{}", outcome::text(&experiment, &outcomes).trim_end());
     }
     eprintln!("report: {}", folder.join("report.html").display());
     Ok(())

@@ -21,7 +21,7 @@ use crate::args::{Eval, Generate};
 use crate::terminal::say;
 
 /// The spec and the model of a run; it keeps its model beside its spec.
-fn open(run: &Path, sources: &mut Sources) -> Result<(Spec, Model), Failure> {
+pub fn open(run: &Path, sources: &mut Sources) -> Result<(Spec, Model), Failure> {
     let own = [("model.file".to_string(), "model.arch".to_string())];
     let opened = spec::open::open(&run.join("spec.resolved.yaml"), &own, sources)?;
     Ok((opened.spec, opened.model))

@@ -299,21 +299,7 @@ pub fn run(
     say: &mut dyn FnMut(&str),
 ) -> Result<Vec<Outcome>, Failure> {
     // Everything is checked before the first run begins.
-    for case in &experiment.cases {
-        let opened = open(&experiment.spec, &case.set, sources)?;
-        let mut tasks = vec![opened.spec.task.clone()];
-        for value in experiment.ask.iter().flat_map(|ask| &ask.to) {
-            tasks.push(asked(experiment, case, *value, opened.spec.seed, sources)?.spec.task);
-        }
-        if let Some(task) = tasks.iter().find(|task| task.vocab() > opened.model.vocab) {
-            let (name, needs, has) = (task.name(), task.vocab(), opened.model.vocab);
-            let message = format!(
-                "{}: the task `{name}` has {needs} tokens, the model's vocabulary {has}",
-                case.name
-            );
-            return Err(Failure::invalid("E0402", message));
-        }
-    }
+    check(experiment, sources)?;
     std::fs::create_dir_all(&running.folder).map_err(at_path("make", &running.folder))?;
     let mut outcomes = Vec::new();
     let whole = experiment.cases.len() * experiment.seeds.len();
@@ -333,6 +319,47 @@ pub fn run(
         }
     }
     Ok(outcomes)
+}
+
+/// A case that can be run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Checked {
+    /// Its name.
+    pub case: String,
+    /// Learned numbers.
+    pub parameters: usize,
+    /// Numbers of the model's states, without caches.
+    pub state: usize,
+    /// How long a run is.
+    pub length: String,
+}
+
+/// Opens every case, and compares what its models are asked with their vocabularies.
+pub fn check(experiment: &Experiment, sources: &mut Sources) -> Result<Vec<Checked>, Failure> {
+    let mut checked = Vec::new();
+    for case in &experiment.cases {
+        let opened = open(&experiment.spec, &case.set, sources)?;
+        let mut tasks = vec![opened.spec.task.clone()];
+        for value in experiment.ask.iter().flat_map(|ask| &ask.to) {
+            tasks.push(asked(experiment, case, *value, opened.spec.seed, sources)?.spec.task);
+        }
+        if let Some(task) = tasks.iter().find(|task| task.vocab() > opened.model.vocab) {
+            let (name, needs, has) = (task.name(), task.vocab(), opened.model.vocab);
+            let message = format!(
+                "{}: the task `{name}` has {needs} tokens, the model's vocabulary {has}",
+                case.name
+            );
+            return Err(Failure::invalid("E0402", message));
+        }
+        let counts = account(&opened.model);
+        checked.push(Checked {
+            case: case.name.clone(),
+            parameters: counts.parameters,
+            state: counts.recurrences.iter().map(|(_, cost)| cost.state).sum(),
+            length: opened.spec.shaping.length.to_string(),
+        });
+    }
+    Ok(checked)
 }
 
 /// The folder of one run: what of the name can be a file's name, and the seed.

@@ -7,8 +7,7 @@ use super::statistics::{mean, reach};
 use super::{Ask, Experiment, Outcome, by_case};
 use crate::atomic;
 use crate::error::Failure;
-use crate::plot::HEAD;
-use crate::plot::{COLOURS, Chart, Curve, Point, escape};
+use crate::plot::{self, COLOURS, Chart, Curve, HEAD, Point, escape};
 
 /// A table: heads, then rows of a name and what it measured.
 struct Table {
@@ -61,22 +60,7 @@ fn reaches(ask: &Ask, threshold: f64, seeds: &[&Outcome]) -> Vec<f64> {
 /// The table as text, columns aligned.
 pub fn text(experiment: &Experiment, outcomes: &[Outcome]) -> String {
     let Table { heads, rows } = table(experiment, outcomes);
-    let lines: Vec<&Vec<String>> = std::iter::once(&heads).chain(&rows).collect();
-    let width = |at: usize| lines.iter().map(|l| l[at].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
-    let mut out = String::new();
-    for line in &lines {
-        let cells = line.iter().zip(&widths).enumerate();
-        let padded: Vec<String> = cells
-            .map(
-                |(at, (cell, w))| {
-                    if at == 0 { format!("{cell:<w$}") } else { format!("{cell:>w$}") }
-                },
-            )
-            .collect();
-        let _ = writeln!(out, "{}", padded.join("  ").trim_end());
-    }
-    out
+    plot::aligned(&std::iter::once(heads).chain(rows).collect::<Vec<_>>())
 }
 
 /// Writes `results.json`, `report.html`, and where something was asked `figure.svg` with what was
@@ -97,16 +81,8 @@ pub fn write(experiment: &Experiment, outcomes: &[Outcome], folder: &Path) -> Re
         let _ = write!(page, "<p>So far {} of {whole} runs.</p>", outcomes.len());
     }
     let Table { heads, rows } = table(experiment, outcomes);
-    page.push_str("<div style=\"overflow-x:auto\"><table style=\"font-size:13px\">");
-    for (at, row) in std::iter::once(&heads).chain(&rows).enumerate() {
-        let tag = if at == 0 { "th" } else { "td" };
-        page.push_str("<tr>");
-        for cell in row {
-            let _ = write!(page, "<{tag} align=\"left\" nowrap>{}</{tag}>", escape(cell));
-        }
-        page.push_str("</tr>");
-    }
-    page.push_str("</table></div>");
+    let lines: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
+    page.push_str(&plot::table(&lines));
     if let Some(ask) = &experiment.ask {
         let curves = asked(experiment, ask, outcomes);
         let title = format!("Accuracy against {}", ask.name);

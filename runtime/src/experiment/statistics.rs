@@ -5,7 +5,7 @@ use crate::random::{Purpose, Stream};
 /// Resamples of a bootstrap.
 const RESAMPLES: usize = 10_000;
 
-/// The mean of a few numbers and the 95 % bootstrap interval of that mean (percentiles of the means
+/// The mean of a few numbers and the bootstrap interval of that mean, 95 % unless another is asked (percentiles of the means
 /// of resamples; Efron 1979). The same numbers give the same interval.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Mean {
@@ -15,8 +15,13 @@ pub struct Mean {
     pub interval: [f64; 2],
 }
 
-/// The mean of numbers; not a number for none.
+/// The mean of numbers with its 95 % interval; not a number for none.
 pub fn mean(values: &[f64]) -> Mean {
+    mean_with(values, 0.95)
+}
+
+/// The mean of numbers with an interval that is as sure as `confidence` says.
+pub fn mean_with(values: &[f64], confidence: f64) -> Mean {
     let n = values.len();
     let middle = values.iter().sum::<f64>() / n as f64;
     if n < 2 {
@@ -28,7 +33,8 @@ pub fn mean(values: &[f64]) -> Mean {
         .collect();
     means.sort_by(f64::total_cmp);
     let at = |share: f64| means[(share * (RESAMPLES - 1) as f64).round() as usize];
-    Mean { mean: middle, interval: [at(0.025), at(0.975)] }
+    let half = (1.0 - confidence.clamp(0.0, 1.0)) / 2.0;
+    Mean { mean: middle, interval: [at(half), at(1.0 - half)] }
 }
 
 /// The largest `x` at which a falling `y` still reaches a threshold, between points in a straight

@@ -5,6 +5,7 @@ pub mod lengths;
 pub mod levels;
 pub mod pacing;
 pub mod preview;
+pub mod warmup;
 
 use std::f64::consts::PI;
 

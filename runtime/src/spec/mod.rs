@@ -50,6 +50,8 @@ pub struct Spec {
     pub optimizer: Optimizer,
     /// What training does to the model besides.
     pub treatment: Treatment,
+    /// Whether the model chooses the warmup: see [`crate::schedule::warmup`].
+    pub auto_warmup: bool,
     /// Easier and harder tasks over the run.
     pub levels: Option<Levels>,
     /// Evaluation.
@@ -151,7 +153,7 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
     let task = data::subject(tree, task, data, (buckets, pacing), base, diags);
     let batch = shaping::batch(batch, diags);
     let optimizer = optimizer::read(optimizer.unwrap_or(&NOTHING), diags);
-    let schedule = shaping::schedule(schedule.unwrap_or(&NOTHING), diags);
+    let (schedule, auto_warmup) = shaping::schedule(schedule.unwrap_or(&NOTHING), diags);
     let phases = shaping::phases(phases, diags);
     let eval = eval_fields(eval.unwrap_or(&NOTHING), diags);
     let monitor = monitor::read(watched.unwrap_or(&NOTHING), policies, diags);
@@ -184,6 +186,7 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
         seed,
         optimizer,
         treatment,
+        auto_warmup,
         levels,
         eval,
         monitor,

@@ -29,12 +29,15 @@ pub fn open(
 ) -> Result<Opened, Failure> {
     let text = std::fs::read_to_string(path).map_err(at_path("read", path))?;
     let file = sources.add(path.display().to_string(), text.as_str());
-    let spec = super::read(path, file, &text, overrides).map_err(Failure::Invalid)?;
+    let mut spec = super::read(path, file, &text, overrides).map_err(Failure::Invalid)?;
     let namespace = declarations(&spec.file, sources)?;
     let decl = choose(&namespace, spec.model.as_deref(), &spec.file)?;
     let mut diags = Vec::new();
     let model =
         build(&namespace, decl, &spec.settings, &mut diags).ok_or(Failure::Invalid(diags))?;
+    if spec.auto_warmup {
+        spec.shaping.schedule.warmup = crate::schedule::warmup::auto(&model).0;
+    }
     let all = File { uses: Vec::new(), decls: namespace.decls.values().cloned().collect() };
     Ok(Opened { spec, model, arch: lrc_dsl::print::print(&all) })
 }

@@ -72,15 +72,20 @@ pub fn batch(tree: Option<&Tree>, diags: &mut Vec<Diag>) -> Batch {
 const FALLS: [(&str, Fall); 3] =
     [("linear", Fall::Linear), ("cosine", Fall::Cosine), ("sqrt", Fall::Root)];
 
-/// `schedule`: the learning rate over the run.
-pub fn schedule(tree: &Tree, diags: &mut Vec<Diag>) -> Schedule {
+/// `schedule`: the learning rate over the run, and whether its warmup is to be chosen by the model.
+pub fn schedule(tree: &Tree, diags: &mut Vec<Diag>) -> (Schedule, bool) {
     let mut f = Fields::of(tree, "schedule", diags);
     let shapes = ["wsd", "cosine", "linear", "constant", "inverse_root"];
     let given = if tree.value == Value::Null { None } else { f.one_of(&shapes, "schedule") };
     f.finish();
     let (name, inner) = given.unwrap_or(("wsd", &NOTHING));
     let mut f = Fields::of(inner, name, diags);
-    let warmup = f.amount("warmup", Amount::Share(0.05));
+    // Chosen when the model is known.
+    let auto = matches!(entry(inner, "warmup"), Some(Tree { value: Value::Text(text), .. }) if text == "auto");
+    let warmup = match auto {
+        true => f.get("warmup").map_or(Amount::Share(0.05), |_| Amount::Share(0.025)),
+        false => f.amount("warmup", Amount::Share(0.05)),
+    };
     let rises = [
         ("linear", Rise::Linear),
         ("quadratic", Rise::Quadratic),
@@ -113,7 +118,7 @@ pub fn schedule(tree: &Tree, diags: &mut Vec<Diag>) -> Schedule {
         let message = "`inverse_root` falls from the end of its warmup, so it needs one".into();
         diags.push(finding(inner.span.or(tree.span), "E0402", message));
     }
-    schedule
+    (schedule, auto)
 }
 
 const CURRICULA: [&str; 8] =

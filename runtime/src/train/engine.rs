@@ -21,6 +21,29 @@ pub struct Engine {
     optimizer: Option<Optimizer>,
     ways: Vec<Way>,
     seed: u64,
+    /// Of the last gradient whose layers were measured.
+    noise: Option<Noise>,
+}
+
+/// What the parts of a step say about the noise of gradients, without bias (McCandlish et al. 2018,
+/// appendix A): their quotient, of means over steps, is the batch in asked tokens from which on more
+/// tokens help little.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Noise {
+    /// The trace of the covariance of one token's gradient.
+    pub trace: f64,
+    /// The square of the norm of the true gradient.
+    pub signal: f64,
+}
+
+impl Noise {
+    /// From the mean square norm of gradients of `small` tokens, and the square norm of `large` ones.
+    fn new([small, small_square]: [f64; 2], [large, large_square]: [f64; 2]) -> Option<Noise> {
+        (large > small).then(|| Noise {
+            trace: (small_square - large_square) / (1.0 / small - 1.0 / large),
+            signal: (large * large_square - small * small_square) / (large - small),
+        })
+    }
 }
 
 /// How a model is trained.
@@ -128,13 +151,13 @@ impl Engine {
         } else {
             Place::open(model, params, device, moments)?
         };
-        Ok(Engine { place, optimizer: Some(optimizer.clone()), ways, seed })
+        Ok(Engine { place, optimizer: Some(optimizer.clone()), ways, seed, noise: None })
     }
 
     /// Prepares a model to be asked only.
     pub fn asked(model: Model, params: Vec<Vec<f32>>, device: Device) -> Result<Engine, Failure> {
         let place = Place::open(model, params, device, Moments::default())?;
-        Ok(Engine { place, optimizer: None, ways: vec![], seed: 0 })
+        Ok(Engine { place, optimizer: None, ways: vec![], seed: 0, noise: None })
     }
 
     /// The model.
@@ -165,13 +188,17 @@ impl Engine {
         let asked = |batch: &Batch| batch.targets.iter().filter(|t| **t != NONE).count();
         let whole: usize = parts.iter().map(asked).sum();
         let mut score = Score::default();
+        let watched = matches!(&self.place, Place::Cpu(cpu) if cpu.executor.watch.is_some());
+        let mut squares = 0.0;
         for (at, batch) in parts.iter().enumerate() {
             let share = asked(batch) as f64 / whole.max(1) as f64;
             let one = match &mut self.place {
                 Place::Cpu(cpu) => {
                     let item = step << 16 | at as u64;
                     cpu.executor.draws = Stream::new(self.seed, Purpose::Dropout, item).wide();
-                    cpu.gradient(batch, at, parts.len(), share)
+                    let (one, square) = cpu.gradient(batch, at, parts.len(), share, watched);
+                    squares += square;
+                    one
                 }
                 Place::Kernels(device) => device.train(batch, whole, at == 0)?,
             };
@@ -185,7 +212,18 @@ impl Engine {
             Place::Cpu(cpu) => optim::norm(&cpu.executor.grads),
             Place::Kernels(device) => device.norm()?,
         };
+        self.noise = None;
+        if watched && parts.len() > 1 {
+            let count = parts.len() as f64;
+            let small = [whole as f64 / count, squares / count];
+            self.noise = Noise::new(small, [whole as f64, norm * norm]);
+        }
         Ok(Stepped { score, norm })
+    }
+
+    /// What the parts of the last gradient say of its noise, where layers were measured.
+    pub fn noise(&self) -> Option<Noise> {
+        self.noise
     }
 
     /// Measures layers in the next gradient. Kernels cannot be looked into.
@@ -342,13 +380,22 @@ impl OnCpu {
     }
 
     /// The gradient of part `at` of `count`, weighted by its share and added to those before.
-    fn gradient(&mut self, batch: &Batch, at: usize, count: usize, share: f64) -> Score {
+    /// Also gives the square of its own norm, where that is wanted.
+    fn gradient(
+        &mut self,
+        batch: &Batch,
+        at: usize,
+        count: usize,
+        share: f64,
+        squared: bool,
+    ) -> (Score, f64) {
         let score = self.executor.train(batch);
         if count == 1 {
-            return score;
+            return (score, 0.0);
         }
         let share = share as f32;
         let grads = &mut self.executor.grads;
+        let square = if squared { optim::norm(grads).powi(2) } else { 0.0 };
         if at == 0 {
             self.sum.resize_with(grads.len(), Vec::new);
             for (sum, grad) in self.sum.iter_mut().zip(&*grads) {
@@ -363,6 +410,6 @@ impl OnCpu {
         if at + 1 == count {
             std::mem::swap(&mut self.sum, grads);
         }
-        score
+        (score, square)
     }
 }

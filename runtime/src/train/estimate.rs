@@ -2,7 +2,9 @@
 
 use lrc_compiler::graph::account::account;
 use lrc_compiler::graph::{Kind, Model};
+use lrc_compiler::normal;
 use lrc_compiler::tile::size;
+use lrc_compiler::tile::{Op, Program, Unary};
 use serde::Serialize;
 
 use crate::error::Failure;
@@ -122,6 +124,15 @@ pub fn advice(spec: &Spec, model: &Model, course: &Course) -> Vec<String> {
             "steps have different numbers of tokens, and the run or its decay is measured in steps: measure it in tokens".into(),
         );
     }
+    if spec.auto_warmup {
+        let (warmup, [size, architecture]) = crate::schedule::warmup::auto(model);
+        advice.push(format!("`warmup: auto` is {warmup}; {size}; {architecture}"));
+    }
+    for layer in unnormalised(model) {
+        advice.push(format!(
+            "the keys of `{layer}` are not normalised, and its state is written along them again and again: such a state grows without bound (try `k = l2norm(…)`)"
+        ));
+    }
     if let Some(length) = vanishing(course) {
         advice.push(format!(
             "sequences of {length} tokens do not occur in the last eighth of the run: what only they teach may fade"
@@ -155,6 +166,29 @@ fn vanishing(course: &Course) -> Option<usize> {
         .into_iter()
         .find(|(length, n)| much(n) && !late.contains(length))
         .map(|(length, _)| length)
+}
+
+/// Layers with a delta rule (what is written depends on what is read) whose keys have any length.
+fn unnormalised(model: &Model) -> Vec<String> {
+    let graph = &model.graph;
+    let rooted = |program: &Program| {
+        program.nodes.iter().any(|node| matches!(node.op, Op::Unary(Unary::Sqrt)))
+    };
+    let mut found = Vec::new();
+    for node in graph.nodes.node_weights() {
+        let Kind::Recur(recur) = &node.kind else { continue };
+        let Ok(normal) = normal::extract(&recur.recurrence) else { continue };
+        let writes = normal.states.iter().flat_map(|s| &s.updates).flat_map(|u| &u.writes);
+        let delta = writes.into_iter().any(|write| !write.reads.is_empty());
+        let key = recur.recurrence.inputs.iter().position(|slot| slot.name == "k");
+        let Some(key) = key.filter(|_| delta && !rooted(&normal.program)) else { continue };
+        let maker = &graph.nodes[graph.value(node.inputs[key]).from];
+        if !matches!(&maker.kind, Kind::Rows(program) if rooted(program)) {
+            found.push(node.layer().to_string());
+        }
+    }
+    found.dedup();
+    found
 }
 
 /// How many layers of attention stand together in a model that has more of other layers.

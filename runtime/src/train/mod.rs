@@ -2,6 +2,7 @@
 
 pub mod ablate;
 pub mod checkpoint;
+pub mod compare;
 pub mod engine;
 pub mod estimate;
 pub mod evaluate;
@@ -9,6 +10,7 @@ pub mod feed;
 pub mod record;
 pub mod report;
 mod run;
+mod tensorboard;
 pub mod treatment;
 
 use std::collections::BTreeMap;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Lineage;
+use super::tensorboard::Events;
 use crate::atomic;
 use crate::error::{Failure, at_path};
 use crate::execute::measure::Measured;
@@ -126,6 +127,10 @@ pub struct Summary {
     /// How often each source of the data was gone through.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub epochs: BTreeMap<String, f64>,
+    /// Operations a second of this process, as a share of what dense products alone reach on the
+    /// same machine (MFU; operations are counted from the graph).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub utilisation: Option<f64>,
     /// The checkpoints that the run was branched off.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub lineage: Vec<Lineage>,
@@ -143,6 +148,8 @@ pub struct Record {
     last: Option<f64>,
     best: Option<f64>,
     evals: Evals,
+    events: Option<Events>,
+    log: Option<File>,
 }
 
 impl Record {
@@ -150,7 +157,27 @@ impl Record {
     pub fn create(folder: &Path) -> Result<Record, Failure> {
         let path = folder.join("metrics.jsonl");
         let file = File::create(&path).map_err(at_path("write", &path))?;
-        Ok(Record { file: Some(BufWriter::new(file)), path, ..Record::default() })
+        let mut record = Record { file: Some(BufWriter::new(file)), path, ..Record::default() };
+        record.others(folder)?;
+        Ok(record)
+    }
+
+    /// Opens what people and other programs read besides.
+    fn others(&mut self, folder: &Path) -> Result<(), Failure> {
+        let log = folder.join("log.txt");
+        let file = File::options().create(true).append(true).open(&log);
+        self.log = Some(file.map_err(at_path("write", &log))?);
+        self.events = Some(Events::create(folder)?);
+        Ok(())
+    }
+
+    /// Writes a line of the log.
+    pub fn log(&mut self, text: &str) -> Result<(), Failure> {
+        match &mut self.log {
+            Some(log) => writeln!(log, "{text}")
+                .map_err(at_path("write", &self.path.with_file_name("log.txt"))),
+            None => Ok(()),
+        }
     }
 
     /// Goes on with a record: only its first `lines` lines are kept, those before the checkpoint.
@@ -174,6 +201,8 @@ impl Record {
         atomic::write(&path, kept.as_bytes())?;
         let file = File::options().append(true).open(&path).map_err(at_path("write", &path))?;
         record.file = Some(BufWriter::new(file));
+        record.others(folder)?;
+        record.log(&format!("goes on behind line {lines} of metrics.jsonl"))?;
         Ok(record)
     }
 
@@ -204,13 +233,47 @@ impl Record {
     /// Adds a step.
     pub fn line(&mut self, line: &Line) -> Result<(), Failure> {
         self.last = Some(line.loss);
+        let scalars = [
+            ("train/loss", line.loss),
+            ("train/accuracy", line.accuracy),
+            ("train/lr", line.lr),
+            ("train/grad_norm", line.grad_norm),
+            ("train/seq_len", line.seq_len as f64),
+            ("train/tokens_per_second", line.tokens_per_second),
+            ("train/tokens", line.tokens as f64),
+        ];
+        self.scalars(line.step, scalars.iter().map(|(name, x)| ((*name).to_string(), *x)))?;
         self.put(line)
     }
 
     /// Adds an evaluation.
     pub fn eval(&mut self, eval: &Eval) -> Result<(), Failure> {
+        let each = eval.eval.iter().flat_map(|(set, metrics)| {
+            metrics.iter().map(move |(metric, x)| (format!("eval/{set}/{metric}"), *x))
+        });
+        self.scalars(eval.step, each)?;
         self.put(eval)?;
         self.flush()
+    }
+
+    /// Adds measures of layers.
+    pub fn layers(&mut self, layers: &Layers) -> Result<(), Failure> {
+        let each = layers.layers.iter().flat_map(|(layer, measures)| {
+            measures.iter().map(move |(measure, x)| (format!("{measure}/{layer}"), *x))
+        });
+        self.scalars(layers.step, each)?;
+        self.put(layers)
+    }
+
+    fn scalars(
+        &mut self,
+        step: u64,
+        scalars: impl Iterator<Item = (String, f64)>,
+    ) -> Result<(), Failure> {
+        match &mut self.events {
+            Some(events) => events.scalars(step, &scalars.collect::<Vec<_>>()),
+            None => Ok(()),
+        }
     }
 
     /// Adds something else.
@@ -226,6 +289,9 @@ impl Record {
 
     /// Hands everything to the system.
     pub fn flush(&mut self) -> Result<(), Failure> {
+        if let Some(events) = &mut self.events {
+            events.flush()?;
+        }
         let path = self.path.clone();
         match &mut self.file {
             Some(file) => file.flush().map_err(at_path("write", &path)),

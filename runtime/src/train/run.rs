@@ -8,16 +8,18 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lrc_compiler::graph::Model;
+use lrc_compiler::graph::account::{Account, account};
 
 use super::checkpoint::{self, Lineage, State};
-use super::engine::Training;
-use super::engine::{Engine, Numbers, Stepped};
+use super::engine::{Engine, Noise, Numbers, Stepped, Training};
 use super::estimate::rows;
 use super::evaluate::unseen;
 use super::feed::Feed;
 use super::record::{Eval, Happened, Layers, Line, Record, Summary};
 use super::{Fault, From, Metrics, Options, report};
+use crate::bench::products;
 use crate::data::{Source, Unseen};
+use crate::device::Device;
 use crate::error::{Failure, at_path};
 use crate::execute::{Batch, fresh};
 use crate::loss::NONE;
@@ -45,6 +47,13 @@ struct Run<'s> {
     /// Seconds of training before this process.
     before: f64,
     tokens_here: u64,
+    /// Operations of the steps of this process, by the graph.
+    operations: f64,
+    /// Seconds of this process in evaluations.
+    asking: f64,
+    /// Operations a second of dense products on this machine.
+    peak: Option<f64>,
+    counts: Account,
     bar: ProgressBar,
 }
 
@@ -112,6 +121,11 @@ fn progress(show: bool, whole: f64) -> ProgressBar {
     bar
 }
 
+/// Operations a second of dense products, on the processor.
+fn peak(device: Device, width: usize) -> Option<f64> {
+    (device == Device::Cpu).then(|| products(width))
+}
+
 /// The same batch with other targets: the vocabulary upside down.
 fn muddled(mut batch: Batch, vocab: usize) -> Batch {
     for target in batch.targets.iter_mut().filter(|target| **target != NONE) {
@@ -148,6 +162,7 @@ impl<'s> Run<'s> {
         let source = Source::open_for(&spec.task, spec.seed, &spec.asked(), model.vocab)?;
         let course = course(spec, &source)?;
         let params = fresh(&model.graph.params, spec.seed);
+        let (counts, width) = (account(&model), model.width);
         let training = Training {
             optimizer: &spec.optimizer,
             treatment: &spec.treatment,
@@ -183,6 +198,10 @@ impl<'s> Run<'s> {
             started: Instant::now(),
             before: 0.0,
             tokens_here: 0,
+            operations: 0.0,
+            asking: 0.0,
+            peak: options.progress.then(|| peak(options.device, width)).flatten(),
+            counts,
         };
         run.state.version = env!("CARGO_PKG_VERSION").into();
         let folder = &options.folder;
@@ -281,7 +300,9 @@ impl<'s> Run<'s> {
             let last = after.ended();
             let mut enough = false;
             if last || Self::due(self.spec.eval.every, &before, &after) {
+                let begun = Instant::now();
                 let accuracy = self.evaluate()?;
+                self.asking += begun.elapsed().as_secs_f64();
                 enough = self.spec.stop_at.is_some_and(|at| accuracy.is_some_and(|x| x >= at));
             }
             let signal = stop.load(Ordering::Relaxed);
@@ -347,6 +368,8 @@ impl<'s> Run<'s> {
         self.state.step += 1;
         self.state.tokens += next.tokens();
         self.tokens_here += next.tokens();
+        let forward = self.counts.executed_per_token(next.length) as f64;
+        self.operations += 3.0 * forward * next.tokens() as f64;
         self.write(next, &stepped, rates.lr, skipped)?;
         if measures && let Some(Action::Back(steps)) = self.measure(&stepped)? {
             self.back(steps)?;
@@ -433,18 +456,23 @@ impl<'s> Run<'s> {
     fn event(&mut self, what: &str, did: &str) -> Result<(), Failure> {
         let event = Event { what: what.into(), did: did.into() };
         let (step, tokens) = (self.state.step, self.state.tokens);
-        self.say(&format!("step {step:>6}  {what}: {did}"));
+        self.say(&format!("step {step:>6}  {what}: {did}"))?;
         self.record.put(&Happened { step, tokens, event })?;
         self.record.flush()
     }
 
     /// Writes down the measures of the layers, and lets policies see them.
     fn measure(&mut self, stepped: &Stepped) -> Result<Option<Action>, Failure> {
-        let layers = self.engine.measured().unwrap_or_default();
+        let mut layers = self.engine.measured().unwrap_or_default();
+        if let Some(Noise { trace, signal }) = self.engine.noise()
+            && let Some(scale) = self.state.monitor.noise(trace, signal)
+        {
+            layers.entry("model".into()).or_default().insert("noise_scale".into(), scale);
+        }
         let measures = self.state.monitor.measures(&layers);
         let (step, tokens) = (self.state.step, self.state.tokens);
         if !layers.is_empty() {
-            self.record.put(&Layers { step, tokens, layers })?;
+            self.record.layers(&Layers { step, tokens, layers })?;
         }
         let policies = &self.spec.monitor.policies;
         let Some(policy) = policies.iter().find(|policy| policy.on.met(&measures)) else {
@@ -514,17 +542,23 @@ impl<'s> Run<'s> {
             skipped,
             tokens_per_second: self.tokens_here as f64 / seconds.max(1e-9),
         };
-        self.bar
-            .set_message(format!("loss {:.4}  {:.0} tokens/s", score.loss, line.tokens_per_second));
+        self.bar.set_message(format!(
+            "loss {:.4}  {:.0} tokens/s{}",
+            score.loss,
+            line.tokens_per_second,
+            self.pace()
+        ));
         self.record.line(&line)
     }
 
-    fn say(&self, text: &str) {
+    /// Says something to who watches, and to the log.
+    fn say(&mut self, text: &str) -> Result<(), Failure> {
         match (self.options.quiet, self.options.progress) {
             (true, _) => {}
             (false, true) => self.bar.println(text),
             (false, false) => eprintln!("{text}"),
         }
+        self.record.log(text)
     }
 
     /// Measures what training has not seen; gives the accuracy on the first set.
@@ -551,7 +585,7 @@ impl<'s> Run<'s> {
                 "step {:>6}  {}: accuracy {accuracy:.4}, loss {loss:.4}{bits}",
                 self.state.step, set.name
             );
-            self.say(&said);
+            self.say(&said)?;
             self.evals.insert(set.name.clone(), metrics.clone());
             eval.insert(set.name.clone(), metrics);
         }
@@ -593,6 +627,18 @@ impl<'s> Run<'s> {
         checkpoint::prune(folder, self.spec.checkpoint.keep)
     }
 
+    /// Operations a second, where the processor computes, as a share of what it can.
+    fn utilisation(&self, peak: Option<f64>) -> Option<f64> {
+        let peak = peak?;
+        let seconds = self.started.elapsed().as_secs_f64() - self.asking;
+        (seconds > 0.0).then(|| self.operations / seconds / peak)
+    }
+
+    fn pace(&self) -> String {
+        self.utilisation(self.peak)
+            .map_or(String::new(), |share| format!("  MFU {:.0} %", 100.0 * share))
+    }
+
     fn summary(&self, finished: bool) -> Summary {
         let seconds = self.started.elapsed().as_secs_f64();
         Summary {
@@ -608,6 +654,9 @@ impl<'s> Run<'s> {
             products_per_step: self.engine.started().map(|[_, products]| products),
             seed: self.spec.seed,
             epochs: self.feed.epochs().into_iter().collect(),
+            utilisation: self.utilisation(
+                self.peak.or_else(|| peak(self.options.device, self.engine.model().width)),
+            ),
             lineage: self.state.lineage.clone(),
             finished,
         }
