@@ -286,3 +286,48 @@ fn text_is_measured_by_length_by_place_and_by_questions() {
         assert!(said(&output).contains(why), "{}", said(&output));
     }
 }
+
+/// Specs whose tasks could not be made at some length or level: told at once, not in the middle.
+#[test]
+fn what_does_not_fit_is_refused_before_a_step() {
+    let folder = folder("refused");
+    std::fs::write(folder.join("model.arch"), MODEL).unwrap();
+    std::fs::write(folder.join("short.txt"), "some words ".repeat(900)).unwrap();
+    let cases = [
+        (
+            "task: {mqar: {vocab: 128, pairs: 4, length: 256}}\ncurriculum: {levels: {of: pairs, values: [4, 32], pace: {variance: {}}}, lengths: {warmup: {from: 32}}}",
+            "sequences of 32 tokens: 32 pairs do not fit",
+        ),
+        ("task: {niah: {haystack: needles, digits: 1}}\neval: {lengths: [256]}", "64 keys"),
+        ("task: {niah: {haystack: needles, queries: 9}}", "too few for `niah`"),
+        (
+            "task: {text: {path: short.txt, length: 64}}\neval: {lengths: [2048]}",
+            "sequences of 2048",
+        ),
+        ("task: {parity: {length: 64}}\neval: {lengths: [99999999]}", "lengths go from 2"),
+        (
+            "data: {path: none}\ncurriculum: {difficulty: {by: compression, hold: 1 min, full: 5 min}}",
+            "cannot depend on the clock",
+        ),
+        (
+            "task: {parity: {length: 64}}\ncurriculum: {difficulty: {by: compression}}",
+            "`levels` is for tasks",
+        ),
+        (
+            "task: {parity: {length: 64}}\ncurriculum: {levels: {of: pairs, values: [1, 2]}}",
+            "has no `pairs`",
+        ),
+        ("task: {parity: {length: 64}}\nactivations: much", "2 GB"),
+        ("task: {parity: {length: 64}}\nprecision: {matrices: f8}", "`bf16` or `f32`"),
+    ];
+    for (rest, why) in cases {
+        let file = folder.join("spec.yaml");
+        std::fs::write(&file, format!("model: {{file: model.arch}}\nbatch: 512 tokens\n{rest}\n"))
+            .unwrap();
+        let run = folder.join("run");
+        let output = lrc(&["train", path(&file), "--out", path(&run)]);
+        let said = said(&output);
+        assert!(matches!(output.status.code(), Some(1 | 3)), "{rest}: {said}");
+        assert!(said.contains(why), "{rest}: {said}");
+    }
+}

@@ -5,6 +5,7 @@
 //! at once; [`grad`] differentiates any program; [`interpret`] runs it; [`graph`] builds a model's
 //! training graph. [`reference`] is the truth that all of them are compared with.
 
+pub mod apportion;
 pub mod check;
 pub mod chunk;
 pub mod elaborate;

@@ -433,7 +433,7 @@ impl Executor {
             measure::recurrence(measured, &node.label, &form, &problem, &finals);
         }
         if let Some(seen) = &mut seen
-            && let Some(radius) = stability::in_time(&form, &problem)
+            && let Some(radius) = stability::in_time(&problem)
         {
             seen.times.push((node.layer().to_string(), radius));
         }

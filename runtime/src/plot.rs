@@ -19,6 +19,7 @@ pub const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"u
 h1{font-size:22px}h2{font-size:16px;margin:28px 0 4px}table{border-collapse:collapse}\
 th,td{padding:2px 18px 2px 0;vertical-align:top;text-align:left}\
 .wide{overflow-x:auto}.wide th,.wide td{white-space:nowrap;font-size:13px}td:first-child{color:#666}svg{width:100%;height:auto}\
+table{margin:8px 0}@media(max-width:500px){svg text{font-size:17px}}\
 .key{font-size:13px;color:#555}.key i{font-style:normal;display:inline-block;margin-right:14px}.key span{display:inline-block;width:18px;height:3px;margin:0 6px 3px 0}\
 </style></head><body>";
 
@@ -112,15 +113,21 @@ pub fn aligned(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A number with as many digits as a label needs.
-pub fn number(x: f64) -> String {
+/// The next number up that is 1, 2 or 5 times a power of ten.
+fn round(x: f64) -> f64 {
+    let power = 10_f64.powf(x.max(f64::MIN_POSITIVE).log10().floor());
+    [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|y| *y >= x * 0.999).unwrap_or(x)
+}
+
+/// A multiple of a step, with the digits that tell it from its neighbours.
+fn tick(x: f64, step: f64) -> String {
+    let digits = |step: f64| (-step.log10().floor()).clamp(0.0, 9.0) as usize;
     match x.abs() {
         0.0 => "0".into(),
-        a if a >= 1e6 => format!("{:.1}M", x / 1e6),
-        a if a >= 1e4 => format!("{:.0}k", x / 1e3),
-        a if a < 1e-2 => format!("{x:.1e}"),
-        a if a < 10.0 => format!("{x:.2}"),
-        _ => format!("{x:.0}"),
+        a if a >= 1e6 => format!("{:.*}M", digits(step / 1e6), x / 1e6),
+        a if a >= 1e4 => format!("{:.*}k", digits(step / 1e3), x / 1e3),
+        _ if step < 1e-3 => format!("{x:.0e}"),
+        _ => format!("{x:.*}", digits(step)),
     }
 }
 
@@ -224,9 +231,9 @@ impl Chart<'_> {
     }
 
     fn axes(&self, svg: &mut String, scale: &Scale) {
-        for i in 0..=4 {
-            let share = f64::from(i) / 4.0;
-            let value = scale.low + (scale.high - scale.low) * share;
+        let step = round((scale.high - scale.low) / 4.0);
+        for i in (scale.low / step).ceil() as i64..=(scale.high / step * 1.000_001).floor() as i64 {
+            let value = i as f64 * step;
             let at = scale.y(value);
             let _ = write!(
                 svg,
@@ -235,17 +242,22 @@ impl Chart<'_> {
                 WIDTH - RIGHT,
                 LEFT - 6.0,
                 at + 4.0,
-                number(value)
+                tick(value, step)
             );
-            let value = scale.end * share;
-            let anchor = if i == 4 { "end" } else { "middle" };
+        }
+        let step = round(scale.end / 4.0);
+        let count = (scale.end / step * 1.000_001).floor() as i64;
+        for i in 0..=count {
+            let value = i as f64 * step;
+            let x = scale.x(value);
+            let anchor = if x > WIDTH - 60.0 { "end" } else { "middle" };
+            // The last label also says what is counted.
+            let unit = if i == count { format!(" {}", escape(self.unit)) } else { String::new() };
             let _ = write!(
                 svg,
-                "<text x=\"{:.1}\" y=\"{}\" font-size=\"11\" text-anchor=\"{anchor}\" fill=\"#666\">{}{}</text>",
-                scale.x(value),
+                "<text x=\"{x:.1}\" y=\"{}\" font-size=\"11\" text-anchor=\"{anchor}\" fill=\"#666\">{}{unit}</text>",
                 HEIGHT - 8.0,
-                number(value),
-                if i == 4 { format!(" {}", escape(self.unit)) } else { String::new() }
+                tick(value, step)
             );
         }
     }
@@ -277,4 +289,32 @@ fn draw(svg: &mut String, scale: &Scale, curve: &Curve) {
         "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.6\"{dash} points=\"{}\"/>",
         path.trim_end()
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_have_round_numbers() {
+        assert_eq!([0.3, 1.0, 1.1, 3.0, 40.0, 61.0].map(round), [0.5, 1.0, 2.0, 5.0, 50.0, 100.0]);
+        let ticks = [(0.5, 0.5), (2.0, 1.0), (150_000.0, 50_000.0), (2.5e6, 5e5), (0.004, 0.001)];
+        let want = ["0.5", "2", "150k", "2.5M", "0.004"];
+        assert_eq!(ticks.map(|(x, step)| tick(x, step)), want);
+    }
+
+    #[test]
+    fn nothing_is_drawn_of_nothing_and_everything_of_one_point() {
+        let chart = |points: Vec<(f64, f64)>| {
+            let curves = [Curve::line("a <b>", COLOURS[0], points)];
+            Chart { title: "t & u", unit: "steps", curves: &curves }.html()
+        };
+        assert_eq!(chart(vec![]), "");
+        assert_eq!(chart(vec![(1.0, f64::NAN)]), "");
+        let page = chart(vec![(3.0, -2.0)]);
+        assert!(
+            page.contains("t &amp; u") && page.contains("a &lt;b&gt;") && page.contains("circle")
+        );
+        assert!(chart(vec![(0.0, 0.0)]).contains("circle"));
+    }
 }

@@ -291,7 +291,7 @@ fn score(args: &ScoreDocuments, sources: &mut Sources) -> Result<(), Failure> {
     if let Some((name, scores)) = made {
         score::save(folder, args.name.as_ref().unwrap_or(&name), scores)?;
     }
-    let all = score::all(folder)?;
+    let all = score::all(folder, documents.count())?;
     if args.json {
         let each: serde_json::Map<String, serde_json::Value> =
             all.into_iter().map(|(name, scores)| (name, scores.into())).collect();

@@ -43,12 +43,9 @@ pub fn eval(args: &Eval, sources: &mut Sources) -> Result<(), Failure> {
     if args.sequences == 0 {
         return Err(Failure::Usage("--sequences starts at 1".into()));
     }
-    let least = spec.task.shortest();
-    if let Some(short) = args.length.iter().find(|length| **length < least) {
-        let task = spec.task.name();
-        return Err(Failure::Usage(format!(
-            "--length {short} is too short for `{task}`: it needs {least} tokens at least"
-        )));
+    let wrong = |length: &usize| spec.task.wrong_at(*length, None);
+    if let Some((message, help)) = args.length.iter().find_map(wrong) {
+        return Err(Failure::Usage(format!("--length: {message} ({help})")));
     }
     let request = Request {
         lengths: args.length.clone(),

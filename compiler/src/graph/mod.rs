@@ -143,7 +143,12 @@ pub enum Kind {
 /// The layer of a label or of a parameter's name: `layers.0.attention` of
 /// `layers.0.attention.residual`, `embedding` of `embedding.weight`.
 pub fn layer(label: &str) -> &str {
-    let parts = if label.starts_with("layers.") || label.starts_with("shared.") { 3 } else { 1 };
+    let parts = match label.split('.').next() {
+        Some("layers") => 3,
+        // `shared.memory.0.attention`
+        Some("shared") => 4,
+        _ => 1,
+    };
     let end = label.match_indices('.').nth(parts - 1).map_or(label.len(), |(at, _)| at);
     &label[..end]
 }

@@ -8,6 +8,7 @@ use lrc_dsl::{Diag, Namespace, Span, print};
 use super::mixer::{Bound, Maker, Scope};
 use super::pointwise::Named;
 use super::{Graph, Init, Kind, Node, Param, ParamId, ValueId};
+use crate::apportion::apportion;
 use crate::elaborate::signature::Numbers;
 use crate::elaborate::{Dim, Setting};
 
@@ -301,16 +302,7 @@ impl Flattener<'_, '_> {
 
 /// Which portion stands at each of `count` places.
 pub fn spread_order(count: usize, shares: &[f64]) -> Vec<usize> {
-    let total: f64 = shares.iter().sum();
-    let exact: Vec<f64> = shares.iter().map(|s| s / total * count as f64).collect();
-    let mut counts: Vec<usize> = exact.iter().map(|x| x.floor() as usize).collect();
-    let mut rest: Vec<usize> = (0..shares.len()).collect();
-    rest.sort_by(|&a, &b| exact[b].fract().total_cmp(&exact[a].fract()).then(a.cmp(&b)));
-    let missing = count - counts.iter().sum::<usize>();
-    for &at in rest.iter().cycle().take(missing) {
-        counts[at] += 1;
-    }
-    let mut places: Vec<(f64, usize)> = counts
+    let mut places: Vec<(f64, usize)> = apportion(shares, count as u64)
         .iter()
         .enumerate()
         .flat_map(|(at, &n)| (0..n).map(move |k| ((k as f64 + 0.5) / n as f64, at)))
@@ -439,6 +431,9 @@ impl Residual<'_, '_, '_> {
             let id = self.maker.materialise(input.value, &format!("{}.input", self.layer.path));
             let input = self.maker.stream(id, input.axes);
             let output = self.mixer(input)?;
+            // What a layer adds is a value of its own: passes drop it, or take it out.
+            let id = self.maker.materialise(output.value, &format!("{}.out", self.layer.path));
+            let output = self.maker.stream(id, output.axes);
             scope.names.insert("f".into(), Bound::Tensor(output));
         }
         scope.target = "residual".into();

@@ -45,7 +45,8 @@ pub fn drop_branches(model: &mut Model, pick: &dyn Fn(&str) -> bool, rate: f64) 
             for at in 0..node.inputs.len() {
                 let value = model.graph.value(node.inputs[at]);
                 let from = &model.graph.nodes[value.from];
-                if from.layer() != node.layer() || from.is_residual() {
+                let reads = from.is_residual() || from.label.ends_with(".input");
+                if from.layer() != node.layer() || reads {
                     continue;
                 }
                 let kind = Kind::Drop { rate, number };

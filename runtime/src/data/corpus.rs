@@ -212,6 +212,12 @@ impl Open {
             .zip(&self.sources)
             .map(|(weight, source)| if source.pieces[bucket].count() > 0 { weight } else { 0.0 })
             .collect();
+        // A bucket that only sources of weight 0 have is theirs nevertheless.
+        let weights = if weights.iter().all(|weight| *weight == 0.0) {
+            self.sources.iter().map(|s| f64::from(s.pieces[bucket].count() > 0)).collect()
+        } else {
+            weights
+        };
         let mut random = Stream::new(self.seed, Purpose::Mixture, next.step);
         let pieces = (0..next.sequences.div_ceil(of_one))
             .map(|_| {

@@ -48,10 +48,15 @@ const GENERATED: [&str; 5] =
 /// Bytes at the beginning of a text in which such words count.
 const BEGINNING: usize = 2000;
 
+/// The name of a file without what says that it is compressed.
+fn unpacked(name: &str) -> &str {
+    name.trim_end_matches(".gz").trim_end_matches(".zst")
+}
+
 impl Reading {
     fn wants(&self, path: &Path) -> bool {
         let name = path.to_string_lossy().to_lowercase();
-        let inner = name.trim_end_matches(".gz").trim_end_matches(".zst");
+        let inner = unpacked(&name);
         self.endings.is_empty()
             || self.endings.iter().any(|end| {
                 let rest = inner.strip_suffix(end.trim_start_matches('.'));
@@ -143,7 +148,7 @@ struct OneFile<'a> {
 impl OneFile<'_> {
     fn read(&mut self) -> Result<(), Failure> {
         let name = self.path.to_string_lossy().to_lowercase();
-        let inner = name.trim_end_matches(".gz").trim_end_matches(".zst");
+        let inner = unpacked(&name);
         if inner.ends_with(".parquet") {
             return self.table();
         }

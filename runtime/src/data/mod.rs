@@ -23,6 +23,9 @@ use corpus::{Corpora, Cursor, Drawn, Open};
 use synthetic::Synthetic;
 use text::Text;
 
+/// The most tokens that a sequence can have.
+pub const LONGEST: usize = 1 << 24;
+
 /// What is learned.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Task {
@@ -67,12 +70,22 @@ impl Task {
         }
     }
 
-    /// The fewest tokens that a sequence can have.
-    pub fn shortest(&self) -> usize {
-        match self {
-            Task::Synthetic(synthetic) => synthetic.shortest(),
-            Task::Text { .. } | Task::Corpora(_) => 2,
+    /// Why there are no sequences of so many tokens, on any of the levels, and what to do about it.
+    pub fn wrong_at(&self, length: usize, levels: Option<&Levels>) -> Option<(String, String)> {
+        if !(2..=LONGEST).contains(&length) {
+            let message = format!("no sequence has {length} tokens");
+            return Some((message, format!("lengths go from 2 to {LONGEST}")));
         }
+        let Task::Synthetic(synthetic) = self else { return None };
+        let level = |value: &usize| {
+            let mut task = synthetic.clone();
+            task.vary(levels.map_or("", |levels| levels.of.as_str()), *value);
+            task
+        };
+        let levels = levels.iter().flat_map(|levels| &levels.values).map(level);
+        let mut all = std::iter::once(synthetic.clone()).chain(levels);
+        let (message, help) = all.find_map(|task| Synthetic { length, ..task }.wrong())?;
+        Some((format!("sequences of {length} tokens: {message}"), help.to_string()))
     }
 }
 
@@ -143,7 +156,10 @@ impl Source {
     pub fn open(task: &Task, seed: u64, asked: &Asked) -> Result<Source, Failure> {
         let (mut text, mut corpora) = (None, None);
         match task {
-            Task::Text { path, length } => text = Some(Text::open(path, *length)?),
+            Task::Text { path, length } => {
+                let longest = asked.lengths.iter().copied().fold(*length, usize::max);
+                text = Some(Text::open(path, longest)?);
+            }
             Task::Corpora(all) => corpora = Some(Open::new(all, seed, &asked.lengths)?),
             Task::Synthetic(_) => {}
         }
@@ -319,7 +335,7 @@ impl Source {
             (Some(text), _) => {
                 format!("{} {} {}", text.fingerprint(), self.task.length(), self.seed)
             }
-            _ => format!("{:?} {}", self.task, self.seed),
+            _ => format!("{:?} {:?} {}", self.task, self.asked.levels, self.seed),
         };
         blake3::hash(text.as_bytes()).to_hex()[..16].to_string()
     }

@@ -26,7 +26,8 @@ const MTLD: f64 = 0.72;
 pub enum Metric {
     /// Compressed bytes per byte, each document by itself.
     Compression,
-    /// MTLD: the mean number of words over which the share of different words stays above 0.72.
+    /// MTLD: the mean number of words over which the share of different words stays above 0.72; at
+    /// most the number of words, so that short texts are not taken for endlessly rich ones.
     Diversity,
 }
 
@@ -62,6 +63,10 @@ impl Documents {
     /// Opens them.
     pub fn open(folder: &Path) -> Result<Documents, Failure> {
         let manifest = Manifest::read(folder)?;
+        if manifest.train.is_empty() {
+            let why = format!("{} holds no documents for training", folder.display());
+            return Err(Failure::World(why));
+        }
         let shards: Result<Vec<Shard>, Failure> =
             manifest.train.iter().map(|part| Shard::of_folder(folder, part, false)).collect();
         Ok(Documents { shards: shards?, tokenizer: tokenizer(folder, &manifest)? })
@@ -174,20 +179,20 @@ pub fn read(folder: &Path, name: &str, count: usize) -> Result<Vec<f32>, Failure
     }
 }
 
-/// All scores of a folder by name.
-pub fn all(folder: &Path) -> Result<Vec<(String, Vec<f32>)>, Failure> {
+/// All scores of a folder by name that fit its `count` documents.
+pub fn all(folder: &Path, count: usize) -> Result<Vec<(String, Vec<f32>)>, Failure> {
     let path = folder.join(FILE);
     if !path.exists() {
         return Ok(vec![]);
     }
     let all = tensors::read(&path)?.into_iter().filter_map(|(name, tensor)| match tensor.data {
-        Data::F32(scores) => Some((name, scores)),
+        Data::F32(scores) if scores.len() == count => Some((name, scores)),
         _ => None,
     });
     Ok(all.collect())
 }
 
-/// MTLD, forward and backward; the number of words of a text without repetitions.
+/// MTLD, forward and backward, at most the number of words.
 fn diversity(text: &str) -> f64 {
     let words: Vec<String> = text
         .split(|c: char| !c.is_alphanumeric())

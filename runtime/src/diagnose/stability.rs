@@ -5,7 +5,7 @@
 //! together to be 1 at most, so one half each: a model with radius 1 in time and in depth sums up ever
 //! more paths the longer and deeper it is.
 
-use lrc_compiler::form::{Form, Problem};
+use lrc_compiler::form::{Form, FormKind, Operand, Problem};
 use lrc_compiler::graph::Model;
 use lrc_compiler::tile::size;
 use serde::Serialize;
@@ -18,8 +18,8 @@ use crate::random::{Purpose, Stream};
 pub struct Layer {
     /// Its name.
     pub name: String,
-    /// By which factor a disturbance of its state shrinks per token (geometric mean over the
-    /// sequence); nothing for layers without a state.
+    /// By which factor a disturbance of its state shrinks per token (geometric mean over a few
+    /// tokens); nothing for layers without a state, or one that forgets at once.
     pub time: Option<f64>,
     /// By which factor a disturbance of the residual stream grows in it.
     pub depth: f64,
@@ -34,6 +34,8 @@ pub struct Seen {
     pub times: Vec<(String, f64)>,
 }
 
+/// Tokens over which a state is followed.
+const TOKENS: usize = 8;
 /// Size of a disturbance, relative to what is disturbed.
 const SMALL: f64 = 1e-3;
 
@@ -73,13 +75,24 @@ pub fn stability(model: &Model, params: &[Vec<f32>], batch: &Batch) -> Vec<Layer
 }
 
 /// The radius of a recurrence in time: two runs over the same inputs from states that differ a little,
-/// and how much their last states differ then.
-pub fn in_time(form: &Form, problem: &Problem<f32>) -> Option<f64> {
+/// and how much their last states differ then. Nothing where no difference is left to see.
+pub fn in_time(problem: &Problem<f32>) -> Option<f64> {
     if problem.recurrence.states.is_empty() {
         return None;
     }
-    let sequences = problem.bounds.len() - 1;
-    let count = |at: usize| size(&problem.recurrence.states[at].shape) * problem.heads * sequences;
+    // A few tokens of the first sequence: behind many, a state that forgets has forgotten.
+    let rows = TOKENS.min(problem.bounds[1]);
+    let mut problem = problem.clone();
+    problem.bounds = vec![0, rows];
+    let whole = problem.inputs.iter().zip(&problem.recurrence.inputs);
+    let cut: Vec<Operand<f32>> = whole
+        .map(|(operand, slot)| {
+            let one = operand.heads.max(1) * size(&slot.shape);
+            Operand { data: &operand.data[..rows * one], heads: operand.heads }
+        })
+        .collect();
+    problem.inputs = cut;
+    let count = |at: usize| size(&problem.recurrence.states[at].shape) * problem.heads;
     let states = 0..problem.recurrence.states.len();
     let start: Vec<Vec<f32>> = states.clone().map(|at| noise(count(at), 2 + at as u64)).collect();
     let other: Vec<Vec<f32>> = states
@@ -89,19 +102,24 @@ pub fn in_time(form: &Form, problem: &Problem<f32>) -> Option<f64> {
             state
         })
         .collect();
-    let run = |initial: &[Vec<f32>]| {
+    let run = |initial: &[Vec<f32>]| -> Option<Vec<Vec<f32>>> {
         let mut problem = problem.clone();
         problem.initial = initial.iter().map(|state| Some(state.as_slice())).collect();
-        form.forward(&problem, false).0.finals
+        let form = Form::new(&problem, FormKind::Step, None).ok()?;
+        Some(form.forward(&problem, false).0.finals)
     };
-    let (a, b) = (run(&start), run(&other));
-    let square = |a: &[Vec<f32>], b: &[Vec<f32>]| -> f64 {
-        a.iter().zip(b).map(|(a, b)| difference(a, b).powi(2)).sum()
+    let (a, b) = (run(&start)?, run(&other)?);
+    let norm = |a: &[Vec<f32>], b: Option<&[Vec<f32>]>| -> f64 {
+        let each = a.iter().enumerate().map(|(at, a)| match b {
+            Some(b) => difference(a, &b[at]).powi(2),
+            None => a.iter().map(|x| f64::from(*x).powi(2)).sum(),
+        });
+        each.sum::<f64>().sqrt()
     };
-    let (before, after) = (square(&start, &other).sqrt(), square(&a, &b).sqrt());
-    let longest = problem.bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(1).max(1);
-    // A state that is forgotten to the last bit leaves nothing to measure.
-    Some((after / before).max(1e-30).powf(1.0 / longest as f64))
+    let (before, after) = (norm(&start, Some(&other)), norm(&a, Some(&b)));
+    // What is left must be more than rounding.
+    let seen = after > 16.0 * f64::from(f32::EPSILON) * norm(&a, None);
+    seen.then(|| (after / before).powf(1.0 / rows as f64))
 }
 
 fn noise(count: usize, item: u64) -> Vec<f32> {
@@ -119,4 +137,49 @@ fn disturb(data: &mut [f32], share: f64, item: u64) {
 
 fn difference(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>().sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use lrc_compiler::elaborate::{Setting, elaborate};
+    use lrc_dsl::Sources;
+
+    use super::*;
+
+    /// A state that fades by a known factor has that radius.
+    #[test]
+    fn the_radius_of_a_decay_is_the_decay() {
+        let (names, diags) =
+            crate::library::load("recurrences/simple_gla.arch", &mut Sources::default()).unwrap();
+        assert!(diags.is_empty());
+        let sizes = [("dk", 3.0), ("dv", 2.0)];
+        let given: BTreeMap<String, Setting> =
+            sizes.map(|(name, n)| (name.to_string(), Setting::Number(n))).into();
+        let decl = names.get("simple_gla").unwrap();
+        let recurrence = elaborate(decl, &given, &mut vec![]).unwrap();
+        let rows = 40;
+        for decay in [0.9_f32, 0.5, 0.1] {
+            let data: Vec<Vec<f32>> = recurrence
+                .inputs
+                .iter()
+                .map(|slot| match slot.name.as_str() {
+                    "g" => vec![decay.ln(); rows],
+                    _ => noise(rows * size(&slot.shape), 7),
+                })
+                .collect();
+            let problem = Problem {
+                recurrence: &recurrence,
+                heads: 1,
+                sum: 1,
+                bounds: vec![0, rows],
+                inputs: data.iter().map(|data| Operand { data, heads: 1 }).collect(),
+                params: vec![],
+                initial: vec![None],
+            };
+            let radius = in_time(&problem).unwrap();
+            assert!((radius - f64::from(decay)).abs() < 0.01, "{decay} {radius}");
+        }
+    }
 }

@@ -139,6 +139,8 @@ pub struct Next {
     pub factor: f64,
     /// Where the run stands before it.
     pub before: Progress,
+    /// Where it stands behind it.
+    pub after: Progress,
 }
 
 impl Next {
@@ -266,12 +268,20 @@ impl Course {
             Size::Sequences(n) if self.splits(length) => (n * self.shaping.full / length).max(1),
             _ => size.sequences(length),
         };
-        let mut next =
-            Next { step: self.step, length, sequences, bucket, truncate, factor, before };
+        let mut next = Next {
+            step: self.step,
+            length,
+            sequences,
+            bucket,
+            truncate,
+            factor,
+            before,
+            after: before,
+        };
         self.step += 1;
         self.tokens += next.tokens();
-        let after = self.progress(seconds);
-        factor *= self.shaping.schedule.factor(&before, &after);
+        next.after = self.progress(seconds);
+        factor *= self.shaping.schedule.factor(&before, &next.after);
         if let Some((from, to, fall)) = phase.and_then(|phase| phase.lr) {
             factor *= to + (from - to) * fall.at(into);
         }

@@ -3,6 +3,8 @@
 //! Sequences of one step have one length, and steps have the same number of tokens, so that a
 //! bucket of short sequences has more of them (Pouransari et al. 2024, "Dataset Decomposition").
 
+use lrc_compiler::apportion::apportion;
+
 use super::{Amount, Progress};
 
 /// A curriculum of lengths.
@@ -197,23 +199,6 @@ fn rotated(odds: &[f64], bucket: usize) -> Vec<f64> {
     (own..ladder.len()).chain((0..own).rev()).map(|at| ladder[at]).collect()
 }
 
-/// Whole numbers in proportion to weights that add up to `total` (largest remainders).
-pub fn apportion(weights: &[f64], total: u64) -> Vec<u64> {
-    let sum: f64 = weights.iter().sum();
-    if sum <= 0.0 {
-        return vec![0; weights.len()];
-    }
-    let exact: Vec<f64> = weights.iter().map(|w| w / sum * total as f64).collect();
-    let mut whole: Vec<u64> = exact.iter().map(|x| x.floor() as u64).collect();
-    let mut order: Vec<usize> = (0..weights.len()).collect();
-    order.sort_by(|a, b| exact[*b].fract().total_cmp(&exact[*a].fract()).then(a.cmp(b)));
-    let missing = total.saturating_sub(whole.iter().sum());
-    for at in order.into_iter().cycle().take(missing as usize) {
-        whole[at] += 1;
-    }
-    whole
-}
-
 /// The place that `u` in (0, 1) falls on.
 pub fn draw(weights: &[f64], u: f64) -> usize {
     let mut left = u * weights.iter().sum::<f64>();
@@ -322,12 +307,5 @@ mod tests {
             let want = [6.0, 5.0, 4.0, 3.0, 2.0, 1.0].map(|x| x / 21.0);
             assert!(part.iter().zip(want).all(|(a, b)| (a - b).abs() < 0.02), "{part:?}");
         }
-    }
-
-    #[test]
-    fn apportioning_adds_up() {
-        assert_eq!(apportion(&[1.0, 1.0, 1.0], 10), [4, 3, 3]);
-        assert_eq!(apportion(&[0.0, 2.0, 1.0], 4), [0, 3, 1]);
-        assert_eq!(apportion(&[0.0], 4), [0]);
     }
 }

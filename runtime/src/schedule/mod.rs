@@ -101,6 +101,11 @@ impl Progress {
         }
     }
 
+    /// The same moment on another reading of the clock.
+    pub fn at(&self, seconds: f64) -> Progress {
+        Progress { done: Clock { seconds, ..self.done }, ..*self }
+    }
+
     /// The share of the run that is done.
     pub fn share(&self) -> f64 {
         self.of(&self.done, self.length) / self.length.number()

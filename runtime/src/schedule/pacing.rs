@@ -43,7 +43,7 @@ impl Pacing {
             return self.start;
         }
         // Where the hold ends, as a share of the way to the end.
-        let from = if held > 0.0 { done / held } else { 0.0 };
+        let from = if self.hold.number() > 0.0 { done / held } else { 0.0 };
         let way = ((done - from) / (1.0 - from).max(1e-12)).clamp(0.0, 1.0);
         match self.growth {
             Growth::Linear => self.start + (1.0 - self.start) * way,
@@ -62,10 +62,14 @@ mod tests {
     use super::*;
 
     fn share(growth: Growth, at: f64) -> f64 {
+        paced(growth, 0.2, at)
+    }
+
+    fn paced(growth: Growth, hold: f64, at: f64) -> f64 {
         let pacing = Pacing {
             by: "compression".into(),
             start: 0.5,
-            hold: Amount::Share(0.2),
+            hold: Amount::Share(hold),
             full: Amount::Share(0.4),
             growth,
             largest_first: false,
@@ -83,5 +87,12 @@ mod tests {
         }
         assert!((share(Growth::Root, 0.3) - (0.25_f64 + 0.75 * 0.5).sqrt()).abs() < 1e-9);
         assert_eq!((share(Growth::Step, 0.39), share(Growth::Step, 0.4)), (0.5, 1.0));
+    }
+
+    #[test]
+    fn what_is_not_held_grows_at_once() {
+        for (at, want) in [(0.0, 0.5), (0.1, 0.625), (0.2, 0.75), (0.4, 1.0)] {
+            assert!((paced(Growth::Linear, 0.0, at) - want).abs() < 1e-9, "{at}");
+        }
     }
 }

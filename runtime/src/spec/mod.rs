@@ -161,15 +161,15 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
     let (file, model, settings) = model?;
     let task = task?;
     let levels = shaping::levels(curriculum.unwrap_or(&NOTHING), &task, diags);
-    if let Some(short) = eval.lengths.iter().find(|length| **length < task.shortest()) {
-        let (name, least) = (task.name(), task.shortest());
-        let message = format!("`eval.lengths`: {short} tokens are too few for `{name}`");
-        let diag = finding(tree.span, "E0402", message);
-        diags.push(diag.help(format!("it needs {least} at least")));
+    for length in &eval.lengths {
+        if let Some((message, help)) = task.wrong_at(*length, None) {
+            let message = format!("`eval.lengths`: {message}");
+            diags.push(finding(tree.span, "E0402", message).help(help));
+        }
     }
     let full = task.length();
     let shaping = Shaping { length, batch, lengths, phases, schedule, full, seed };
-    shaping::agree(&shaping, &task, tree, curriculum, diags);
+    shaping::agree(&shaping, (&task, levels.as_ref()), tree, curriculum, diags);
     let mut whole = tree.clone();
     data::anchor(&mut whole, base);
     let resolved = whole.print();

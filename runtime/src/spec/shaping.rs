@@ -239,8 +239,14 @@ pub fn difficulty(tree: &Tree, diags: &mut Vec<Diag>) -> Option<Pacing> {
     let largest_first = f.word("first", &[("smallest", false), ("largest", true)]).unwrap_or(false);
     f.finish();
     let same = std::mem::discriminant(&hold) == std::mem::discriminant(&full);
-    if !same || hold.number() > full.number() {
-        let message = "`hold` comes before `full`, in the same unit".to_string();
+    let timed = matches!(full, Amount::Time(_));
+    if !same || timed || hold.number() > full.number() {
+        let message = if timed {
+            "what a run learns from cannot depend on the clock"
+        } else {
+            "`hold` comes before `full`, in the same unit"
+        };
+        let message = message.to_string();
         diags.push(finding(tree.span, "E0402", message).help("for example `hold: 20%, full: 40%`"));
     }
     Some(Pacing { by: by?.0, start, hold, full, growth, largest_first })
@@ -249,7 +255,8 @@ pub fn difficulty(tree: &Tree, diags: &mut Vec<Diag>) -> Option<Pacing> {
 /// An entry of a section that may be missing.
 fn entry<'t>(tree: &'t Tree, name: &str) -> Option<&'t Tree> {
     let Value::Map(entries) = &tree.value else { return None };
-    entries.iter().find(|(key, _)| key.text == name).map(|(_, tree)| tree)
+    let found = entries.iter().find(|(key, _)| key.text == name).map(|(_, tree)| tree);
+    found.filter(|tree| tree.value != Value::Null)
 }
 
 fn buckets(name: &str, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Buckets> {
@@ -383,7 +390,7 @@ fn weighted(f: &mut Fields, tree: &Tree) -> Option<Vec<(usize, f64)>> {
 /// What the parts of the shaping must agree about.
 pub fn agree(
     shaping: &Shaping,
-    task: &Task,
+    (task, levels): (&Task, Option<&Levels>),
     tree: &Tree,
     curriculum: Option<&Tree>,
     diags: &mut Vec<Diag>,
@@ -415,14 +422,10 @@ pub fn agree(
         Lengths::Growing { from, .. } => vec![*from],
         Lengths::Same => vec![],
     };
-    let own = shaping.phases.iter().flat_map(|phase| phase.lengths.iter().flatten());
-    let all: Vec<usize> = own.map(|(length, _)| *length).chain(shapes.iter().copied()).collect();
-    if let Some(short) = all.iter().find(|length| **length < task.shortest()) {
-        let (name, least) = (task.name(), task.shortest());
-        wrong(
-            &format!("sequences of {short} tokens are too short for `{name}`"),
-            &format!("it needs {least} at least"),
-        );
+    for length in own_lengths(shaping).chain(shapes.iter().copied()) {
+        if let Some((message, help)) = task.wrong_at(length, levels) {
+            wrong(&message, &help);
+        }
     }
     if !matches!(task, Task::Corpora(_)) {
         return;

@@ -37,6 +37,9 @@ pub struct State {
     /// What the monitor remembers.
     #[serde(default)]
     pub monitor: Memory,
+    /// Lowest loss of an evaluation so far.
+    #[serde(default)]
+    pub best: Option<f64>,
     /// Where the run stands among the levels of its task.
     #[serde(default)]
     pub stage: Stage,

@@ -30,6 +30,8 @@ struct Run {
     summary: Option<Summary>,
     /// What its spec says, without seed and name: runs that agree in it differ in nothing else.
     spec: Vec<String>,
+    /// Its model.
+    arch: String,
 }
 
 /// Runs that differ in their seed only.
@@ -70,20 +72,24 @@ pub fn compare(folders: &[PathBuf], options: Options) -> Result<Comparison, Fail
         folders.iter().map(|folder| Run::open(folder)).collect::<Result<_, _>>()?;
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for (at, run) in runs.iter().enumerate() {
-        match groups.iter_mut().find(|group| runs[group[0]].spec == run.spec) {
+        let same = |other: &Run| other.spec == run.spec && other.arch == run.arch;
+        match groups.iter_mut().find(|group| same(&runs[group[0]])) {
             Some(group) => group.push(at),
             None => groups.push(vec![at]),
         }
     }
     let firsts: Vec<usize> = groups.iter().map(|group| group[0]).collect();
-    let comparisons = if options.together { groups.len().max(1) as f64 } else { 1.0 };
-    let confidence = 1.0 - (1.0 - options.confidence) / comparisons;
+    let values: Vec<_> = groups.iter().map(|members| values(&runs, members)).collect();
+    let intervals = values.iter().flat_map(BTreeMap::values).filter(|all| all.len() > 1).count();
+    let together = if options.together { intervals.max(1) as f64 } else { 1.0 };
+    let confidence = 1.0 - (1.0 - options.confidence) / together;
     let groups = groups
         .into_iter()
-        .map(|members| Group {
+        .zip(values)
+        .map(|(members, values)| Group {
             name: name(&runs, &members, &firsts),
             runs: members.iter().map(|at| runs[*at].name.clone()).collect(),
-            metrics: metrics(&runs, &members, confidence),
+            metrics: metrics(values, confidence),
             members,
         })
         .collect();
@@ -110,6 +116,7 @@ impl Run {
             written,
             summary: serde_json::from_str(&summary).ok(),
             spec: spec.lines().filter(own).map(String::from).collect(),
+            arch: std::fs::read_to_string(folder.join("model.arch")).unwrap_or_default(),
         })
     }
 }
@@ -130,7 +137,8 @@ fn name(runs: &[Run], members: &[usize], firsts: &[usize]) -> String {
     own.join(", ")
 }
 
-fn metrics(runs: &[Run], members: &[usize], confidence: f64) -> BTreeMap<String, Interval> {
+/// The last metrics of the runs of a group.
+fn values(runs: &[Run], members: &[usize]) -> BTreeMap<String, Vec<f64>> {
     let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for at in members {
         let run = &runs[*at];
@@ -148,6 +156,10 @@ fn metrics(runs: &[Run], members: &[usize], confidence: f64) -> BTreeMap<String,
             speed.push(summary.tokens_per_second);
         }
     }
+    values
+}
+
+fn metrics(values: BTreeMap<String, Vec<f64>>, confidence: f64) -> BTreeMap<String, Interval> {
     values
         .into_iter()
         .map(|(name, values)| {

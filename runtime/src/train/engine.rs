@@ -189,7 +189,7 @@ impl Engine {
         let whole: usize = parts.iter().map(asked).sum();
         let mut score = Score::default();
         let watched = matches!(&self.place, Place::Cpu(cpu) if cpu.executor.watch.is_some());
-        let mut squares = 0.0;
+        let (mut squares, mut inverse, mut count) = (0.0, 0.0, 0.0);
         for (at, batch) in parts.iter().enumerate() {
             let share = asked(batch) as f64 / whole.max(1) as f64;
             let one = match &mut self.place {
@@ -197,7 +197,12 @@ impl Engine {
                     let item = step << 16 | at as u64;
                     cpu.executor.draws = Stream::new(self.seed, Purpose::Dropout, item).wide();
                     let (one, square) = cpu.gradient(batch, at, parts.len(), share, watched);
-                    squares += square;
+                    let own = asked(batch);
+                    if own > 0 {
+                        squares += square;
+                        inverse += 1.0 / own as f64;
+                        count += 1.0;
+                    }
                     one
                 }
                 Place::Kernels(device) => device.train(batch, whole, at == 0)?,
@@ -213,9 +218,9 @@ impl Engine {
             Place::Kernels(device) => device.norm()?,
         };
         self.noise = None;
-        if watched && parts.len() > 1 {
-            let count = parts.len() as f64;
-            let small = [whole as f64 / count, squares / count];
+        if watched && count > 1.0 {
+            // Parts differ in size: the noise of a gradient goes with one over its tokens.
+            let small = [count / inverse, squares / count];
             self.noise = Noise::new(small, [whole as f64, norm * norm]);
         }
         Ok(Stepped { score, norm })

@@ -52,7 +52,7 @@ pub fn estimate(spec: &Spec, model: &Model, course: &Course) -> Result<Estimate,
     let parts = whole.div_ceil(part);
     let (recomputed, activations) = spec.treatment.recomputed(model, part)?;
     let parameters = bytes(numbers.parameters as f64);
-    let forward = numbers.executed_per_token(longest(spec, course).length) as f64;
+    let forward = numbers.executed_per_token(longest(spec, course)) as f64;
     Ok(Estimate {
         steps: course.whole().steps.is_finite().then(|| course.whole().steps as u64),
         tokens: course.whole().tokens.is_finite().then(|| course.whole().tokens),
@@ -77,14 +77,17 @@ fn remembered(optimizer: &Optimizer, model: &Model) -> Result<f64, Failure> {
     Ok(numbers.sum())
 }
 
-/// Tokens that run through the model at a time at most, and tokens of such a step.
+/// Tokens of the largest part in which the model sees a step, and of the largest step; parts are whole
+/// sequences.
 fn part(spec: &Spec, course: &Course) -> (usize, usize) {
-    let longest = longest(spec, course);
-    let whole = (longest.sequences * longest.length).max(1);
-    let micro = spec.micro.map_or(whole, |tokens| tokens as usize);
-    // A part is whole sequences.
-    let part = (micro / longest.length).max(1) * longest.length;
-    (part.min(whole), whole)
+    let (mut part, mut whole) = (1, 1);
+    each(spec, course, &mut |next| {
+        let step = next.tokens() as usize;
+        let micro = spec.micro.map_or(step, |tokens| tokens as usize);
+        part = part.max(step.min((micro / next.length).max(1) * next.length));
+        whole = whole.max(step);
+    });
+    (part, whole)
 }
 
 /// Tokens that run through the model at a time, at most.
@@ -92,18 +95,23 @@ pub fn rows(spec: &Spec, course: &Course) -> usize {
     part(spec, course).0
 }
 
-/// The step with the longest sequences.
-fn longest(spec: &Spec, course: &Course) -> Next {
+/// Calls `see` with every step of a run; with the first one of a run of given time, whose steps are
+/// all alike.
+fn each(spec: &Spec, course: &Course, see: &mut dyn FnMut(&Next)) {
     let mut walk = course.clone();
-    let mut found = walk.next(0.0).unwrap_or_else(|| unreachable!("a run has a step"));
-    if !matches!(spec.shaping.length, Amount::Time(_)) {
-        while let Some(next) = walk.next(0.0) {
-            if (next.length, next.sequences) > (found.length, found.sequences) {
-                found = next;
-            }
+    while let Some(next) = walk.next(0.0) {
+        see(&next);
+        if matches!(spec.shaping.length, Amount::Time(_)) {
+            break;
         }
     }
-    found
+}
+
+/// Tokens of the longest sequences.
+fn longest(spec: &Spec, course: &Course) -> usize {
+    let mut longest = 1;
+    each(spec, course, &mut |next| longest = longest.max(next.length));
+    longest
 }
 
 /// Known mistakes that a spec may well make on purpose.
@@ -128,9 +136,12 @@ pub fn advice(spec: &Spec, model: &Model, course: &Course) -> Vec<String> {
         let (warmup, [size, architecture]) = crate::schedule::warmup::auto(model);
         advice.push(format!("`warmup: auto` is {warmup}; {size}; {architecture}"));
     }
-    for layer in unnormalised(model) {
+    let layers = unnormalised(model);
+    if let Some(first) = layers.first() {
+        let others = layers.len() - 1;
+        let others = if others > 0 { format!(" and {others} layers more") } else { String::new() };
         advice.push(format!(
-            "the keys of `{layer}` are not normalised, and its state is written along them again and again: such a state grows without bound (try `k = l2norm(…)`)"
+            "the keys of `{first}`{others} are not normalised, and states are written along them again and again: such a state grows without bound (try `k = l2norm(…)`)"
         ));
     }
     if let Some(length) = vanishing(course) {
@@ -171,8 +182,15 @@ fn vanishing(course: &Course) -> Option<usize> {
 /// Layers with a delta rule (what is written depends on what is read) whose keys have any length.
 fn unnormalised(model: &Model) -> Vec<String> {
     let graph = &model.graph;
-    let rooted = |program: &Program| {
-        program.nodes.iter().any(|node| matches!(node.op, Op::Unary(Unary::Sqrt)))
+    // What bounds a vector: roots of norms, sums of sizes, functions that end somewhere.
+    let bounded = |program: &Program| {
+        program.nodes.iter().any(|node| match &node.op {
+            Op::Unary(f) => {
+                matches!(f, Unary::Sqrt | Unary::Pow(_) | Unary::Abs | Unary::Sigmoid | Unary::Tanh)
+            }
+            Op::LogSumExp(_) => true,
+            _ => false,
+        })
     };
     let mut found = Vec::new();
     for node in graph.nodes.node_weights() {
@@ -181,9 +199,9 @@ fn unnormalised(model: &Model) -> Vec<String> {
         let writes = normal.states.iter().flat_map(|s| &s.updates).flat_map(|u| &u.writes);
         let delta = writes.into_iter().any(|write| !write.reads.is_empty());
         let key = recur.recurrence.inputs.iter().position(|slot| slot.name == "k");
-        let Some(key) = key.filter(|_| delta && !rooted(&normal.program)) else { continue };
+        let Some(key) = key.filter(|_| delta && !bounded(&normal.program)) else { continue };
         let maker = &graph.nodes[graph.value(node.inputs[key]).from];
-        if !matches!(&maker.kind, Kind::Rows(program) if rooted(program)) {
+        if !matches!(&maker.kind, Kind::Rows(program) if bounded(program)) {
             found.push(node.layer().to_string());
         }
     }

@@ -6,7 +6,7 @@ use lrc_compiler::graph::Model;
 
 use super::engine::Engine;
 use super::{Metrics, checkpoint};
-use crate::data::{Asked, Source, Unseen};
+use crate::data::{Source, Unseen};
 use crate::device::Device;
 use crate::error::Failure;
 use crate::loss::{NONE, Said, Score};
@@ -132,7 +132,10 @@ pub fn evaluate(
     if let Some(layers) = &request.ablate {
         super::ablate::ablate(&mut model, layers)?;
     }
-    let asked = Asked { lengths: request.lengths.clone(), levels: spec.asked().levels };
+    let mut asked = spec.asked();
+    if !request.lengths.is_empty() {
+        asked.lengths.clone_from(&request.lengths);
+    }
     let source = Source::open_for(&spec.task, spec.seed, &asked, model.vocab)?;
     let mut engine = Engine::asked(model, params, request.device)?;
     let mut sets = source.unseen(request.sequences);

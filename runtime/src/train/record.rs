@@ -146,7 +146,6 @@ pub struct Record {
     path: PathBuf,
     lines: u64,
     last: Option<f64>,
-    best: Option<f64>,
     evals: Evals,
     events: Option<Events>,
     log: Option<File>,
@@ -213,16 +212,13 @@ impl Record {
 
     fn see(&mut self, eval: &Eval) {
         for (task, metrics) in &eval.eval {
-            if let Some(loss) = metrics.get("loss") {
-                self.best = Some(self.best.map_or(*loss, |best| best.min(*loss)));
-            }
             self.evals.insert(task.clone(), metrics.clone());
         }
     }
 
-    /// Best loss and newest metrics of the evaluations so far.
-    pub fn known(&self) -> (Option<f64>, Evals) {
-        (self.best, self.evals.clone())
+    /// Newest metrics of the evaluations so far.
+    pub fn known(&self) -> Evals {
+        self.evals.clone()
     }
 
     /// Loss of the last step.

@@ -24,7 +24,8 @@ pub fn write(folder: &Path) -> Result<(), Failure> {
     let mut page = String::from(HEAD);
     let _ = write!(page, "<h1>{}</h1>", escape(&name));
     summary(&mut page, folder);
-    let smooth = smoothed(&loss, 50.0);
+    // Over a tenth of a short run.
+    let smooth = smoothed(&loss, (loss.len() as f64 / 10.0).min(50.0));
     let curves = [
         Curve::line("training loss", "#9db4d6", loss),
         Curve::line("smoothed", "#1f4e9c", smooth),
@@ -71,7 +72,7 @@ fn summary(page: &mut String, folder: &Path) {
         rows.push(("final loss", format!("{loss:.4}")));
     }
     if let Some(share) = summary.utilisation {
-        rows.push(("of dense products", format!("{:.0} % of their speed", 100.0 * share)));
+        rows.push(("MFU", format!("{:.0} % of what dense products reach here", 100.0 * share)));
     }
     for Lineage { run, step, .. } in &summary.lineage {
         rows.push(("branched off", format!("{run}, step {step}")));

@@ -40,9 +40,7 @@ struct Run<'s> {
     engine: Engine,
     state: State,
     record: Record,
-    best: Option<f64>,
     evals: BTreeMap<String, Metrics>,
-    course: Course,
     started: Instant,
     /// Seconds of training before this process.
     before: f64,
@@ -187,14 +185,12 @@ impl<'s> Run<'s> {
             spec,
             options,
             sets,
-            feed: Feed::new(Arc::new(source), course.clone(), workers),
+            bar: progress(options.progress, course.whole().steps),
+            feed: Feed::new(Arc::new(source), course, workers),
             engine,
             state: State { fingerprint, stage, ..State::default() },
             record: Record::default(),
-            best: None,
             evals: BTreeMap::new(),
-            bar: progress(options.progress, course.whole().steps),
-            course,
             started: Instant::now(),
             before: 0.0,
             tokens_here: 0,
@@ -209,7 +205,7 @@ impl<'s> Run<'s> {
         if options.resume && !checkpoint::list(folder).is_empty() {
             run.resume(&checkpoint::newest(folder)?)?;
             run.record = Record::resume(folder, run.state.lines)?;
-            (run.best, run.evals) = run.record.known();
+            run.evals = run.record.known();
         } else {
             if begun && !options.resume {
                 return Err(Failure::Usage(format!(
@@ -242,9 +238,13 @@ impl<'s> Run<'s> {
                 self.state.fingerprint
             )));
         }
+        let levels = self.spec.levels.as_ref().map_or(0, |levels| levels.values.len());
+        if state.stage.odds.len() != levels || state.stage.level >= levels.max(1) {
+            let why = format!("{}: its levels are not those of the spec", folder.display());
+            return Err(Failure::invalid("E0307", why));
+        }
         self.engine.restore(numbers)?;
         self.feed.walk(&state.stretches);
-        self.course.walk_to(state.step, &mut |_| {});
         self.before = state.seconds;
         self.state = State { version: self.state.version.clone(), ..state };
         Ok(())
@@ -285,18 +285,16 @@ impl<'s> Run<'s> {
 
     fn go(&mut self, stop: &AtomicI32) -> Result<Reached, Failure> {
         loop {
-            let before = self.course.progress(self.seconds());
-            let Some((next, batch)) = self.feed.next(self.seconds())? else { break };
-            let mut after = self.course.clone();
-            after.walk_to(next.step + 1, &mut |_| {});
-            let measures =
-                Self::due(self.spec.monitor.every, &before, &after.progress(self.seconds()));
+            let seconds = self.seconds();
+            let Some((next, batch)) = self.feed.next(seconds)? else { break };
+            let before = next.before.at(seconds);
+            let after = next.after.at(self.seconds());
+            let measures = Self::due(self.spec.monitor.every, &before, &after);
             if let Taken::Back = self.step(&next, batch, measures)? {
                 continue;
             }
             self.bar.set_position(self.state.step);
-            self.course = after;
-            let after = self.course.progress(self.seconds());
+            let after = next.after.at(self.seconds());
             let last = after.ended();
             let mut enough = false;
             if last || Self::due(self.spec.eval.every, &before, &after) {
@@ -501,8 +499,6 @@ impl<'s> Run<'s> {
             checkpoint::read(folder, self.engine.declared(), &self.engine.remembered())?;
         self.engine.restore(numbers)?;
         self.feed.back_to(state.step);
-        self.course.rewind();
-        self.course.walk_to(state.step, &mut |_| {});
         // A stretch that is empty says where the next one begins.
         self.state.stretches.push([state.step, state.step]);
         self.state.monitor = self.state.monitor.kept(state.monitor);
@@ -574,7 +570,7 @@ impl<'s> Run<'s> {
                 right.push([answers.whole, answers.sequences]);
             }
             if first.is_none() {
-                self.best = Some(self.best.map_or(loss, |best: f64| best.min(loss)));
+                self.state.best = Some(self.state.best.map_or(loss, |best: f64| best.min(loss)));
                 first = Some(accuracy);
                 loss_on_unseen = Some(loss);
             }
@@ -645,7 +641,7 @@ impl<'s> Run<'s> {
             steps: self.state.step,
             tokens: self.state.tokens,
             final_loss: self.record.last_loss(),
-            best_val_loss: self.best,
+            best_val_loss: self.state.best,
             eval: self.evals.clone(),
             seconds,
             tokens_per_second: self.tokens_here as f64 / seconds.max(1e-9),

@@ -147,9 +147,11 @@ impl Synthetic {
             Kind::Mqar { vocab, pairs, updates, .. }
                 if length < least || vocab / 2 <= pairs + 1 || updates > pairs =>
             {
+                let more =
+                    if *updates > 0 { format!(" and {updates} updates") } else { String::new() };
                 Some((
                     format!(
-                        "{pairs} pairs and {updates} updates do not fit {length} tokens and a vocabulary of {vocab}"
+                        "{pairs} pairs{more} do not fit {length} tokens and a vocabulary of {vocab}"
                     ),
                     "a sequence needs 4 tokens per pair and 2 per update, half the vocabulary more keys than pairs; no key is updated twice",
                 ))
