@@ -56,7 +56,8 @@ pub enum Command {
     /// Measure a model before or behind its training: first gradients, stability, precision.
     #[command(subcommand)]
     Diagnose(Diagnose),
-    /// Compare runs on one page: tables with intervals over seeds, curves side by side.
+    /// Compare runs on one page: tables with intervals over seeds, curves side by side. Each run's own report is written
+    /// anew too.
     Report(Report),
     /// Train variations of a spec over several seeds; one table and one figure for all of them.
     Experiment(Experiment),

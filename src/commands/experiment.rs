@@ -7,6 +7,7 @@ use lrc_dsl::Sources;
 use lrc_runtime::error::{Failure, at_path};
 use lrc_runtime::experiment::{Checked, Running, check, read, report as outcome, run};
 use lrc_runtime::train::compare::{Options, compare};
+use lrc_runtime::train::report as own;
 use lrc_runtime::{atomic, plot};
 
 use crate::args::{Experiment, Report};
@@ -32,6 +33,9 @@ pub fn report(args: &Report) -> Result<(), Failure> {
     let options =
         Options { smooth: args.smooth, confidence: args.confidence, together: args.together };
     let found = compare(&runs, options)?;
+    for run in &runs {
+        own::write(run)?;
+    }
     atomic::write(&args.out, found.page().as_bytes())?;
     if args.json {
         let json =
