@@ -331,3 +331,44 @@ fn what_does_not_fit_is_refused_before_a_step() {
         assert!(said.contains(why), "{rest}: {said}");
     }
 }
+
+#[test]
+fn diagnoses_say_what_they_measured() {
+    let folder = folder("diagnoses");
+    std::fs::write(folder.join("model.arch"), MODEL).unwrap();
+    let file = folder.join("spec.yaml");
+    std::fs::write(
+        &file,
+        "model: {file: model.arch, set: {vocab: 40}}\ntask: {mqar: {vocab: 40, length: 24}}\nbatch: 8\nmicro_batch: 96 tokens\nlength: 30 steps\nmonitor: {every: 5 steps}\n",
+    )
+    .unwrap();
+    let file = path(&file);
+    let spike = json(&["diagnose", "spike", file, "--steps", "20", "--seeds", "2", "--json"]);
+    let ratios = spike["ratios"].as_array().unwrap();
+    assert!(ratios.len() == 2 && ratios.iter().all(|x| x.as_f64().unwrap() >= 1.0), "{spike}");
+    assert_eq!(lrc(&["diagnose", "spike", file, "--steps", "31"]).status.code(), Some(2));
+    let lsc = json(&["diagnose", "lsc", file, "--json"]);
+    let layers = lsc.as_array().unwrap();
+    assert_eq!(layers.len(), 2);
+    // Decays begin near 1; attention has no state.
+    let time = layers[0]["time"].as_f64().unwrap();
+    assert!(time > 0.5 && time < 1.01, "{lsc}");
+    assert!(layers[1]["time"].is_null() && layers[1]["depth"].as_f64().unwrap() > 0.0);
+    let run = folder.join("run");
+    let output = lrc(&["train", file, "--out", path(&run)]);
+    assert!(output.status.success(), "{}", said(&output));
+    let rounded = json(&["diagnose", "precision", path(&run), "--json"]);
+    let classes = rounded["bf16"].as_array().unwrap();
+    assert!(classes.iter().any(|one| one["class"] == "matrices"));
+    assert!(classes.iter().all(|one| one["more"].as_f64().unwrap().abs() < 0.1), "{rounded}");
+    // What is written besides: a log, events for TensorBoard, the noise of gradients.
+    let log = std::fs::read_to_string(run.join("log.txt")).unwrap();
+    assert!(log.contains("mqar: accuracy"), "{log}");
+    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    assert!(metrics.contains("noise_scale"), "{metrics}");
+    let events = std::fs::read_dir(&run).unwrap().flatten();
+    let events: Vec<_> = events
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("events.out.tfevents"))
+        .collect();
+    assert!(events.len() == 1 && events[0].metadata().unwrap().len() > 2000);
+}

@@ -231,7 +231,7 @@ impl Chart<'_> {
     }
 
     fn axes(&self, svg: &mut String, scale: &Scale) {
-        let step = round((scale.high - scale.low) / 4.0);
+        let step = round((scale.high - scale.low) / 6.0);
         for i in (scale.low / step).ceil() as i64..=(scale.high / step * 1.000_001).floor() as i64 {
             let value = i as f64 * step;
             let at = scale.y(value);
@@ -245,7 +245,7 @@ impl Chart<'_> {
                 tick(value, step)
             );
         }
-        let step = round(scale.end / 4.0);
+        let step = round(scale.end / 6.0);
         let count = (scale.end / step * 1.000_001).floor() as i64;
         for i in 0..=count {
             let value = i as f64 * step;

@@ -138,8 +138,10 @@ fn line(f: &mut Fields, tree: &Tree) -> Line {
             Value::Text(text) => Amount::parse(text)?,
             _ => return None,
         };
+        // What a run learns from cannot depend on the clock.
+        let timed = matches!(at, Amount::Time(_));
         match x.value {
-            Value::Number(x) if x >= 0.0 && at.number() >= 0.0 => Some((at, x)),
+            Value::Number(x) if x >= 0.0 && at.number() >= 0.0 && !timed => Some((at, x)),
             _ => None,
         }
     };
@@ -153,7 +155,7 @@ fn line(f: &mut Fields, tree: &Tree) -> Line {
         _ => {
             let message = format!("`weight` is {}, which is no weight", tree.words());
             f.diags.push(finding(tree.span, "E0401", message).help(
-                "a weight is a number of 0 or more, or points over the run: `[[0%, 1], [80%, 0.2]]`",
+                "a weight is a number of 0 or more, or points over the run in shares, steps or tokens: `[[0%, 1], [80%, 0.2]]`",
             ));
             Line::flat(1.0)
         }

@@ -247,7 +247,7 @@ fn eval_fields(tree: &Tree, diags: &mut Vec<Diag>) -> Eval {
         every: f.amount("every", Amount::Share(0.1)),
         sequences: f.whole("sequences", 256, 1, 1 << 20) as usize,
         lengths: f.get("lengths").map_or(vec![], |tree| {
-            let whole = |x: &f64| x.fract() == 0.0 && (2.0..=16_777_216.0).contains(x);
+            let whole = |x: &f64| x.fract() == 0.0 && (0.0..=1e15).contains(x);
             let found = tree.numbers().filter(|all| all.iter().all(whole));
             if found.is_none() {
                 f.wrong("lengths", tree, "a list of whole numbers, such as `[512, 2048]`");

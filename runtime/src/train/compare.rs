@@ -121,6 +121,9 @@ impl Run {
     }
 }
 
+/// Characters of a group's name, at most.
+const LONG: usize = 60;
+
 /// The lines of a group's spec that not all groups have.
 fn name(runs: &[Run], members: &[usize], firsts: &[usize]) -> String {
     let spec = &runs[members[0]].spec;
@@ -131,10 +134,13 @@ fn name(runs: &[Run], members: &[usize], firsts: &[usize]) -> String {
         .filter(|line| !shared(line))
         .map(|line| line.trim().trim_start_matches("- "))
         .collect();
-    if own.is_empty() || members.len() == 1 && own.len() > 3 {
-        return runs[members[0]].name.clone();
+    let name = own.join(", ");
+    if !name.is_empty() && name.len() <= LONG {
+        return name;
     }
-    own.join(", ")
+    // Too much differs to say what: the folder's name, without its seed, says it best.
+    let name = &runs[members[0]].name;
+    name.split_once(", seed-").map_or(name.as_str(), |(name, _)| name).to_string()
 }
 
 /// The last metrics of the runs of a group.
@@ -170,7 +176,7 @@ fn metrics(values: BTreeMap<String, Vec<f64>>, confidence: f64) -> BTreeMap<Stri
 }
 
 impl Comparison {
-    /// The table: a row per metric, a column per group.
+    /// The table: a row per group, a column per metric.
     pub fn rows(&self) -> Vec<Vec<String>> {
         let mut names: Vec<&String> = self.groups.iter().flat_map(|g| g.metrics.keys()).collect();
         names.sort();
@@ -179,17 +185,20 @@ impl Comparison {
             1 => group.name.clone(),
             n => format!("{} ({n} runs)", group.name),
         };
-        let mut rows =
-            vec![std::iter::once(String::new()).chain(self.groups.iter().map(head)).collect()];
-        for name in names {
-            let cell = |group: &Group| match group.metrics.get(name) {
+        let mut rows = vec![
+            std::iter::once(String::new())
+                .chain(names.iter().map(|name| (*name).clone()))
+                .collect(),
+        ];
+        for group in &self.groups {
+            let cell = |name: &&String| match group.metrics.get(*name) {
                 None => String::new(),
                 Some(Interval { mean, runs: 1, .. }) => figure(*mean),
                 Some(Interval { mean, interval: [low, high], .. }) => {
                     format!("{} [{}, {}]", figure(*mean), figure(*low), figure(*high))
                 }
             };
-            rows.push(std::iter::once(name.clone()).chain(self.groups.iter().map(cell)).collect());
+            rows.push(std::iter::once(head(group)).chain(names.iter().map(cell)).collect());
         }
         rows
     }
