@@ -35,7 +35,7 @@ pub struct Seen {
 }
 
 /// Tokens over which a state is followed.
-const TOKENS: usize = 8;
+const TOKENS: [usize; 4] = [8, 4, 2, 1];
 /// Size of a disturbance, relative to what is disturbed.
 const SMALL: f64 = 1e-3;
 
@@ -80,8 +80,12 @@ pub fn in_time(problem: &Problem<f32>) -> Option<f64> {
     if problem.recurrence.states.is_empty() {
         return None;
     }
-    // A few tokens of the first sequence: behind many, a state that forgets has forgotten.
-    let rows = TOKENS.min(problem.bounds[1]);
+    // As many tokens as leave something to see: behind more, a state that forgets has forgotten.
+    TOKENS.iter().find_map(|tokens| over(problem, (*tokens).min(problem.bounds[1])))
+}
+
+/// The radius over the first tokens of the first sequence.
+fn over(problem: &Problem<f32>, rows: usize) -> Option<f64> {
     let mut problem = problem.clone();
     problem.bounds = vec![0, rows];
     let whole = problem.inputs.iter().zip(&problem.recurrence.inputs);

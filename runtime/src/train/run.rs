@@ -36,7 +36,7 @@ struct Run<'s> {
     spec: &'s Spec,
     options: &'s Options,
     feed: Feed,
-    sets: Vec<Unseen>,
+    sets: Arc<[Unseen]>,
     engine: Engine,
     state: State,
     record: Record,
@@ -180,7 +180,7 @@ impl<'s> Run<'s> {
         let workers = if waits { 0 } else { spec.workers };
         let stage = spec.levels.as_ref().map(Levels::start).unwrap_or_default();
         let fingerprint = source.fingerprint();
-        let sets = source.unseen(Some(spec.eval.sequences));
+        let sets = source.unseen(Some(spec.eval.sequences)).into();
         let mut run = Run {
             spec,
             options,
@@ -562,7 +562,7 @@ impl<'s> Run<'s> {
         let mut eval = BTreeMap::new();
         let (mut first, mut loss_on_unseen) = (None, None);
         let mut right = Vec::new();
-        for set in self.sets.clone().iter() {
+        for set in Arc::clone(&self.sets).iter() {
             let batch = self.spec.batch(set.length);
             let answers = unseen(&mut self.engine, self.feed.source(), set, batch)?;
             let (loss, accuracy) = (answers.score.loss, answers.score.accuracy());
