@@ -1,7 +1,5 @@
 //! `lrc diagnose`
 
-use std::path::Path;
-
 use lrc_dsl::Sources;
 use lrc_runtime::data::{Asked, Source};
 use lrc_runtime::diagnose::precision::precision;
@@ -66,8 +64,7 @@ const TOKENS: usize = 512;
 fn local_stability(args: &Lsc, sources: &mut Sources) -> Result<(), Failure> {
     let (spec, model, params) = if args.spec.is_dir() {
         let (spec, model) = run::open(&args.spec, sources)?;
-        let newest = checkpoint::newest(&args.spec)?;
-        let params = checkpoint::read_model(&newest, &model.graph.params)?;
+        let params = checkpoint::newest_model(&args.spec, &model.graph.params)?;
         (spec, model, params)
     } else {
         let opened = open(&args.spec, &pairs(&args.set)?, sources)?;
@@ -101,8 +98,8 @@ fn local_stability(args: &Lsc, sources: &mut Sources) -> Result<(), Failure> {
 }
 
 fn rounding(args: &Precision, sources: &mut Sources) -> Result<(), Failure> {
-    let (spec, model) = run::open(Path::new(&args.run), sources)?;
-    let params = checkpoint::read_model(&checkpoint::newest(&args.run)?, &model.graph.params)?;
+    let (spec, model) = run::open(&args.run, sources)?;
+    let params = checkpoint::newest_model(&args.run, &model.graph.params)?;
     let source = Source::open_for(&spec.task, spec.seed, &Asked::default(), model.vocab)?;
     let sets = source.unseen(Some(args.sequences.max(1)));
     let Some(set) = sets.first() else {

@@ -30,7 +30,7 @@ pub fn open(run: &Path, sources: &mut Sources) -> Result<(Spec, Model), Failure>
 /// The model of a run as its newest checkpoint has it.
 pub fn trained(run: &Path, sources: &mut Sources) -> Result<Engine, Failure> {
     let (_, model) = open(run, sources)?;
-    let params = checkpoint::read_model(&checkpoint::newest(run)?, &model.graph.params)?;
+    let params = checkpoint::newest_model(run, &model.graph.params)?;
     Engine::asked(model, params, Device::Cpu)
 }
 
@@ -115,8 +115,7 @@ fn by_place(answers: &Answers) -> Vec<serde_json::Value> {
 fn questions(args: &Eval, file: &Path, spec: &Spec, mut model: Model) -> Result<(), Failure> {
     let tongue = Tongue::of(&spec.task)?;
     let questions = questions::read(file, &tongue, model.vocab)?;
-    let newest = checkpoint::newest(&args.run)?;
-    let params = checkpoint::read_model(&newest, &model.graph.params)?;
+    let params = checkpoint::newest_model(&args.run, &model.graph.params)?;
     if let Some(layers) = &args.ablate {
         ablate::ablate(&mut model, layers)?;
     }
@@ -153,8 +152,7 @@ pub fn generate(args: &Generate, sources: &mut Sources) -> Result<(), Failure> {
     let tongue = Tongue::of(&spec.task)?;
     let prompt = tongue.tokens(&args.prompt, model.vocab)?;
     let prompt = tongue.begun(prompt);
-    let newest = checkpoint::newest(&args.run)?;
-    let params = checkpoint::read_model(&newest, &model.graph.params)?;
+    let params = checkpoint::newest_model(&args.run, &model.graph.params)?;
     let executor = Executor::new(model, params);
     let sampling = Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
     let mut random = Stream::new(args.seed, Purpose::Sample, 0);

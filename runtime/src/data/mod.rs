@@ -305,11 +305,13 @@ impl Source {
                 }
             }
         }
-        for (at, value) in self.asked.levels.iter().flat_map(|l| l.values.iter().enumerate()) {
-            let of = self.asked.levels.as_ref().map_or("", |levels| levels.of.as_str());
-            let whole = &sets[0];
-            let name = format!("{}, {of} {value}", whole.name);
-            sets.push(Unseen { name, level: Some(at), ..whole.clone() });
+        if let (Some(Levels { of, values, .. }), Some(whole)) =
+            (&self.asked.levels, sets.first().cloned())
+        {
+            sets.extend(values.iter().enumerate().map(|(at, value)| {
+                let name = format!("{}, {of} {value}", whole.name);
+                Unseen { name, level: Some(at), ..whole.clone() }
+            }));
         }
         sets
     }

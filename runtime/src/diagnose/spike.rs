@@ -13,7 +13,6 @@ use crate::schedule::course::Course;
 use crate::spec::Spec;
 use crate::train::course;
 use crate::train::engine::{Engine, Training};
-use crate::train::estimate::rows;
 
 /// A probe.
 #[derive(Clone, Copy, Debug)]
@@ -74,12 +73,7 @@ pub fn spike(
 fn norms(spec: &Spec, model: &Model, seed: u64, steps: u64) -> Result<Vec<f64>, Failure> {
     let source = Source::open_for(&spec.task, seed, &spec.asked(), model.vocab)?;
     let mut course: Course = course(spec, &source)?;
-    let training = Training {
-        optimizer: &spec.optimizer,
-        treatment: &spec.treatment,
-        rows: rows(spec, &course),
-        seed,
-    };
+    let training = Training::of(spec, &course, seed);
     let params = fresh(&model.graph.params, seed);
     let mut engine = Engine::new(model.clone(), params, Device::Cpu, &training)?;
     let odds = spec.levels.as_ref().map_or(vec![], |levels| levels.start().odds);

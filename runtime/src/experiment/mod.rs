@@ -420,7 +420,7 @@ fn one(
             train(&spec, model.clone(), &arch, &options)?
         }
     };
-    let params = checkpoint::read_model(&checkpoint::newest(&at)?, &model.graph.params)?;
+    let params = checkpoint::newest_model(&at, &model.graph.params)?;
     let mut engine = Engine::asked(model, params, running.device)?;
     let mut outcome = Outcome {
         series: case.series.clone(),

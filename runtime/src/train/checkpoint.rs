@@ -167,6 +167,11 @@ pub fn read_model(folder: &Path, params: &[Param]) -> Result<Vec<Vec<f32>>, Fail
     pick(&tensors, params, "", folder)
 }
 
+/// The parameters of a run's newest checkpoint.
+pub fn newest_model(run: &Path, params: &[Param]) -> Result<Vec<Vec<f32>>, Failure> {
+    read_model(&newest(run)?, params)
+}
+
 /// Where the run stood that wrote a checkpoint.
 pub fn read_state(folder: &Path) -> Result<State, Failure> {
     let path = folder.join("state.json");

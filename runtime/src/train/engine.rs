@@ -4,6 +4,7 @@ use half::bf16;
 use lrc_compiler::graph::{Model, Param};
 use lrc_dsl::Diag;
 
+use super::estimate::rows;
 use super::treatment::Treatment;
 use crate::device::Device;
 use crate::device::fixed::Update;
@@ -14,6 +15,8 @@ use crate::execute::{Batch, Executor};
 use crate::loss::{NONE, Said, Score};
 use crate::optim::{self, Method, Moments, Optimizer, Rates, Way};
 use crate::random::{Purpose, Stream};
+use crate::schedule::course::Course;
+use crate::spec::Spec;
 
 /// A model, its parameters and what the optimiser remembers of them.
 pub struct Engine {
@@ -60,6 +63,13 @@ pub struct Training<'t> {
 }
 
 impl<'t> Training<'t> {
+    /// As a spec says. The walk that finds the largest part is for a budget of memory only.
+    pub fn of(spec: &'t Spec, course: &Course, seed: u64) -> Training<'t> {
+        let treatment = &spec.treatment;
+        let rows = treatment.activations.map_or(1, |_| rows(spec, course));
+        Training { optimizer: &spec.optimizer, treatment, rows, seed }
+    }
+
     /// With nothing but an optimiser.
     pub fn plain(optimizer: &'t Optimizer) -> Training<'t> {
         const NONE: &Treatment =
@@ -139,7 +149,10 @@ impl Engine {
         let rounded = treatment.rounded(&model)?;
         let mut model = model;
         treatment.drop(&mut model)?;
-        let (recomputed, _) = treatment.recomputed(&model, rows)?;
+        let recomputed = match treatment.activations {
+            Some(_) => treatment.recomputed(&model, rows)?.0,
+            None => vec![],
+        };
         let place = if device == Device::Cpu {
             let mut executor = Executor::with_recompute(model, params, &recomputed);
             executor.z_loss = treatment.z_loss as f32;

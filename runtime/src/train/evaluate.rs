@@ -127,8 +127,7 @@ pub fn evaluate(
     folder: &Path,
     request: &Request,
 ) -> Result<(Source, Vec<(Unseen, Answers)>), Failure> {
-    let newest = checkpoint::newest(folder)?;
-    let params = checkpoint::read_model(&newest, &model.graph.params)?;
+    let params = checkpoint::newest_model(folder, &model.graph.params)?;
     if let Some(layers) = &request.ablate {
         super::ablate::ablate(&mut model, layers)?;
     }

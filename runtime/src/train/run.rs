@@ -12,7 +12,6 @@ use lrc_compiler::graph::account::{Account, account};
 
 use super::checkpoint::{self, Lineage, State};
 use super::engine::{Engine, Noise, Numbers, Stepped, Training};
-use super::estimate::rows;
 use super::evaluate::unseen;
 use super::feed::Feed;
 use super::record::{Eval, Happened, Layers, Line, Record, Summary};
@@ -161,12 +160,7 @@ impl<'s> Run<'s> {
         let course = course(spec, &source)?;
         let params = fresh(&model.graph.params, spec.seed);
         let (counts, width) = (account(&model), model.width);
-        let training = Training {
-            optimizer: &spec.optimizer,
-            treatment: &spec.treatment,
-            rows: rows(spec, &course),
-            seed: spec.seed,
-        };
+        let training = Training::of(spec, &course, spec.seed);
         let engine = Engine::new(model, params, options.device, &training)?;
         if let Some(policy) = spec.monitor.policies.iter().find(|p| p.on.of_layers())
             && !engine.can_watch()
