@@ -2,23 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
 
+use std::path::{Path, PathBuf};
+
+use common::{empty, lrc, path, said};
 use lrc_dsl::Sources;
 use lrc_runtime::data::Source;
 use lrc_runtime::spec::open::open;
 use lrc_runtime::train::course;
 use serde_json::Value;
-
-fn lrc(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lrc"));
-    command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 fn json(args: &[&str]) -> Value {
     let output = lrc(args);
@@ -26,15 +19,8 @@ fn json(args: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("curricula-{name}"));
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
+    empty(&format!("curricula-{name}"))
 }
 
 const MODEL: &str = "

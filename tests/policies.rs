@@ -3,16 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use common::{empty, said};
 use serde_json::Value;
 
 fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("policies-{name}"));
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
+    empty(&format!("policies-{name}"))
 }
 
 const SPEC: &str = "
@@ -35,10 +35,6 @@ fn train(at: &Path, policies: &str, more: &[&str]) -> Output {
     let run = at.join("run");
     let args = ["train", spec.to_str().unwrap(), "--out", run.to_str().unwrap()];
     Command::new(env!("CARGO_BIN_EXE_lrc")).args(args).args(more).output().unwrap()
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 fn lines(at: &Path) -> Vec<Value> {

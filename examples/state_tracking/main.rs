@@ -78,7 +78,7 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
                 inject: vec![],
             };
             train(&spec, model.clone(), &arch, &options)?;
-            let params = checkpoint::read_model(&checkpoint::newest(&run)?, &model.graph.params)?;
+            let params = checkpoint::newest_model(&run, &model.graph.params)?;
             let mut executor = Executor::new(model, params);
             let trained = spec.task.length();
             println!(
