@@ -1,0 +1,1 @@
+//! Kernels, their cache, and what they refuse.

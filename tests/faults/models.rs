@@ -1,0 +1,1 @@
+//! Mixers and models: what they accept, how large they may be.

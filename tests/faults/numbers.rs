@@ -1,0 +1,1 @@
+//! What recurrences compute: forms, gradients, and what `verify` says of them.

@@ -1,0 +1,1 @@
+//! Specs, and the arguments of commands.
