@@ -12,7 +12,6 @@ mod run;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::ExitCode;
 
 use lrc_compiler::elaborate::Setting;
 use lrc_compiler::form::FormKind;
@@ -27,7 +26,7 @@ use crate::args::{Args, Command, Dtype, Exec, Form};
 use crate::terminal;
 
 /// Runs a command and gives the exit status.
-pub fn run(args: Args) -> ExitCode {
+pub fn run(args: Args) -> u8 {
     let mut sources = Sources::default();
     let result = match &args.command {
         Command::Check { file } => check(file, &mut sources),
@@ -48,8 +47,8 @@ pub fn run(args: Args) -> ExitCode {
         Command::Experiment(args) => experiment::experiment(args, &mut sources),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => ExitCode::from(terminal::fail(&sources, &failure)),
+        Ok(()) => 0,
+        Err(failure) => terminal::fail(&sources, &failure),
     }
 }
 

@@ -7,17 +7,36 @@ mod terminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use lrc_runtime::tell;
 
 /// Expressions are trees: deep ones need a deep stack, which the main thread does not promise.
 const STACK: usize = 512 << 20;
 
 fn main() -> ExitCode {
-    let worker = std::thread::Builder::new().stack_size(STACK).spawn(|| {
-        let args = args::Args::parse();
-        commands::run(args)
-    });
-    match worker.map(std::thread::JoinHandle::join) {
-        Ok(Ok(status)) => status,
-        _ => ExitCode::FAILURE,
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(help) => return said_by_clap(&help),
+    };
+    match std::thread::Builder::new().stack_size(STACK).spawn(|| commands::run(args)) {
+        Ok(worker) => worker.join().map_or(ExitCode::FAILURE, terminal::status),
+        Err(why) => {
+            tell!("error: cannot reserve {} MiB of stack: {why}", STACK >> 20);
+            ExitCode::FAILURE
+        }
     }
+}
+
+/// Help and the version are results; everything else is about what was typed.
+fn said_by_clap(said: &clap::Error) -> ExitCode {
+    let text = said.render();
+    if said.use_stderr() {
+        tell!("{}", text.to_string().trim_end());
+        return ExitCode::from(2);
+    }
+    if terminal::colour_on_stdout() {
+        terminal::write(&text.ansi().to_string());
+    } else {
+        terminal::write(&text.to_string());
+    }
+    terminal::status(0)
 }

@@ -2,6 +2,7 @@
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
+use crate::printable;
 use crate::span::{Sources, Span};
 
 /// How bad it is.
@@ -133,24 +134,31 @@ fn render_one(sources: &Sources, diag: &Diag, renderer: &Renderer) -> String {
         Severity::Warning => Level::WARNING,
         Severity::Note => Level::NOTE,
     };
-    let title = level.primary_title(diag.message.as_str()).id(diag.code);
+    // Excerpts are made printable by the renderer; names in messages are not.
+    let message = printable(&diag.message);
+    let label = printable(&diag.label);
+    let others: Vec<(Span, _)> =
+        diag.others.iter().map(|(span, words)| (*span, printable(words))).collect();
+    let helps: Vec<_> = diag.helps.iter().map(|help| printable(help)).collect();
+    let path = diag.span.map(|span| printable(sources.name(span.file)));
+    let title = level.primary_title(&*message).id(diag.code);
     let mut group = match diag.span {
         None => Group::with_title(title),
         Some(span) => {
             let text = sources.text(span.file);
-            let mut snippet = Snippet::source(text).path(sources.name(span.file)).annotation(
-                AnnotationKind::Primary.span(visible(text, span)).label(diag.label.as_str()),
-            );
-            for (other, words) in diag.others.iter().filter(|(other, _)| other.file == span.file) {
+            let mut snippet = Snippet::source(text)
+                .path(path.as_deref())
+                .annotation(AnnotationKind::Primary.span(visible(text, span)).label(&*label));
+            for (other, words) in others.iter().filter(|(other, _)| other.file == span.file) {
                 snippet = snippet.annotation(
-                    AnnotationKind::Context.span(visible(text, *other)).label(words.as_str()),
+                    AnnotationKind::Context.span(visible(text, *other)).label(&**words),
                 );
             }
             title.element(snippet)
         }
     };
-    for help in &diag.helps {
-        group = group.element(Level::HELP.message(help.as_str()));
+    for help in &helps {
+        group = group.element(Level::HELP.message(&**help));
     }
     renderer.render(&[group])
 }

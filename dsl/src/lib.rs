@@ -10,9 +10,11 @@ pub mod diag;
 mod load;
 mod parse;
 pub mod print;
+mod printable;
 pub mod span;
 
 pub use diag::{Diag, Severity, nearest, render};
 pub use load::{Library, Namespace, load, load_text};
 pub use parse::parse;
+pub use printable::printable;
 pub use span::{FileId, Sources, Span};

@@ -24,6 +24,7 @@ pub mod sample;
 pub mod schedule;
 pub mod spec;
 pub mod tensors;
+pub mod terminal;
 pub mod tongue;
 pub mod train;
 pub mod verify;

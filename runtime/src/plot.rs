@@ -1,5 +1,6 @@
 //! Line charts as SVG, for pages that stand alone.
 
+use lrc_dsl::printable;
 use std::fmt::Write;
 
 const WIDTH: f64 = 640.0;
@@ -74,7 +75,11 @@ pub struct Chart<'c> {
 
 /// Text that may stand in HTML.
 pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    printable(text)
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 /// A table, the first row as heads; it scrolls by itself where it is wider than the page.

@@ -22,6 +22,7 @@ use lrc_runtime::device::jit::{self, Built, Source};
 use lrc_runtime::error::{Failure, at_path};
 use lrc_runtime::execute::device::plans;
 use lrc_runtime::spec::open::declarations;
+use lrc_runtime::tell;
 
 use super::recurrence::{SHOWN_CHUNK, chosen, elaborated};
 use super::settings;
@@ -153,7 +154,7 @@ fn compile_kernels(
                 Ok(kernel) => kernels.push((kernel, gpu.arch)),
                 Err(refusal) => {
                     let pass = pass.name();
-                    eprintln!("warning: `{}` has no {pass} kernel: {}", r.name, refusal.why);
+                    tell!("warning: `{}` has no {pass} kernel: {}", r.name, refusal.why);
                 }
             }
         }

@@ -19,6 +19,7 @@ use lrc_runtime::schedule::lengths::{Buckets, Lengths, doubling, powers};
 use lrc_runtime::schedule::preview::preview;
 use lrc_runtime::spec::Spec;
 use lrc_runtime::spec::open::open;
+use lrc_runtime::{tell, terminal};
 
 use super::model::pairs;
 use crate::args::{
@@ -79,11 +80,11 @@ fn tokenise(args: &Tokenize) -> Result<(), Failure> {
     let shows = std::io::stderr().is_terminal();
     let made = tokenize(&request, &tokenizer, &mut |documents| {
         if shows {
-            eprint!("\r{documents} documents");
+            terminal::count(format_args!("{documents} documents"));
         }
     })?;
     if shows {
-        eprint!("\r");
+        terminal::count(format_args!(""));
     }
     let left = [
         ("without a text", made.done.skipped),
@@ -94,7 +95,7 @@ fn tokenise(args: &Tokenize) -> Result<(), Failure> {
     let left: Vec<String> =
         left.iter().filter(|(_, n)| *n > 0).map(|(why, n)| format!("{n} {why}")).collect();
     if !left.is_empty() {
-        eprintln!("left out: {}", left.join(", "));
+        tell!("left out: {}", left.join(", "));
     }
     if args.json {
         let json =
@@ -351,7 +352,7 @@ pub fn planned(spec: &Spec, buckets: Option<&[f64]>) -> Result<(Course, Option<S
         (None, Some(path)) => {
             let assumed =
                 if lengths > 0 { ", and equally much of every length is assumed" } else { "" };
-            eprintln!("note: {} is not there{assumed}", path.display());
+            tell!("note: {} is not there{assumed}", path.display());
             vec![1.0; lengths]
         }
         (None, None) => {
@@ -414,7 +415,7 @@ fn plan(args: &Plan, sources: &mut Sources) -> Result<(), Failure> {
     if let Some(out) = &args.out {
         let fine = preview(course, lr, (within, 160), names, &weights);
         atomic::write(out, fine.page(&spec.name).as_bytes())?;
-        eprintln!("picture: {}", out.display());
+        tell!("picture: {}", out.display());
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use lrc_runtime::diagnose::stability::stability;
 use lrc_runtime::error::Failure;
 use lrc_runtime::execute::fresh;
 use lrc_runtime::spec::open::open;
+use lrc_runtime::tell;
 use lrc_runtime::train::checkpoint;
 
 use super::model::pairs;
@@ -38,7 +39,7 @@ fn first_gradients(args: &Spike, sources: &mut Sources) -> Result<(), Failure> {
         ));
     }
     let probe = Probe { steps: args.steps, from, seeds: args.seeds };
-    let found = spike(&opened.spec, &opened.model, &probe, &mut |line| eprintln!("{line}"))?;
+    let found = spike(&opened.spec, &opened.model, &probe, &mut |line| tell!("{line}"))?;
     if args.json {
         return json(serde_json::to_value(&found));
     }

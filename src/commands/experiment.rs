@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use lrc_dsl::Sources;
 use lrc_runtime::error::{Failure, at_path};
 use lrc_runtime::experiment::{Checked, Running, check, read, report as outcome, run};
+use lrc_runtime::tell;
 use lrc_runtime::train::compare::{Options, compare};
 use lrc_runtime::train::report as own;
 use lrc_runtime::{atomic, plot};
@@ -44,7 +45,7 @@ pub fn report(args: &Report) -> Result<(), Failure> {
     } else {
         say!("{}", plot::aligned(&found.rows()).trim_end());
     }
-    eprintln!("report: {}", args.out.display());
+    tell!("report: {}", args.out.display());
     Ok(())
 }
 
@@ -100,13 +101,13 @@ pub fn experiment(args: &Experiment, sources: &mut Sources) -> Result<(), Failur
         device: args.device.into(),
         progress: std::io::stderr().is_terminal(),
     };
-    let outcomes = run(&experiment, &running, sources, &mut |line| eprintln!("{line}"))?;
+    let outcomes = run(&experiment, &running, sources, &mut |line| tell!("{line}"))?;
     if args.json {
         let json = serde_json::to_string(&outcomes).map_err(|e| Failure::World(e.to_string()))?;
         say!("{json}");
     } else {
         say!("{}", outcome::text(&experiment, &outcomes).trim_end());
     }
-    eprintln!("report: {}", folder.join("report.html").display());
+    tell!("report: {}", folder.join("report.html").display());
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! Commands about this machine: doctor, completions.
 
-use std::io::Write;
-
 use clap::CommandFactory;
 use lrc_compiler::plan::target::GPUS;
 use lrc_runtime::device::cuda::gpu::Gpu;
@@ -10,7 +8,7 @@ use lrc_runtime::device::library::{CUBLASLT, DRIVER, NVRTC};
 use lrc_runtime::error::Failure;
 
 use crate::args::Args;
-use crate::terminal::say;
+use crate::terminal::{self, say};
 
 /// `lrc doctor`
 pub fn doctor(json: bool) -> Result<(), Failure> {
@@ -89,7 +87,6 @@ fn compiler() -> Result<String, Failure> {
 pub fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "lrc", &mut text);
-    std::io::stdout()
-        .write_all(&text)
-        .map_err(|error| Failure::World(format!("cannot write: {error}")))
+    terminal::write(&String::from_utf8_lossy(&text));
+    Ok(())
 }

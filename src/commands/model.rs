@@ -11,6 +11,7 @@ use lrc_runtime::error::Failure;
 use lrc_runtime::schedule::Amount;
 use lrc_runtime::spec::Spec;
 use lrc_runtime::spec::open::{Opened, choose, declarations, open};
+use lrc_runtime::tell;
 use lrc_runtime::train::estimate::{advice, estimate};
 use lrc_runtime::{bench, train};
 
@@ -107,7 +108,7 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
     }
     let Opened { spec, model, arch } = open(&args.spec, &overrides, sources)?;
     let account = account(&model);
-    eprintln!(
+    tell!(
         "{}: {} parameters, task {}, {} sequences of {} tokens a step",
         model.name,
         account.parameters,
@@ -143,9 +144,9 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         say!("{text}");
     }
     if let (Some(kernels), Some(products)) = (summary.kernels_per_step, summary.products_per_step) {
-        eprintln!("{kernels} kernels and {products} dense products a step");
+        tell!("{kernels} kernels and {products} dense products a step");
     }
-    eprintln!(
+    tell!(
         "{} steps, {} tokens in {:.1} s ({:.0} tokens/s); report: {}",
         summary.steps,
         summary.tokens,
@@ -213,7 +214,7 @@ fn dry_run(spec: &Spec, model: &Model) -> Result<(), Failure> {
         lasting(seconds)
     );
     for advice in advice(spec, model, &course) {
-        eprintln!("advice: {advice}");
+        tell!("advice: {advice}");
     }
     Ok(())
 }

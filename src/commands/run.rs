@@ -1,10 +1,10 @@
 //! Commands about a trained run: eval, generate.
 
-use std::io::Write;
+use std::io::IsTerminal;
 use std::path::Path;
 
 use lrc_compiler::graph::Model;
-use lrc_dsl::Sources;
+use lrc_dsl::{Sources, printable};
 use lrc_runtime::device::Device;
 use lrc_runtime::error::Failure;
 use lrc_runtime::execute::Executor;
@@ -18,7 +18,7 @@ use lrc_runtime::train::evaluate::{Answers, Request, evaluate, places};
 use lrc_runtime::train::{ablate, checkpoint};
 
 use crate::args::{Eval, Generate};
-use crate::terminal::say;
+use crate::terminal::{self, say};
 
 /// The spec and the model of a run; it keeps its model beside its spec.
 pub fn open(run: &Path, sources: &mut Sources) -> Result<(Spec, Model), Failure> {
@@ -186,13 +186,17 @@ pub fn generate(args: &Generate, sources: &mut Sources) -> Result<(), Failure> {
         let text = tongue.speaks().then(|| tongue.text(&said));
         say!("{}", serde_json::json!({ "prompt": prompt, "tokens": said, "text": text }));
     } else {
-        say!("{}", tongue.text(&said[held..]));
+        write_text(&format!("{}\n", tongue.text(&said[held..])));
     }
     Ok(())
 }
 
-/// Writes a text; says whether anybody reads.
+/// Writes a text; says whether anybody reads. A model may say anything: a terminal is spared its control characters, a file
+/// gets them as they are.
 fn write_text(text: &str) -> bool {
-    let mut out = std::io::stdout();
-    write!(out, "{text}").and_then(|()| out.flush()).is_ok()
+    if std::io::stdout().is_terminal() {
+        terminal::write(&printable(text))
+    } else {
+        terminal::write(text)
+    }
 }

@@ -9,6 +9,7 @@ use std::sync::Once;
 
 use super::cuda::nvrtc::{Code, Compiled, Nvrtc, OPTIONS};
 use crate::atomic;
+use crate::tell;
 
 /// Bytes of a hash.
 const HASH: usize = 32;
@@ -78,7 +79,7 @@ impl Cache {
             static SAID: Once = Once::new();
             SAID.call_once(|| {
                 let folder = folder.display();
-                eprintln!("warning: kernels are not kept in {folder}: {why}; set LRC_CACHE_DIR");
+                tell!("warning: kernels are not kept in {folder}: {why}; set LRC_CACHE_DIR");
             });
         }
     }

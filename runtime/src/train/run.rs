@@ -29,6 +29,7 @@ use crate::schedule::lengths::{Buckets, Lengths};
 use crate::schedule::levels::Levels;
 use crate::schedule::{Amount, Progress};
 use crate::spec::Spec;
+use crate::tell;
 
 /// Everything of a run that a step changes.
 struct Run<'s> {
@@ -546,7 +547,7 @@ impl<'s> Run<'s> {
         match (self.options.quiet, self.options.progress) {
             (true, _) => {}
             (false, true) => self.bar.println(text),
-            (false, false) => eprintln!("{text}"),
+            (false, false) => tell!("{text}"),
         }
         self.record.log(text)
     }
