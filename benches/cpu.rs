@@ -3,7 +3,11 @@
 //! `cargo bench -- peer`: the standard ones beside the plain torch code that they are compared with,
 //! in one run (`benches/peer.py`; makes a virtual environment of some gigabytes under `target/`).
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own, at a terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program of its own, at a terminal"
+)]
 
 use std::process::{Command, ExitCode};
 

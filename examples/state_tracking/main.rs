@@ -7,7 +7,11 @@
 //! and what is learned for 40 bits says nothing about the 41st. Takes about three minutes on two
 //! cores; the runs with their reports stay under `runs/state_tracking`.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own, at a terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program of its own, at a terminal"
+)]
 
 use std::path::Path;
 use std::process::ExitCode;
