@@ -65,7 +65,8 @@ fn wrong(command: &str, said: &Said, accepted: bool) -> Option<String> {
     if said.err.trim().is_empty() {
         return Some(format!("status {status} without a word"));
     }
-    if !REFUSALS.contains(&status) && !(status == 1 && said.err.starts_with(UNREADABLE)) {
+    let unreadable = status == 1 && said.err.starts_with(UNREADABLE);
+    if !unreadable && !REFUSALS.contains(&status) {
         return Some(format!("status {status}"));
     }
     // Numbers that are not finite are found by computing, and 2 is about what was typed, such as which of several models.
