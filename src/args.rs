@@ -16,10 +16,11 @@ pub struct Args {
 /// Commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Parse and check a file; report every mistake at once.
+    /// Parse and check files; report every mistake at once.
     Check {
-        /// A `.arch` file.
-        file: PathBuf,
+        /// `.arch` files and specs.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
     },
     /// Say how each recurrence is understood and why, or what a diagnostic means.
     Explain(Explain),
@@ -389,7 +390,7 @@ pub struct Exec {
 pub struct Explain {
     /// A `.arch` file, or a code such as `E0203`.
     pub file: PathBuf,
-    /// A recurrence or model of the file.
+    /// A recurrence, mixer or model of the file.
     pub name: Option<String>,
     /// Override a parameter or size.
     #[arg(long, value_name = "NAME=VALUE")]

@@ -6,16 +6,17 @@ mod data;
 mod diagnose;
 mod experiment;
 mod machine;
+mod mixer;
 mod model;
 mod recurrence;
 mod run;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use lrc_compiler::elaborate::Setting;
+use lrc_compiler::elaborate::{Setting, accepted};
 use lrc_compiler::form::FormKind;
-use lrc_dsl::ast::Kind;
+use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Diag, Sources};
 use lrc_runtime::error::Failure;
 use lrc_runtime::library::LIBRARY;
@@ -29,7 +30,7 @@ use crate::terminal;
 pub fn run(args: Args) -> u8 {
     let mut sources = Sources::default();
     let result = match &args.command {
-        Command::Check { file } => check(file, &mut sources),
+        Command::Check { files } => check(files, &mut sources),
         Command::Explain(args) => recurrence::explain(args, &mut sources),
         Command::Compile(args) => compile::compile(args, &mut sources),
         Command::Verify(args) => recurrence::verify(args, &mut sources),
@@ -52,18 +53,38 @@ pub fn run(args: Args) -> u8 {
     }
 }
 
-fn check(path: &Path, sources: &mut Sources) -> Result<(), Failure> {
+/// `lrc check`: everything that is wrong with any of the files.
+fn check(files: &[PathBuf], sources: &mut Sources) -> Result<(), Failure> {
+    let (mut findings, mut failed) = (Vec::new(), None);
+    for path in files {
+        match check_one(path, sources) {
+            Ok(diags) | Err(Failure::Invalid(diags)) => findings.extend(diags),
+            Err(failure) => {
+                // The last failure is said by the caller.
+                if let Some(before) = failed.replace(failure) {
+                    terminal::fail(sources, &before);
+                }
+            }
+        }
+    }
+    let invalid = findings.iter().any(Diag::is_error);
+    match failed {
+        None if invalid => Err(Failure::Invalid(findings)),
+        failed => {
+            terminal::show(sources, &findings);
+            failed.map_or(Ok(()), Err)
+        }
+    }
+}
+
+fn check_one(path: &Path, sources: &mut Sources) -> Result<Vec<Diag>, Failure> {
     if path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
         return model::check_spec(path, sources);
     }
     let (namespace, mut diags) =
         lrc_dsl::load(path, LIBRARY, sources).map_err(lrc_runtime::error::at_path("read", path))?;
     lrc_compiler::check::check(&namespace, &mut diags);
-    if diags.iter().any(Diag::is_error) {
-        return Err(Failure::Invalid(diags));
-    }
-    terminal::show(sources, &diags);
-    Ok(())
+    Ok(diags)
 }
 
 /// Reads `name=value` pairs.
@@ -83,6 +104,34 @@ fn settings(pairs: &[String]) -> Result<BTreeMap<String, Setting>, Failure> {
         .collect()
 }
 
+/// Refuses what none of the declarations takes.
+fn known<'d>(
+    given: &BTreeMap<String, Setting>,
+    decls: impl IntoIterator<Item = &'d Decl>,
+) -> Result<(), Failure> {
+    let decls: Vec<&Decl> = decls.into_iter().collect();
+    let all: BTreeSet<String> = decls.iter().flat_map(|decl| accepted(decl)).collect();
+    let strangers = given.keys().filter(|name| !all.contains(*name));
+    let diags: Vec<Diag> = strangers
+        .map(|name| {
+            let message = match &decls[..] {
+                [one] => format!("`{}` has no parameter `{name}`", one.name.text),
+                _ => format!("nothing here has a parameter `{name}`"),
+            };
+            let known = all.iter().map(String::as_str);
+            Diag::global("E0216", message).help_nearest(name, "there are", known)
+        })
+        .collect();
+    if diags.is_empty() { Ok(()) } else { Err(Failure::Invalid(diags)) }
+}
+
+/// Those of the settings that a declaration takes.
+fn own(given: &BTreeMap<String, Setting>, decl: &Decl) -> BTreeMap<String, Setting> {
+    let names = accepted(decl);
+    let taken = given.iter().filter(|(name, _)| names.contains(name));
+    taken.map(|(name, x)| (name.clone(), *x)).collect()
+}
+
 fn form_kind(form: Form) -> FormKind {
     match form {
         Form::Auto => FormKind::Auto,
@@ -97,8 +146,10 @@ fn exec_command(args: &Exec, sources: &mut Sources) -> Result<(), Failure> {
     }
     let namespace = declarations(&args.file, sources)?;
     let decl = find(&namespace, Kind::Recurrence, &args.name)?;
+    let given = settings(&args.set)?;
+    known(&given, [decl])?;
     let request = exec::Request {
-        settings: settings(&args.set)?,
+        settings: given,
         backward: args.backward,
         form: form_kind(args.form),
         chunk: args.chunk,

@@ -112,6 +112,16 @@ pub static CODES: &[(&str, &str, &str)] = &[
         "A model needs `vocab`, `residual`, `head`, a `width` parameter and at least one sub-layer.",
     ),
     (
+        "W0221",
+        "a promise that may be broken",
+        "An interval or `unit` behind an input is a promise: the form of the recurrence relies on it, and outside it numbers may grow without bound. What a mixer passes should keep it whatever its parameters are: `sigmoid`, `softplus`, `logsigmoid`, `-exp`, `tanh`, `l2norm` do.",
+    ),
+    (
+        "W0222",
+        "a memory for each channel",
+        "A call of a recurrence runs for every entry of the axes in front of the declared shapes. An argument with one axis too many makes heads of its channels, each with a state of its own.",
+    ),
+    (
         "E0301",
         "a tensor is missing",
         "`lrc exec` needs every declared input and parameter in the input file.",

@@ -55,6 +55,11 @@ impl Diag {
         Diag { span: None, ..Diag::error(code, nowhere, message) }
     }
 
+    /// A warning at a place.
+    pub fn warning(code: &'static str, span: Span, message: impl Into<String>) -> Diag {
+        Diag { severity: Severity::Warning, ..Diag::error(code, span, message) }
+    }
+
     /// A note at a place.
     pub fn note(code: &'static str, span: Span, message: impl Into<String>) -> Diag {
         Diag { severity: Severity::Note, ..Diag::error(code, span, message) }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::ast::{Decl, Kind};
+use crate::ast::{Decl, Kind, Name};
 use crate::diag::Diag;
 use crate::parse::parse;
 use crate::span::Sources;
@@ -18,12 +18,26 @@ pub struct Namespace {
     pub decls: BTreeMap<String, Decl>,
     /// Names declared by the file itself, in order.
     pub own: Vec<String>,
+    /// The shipped files, for hints.
+    pub library: Library,
 }
 
 impl Namespace {
     /// The declaration of a name.
     pub fn get(&self, name: &str) -> Option<&Decl> {
         self.decls.get(name)
+    }
+
+    /// The shipped file that declares a name, as `use` takes it.
+    pub fn shipped(&self, kind: Kind, name: &str) -> Option<&'static str> {
+        let declares = |text: &str| {
+            let lines = text.lines().filter_map(|line| line.strip_prefix(kind.word()));
+            let mut names = lines.map(|rest| {
+                rest.trim_start().split(|c: char| !c.is_alphanumeric() && c != '_').next()
+            });
+            names.any(|declared| declared == Some(name))
+        };
+        self.library.iter().find(|(_, text)| declares(text)).map(|(path, _)| *path)
     }
 
     /// All names of one kind.
@@ -54,12 +68,18 @@ pub fn load_text(
     let mut loader = Loader {
         library,
         sources,
-        namespace: Namespace::default(),
+        namespace: Namespace { library, ..Namespace::default() },
         diags: Vec::new(),
         seen: BTreeSet::new(),
     };
     loader.read(name, text, folder, true);
     (loader.namespace, loader.diags)
+}
+
+fn twice(again: &Name, first: &Name) -> Diag {
+    Diag::error("E0105", again.span, format!("`{}` is declared twice", again.text))
+        .label("declared again")
+        .other(first.span, "first declared here")
 }
 
 fn read_text(path: &Path) -> Result<String, std::io::Error> {
@@ -110,13 +130,14 @@ impl Loader<'_> {
 
     fn declare(&mut self, decl: Decl, own: bool) {
         let name = decl.name.text.clone();
+        for (at, (again, _)) in decl.settings.iter().enumerate() {
+            if let Some((first, _)) = decl.settings[..at].iter().find(|(n, _)| n.text == again.text)
+            {
+                self.diags.push(twice(again, first));
+            }
+        }
         if let Some(first) = self.namespace.decls.get(&name) {
-            self.diags.push(
-                Diag::error("E0105", decl.name.span, format!("`{name}` is declared twice"))
-                    .label("declared again")
-                    .other(first.name.span, "first declared here")
-                    .help("give one of them another name"),
-            );
+            self.diags.push(twice(&decl.name, &first.name).help("give one of them another name"));
             return;
         }
         if own {

@@ -326,7 +326,10 @@ impl Reader {
                 let mut inner =
                     pair.into_inner().filter(|p| matches!(p.as_rule(), Rule::expr | Rule::name));
                 let value = self.expr(next(&mut inner))?;
-                Item::Head { value, tied: self.name(&next(&mut inner)) }
+                // Without its word a head is told what it lacks beside everything else.
+                let nothing = || Name { text: String::new(), span };
+                let tied = inner.next().map_or_else(nothing, |name| self.name(&name));
+                Item::Head { value, tied }
             }
             Rule::shared => {
                 let mut inner = pair.clone().into_inner();

@@ -119,7 +119,8 @@ fn shape_text(shape: &Shape) -> String {
     format!("[{}]", shape.axes.iter().map(expr).collect::<Vec<_>>().join(", "))
 }
 
-fn attr_text(attr: &Attr) -> String {
+/// Prints a promise or property.
+pub fn attr_text(attr: &Attr) -> String {
     match attr {
         Attr::Interval { low, low_closed, high, high_closed } => {
             let open = if *low_closed { "[" } else { "(" };

@@ -71,7 +71,7 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
                 std::fs::remove_dir_all(&run)
                     .map_err(lrc_runtime::error::at_path("empty", &run))?;
             }
-            let Opened { spec, model, arch } =
+            let Opened { spec, model, arch, .. } =
                 open(&folder.join("spec.yaml"), &overrides, sources)?;
             let options = Options {
                 folder: run.clone(),

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::model::built;
 use super::recurrence::{chosen, elaborated};
-use super::{form_kind, settings};
+use super::{form_kind, known, own, settings};
 use crate::args::Bench;
 use crate::terminal::say;
 
@@ -160,16 +160,27 @@ pub fn bench(args: &Bench, sources: &mut Sources) -> Result<(), Failure> {
         Some(file) => {
             let namespace = declarations(file, sources)?;
             let given = settings(&args.set)?;
+            let decls: Vec<&Decl> = match args.name.as_deref() {
+                Some(name) => namespace.get(name).into_iter().collect(),
+                None => namespace.own.iter().map(|name| &namespace.decls[name]).collect(),
+            };
+            if !decls.is_empty() {
+                known(&given, decls)?;
+            }
             let sizes = Sizes { batch: args.batch, length: args.length, heads: args.heads };
             let kind = args.name.as_deref().and_then(|name| namespace.get(name)).map(|d| d.kind);
             if kind != Some(Kind::Model) {
                 for decl in chosen(&namespace, Kind::Recurrence, args.name.as_deref())? {
-                    table.recurrence(decl, &given, sizes, args)?;
+                    table.recurrence(decl, &own(&given, decl), sizes, args)?;
                 }
             }
             if kind.is_none_or(|kind| kind == Kind::Model) {
                 for decl in chosen(&namespace, Kind::Model, args.name.as_deref())? {
-                    table.train(built(&namespace, decl, &given)?, args.batch, args.length)?;
+                    table.train(
+                        built(&namespace, decl, &own(&given, decl))?,
+                        args.batch,
+                        args.length,
+                    )?;
                 }
             }
         }

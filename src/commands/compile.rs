@@ -25,7 +25,7 @@ use lrc_runtime::spec::open::declarations;
 use lrc_runtime::tell;
 
 use super::recurrence::{SHOWN_CHUNK, chosen, elaborated};
-use super::settings;
+use super::{known, own, settings};
 use crate::args::Compile;
 use crate::terminal::say;
 
@@ -47,10 +47,13 @@ pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
     std::fs::create_dir_all(&args.out).map_err(at_path("make", &args.out))?;
     let (mut written, mut kernels) = (Vec::new(), Vec::new());
     let start = Instant::now();
-    for file in &args.files {
-        let namespace = declarations(file, sources)?;
-        for decl in chosen(&namespace, Kind::Recurrence, None)? {
-            let r = elaborated(decl, &given)?;
+    let read = args.files.iter().map(|file| declarations(file, sources));
+    let namespaces = read.collect::<Result<Vec<_>, _>>()?;
+    let all = namespaces.iter().flat_map(|n| n.own.iter().map(|name| &n.decls[name]));
+    known(&given, all)?;
+    for namespace in &namespaces {
+        for decl in chosen(namespace, Kind::Recurrence, None)? {
+            let r = elaborated(decl, &own(&given, decl))?;
             let texts = stage_texts(&r);
             for stage in stages.iter().filter(|stage| **stage != "graph") {
                 let Some(text) = texts.get(stage) else { continue };
@@ -58,10 +61,10 @@ pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
             }
             kernels.extend(compile_kernels(&r, &stages, &gpus, &args.out, &mut written)?);
         }
-        for decl in chosen(&namespace, Kind::Model, None)? {
+        for decl in chosen(namespace, Kind::Model, None)? {
             let mut diags = Vec::new();
-            let mut model =
-                build(&namespace, decl, &given, &mut diags).ok_or(Failure::Invalid(diags))?;
+            let mut model = build(namespace, decl, &own(&given, decl), &mut diags)
+                .ok_or(Failure::Invalid(diags))?;
             differentiate(&mut model);
             if PLANNED.iter().any(|stage| stages.contains(stage)) {
                 for gpu in &gpus {

@@ -6,7 +6,7 @@ use std::path::Path;
 use lrc_compiler::graph::account::{Account, account};
 use lrc_compiler::graph::{Model, build};
 use lrc_dsl::ast::Decl;
-use lrc_dsl::{Namespace, Sources};
+use lrc_dsl::{Diag, Namespace, Sources};
 use lrc_runtime::error::Failure;
 use lrc_runtime::schedule::Amount;
 use lrc_runtime::spec::Spec;
@@ -18,7 +18,7 @@ use lrc_runtime::{bench, train};
 use super::data::planned;
 use super::settings;
 use crate::args::{Params, Train};
-use crate::terminal::say;
+use crate::terminal::{self, say};
 
 /// A model at the given parameters.
 pub fn built(
@@ -49,10 +49,12 @@ fn json(model: &Model, account: &Account, context: usize) -> serde_json::Value {
         .recurrences
         .iter()
         .map(|(place, cost)| {
+            let past = cost.past_flops(context);
             serde_json::json!({
-                "layer": place, "state": cost.state, "cache_per_token": cost.cache_per_past,
-                "flops_per_token": cost.flops + cost.flops_per_past * context / 2,
-                "executed_flops_per_token": cost.executed + cost.flops_per_past * context / 2,
+                "layer": place, "state": cost.state_at(context),
+                "cache_per_token": cost.cache_per_past, "window": cost.window,
+                "flops_per_token": cost.flops.saturating_add(past),
+                "executed_flops_per_token": cost.executed.saturating_add(past),
             })
         })
         .collect();
@@ -76,13 +78,12 @@ fn print(model: &Model, account: &Account, context: usize) {
     }
     say!("states, numbers per sequence (context {context})");
     for (place, cost) in &account.recurrences {
-        let cache = cost.cache_per_past * context;
-        let more = if cache > 0 {
-            format!("  (a cache of {} per token)", cost.cache_per_past)
-        } else {
-            String::new()
+        let more = match (cost.cache_per_past, cost.window) {
+            (0, _) => String::new(),
+            (each, None) => format!("  (a cache of {each} per token)"),
+            (each, Some(window)) => format!("  (a cache of {each} for each of {window} tokens)"),
         };
-        say!("  {place:<28} {:>14}{more}", cost.state + cache);
+        say!("  {place:<28} {:>14}{more}", cost.state_at(context));
     }
     say!("nominal FLOPs per token, forward: {}", account.flops_per_token(context));
     say!("executed FLOPs per token, forward: {}", account.executed_per_token(context));
@@ -106,7 +107,8 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         })?;
         overrides.extend(train::decay_now(from, amount)?);
     }
-    let Opened { spec, model, arch } = open(&args.spec, &overrides, sources)?;
+    let Opened { spec, model, arch, warnings } = open(&args.spec, &overrides, sources)?;
+    terminal::show(sources, &warnings);
     let account = account(&model);
     tell!(
         "{}: {} parameters, task {}, {} sequences of {} tokens a step",
@@ -229,7 +231,7 @@ pub fn pairs(set: &[String]) -> Result<Vec<(String, String)>, Failure> {
         .collect()
 }
 
-/// `lrc check SPEC.yaml`
-pub fn check_spec(path: &Path, sources: &mut Sources) -> Result<(), Failure> {
-    open(path, &[], sources).map(|_| ())
+/// `lrc check SPEC.yaml`: what is to be said of the spec's model.
+pub fn check_spec(path: &Path, sources: &mut Sources) -> Result<Vec<Diag>, Failure> {
+    open(path, &[], sources).map(|opened| opened.warnings)
 }

@@ -5,19 +5,20 @@ use std::collections::BTreeMap;
 use lrc_compiler::chunk::{derive, scan};
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
 use lrc_compiler::form::Form;
-use lrc_compiler::graph::{Recur, account, build};
+use lrc_compiler::graph::{Recur, account};
 use lrc_compiler::normal::text::Shown;
 use lrc_compiler::normal::{self, Refusal};
 use lrc_compiler::tile::{Op, Program};
 use lrc_dsl::ast::{Decl, Kind};
-use lrc_dsl::{Namespace, Sources};
+use lrc_dsl::{Diag, Namespace, Sources};
 use lrc_runtime::device::kernels::Unready;
 use lrc_runtime::device::store::Machine;
 use lrc_runtime::error::Failure;
 use lrc_runtime::spec::open::{declarations, find};
 use lrc_runtime::verify;
 
-use super::settings;
+use super::model::built;
+use super::{known, mixer, own, settings};
 use crate::args::{Explain, Verify};
 use crate::terminal::say;
 
@@ -54,32 +55,52 @@ pub fn explain(args: &Explain, sources: &mut Sources) -> Result<(), Failure> {
     }
     let namespace = declarations(&args.file, sources)?;
     let given = settings(&args.set)?;
-    let named_model = args
-        .name
-        .as_deref()
-        .and_then(|name| namespace.get(name))
-        .is_some_and(|decl| decl.kind != Kind::Recurrence);
-    if !named_model {
-        for decl in chosen(&namespace, Kind::Recurrence, args.name.as_deref())? {
-            explain_recurrence(&elaborated(decl, &given)?, decl, sources);
-        }
+    let decls = match args.name.as_deref() {
+        Some(name) => vec![named(&namespace, name)?],
+        None => namespace.own.iter().map(|name| &namespace.decls[name]).collect(),
+    };
+    if decls.is_empty() {
+        let names: Vec<&str> = namespace.decls.keys().map(String::as_str).collect();
+        say!("{what} declares nothing itself; what it uses declares: {}", names.join(", "));
     }
-    for decl in namespace.own.iter().map(|name| &namespace.decls[name]) {
-        let wanted = args.name.as_ref().is_none_or(|name| *name == decl.name.text);
-        if decl.kind == Kind::Model && wanted {
-            let mut diags = Vec::new();
-            let model =
-                build(&namespace, decl, &given, &mut diags).ok_or(Failure::Invalid(diags))?;
-            say!("model {}: {} sub-layers", model.name, model.layout.len());
-            for (at, line) in model.layout.iter().enumerate() {
-                say!("  {at:>4}  {line}");
+    known(&given, decls.iter().copied())?;
+    for kind in [Kind::Recurrence, Kind::Mixer, Kind::Model] {
+        for decl in decls.iter().filter(|decl| decl.kind == kind) {
+            let given = own(&given, decl);
+            match kind {
+                Kind::Recurrence => explain_recurrence(&elaborated(decl, &given)?, decl, sources),
+                Kind::Mixer => mixer::explain(&namespace, decl, &given, sources)?,
+                Kind::Model => explain_model(&namespace, decl, &given)?,
             }
         }
     }
     Ok(())
 }
 
-fn explain_recurrence(r: &Recurrence, decl: &Decl, sources: &Sources) {
+/// A declaration of any kind.
+fn named<'n>(namespace: &'n Namespace, name: &str) -> Result<&'n Decl, Failure> {
+    namespace.get(name).ok_or_else(|| {
+        let diag = Diag::global("E0201", format!("there is no `{name}`"));
+        let known = namespace.decls.keys().map(String::as_str);
+        Failure::Invalid(vec![diag.help_nearest(name, "there are", known)])
+    })
+}
+
+fn explain_model(
+    namespace: &Namespace,
+    decl: &Decl,
+    given: &BTreeMap<String, Setting>,
+) -> Result<(), Failure> {
+    let model = built(namespace, decl, given)?;
+    say!("model {}: {} sub-layers", model.name, model.layout.len());
+    for (at, line) in model.layout.iter().enumerate() {
+        say!("  {at:>4}  {line}");
+    }
+    Ok(())
+}
+
+/// Says how a recurrence is understood.
+pub fn explain_recurrence(r: &Recurrence, decl: &Decl, sources: &Sources) {
     say!("recurrence {}", r.name);
     decl.docs.iter().for_each(|line| say!("  {line}"));
     let recur = Recur {
@@ -161,6 +182,7 @@ fn census(program: &Program) -> String {
 pub fn verify(args: &Verify, sources: &mut Sources) -> Result<(), Failure> {
     let namespace = declarations(&args.file, sources)?;
     let given = settings(&args.set)?;
+    known(&given, chosen(&namespace, Kind::Recurrence, args.name.as_deref())?)?;
     let device: lrc_runtime::device::Device = args.device.into();
     if let Some(machine) = device.machine()? {
         return verify_kernels(&chosen_at(&namespace, args, &given)?, &machine);

@@ -531,6 +531,13 @@ impl Elaborator<'_> {
             _ => unreachable!("only whole numbers come here"),
         };
         let ((x, px), (y, py)) = (part(a), part(b));
+        if let (BinaryOp::Mod, Int::Const(..1)) = (op, &y) {
+            let message = format!("`mod` divides by {y} here");
+            return self.fail(
+                Diag::error("E0213", place.b, message)
+                    .help("the number behind `mod` is a positive whole number"),
+            );
+        }
         let (int_op, position) = match op {
             BinaryOp::Add => (IntOp::Add, px + py),
             BinaryOp::Sub => (IntOp::Sub, px - py),

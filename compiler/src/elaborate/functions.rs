@@ -33,7 +33,7 @@ pub const UNARY: &[(&str, Unary)] = &[
 ];
 
 /// The other functions, for suggestions.
-const OTHERS: &[&str] = &[
+pub const OTHERS: &[&str] = &[
     "max",
     "min",
     "clip",

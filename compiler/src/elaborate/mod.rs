@@ -11,6 +11,6 @@ pub mod recurrence;
 pub mod signature;
 mod value;
 
-pub use recurrence::{Recurrence, elaborate};
+pub use recurrence::{Recurrence, accepted, elaborate};
 pub use signature::{Signature, Variable};
 pub use value::{Dim, Setting};

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use lrc_dsl::ast::{Decl, Expr, Item, Range, Role, Target};
+use lrc_dsl::ast::{Decl, Expr, Item, Kind as DeclKind, Range, Role, Target};
 use lrc_dsl::{Diag, Span};
 
 use super::eval::{Binding, Declared, Derivation, Elaborator};
-use super::signature::{Numbers, Signature, Variable};
+use super::signature::{LARGEST_SIZE, Numbers, Signature, Variable, numbers_in};
 use super::value::{Dim, Setting, Tensor, Val, shape_text};
 use crate::tile::{Builder, Int, Leaf, Op, Program, Stream, Value};
 
@@ -138,6 +138,7 @@ pub fn settle(
     diags: &mut Vec<Diag>,
 ) -> BTreeMap<String, Setting> {
     let mut numbers = Numbers { known: given.clone() };
+    counted(&mut numbers, diags);
     for (size, witness) in signature.sizes.iter().zip(WITNESSES.iter().cycle()) {
         numbers.known.entry(size.clone()).or_insert(Setting::Number(*witness as f64));
     }
@@ -157,6 +158,38 @@ pub fn settle(
         }
     }
     numbers.known
+}
+
+/// Refuses what cannot count heads or layers, which nothing declares; the default stands in for it.
+fn counted(numbers: &mut Numbers, diags: &mut Vec<Diag>) {
+    for (name, least) in [("heads", 1.0), ("layers", 1.0), ("layer", 0.0)] {
+        let Some(given) = numbers.known.get(name) else { continue };
+        let most = LARGEST_SIZE as f64;
+        match given {
+            Setting::Number(x) if x.fract() == 0.0 && (least..=most).contains(x) => {}
+            other => {
+                let message =
+                    format!("`{name}` is {other}, not a whole number from {least} to {most}");
+                diags.push(Diag::global("E0213", message));
+                numbers.known.remove(name);
+            }
+        }
+    }
+}
+
+/// The names that `--set` may give a declaration: its parameters, the sizes of a recurrence, the width
+/// of a mixer, and where it stands.
+pub fn accepted(decl: &Decl) -> Vec<String> {
+    let mut names: Vec<String> = decl.settings.iter().map(|(name, _)| name.text.clone()).collect();
+    match decl.kind {
+        DeclKind::Recurrence => {
+            names.extend(Signature::of(decl, &mut Vec::new()).sizes);
+            names.extend(["heads", "layer", "layers"].map(String::from));
+        }
+        DeclKind::Mixer => names.extend(["width", "layer", "layers"].map(String::from)),
+        DeclKind::Model => {}
+    }
+    names
 }
 
 struct Maker<'d> {
@@ -239,10 +272,16 @@ impl<'d> Maker<'d> {
                 }
             }
         }
+        let shape: Vec<usize> = dims.iter().map(|d| d.size).collect();
+        let what = format!("`{}`", variable.name);
+        if let Err(diag) = numbers_in(&shape, &what, variable.span) {
+            self.e.diags.push(*diag);
+            sound = false;
+        }
         let slot = Slot {
             name: variable.name.clone(),
             count: variable.count.as_ref().and_then(|_| dims.first().map(|d| d.size)),
-            shape: dims.iter().map(|d| d.size).collect(),
+            shape,
             text: shape_text(&dims),
             axes: dims.iter().map(|d| d.text.to_string()).collect(),
             interval: variable.interval,

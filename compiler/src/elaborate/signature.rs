@@ -193,6 +193,10 @@ impl Numbers {
             }
             ExprKind::Binary(op, a, b) => self.binary(*op, a, b),
             ExprKind::Call(name, args) => {
+                if let Some(arg) = args.iter().find(|a| a.name.is_some() || a.over.is_some()) {
+                    let message = format!("`{}` takes numbers only here", name.text);
+                    return Err(Box::new(Diag::error("E0205", arg.value.span, message)));
+                }
                 let given: Result<Vec<f64>, _> =
                     args.iter().map(|arg| self.number(&arg.value)).collect();
                 numeric_call(&name.text, &given?).map(Setting::Number).ok_or_else(|| {
@@ -247,16 +251,42 @@ impl Numbers {
         }
     }
 
-    /// A size: a positive whole number.
+    /// A size: a positive whole number of at most [`LARGEST_SIZE`].
     pub fn size(&self, expr: &Expr) -> Result<usize, Box<Diag>> {
-        let x = self.number(expr)?;
-        if x >= 1.0 && x.fract() == 0.0 && x <= 1e9 {
-            return Ok(x as usize);
-        }
-        let message =
-            format!("the size `{}` is {x}, not a positive whole number", print::expr(expr));
-        Err(Box::new(Diag::error("E0213", expr.span, message)))
+        sized(&print::expr(expr), self.number(expr)?, expr.span)
     }
+}
+
+/// The largest size of an axis.
+pub const LARGEST_SIZE: usize = 1_000_000_000;
+
+/// The most numbers of a tensor: sums over all tensors of a model stay far from overflowing.
+pub const LARGEST_TENSOR: usize = 1 << 44;
+
+/// A number as a size; `text` is how it was written.
+pub fn sized(text: &str, x: f64, span: Span) -> Result<usize, Box<Diag>> {
+    if x >= 1.0 && x.fract() == 0.0 && x <= LARGEST_SIZE as f64 {
+        return Ok(x as usize);
+    }
+    let message = if x > LARGEST_SIZE as f64 {
+        format!("the size `{text}` is {x:e}; the largest size is {LARGEST_SIZE}")
+    } else {
+        format!("the size `{text}` is {x}, not a positive whole number")
+    };
+    Err(Box::new(Diag::error("E0213", span, message)))
+}
+
+/// The numbers of a tensor of this shape; `what` names it in the error where there are too many.
+pub fn numbers_in(shape: &[usize], what: &str, span: Span) -> Result<usize, Box<Diag>> {
+    let count = shape.iter().try_fold(1_usize, |all, size| all.checked_mul(*size));
+    count.filter(|count| *count <= LARGEST_TENSOR).ok_or_else(|| {
+        let axes: Vec<String> = shape.iter().map(usize::to_string).collect();
+        let message = format!(
+            "{what} of shape [{}] is too large: a tensor holds at most {LARGEST_TENSOR} numbers",
+            axes.join(", ")
+        );
+        Box::new(Diag::error("E0213", span, message))
+    })
 }
 
 /// `a op b` for numbers.

@@ -27,7 +27,7 @@ use crate::tile::{Builder, Gather, Int, Leaf, Op, Past, Program, Stream, Unary, 
 const BLOCK: usize = 64;
 
 /// Tokens at which a range is looked at.
-const SAMPLES: i64 = 4096;
+pub const SAMPLES: i64 = 4096;
 
 /// Which positions the sums of a recurrence read; some at every token.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Kind, Model, Recur};
 use crate::chunk::derive;
+use crate::elaborate::Recurrence;
 use crate::form::chunk_tokens;
+use crate::form::past::{Range, SAMPLES};
 use crate::normal::{self, Normal};
 use crate::tile::size;
 
@@ -36,6 +38,41 @@ pub struct Cost {
     pub flops_per_past: usize,
     /// Numbers kept per token of the past: a cache.
     pub cache_per_past: usize,
+    /// Tokens of the past that a token reads at most, itself included; nothing where it reads all.
+    pub window: Option<usize>,
+}
+
+impl Cost {
+    /// Tokens of the past that are kept at a length.
+    fn kept(&self, length: usize) -> usize {
+        self.window.map_or(length, |window| window.min(length))
+    }
+
+    /// Numbers of its states and its cache, of one sequence at a length.
+    pub fn state_at(&self, length: usize) -> usize {
+        self.state.saturating_add(self.cache_per_past.saturating_mul(self.kept(length)))
+    }
+
+    /// Operations on the past, for a token on average: as many tokens as stand before it, as far as
+    /// the window reaches.
+    pub fn past_flops(&self, length: usize) -> usize {
+        let (kept, length) = (self.kept(length) as u128, (length.max(1)) as u128);
+        let twice = kept * (2 * length - kept) / length;
+        let flops = (self.flops_per_past as u128).saturating_mul(twice) / 2;
+        usize::try_from(flops).unwrap_or(usize::MAX)
+    }
+}
+
+/// How many tokens a recurrence's sums over the past read at most, if there is a bound.
+fn window(r: &Recurrence) -> Option<usize> {
+    let range = Range::of(r).ok()?;
+    let reads = |t: usize| t - range.at(t).0 + 1;
+    if let Some(lag) = range.low.lag() {
+        return usize::try_from(lag).ok()?.checked_add(1);
+    }
+    // Sampled as where the range is declared; what still grows there has no bound.
+    let most = (0..SAMPLES as usize).map(reads).max()?;
+    (most <= SAMPLES as usize / 2).then_some(most)
 }
 
 /// Nominal operations as papers count them (math.md, section 6): `2 K V` for each state read, write
@@ -48,7 +85,8 @@ pub fn cost(recur: &Recur) -> Cost {
         let cache = r.inputs.iter().zip(&recur.input_heads).skip(1);
         let cache_per_past = cache.map(|(slot, heads)| size(&slot.shape) * heads).sum();
         let flops_per_past = 2 * width * recur.heads;
-        return Cost { state, flops_per_past, cache_per_past, ..Cost::default() };
+        let window = window(r);
+        return Cost { state, flops_per_past, cache_per_past, window, ..Cost::default() };
     }
     let normal = normal::extract(r);
     // Vectors are updated entry by entry, without a chunk.
@@ -72,7 +110,7 @@ pub fn cost(recur: &Recur) -> Cost {
         Err(_) => r.token.nodes.iter().map(|node| size(&node.shape)).sum(),
     };
     let executed = chunk.map_or(flops, |chunk| chunk.flops() / chunk.tokens) * recur.heads;
-    Cost { state, flops: flops * recur.heads, executed, flops_per_past: 0, cache_per_past: 0 }
+    Cost { state, flops: flops * recur.heads, executed, ..Cost::default() }
 }
 
 /// The group of a parameter: its sub-layer's mixer, or the first part of its name.
@@ -123,21 +161,20 @@ pub fn account(model: &Model) -> Account {
 impl Account {
     /// Operations per token, forward, at a sequence length.
     pub fn flops_per_token(&self, length: usize) -> usize {
-        let past = length / 2;
-        let own: usize =
-            self.recurrences.iter().map(|(_, cost)| cost.flops + cost.flops_per_past * past).sum();
-        self.dense_flops + own
+        let all =
+            self.recurrences.iter().map(|(_, c)| c.flops.saturating_add(c.past_flops(length)));
+        all.fold(self.dense_flops, usize::saturating_add)
     }
 
     /// The same as executed.
     pub fn executed_per_token(&self, length: usize) -> usize {
-        let own: usize = self.recurrences.iter().map(|(_, c)| c.executed).sum::<usize>();
-        let nominal: usize = self.recurrences.iter().map(|(_, c)| c.flops).sum();
-        self.flops_per_token(length) - nominal + own
+        let all =
+            self.recurrences.iter().map(|(_, c)| c.executed.saturating_add(c.past_flops(length)));
+        all.fold(self.dense_flops, usize::saturating_add)
     }
 
     /// Numbers of all states of one sequence, caches at a length included.
     pub fn state(&self, length: usize) -> usize {
-        self.recurrences.iter().map(|(_, c)| c.state + c.cache_per_past * length).sum()
+        self.recurrences.iter().map(|(_, c)| c.state_at(length)).fold(0, usize::saturating_add)
     }
 }

@@ -41,6 +41,10 @@ impl Init {
     /// Reads an `init` expression.
     pub fn parse(expr: &Expr, numbers: &Numbers) -> Result<Init, Box<Diag>> {
         if let Ok(x) = numbers.number(expr) {
+            if !x.is_finite() {
+                let message = format!("{x} cannot be an initial value");
+                return Err(Box::new(Diag::error("E0208", expr.span, message)));
+            }
             return Ok(Init::Number(x));
         }
         let unknown = || {
@@ -60,6 +64,14 @@ impl Init {
                 Box::new(Init::parse(b, numbers)?),
             )),
             ExprKind::Call(name, args) => {
+                let takes = match name.text.as_str() {
+                    "uniform" | "normal" | "range" => 2,
+                    _ => 1,
+                };
+                if args.len() != takes || args.iter().any(|a| a.name.is_some() || a.over.is_some())
+                {
+                    return Err(unknown());
+                }
                 let number = |i: usize| -> Result<f64, Box<Diag>> {
                     numbers.number(&args.get(i).ok_or_else(unknown)?.value)
                 };

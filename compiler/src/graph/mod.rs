@@ -10,6 +10,7 @@ pub mod backward;
 pub mod buffers;
 pub mod fuse;
 pub mod init;
+mod layout;
 mod mixer;
 mod model;
 mod pointwise;
@@ -21,7 +22,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use crate::elaborate::Recurrence;
 use crate::tile::{Program, size};
 pub use init::Init;
-pub use mixer::check as check_mixer;
+pub use mixer::{alone as mixer_alone, check as check_mixer};
 pub use model::{Model, build};
 
 /// Names a value of a graph.

@@ -1,14 +1,14 @@
-//! Models: the layout of sub-layers, resolved and built.
+//! Models: sub-layers built one after the other, with the residual rule around each.
 
 use std::collections::BTreeMap;
 
-use lrc_dsl::ast::{Arg, BinaryOp, Decl, Expr, ExprKind, Item, Kind as DeclKind, Range};
-use lrc_dsl::{Diag, Namespace, Span, print};
+use lrc_dsl::ast::{Arg, Decl, Expr, ExprKind};
+use lrc_dsl::{Diag, Namespace, print};
 
-use super::mixer::{Bound, Maker, Scope};
+use super::layout::{self, Layer, Whole};
+use super::mixer::{Bound, Maker, Scope, twice};
 use super::pointwise::Named;
 use super::{Graph, Init, Kind, Node, Param, ParamId, ValueId};
-use crate::apportion::apportion;
 use crate::elaborate::signature::Numbers;
 use crate::elaborate::{Dim, Setting};
 
@@ -33,15 +33,6 @@ pub struct Model {
     pub losses: Vec<ValueId>,
     /// One line per sub-layer, as laid out.
     pub layout: Vec<String>,
-}
-
-/// One resolved sub-layer call.
-struct Layer {
-    call: Expr,
-    numbers: Numbers,
-    path: String,
-    name: Option<String>,
-    shared: bool,
 }
 
 /// Builds a model. `given` overrides its parameters.
@@ -69,11 +60,8 @@ pub fn build(
             Err(diag) => diags.push(*diag),
         }
     }
-    let mut parts = Parts::default();
-    let mut flat = Flattener { namespace, layers: Vec::new(), diags, shared: BTreeMap::new() };
-    flat.items(&decl.items, &numbers, &mut parts, true);
-    let layers = flat.layers;
-    let model = parts.complete(decl, &numbers, &layers, diags).and_then(|whole| {
+    let (layers, whole) = layout::resolve(namespace, decl, &numbers, diags);
+    let model = whole.and_then(|whole| {
         let mut maker = Maker::new(namespace, whole.width);
         let model = assemble(&mut maker, decl, &whole, &layers);
         diags.append(&mut maker.diags);
@@ -81,234 +69,6 @@ pub fn build(
     });
     let after = diags.iter().filter(|d| d.is_error()).count();
     model.filter(|_| before == after)
-}
-
-/// What a model declares besides sub-layers.
-#[derive(Default)]
-struct Parts<'d> {
-    vocab: Option<&'d Expr>,
-    residual: Option<&'d Expr>,
-    head: Option<(&'d Expr, &'d lrc_dsl::ast::Name)>,
-}
-
-struct Whole<'d> {
-    vocab: usize,
-    width: usize,
-    residual: &'d Expr,
-    head: &'d Expr,
-    tied: bool,
-}
-
-impl<'d> Parts<'d> {
-    fn complete(
-        &self,
-        decl: &'d Decl,
-        numbers: &Numbers,
-        layers: &[Layer],
-        diags: &mut Vec<Diag>,
-    ) -> Option<Whole<'d>>
-    where
-        'd: 'd,
-    {
-        let mut lacks = |what: &str, help: &str| {
-            let message = format!("the model `{}` lacks {what}", decl.name.text);
-            diags.push(Diag::error("E0220", decl.name.span, message).help(help));
-        };
-        let width = match numbers.known.get("width") {
-            Some(Setting::Number(x)) if *x >= 1.0 && x.fract() == 0.0 => Some(*x as usize),
-            _ => {
-                lacks("a `width`", "declare it as a parameter: `model name(width = 256) { … }`");
-                None
-            }
-        };
-        if self.vocab.is_none() {
-            lacks("`vocab`", "add a line such as `vocab 256`");
-        }
-        if self.residual.is_none() {
-            lacks("`residual`", "add a line such as `residual x + f(rmsnorm(x))`");
-        }
-        if self.head.is_none() {
-            lacks("`head`", "add a line such as `head rmsnorm(x), untied`");
-        }
-        if layers.is_empty() && diags.iter().all(|d| !d.is_error()) {
-            let message = format!("the model `{}` has no sub-layer", decl.name.text);
-            diags.push(Diag::error("E0220", decl.name.span, message));
-        }
-        let vocab = match numbers.size(self.vocab?) {
-            Ok(vocab) => vocab,
-            Err(diag) => {
-                diags.push(*diag);
-                return None;
-            }
-        };
-        let (head, tied) = self.head?;
-        let tied = match tied.text.as_str() {
-            "tied" => true,
-            "untied" => false,
-            other => {
-                diags.push(
-                    Diag::error("E0220", tied.span, format!("unknown word `{other}`"))
-                        .help("a head is `tied` to the embedding or `untied`"),
-                );
-                return None;
-            }
-        };
-        Some(Whole { vocab, width: width?, residual: self.residual?, head, tied })
-    }
-}
-
-struct Flattener<'a, 'n> {
-    namespace: &'n Namespace,
-    layers: Vec<Layer>,
-    diags: &'a mut Vec<Diag>,
-    shared: BTreeMap<String, Vec<Item>>,
-}
-
-impl Flattener<'_, '_> {
-    fn items<'d>(
-        &mut self,
-        items: &'d [Item],
-        numbers: &Numbers,
-        parts: &mut Parts<'d>,
-        top: bool,
-    ) {
-        for item in items {
-            match item {
-                Item::Vocab(expr) if top => parts.vocab = Some(expr),
-                Item::Residual(expr) if top => parts.residual = Some(expr),
-                Item::Head { value, tied } if top => parts.head = Some((value, tied)),
-                Item::Repeat { range, items, .. } => self.repeat(range, items, numbers),
-                Item::Statement(expr) => self.call(expr, numbers, None),
-                Item::Equation { out: false, targets, value, .. } if targets.len() == 1 => {
-                    self.call(value, numbers, Some(targets[0].name.text.clone()));
-                }
-                Item::Shared { name, items, .. } => {
-                    self.shared.insert(name.text.clone(), items.clone());
-                }
-                Item::Spread { count, portions, span } => {
-                    self.spread(count, portions, numbers, *span);
-                }
-                Item::Declare { span, .. }
-                | Item::Equation { span, .. }
-                | Item::Function { span, .. } => self.diags.push(
-                    Diag::error("E0212", *span, "this does not belong in a model")
-                        .help("a model holds `vocab`, `residual`, `head` and sub-layers"),
-                ),
-                Item::Loss(e)
-                | Item::Vocab(e)
-                | Item::Residual(e)
-                | Item::Head { value: e, .. } => {
-                    self.diags.push(Diag::error("E0212", e.span, "this does not belong here"));
-                }
-            }
-        }
-    }
-
-    fn repeat(&mut self, range: &Range, items: &[Item], numbers: &Numbers) {
-        let name = range.terms[0].as_name().map(str::to_string);
-        let high = range.terms.get(1).map(|high| numbers.number(high));
-        let (Some(name), Some(high), 2) = (name, high, range.terms.len()) else {
-            self.diags.push(Diag::error(
-                "E0103",
-                range.span,
-                "a repetition is written `for i < n`",
-            ));
-            return;
-        };
-        let high = match high {
-            Ok(high) => high + if range.ops[0] == BinaryOp::Le { 1.0 } else { 0.0 },
-            Err(diag) => return self.diags.push(*diag),
-        };
-        let mut parts = Parts::default();
-        let mut i = 0.0;
-        while i < high && self.layers.len() < 4096 {
-            let mut inner = numbers.clone();
-            inner.known.insert(name.clone(), Setting::Number(i));
-            let errors = self.diags.len();
-            self.items(items, &inner, &mut parts, false);
-            if self.diags.len() > errors {
-                return;
-            }
-            i += 1.0;
-        }
-    }
-
-    fn call(&mut self, expr: &Expr, numbers: &Numbers, name: Option<String>) {
-        match &expr.kind {
-            ExprKind::Choice(condition, a, b) => match numbers.truth(condition) {
-                Ok(true) => self.call(a, numbers, name),
-                Ok(false) => self.call(b, numbers, name),
-                Err(diag) => self.diags.push(*diag),
-            },
-            ExprKind::Call(mixer, _) => match self.namespace.get(&mixer.text) {
-                Some(decl) if decl.kind == DeclKind::Mixer => {
-                    let at = self.layers.len();
-                    self.layers.push(Layer {
-                        call: expr.clone(),
-                        numbers: numbers.clone(),
-                        path: format!("layers.{at}.{}", mixer.text),
-                        name,
-                        shared: false,
-                    });
-                }
-                _ => {
-                    let message = format!("there is no mixer `{}`", mixer.text);
-                    let known: Vec<&str> = self.namespace.names(DeclKind::Mixer).collect();
-                    self.diags.push(Diag::error("E0217", mixer.span, message).help_nearest(
-                        &mixer.text,
-                        "mixers",
-                        known,
-                    ));
-                }
-            },
-            ExprKind::Name(shared) if self.shared.contains_key(shared) => {
-                let items = self.shared[shared].clone();
-                let first = self.layers.len();
-                self.items(&items, numbers, &mut Parts::default(), false);
-                for (at, layer) in self.layers[first..].iter_mut().enumerate() {
-                    let mixer = layer.path.rsplit('.').next().unwrap_or_default().to_string();
-                    layer.path = format!("shared.{shared}.{at}.{mixer}");
-                    layer.shared = true;
-                }
-            }
-            _ => self.diags.push(
-                Diag::error("E0212", expr.span, "a sub-layer is a call of a mixer")
-                    .help("for example `attention(heads = 4)`"),
-            ),
-        }
-    }
-
-    /// Counts by largest remainder; copy k of n stands at (k + ½) / n.
-    fn spread(&mut self, count: &Expr, portions: &[(Expr, Expr)], numbers: &Numbers, span: Span) {
-        let count = match numbers.size(count) {
-            Ok(count) => count,
-            Err(diag) => return self.diags.push(*diag),
-        };
-        let shares: Result<Vec<f64>, _> = portions.iter().map(|(p, _)| numbers.number(p)).collect();
-        let shares = match shares {
-            Ok(shares) => shares,
-            Err(diag) => return self.diags.push(*diag),
-        };
-        let total: f64 = shares.iter().sum();
-        if (total - 100.0).abs() > 0.5 {
-            let message = format!("the percentages add up to {total}, not 100");
-            return self.diags.push(Diag::error("E0213", span, message));
-        }
-        for at in spread_order(count, &shares) {
-            self.call(&portions[at].1, numbers, None);
-        }
-    }
-}
-
-/// Which portion stands at each of `count` places.
-pub fn spread_order(count: usize, shares: &[f64]) -> Vec<usize> {
-    let mut places: Vec<(f64, usize)> = apportion(shares, count as u64)
-        .iter()
-        .enumerate()
-        .flat_map(|(at, &n)| (0..n).map(move |k| ((k as f64 + 0.5) / n as f64, at)))
-        .collect();
-    places.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    places.into_iter().map(|(_, at)| at).collect()
 }
 
 fn assemble(maker: &mut Maker, decl: &Decl, whole: &Whole, layers: &[Layer]) -> Option<Model> {
@@ -447,6 +207,9 @@ impl Residual<'_, '_, '_> {
         let decl = self.maker.namespace.get(&name.text)?.clone();
         let scope = self.scope();
         let mut given = BTreeMap::new();
+        if let Some(diag) = twice(args) {
+            return self.maker.fail(diag);
+        }
         for Arg { name, value, .. } in args {
             let Some(name) = name else {
                 return self.maker.fail(Diag::error(

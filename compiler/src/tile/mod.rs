@@ -12,6 +12,7 @@
 pub mod build;
 pub mod elementwise;
 pub mod int;
+pub mod interval;
 pub mod lift;
 pub mod print;
 pub mod verify;

@@ -402,7 +402,7 @@ fn one(
     sources: &mut Sources,
 ) -> Result<Outcome, Failure> {
     let at = running.folder.join(folder(case, seed));
-    let Opened { spec, model, arch } = open(&experiment.spec, &seeded(case, seed), sources)?;
+    let Opened { spec, model, arch, .. } = open(&experiment.spec, &seeded(case, seed), sources)?;
     let counts = account(&model);
     let summary = match known(&at, &spec.resolved, &arch)? {
         Some(summary) if summary.finished => summary,

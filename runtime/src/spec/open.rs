@@ -19,6 +19,8 @@ pub struct Opened {
     pub model: Model,
     /// Every declaration that the model's file can name.
     pub arch: String,
+    /// What is doubtful about the model.
+    pub warnings: Vec<Diag>,
 }
 
 /// Reads a spec with overrides (`path=value` pairs), and builds its model.
@@ -33,13 +35,14 @@ pub fn open(
     let namespace = declarations(&spec.file, sources)?;
     let decl = choose(&namespace, spec.model.as_deref(), &spec.file)?;
     let mut diags = Vec::new();
-    let model =
-        build(&namespace, decl, &spec.settings, &mut diags).ok_or(Failure::Invalid(diags))?;
+    let Some(model) = build(&namespace, decl, &spec.settings, &mut diags) else {
+        return Err(Failure::Invalid(diags));
+    };
     if spec.auto_warmup {
         spec.shaping.schedule.warmup = crate::schedule::warmup::auto(&model).0;
     }
     let all = File { uses: Vec::new(), decls: namespace.decls.values().cloned().collect() };
-    Ok(Opened { spec, model, arch: lrc_dsl::print::print(&all) })
+    Ok(Opened { spec, model, arch: lrc_dsl::print::print(&all), warnings: diags })
 }
 
 /// Reads a file of declarations and what it uses. Syntax errors are a failure.

@@ -9,6 +9,9 @@ use crate::elaborate::{Dim, Setting};
 use crate::graph::pointwise::{self, Named};
 use crate::tile::{Int, Leaf, Stream, Unary, size};
 
+/// Farthest token back that a mixer reads: what runs a row computes those before it too.
+const MAX_LAG: f64 = 4096.0;
+
 impl Maker<'_> {
     /// Gives a value the axes written on the left, where the sizes allow it.
     pub(super) fn annotated(
@@ -17,7 +20,17 @@ impl Maker<'_> {
         axes: Option<&[Dim]>,
         span: Span,
     ) -> Tried<Bound> {
-        let (Some(axes), Bound::Tensor(named)) = (axes, &bound) else { return Some(bound) };
+        let Some(axes) = axes else { return Some(bound) };
+        let named = match &bound {
+            Bound::Tensor(named) => named,
+            // A number fills the shape.
+            Bound::Known(Setting::Number(x)) => {
+                let shape: Vec<usize> = axes.iter().map(|a| a.size).collect();
+                let value = self.b.fill(*x, &shape);
+                return Some(Bound::Tensor(Named { value, axes: axes.to_vec() }));
+            }
+            _ => return self.tensor(bound, span).map(Bound::Tensor),
+        };
         let slot = self.experts.as_ref().map(|experts| experts.slot.clone());
         let slot = slot.filter(|slot| named.axes.first().is_some_and(|a| a.text == slot.text));
         let axes: Vec<Dim> = slot.into_iter().chain(axes.iter().cloned()).collect();
@@ -46,6 +59,9 @@ impl Maker<'_> {
         let outer = self.b.span.replace(expr.span);
         let value = self.eval_inner(expr, expected, scope);
         self.b.span = outer;
+        if let Some(Bound::Tensor(named)) = &value {
+            self.sound(&named.axes, expr.span)?;
+        }
         value
     }
 
@@ -192,12 +208,12 @@ impl Maker<'_> {
             }
             _ => None,
         };
-        let Some(lag) = lag else {
-            return self.fail(Diag::error(
-                "E0206",
-                span,
-                "a mixer reads earlier tokens as `x[t-1]`",
-            ));
+        let Some(lag) = lag.filter(|lag| *lag <= MAX_LAG) else {
+            let message = "a mixer reads earlier tokens as `x[t-1]`";
+            return self.fail(
+                Diag::error("E0206", span, message)
+                    .help(format!("the number is known before the run, at most {MAX_LAG}")),
+            );
         };
         self.outside_experts("x[t-1]", span)?;
         let bound = self.eval(base, None, scope)?;

@@ -7,7 +7,8 @@ use lrc_dsl::{Diag, Span, print};
 
 use super::{Bound, Maker, Scope, Tried};
 use crate::elaborate::Dim;
-use crate::elaborate::functions::{IN_MIXERS, UNARY, softmax};
+use crate::elaborate::functions::{IN_MIXERS, OTHERS, UNARY, softmax};
+use crate::elaborate::signature::numbers_in;
 use crate::graph::pointwise::{self, Named};
 use crate::graph::{Init, Kind, Node, Param};
 use crate::tile::{Binary, Leaf, Value, size};
@@ -34,6 +35,12 @@ impl Call<'_> {
     }
 }
 
+/// Most entries of an axis that `rope` turns: each has an angle of its own in the program.
+const MAX_TURNED: usize = 1 << 16;
+
+/// Most turns of `dpfp`, each a part of the program.
+const MAX_ROLLS: usize = 256;
+
 /// Functions of mixers that recurrences have too, beside those of each entry.
 const SHARED: [&str; 5] = ["softmax", "sum", "concat", "max", "min"];
 
@@ -41,6 +48,7 @@ impl Maker<'_> {
     /// A function, a recurrence or another mixer.
     pub(super) fn call(&mut self, call: &Call) -> Tried<Bound> {
         let name = call.name.text.as_str();
+        self.arguments(call)?;
         if let Some((_, op)) = UNARY.iter().find(|(known, _)| *known == name) {
             let x = self.first(call)?;
             let value = self.b.unary(*op, x.value);
@@ -49,18 +57,16 @@ impl Maker<'_> {
         match name {
             "linear" => self.linear(call),
             "conv" => self.conv(call),
-            "rope" => {
-                let x = self.first(call)?;
-                let base = self.number_arg(call, 1, "base", 10000.0)?;
-                let fraction = self.number_arg(call, 2, "fraction", 1.0)?;
-                let value = pointwise::rope(&mut self.b, x.value, base, fraction);
-                Some(Bound::Tensor(Named { value, ..x }))
-            }
+            "rope" => self.rope(call),
             "l2norm" | "l1norm" | "srmsnorm" | "softmax" => {
                 let x = self.first(call)?;
                 let last = self.last_axis(call, &x)?;
                 let value = match name {
-                    "l2norm" => pointwise::l2norm(&mut self.b, x.value),
+                    "l2norm" => {
+                        let value = pointwise::l2norm(&mut self.b, x.value);
+                        self.units.insert(value);
+                        value
+                    }
                     "l1norm" => pointwise::l1norm(&mut self.b, x.value),
                     "srmsnorm" => pointwise::rms(&mut self.b, x.value),
                     _ => softmax(&mut self.b, x.value, last),
@@ -71,7 +77,7 @@ impl Maker<'_> {
             "rmsnorm" | "layernorm" => self.norm(call),
             "sum" => self.sum(call),
             "concat" => self.concat(call),
-            "max" | "min" if call.args.len() == 2 => self.bounded(call),
+            "max" | "min" => self.bounded(call),
             "long_conv" => self.long_conv(call),
             "top_k" => self.top_k(call),
             "average" => self.average(call),
@@ -88,16 +94,62 @@ impl Maker<'_> {
                 self.recurrence(decl, call)
             }
             Some(decl) if decl.kind == DeclKind::Mixer => self.inner_mixer(decl, call),
-            _ => {
-                let known = namespace.decls.keys().map(String::as_str);
+            Some(_) => {
+                let message = format!("`{name}` is a model, and a mixer calls no models");
+                self.fail(Diag::error("E0217", call.name.span, message))
+            }
+            None => self.unknown_function(call.name),
+        }
+    }
+
+    fn unknown_function<T>(&mut self, called: &Name) -> Tried<T> {
+        let (name, namespace) = (called.text.as_str(), self.namespace);
+        let shipped = [DeclKind::Recurrence, DeclKind::Mixer]
+            .into_iter()
+            .find_map(|kind| namespace.shipped(kind, name));
+        let diag = Diag::error("E0204", called.span, format!("unknown function `{name}`"));
+        let diag = match shipped {
+            Some(path) => diag.help(format!("write `use \"{path}\"`: it is in the library")),
+            None if OTHERS.contains(&name) => diag.help("it stands in recurrences only"),
+            None => {
+                let known = namespace.decls.values().filter(|d| d.kind != DeclKind::Model);
+                let known = known.map(|decl| decl.name.text.as_str());
                 let entrywise = UNARY.iter().map(|(n, _)| *n);
                 let all = known.chain(IN_MIXERS.iter().copied()).chain(SHARED).chain(entrywise);
-                self.fail(
-                    Diag::error("E0204", call.name.span, format!("unknown function `{name}`"))
-                        .help_nearest(name, "known", all),
-                )
+                diag.help_nearest(name, "known", all)
             }
+        };
+        self.fail(diag)
+    }
+
+    /// `rope(x, base, fraction)`: nothing turns where the fraction is 0.
+    fn rope(&mut self, call: &Call) -> Tried<Bound> {
+        let x = self.first(call)?;
+        let last = self.last_axis(call, &x)?;
+        let base = self.number_arg(call, 1, "base", 10000.0)?;
+        let fraction = self.number_arg(call, 2, "fraction", 1.0)?;
+        if !(base > 0.0 && base.is_finite()) {
+            let message = format!("the base of `rope` is {base:?}, not a positive number");
+            return self.fail(Diag::error("E0213", call.span, message));
         }
+        if !(0.0..=1.0).contains(&fraction) {
+            let message = format!("`rope` cannot turn a share of {fraction:?} of the entries");
+            return self.fail(
+                Diag::error("E0213", call.span, message)
+                    .help("`rope(x, base, fraction)`: the fraction is a number from 0 to 1"),
+            );
+        }
+        let entries = x.axes[last].size as f64 * fraction;
+        if entries > MAX_TURNED as f64 {
+            let message =
+                format!("`rope` would turn {entries} entries; it turns at most {MAX_TURNED}");
+            return self.fail(
+                Diag::error("E0213", call.span, message)
+                    .help("cut the axis into heads: `[heads, width / heads]`"),
+            );
+        }
+        let value = pointwise::rope(&mut self.b, x.value, base, fraction);
+        Some(Bound::Tensor(Named { value, ..x }))
     }
 
     /// The first argument as a tensor.
@@ -145,21 +197,25 @@ impl Maker<'_> {
     fn feature_map(&mut self, call: &Call) -> Tried<Bound> {
         let x = self.first(&call.alone())?;
         let last = self.last_axis(call, &x)?;
-        let d = &x.axes[last];
+        let d = x.axes[last].clone();
         let (value, text) = match call.name.text.as_str() {
             "dpfp" => {
                 let nu = self.number_arg(call, 1, "nu", 1.0)?;
-                let most = 2 * d.size - 1;
+                let most = (2 * d.size - 1).min(MAX_ROLLS);
                 if nu.fract() != 0.0 || nu < 1.0 || nu > most as f64 {
                     let message = format!("`nu` of `dpfp` is a whole number from 1 to {most}");
                     return self.fail(Diag::error("E0213", call.span, message));
                 }
+                self.room(&x, 2 * nu as usize, call)?;
                 (
                     pointwise::dpfp(&mut self.b, x.value, nu as usize),
                     format!("dpfp({}, {nu})", d.text),
                 )
             }
-            "taylor" => (pointwise::taylor(&mut self.b, x.value), format!("taylor({})", d.text)),
+            "taylor" => {
+                self.room(&x, 2 + d.size, call)?;
+                (pointwise::taylor(&mut self.b, x.value), format!("taylor({})", d.text))
+            }
             _ => {
                 let Some(arg) = call.args.get(1) else {
                     let message = "`outer` needs two vectors";
@@ -176,6 +232,7 @@ impl Maker<'_> {
                     let message = "the two sides of `outer` differ before the last axis";
                     return self.fail(Diag::error("E0202", call.span, message));
                 }
+                self.room(&x, y.axes[last].size, call)?;
                 let text = format!("{} * {}", d.text, y.axes[last].text);
                 (pointwise::outer(&mut self.b, x.value, y.value), text)
             }
@@ -184,6 +241,16 @@ impl Maker<'_> {
         let mut axes = x.axes;
         axes[last] = Dim::new(width, text);
         Some(Bound::Tensor(Named { value, axes }))
+    }
+
+    /// Refuses a feature map that would make a value so many times as large as a tensor can be.
+    fn room(&mut self, x: &Named, times: usize, call: &Call) -> Tried<()> {
+        let shape = [x.shape().as_slice(), &[times]].concat();
+        let what = format!("what `{}` makes", call.name.text);
+        match numbers_in(&shape, &what, call.span) {
+            Ok(_) => Some(()),
+            Err(diag) => self.fail(*diag),
+        }
     }
 
     /// A number by position or by name.
@@ -217,7 +284,10 @@ impl Maker<'_> {
         let Some(out) = expected else {
             return self.fail(
                 Diag::error("E0205", name.span, "how wide `linear` is must be written on the left")
-                    .help(format!("`{} : [size] = linear(…)`", scope.target)),
+                    .help(format!(
+                        "`{} : [size] = linear(…)`; inside another call it gets a line of its own",
+                        scope.target
+                    )),
             );
         };
         let out = out.to_vec();
@@ -463,9 +533,6 @@ impl Maker<'_> {
             }
             texts.push(named.axes[0].text.to_string());
             parts.push(named.value);
-        }
-        if parts.is_empty() {
-            return None;
         }
         let value = self.b.concat(&parts, 0);
         let size = self.b.shape(value)[0];

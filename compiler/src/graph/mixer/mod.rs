@@ -1,21 +1,27 @@
 //! Mixers: from their equations to dense products, recurrences and pointwise programs.
 
+mod alone;
+mod arguments;
 mod cut;
 mod experts;
 mod expression;
 mod functions;
+mod promise;
 mod recurrence;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use lrc_dsl::ast::{Attr, Decl, Item, Name, Role, Shape};
 use lrc_dsl::{Diag, Namespace, Span, print};
 
 use super::pointwise::Named;
 use super::{Graph, Init, Kind, Node, Param, ParamId, ValueId};
-use crate::elaborate::signature::Numbers;
+use crate::elaborate::signature::{Numbers, numbers_in};
 use crate::elaborate::{Dim, Setting};
+use crate::tile::interval::Intervals;
 use crate::tile::{Builder, Int, Leaf, Op, Program, Stream, Value};
+pub use alone::{alone, check};
+pub(super) use arguments::twice;
 use cut::Cut;
 use experts::Experts;
 
@@ -71,11 +77,23 @@ pub struct Maker<'n> {
     experts: Option<Experts>,
     /// How many entries of a value are not 0, where `top_k` made it.
     chosen: HashMap<Value, usize>,
+    /// Values whose last axis has length 1.
+    units: HashSet<Value>,
+    /// Where values lie, as far as it is known.
+    intervals: Intervals,
+    /// Mixers elaborated so far.
+    calls: usize,
     /// What mixers add to the loss.
     pub losses: Vec<ValueId>,
 }
 
 type Tried<T> = Option<T>;
+
+/// How deep mixers may stand in one another.
+const MAX_DEPTH: usize = 16;
+
+/// Most calls of mixers in one model, those inside others included.
+const MAX_CALLS: usize = 1 << 14;
 
 impl<'n> Maker<'n> {
     /// An empty graph over the declarations of a file.
@@ -92,6 +110,9 @@ impl<'n> Maker<'n> {
             width: Dim::new(width, "width"),
             experts: None,
             chosen: HashMap::new(),
+            units: HashSet::new(),
+            intervals: Intervals::default(),
+            calls: 0,
             losses: Vec::new(),
         }
     }
@@ -112,6 +133,11 @@ impl<'n> Maker<'n> {
                 Diag::error("E0219", span, format!("two parameters are named `{}`", param.name))
                     .help("give the inner call a line of its own: parameters take the name on the left"),
             );
+        }
+        if let Err(diag) =
+            numbers_in(&param.shape, &format!("the parameter `{}`", param.name), span)
+        {
+            return self.fail(*diag);
         }
         let id = ParamId(self.graph.params.len());
         self.names.insert(param.name.clone(), id);
@@ -203,6 +229,15 @@ impl<'n> Maker<'n> {
                 format!("`{}` contains itself", decl.name.text),
             ));
         }
+        self.calls += 1;
+        if self.open.len() >= MAX_DEPTH || self.calls > MAX_CALLS {
+            let message = if self.open.len() >= MAX_DEPTH {
+                format!("mixers stand in one another more than {MAX_DEPTH} deep")
+            } else {
+                format!("more than {MAX_CALLS} calls of mixers")
+            };
+            return self.fail(Diag::error("E0102", at, message));
+        }
         self.open.push(decl.name.text.clone());
         let result = self.mixer_inner(decl, x, given, base, path, at);
         self.open.pop();
@@ -258,6 +293,7 @@ impl<'n> Maker<'n> {
                 .help_nearest(&stranger, "parameters", known),
             );
         }
+        self.set_once(decl);
         let mut out = None;
         for item in &decl.items {
             self.item(item, &mut scope, &mut out);
@@ -273,6 +309,26 @@ impl<'n> Maker<'n> {
             );
         }
         Some((out?, scope.names))
+    }
+
+    /// Refuses names of a mixer that are set twice: the later one would count in silence.
+    fn set_once(&mut self, decl: &Decl) {
+        let mut first: BTreeMap<&str, Span> =
+            decl.settings.iter().map(|(name, _)| (name.text.as_str(), name.span)).collect();
+        let names = decl.items.iter().flat_map(|item| match item {
+            Item::Declare { names, .. } => names.iter().map(|(name, _)| name).collect(),
+            Item::Equation { targets, .. } => targets.iter().map(|target| &target.name).collect(),
+            _ => vec![],
+        });
+        for name in names {
+            if let Some(place) = first.insert(&name.text, name.span) {
+                self.diags.push(
+                    Diag::error("E0105", name.span, format!("`{}` is set twice", name.text))
+                        .label("set again")
+                        .other(place, "set here"),
+                );
+            }
+        }
     }
 
     /// Declared parameters and second inputs.
@@ -338,7 +394,25 @@ impl<'n> Maker<'n> {
                 Err(diag) => return self.fail(*diag),
             }
         }
+        self.sound(&axes, shape.span)?;
         Some(axes)
+    }
+
+    /// Refuses axes of one name, which nothing could tell apart, and more numbers than fit a tensor.
+    fn sound(&mut self, axes: &[Dim], span: Span) -> Tried<()> {
+        let again = |(at, axis): (usize, &Dim)| axes[..at].iter().any(|a| a.text == axis.text);
+        if let Some((_, axis)) = axes.iter().enumerate().find(|(at, axis)| again((*at, *axis))) {
+            let message = format!("the axis `{}` stands twice here", axis.text);
+            return self.fail(Diag::error("E0202", span, message).help(format!(
+                "a mixer knows axes by their names: give one of them its own, as a parameter `other = {}` of the mixer",
+                axis.text
+            )));
+        }
+        let shape: Vec<usize> = axes.iter().map(|axis| axis.size).collect();
+        match numbers_in(&shape, "a value", span) {
+            Ok(_) => Some(()),
+            Err(diag) => self.fail(*diag),
+        }
     }
 
     fn item(&mut self, item: &Item, scope: &mut Scope, result: &mut Option<Named>) {
@@ -360,7 +434,8 @@ impl<'n> Maker<'n> {
                 scope.target = targets[0].name.text.clone();
                 let bound = self.eval(value, axes.as_deref(), scope);
                 let bound = bound.and_then(|b| self.annotated(b, axes.as_deref(), value.span));
-                if let ([_, _, ..], Some(Bound::Tensor(named))) = (&targets[..], &bound) {
+                if targets.len() > 1 {
+                    let named = bound.and_then(|bound| self.tensor(bound, value.span));
                     return self.rows(named, targets.iter().map(|t| &t.name), scope, *span);
                 }
                 if *out && let Some(Bound::Tensor(named)) = &bound {
@@ -394,20 +469,28 @@ impl<'n> Maker<'n> {
     /// `a, b = X` takes rows of the first axis.
     fn rows<'a>(
         &mut self,
-        named: &Named,
+        named: Option<Named>,
         targets: impl ExactSizeIterator<Item = &'a Name>,
         scope: &mut Scope,
         span: Span,
     ) {
-        let lead = self.slot_axes(named);
-        if named.axes.get(lead).map(|a| a.size) != Some(targets.len()) {
-            self.diags.push(Diag::error(
-                "E0202",
-                span,
-                format!("{} names need as many rows", targets.len()),
-            ));
-            return;
-        }
+        let fits = |named: &Named, lead: usize| {
+            named.axes.get(lead).map(|a| a.size) == Some(targets.len())
+        };
+        let found = named.map(|named| (self.slot_axes(&named), named));
+        let (lead, named) = match found {
+            Some((lead, named)) if fits(&named, lead) => (lead, named),
+            other => {
+                if other.is_some() {
+                    let message = format!("{} names need as many rows", targets.len());
+                    self.diags.push(Diag::error("E0202", span, message));
+                }
+                targets.for_each(|name| {
+                    scope.names.insert(name.text.clone(), Bound::Broken);
+                });
+                return;
+            }
+        };
         let mut axes = named.axes.clone();
         axes.remove(lead);
         let shape: Vec<usize> = axes.iter().map(|a| a.size).collect();
@@ -424,44 +507,4 @@ impl Scope {
     fn label(&self) -> String {
         format!("{}.{}", self.path, self.target)
     }
-}
-
-/// A width that many sizes divide: enough for the defaults of every mixer to come out even.
-const WITNESS_WIDTH: usize = 15_360;
-
-/// Checks a mixer by itself, on an input of a width that divides well.
-pub fn check(namespace: &Namespace, decl: &Decl, diags: &mut Vec<Diag>) {
-    let mut maker = Maker::new(namespace, WITNESS_WIDTH);
-    let node = Node::plain(Kind::Embed, "x", vec![]);
-    let id = maker.graph.add(node, &[(vec![WITNESS_WIDTH], false)])[0];
-    let width = maker.width.clone();
-    let x = maker.stream(id, vec![width.clone()]);
-    let mut given = BTreeMap::new();
-    for item in &decl.items {
-        // A second input gets a value of its declared shape.
-        if let Item::Declare { role: Role::In, names, shape, .. } = item {
-            let mut numbers = Numbers::default();
-            numbers.known.insert("width".into(), Setting::Number(WITNESS_WIDTH as f64));
-            for (name, default) in &decl.settings {
-                if let Ok(value) = numbers.eval(default) {
-                    numbers.known.insert(name.text.clone(), value);
-                }
-            }
-            let scope = Scope { numbers, ..Scope::default() };
-            let Some(axes) = maker.axes(shape, &scope) else { continue };
-            let sizes: Vec<usize> = axes.iter().map(|a| a.size).collect();
-            for (name, _) in names {
-                let node = Node::plain(Kind::Embed, name.text.clone(), vec![]);
-                let id = maker.graph.add(node, &[(sizes.clone(), false)])[0];
-                let value = maker.stream(id, axes.clone());
-                given.insert(name.text.clone(), Bound::Tensor(value));
-            }
-        }
-    }
-    let mut numbers = Numbers::default();
-    for (name, x) in [("layer", 0.0), ("layers", 1.0)] {
-        numbers.known.insert(name.into(), Setting::Number(x));
-    }
-    maker.mixer(decl, x, given, &numbers, decl.name.text.clone(), decl.name.span);
-    diags.append(&mut maker.diags);
 }

@@ -7,10 +7,10 @@ use lrc_dsl::{Diag, Span, print};
 
 use super::functions::Call;
 use super::{Bound, Maker, Scope, Tried};
-use crate::elaborate::signature::Signature;
-use crate::elaborate::{Dim, Setting, elaborate};
+use crate::elaborate::signature::{Signature, numbers_in};
+use crate::elaborate::{Dim, Setting, Variable, elaborate};
 use crate::graph::pointwise::Named;
-use crate::graph::{Kind, Node, Recur};
+use crate::graph::{Kind, Node, Recur, ValueId};
 use crate::tile::Value;
 
 impl Maker<'_> {
@@ -60,30 +60,47 @@ impl Maker<'_> {
                 continue;
             }
             let Some(slot) = slot.filter(|slot| *slot < operands.len()) else {
-                return self.fail(Diag::error(
-                    "E0205",
-                    arg.value.span,
-                    format!("`{}` takes {} values", decl.name.text, slots.len()),
-                ));
+                let message = format!("`{}` takes {} values", decl.name.text, slots.len());
+                let names: Vec<&str> = slots.iter().map(|v| v.name.as_str()).collect();
+                return self.fail(
+                    Diag::error("E0205", arg.value.span, message)
+                        .help(format!("in this order: {}", names.join(", "))),
+                );
             };
+            if operands[slot].is_some() {
+                let message = format!("`{}` is given twice", slots[slot].name);
+                return self.fail(Diag::error("E0205", arg.value.span, message));
+            }
             let bound = self.eval(&arg.value, None, scope)?;
             let named = self.tensor(bound, arg.value.span)?;
             operands[slot] = Some((named, arg.value.span));
         }
-        let mut given = Vec::new();
-        for (variable, operand) in slots.iter().zip(operands) {
-            match operand {
-                Some(operand) => given.push(operand),
-                None => {
-                    return self.fail(Diag::error(
-                        "E0205",
-                        span,
-                        format!("`{}` needs `{}`", decl.name.text, variable.name),
-                    ));
-                }
-            }
+        let lacks: Vec<String> = slots
+            .iter()
+            .zip(&operands)
+            .filter(|(_, operand)| operand.is_none())
+            .map(|(variable, _)| format!("`{}`", variable.name))
+            .collect();
+        if !lacks.is_empty() {
+            let all: Vec<&str> = slots.iter().map(|v| v.name.as_str()).collect();
+            let message = format!("`{}` needs {}", decl.name.text, listed(&lacks));
+            return self.fail(Diag::error("E0205", span, message).help(format!(
+                "its values in order: `{}({})`",
+                decl.name.text,
+                all.join(", ")
+            )));
         }
+        let given = operands.into_iter().flatten().collect();
         RecurrenceCall { maker: self, decl, signature: &signature, settings, given }.run(scope)
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn listed(words: &[String]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => one.clone(),
+        [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
     }
 }
 
@@ -123,11 +140,13 @@ impl RecurrenceCall<'_, '_> {
                 self.bind(axis, dim, &mut sizes, *span)?;
             }
         }
+        self.memories(&slots, &front, &sizes);
         let mut given = self.settings.clone();
         for (name, dim) in &sizes {
             given.insert(name.clone(), Setting::Number(dim.size as f64));
         }
-        let heads: usize = front.iter().map(|a| a.size).product();
+        let sizes_in_front: Vec<usize> = front.iter().map(|a| a.size).collect();
+        let heads: usize = sizes_in_front.iter().product();
         given.insert("heads".into(), Setting::Number(heads as f64));
         for name in ["layer", "layers"] {
             if let Some(x) = scope.numbers.known.get(name) {
@@ -139,13 +158,54 @@ impl RecurrenceCall<'_, '_> {
             self.maker.diags.extend(found);
             return None;
         };
+        for state in &recurrence.states {
+            let shape = [sizes_in_front.as_slice(), &state.shape].concat();
+            let what = format!("the state `{}` of all heads", state.name);
+            if let Err(diag) = numbers_in(&shape, &what, self.decl.name.span) {
+                return self.maker.fail(*diag);
+            }
+        }
         let mut recur =
             Recur { heads, sum: 1, input_heads: vec![], param_heads: vec![], recurrence };
+        let inputs = self.operands(&slots, &front, &mut recur, scope)?;
+        let out = recur.recurrence.outs[0].clone();
+        let shapes: Vec<(Vec<usize>, bool)> = recur
+            .recurrence
+            .outs
+            .iter()
+            .map(|o| ([&[heads], o.shape.as_slice()].concat(), false))
+            .collect();
+        let node = Node::plain(Kind::Recur(Box::new(recur)), scope.label(), inputs);
+        let id = self.maker.graph.add(node, &shapes)[0];
+        let own = out.axes.iter().zip(&out.shape).map(|(text, n)| {
+            let dim = sizes.get(text).cloned().unwrap_or_else(|| Dim::new(*n, text.as_str()));
+            // An axis of the heads may have this name too.
+            let clashes = front.iter().any(|axis| axis.text == dim.text);
+            if clashes {
+                let text = format!("{} of {}", dim.text, self.decl.name.text);
+                return Dim::new(dim.size, text);
+            }
+            dim
+        });
+        let own: Vec<Dim> = own.collect();
+        let axes: Vec<Dim> = front.into_iter().chain(own).collect();
+        Some(Bound::Tensor(self.maker.stream(id, axes)))
+    }
+
+    /// The values that the node reads: inputs, then parameters.
+    fn operands(
+        &mut self,
+        slots: &[Variable],
+        front: &[Dim],
+        recur: &mut Recur,
+        scope: &Scope,
+    ) -> Tried<Vec<ValueId>> {
         let mut inputs = Vec::new();
         let mut params = Vec::new();
         for (variable, (named, span)) in slots.iter().zip(std::mem::take(&mut self.given)) {
+            self.maker.promise(self.decl, variable, named.value, span);
             let (value, own) = self.operand(
-                &front,
+                front,
                 named,
                 span,
                 variable.shape.axes.len() + usize::from(variable.count.is_some()),
@@ -169,22 +229,40 @@ impl RecurrenceCall<'_, '_> {
                 recur.param_heads.push(own);
             }
         }
-        let out = recur.recurrence.outs[0].clone();
-        let shapes: Vec<(Vec<usize>, bool)> = recur
-            .recurrence
-            .outs
-            .iter()
-            .map(|o| ([&[heads], o.shape.as_slice()].concat(), false))
-            .collect();
         inputs.extend(params);
-        let node = Node::plain(Kind::Recur(Box::new(recur)), scope.label(), inputs);
-        let id = self.maker.graph.add(node, &shapes)[0];
-        let own = out.axes.iter().zip(&out.shape).map(|(text, n)| match sizes.get(text) {
-            Some(dim) => dim.clone(),
-            None => Dim::new(*n, text.as_str()),
+        Some(inputs)
+    }
+
+    /// Warns where an argument has an axis too many, which is also an axis of the state: the call
+    /// then runs, and keeps a state, for each of its entries.
+    fn memories(&mut self, slots: &[Variable], front: &[Dim], sizes: &BTreeMap<String, Dim>) {
+        let inner = |axis: &&Dim| sizes.values().any(|dim| dim.text == axis.text);
+        let Some(axis) = front.iter().find(inner) else { return };
+        let mut given = slots.iter().zip(&self.given);
+        let found = given.find(|(variable, (named, _))| {
+            let own = variable.shape.axes.len() + usize::from(variable.count.is_some());
+            named.axes[..named.axes.len() - own].iter().any(|a| a.text == axis.text)
         });
-        let axes: Vec<Dim> = front.into_iter().chain(own).collect();
-        Some(Bound::Tensor(self.maker.stream(id, axes)))
+        let Some((variable, (_, span))) = found else { return };
+        let (name, own) = (&self.decl.name.text, &variable.shape.axes);
+        let own: Vec<String> = own.iter().map(print::expr).collect();
+        let shape =
+            if own.is_empty() { "a scalar".into() } else { format!("[{}]", own.join(", ")) };
+        let message = format!(
+            "`{name}` keeps a memory for each entry of `{0}`: the state {0} = {1} times",
+            axis.text, axis.size
+        );
+        self.maker.diags.push(
+            Diag::warning("W0222", *span, message)
+                .label(format!(
+                    "`{}` is {shape} per head, and this has an axis `{}` more",
+                    variable.name, axis.text
+                ))
+                .help(format!(
+                    "give `{}` without the axis `{}`, or take a recurrence with a gate per channel",
+                    variable.name, axis.text
+                )),
+        );
     }
 
     fn bind(
