@@ -10,7 +10,7 @@ pub static CODES: &[(&str, &str, &str)] = &[
     (
         "E0102",
         "the text is too deep or too long",
-        "Expressions and brackets have limits so that no input can exhaust the program's stack. Name parts of the expression, or split the file.",
+        "Expressions, brackets and the operations that a recurrence works out to have limits, so that no input can exhaust the machine. Name parts of the expression, or split the file.",
     ),
     (
         "E0103",
@@ -61,7 +61,7 @@ pub static CODES: &[(&str, &str, &str)] = &[
     (
         "E0208",
         "not known before the run",
-        "Conditions, sizes, counts and exponents must be numbers that are known before the run: parameters and sizes.",
+        "Conditions, sizes, counts and exponents must be numbers that are known before the run: parameters and sizes. The value of a state before the first token is made of numbers and `param`s.",
     ),
     (
         "E0209",
@@ -78,12 +78,12 @@ pub static CODES: &[(&str, &str, &str)] = &[
     (
         "E0213",
         "a size is not a positive whole number",
-        "Sizes are positive whole numbers; a quotient such as `width / heads` must come out even.",
+        "Sizes are positive whole numbers up to 10^9, and no value has more than 2^44 numbers; a quotient such as `width / heads` must come out even.",
     ),
     (
         "E0214",
         "a position outside the past",
-        "A token can read itself and what came before: `t`, `t-1`, `u <= t`.",
+        "A token can read itself and what came before: `t`, `t-1`, `u <= t`. Every position must be seen to lie there at every token: `t - t mod 4` does, `t - t mod 4 + 1` is ahead of the first token of each four.",
     ),
     (
         "E0215",
@@ -120,6 +120,11 @@ pub static CODES: &[(&str, &str, &str)] = &[
         "W0222",
         "a memory for each channel",
         "A call of a recurrence runs for every entry of the axes in front of the declared shapes. An argument with one axis too many makes heads of its channels, each with a state of its own.",
+    ),
+    (
+        "E0223",
+        "a number is not finite",
+        "A parameter, or a number made of parameters, is infinite or no number (0/0, the logarithm of -1) and enters a value of the run, which then is none either. `inf` may stand in ranges, in `init`, and in `max`, `min`, `clip` and `logaddexp`.",
     ),
     (
         "E0301",
@@ -175,6 +180,11 @@ pub static CODES: &[(&str, &str, &str)] = &[
         "E0501",
         "there are no kernels for this",
         "Kernels for GPUs exist for recurrences in the normal form whose tiles fit a block's memory, and for AdamW; everything runs on the CPU.",
+    ),
+    (
+        "W0111",
+        "an input is never used",
+        "Nothing that the recurrence computes depends on it, so its gradient is 0 and a mixer that makes it learns nothing from it. Use it, or take the declaration out.",
     ),
     (
         "N0110",

@@ -5,6 +5,13 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use crate::printable;
 use crate::span::{Sources, Span};
 
+/// Most findings that are shown.
+pub const MAX_SHOWN: usize = 100;
+/// Most names that a message lists.
+const MAX_NAMES: usize = 20;
+/// Most characters of a name that a message lists.
+const MAX_NAME: usize = 80;
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
@@ -17,7 +24,7 @@ pub enum Severity {
 }
 
 /// One finding about a text of the user's.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Diag {
     /// A stable code such as `E0203`, explained by `lrc explain E0203`.
     pub code: &'static str,
@@ -83,7 +90,7 @@ impl Diag {
         self
     }
 
-    /// Names the nearest of `known` to `name`, or lists all of them.
+    /// Names the nearest of `known` to `name`, or lists them.
     pub fn help_nearest<'a>(
         self,
         name: &str,
@@ -94,7 +101,7 @@ impl Diag {
         match nearest(name, known.iter().copied()) {
             Some(best) => self.help(format!("did you mean `{best}`?")),
             None if known.is_empty() => self,
-            None => self.help(format!("{what}: {}", known.join(", "))),
+            None => self.help(format!("{what}: {}", listed(known))),
         }
     }
 
@@ -104,32 +111,59 @@ impl Diag {
     }
 }
 
+/// Names in a row, each once: the first ones where they are many, cut where they are long.
+pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let mut seen = std::collections::BTreeSet::new();
+    let names: Vec<&str> = names.into_iter().filter(|name| seen.insert(*name)).collect();
+    let cut = |name: &&str| match name.char_indices().nth(MAX_NAME) {
+        Some((at, _)) => format!("{}…", &name[..at]),
+        None => name.to_string(),
+    };
+    let mut text = names.iter().take(MAX_NAMES).map(cut).collect::<Vec<_>>().join(", ");
+    if names.len() > MAX_NAMES {
+        text += &format!(" and {} more", names.len() - MAX_NAMES);
+    }
+    text
+}
+
 /// The known name that `name` was probably meant to be.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Any two names of one letter are one letter apart: that says nothing.
     let limit = match name.chars().count() {
         0 | 1 => 0,
+        // Nobody types a name as long as this.
+        count if count > MAX_NAME => 0,
         count => (count / 3).max(1),
     };
     let lower = name.to_lowercase();
     known
         .into_iter()
-        .filter(|other| *other != name)
+        .filter(|other| *other != name && other.len().abs_diff(name.len()) <= 4 * limit)
         .map(|other| (strsim::damerau_levenshtein(&lower, &other.to_lowercase()), other))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, other)| other)
 }
 
-/// Shows diagnostics with their source lines, in the order of the text. What is found again, where
-/// several layers use one recurrence, is said once.
+/// Shows diagnostics with their source lines, in the order of the text, a hundred at most and errors
+/// before others. What is found again, where several layers use one recurrence, is said once.
 pub fn render(sources: &Sources, diags: &[Diag], colour: bool) -> String {
     let mut sorted: Vec<&Diag> = diags.iter().collect();
     sorted.sort_by_key(|diag| diag.span);
+    sorted.dedup();
+    let more = sorted.len().saturating_sub(MAX_SHOWN);
+    if more > 0 {
+        sorted.sort_by_key(|diag| !diag.is_error());
+        sorted.truncate(MAX_SHOWN);
+        sorted.sort_by_key(|diag| diag.span);
+    }
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut shown: Vec<String> =
         sorted.iter().map(|diag| render_one(sources, diag, &renderer)).collect();
     shown.dedup();
+    if more > 0 {
+        shown.push(format!("… and {more} more"));
+    }
     shown.join("\n\n")
 }
 

@@ -11,9 +11,10 @@ mod load;
 mod parse;
 pub mod print;
 mod printable;
+mod slips;
 pub mod span;
 
-pub use diag::{Diag, Severity, nearest, render};
+pub use diag::{Diag, Severity, listed, nearest, render};
 pub use load::{Library, Namespace, load, load_text};
 pub use parse::parse;
 pub use printable::printable;

@@ -1,11 +1,12 @@
 //! A file and everything it uses, in one namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::ast::{Decl, Kind, Name};
 use crate::diag::Diag;
-use crate::parse::parse;
+use crate::parse::{MAX_BYTES, parse};
 use crate::span::Sources;
 
 /// The shipped files by path (`recurrences/gla.arch`) and text.
@@ -82,11 +83,20 @@ fn twice(again: &Name, first: &Name) -> Diag {
         .other(first.span, "first declared here")
 }
 
+/// The text of a file. What never ends, such as a device, is read no further than the longest text.
 fn read_text(path: &Path) -> Result<String, std::io::Error> {
-    let bytes = std::fs::read(path)?;
-    String::from_utf8(bytes).map_err(|_| {
-        std::io::Error::new(std::io::ErrorKind::InvalidData, "the file is not UTF-8 text")
-    })
+    let refused = |why: String| std::io::Error::new(std::io::ErrorKind::InvalidData, why);
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_BYTES {
+        return Err(refused(format!("it has more than {MAX_BYTES} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| refused("the file is not UTF-8 text".into()))
+}
+
+/// What a file is known by, however its path is spelled.
+fn identity(name: &str) -> String {
+    std::fs::canonicalize(name).map_or_else(|_| name.to_string(), |path| path.display().to_string())
 }
 
 struct Loader<'a> {
@@ -99,7 +109,7 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn read(&mut self, name: &str, text: String, folder: Option<&Path>, own: bool) {
-        if !self.seen.insert(name.to_string()) {
+        if !self.seen.insert(identity(name)) {
             return;
         }
         let file = self.sources.add(name, text.as_str());

@@ -5,6 +5,7 @@ use pest::iterators::Pair;
 
 use crate::ast::*;
 use crate::diag::Diag;
+use crate::slips;
 use crate::span::{FileId, Span};
 
 mod generated {
@@ -23,8 +24,10 @@ const MAX_DEPTH: usize = 64;
 const MAX_CHAIN: usize = 256;
 /// Most `if`s in one file, for the same reason.
 const MAX_CHOICES: usize = 512;
+/// Most syntax errors after which reading goes on: far more than are shown.
+const MAX_ERRORS: usize = 1000;
 /// Largest file, in bytes.
-const MAX_BYTES: usize = 1 << 20;
+pub(crate) const MAX_BYTES: usize = 1 << 20;
 
 /// Parses one file. The tree holds every declaration that could be read.
 pub fn parse(file: FileId, text: &str) -> (File, Vec<Diag>) {
@@ -33,6 +36,7 @@ pub fn parse(file: FileId, text: &str) -> (File, Vec<Diag>) {
         return (File::default(), vec![diag]);
     }
     let mut tree = File::default();
+    let lines: Vec<usize> = declaration_lines(text).collect();
     let mut from = 0;
     while from <= text.len() {
         let reader = Reader { file, offset: from };
@@ -46,18 +50,18 @@ pub fn parse(file: FileId, text: &str) -> (File, Vec<Diag>) {
             Err(error) => {
                 let at = from + error_offset(&error);
                 diags.push(syntax_error(file, text, at, &error));
-                let next = next_declaration(text, at);
+                let after = lines.partition_point(|line| *line <= at);
                 // What stands before the broken declaration is sound: read it by itself.
-                let broken = last_declaration(text, from, at);
+                let broken = lines[..after].last().copied().unwrap_or(from);
                 if broken > from
                     && let Ok(mut pairs) = ArchParser::parse(Rule::file, &text[from..broken])
                     && let Some(pair) = pairs.next()
                 {
                     reader.file(pair, &mut tree, &mut diags);
                 }
-                match next {
-                    Some(next) => from = next,
-                    None => break,
+                match lines.get(after) {
+                    Some(next) if diags.len() < MAX_ERRORS => from = *next,
+                    _ => break,
                 }
             }
         }
@@ -110,14 +114,6 @@ fn declaration_lines(text: &str) -> impl Iterator<Item = usize> + '_ {
     })
 }
 
-fn next_declaration(text: &str, after: usize) -> Option<usize> {
-    declaration_lines(text).find(|&at| at > after)
-}
-
-fn last_declaration(text: &str, from: usize, before: usize) -> usize {
-    declaration_lines(text).filter(|&at| at >= from && at <= before).last().unwrap_or(from)
-}
-
 fn syntax_error(file: FileId, text: &str, at: usize, error: &pest::error::Error<Rule>) -> Diag {
     // Point behind the last thing read when the next token stands on a later line.
     let found = text[at..].chars().next();
@@ -131,7 +127,8 @@ fn syntax_error(file: FileId, text: &str, at: usize, error: &pest::error::Error<
     let span = Span { file, start: at as u32, end: (at + width) as u32 };
     let got = match found {
         None => "the end of the file".to_string(),
-        Some(_) => format!("`{}`", &text[at..at + width].escape_debug()),
+        Some(c) if c.is_control() => format!("`{}`", c.escape_debug()),
+        Some(_) => format!("`{}`", &text[at..at + width]),
     };
     let mut expected: Vec<&str> = match &error.variant {
         pest::error::ErrorVariant::ParsingError { positives, .. } => {
@@ -157,8 +154,8 @@ fn syntax_error(file: FileId, text: &str, at: usize, error: &pest::error::Error<
 fn syntax_help(text: &str, at: usize, width: usize, diag: Diag) -> Diag {
     let word = &text[at..at + width];
     let first_of_line = text[..at].trim_end_matches([' ', '\t']).ends_with('\n');
-    if text[at..].starts_with("==") {
-        return diag.help("`==` compares and is used in `if` only; an equation has one `=`");
+    if let Some(help) = slips::help(text, at) {
+        return diag.help(help);
     }
     if ["recurrence", "mixer", "model", "in", "param", "state", "out"].contains(&word) {
         return if first_of_line {
@@ -169,9 +166,6 @@ fn syntax_help(text: &str, at: usize, width: usize, diag: Diag) -> Diag {
     }
     if word == "}" || word.is_empty() {
         return diag.help("every `{`, `(` and `[` needs its partner");
-    }
-    if word == "@" || word == "⊙" {
-        return diag.help("write `*` for products of vectors and matrices, `.*` entry by entry");
     }
     diag
 }

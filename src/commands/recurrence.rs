@@ -53,6 +53,12 @@ pub fn explain(args: &Explain, sources: &mut Sources) -> Result<(), Failure> {
         say!("{what}: {title}\n\n{text}");
         return Ok(());
     }
+    if is_code(&what) && !args.file.exists() {
+        let codes = lrc_dsl::codes::CODES.iter().map(|row| row.0);
+        let near = lrc_dsl::nearest(&what.to_uppercase(), codes);
+        let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        return Err(Failure::Usage(format!("no message has the code {what}{near}")));
+    }
     let namespace = declarations(&args.file, sources)?;
     let given = settings(&args.set)?;
     let decls = match args.name.as_deref() {
@@ -75,6 +81,13 @@ pub fn explain(args: &Explain, sources: &mut Sources) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Whether a word looks like a code: a letter and digits.
+fn is_code(word: &str) -> bool {
+    let mut letters = word.chars();
+    let first = letters.next().is_some_and(|c| c.is_ascii_alphabetic());
+    first && word.len() > 1 && letters.all(|c| c.is_ascii_digit())
 }
 
 /// A declaration of any kind.
@@ -133,31 +146,33 @@ pub fn explain_recurrence(r: &Recurrence, decl: &Decl, sources: &Sources) {
         "past" => say!("form: past (attention: blocks of queries against the keys in range)"),
         _ => say!("form: step (one token at a time)"),
     }
-    match normal::extract(r) {
-        Ok(normal) => {
-            for line in Shown(&normal, r).to_string().lines() {
-                say!("  {line}");
-            }
-            let chunk = if form == "scan" {
-                scan::derive(r, SHOWN_CHUNK, false)
-            } else {
-                derive(r, &normal, SHOWN_CHUNK, false)
-            };
-            if let Ok(chunk) = chunk {
-                say!("chunk of {SHOWN_CHUNK} tokens: {}", census(&chunk.program));
-            }
+    if form == "step"
+        && let Some(why) = Form::hindrance(r)
+    {
+        explain_hindrance(&why, sources);
+    }
+    if let Ok(normal) = normal::extract(r) {
+        for line in Shown(&normal, r).to_string().lines() {
+            say!("  {line}");
         }
-        Err(refusal) => explain_refusal(&refusal, sources),
+        let chunk = if form == "scan" {
+            scan::derive(r, SHOWN_CHUNK, false)
+        } else {
+            derive(r, &normal, SHOWN_CHUNK, false)
+        };
+        if let Ok(chunk) = chunk {
+            say!("chunk of {SHOWN_CHUNK} tokens: {}", census(&chunk.program));
+        }
     }
     say!("");
 }
 
-fn explain_refusal(refusal: &Refusal, sources: &Sources) {
+fn explain_hindrance(refusal: &Refusal, sources: &Sources) {
     let place = refusal.span.map(|span| {
         let text: String = sources.slice(span).split_whitespace().collect::<Vec<_>>().join(" ");
-        format!(" at {}: `{text}`", sources.place(span))
+        format!(", at {}: `{text}`", sources.place(span))
     });
-    say!("  not diagonal plus low rank: {}{}", refusal.why, place.unwrap_or_default());
+    say!("  no faster form: {}{}", refusal.why, place.unwrap_or_default());
 }
 
 /// How many of each kind of operation that costs something.

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use super::token::wider_reads;
 use super::{Chunk, over_rows};
 use crate::elaborate::Recurrence;
-use crate::normal::Refusal;
+use crate::normal::{Refusal, word};
 use crate::tile::{Binary, Builder, Leaf, Node, Op, Scan, Stream, Unary, Value, size};
 
 /// Most numbers of a state: its value at every row of a chunk is in memory.
@@ -318,7 +318,9 @@ impl Maker<'_> {
     fn affine_fresh(&mut self, value: Value, group: &[usize]) -> Tried<Option<Affine>> {
         let node = self.node(value).clone();
         let refuse = |what: &str| {
-            let why = format!("{what} of a state");
+            let why = format!(
+                "the update holds {what} of a state, and a scan's is `a .* h[t-1] + b` or `max(h[t-1] + a, b)`"
+            );
             Err(Refusal { span: node.span, why })
         };
         if let Op::Leaf(Leaf::Read(Stream::State(state), _)) = &node.op
@@ -343,7 +345,7 @@ impl Maker<'_> {
         let same =
             |this: &Self, i: usize| size(&this.node(node.args[i]).shape) == size(&node.shape);
         if (0..args.len()).any(|i| args[i].is_some() && !same(self, i)) {
-            return refuse("another shape");
+            return refuse("a value of another shape");
         }
         let shape = node.shape.clone();
         Ok(Some(match (&node.op, &args[..]) {
@@ -372,7 +374,7 @@ impl Maker<'_> {
                 let by = self.lift(node.args[0])?;
                 self.each(x, |b, v| b.mul(by, v))
             }
-            (op, _) => return refuse(&format!("`{op}`")),
+            (op, _) => return refuse(&word(op)),
         }))
     }
 

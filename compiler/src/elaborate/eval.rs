@@ -1,13 +1,15 @@
 //! Expressions of recurrences: from syntax to nodes, with the shape rules of the language.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lrc_dsl::ast::{BinaryOp, Expr, ExprKind, Name, Range};
+use lrc_dsl::diag::MAX_SHOWN;
 use lrc_dsl::{Diag, Span, print};
 
-use super::signature::arithmetic;
-use super::value::{Dim, List, Setting, Tensor, Val};
-use crate::tile::{Builder, Int, IntOp, Leaf, Op, Stream, Unary, Value};
+use super::position::At;
+use super::signature::{LARGEST_TENSOR, arithmetic};
+use super::value::{Dim, Setting, Tensor, Val};
+use crate::tile::{Bounds, Builder, Int, IntOp, Leaf, Op, Stream, Unary, Value, size};
 
 /// What a name is bound to.
 #[derive(Clone, Debug)]
@@ -65,6 +67,43 @@ pub struct Elaborator<'d> {
     pub symbols: u32,
     /// What `grad` has worked out.
     pub derivations: Vec<Derivation>,
+    /// The positions of the sum over the past at hand.
+    pub bounds: Option<Bounds>,
+    /// States that a sum up to this token reads.
+    pub gathered: BTreeSet<usize>,
+    /// Names that have been looked at.
+    pub used: BTreeSet<String>,
+    /// Functions that are being worked out.
+    pub calls: Vec<String>,
+    /// Inside the branch that is not taken: its numbers need not make sense.
+    pub aside: bool,
+    /// Work done so far.
+    pub work: usize,
+}
+
+impl<'d> Elaborator<'d> {
+    /// An elaborator without any names.
+    pub fn new(diags: &'d mut Vec<Diag>) -> Elaborator<'d> {
+        Elaborator {
+            b: Builder::new(),
+            scope: vec![],
+            inputs: vec![],
+            params: vec![],
+            states: vec![],
+            exports: vec![],
+            diags,
+            anew: false,
+            depth: 0,
+            symbols: 0,
+            derivations: Vec::new(),
+            bounds: None,
+            gathered: BTreeSet::new(),
+            used: BTreeSet::new(),
+            calls: Vec::new(),
+            aside: false,
+            work: 0,
+        }
+    }
 }
 
 /// A derivative that the compiler has taken, for people.
@@ -82,7 +121,13 @@ pub struct Derivation {
 pub const FIRST_SYMBOL: u32 = 1 << 16;
 
 /// Deepest nesting of function calls.
-const MAX_CALLS: usize = 40;
+pub(super) const MAX_CALLS: usize = 40;
+/// Most expressions that are worked out, a call or a term of a sum again and again.
+const MAX_WORK: usize = 1 << 18;
+/// Most operations of a token.
+const MAX_NODES: usize = 1 << 14;
+/// Most parts of a whole number.
+const MAX_PARTS: usize = 256;
 
 impl Elaborator<'_> {
     /// Reports and gives up on the expression.
@@ -103,10 +148,51 @@ impl Elaborator<'_> {
 
     /// Elaborates an expression.
     pub fn eval(&mut self, expr: &Expr) -> Option<Val> {
+        self.spend(1, expr.span)?;
         let outer = self.b.span.replace(expr.span);
         let value = self.eval_inner(expr);
         self.b.span = outer;
-        value
+        self.sound(value?, expr)
+    }
+
+    /// Counts work; an error, said once, where it is too much.
+    pub(super) fn spend(&mut self, work: usize, span: Span) -> Option<()> {
+        if self.work > MAX_WORK {
+            return None;
+        }
+        self.work += work;
+        if self.work <= MAX_WORK && self.b.program.nodes.len() <= MAX_NODES {
+            return Some(());
+        }
+        self.work = MAX_WORK + 1;
+        let message = format!(
+            "the recurrence works out to more than {MAX_NODES} operations, or {MAX_WORK} steps to find them"
+        );
+        self.fail(
+            Diag::error("E0102", span, message)
+                .label("too much by here")
+                .help("functions of functions, sums of sums and derivatives of derivatives multiply: name their parts"),
+        )
+    }
+
+    /// Refuses values that no run can have.
+    fn sound(&mut self, value: Val, expr: &Expr) -> Option<Val> {
+        match &value {
+            Val::Number(x) if x.is_nan() && !self.aside => {
+                let message = format!("`{}` is not a number", print::expr(expr));
+                return self.fail(Diag::error("E0223", expr.span, message));
+            }
+            Val::Int { int, .. } if int.parts() > MAX_PARTS => {
+                let message = format!("a whole number of more than {MAX_PARTS} parts");
+                return self.fail(Diag::error("E0102", expr.span, message));
+            }
+            Val::Tensor(t) if size(self.b.shape(t.value)) > LARGEST_TENSOR => {
+                let message = format!("a value of more than {LARGEST_TENSOR} numbers");
+                return self.fail(Diag::error("E0213", expr.span, message).label(t.text()));
+            }
+            _ => {}
+        }
+        Some(value)
     }
 
     fn eval_inner(&mut self, expr: &Expr) -> Option<Val> {
@@ -119,10 +205,14 @@ impl Elaborator<'_> {
                 let value = self.eval(inner)?;
                 self.transpose(value, expr.span)
             }
-            ExprKind::Field(_, name) => self.fail(
-                Diag::error("E0212", name.span, "`.name` reads a sub-layer of a model")
-                    .help("for an entry write `x[0]`"),
-            ),
+            ExprKind::Field(inner, name) => {
+                let help = match name.text.as_str() {
+                    "T" => format!("the transpose is `{}^T`", print::expr(inner)),
+                    _ => "for an entry write `x[0]`".into(),
+                };
+                let message = "`.name` reads a sub-layer of a model";
+                self.fail(Diag::error("E0212", name.span, message).help(help))
+            }
             ExprKind::Call(name, args) => self.call(name, args, expr.span),
             ExprKind::Negate(inner) => {
                 let value = self.eval(inner)?;
@@ -130,24 +220,30 @@ impl Elaborator<'_> {
             }
             ExprKind::Binary(op, a, b) => self.binary_expr(*op, a, b, expr.span),
             ExprKind::Choice(condition, a, b) => {
-                let condition = self.condition(condition)?;
-                // The other branch is checked too, in a program of its own.
-                let kept = self.b.clone();
-                if condition {
-                    self.eval(b);
-                    self.b = kept;
-                    self.eval(a)
-                } else {
-                    self.eval(a);
-                    self.b = kept;
-                    self.eval(b)
-                }
+                let (taken, other) = if self.condition(condition)? { (a, b) } else { (b, a) };
+                self.look_at(other)?;
+                self.eval(taken)
             }
             ExprKind::Length(inner) => {
                 let value = self.eval(inner)?;
                 self.length(value, inner.span)
             }
         }
+    }
+
+    /// Checks the branch that is not taken; nothing of it stays.
+    fn look_at(&mut self, branch: &Expr) -> Option<()> {
+        self.spend(self.b.program.nodes.len() / 16, branch.span)?;
+        let kept = (self.b.clone(), self.exports.len(), self.derivations.len());
+        let gathered = self.gathered.clone();
+        let outer = std::mem::replace(&mut self.aside, true);
+        self.eval(branch);
+        self.aside = outer;
+        self.gathered = gathered;
+        self.exports.truncate(kept.1);
+        self.derivations.truncate(kept.2);
+        self.b = kept.0;
+        Some(())
     }
 
     fn condition(&mut self, expr: &Expr) -> Option<bool> {
@@ -161,7 +257,8 @@ impl Elaborator<'_> {
         }
     }
 
-    fn name(&mut self, name: &str, span: Span) -> Option<Val> {
+    pub(super) fn name(&mut self, name: &str, span: Span) -> Option<Val> {
+        self.used.insert(name.to_string());
         let binding = self.lookup(name).cloned();
         match binding {
             Some(Binding::Known(Setting::Number(x))) => Some(Val::Number(x)),
@@ -183,8 +280,8 @@ impl Elaborator<'_> {
                 .help(format!("write `{name}[t-1]`, or below its equation `{name}[t]`")),
             ),
             Some(Binding::Equation(text, value)) => {
-                if self.anew && self.depth < MAX_CALLS {
-                    self.depth += 1;
+                if self.anew {
+                    self.deeper(name, span)?;
                     let again = self.eval(&text);
                     self.depth -= 1;
                     return again;
@@ -204,7 +301,17 @@ impl Elaborator<'_> {
         }
     }
 
-    fn free_name(&mut self, name: &str, span: Span) -> Option<Val> {
+    /// Goes into a name or function once more.
+    pub(super) fn deeper(&mut self, name: &str, span: Span) -> Option<()> {
+        if self.depth >= MAX_CALLS {
+            let message = format!("`{name}` stands more than {MAX_CALLS} names or calls deep");
+            return self.fail(Diag::error("E0102", span, message));
+        }
+        self.depth += 1;
+        Some(())
+    }
+
+    pub(super) fn free_name(&mut self, name: &str, span: Span) -> Option<Val> {
         match name {
             "inf" => Some(Val::Number(f64::INFINITY)),
             "t" => Some(Val::Int { int: Int::T, position: true }),
@@ -217,15 +324,15 @@ impl Elaborator<'_> {
                 Some(self.tensor(head, vec![]))
             }
             _ => {
-                let known: Vec<String> =
-                    self.scope.iter().flat_map(|scope| scope.keys().cloned()).collect();
-                self.fail(
-                    Diag::error("E0201", span, format!("unknown name `{name}`")).help_nearest(
-                        name,
-                        "known here",
-                        known.iter().map(String::as_str),
-                    ),
-                )
+                let diag = Diag::error("E0201", span, format!("unknown name `{name}`"));
+                // Names whose own equation is wrong are no help; thousands of findings need none.
+                let known = self.scope.iter().flat_map(|scope| scope.iter());
+                let known = known.filter(|(_, b)| !matches!(b, Binding::Broken)).map(|(n, _)| &**n);
+                let diag = match self.diags.len() > MAX_SHOWN {
+                    true => diag,
+                    false => diag.help_nearest(name, "known here", known),
+                };
+                self.fail(diag)
             }
         }
     }
@@ -254,7 +361,7 @@ impl Elaborator<'_> {
     fn index(&mut self, base: &Expr, index: &Expr, span: Span) -> Option<Val> {
         let at = self.eval(index)?;
         if let (Val::Int { int, position: true }, Some(name)) = (&at, base.as_name()) {
-            return self.token(name, base.span, int.clone(), index.span, span);
+            return self.token(name, base.span, int.clone(), At { text: index, span });
         }
         let value = self.eval(base)?;
         if let Val::Complex(parts) = value {
@@ -271,93 +378,6 @@ impl Elaborator<'_> {
             );
         };
         self.entry(tensor, at, base, index)
-    }
-
-    /// `name[position]`.
-    fn token(
-        &mut self,
-        name: &str,
-        at_name: Span,
-        at: Int,
-        at_index: Span,
-        span: Span,
-    ) -> Option<Val> {
-        if let Some(lag) = at.lag()
-            && lag < 0
-        {
-            return self.fail(
-                Diag::error("E0214", at_index, format!("`{at}` lies in the future"))
-                    .help("a token can read itself and what came before it"),
-            );
-        }
-        match self.lookup(name).cloned() {
-            Some(Binding::Input(i)) => Some(self.read(Stream::Input(i), at)),
-            Some(Binding::State(i)) => self.state(i, name, at, span),
-            Some(Binding::ComplexState(i)) => {
-                let (re, im) =
-                    (self.state(i, name, at.clone(), span)?, self.state(i + 1, name, at, span)?);
-                match (re, im) {
-                    (Val::Tensor(re), Val::Tensor(im)) => Some(Val::Complex(Box::new([re, im]))),
-                    _ => None,
-                }
-            }
-            Some(Binding::Equation(_, Val::List(list))) => self.list_entry(*list, at, span),
-            Some(Binding::Equation(_, Val::Tensor(tensor))) if at != Int::T => {
-                let export = match self.exports.iter().position(|(known, _)| known == name) {
-                    Some(export) => export,
-                    None => {
-                        self.exports.push((name.to_string(), tensor.value));
-                        self.exports.len() - 1
-                    }
-                };
-                let shape = self.b.shape(tensor.value).to_vec();
-                let value = self.b.leaf(Leaf::Read(Stream::Export(export), at), &shape);
-                Some(Val::Tensor(Tensor { value, ..tensor }))
-            }
-            Some(Binding::Equation(..)) | Some(Binding::Value(_)) if at == Int::T => {
-                self.name(name, at_name)
-            }
-            Some(Binding::Known(_)) | Some(Binding::Param(_)) => self.fail(
-                Diag::error("E0206", span, format!("`{name}` is the same for all tokens"))
-                    .help("leave the position out"),
-            ),
-            Some(Binding::Broken) => None,
-            None => {
-                self.free_name(name, at_name);
-                None
-            }
-            _ => self.fail(
-                Diag::error("E0206", span, format!("`{name}` has no value at other tokens"))
-                    .help("only inputs, states and named tensors can be read at a position"),
-            ),
-        }
-    }
-
-    /// A state at a position; at the token itself it must have been set.
-    fn state(&mut self, i: usize, name: &str, at: Int, span: Span) -> Option<Val> {
-        if at != Int::T {
-            return Some(self.read(Stream::State(i), at));
-        }
-        match self.states[i].1 {
-            Some(value) => {
-                let dims = self.states[i].0.dims.clone();
-                Some(self.tensor(value, dims))
-            }
-            None => self.fail(
-                Diag::error("E0207", span, format!("`{name}[t]` is used before its equation"))
-                    .help(format!("write `{name}[t-1]`, or move this line below `{name}[t] = …`")),
-            ),
-        }
-    }
-
-    fn list_entry(&mut self, list: List, at: Int, span: Span) -> Option<Val> {
-        if at == Int::Bound(0) {
-            return Some(Val::Tensor(list.body));
-        }
-        self.fail(
-            Diag::error("E0206", span, "a list over the past is read at the bound position only")
-                .help("write it inside `sum(… for …)` over the same range"),
-        )
     }
 
     /// `x[i]` for a number: an entry, or a row of a matrix.
@@ -475,7 +495,7 @@ impl Elaborator<'_> {
         // Both sides are looked at, so that mistakes on both are reported.
         let (left, right) = (self.eval(a), self.eval(b));
         let (left, right) = (left?, right?);
-        let place = Place { op, span, a: a.span, b: b.span };
+        let place = Place { op, span, a, b };
         match (&left, &right) {
             (Val::Number(x), Val::Number(y)) => Some(match arithmetic(op, *x, *y) {
                 Setting::Number(x) => Val::Number(x),
@@ -531,12 +551,15 @@ impl Elaborator<'_> {
             _ => unreachable!("only whole numbers come here"),
         };
         let ((x, px), (y, py)) = (part(a), part(b));
-        if let (BinaryOp::Mod, Int::Const(..1)) = (op, &y) {
-            let message = format!("`mod` divides by {y} here");
-            return self.fail(
-                Diag::error("E0213", place.b, message)
-                    .help("the number behind `mod` is a positive whole number"),
-            );
+        if let (BinaryOp::Mod, Int::Const(..1)) | (BinaryOp::Div, Int::Const(0)) = (op, &y)
+            && !self.aside
+        {
+            let message = format!("`{}` divides by {y} here", op.text());
+            let diag = Diag::error("E0213", place.b.span, message);
+            return self.fail(match op {
+                BinaryOp::Mod => diag.help("the number behind `mod` is a positive whole number"),
+                _ => diag,
+            });
         }
         let (int_op, position) = match op {
             BinaryOp::Add => (IntOp::Add, px + py),
@@ -571,7 +594,17 @@ impl Elaborator<'_> {
         }
     }
 
+    /// The same where nothing else will do.
+    pub(super) fn need(&mut self, value: Val, span: Span) -> Option<Tensor> {
+        let words = value.words();
+        match self.as_tensor(value) {
+            Some(tensor) => Some(tensor),
+            None => self.fail(Diag::error("E0202", span, "a tensor is needed").label(words)),
+        }
+    }
+
     pub(super) fn algebra(&mut self, place: Place, a: Val, b: Val) -> Option<Val> {
+        self.finite(place, &a, &b)?;
         if let (Val::Complex(_), _) | (_, Val::Complex(_)) = (&a, &b) {
             return self.complex_algebra(place, a, b);
         }
@@ -582,7 +615,9 @@ impl Elaborator<'_> {
         let (Some(x), Some(y)) = (self.as_tensor(a), self.as_tensor(b)) else {
             let message = format!("`{}` does not work here", place.op.text());
             return self.fail(
-                Diag::error("E0202", place.a, message).label(words.0).other(place.b, words.1),
+                Diag::error("E0202", place.a.span, message)
+                    .label(words.0)
+                    .other(place.b.span, words.1),
             );
         };
         match place.op {
@@ -600,6 +635,21 @@ impl Elaborator<'_> {
             ),
             _ => self.each_entry(place, x, y),
         }
+    }
+
+    /// Refuses an infinite number in a sum or product with a value of the run, and division by 0.
+    fn finite(&mut self, place: Place, a: &Val, b: &Val) -> Option<()> {
+        let division = place.op == BinaryOp::Div;
+        let wrong = match (a, b) {
+            _ if self.aside => None,
+            (Val::Number(x), _) if x.is_infinite() => Some((place.a, "is infinite")),
+            (_, Val::Number(x)) if x.is_infinite() && !division => Some((place.b, "is infinite")),
+            (_, Val::Number(x)) if *x == 0.0 && division => Some((place.b, "is 0")),
+            _ => None,
+        };
+        let Some((at, what)) = wrong else { return Some(()) };
+        let message = format!("`{}` {what}: the result is never finite", print::expr(at));
+        self.fail(Diag::error("E0223", at.span, message))
     }
 
     /// `+ - .* /` between equal shapes, or with a scalar where that is allowed.
@@ -632,11 +682,14 @@ impl Elaborator<'_> {
     fn mismatch<T>(&mut self, place: Place, x: &Tensor, y: &Tensor) -> Option<T> {
         let message =
             format!("`{}` needs equal shapes, not {} and {}", place.op.text(), x.text(), y.text());
-        let mut diag =
-            Diag::error("E0202", place.a, message).label(x.text()).other(place.b, y.text());
+        let mut diag = Diag::error("E0202", place.a.span, message)
+            .label(x.text())
+            .other(place.b.span, y.text());
         let vectors = x.dims.len() <= 1 && y.dims.len() <= 1;
         if x.row != y.row && vectors {
             diag = diag.help("one side is transposed: drop the `^T`");
+        } else if let Some(help) = self.instead(place, x, y) {
+            diag = diag.help(help);
         } else if x.dims.is_empty() || y.dims.is_empty() {
             diag = diag.help(
                 "a scalar is never spread over a matrix: for a write use `k * v^T`, a matrix",
@@ -645,6 +698,45 @@ impl Elaborator<'_> {
             diag = diag.help("write a key times a value as `k * v^T`, a matrix of shape [dk, dv]");
         }
         self.fail(diag)
+    }
+
+    /// What to write for a vector that weighs a matrix, and for 1 where `I` is meant.
+    fn instead(&self, place: Place, x: &Tensor, y: &Tensor) -> Option<String> {
+        let (a, b) = (print::expr(place.a), print::expr(place.b));
+        let tight = |text: &str| crate::tile::print::tight(text.to_string());
+        let square = |t: &Tensor| t.dims.len() == 2 && t.dims[0].size == t.dims[1].size;
+        let weighs = |v: &Tensor, m: &Tensor, axis: usize| {
+            v.dims.len() == 1 && m.dims.len() == 2 && v.dims[0].size == m.dims[axis].size
+        };
+        match place.op {
+            BinaryOp::Each | BinaryOp::Mul if weighs(x, y, 0) => {
+                let row = format!("a row times a matrix is `{}^T * {}`", tight(&a), tight(&b));
+                let diag =
+                    format!("the rows of a matrix are weighed by `diag({a}) * {}`", tight(&b));
+                let product = place.op == BinaryOp::Mul;
+                Some(if product { format!("{diag}; {row}") } else { diag })
+            }
+            BinaryOp::Each if weighs(x, y, 1) => {
+                Some(format!("the columns of a matrix are weighed by `{} * diag({a})`", tight(&b)))
+            }
+            BinaryOp::Each | BinaryOp::Div if weighs(y, x, 0) => {
+                let by = if place.op == BinaryOp::Div { format!("1 / {}", tight(&b)) } else { b };
+                Some(format!("the rows of a matrix are weighed by `diag({by}) * {}`", tight(&a)))
+            }
+            BinaryOp::Each | BinaryOp::Div if weighs(y, x, 1) => {
+                let by = if place.op == BinaryOp::Div { format!("1 / {}", tight(&b)) } else { b };
+                Some(format!("the columns of a matrix are weighed by `{} * diag({by})`", tight(&a)))
+            }
+            BinaryOp::Add | BinaryOp::Sub if x.dims.is_empty() && square(y) => {
+                let eye = if a == "1" { "I".into() } else { format!("{} * I", tight(&a)) };
+                Some(format!("the identity is `I`: `{eye} {} {b}`", place.op.text()))
+            }
+            BinaryOp::Add | BinaryOp::Sub if y.dims.is_empty() && square(x) => {
+                let eye = if b == "1" { "I".into() } else { format!("{} * I", tight(&b)) };
+                Some(format!("the identity is `I`: `{a} {} {eye}`", place.op.text()))
+            }
+            _ => None,
+        }
     }
 
     /// Sums and products with the identity.
@@ -663,8 +755,15 @@ impl Elaborator<'_> {
                 }
             }
             (BinaryOp::Div, Val::Eye(x), other) => {
-                let t = self.as_tensor(other)?;
-                Some(Val::Eye(self.b.div(x, t.value)))
+                let words = other.words();
+                match self.as_tensor(other) {
+                    Some(t) if t.dims.is_empty() => Some(Val::Eye(self.b.div(x, t.value))),
+                    _ => self.fail(
+                        Diag::error("E0202", place.b.span, "`I` is divided by a scalar only")
+                            .label(words)
+                            .help("for an inverse write `solve(A, b)`: the `x` with `A * x = b`"),
+                    ),
+                }
             }
             (BinaryOp::Add | BinaryOp::Sub, a, b) => {
                 let left = matches!(a, Val::Eye(_));
@@ -677,7 +776,7 @@ impl Elaborator<'_> {
                     ));
                 };
                 if t.dims.len() != 2 || t.dims[0].size != t.dims[1].size {
-                    let at = if left { place.b } else { place.a };
+                    let at = if left { place.b.span } else { place.a.span };
                     return self.fail(
                         Diag::error("E0202", at, "only a square matrix can be added to `I`")
                             .label(t.text())
@@ -722,7 +821,7 @@ impl Elaborator<'_> {
             }
             None => {
                 return self.fail(
-                    Diag::error("E0202", place.b, "an exponent is a scalar").label(y.text()),
+                    Diag::error("E0202", place.b.span, "an exponent is a scalar").label(y.text()),
                 );
             }
         };
@@ -755,8 +854,9 @@ impl Elaborator<'_> {
                 last.text,
                 first.text
             );
-            let mut diag =
-                Diag::error("E0202", place.a, message).label(x.text()).other(place.b, y.text());
+            let mut diag = Diag::error("E0202", place.a.span, message)
+                .label(x.text())
+                .other(place.b.span, y.text());
             if x.dims.len() == 2 && x.dims[0].size == first.size {
                 diag = diag.help("transpose the left side: `S^T * q`");
             }
@@ -793,12 +893,16 @@ impl Elaborator<'_> {
 
     fn no_product<T>(&mut self, place: Place, x: &Tensor, y: &Tensor) -> Option<T> {
         let message = format!("`*` does not work between {} and {}", x.text(), y.text());
-        let diag = Diag::error("E0202", place.a, message).label(x.text()).other(place.b, y.text());
+        let diag = Diag::error("E0202", place.a.span, message)
+            .label(x.text())
+            .other(place.b.span, y.text());
         let vectors = x.dims.len() == 1 && y.dims.len() == 1;
         self.fail(if vectors {
             diag.help(
                 "two vectors: `k^T * q` is a scalar, `k * v^T` a matrix, `k .* q` multiplies entry by entry",
             )
+        } else if let Some(help) = self.instead(place, x, y) {
+            diag.help(help)
         } else if y.row {
             diag.help("a transposed vector stands on the left of a matrix")
         } else {
@@ -857,13 +961,13 @@ impl Elaborator<'_> {
 
 /// An operator and its places.
 #[derive(Clone, Copy)]
-pub struct Place {
+pub struct Place<'e> {
     /// The operator.
     pub op: BinaryOp,
     /// The whole expression.
     pub span: Span,
     /// The left side.
-    pub a: Span,
+    pub a: &'e Expr,
     /// The right side.
-    pub b: Span,
+    pub b: &'e Expr,
 }

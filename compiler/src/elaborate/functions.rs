@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 
-use lrc_dsl::ast::{Arg, Expr, Name, Range};
-use lrc_dsl::{Diag, Span};
+use lrc_dsl::ast::{Arg, Expr, ExprKind, Name, Range};
+use lrc_dsl::{Diag, Span, print};
 
+use super::advice;
 use super::eval::{Binding, Derivation, Elaborator, FIRST_SYMBOL};
 use super::value::{Dim, List, Setting, Tensor, Val};
 use crate::grad::gradient;
 use crate::tile::print::lines;
 use crate::tile::{
-    Binary, Builder, Gather, Int, IntOp, Leaf, Op, Past, Program, Stream, Unary, Value,
+    Binary, Bounds, Builder, Gather, Int, IntOp, Leaf, Op, Past, Program, Stream, Unary, Value,
 };
 
 /// Functions of each entry, by name.
@@ -78,6 +79,7 @@ const MAX_TERMS: f64 = 1024.0;
 impl Elaborator<'_> {
     /// Elaborates a call.
     pub fn call(&mut self, name: &Name, args: &[Arg], span: Span) -> Option<Val> {
+        self.ranges(name, args)?;
         if let Some(Binding::Function(names, body)) = self.lookup(&name.text).cloned() {
             return self.own_function(name, &names, &body, args);
         }
@@ -104,29 +106,46 @@ impl Elaborator<'_> {
             "solve" => self.solve(name, args),
             "complex" => self.complex(name, args),
             "real" | "imag" => self.part(name, args),
-            other if IN_MIXERS.contains(&other) => self.fail(
-                Diag::error("E0204", name.span, format!("`{other}` belongs to mixers"))
-                    .help("a recurrence is the mathematics of one head; the mixer around it projects and normalises"),
-            ),
-            other => {
-                let own: Vec<String> = self
-                    .scope
-                    .iter()
-                    .flat_map(|s| s.iter())
-                    .filter(|(_, b)| matches!(b, Binding::Function(..)))
-                    .map(|(n, _)| n.clone())
-                    .collect();
-                let known = UNARY
-                    .iter()
-                    .map(|(n, _)| *n)
-                    .chain(OTHERS.iter().copied())
-                    .chain(own.iter().map(String::as_str));
-                self.fail(
-                    Diag::error("E0204", name.span, format!("unknown function `{other}`"))
-                        .help_nearest(other, "functions", known),
-                )
-            }
+            _ => self.unknown_function(name),
         }
+    }
+
+    /// Refuses ranges where none belong.
+    fn ranges(&mut self, name: &Name, args: &[Arg]) -> Option<()> {
+        let gathers = ["sum", "softmax"].contains(&name.text.as_str());
+        let own = matches!(self.lookup(&name.text), Some(Binding::Function(..)));
+        let mut built_in = UNARY.iter().map(|(known, _)| known).chain(OTHERS);
+        let known = own || built_in.any(|known| *known == name.text);
+        let range = args.iter().find_map(|arg| arg.over.as_ref());
+        let Some(range) = range.filter(|_| known && !(gathers && args.len() == 1 && !own)) else {
+            return Some(());
+        };
+        let help = match gathers {
+            true => format!("`{}(… for u <= t)` has one term", name.text),
+            false => advice::over_the_past(&name.text),
+        };
+        let message = format!("`{}` takes no range here", name.text);
+        self.fail(Diag::error("E0205", range.span, message).help(help))
+    }
+
+    fn unknown_function(&mut self, name: &Name) -> Option<Val> {
+        let of_mixers = IN_MIXERS.contains(&name.text.as_str());
+        let message = match of_mixers {
+            true => format!("`{}` belongs to mixers", name.text),
+            false => format!("unknown function `{}`", name.text),
+        };
+        let diag = Diag::error("E0204", name.span, message);
+        let own = self.scope.iter().flat_map(|s| s.iter());
+        let own = own.filter(|(_, b)| matches!(b, Binding::Function(..))).map(|(n, _)| n.as_str());
+        let known = UNARY.iter().map(|(n, _)| *n).chain(OTHERS.iter().copied()).chain(own);
+        let diag = match advice::instead(&name.text) {
+            Some(help) => diag.help(help),
+            None if of_mixers => diag.help(
+                "a recurrence is the mathematics of one head; the mixer around it projects and normalises",
+            ),
+            None => diag.help_nearest(&name.text, "functions", known),
+        };
+        self.fail(diag)
     }
 
     fn own_function(
@@ -136,22 +155,21 @@ impl Elaborator<'_> {
         body: &Expr,
         args: &[Arg],
     ) -> Option<Val> {
-        if self.depth >= 40 {
-            return self.fail(Diag::error(
-                "E0218",
-                name.span,
-                format!("`{}` calls itself", name.text),
-            ));
+        if self.calls.contains(&name.text) {
+            let message = format!("`{}` calls itself", name.text);
+            return self.fail(Diag::error("E0218", name.span, message));
         }
         let values = self.only(name, args, names.len())?;
+        self.deeper(&name.text, name.span)?;
         let scope = names
             .iter()
             .zip(values)
             .map(|(name, value)| (name.text.clone(), Binding::Value(value)))
             .collect();
         self.scope.push(scope);
-        self.depth += 1;
+        self.calls.push(name.text.clone());
         let value = self.eval(body);
+        self.calls.pop();
         self.depth -= 1;
         self.scope.pop();
         value
@@ -212,11 +230,7 @@ impl Elaborator<'_> {
                     .help("apply it to the vector inside `diag(…)`"),
             ),
             value => {
-                let words = value.words();
-                let Some(t) = self.as_tensor(value) else {
-                    return self
-                        .fail(Diag::error("E0202", span, "a tensor is needed").label(words));
-                };
+                let t = self.need(value, span)?;
                 Some(Val::Tensor(Tensor { value: self.b.unary(op, t.value), ..t }))
             }
         }
@@ -240,15 +254,7 @@ impl Elaborator<'_> {
         }
         let mut tensors = Vec::new();
         for (value, arg) in values.into_iter().zip(args) {
-            let words = value.words();
-            match self.as_tensor(value) {
-                Some(t) => tensors.push(t),
-                None => {
-                    return self.fail(
-                        Diag::error("E0202", arg.value.span, "a tensor is needed").label(words),
-                    );
-                }
-            }
+            tensors.push(self.need(value, arg.value.span)?);
         }
         let ops: &[Binary] = match name.text.as_str() {
             "max" => &[Binary::Max],
@@ -299,10 +305,13 @@ impl Elaborator<'_> {
             }
             _ => {
                 let what = if rank == 2 { "a matrix" } else { "a vector" };
-                return self.fail(
-                    Diag::error("E0202", span, format!("`{}` is for {what}", name.text))
-                        .label(words),
-                );
+                let message = format!("`{}` is for {what}", name.text);
+                let diag = Diag::error("E0202", span, message).label(words);
+                let plain = print::expr(&args[0].value);
+                return self.fail(match name.text.as_str() {
+                    "diag" => diag.help(format!("only a vector needs `diag`: write `{plain} * …`")),
+                    _ => diag,
+                });
             }
         };
         let n = t.dims[0].size as f64;
@@ -511,29 +520,55 @@ impl Elaborator<'_> {
             (low, high) => {
                 let low = self.position(low, range)?;
                 let high = self.position(high, range)?;
-                let nested = self
-                    .scope
-                    .iter()
-                    .any(|s| s.values().any(|b| matches!(b, Binding::Position(_))));
-                if nested {
-                    return self.fail(
-                        Diag::error("E0215", span, "a sum over the past inside another is not supported")
-                            .help("give the inner sum a name of its own, so that it becomes a value per token"),
-                    );
+                if self.bounds.is_some() {
+                    return self.nested(arg, range, &bound, span);
+                }
+                if high.beyond(None).is_none_or(|beyond| beyond > 0) {
+                    let last = range.terms.last().unwrap_or(&arg.value);
+                    return self.future(&high, last, range.span);
                 }
                 self.scope.push([(bound, Binding::Position(0))].into());
+                self.bounds = Some(Bounds { low: low.clone(), high: high.clone() });
                 let body = self.eval(&arg.value);
+                self.bounds = None;
                 self.scope.pop();
                 let body = body?;
-                let words = body.words();
-                let Some(body) = self.as_tensor(body) else {
-                    return self.fail(
-                        Diag::error("E0202", arg.value.span, "a tensor is needed").label(words),
-                    );
-                };
+                let body = self.need(body, arg.value.span)?;
                 self.past(name, body, low, high, arg.value.span)
             }
         }
+    }
+
+    /// Refuses a sum over the past inside another; says what can be written for it.
+    fn nested(&mut self, arg: &Arg, range: &Range, bound: &str, span: Span) -> Option<Val> {
+        let positions = self.scope.iter().flat_map(|scope| scope.iter());
+        let mut positions = positions.filter(|(_, b)| matches!(b, Binding::Position(_)));
+        let outer = positions.next().map_or("u", |(name, _)| name).to_string();
+        let mut here = Vec::new();
+        names_at_this_token(&arg.value, bound, &mut here);
+        let mut ends = Vec::new();
+        range.terms.iter().for_each(|term| names_at_this_token(term, "", &mut ends));
+        let mentions = |names: &[String]| names.contains(&outer);
+        let varies = |name: &String| {
+            use Binding::{ComplexState, Equation, Input, State};
+            let binding = self.lookup(name);
+            matches!(binding, Some(Input(_) | State(_) | ComplexState(_) | Equation(..)))
+                || name == "t"
+        };
+        let diag =
+            Diag::error("E0215", span, "a sum over the past inside another is not supported");
+        let help = if !mentions(&here) && !mentions(&ends) {
+            "give the inner sum a name of its own, so that it becomes a value per token".into()
+        } else if !here.iter().any(|name| name == &outer || varies(name)) {
+            format!(
+                "its terms belong to one token each: add them up in a state, `c[t] = c[t-1] + …`; the sum over `{outer} < {bound} <= t` is `c[t] - c[{outer}]`"
+            )
+        } else {
+            format!(
+                "it is another sum for every pair of `t` and `{outer}`, which no form can run; where its terms read `{bound}` only, a state adds them up, `c[t] = c[t-1] + …`, and the sum over `{outer} < {bound} <= t` is `c[t] - c[{outer}]`"
+            )
+        };
+        self.fail(diag.help(help))
     }
 
     fn position(&mut self, value: Val, range: &Range) -> Option<Int> {
@@ -572,8 +607,7 @@ impl Elaborator<'_> {
             self.scope.push([(bound.to_string(), Binding::Known(Setting::Number(j)))].into());
             let term = self.eval(&arg.value);
             self.scope.pop();
-            let term = term?;
-            let term = self.as_tensor(term)?;
+            let term = self.need(term?, arg.value.span)?;
             total = Some(match total {
                 None => term,
                 Some(sum) => self.entrywise(Binary::Add, sum, term, arg.value.span)?,
@@ -604,9 +638,32 @@ impl Elaborator<'_> {
                     .label(body.text()),
             );
         }
+        let bounds = Bounds { low: low.clone(), high: high.clone() };
         let total = gather(&mut self.b, Gather::LogSumExp, low, high, body.value);
         let value = self.b.weight(body.value, total);
-        Some(Val::List(Box::new(List { body: Tensor { value, ..body } })))
+        Some(Val::List(Box::new(List { body: Tensor { value, ..body }, bounds })))
+    }
+}
+
+/// Names that stand in an expression without the position `bound`.
+fn names_at_this_token(expr: &Expr, bound: &str, out: &mut Vec<String>) {
+    match &expr.kind {
+        ExprKind::Name(name) if name != bound => out.push(name.clone()),
+        ExprKind::Index(_, index) if index.as_name() == Some(bound) => {}
+        ExprKind::Index(a, b) | ExprKind::Binary(_, a, b) => {
+            names_at_this_token(a, bound, out);
+            names_at_this_token(b, bound, out);
+        }
+        ExprKind::Choice(c, a, b) => {
+            [c, a, b].iter().for_each(|part| names_at_this_token(part, bound, out));
+        }
+        ExprKind::Transpose(a) | ExprKind::Negate(a) | ExprKind::Length(a) => {
+            names_at_this_token(a, bound, out);
+        }
+        ExprKind::Call(_, args) => {
+            args.iter().for_each(|arg| names_at_this_token(&arg.value, bound, out));
+        }
+        _ => {}
     }
 }
 

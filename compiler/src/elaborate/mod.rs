@@ -4,9 +4,11 @@
 //! (distinct primes), so two dimensions are equal exactly when they are the same declared size, and
 //! every mistake is found with the code that would later trip over it.
 
+mod advice;
 mod complex;
 mod eval;
 pub(crate) mod functions;
+mod position;
 pub mod recurrence;
 pub mod signature;
 mod value;

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use lrc_dsl::ast::{Decl, Expr, Item, Kind as DeclKind, Range, Role, Target};
+use lrc_dsl::ast::{Decl, Expr, Item, Kind as DeclKind, Name, Range, Role, Target};
 use lrc_dsl::{Diag, Span};
 
 use super::eval::{Binding, Declared, Derivation, Elaborator};
 use super::signature::{LARGEST_SIZE, Numbers, Signature, Variable, numbers_in};
 use super::value::{Dim, Setting, Tensor, Val, shape_text};
-use crate::tile::{Builder, Int, Leaf, Op, Program, Stream, Value};
+use crate::tile::{Int, Leaf, Op, Program, Stream, Value, size};
 
 /// A declared tensor of a recurrence, for one head (and one token).
 #[derive(Clone, Debug)]
@@ -107,7 +107,7 @@ impl Recurrence {
 
     /// Values of one head's states.
     pub fn state_size(&self) -> usize {
-        self.states.iter().map(|state| crate::tile::size(&state.shape)).sum()
+        self.states.iter().map(|state| size(&state.shape)).sum()
     }
 }
 
@@ -125,11 +125,17 @@ pub fn elaborate(
     maker.items(&decl.items, false);
     let recurrence = maker.finish();
     let after = diags.iter().filter(|d| d.is_error()).count();
+    if recurrence.is_none() && before == after {
+        let message = format!("`{}` cannot be compiled, and lrc does not see why", decl.name.text);
+        diags.push(Diag::error("E0215", decl.name.span, message));
+    }
     recurrence.filter(|_| before == after)
 }
 
 /// Distinct primes for sizes that nobody gave: equal only when they are the same size.
-const WITNESSES: [usize; 8] = [11, 13, 17, 19, 23, 29, 31, 37];
+fn witnesses() -> impl Iterator<Item = usize> {
+    (11..).filter(|n| (2..*n).take_while(|d| d * d <= *n).all(|d| n % d != 0))
+}
 
 /// Gives every size and setting a number: sizes first, since defaults may use them.
 pub fn settle(
@@ -139,8 +145,8 @@ pub fn settle(
 ) -> BTreeMap<String, Setting> {
     let mut numbers = Numbers { known: given.clone() };
     counted(&mut numbers, diags);
-    for (size, witness) in signature.sizes.iter().zip(WITNESSES.iter().cycle()) {
-        numbers.known.entry(size.clone()).or_insert(Setting::Number(*witness as f64));
+    for (size, witness) in signature.sizes.iter().zip(witnesses()) {
+        numbers.known.entry(size.clone()).or_insert(Setting::Number(witness as f64));
     }
     for name in ["heads", "layers"] {
         numbers.known.entry(name.into()).or_insert(Setting::Number(1.0));
@@ -217,19 +223,7 @@ impl<'d> Maker<'d> {
         let mut scope: BTreeMap<String, Binding> =
             known.iter().map(|(name, x)| (name.clone(), Binding::Known(*x))).collect();
         let mut maker = Maker {
-            e: Elaborator {
-                b: Builder::new(),
-                scope: vec![],
-                inputs: vec![],
-                params: vec![],
-                states: vec![],
-                exports: vec![],
-                diags,
-                anew: false,
-                depth: 0,
-                symbols: 0,
-                derivations: Vec::new(),
-            },
+            e: Elaborator::new(diags),
             name: decl.name.text.clone(),
             span: decl.name.span,
             inputs: vec![],
@@ -334,13 +328,11 @@ impl<'d> Maker<'d> {
                     let declared = shape.as_ref().map(|s| s.span);
                     self.equation(*out, targets, declared, value, repeated);
                 }
-                Item::Function { name, args, body, .. } => {
-                    self.e.bind(&name.text, Binding::Function(args.clone(), body.clone()));
-                }
+                Item::Function { name, args, body, .. } => self.function(name, args, body),
                 Item::Repeat { range, items, .. } => self.repeat(range, items),
                 Item::Statement(expr) => self.e.diags.push(
                     Diag::error("E0212", expr.span, "this stands alone and has no effect").help(
-                        "an equation is `name = expression`, an output `out name = expression`",
+                        "an equation is `name = expression`, an output `out name = expression`; or an operator is missing in front of it",
                     ),
                 ),
                 Item::Loss(e) | Item::Vocab(e) | Item::Residual(e) => self.misplaced(e.span),
@@ -348,6 +340,25 @@ impl<'d> Maker<'d> {
                 Item::Shared { span, .. } | Item::Spread { span, .. } => self.misplaced(*span),
             }
         }
+    }
+
+    fn function(&mut self, name: &Name, args: &[Name], body: &Expr) {
+        let diag = match self.e.lookup(&name.text) {
+            Some(Binding::State(_) | Binding::ComplexState(_)) => {
+                let message = format!("the state `{}` is no function", name.text);
+                let help = format!("a state is set as `{}[t] = …`", name.text);
+                Diag::error("E0209", name.span, message).help(help)
+            }
+            Some(Binding::Input(_) | Binding::Param(_) | Binding::Known(_)) => {
+                let message = format!("`{}` has a value already", name.text);
+                Diag::error("E0105", name.span, message).help("give the function another name")
+            }
+            _ => {
+                let function = Binding::Function(args.to_vec(), body.clone());
+                return self.e.bind(&name.text, function);
+            }
+        };
+        self.e.diags.push(diag);
     }
 
     fn misplaced(&mut self, span: Span) {
@@ -415,12 +426,16 @@ impl<'d> Maker<'d> {
     }
 
     fn rows(&mut self, value: Val, targets: &[Target], text: &Expr) -> Option<Vec<Val>> {
-        let Val::Tensor(t) = value else { return None };
+        let t = self.e.need(value, text.span)?;
         if t.dims.first().map(|d| d.size) != Some(targets.len()) {
             return self.e.fail(
                 Diag::error("E0202", text.span, format!("{} names need {0} rows", targets.len()))
                     .label(t.text()),
             );
+        }
+        if t.row {
+            let help = "drop the `^T`";
+            return self.e.fail(Diag::error("E0202", text.span, "a row has no rows").help(help));
         }
         let rest = t.dims[1..].to_vec();
         let shape: Vec<usize> = rest.iter().map(|d| d.size).collect();
@@ -489,6 +504,10 @@ impl<'d> Maker<'d> {
 
     fn set_out(&mut self, target: &Target, value: Val, span: Span) {
         let (words, complex) = (value.words(), matches!(value, Val::Complex(_)));
+        if matches!(value, Val::Number(x) if !x.is_finite()) {
+            self.e.diags.push(Diag::error("E0223", span, "an output that is infinite"));
+            return;
+        }
         let Some(t) = self.e.as_tensor(value) else {
             let message = "an output is a scalar, vector or matrix";
             let mut diag = Diag::error("E0202", span, message).label(words);
@@ -541,6 +560,11 @@ impl<'d> Maker<'d> {
                 Diag::error("E0209", target.name.span, format!("`{name}[t]` is set again"))
                     .help("only inside `for` a state is set again: a micro-step"),
             );
+        }
+        if self.e.gathered.contains(&state) && repeated {
+            let message = format!("`{name}[t]` is set again below a sum that reads it up to `t`");
+            let help = format!("let the sum end before this token, `u < t`, and add `{name}[t]`");
+            self.e.diags.push(Diag::error("E0209", target.name.span, message).help(help));
         }
         let slot = &self.states[state];
         let (shape, slot_text) = (slot.shape.clone(), slot.text.clone());
@@ -631,6 +655,7 @@ impl<'d> Maker<'d> {
             );
         }
         let init = self.init();
+        self.unused();
         if !self.broken.is_empty() || self.outs.is_empty() {
             return None;
         }
@@ -676,6 +701,22 @@ impl<'d> Maker<'d> {
         })
     }
 
+    /// Warns of what is declared and never looked at.
+    fn unused(&mut self) {
+        if self.e.diags.iter().any(Diag::is_error) {
+            return;
+        }
+        for (slots, what) in [(&self.inputs, "input"), (&self.params, "parameter")] {
+            for slot in slots.iter().filter(|slot| !self.e.used.contains(&slot.name)) {
+                let message = format!("the {what} `{}` is never used", slot.name);
+                self.e.diags.push(
+                    Diag::warning("W0111", slot.span, message)
+                        .help("use it in an equation, or take the declaration out"),
+                );
+            }
+        }
+    }
+
     /// The program of initial values, from the parameters.
     fn init(&mut self) -> Option<Program> {
         let mut values = Vec::new();
@@ -696,6 +737,20 @@ impl<'d> Maker<'d> {
         let words = value.words();
         let t = self.e.as_tensor(value);
         if let Some(t) = t {
+            let program = self.e.b.finish(&[t.value]);
+            let given = |op: &Op| match op {
+                Op::Leaf(Leaf::Param(_) | Leaf::Head) => true,
+                Op::Leaf(_) | Op::Past(_) | Op::Pick(_) => false,
+                _ => true,
+            };
+            if !program.nodes.iter().all(|node| given(&node.op)) {
+                let message = "an initial value is known before the first token";
+                return self.e.fail(
+                    Diag::error("E0208", expr.span, message)
+                        .label("another value at every token")
+                        .help("make it of numbers and of parameters, as `param h0 : [d]`"),
+                );
+            }
             if t.dims.is_empty() {
                 let ones = self.e.b.reshape(t.value, &vec![1; shape.len()]);
                 return Some(self.e.b.expand(ones, shape));

@@ -2,7 +2,10 @@
 
 use std::rc::Rc;
 
-use crate::tile::{Int, Value};
+use crate::tile::{Bounds, Int, Value};
+
+/// Most characters of an axis as it is shown.
+const MAX_TEXT: usize = 60;
 
 /// A parameter of a declaration: a number or true/false.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,9 +48,13 @@ pub struct Dim {
 }
 
 impl Dim {
-    /// An axis.
+    /// An axis; a long text is cut.
     pub fn new(size: usize, text: impl Into<Rc<str>>) -> Dim {
-        Dim { size, text: text.into() }
+        let text = text.into();
+        match text.char_indices().nth(MAX_TEXT) {
+            Some((at, _)) => Dim { size, text: format!("{}…", &text[..at]).into() },
+            None => Dim { size, text },
+        }
     }
 }
 
@@ -82,6 +89,8 @@ impl Tensor {
 pub struct List {
     /// The value at the bound position.
     pub body: Tensor,
+    /// The positions that have one.
+    pub bounds: Bounds,
 }
 
 /// The meaning of an expression.
@@ -115,7 +124,7 @@ impl Val {
             Val::Number(_) => "a number".into(),
             Val::Truth(_) => "true or false".into(),
             Val::Int { position: true, .. } => "a position".into(),
-            Val::Int { .. } => "a whole number of the run".into(),
+            Val::Int { .. } => "a whole number that depends on the token".into(),
             Val::Tensor(t) if t.dims.is_empty() => "a scalar".into(),
             Val::Tensor(t) => format!("of shape {}", t.text()),
             Val::Complex(parts) if parts[0].dims.is_empty() => "a complex scalar".into(),

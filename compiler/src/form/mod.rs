@@ -300,6 +300,17 @@ impl Form {
         Ok(Form::Step(Box::new(step::Step::new(r, problem.heads, &inputs, &params))))
     }
 
+    /// Why a recurrence runs one token at a time: what keeps it from the form of its kind.
+    pub fn hindrance(r: &Recurrence) -> Option<Refusal> {
+        if r.states.is_empty() {
+            return past::PastForm::single(r).err();
+        }
+        match scan::narrow(r) {
+            Ok(()) => scan::derive(r, 1, false).err(),
+            Err(wide) => Some(normal::extract(r).err().unwrap_or(wide)),
+        }
+    }
+
     /// The name of the form that a recurrence takes by itself.
     pub fn taken(r: &Recurrence) -> &'static str {
         let operand = Operand { data: &[], heads: 1 };

@@ -41,22 +41,25 @@ pub struct Range {
 impl Range {
     /// The range that all sums of a recurrence have in common.
     pub fn of(r: &Recurrence) -> Result<Range, Refusal> {
-        let refuse = |why: &str| Refusal { span: None, why: why.into() };
+        let refuse = |span, why: &str| Refusal { span, why: why.into() };
         if !r.states.is_empty() {
-            return Err(refuse("it has states beside sums over the past"));
+            return Err(refuse(None, "it has states beside sums over the past"));
         }
         let mut pasts = r.token.nodes.iter().filter_map(|node| match &node.op {
-            Op::Past(past) => Some(&**past),
+            Op::Past(past) => Some((&**past, node.span)),
             _ => None,
         });
-        let first = pasts.next().ok_or_else(|| refuse("it reads no past"))?;
-        if pasts.any(|p| p.low != first.low || p.high != first.high) {
-            return Err(refuse("its sums over the past have different ranges"));
+        let none = || refuse(None, "it has no state and reads no past by `sum` or `softmax`");
+        let (first, span) = pasts.next().ok_or_else(none)?;
+        if let Some((_, span)) = pasts.find(|(p, _)| p.low != first.low || p.high != first.high) {
+            return Err(refuse(span, "its sums over the past have different ranges"));
         }
         // Sampled, as where ranges are declared: every range of the sources shows itself early.
         let empty = |t: i64| first.low.eval(t, &[]).max(0) > first.high.eval(t, &[]);
         if (0..SAMPLES).any(empty) {
-            return Err(refuse("its sums over the past are empty at some tokens"));
+            let why =
+                "its range over the past holds no token at some tokens, such as the first one";
+            return Err(refuse(span, why));
         }
         Ok(Range { low: first.low.clone(), high: first.high.clone() })
     }
@@ -247,11 +250,19 @@ impl Pair<'_> {
                     (true, _) if matches!(leaf, Leaf::Number(_)) => (self.queries, self.keys),
                     (false, true) => (self.queries, 1),
                     (false, _) if at.lag().is_some() => (self.queries, 1),
-                    _ => return Err("an input is read at a computed position"),
+                    _ => {
+                        return Err(
+                            "attention reads inputs at the bound position itself, as `k[u]`, and this is another",
+                        );
+                    }
                 }
             }
             Leaf::Param(_) | Leaf::Head => (1, 1),
-            _ => return Err("a value of another token is read"),
+            _ => {
+                return Err(
+                    "a value that another token computes is read: write out what it is made of, as `2 * k[u]`",
+                );
+            }
         };
         let front: Vec<usize> = match leaf {
             Leaf::Param(_) | Leaf::Head => vec![],

@@ -19,6 +19,8 @@
 mod symbols;
 pub mod text;
 
+pub(crate) use symbols::word;
+
 use lrc_dsl::Span;
 
 use crate::elaborate::Recurrence;
@@ -108,13 +110,14 @@ pub struct Normal {
 /// Extracts the normal form.
 pub fn extract(recurrence: &Recurrence) -> Result<Normal, Refusal> {
     if recurrence.states.is_empty() {
-        return Err(Refusal { span: None, why: "no state: it reads the past directly".into() });
+        return Err(Refusal { span: None, why: "it has no state".into() });
     }
     let mut symbols = Symbols::new(recurrence);
     symbols.translate()?;
     let mut outs = Vec::new();
-    for k in 0..recurrence.outs.len() {
-        outs.push(symbols.plain(recurrence.token.outputs[k])?);
+    for (k, slot) in recurrence.outs.iter().enumerate() {
+        let place = |r: Refusal| Refusal { span: r.span.or(Some(slot.span)), ..r };
+        outs.push(symbols.plain(recurrence.token.outputs[k]).map_err(place)?);
     }
     let mut states = Vec::new();
     for state in 0..recurrence.states.len() {
@@ -161,6 +164,10 @@ struct Collector<'a, 'r> {
 }
 
 impl Collector<'_, '_> {
+    fn name(&self, state: usize) -> &str {
+        self.symbols.name(state)
+    }
+
     /// Collects one update, `Err` in words.
     fn collect(&mut self, matrix: &Matrix, side: &mut Side) -> Result<Update, String> {
         let mut decays: Vec<(Option<Value>, Option<Value>)> = Vec::new();
@@ -169,16 +176,22 @@ impl Collector<'_, '_> {
             match &term.core {
                 Core::State { state, version, transposed } => {
                     if *state != self.state {
-                        return Err("the whole of another state enters the update".into());
+                        return Err(format!(
+                            "the whole of `{}` enters the update of `{}`",
+                            self.name(*state),
+                            self.name(self.state)
+                        ));
                     }
                     if *version != self.version || *transposed {
-                        return Err(
-                            "an older or transposed version of the state enters whole".into()
-                        );
+                        return Err(format!(
+                            "`{}` enters its own update transposed, or as it was before an update in between",
+                            self.name(self.state)
+                        ));
                     }
                     let diagonal = match (term.left, term.right) {
                         (Some(_), Some(_)) => {
-                            return Err("the state decays along both sides at once".into());
+                            let name = self.name(self.state);
+                            return Err(format!("`{name}` decays by rows and by columns at once"));
                         }
                         (Some(left), None) => {
                             set_side(side, Side::Rows)?;
@@ -194,7 +207,10 @@ impl Collector<'_, '_> {
                 }
                 Core::Outer(u, w) => outers.push((term.scale, *u, *w)),
                 Core::Eye | Core::Dense(_) => {
-                    return Err("a write of full rank, not a key times a value".into());
+                    let name = self.name(self.state);
+                    return Err(format!(
+                        "what `{name}` is given is a full matrix, not a key times a value"
+                    ));
                 }
             }
         }
@@ -279,7 +295,9 @@ impl Collector<'_, '_> {
             Op::Leaf(Leaf::Outer(r)) => {
                 let read = &self.symbols.reads[*r];
                 if read.column != (side == Side::Columns) {
-                    return Err("the update reads the state along the other side".into());
+                    return Err(
+                        "the update reads the state along its values, not along its keys".into()
+                    );
                 }
                 let one = self.symbols.b.fill(1.0, &[]);
                 Ok((None, vec![(one, *r)]))
@@ -315,14 +333,17 @@ impl Collector<'_, '_> {
                         return Ok(self.scale_affine(inner, factor));
                     }
                 }
-                Err("the state enters its own update entry by entry or squared".into())
+                Err("the state enters its own update entry by entry, or squared".into())
             }
             Op::Reshape | Op::Expand
                 if self.symbols.b.shape(node.args[0]) == [1] || node.shape == [1] =>
             {
                 self.affine(node.args[0], side)
             }
-            op => Err(format!("`{op}` of a read: the update is nonlinear in the state")),
+            op => Err(format!(
+                "the update holds {} of what it reads of the state: it is not linear in it",
+                word(op)
+            )),
         }
     }
 
@@ -339,7 +360,7 @@ type Affine = (Option<Value>, Vec<(Value, usize)>);
 
 fn set_side(side: &mut Side, to: Side) -> Result<(), String> {
     if *side != Side::Free && *side != to {
-        return Err("the state is decayed or read along both sides".into());
+        return Err("the state decays, or is read by its own update, by rows and by columns".into());
     }
     *side = to;
     Ok(())

@@ -88,12 +88,17 @@ impl<'r> Symbols<'r> {
         Symbols { r, b: Builder::new(), reads: Vec::new(), made: Vec::new(), versions }
     }
 
+    /// The name of a state.
+    pub fn name(&self, state: usize) -> &str {
+        &self.r.states[state].name
+    }
+
     /// Translates every node in order. Only what cannot be skipped is an error.
     pub fn translate(&mut self) -> Tried<()> {
         for state in &self.r.states {
             if state.shape.is_empty() || state.shape.len() > 2 {
-                let why =
-                    format!("`{}` is no matrix: its entries are updated one by one", state.name);
+                let axes = state.shape.len();
+                let why = format!("`{}` has {axes} axes: the form is for matrices", state.name);
                 return Err(Refusal { span: Some(state.span), why });
             }
         }
@@ -198,19 +203,24 @@ impl<'r> Symbols<'r> {
                 return if at.lag() == Some(1) {
                     Ok(self.state(*state, 0))
                 } else {
-                    Err(refuse(format!("the state is read at `{at}`, not at `t-1`")))
+                    Err(refuse(format!(
+                        "`{}` is read at `{at}`, not at `t - 1`",
+                        self.r.states[*state].name
+                    )))
                 };
             }
             Op::Leaf(Leaf::Read(Stream::Export(_), _)) => {
-                return Err(refuse("a computed value of another token is read"));
+                return Err(refuse("a value that another token computes is read"));
             }
             Op::Leaf(Leaf::Read(Stream::Input(_), at)) if at.lag().is_none() => {
-                return Err(refuse(format!("an input is read at `{at}`")));
+                return Err(refuse(format!(
+                    "an input is read at `{at}`, which is no fixed distance back"
+                )));
             }
             Op::Leaf(Leaf::Number(at)) if *at != Int::T => {
-                return Err(refuse("a whole number of the run"));
+                return Err(refuse("a number that depends on the position of the token is used"));
             }
-            Op::Past(_) => return Err(refuse("a sum over the past")),
+            Op::Past(_) => return Err(refuse("a sum over the past stands beside states")),
             Op::Eye => {
                 let n = node.shape[0];
                 let matrix =
@@ -272,7 +282,7 @@ impl<'r> Symbols<'r> {
                 let mut a = self.matrix(args[0])?;
                 let mut c = self.matrix(args[1])?;
                 if (a.rows, a.cols) != (c.rows, c.cols) {
-                    return Err(refuse("a sum with repeated axes"));
+                    return Err(refuse("one number is added to every entry of the state"));
                 }
                 if *op == Binary::Sub {
                     let minus = self.b.fill(-1.0, &[]);
@@ -319,10 +329,38 @@ impl<'r> Symbols<'r> {
         let args: Vec<Value> = args
             .iter()
             .map(|arg| {
-                self.plain(*arg).map_err(|_| refuse(format!("`{op}` of the state as a whole")))
+                let matrix = match &self.made[arg.at()] {
+                    Made::Matrix(matrix) => Some(matrix.clone()),
+                    _ => None,
+                };
+                self.plain(*arg).map_err(|r| match matrix.and_then(|m| self.inside(op, &m)) {
+                    Some(why) => refuse(why),
+                    None => r,
+                })
             })
             .collect::<Tried<_>>()?;
         Ok(Made::Plain(self.rebuild(op, &args, shape)))
+    }
+
+    /// How an operation uses the state in a matrix, in words.
+    fn inside(&self, op: &Op, matrix: &Matrix) -> Option<String> {
+        let state = matrix.terms.iter().find_map(|term| match term.core {
+            Core::State { state, .. } => Some(state),
+            _ => None,
+        })?;
+        let name = &self.r.states[state].name;
+        Some(match op {
+            Op::Reshape | Op::Expand | Op::Slice(..) | Op::Concat(_) if matrix.vector => {
+                format!(
+                    "`{name}` makes keys, values or factors by itself, not by a product with a vector"
+                )
+            }
+            Op::Reshape | Op::Slice(..) | Op::Permute(_) | Op::Pick(_) | Op::Concat(_) => {
+                format!("`{name}` is taken apart into its entries")
+            }
+            Op::MulSum(_) => format!("products of the entries of `{name}` are added up"),
+            op => format!("`{name}` stands inside {}", word(op)),
+        })
     }
 
     fn product_of_entries(&mut self, args: &[Value]) -> Tried<Made> {
@@ -357,7 +395,9 @@ impl<'r> Symbols<'r> {
                         return Ok(Made::Matrix(self.scaled(other.clone(), scalar)));
                     }
                 }
-                Err(refuse("the state times a full matrix, entry by entry"))
+                Err(refuse(
+                    "every entry of the state has a factor of its own: the form has one per row or column",
+                ))
             }
             (Made::Refused(r), _) | (_, Made::Refused(r)) => Err(r),
         }
@@ -380,7 +420,9 @@ impl<'r> Symbols<'r> {
                 let right = self.b.reshape(p, &[cols]);
                 Ok(self.entrywise_columns(m, right))
             }
-            _ => Err(refuse("the state times a full matrix, entry by entry")),
+            _ => Err(refuse(
+                "every entry of the state has a factor of its own: the form has one per row or column",
+            )),
         }
     }
 
@@ -439,7 +481,7 @@ impl<'r> Symbols<'r> {
                 let p = self.b.reshape(p, &[length]);
                 let turned = if *axis == 0 { transposed(matrix) } else { matrix };
                 if turned.cols != length {
-                    return Err(refuse("a product with repeated axes"));
+                    return Err(refuse("the state is multiplied by a value of another size"));
                 }
                 let y = self.apply(&turned, p)?;
                 Ok(Made::Plain(self.b.reshape(y, shape)))
@@ -448,7 +490,7 @@ impl<'r> Symbols<'r> {
                 let matrix_first = self.made[args[0].at()].is_matrix();
                 let (m, p) = if matrix_first { (args[0], args[1]) } else { (args[1], args[0]) };
                 let matrix = transposed(self.matrix(m)?);
-                let p = self.plain(p).map_err(|_| refuse("the state squared"))?;
+                let p = self.plain(p).map_err(|_| refuse("the state is multiplied by itself"))?;
                 let y = self.apply(&matrix, p)?;
                 Ok(Made::Plain(self.b.reshape(y, shape)))
             }
@@ -508,7 +550,7 @@ impl<'r> Symbols<'r> {
                 let right = self.joined(x.right, diagonal);
                 Ok(Term { scale: None, left: x.left, core: core.clone(), right })
             }
-            (Core::State { .. }, Core::State { .. }) => Err(refuse("a product of states")),
+            (Core::State { .. }, Core::State { .. }) => Err(refuse("two states are multiplied")),
             (Core::Dense(_), Core::Dense(_)) => {
                 let shape_a = [a.rows, a.cols];
                 let shape_c = [c.rows, c.cols];
@@ -517,7 +559,9 @@ impl<'r> Symbols<'r> {
                 let product = self.b.matmul(left, right);
                 Ok(term(Core::Dense(product)))
             }
-            _ => Err(refuse("the state times a full matrix")),
+            _ => Err(refuse(
+                "the state is multiplied by a full matrix: vector by vector it can be read",
+            )),
         }
     }
 
@@ -585,7 +629,12 @@ impl<'r> Symbols<'r> {
         let mut sum = self.b.fill(0.0, &full);
         for t in &m.terms {
             let mut x = match &t.core {
-                Core::State { .. } => return Err(refuse("the state is used as a whole")),
+                Core::State { state, .. } => {
+                    let name = &self.r.states[*state].name;
+                    return Err(refuse(format!(
+                        "`{name}` enters whole, not by a product with a vector"
+                    )));
+                }
                 Core::Eye => self.b.raw(Op::Eye, vec![], full.to_vec()),
                 Core::Dense(d) => self.b.reshape(*d, &full),
                 Core::Outer(u, w) => {
@@ -632,6 +681,22 @@ fn transposed(m: Matrix) -> Matrix {
         })
         .collect();
     Matrix { rows: m.cols, cols: m.rows, vector: false, terms }
+}
+
+/// An operation in the words of the language.
+pub(crate) fn word(op: &Op) -> String {
+    match op {
+        Op::Unary(op) => format!("`{}(…)`", op.name()),
+        Op::Binary(Binary::Add | Binary::Sub) => "a sum".into(),
+        Op::Binary(Binary::Div) => "a quotient".into(),
+        Op::Binary(op) => format!("`{}(…)`", op.name()),
+        Op::LinearSolve(_) => "`solve(…)`".into(),
+        Op::LogSumExp(_) | Op::Weight => "`softmax(…)`".into(),
+        Op::Sum(_) => "`sum(…)`".into(),
+        Op::MulSum(_) => "a product".into(),
+        Op::Concat(_) => "`concat(…)`".into(),
+        _ => "an expression of single entries".into(),
+    }
 }
 
 fn refuse(why: impl Into<String>) -> Refusal {

@@ -19,7 +19,7 @@ pub mod verify;
 
 pub use build::Builder;
 pub use elementwise::{Binary, Unary};
-pub use int::{Int, IntOp};
+pub use int::{Bounds, Int, IntOp};
 use lrc_dsl::Span;
 
 /// Names one node of a [`Program`].
@@ -330,7 +330,7 @@ impl Program {
     }
 }
 
-/// The number of entries of a shape.
+/// The number of entries of a shape; the largest number where there are more.
 pub fn size(shape: &[usize]) -> usize {
-    shape.iter().product()
+    shape.iter().fold(1, |size, axis| size.saturating_mul(*axis))
 }
