@@ -2,7 +2,47 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
+use lrc_runtime::data::LONGEST;
+use lrc_runtime::schedule::course::MOST_STEPS;
+
+/// The most sequences of a measurement.
+const SEQUENCES: usize = 1 << 20;
+
+/// A whole number from 1 to another.
+fn count(most: usize) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=most as u64)
+}
+
+/// A number between two others.
+fn number(text: &str, [low, high]: [f64; 2]) -> Result<f64, String> {
+    match text.parse() {
+        Ok(x) if (low..=high).contains(&x) => Ok(x),
+        _ => Err(format!("expected a number from {low} to {high}")),
+    }
+}
+
+/// What logits may be divided by.
+fn temperature(text: &str) -> Result<f64, String> {
+    number(text, [0.0, 1e6])
+}
+
+/// A probability that is not 0.
+fn probability(text: &str) -> Result<f64, String> {
+    number(text, [f64::MIN_POSITIVE, 1.0])
+        .map_err(|_| "expected a number above 0, and at most 1".into())
+}
+
+/// Up to an hour.
+fn seconds(text: &str) -> Result<f64, String> {
+    number(text, [0.0, 3600.0])
+}
+
+/// Steps that a curve is smoothed over.
+fn smoothing(text: &str) -> Result<f64, String> {
+    number(text, [0.0, MOST_STEPS as f64])
+}
 
 /// Write a sequence layer as mathematics; compile, verify and train it.
 #[derive(Debug, Parser)]
@@ -21,6 +61,9 @@ pub enum Command {
         /// `.arch` files and specs.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Where a spec is to be trained: what that lacks is a mistake of the spec.
+        #[arg(long, default_value = "auto")]
+        device: Device,
     },
     /// Say how each recurrence is understood and why, or what a diagnostic means.
     Explain(Explain),
@@ -209,7 +252,7 @@ pub struct ScoreDocuments {
     #[arg(long, value_name = "RUN")]
     pub teacher: Option<PathBuf>,
     /// Tokens of a document that the teacher reads, at most.
-    #[arg(long, default_value_t = 2048)]
+    #[arg(long, default_value_t = 2048, value_parser = count(LONGEST))]
     pub longest: usize,
     /// Scores from elsewhere: a JSON object per training document, in their order.
     #[arg(long, value_name = "FILE.jsonl")]
@@ -234,7 +277,7 @@ pub struct Plan {
     #[arg(long, value_name = "PATH=VALUE")]
     pub set: Vec<String>,
     /// Parts that are summed up in a line each.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = count(10_000))]
     pub parts: usize,
     /// Only the first cycle of a curriculum.
     #[arg(long)]
@@ -290,13 +333,13 @@ pub struct Spike {
     #[arg(long, value_name = "PATH=VALUE")]
     pub set: Vec<String>,
     /// Steps of the probe.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(2..=MOST_STEPS))]
     pub steps: u64,
     /// The step from which on the mean is taken that the largest is compared with [default: a third of the steps].
     #[arg(long)]
     pub from: Option<u64>,
     /// Seeds.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub seeds: u64,
     /// One JSON document on stdout.
     #[arg(long)]
@@ -322,7 +365,7 @@ pub struct Precision {
     /// A run's folder.
     pub run: PathBuf,
     /// Unseen sequences.
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = count(SEQUENCES))]
     pub sequences: usize,
     /// One JSON document on stdout.
     #[arg(long)]
@@ -339,7 +382,7 @@ pub struct Report {
     #[arg(long, default_value = "comparison.html")]
     pub out: PathBuf,
     /// Steps that a smoothed curve averages over.
-    #[arg(long, default_value_t = 50.0)]
+    #[arg(long, default_value_t = 50.0, value_parser = smoothing)]
     pub smooth: f64,
     /// How sure intervals are.
     #[arg(long, default_value_t = 0.95)]
@@ -454,7 +497,7 @@ pub struct Eval {
     #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["length", "places"])]
     pub questions: Option<PathBuf>,
     /// Unseen sequences.
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, default_value_t = 512, value_parser = count(SEQUENCES))]
     pub sequences: usize,
     /// All unseen sequences of a corpus.
     #[arg(long, conflicts_with = "sequences")]
@@ -476,16 +519,16 @@ pub struct Generate {
     #[arg(long)]
     pub prompt: String,
     /// How many tokens to add.
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = count(LONGEST))]
     pub tokens: usize,
     /// Logits are divided by this; 0 takes the likeliest token.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = temperature)]
     pub temperature: f64,
     /// Only so many of the likeliest tokens.
-    #[arg(long)]
+    #[arg(long, value_parser = count(LONGEST))]
     pub top_k: Option<usize>,
     /// Only the likeliest tokens that together have this probability.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = probability)]
     pub top_p: f64,
     /// Of what is drawn.
     #[arg(long, default_value_t = 1)]
@@ -503,13 +546,13 @@ pub struct Bench {
     /// A recurrence or model of the file [default: each of them].
     pub name: Option<String>,
     /// Sequences.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = count(SEQUENCES))]
     pub batch: usize,
     /// Tokens of a sequence.
-    #[arg(long, default_value_t = 4096)]
+    #[arg(long, default_value_t = 4096, value_parser = count(LONGEST))]
     pub length: usize,
     /// Heads.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = count(1 << 16))]
     pub heads: usize,
     /// How to run.
     #[arg(long, default_value = "auto")]
@@ -518,10 +561,10 @@ pub struct Bench {
     #[arg(long, default_value = "cpu")]
     pub device: Device,
     /// Tokens of a chunk.
-    #[arg(long)]
+    #[arg(long, value_parser = count(LONGEST))]
     pub chunk: Option<usize>,
     /// Seconds to go on repeating one measurement.
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
     pub seconds: f64,
     /// Override a parameter or size: `--set dk=128`.
     #[arg(long, value_name = "NAME=VALUE")]
@@ -542,7 +585,7 @@ pub struct Params {
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
     /// Sequence length for operations and caches.
-    #[arg(long, default_value_t = 2048)]
+    #[arg(long, default_value_t = 2048, value_parser = count(LONGEST))]
     pub context: usize,
     /// One JSON document on stdout.
     #[arg(long)]
@@ -573,7 +616,7 @@ pub struct Train {
     /// Where to run.
     #[arg(long, default_value = "auto")]
     pub device: Device,
-    /// Check everything, print what would be trained, and stop.
+    /// Check what training checks before its first step, print what would be trained and what it takes, and stop.
     #[arg(long)]
     pub dry_run: bool,
     /// Print the summary as JSON on stdout.

@@ -18,6 +18,7 @@ use lrc_compiler::elaborate::{Setting, accepted};
 use lrc_compiler::form::FormKind;
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Diag, Sources};
+use lrc_runtime::device::Device;
 use lrc_runtime::error::Failure;
 use lrc_runtime::library::LIBRARY;
 use lrc_runtime::spec::open::{declarations, find};
@@ -30,7 +31,7 @@ use crate::terminal;
 pub fn run(args: Args) -> u8 {
     let mut sources = Sources::default();
     let result = match &args.command {
-        Command::Check { files } => check(files, &mut sources),
+        Command::Check { files, device } => check(files, (*device).into(), &mut sources),
         Command::Explain(args) => recurrence::explain(args, &mut sources),
         Command::Compile(args) => compile::compile(args, &mut sources),
         Command::Verify(args) => recurrence::verify(args, &mut sources),
@@ -54,10 +55,10 @@ pub fn run(args: Args) -> u8 {
 }
 
 /// `lrc check`: everything that is wrong with any of the files.
-fn check(files: &[PathBuf], sources: &mut Sources) -> Result<(), Failure> {
+fn check(files: &[PathBuf], device: Device, sources: &mut Sources) -> Result<(), Failure> {
     let (mut findings, mut failed) = (Vec::new(), None);
     for path in files {
-        match check_one(path, sources) {
+        match check_one(path, device, sources) {
             Ok(diags) | Err(Failure::Invalid(diags)) => findings.extend(diags),
             Err(failure) => {
                 // The last failure is said by the caller.
@@ -77,9 +78,9 @@ fn check(files: &[PathBuf], sources: &mut Sources) -> Result<(), Failure> {
     }
 }
 
-fn check_one(path: &Path, sources: &mut Sources) -> Result<Vec<Diag>, Failure> {
+fn check_one(path: &Path, device: Device, sources: &mut Sources) -> Result<Vec<Diag>, Failure> {
     if path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
-        return model::check_spec(path, sources);
+        return model::check_spec(path, device, sources);
     }
     let (namespace, mut diags) =
         lrc_dsl::load(path, LIBRARY, sources).map_err(lrc_runtime::error::at_path("read", path))?;

@@ -10,7 +10,7 @@ use common::{empty, lrc, path, said};
 use lrc_dsl::Sources;
 use lrc_runtime::data::Source;
 use lrc_runtime::spec::open::open;
-use lrc_runtime::train::course;
+use lrc_runtime::train::ready::course;
 use serde_json::Value;
 
 fn json(args: &[&str]) -> Value {
@@ -84,7 +84,7 @@ fn easy_documents_come_first() {
     let mut sources = Sources::default();
     let spec = open(&file, &[], &mut sources).unwrap().spec;
     let source = Source::open(&spec.task, spec.seed, &spec.asked()).unwrap();
-    let mut course = course(&spec, &source).unwrap();
+    let mut course = course(&spec, Some(&source)).unwrap();
     let mut place = source.start();
     let mut hard = Vec::new();
     while let Some(next) = course.next(0.0) {

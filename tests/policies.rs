@@ -62,7 +62,7 @@ fn weights(at: &Path) -> Vec<u8> {
 #[test]
 fn a_batch_that_gives_no_number_is_left_out() {
     let at = folder("nan");
-    let output = train(&at, "[{on: nan, do: skip}]", &["--inject", "nan@20,nan@21"]);
+    let output = train(&at, "[{when: nan, do: skip}]", &["--inject", "nan@20,nan@21"]);
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(events(&at), [20, 21].map(|step| (step, "the batch is left out".to_string())));
     let skipped: Vec<u64> = lines(&at)
@@ -123,7 +123,7 @@ fn a_spike_takes_the_run_back_and_its_data_stays_used_up() {
 #[test]
 fn growing_norms_lower_the_rate_and_the_clip() {
     let at = folder("growth");
-    let policy = "[{on: norm_growth > 1.5, do: {lr: 0.5, clip: 0.25}}]";
+    let policy = "[{when: norm_growth > 1.5, do: {lr_scale: 0.5, clip: 0.25}}]";
     let output = train(&at, policy, &["--inject", "growth@33"]);
     assert!(output.status.success(), "{}", said(&output));
     // Losses that jump are said, too, though no policy is for them.

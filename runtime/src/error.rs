@@ -29,6 +29,27 @@ impl Failure {
         Failure::Invalid(vec![Diag::global(code, message)])
     }
 
+    /// The same failure, saying what of several things it is about.
+    #[must_use]
+    pub fn of(self, what: &str) -> Failure {
+        let say = |why: String| format!("{what}: {why}");
+        match self {
+            Failure::Invalid(mut diags) => {
+                diags
+                    .iter_mut()
+                    .for_each(|diag| diag.message = say(std::mem::take(&mut diag.message)));
+                Failure::Invalid(diags)
+            }
+            Failure::World(why) => Failure::World(say(why)),
+            Failure::Usage(why) => Failure::Usage(say(why)),
+            Failure::Compile(why) => Failure::Compile(say(why)),
+            Failure::Memory(why) => Failure::Memory(say(why)),
+            Failure::Verification(why) => Failure::Verification(say(why)),
+            Failure::Diverged(why) => Failure::Diverged(say(why)),
+            Failure::Stopped(signal) => Failure::Stopped(signal),
+        }
+    }
+
     /// The exit status of the process.
     pub fn status(&self) -> u8 {
         match self {

@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod bench;
+pub mod bounded;
 pub mod data;
 pub mod dense;
 pub mod device;
@@ -15,6 +16,7 @@ pub mod experts;
 pub mod library;
 pub mod longconv;
 pub mod loss;
+pub mod memory;
 pub mod monitor;
 pub mod optim;
 pub mod plot;

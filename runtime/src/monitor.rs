@@ -298,6 +298,8 @@ impl Trigger {
         let at = text.find(['<', '>'])?;
         let (name, bound) = (text[..at].trim(), text[at + 1..].trim().parse::<f64>().ok()?);
         let (_, measure) = MEASURES.iter().find(|(known, _)| *known == name)?;
+        // Nothing lies above or below what is no number.
+        let bound = Some(bound).filter(|bound| bound.is_finite())?;
         let above = text[at..].starts_with('>');
         Some(if above { Trigger::Above(*measure, bound) } else { Trigger::Below(*measure, bound) })
     }

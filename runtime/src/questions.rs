@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Failure, at_path};
+use crate::bounded;
+use crate::error::Failure;
 use crate::execute::Batch;
 use crate::loss::NONE;
 use crate::tongue::Tongue;
@@ -62,9 +63,12 @@ pub struct Recall {
     pub tokens: f64,
 }
 
+/// The most bytes of a file of questions.
+const MOST_BYTES: u64 = 1 << 28;
+
 /// Reads questions.
 pub fn read(file: &Path, tongue: &Tongue, vocab: usize) -> Result<Vec<Question>, Failure> {
-    let text = std::fs::read_to_string(file).map_err(at_path("read", file))?;
+    let text = bounded::text(file, MOST_BYTES)?;
     let mut questions = Vec::new();
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let wrong =

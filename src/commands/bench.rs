@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lrc_compiler::elaborate::Setting;
+use lrc_compiler::elaborate::{Recurrence, Setting};
 use lrc_compiler::graph::Model;
 use lrc_compiler::normal::Refusal;
+use lrc_compiler::tile::size;
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Diag, Sources};
 use lrc_runtime::bench::{self, Repeat, Sizes};
@@ -14,7 +15,9 @@ use lrc_runtime::device::kernels::Unready;
 use lrc_runtime::device::store::Machine;
 use lrc_runtime::error::Failure;
 use lrc_runtime::library::LIBRARY;
+use lrc_runtime::memory;
 use lrc_runtime::spec::open::{declarations, find};
+use lrc_runtime::train::treatment::Treatment;
 use serde_json::{Value, json};
 
 use super::model::built;
@@ -30,11 +33,22 @@ const STANDARD: &str = "use \"recurrences/gated_delta_rule.arch\"\nuse \"models/
 const STANDARD_SIZES: [(f64, usize, usize); 4] =
     [(128.0, 8, 4096), (64.0, 4, 1024), (64.0, 4, 8192), (64.0, 4, 65536)];
 
+/// The longest of these.
+const STANDARD_LONGEST: usize = 65536;
+
 /// Sequences and tokens of the standard training step.
 const STANDARD_BATCH: (usize, usize) = (8, 256);
 
 /// Numbers that every declaration knows and none declares.
 const BUILT_IN: [&str; 3] = ["heads", "layer", "layers"];
+
+/// Refuses inputs, outputs and gradients of them that no memory holds.
+fn room(r: &Recurrence, Sizes { batch, length, heads }: Sizes) -> Result<(), Failure> {
+    let inputs = r.inputs.iter().map(|slot| size(&slot.shape));
+    let each: usize = inputs.chain(r.outs.iter().map(|out| size(&out.shape))).sum();
+    let numbers = 2.0 * each as f64 * (batch * length) as f64 * heads as f64;
+    memory::room(4.0 * numbers, &format!("timing {}", r.name))
+}
 
 /// What was measured: lines for people as they come, or one document at the end.
 struct Table {
@@ -56,6 +70,7 @@ impl Table {
         args: &Bench,
     ) -> Result<(), Failure> {
         let r = elaborated(decl, given)?;
+        room(&r, sizes)?;
         let refused = |refusal: Refusal| Failure::Usage(format!("{}: {}", r.name, refusal.why));
         let times = match &self.machine {
             None => bench::recurrence(&r, sizes, form_kind(args.form), args.chunk, self.repeat)
@@ -122,6 +137,8 @@ impl Table {
 
     fn train(&mut self, model: Model, batch: usize, length: usize) -> Result<(), Failure> {
         let name = model.name.clone();
+        let (_, bytes) = Treatment::default().recomputed(&model, batch * length)?;
+        memory::room(bytes, &format!("training {name}"))?;
         let speed = bench::training(model, batch, length, self.repeat, self.device)?;
         let peak = bench::peak_memory();
         if !self.quiet {
@@ -142,10 +159,12 @@ impl Table {
 
 /// `lrc bench`
 pub fn bench(args: &Bench, sources: &mut Sources) -> Result<(), Failure> {
-    if args.batch == 0 || args.length == 0 || args.heads == 0 || args.chunk == Some(0) {
-        return Err(Failure::Usage("--batch, --length, --heads and --chunk start at 1".into()));
+    let longest = if args.file.is_some() { args.length } else { STANDARD_LONGEST };
+    if let Some(chunk) = args.chunk.filter(|chunk| *chunk > longest) {
+        let why = format!("--chunk {chunk}: sequences have {longest} tokens");
+        return Err(Failure::Usage(why));
     }
-    let time = Duration::from_secs_f64(args.seconds.clamp(0.0, 3600.0));
+    let time = Duration::from_secs_f64(args.seconds);
     let device: Device = args.device.into();
     let mut table = Table {
         repeat: Repeat { least: 3, time },

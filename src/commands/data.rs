@@ -1,24 +1,26 @@
 //! `lrc data`: from files of text to shards, and what a run will make of them.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lrc_dsl::Sources;
 use lrc_runtime::atomic;
-use lrc_runtime::data::corpus::{self, Corpora};
+use lrc_runtime::data::corpus;
 use lrc_runtime::data::documents::Reading;
 use lrc_runtime::data::score::{self, Documents, Metric};
 use lrc_runtime::data::shards::{Layout, Manifest, Shard, Writer, Written};
 use lrc_runtime::data::tokenize::{Request, learn, tokenize};
 use lrc_runtime::data::tokenizer::Tokenizer;
 use lrc_runtime::data::{Source, Task};
+use lrc_runtime::device::Device;
 use lrc_runtime::error::{Failure, at_path};
 use lrc_runtime::schedule::Amount;
 use lrc_runtime::schedule::course::{Course, Next};
 use lrc_runtime::schedule::lengths::{Buckets, Lengths, doubling, powers};
 use lrc_runtime::schedule::preview::preview;
 use lrc_runtime::spec::Spec;
-use lrc_runtime::spec::open::open;
+use lrc_runtime::spec::open::{Opened, open};
+use lrc_runtime::train::ready;
 use lrc_runtime::{tell, terminal};
 
 use super::model::pairs;
@@ -334,50 +336,43 @@ fn score(args: &ScoreDocuments, sources: &mut Sources) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The course of a spec. Data that is not there counts as equally much of every length.
-pub fn planned(spec: &Spec, buckets: Option<&[f64]>) -> Result<(Course, Option<Source>), Failure> {
+/// The course of a spec's run over buckets of these sizes, in tokens.
+fn over(spec: &Spec, buckets: &[f64]) -> Result<Course, Failure> {
     let lengths = match &spec.shaping.lengths {
         Lengths::Buckets(Buckets { lengths, .. }) => lengths.len(),
         _ => 0,
     };
-    let missing = missing(&spec.task);
-    let available = match (buckets, &missing) {
-        (Some(given), _) if given.len() == lengths => given.to_vec(),
-        (Some(given), _) => {
-            return Err(Failure::Usage(format!(
-                "--tokens gives {} numbers, the curriculum has {lengths} buckets",
-                given.len()
-            )));
-        }
-        (None, Some(path)) => {
-            let assumed =
-                if lengths > 0 { ", and equally much of every length is assumed" } else { "" };
-            tell!("note: {} is not there{assumed}", path.display());
-            vec![1.0; lengths]
-        }
-        (None, None) => {
-            let source = Source::open(&spec.task, spec.seed, &spec.asked())?;
-            return Ok((lrc_runtime::train::course(spec, &source)?, Some(source)));
-        }
-    };
-    Ok((Course::new(&spec.shaping, &available), None))
+    if buckets.len() != lengths {
+        return Err(Failure::Usage(format!(
+            "--tokens gives {} numbers, the curriculum has {lengths} buckets",
+            buckets.len()
+        )));
+    }
+    Course::new(&spec.shaping, buckets)
 }
 
-/// A source of data that is not there.
-fn missing(task: &Task) -> Option<PathBuf> {
-    match task {
-        Task::Corpora(Corpora { sources, .. }) => {
-            sources.iter().map(|origin| &origin.path).find(|path| !path.exists()).cloned()
-        }
-        Task::Text { path, .. } => (!path.exists()).then(|| path.clone()),
-        _ => None,
+/// Says that data is not there, and what that means.
+pub fn note_missing(spec: &Spec) {
+    if let Some(path) = ready::missing(&spec.task) {
+        let assumed = match spec.shaping.lengths {
+            Lengths::Buckets(_) => ", and equally much of every length is assumed",
+            _ => "",
+        };
+        tell!("note: {} is not there{assumed}", path.display());
     }
 }
 
 fn plan(args: &Plan, sources: &mut Sources) -> Result<(), Failure> {
-    let spec = open(&args.spec, &pairs(&args.set)?, sources)?.spec;
+    let Opened { spec, model, .. } = open(&args.spec, &pairs(&args.set)?, sources)?;
     let buckets = args.tokens.as_deref().map(amounts).transpose()?;
-    let (course, source) = planned(&spec, buckets.as_deref())?;
+    let (course, source) = match buckets {
+        Some(buckets) => (over(&spec, &buckets)?, None),
+        None => {
+            note_missing(&spec);
+            let found = ready::ready(&spec, &model, Device::Cpu, ready::Data::Elsewhere)?;
+            (found.course, found.source)
+        }
+    };
     if !course.whole().steps.is_finite() {
         return Err(Failure::Usage(
             "a run of given time has no plan: its number of steps is not known".into(),

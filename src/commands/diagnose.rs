@@ -33,10 +33,9 @@ fn json(value: serde_json::Result<serde_json::Value>) -> Result<(), Failure> {
 fn first_gradients(args: &Spike, sources: &mut Sources) -> Result<(), Failure> {
     let opened = open(&args.spec, &pairs(&args.set)?, sources)?;
     let from = args.from.unwrap_or(args.steps / 3);
-    if args.steps < 2 || from >= args.steps || args.seeds == 0 {
-        return Err(Failure::Usage(
-            "--steps starts at 2, --from lies before its end, --seeds starts at 1".into(),
-        ));
+    if from >= args.steps {
+        let why = format!("--from {from}: expected a step before the last of {}", args.steps);
+        return Err(Failure::Usage(why));
     }
     let probe = Probe { steps: args.steps, from, seeds: args.seeds };
     let found = spike(&opened.spec, &opened.model, &probe, &mut |line| tell!("{line}"))?;
@@ -102,7 +101,7 @@ fn rounding(args: &Precision, sources: &mut Sources) -> Result<(), Failure> {
     let (spec, model) = run::open(&args.run, sources)?;
     let params = checkpoint::newest_model(&args.run, &model.graph.params)?;
     let source = Source::open_for(&spec.task, spec.seed, &Asked::default(), model.vocab)?;
-    let sets = source.unseen(Some(args.sequences.max(1)));
+    let sets = source.unseen(Some(args.sequences));
     let Some(set) = sets.first() else {
         return Err(Failure::Usage("the data of this run keeps nothing for evaluation".into()));
     };

@@ -9,7 +9,7 @@ use lrc_runtime::experiment::{Checked, Running, check, read, report as outcome, 
 use lrc_runtime::tell;
 use lrc_runtime::train::compare::{Options, compare};
 use lrc_runtime::train::report as own;
-use lrc_runtime::{atomic, plot};
+use lrc_runtime::{atomic, bounded, plot};
 
 use crate::args::{Experiment, Report};
 use crate::terminal::say;
@@ -89,11 +89,15 @@ fn find(path: &Path, depth: usize, runs: &mut Vec<PathBuf>) -> Result<(), Failur
 
 /// Runs an experiment, or goes on with it.
 pub fn experiment(args: &Experiment, sources: &mut Sources) -> Result<(), Failure> {
-    let text = std::fs::read_to_string(&args.file).map_err(at_path("read", &args.file))?;
+    let text = bounded::text(&args.file, bounded::WRITTEN)?;
     let file = sources.add(args.file.display().to_string(), text.as_str());
     let experiment = read(&args.file, file, &text).map_err(Failure::Invalid)?;
     if args.dry_run {
-        return list(&check(&experiment, sources)?, &experiment.seeds, args.json);
+        return list(
+            &check(&experiment, args.device.into(), sources)?,
+            &experiment.seeds,
+            args.json,
+        );
     }
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&experiment.name));
     let running = Running {

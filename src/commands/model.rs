@@ -7,15 +7,18 @@ use lrc_compiler::graph::account::{Account, account};
 use lrc_compiler::graph::{Model, build};
 use lrc_dsl::ast::Decl;
 use lrc_dsl::{Diag, Namespace, Sources};
+use lrc_runtime::device::Device;
 use lrc_runtime::error::Failure;
 use lrc_runtime::schedule::Amount;
 use lrc_runtime::spec::Spec;
 use lrc_runtime::spec::open::{Opened, choose, declarations, open};
 use lrc_runtime::tell;
-use lrc_runtime::train::estimate::{advice, estimate};
+use lrc_runtime::train::checkpoint;
+use lrc_runtime::train::estimate::{Estimate, advice};
+use lrc_runtime::train::ready::{Data, Ready, ready};
 use lrc_runtime::{bench, train};
 
-use super::data::planned;
+use super::data::note_missing;
 use super::settings;
 use crate::args::{Params, Train};
 use crate::terminal::{self, say};
@@ -118,9 +121,6 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         spec.shaping.batch.size.sequences(spec.task.length()),
         spec.task.length()
     );
-    if args.dry_run {
-        return dry_run(&spec, &model);
-    }
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&spec.name));
     let inject: Option<Vec<(u64, train::Fault)>> =
         args.inject.iter().map(|text| train::Fault::parse(text)).collect();
@@ -140,6 +140,9 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         stop_after: args.stop_after,
         inject,
     };
+    if args.dry_run {
+        return dry_run(&spec, &model, &options);
+    }
     let summary = train::train(&spec, model, &arch, &options)?;
     if args.json {
         let text = serde_json::to_string(&summary).map_err(|e| Failure::World(e.to_string()))?;
@@ -172,10 +175,14 @@ fn lasting(seconds: f64) -> String {
 /// Layers that are listed.
 const LAYERS: usize = 12;
 
-/// Says what a run would need, without the run.
-fn dry_run(spec: &Spec, model: &Model) -> Result<(), Failure> {
-    let (course, _) = planned(spec, None)?;
-    let needs = estimate(spec, model, &course)?;
+/// Checks what training checks, and says what a run would need.
+fn dry_run(spec: &Spec, model: &Model, options: &train::Options) -> Result<(), Failure> {
+    note_missing(spec);
+    let Ready { course, needs, .. } = ready(spec, model, options.device, Data::Elsewhere)?;
+    if let Some(train::From { checkpoint, .. }) = &options.from {
+        checkpoint::read_state(checkpoint)?;
+        checkpoint::read_model(checkpoint, &model.graph.params)?;
+    }
     for line in model.layout.iter().take(LAYERS) {
         say!("{line}");
     }
@@ -215,10 +222,18 @@ fn dry_run(spec: &Spec, model: &Model) -> Result<(), Failure> {
         rate / 1e9,
         lasting(seconds)
     );
+    note_memory(&needs, options.device);
     for advice in advice(spec, model, &course) {
         tell!("advice: {advice}");
     }
     Ok(())
+}
+
+/// Says that this machine has too little memory. A run may be planned here and trained elsewhere.
+fn note_memory(needs: &Estimate, device: Device) {
+    if let Err(failure) = needs.fits(device) {
+        tell!("note: it cannot be trained on this machine: {failure}");
+    }
 }
 
 /// Reads `path=value` pairs.
@@ -232,6 +247,21 @@ pub fn pairs(set: &[String]) -> Result<Vec<(String, String)>, Failure> {
 }
 
 /// `lrc check SPEC.yaml`: what is to be said of the spec's model.
-pub fn check_spec(path: &Path, sources: &mut Sources) -> Result<Vec<Diag>, Failure> {
-    open(path, &[], sources).map(|opened| opened.warnings)
+pub fn check_spec(
+    path: &Path,
+    device: Device,
+    sources: &mut Sources,
+) -> Result<Vec<Diag>, Failure> {
+    let Opened { spec, model, warnings, .. } = open(path, &[], sources)?;
+    note_missing(&spec);
+    match ready(&spec, &model, device, Data::Elsewhere) {
+        Ok(Ready { needs, .. }) => {
+            note_memory(&needs, device);
+            Ok(warnings)
+        }
+        Err(failure) => {
+            terminal::show(sources, &warnings);
+            Err(failure)
+        }
+    }
 }

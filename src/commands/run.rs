@@ -40,9 +40,6 @@ pub fn eval(args: &Eval, sources: &mut Sources) -> Result<(), Failure> {
     if let Some(file) = &args.questions {
         return questions(args, file, &spec, model);
     }
-    if args.sequences == 0 {
-        return Err(Failure::Usage("--sequences starts at 1".into()));
-    }
     let wrong = |length: &usize| spec.task.wrong_at(*length, None);
     if let Some((message, help)) = args.length.iter().find_map(wrong) {
         return Err(Failure::Usage(format!("--length: {message} ({help})")));

@@ -382,9 +382,28 @@ impl Pieces {
     }
 }
 
+/// Refuses what only shards outside a data folder need to be told, and what would be passed over.
+fn shards_only(origin: &Origin) -> Result<(), Failure> {
+    let said = [
+        (origin.held_out.is_some(), "held_out"),
+        (origin.end.is_some(), "end"),
+        (origin.layout != Layout::Llmc, "format"),
+    ];
+    let Some((_, field)) = said.iter().find(|(said, _)| *said) else { return Ok(()) };
+    let (name, path) = (&origin.name, origin.path.display());
+    let message = format!(
+        "`{name}` is a data folder, and `{field}` is for shards outside of one: data.json of {path} says it"
+    );
+    let diag = lrc_dsl::Diag::global("E0405", message);
+    Err(Failure::Invalid(vec![diag.help(format!("leave `{field}` out"))]))
+}
+
 impl Corpus {
     fn open(origin: &Origin, spec: &Corpora, lengths: &[usize]) -> Result<Corpus, Failure> {
         let folder = origin.path.join("data.json").exists().then_some(&origin.path);
+        if folder.is_some() {
+            shards_only(origin)?;
+        }
         let mut corpus = match folder {
             Some(folder) => Corpus::of_folder(origin, folder, spec)?,
             None => Corpus::of_shards(origin, spec)?,

@@ -89,6 +89,16 @@ impl Task {
     }
 }
 
+/// Refuses a task of so many tokens for a model of fewer.
+pub fn fits(task: &Task, tokens: usize, vocab: usize) -> Result<(), Failure> {
+    if tokens <= vocab {
+        return Ok(());
+    }
+    let message =
+        format!("the task `{}` has {tokens} tokens, the model's vocabulary {vocab}", task.name());
+    Err(Failure::invalid("E0402", message))
+}
+
 /// On what a model is measured that training never sees.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Asked {
@@ -174,16 +184,7 @@ impl Source {
         vocab: usize,
     ) -> Result<Source, Failure> {
         let mut source = Source::open(task, seed, asked)?;
-        if vocab < source.vocab() {
-            return Err(Failure::invalid(
-                "E0402",
-                format!(
-                    "the task `{}` has {} tokens, the model's vocabulary {vocab}",
-                    task.name(),
-                    source.vocab(),
-                ),
-            ));
-        }
+        fits(task, source.vocab(), vocab)?;
         if let Some(open) = &mut source.corpora {
             open.limit(vocab);
         }

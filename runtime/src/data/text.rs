@@ -1,7 +1,10 @@
 //! Bytes of files as tokens.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
+use crate::bounded::size;
 use crate::error::{Failure, at_path};
 use crate::random::{Purpose, Stream};
 
@@ -11,14 +14,26 @@ pub struct Text {
     bytes: Vec<u8>,
 }
 
+/// The most bytes of a text.
+const MOST_BYTES: u64 = 1 << 32;
+
 impl Text {
     /// Reads the files.
     pub fn open(path: &Path, length: usize) -> Result<Text, Failure> {
         let mut files = Vec::new();
         super::documents::collect(path, &mut files)?;
+        let sizes: Vec<u64> = files.iter().map(|file| size(file)).collect::<Result<_, _>>()?;
+        let whole: u64 = sizes.iter().sum();
+        if whole > MOST_BYTES {
+            return Err(Failure::World(format!(
+                "{} holds {whole} bytes, and `text` keeps at most {MOST_BYTES} in memory: make tokens of it with `lrc data tokenize`",
+                path.display()
+            )));
+        }
         let mut bytes = Vec::new();
-        for file in &files {
-            bytes.extend(std::fs::read(file).map_err(at_path("read", file))?);
+        for (file, size) in files.iter().zip(sizes) {
+            let opened = File::open(file).map_err(at_path("read", file))?;
+            opened.take(size).read_to_end(&mut bytes).map_err(at_path("read", file))?;
         }
         let needed = 10 * (length + 1);
         if bytes.len() < needed {

@@ -11,8 +11,8 @@ use crate::experiment::statistics::{Mean, mean};
 use crate::optim::Rates;
 use crate::schedule::course::Course;
 use crate::spec::Spec;
-use crate::train::course;
 use crate::train::engine::{Engine, Training};
+use crate::train::ready::course;
 
 /// A probe.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +72,7 @@ pub fn spike(
 /// Norms of the gradients of the first steps, before clipping.
 fn norms(spec: &Spec, model: &Model, seed: u64, steps: u64) -> Result<Vec<f64>, Failure> {
     let source = Source::open_for(&spec.task, seed, &spec.asked(), model.vocab)?;
-    let mut course: Course = course(spec, &source)?;
+    let mut course: Course = course(spec, Some(&source))?;
     let training = Training::of(spec, &course, seed);
     let params = fresh(&model.graph.params, seed);
     let mut engine = Engine::new(model.clone(), params, Device::Cpu, &training)?;

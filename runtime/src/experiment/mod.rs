@@ -14,14 +14,17 @@ use lrc_compiler::graph::account::account;
 use lrc_dsl::{Diag, FileId, Sources};
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Asked, Source};
+use crate::data::{Asked, Source, fits};
 use crate::device::Device;
 use crate::error::{Failure, at_path};
 use crate::loss::Score;
+use crate::spec::fields::{Fields, finding};
 use crate::spec::open::{Opened, open};
-use crate::spec::tree::{self, Fields, Tree, Value, finding};
+use crate::spec::renewed;
+use crate::spec::tree::{self, Tree, Value};
 use crate::train::engine::Engine;
 use crate::train::evaluate::unseen;
+use crate::train::ready::{Data, ready};
 use crate::train::record::Summary;
 use crate::train::{Options, checkpoint, train};
 
@@ -113,16 +116,15 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Experiment>
     let series = f.need("series", "`series: {wide: {set: {model.set.width: 128}}}`");
     let ask = f.get("ask");
     f.finish();
+    let sound = |seed: f64| (0.0..=f64::from(u32::MAX)).contains(&seed) && seed.fract() == 0.0;
     let seeds = match seeds {
         None => vec![1, 2, 3],
-        Some((Some(seeds), _)) if seeds.iter().all(|s| *s >= 0.0 && s.fract() == 0.0) => {
+        Some((Some(seeds), _)) if seeds.iter().all(|s| sound(*s)) => {
             seeds.into_iter().map(|seed| seed as u64).collect()
         }
         Some((_, span)) => {
-            diags.push(
-                finding(span, "E0401", "`seeds` is a list of whole numbers".into())
-                    .help("for example `seeds: [1, 2, 3]`"),
-            );
+            let message = format!("`seeds` is a list of whole numbers up to {}", u32::MAX);
+            diags.push(finding(span, "E0401", message).help("for example `seeds: [1, 2, 3]`"));
             return None;
         }
     };
@@ -299,7 +301,7 @@ pub fn run(
     say: &mut dyn FnMut(&str),
 ) -> Result<Vec<Outcome>, Failure> {
     // Everything is checked before the first run begins.
-    check(experiment, sources)?;
+    check(experiment, running.device, sources)?;
     std::fs::create_dir_all(&running.folder).map_err(at_path("make", &running.folder))?;
     let mut outcomes = Vec::new();
     let whole = experiment.cases.len() * experiment.seeds.len();
@@ -334,32 +336,39 @@ pub struct Checked {
     pub length: String,
 }
 
-/// Opens every case, and compares what its models are asked with their vocabularies.
-pub fn check(experiment: &Experiment, sources: &mut Sources) -> Result<Vec<Checked>, Failure> {
+/// Opens every case as training would, and compares what its models are asked with their vocabularies.
+pub fn check(
+    experiment: &Experiment,
+    device: Device,
+    sources: &mut Sources,
+) -> Result<Vec<Checked>, Failure> {
     let mut checked = Vec::new();
     for case in &experiment.cases {
-        let opened = open(&experiment.spec, &case.set, sources)?;
-        let mut tasks = vec![opened.spec.task.clone()];
-        for value in experiment.ask.iter().flat_map(|ask| &ask.to) {
-            tasks.push(asked(experiment, case, *value, opened.spec.seed, sources)?.spec.task);
-        }
-        if let Some(task) = tasks.iter().find(|task| task.vocab() > opened.model.vocab) {
-            let (name, needs, has) = (task.name(), task.vocab(), opened.model.vocab);
-            let message = format!(
-                "{}: the task `{name}` has {needs} tokens, the model's vocabulary {has}",
-                case.name
-            );
-            return Err(Failure::invalid("E0402", message));
-        }
-        let counts = account(&opened.model);
-        checked.push(Checked {
-            case: case.name.clone(),
-            parameters: counts.parameters,
-            state: counts.recurrences.iter().map(|(_, cost)| cost.state).sum(),
-            length: opened.spec.shaping.length.to_string(),
-        });
+        let one = checked_case(experiment, case, device, sources);
+        checked.push(one.map_err(|failure| failure.of(&case.name))?);
     }
     Ok(checked)
+}
+
+fn checked_case(
+    experiment: &Experiment,
+    case: &Case,
+    device: Device,
+    sources: &mut Sources,
+) -> Result<Checked, Failure> {
+    let Opened { spec, model, .. } = open(&experiment.spec, &case.set, sources)?;
+    ready(&spec, &model, device, Data::Elsewhere)?;
+    for value in experiment.ask.iter().flat_map(|ask| &ask.to) {
+        let task = asked(experiment, case, *value, spec.seed, sources)?.spec.task;
+        fits(&task, task.vocab(), model.vocab)?;
+    }
+    let counts = account(&model);
+    Ok(Checked {
+        case: case.name.clone(),
+        parameters: counts.parameters,
+        state: counts.recurrences.iter().map(|(_, cost)| cost.state).sum(),
+        length: spec.shaping.length.to_string(),
+    })
 }
 
 /// The folder of one run: what of the name can be a file's name, and the seed.
@@ -404,7 +413,7 @@ fn one(
     let at = running.folder.join(folder(case, seed));
     let Opened { spec, model, arch, .. } = open(&experiment.spec, &seeded(case, seed), sources)?;
     let counts = account(&model);
-    let summary = match known(&at, &spec.resolved, &arch)? {
+    let summary = match known(&at, experiment, [&spec.resolved, &arch], sources)? {
         Some(summary) if summary.finished => summary,
         begun => {
             let options = Options {
@@ -454,10 +463,20 @@ fn one(
 }
 
 /// What a run's folder holds of the same spec and model; a run of others there is an error.
-fn known(folder: &Path, resolved: &str, arch: &str) -> Result<Option<Summary>, Failure> {
-    for (file, now) in [("spec.resolved.yaml", resolved), ("model.arch", arch)] {
+fn known(
+    folder: &Path,
+    experiment: &Experiment,
+    [spec, arch]: [&str; 2],
+    sources: &mut Sources,
+) -> Result<Option<Summary>, Failure> {
+    for (file, now) in [("spec.resolved.yaml", spec), ("model.arch", arch)] {
         let Ok(before) = std::fs::read_to_string(folder.join(file)) else { return Ok(None) };
-        if before != now {
+        // A spec that an earlier version kept says less, and may mean the same.
+        let mut means_the_same = || {
+            let id = sources.add(folder.join(file).display().to_string(), before.as_str());
+            renewed(&experiment.spec, id, &before).as_deref() == Some(now)
+        };
+        if before != now && (file == "model.arch" || !means_the_same()) {
             return Err(Failure::Usage(format!(
                 "{} holds a run whose {file} was another: move it away, or give another folder with --out",
                 folder.display()

@@ -3,7 +3,11 @@
 
 use super::lengths::{Buckets, Chooser, Cut, Lengths, draw};
 use super::{Amount, Clock, Fall, Progress, Schedule};
+use crate::error::Failure;
 use crate::random::{Purpose, Stream};
+
+/// The most steps of a run. A run is walked before it begins, step by step.
+pub const MOST_STEPS: u64 = 10_000_000;
 
 /// How large a step is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -162,8 +166,8 @@ pub struct Course {
 }
 
 impl Course {
-    /// The course of a run over data with so many tokens in each bucket.
-    pub fn new(shaping: &Shaping, available: &[f64]) -> Course {
+    /// The course of a run over data with so many tokens in each bucket. Too many steps are a failure.
+    pub fn new(shaping: &Shaping, available: &[f64]) -> Result<Course, Failure> {
         let unknown = Clock { steps: f64::INFINITY, tokens: f64::INFINITY, seconds: f64::INFINITY };
         let mut course = Course {
             shaping: shaping.clone(),
@@ -176,13 +180,15 @@ impl Course {
         match shaping.length {
             Amount::Time(seconds) => course.whole.seconds = seconds,
             Amount::Steps(steps) => course.whole.steps = steps,
-            _ => course.whole.steps = course.nominal_steps() as f64,
+            _ => course.whole.steps = course.nominal_steps()? as f64,
         }
         course.rewind();
         if !matches!(shaping.length, Amount::Time(_)) {
             // Walking costs little, and tells what a run of tokens is in steps, and the reverse.
             let mut ahead = course.clone();
-            while ahead.next(0.0).is_some() {}
+            while ahead.next(0.0).is_some() {
+                bounded(ahead.step)?;
+            }
             course.whole.steps = ahead.step as f64;
             course.whole.tokens = match shaping.length {
                 Amount::Tokens(tokens) => tokens,
@@ -190,21 +196,22 @@ impl Course {
             };
             course.rewind();
         }
-        course
+        Ok(course)
     }
 
     /// Steps if every step had the size of its batch.
-    fn nominal_steps(&self) -> u64 {
+    fn nominal_steps(&self) -> Result<u64, Failure> {
         let (mut steps, mut tokens) = (0_u64, 0.0);
         loop {
             let done = Clock { steps: steps as f64, tokens, seconds: 0.0 };
             let progress = Progress { done, whole: self.whole, length: self.shaping.length };
             if progress.ended() {
-                return steps.max(1);
+                return Ok(steps.max(1));
             }
             let full = self.longest();
             tokens += self.shaping.batch.at(&progress, full).0.tokens(full).max(1.0);
             steps += 1;
+            bounded(steps)?;
         }
     }
 
@@ -345,6 +352,16 @@ impl Course {
     }
 }
 
+/// Refuses more steps than a run may have.
+fn bounded(steps: u64) -> Result<(), Failure> {
+    if steps <= MOST_STEPS {
+        return Ok(());
+    }
+    let message = format!("the run has more than {MOST_STEPS} steps");
+    let diag = lrc_dsl::Diag::global("E0402", message);
+    Err(Failure::Invalid(vec![diag.help("make `length` shorter, or `batch` larger")]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::lengths::{Reading, odds};
@@ -369,7 +386,7 @@ mod tests {
     }
 
     fn all(shaping: &Shaping, available: &[f64]) -> Vec<Next> {
-        let mut course = Course::new(shaping, available);
+        let mut course = Course::new(shaping, available).unwrap();
         std::iter::from_fn(|| course.next(0.0)).collect()
     }
 
@@ -387,7 +404,7 @@ mod tests {
         assert_eq!(steps.len(), 98);
         assert!(steps.iter().all(|step| step.tokens() == 1024));
         assert_eq!(steps[0].length, 64);
-        let course = Course::new(&shaping, &[1e5, 2e5, 1e5]);
+        let course = Course::new(&shaping, &[1e5, 2e5, 1e5]).unwrap();
         assert_eq!((course.whole().steps, course.whole().tokens), (98.0, 1e5));
     }
 

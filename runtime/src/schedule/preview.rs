@@ -1,5 +1,6 @@
 //! What a run will do, drawn before it begins: lengths, batch, learning rate and mixture over time.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde::Serialize;
@@ -39,6 +40,29 @@ pub struct Part {
     pub mixture: Vec<f64>,
 }
 
+/// Sums of the steps of a part.
+#[derive(Default)]
+struct Sums {
+    steps: f64,
+    tokens: u64,
+    by_length: BTreeMap<usize, f64>,
+    length: f64,
+    lr: f64,
+    mixture: Vec<f64>,
+}
+
+impl Sums {
+    fn add(&mut self, next: &Next, weights: &[f64]) {
+        self.steps += 1.0;
+        self.tokens += next.tokens();
+        *self.by_length.entry(next.length).or_default() += 1.0;
+        self.length += next.length as f64;
+        self.lr += next.factor;
+        self.mixture.resize(weights.len(), 0.0);
+        self.mixture.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += weight);
+    }
+}
+
 /// Walks the first `within` of a course (1 for all of it) and sums it up in `count` parts; `lr` is
 /// the peak rate, `weights` gives the mixture of a step.
 pub fn preview(
@@ -48,43 +72,41 @@ pub fn preview(
     sources: Vec<String>,
     weights: &dyn Fn(&Next) -> Vec<f64>,
 ) -> Preview {
-    let mut steps = Vec::new();
+    let shown = ((course.whole().steps * within).round() as usize).max(1);
+    let count = count.min(shown).max(1);
+    let mut sums: Vec<Sums> = (0..count).map(|_| Sums::default()).collect();
+    let mut part = 0;
     while let Some(next) = course.next(0.0) {
-        steps.push(next);
+        let step = next.step as usize;
+        if step >= shown {
+            continue;
+        }
+        while part + 1 < count && step >= (part + 1) * shown / count {
+            part += 1;
+        }
+        sums[part].add(&next, &weights(&next));
     }
-    let (whole, tokens) = (steps.len() as u64, course.tokens());
-    steps.truncate(((steps.len() as f64 * within).round() as usize).max(1));
-    let mut lengths: Vec<usize> = steps.iter().map(|next| next.length).collect();
-    lengths.sort_unstable();
-    lengths.dedup();
-    let count = count.min(steps.len()).max(1);
+    let seen = sums.iter().flat_map(|sums| sums.by_length.keys().copied());
+    let lengths: Vec<usize> = seen.collect::<BTreeSet<usize>>().into_iter().collect();
     let mut before = 0;
-    let parts = (0..count)
-        .map(|part| {
-            let from = part * steps.len() / count;
-            let here = &steps[from..(part + 1) * steps.len() / count];
-            let mean = |pick: &dyn Fn(&Next) -> f64| {
-                here.iter().map(pick).sum::<f64>() / here.len().max(1) as f64
-            };
-            let all: Vec<Vec<f64>> = here.iter().map(weights).collect();
-            let mixture = (0..sources.len())
-                .map(|s| all.iter().map(|w| w[s]).sum::<f64>() / here.len().max(1) as f64);
-            let summed = Part {
-                tokens: before,
-                shares: lengths
-                    .iter()
-                    .map(|length| mean(&|next| f64::from(next.length == *length)))
-                    .collect(),
-                length: mean(&|next| next.length as f64),
-                batch: mean(&|next| next.tokens() as f64),
-                lr: lr * mean(&|next| next.factor),
-                mixture: mixture.collect(),
-            };
-            before += here.iter().map(Next::tokens).sum::<u64>();
-            summed
-        })
-        .collect();
-    Preview { steps: whole, tokens, lengths, parts, sources }
+    let parts = sums.iter().map(|sums| {
+        let mean = |sum: f64| sum / sums.steps.max(1.0);
+        let share = |length: &usize| mean(sums.by_length.get(length).copied().unwrap_or(0.0));
+        let part = Part {
+            tokens: before,
+            shares: lengths.iter().map(share).collect(),
+            length: mean(sums.length),
+            batch: mean(sums.tokens as f64),
+            lr: lr * mean(sums.lr),
+            mixture: (0..sources.len())
+                .map(|at| mean(sums.mixture.get(at).copied().unwrap_or(0.0)))
+                .collect(),
+        };
+        before += sums.tokens;
+        part
+    });
+    let parts = parts.collect();
+    Preview { steps: course.step(), tokens: course.tokens(), lengths, parts, sources }
 }
 
 impl Preview {

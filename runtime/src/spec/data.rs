@@ -1,131 +1,128 @@
 //! `data`: corpora, and the choice between them and a task.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use lrc_dsl::Diag;
-
+use super::curriculum::Curriculum;
+use super::fields::{Fields, finding};
 use super::task;
-use super::tree::{Fields, Tree, Value, finding};
-use crate::data::Task;
+use super::tree::{Tree, Value};
 use crate::data::corpus::{Corpora, Origin};
 use crate::data::shards::Layout;
-use crate::schedule::pacing::Pacing;
-use crate::schedule::{Amount, Line};
+use crate::data::{LONGEST, Task};
+use crate::schedule::lengths::{Buckets, Lengths};
+use crate::schedule::{Amount, Clock, Line, Progress};
 
-/// A synthetic task, or corpora: exactly one of them. `buckets` are the lengths of a curriculum that
-/// takes each sequence from one document.
-pub fn subject(
-    whole: &Tree,
-    task: Option<&Tree>,
-    data: Option<&Tree>,
-    (buckets, pacing): (Option<Vec<usize>>, Option<Pacing>),
-    base: &Path,
-    diags: &mut Vec<Diag>,
-) -> Option<Task> {
-    match (task, data) {
+/// A synthetic task, or corpora: exactly one of them. A curriculum of buckets takes each sequence from one document.
+pub fn subject(f: &mut Fields, curriculum: &Curriculum, base: &Path) -> Option<Task> {
+    let pacing = curriculum.pacing.clone();
+    match (f.get("task"), f.get("data")) {
         (Some(tree), None) => {
             if pacing.is_some() {
                 let message = "`difficulty` is for documents, and a task has none";
-                diags.push(
+                f.diags.push(
                     finding(tree.span, "E0402", message.into()).help("`levels` is for tasks"),
                 );
             }
-            task::read(tree, base, diags)
+            f.within("task", tree, |f| task::read(f, base))
         }
         (None, Some(tree)) => {
-            corpora(tree, buckets, base, diags).map(|all| Task::Corpora(Corpora { pacing, ..all }))
+            let buckets = match &curriculum.lengths {
+                Lengths::Buckets(Buckets { lengths, .. }) => Some(lengths.clone()),
+                _ => None,
+            };
+            let all = f.within("data", tree, |f| corpora(f, buckets, base));
+            all.map(|all| Task::Corpora(Corpora { pacing, ..all }))
         }
         (None, None) => {
-            let diag = finding(whole.span, "E0401", "`spec` needs `task` or `data`".into());
-            diags.push(diag.help(
+            let diag = finding(f.place(), "E0401", "`spec` needs `task` or `data`".into());
+            f.diags.push(diag.help(
                 "for example `task: {mqar: {vocab: 256, length: 64, pairs: 4}}` or `data: {path: my_data, length: 512}`",
             ));
             None
         }
         (Some(_), Some(tree)) => {
             let message = "`task` and `data` exclude each other".to_string();
-            diags.push(finding(tree.span, "E0401", message).label("a second subject"));
+            f.diags.push(finding(tree.span, "E0401", message).label("a second subject"));
             None
         }
     }
 }
 
-/// Makes the paths of a spec whole, so that its copy in a run's folder means the same.
-pub fn anchor(tree: &mut Tree, base: &Path) {
-    let mut whole = |tree: &mut Tree| {
-        if let Value::Text(text) = &mut tree.value
-            && let Ok(path) = std::path::absolute(base.join(&*text))
-        {
-            *text = path.to_string_lossy().into_owned();
-        }
-    };
-    for name in ["path", "held_out"] {
-        tree.each_at(&["task", "text", name], &mut whole);
-        tree.each_at(&["data", name], &mut whole);
-        tree.each_at(&["data", "sources", "*", name], &mut whole);
+/// A path from the spec's folder. It is written whole, so that the copy of a spec in a run's folder means the same.
+pub fn anchored(f: &mut Fields, name: &'static str, base: &Path) -> Option<PathBuf> {
+    let (text, _) = f.text(name)?;
+    let path = base.join(text);
+    if let Ok(whole) = std::path::absolute(&path) {
+        f.put_value(name, Value::Text(whole.to_string_lossy().into_owned()));
     }
+    Some(path)
 }
 
-fn corpora(
-    tree: &Tree,
-    buckets: Option<Vec<usize>>,
-    base: &Path,
-    diags: &mut Vec<Diag>,
-) -> Option<Corpora> {
-    let mut f = Fields::of(tree, "data", diags);
-    let length = f.whole("length", 512, 2, 1 << 24) as usize;
+fn corpora(f: &mut Fields, buckets: Option<Vec<usize>>, base: &Path) -> Option<Corpora> {
+    let longest = buckets.as_ref().and_then(|lengths| lengths.last().copied());
+    let packed = f.whole("length", longest.unwrap_or(512) as u64, 2, LONGEST as u64) as usize;
+    let length = longest.unwrap_or(packed);
+    f.put_value("length", Value::Number(length as f64));
     let boundaries = f.truth("boundaries", true);
     let verify = f.truth("verify", true);
-    let sources = f.get("sources");
-    let mut all = Vec::new();
-    if let Some(tree) = sources {
-        f.finish();
-        match &tree.value {
-            Value::Map(entries) if !entries.is_empty() => {
-                for (key, tree) in entries {
-                    let mut f = Fields::of(tree, &key.text, diags);
-                    let origin = origin(&mut f, &key.text, base);
-                    f.finish();
-                    all.push(origin);
-                }
+    let all = match f.get("sources") {
+        None => vec![origin(f, "data", base)],
+        Some(tree) => {
+            let words = [
+                "a mapping from names to sources",
+                "`sources: {code: {path: data/code, weight: 0.7}}`",
+            ];
+            let all = f.named("sources", words, |name, f| origin(f, name, base));
+            if all.is_empty() && matches!(tree.value, Value::Map(_)) {
+                let message = "`sources` names no source".to_string();
+                f.diags.push(finding(tree.span, "E0401", message).help(words[1]));
             }
-            _ => diags.push(
-                finding(tree.span, "E0401", "`sources` is a mapping from names to sources".into())
-                    .help("for example `sources: {code: {path: data/code, weight: 0.7}}`"),
-            ),
+            all
         }
-    } else {
-        all.push(origin(&mut f, "data", base));
-        f.finish();
-    }
+    };
     let sources: Option<Vec<Origin>> = all.into_iter().collect();
     let sources = sources.filter(|all| !all.is_empty())?;
-    let length = buckets.as_ref().and_then(|b| b.last().copied()).unwrap_or(length);
+    if let Some(when) = weightless(&sources) {
+        let message = format!("no source has a weight {when}");
+        let diag = finding(f.place(), "E0402", message);
+        f.diags.push(diag.help("at every moment of the run one of them needs a weight above 0"));
+    }
     Some(Corpora { sources, length, buckets, boundaries, verify, pacing: None })
 }
 
-fn origin(f: &mut Fields, name: &str, base: &Path) -> Option<Origin> {
-    let path = f.need("path", "`path: my_data`").is_some().then(|| f.text("path")).flatten();
-    let layout = match f.text("format") {
-        None => Layout::Llmc,
-        Some((text, span)) => match text.as_str() {
-            "llm.c" => Layout::Llmc,
-            "nanogpt" => Layout::Nanogpt,
-            other => {
-                let message = format!("there is no format `{other}` of shards");
-                f.diags.push(finding(span, "E0401", message).help_nearest(
-                    other,
-                    "formats",
-                    ["llm.c", "nanogpt"],
-                ));
-                Layout::Llmc
-            }
-        },
+/// When all weights are 0. They are lines between points, so that this shows at a point.
+fn weightless(sources: &[Origin]) -> Option<String> {
+    let all = || sources.iter().map(|source| &source.weight.0);
+    if all().flatten().all(|(_, weight)| *weight == 0.0) {
+        return Some("at all".into());
+    }
+    let points = || all().filter(|line| line.len() > 1).flatten();
+    let unit = std::mem::discriminant(&points().next()?.0);
+    if points().any(|(at, _)| std::mem::discriminant(at) != unit) {
+        return None;
+    }
+    let empty = |at: &Amount| {
+        let x = at.number();
+        let done = Clock { steps: x, tokens: x, seconds: x };
+        let progress = Progress { done, whole: done, length: Amount::Steps(1.0) };
+        sources.iter().all(|source| source.weight.at(&progress) == 0.0)
     };
+    points().map(|(at, _)| *at).find(empty).map(|at| format!("at {at}"))
+}
+
+fn origin(f: &mut Fields, name: &str, base: &Path) -> Option<Origin> {
+    let path = f.need_text("path", "`path: my_data`").and_then(|_| anchored(f, "path", base));
+    let layout = f.word_or("format", [("llm.c", Layout::Llmc), ("nanogpt", Layout::Nanogpt)]);
     let end = f.get("end").is_some().then(|| f.whole("end", 0, 0, u64::from(u32::MAX - 1)) as u32);
-    let held_out = f.text("held_out").map(|(path, _)| base.join(path));
-    let weight = f.get("weight").map_or(Line::flat(1.0), |tree| line(f, tree));
-    Some(Origin { name: name.into(), path: base.join(path?.0), layout, end, held_out, weight })
+    let held_out = anchored(f, "held_out", base);
+    let weight = match f.get("weight") {
+        Some(tree) => line(f, tree),
+        None => {
+            f.put_value("weight", Value::Number(1.0));
+            Line::flat(1.0)
+        }
+    };
+    Some(Origin { name: name.into(), path: path?, layout, end, held_out, weight })
 }
 
 /// A number, or points of a line over the run: `[[0%, 1], [80%, 0.2]]`.
@@ -150,14 +147,23 @@ fn line(f: &mut Fields, tree: &Tree) -> Line {
         Value::List(items) => items.iter().map(point).collect::<Option<Vec<_>>>(),
         _ => None,
     };
-    match points {
-        Some(points) if !points.is_empty() => Line(points),
-        _ => {
-            let message = format!("`weight` is {}, which is no weight", tree.words());
-            f.diags.push(finding(tree.span, "E0401", message).help(
-                "a weight is a number of 0 or more, or points over the run in shares, steps or tokens: `[[0%, 1], [80%, 0.2]]`",
-            ));
-            Line::flat(1.0)
-        }
+    let Some(points) = points.filter(|points| !points.is_empty()) else {
+        let message = format!("`weight` is {}, which is no weight", tree.words());
+        f.diags.push(finding(tree.span, "E0401", message).help(
+            "a weight is a number of 0 or more, or points over the run in shares, steps or tokens: `[[0%, 1], [80%, 0.2]]`",
+        ));
+        return Line::flat(1.0);
+    };
+    let unit = |at: &Amount| std::mem::discriminant(at);
+    let rises = |pair: &[(Amount, f64)]| {
+        unit(&pair[0].0) == unit(&pair[1].0) && pair[0].0.number() <= pair[1].0.number()
+    };
+    if !points.windows(2).all(rises) {
+        let message = "the points of a weight come one after the other, all in one unit";
+        f.diags.push(
+            finding(tree.span, "E0402", message.into())
+                .help("for example `weight: [[0%, 1], [80%, 0.2]]`"),
+        );
     }
+    Line(points)
 }

@@ -1,6 +1,8 @@
 //! `spec.yaml`: what to train, on what, how long and how.
 
+mod curriculum;
 mod data;
+pub mod fields;
 mod monitor;
 pub mod open;
 mod optimizer;
@@ -19,11 +21,11 @@ use crate::data::{Asked, Task};
 use crate::monitor::Monitor;
 use crate::optim::Optimizer;
 use crate::schedule::Amount;
-use crate::schedule::course::Shaping;
-use crate::schedule::lengths::{Buckets, Lengths};
+use crate::schedule::course::{MOST_STEPS, Shaping};
 use crate::schedule::levels::Levels;
 use crate::train::treatment::Treatment;
-use tree::{Fields, Tree, Value, finding};
+use fields::{Fields, finding};
+use tree::{Tree, Value};
 
 /// A checked spec.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +64,8 @@ pub struct Spec {
     pub checkpoint: Checkpoint,
     /// Stop as soon as this accuracy is reached in an evaluation.
     pub stop_at: Option<f64>,
-    /// The whole text with overrides, as it is kept in the run's folder.
+    /// The whole text with overrides and with every default written out, as it is kept in the run's folder: read again,
+    /// it gives this spec.
     pub resolved: String,
 }
 
@@ -107,76 +110,48 @@ pub fn read(
     }
 }
 
-/// What stands for a section that is not there.
-const NOTHING: Tree = Tree { value: Value::Null, span: None };
+/// What a kept spec says with every default written out: a run's folder of an earlier version has fewer of them. `path` is
+/// that of the spec it was made from. Nothing where it cannot be read.
+pub fn renewed(path: &Path, file: FileId, text: &str) -> Option<String> {
+    read(path, file, text, &[]).ok().map(|spec| spec.resolved)
+}
 
 fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
     let stem = path.file_stem().map_or("run".into(), |s| s.to_string_lossy().into_owned());
     let mut f = Fields::of(tree, "spec", diags);
-    let name = f.text("name").map_or(stem, |(name, _)| name);
-    let seed = f.whole("seed", 1, 0, u64::from(u32::MAX));
-    let stop_at = f.get("stop_at").is_some().then(|| f.number("stop_at", 1.0, 0.0, 1.0));
-    let workers = f.whole("workers", 1, 0, 64) as usize;
-    let length = f.amount("length", Amount::Steps(1000.0));
-    let micro =
-        f.get("micro_batch").is_some().then(|| f.amount("micro_batch", Amount::Tokens(1.0)));
+    let spec = fields(&mut f, &stem, path.parent().unwrap_or(Path::new("")));
+    let resolved = f.finish().print();
+    spec.map(|spec| Spec { resolved, ..spec })
+}
+
+fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
+    let name = f.text_or("name", stem);
     let model = f.need("model", "`model: {file: my.arch, name: my_model}`");
-    let (task, data) = (f.get("task"), f.get("data"));
-    let batch = f.get("batch");
-    let (optimizer, schedule) = (f.get("optimizer"), f.get("schedule"));
-    let (curriculum, phases) = (f.get("curriculum"), f.get("phases"));
-    let (eval, checkpoint) = (f.get("eval"), f.get("checkpoint"));
-    let (watched, policies) = (f.get("monitor"), f.get("policies"));
-    let treatment = treatment::read(&mut f);
-    f.finish();
-    if matches!(length, Amount::Share(_)) || length.number() <= 0.0 {
-        let message = "`length` is a number of steps or tokens, or a time";
-        diags.push(finding(tree.span, "E0402", message.into()));
-    }
-    let micro = match micro {
-        None => None,
-        Some(Amount::Tokens(tokens)) if tokens >= 1.0 => Some(tokens),
-        Some(_) => {
-            let message = "`micro_batch` is a number of tokens, such as `16k tokens`";
-            diags.push(finding(tree.span, "E0402", message.into()));
-            None
-        }
-    };
-    let model = model.and_then(|tree| model_fields(tree, diags));
-    let base = path.parent().unwrap_or(Path::new(""));
-    let lengths = shaping::curriculum(curriculum.unwrap_or(&NOTHING), diags);
-    let buckets = match &lengths {
-        Lengths::Buckets(Buckets { lengths, .. }) => Some(lengths.clone()),
-        _ => None,
-    };
-    let pacing = shaping::difficulty(curriculum.unwrap_or(&NOTHING), diags);
-    let task = data::subject(tree, task, data, (buckets, pacing), base, diags);
-    let batch = shaping::batch(batch, diags);
-    let optimizer = optimizer::read(optimizer.unwrap_or(&NOTHING), diags);
-    let (schedule, auto_warmup) = shaping::schedule(schedule.unwrap_or(&NOTHING), diags);
-    let phases = shaping::phases(phases, diags);
-    let eval = eval_fields(eval.unwrap_or(&NOTHING), diags);
-    let monitor = monitor::read(watched.unwrap_or(&NOTHING), policies, diags);
-    let checkpoint = checkpoint_fields(checkpoint.unwrap_or(&NOTHING), diags);
-    let (file, model, settings) = model?;
-    let task = task?;
-    let levels = shaping::levels(curriculum.unwrap_or(&NOTHING), &task, diags);
-    for length in &eval.lengths {
-        if let Some((message, help)) = task.wrong_at(*length, None) {
-            let message = format!("`eval.lengths`: {message}");
-            diags.push(finding(tree.span, "E0402", message).help(help));
-        }
-    }
-    let full = task.length();
+    let model = model.and_then(|tree| f.within("model", tree, model_fields));
+    let curriculum = curriculum::read(f);
+    let task = data::subject(f, &curriculum, base);
+    let seed = f.whole("seed", 1, 0, u64::from(u32::MAX));
+    let length = length(f);
+    let stop_at = f.get("stop_at").is_some().then(|| f.number("stop_at", 1.0, 0.0, 1.0));
+    let batch = shaping::batch(f);
+    let micro = micro(f);
+    let workers = f.whole("workers", 1, 0, 64) as usize;
+    let optimizer = f.section("optimizer", optimizer::read);
+    let (schedule, auto_warmup) = f.section("schedule", shaping::schedule);
+    let phases = shaping::phases(f);
+    let treatment = treatment::read(f);
+    let eval = f.section("eval", |f| eval_fields(f, task.as_ref()));
+    let checkpoint = f.section("checkpoint", checkpoint_fields);
+    let monitor = monitor::read(f);
+    let ((file, model, settings), task) = (model?, task?);
+    let levels = curriculum::levels(f, &curriculum, &task);
+    let place = curriculum.place.or(f.place());
+    let (lengths, full) = (curriculum.lengths, task.length());
     let shaping = Shaping { length, batch, lengths, phases, schedule, full, seed };
-    shaping::agree(&shaping, (&task, levels.as_ref()), tree, curriculum, diags);
-    let mut whole = tree.clone();
-    data::anchor(&mut whole, base);
-    let resolved = whole.print();
-    let file = base.join(file);
+    shaping::agree(f, &shaping, (&task, levels.as_ref()), place);
     Some(Spec {
         name,
-        file,
+        file: base.join(file),
         model,
         settings,
         task,
@@ -192,8 +167,36 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
         monitor,
         checkpoint,
         stop_at,
-        resolved,
+        resolved: String::new(),
     })
+}
+
+/// How long the run is.
+fn length(f: &mut Fields) -> Amount {
+    let length = f.amount("length", Amount::Steps(1000.0));
+    let place = f.get("length").and_then(|tree| tree.span).or(f.place());
+    if matches!(length, Amount::Share(_)) || length.number() <= 0.0 {
+        let message = "`length` is a number of steps or tokens, or a time";
+        f.diags.push(finding(place, "E0402", message.into()));
+    }
+    if matches!(length, Amount::Steps(steps) if steps > MOST_STEPS as f64) {
+        let message = format!("`length` is {length}, and a run has at most {MOST_STEPS} steps");
+        f.diags.push(finding(place, "E0402", message));
+    }
+    length
+}
+
+/// Tokens that run through the model at a time.
+fn micro(f: &mut Fields) -> Option<f64> {
+    let place = f.get("micro_batch")?.span.or(f.place());
+    match f.amount("micro_batch", Amount::Tokens(1.0)) {
+        Amount::Tokens(tokens) if tokens >= 1.0 => Some(tokens),
+        _ => {
+            let message = "`micro_batch` is a number of tokens, such as `16k tokens`";
+            f.diags.push(finding(place, "E0402", message.into()));
+            None
+        }
+    }
 }
 
 impl Spec {
@@ -214,9 +217,8 @@ impl Spec {
 
 type ModelFields = (String, Option<String>, BTreeMap<String, Setting>);
 
-fn model_fields(tree: &Tree, diags: &mut Vec<Diag>) -> Option<ModelFields> {
-    let mut f = Fields::of(tree, "model", diags);
-    let file = f.need("file", "`file: my.arch`").is_some().then(|| f.text("file")).flatten();
+fn model_fields(f: &mut Fields) -> Option<ModelFields> {
+    let file = f.need_text("file", "`file: my.arch`");
     let name = f.text("name").map(|(name, _)| name);
     let mut settings = BTreeMap::new();
     if let Some(set) = f.get("set") {
@@ -237,34 +239,32 @@ fn model_fields(tree: &Tree, diags: &mut Vec<Diag>) -> Option<ModelFields> {
             _ => f.wrong("set", set, "a mapping from parameters to values"),
         }
     }
-    f.finish();
     Some((file?.0, name, settings))
 }
 
-fn eval_fields(tree: &Tree, diags: &mut Vec<Diag>) -> Eval {
-    let mut f = Fields::of(tree, "eval", diags);
-    let eval = Eval {
-        every: f.amount("every", Amount::Share(0.1)),
-        sequences: f.whole("sequences", 256, 1, 1 << 20) as usize,
-        lengths: f.get("lengths").map_or(vec![], |tree| {
-            let whole = |x: &f64| x.fract() == 0.0 && (0.0..=1e15).contains(x);
-            let found = tree.numbers().filter(|all| all.iter().all(whole));
-            if found.is_none() {
-                f.wrong("lengths", tree, "a list of whole numbers, such as `[512, 2048]`");
+fn eval_fields(f: &mut Fields, task: Option<&Task>) -> Eval {
+    let every = f.amount("every", Amount::Share(0.1));
+    let sequences = f.whole("sequences", 256, 1, 1 << 20) as usize;
+    let mut lengths = vec![];
+    if let Some(tree) = f.get("lengths") {
+        let whole = |x: &f64| x.fract() == 0.0 && (0.0..=1e15).contains(x);
+        match tree.numbers().filter(|all| all.iter().all(whole)) {
+            None => f.wrong("lengths", tree, "a list of whole numbers, such as `[512, 2048]`"),
+            Some(found) => lengths = found.into_iter().map(|x| x as usize).collect(),
+        }
+        for length in &lengths {
+            if let Some((message, help)) = task.and_then(|task| task.wrong_at(*length, None)) {
+                let message = format!("`eval.lengths`: {message}");
+                f.diags.push(finding(tree.span, "E0402", message).help(help));
             }
-            found.unwrap_or_default().into_iter().map(|x| x as usize).collect()
-        }),
-    };
-    f.finish();
-    eval
+        }
+    }
+    Eval { every, sequences, lengths }
 }
 
-fn checkpoint_fields(tree: &Tree, diags: &mut Vec<Diag>) -> Checkpoint {
-    let mut f = Fields::of(tree, "checkpoint", diags);
-    let checkpoint = Checkpoint {
+fn checkpoint_fields(f: &mut Fields) -> Checkpoint {
+    Checkpoint {
         every: f.amount("every", Amount::Share(0.25)),
         keep: f.whole("keep", 2, 1, 1 << 20) as usize,
-    };
-    f.finish();
-    checkpoint
+    }
 }

@@ -1,40 +1,29 @@
 //! `monitor` and `policies`: what is watched, and what is done about it.
 
-use lrc_dsl::Diag;
-
-use super::tree::{Fields, Tree, Value, finding};
+use super::fields::{Fields, finding};
+use super::tree::{Tree, Value};
 use crate::monitor::{Action, MEASURES, Monitor, Policy, Trigger};
 use crate::schedule::Amount;
 
-/// Reads both sections.
-pub fn read(tree: &Tree, policies: Option<&Tree>, diags: &mut Vec<Diag>) -> Monitor {
-    let mut f = Fields::of(tree, "monitor", diags);
-    let every = f.amount("every", Amount::Steps(100.0));
-    let window = f.whole("window", 100, 2, 1 << 20) as usize;
-    let deviations = f.number("deviations", 6.0, 0.1, 1e6);
-    f.finish();
-    let policies = match policies.map(|tree| (&tree.value, tree)) {
-        None => vec![],
-        Some((Value::List(items), _)) => {
-            items.iter().filter_map(|tree| policy(tree, diags)).collect()
-        }
-        Some((_, tree)) => {
-            diags.push(
-                finding(tree.span, "E0401", "`policies` is a list".into())
-                    .help("for example `policies: [{on: nan, do: skip}]`"),
-            );
-            vec![]
-        }
-    };
-    Monitor { every, window, deviations, policies }
+/// Reads both sections of a spec.
+pub fn read(f: &mut Fields) -> Monitor {
+    let (every, window, deviations) = f.section("monitor", |f| {
+        let every = f.amount("every", Amount::Steps(100.0));
+        let window = f.whole("window", 100, 2, 1 << 20) as usize;
+        (every, window, f.number("deviations", 6.0, 0.1, 1e6))
+    });
+    let policies = f.list("policies", "policy", "`policies: [{when: nan, do: skip}]`", policy);
+    Monitor { every, window, deviations, policies: policies.into_iter().flatten().collect() }
 }
 
-fn policy(tree: &Tree, diags: &mut Vec<Diag>) -> Option<Policy> {
-    let mut f = Fields::of(tree, "policy", diags);
-    let on = f.need("on", "`on: spike`").is_some().then(|| f.text("on")).flatten();
-    let action = f.need("do", "`do: skip`");
+fn policy(f: &mut Fields) -> Option<Policy> {
+    // `on` is the older name; tools that speak YAML 1.1 make `true` of it.
+    f.also("when", "on");
+    f.also("when", "true");
+    let when = f.need_text("when", "`when: spike`");
+    let action = f.need("do", "`do: skip`").and_then(|tree| act(f, tree));
     let at_most = f.whole("at_most", 10, 1, 1 << 32);
-    let on = on.and_then(|(text, span)| {
+    let when = when.and_then(|(text, span)| {
         let found = Trigger::parse(&text);
         if found.is_none() {
             let measures: Vec<&str> = MEASURES.iter().map(|(name, _)| *name).collect();
@@ -47,12 +36,10 @@ fn policy(tree: &Tree, diags: &mut Vec<Diag>) -> Option<Policy> {
         }
         found
     });
-    let action = action.and_then(|tree| act(&mut f, tree));
-    f.finish();
-    Some(Policy { on: on?, action: action?, at_most })
+    Some(Policy { on: when?, action: action?, at_most })
 }
 
-fn act(f: &mut Fields, tree: &Tree) -> Option<Action> {
+fn act<'t>(f: &mut Fields<'t, '_>, tree: &'t Tree) -> Option<Action> {
     match &tree.value {
         Value::Text(text) => match text.as_str() {
             "warn" => return Some(Action::Warn),
@@ -61,24 +48,31 @@ fn act(f: &mut Fields, tree: &Tree) -> Option<Action> {
             "stop" => return Some(Action::Stop),
             _ => {}
         },
-        Value::Map(_) => {
-            let mut f = Fields::of(tree, "do", f.diags);
-            let back = f.get("back").is_some().then(|| f.whole("back", 0, 0, 1 << 40));
-            let lr = f.number("lr", 1.0, 0.0, 1e6);
-            let clip = f.get("clip").is_some().then(|| f.number("clip", 1.0, 0.0, 1e9));
-            f.finish();
-            return Some(match back {
-                Some(steps) => Action::Back(steps),
-                None => Action::Change { lr, clip },
-            });
-        }
+        Value::Map(_) => return f.within("do", tree, |f| change(f, tree)),
         _ => {}
     }
     let message = format!("`do` is {}, which nobody can do", tree.words());
-    f.diags.push(
-        finding(tree.span, "E0401", message).help(
-            "`warn`, `skip`, `back`, `stop`, `{back: 200}` in steps, or `{lr: 0.6, clip: 0.5}`",
-        ),
-    );
+    f.diags.push(finding(tree.span, "E0401", message).help(ACTIONS));
     None
+}
+
+const ACTIONS: &str =
+    "`warn`, `skip`, `back`, `stop`, `{back: 200}` in steps, or `{lr_scale: 0.6, clip: 0.5}`";
+
+/// Going back, or other numbers from now on: one of the two.
+fn change(f: &mut Fields, tree: &Tree) -> Option<Action> {
+    f.also("lr_scale", "lr");
+    let back = f.get("back").is_some().then(|| f.whole("back", 0, 0, 1 << 40));
+    let others = [f.get("lr_scale").is_some(), f.get("clip").is_some()];
+    if back.is_some() == others.contains(&true) {
+        let message = "`do` goes back, or changes the rate or the clipping: one of them";
+        f.diags.push(finding(tree.span, "E0401", message.into()).help(ACTIONS));
+        return None;
+    }
+    if let Some(steps) = back {
+        return Some(Action::Back(steps));
+    }
+    let lr = f.number("lr_scale", 1.0, 0.0, 1e6);
+    let clip = others[1].then(|| f.number("clip", 1.0, 0.0, 1e9));
+    Some(Action::Change { lr, clip })
 }

@@ -7,6 +7,7 @@ use lrc_dsl::ast::{Decl, File, Kind};
 use lrc_dsl::{Diag, Namespace, Sources};
 
 use super::Spec;
+use crate::bounded;
 use crate::error::{Failure, at_path};
 use crate::library::LIBRARY;
 
@@ -29,7 +30,7 @@ pub fn open(
     overrides: &[(String, String)],
     sources: &mut Sources,
 ) -> Result<Opened, Failure> {
-    let text = std::fs::read_to_string(path).map_err(at_path("read", path))?;
+    let text = bounded::text(path, bounded::WRITTEN)?;
     let file = sources.add(path.display().to_string(), text.as_str());
     let mut spec = super::read(path, file, &text, overrides).map_err(Failure::Invalid)?;
     let namespace = declarations(&spec.file, sources)?;

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use lrc_dsl::Diag;
-
-use super::tree::{Fields, Tree, finding};
-use crate::data::Task;
+use super::data::anchored;
+use super::fields::{Fields, finding};
 use crate::data::synthetic::{Haystack, Kind, Needles, Synthetic};
+use crate::data::{LONGEST, Task};
 
 const TASKS: [&str; 12] = [
     "mqar",
@@ -24,26 +23,20 @@ const TASKS: [&str; 12] = [
 ];
 
 /// Reads the section.
-pub fn read(tree: &Tree, base: &Path, diags: &mut Vec<Diag>) -> Option<Task> {
-    let mut f = Fields::of(tree, "task", diags);
-    let given = f.one_of(&TASKS, "task");
-    f.finish();
-    let (name, inner) = given?;
-    let mut f = Fields::of(inner, name, diags);
-    let length = f.whole("length", 64, 2, 1 << 24) as usize;
-    if name == "text" {
-        let path = f.need("path", "`path: my.txt`").is_some().then(|| f.text("path")).flatten();
-        f.finish();
-        return path.map(|(path, _)| Task::Text { path: base.join(path), length });
-    }
-    let kind = kind(&mut f, name);
-    f.finish();
-    let task = Synthetic { kind, length };
-    if let Some((message, help)) = task.wrong() {
-        diags.push(finding(inner.span, "E0402", message).help(help));
-        return None;
-    }
-    Some(Task::Synthetic(task))
+pub fn read(f: &mut Fields, base: &Path) -> Option<Task> {
+    f.kind(&TASKS, |name, f| {
+        let length = f.whole("length", 64, 2, LONGEST as u64) as usize;
+        if name == "text" {
+            f.need_text("path", "`path: my.txt`")?;
+            return Some(Task::Text { path: anchored(f, "path", base)?, length });
+        }
+        let task = Synthetic { kind: kind(f, name), length };
+        if let Some((message, help)) = task.wrong() {
+            f.diags.push(finding(f.place(), "E0402", message).help(help));
+            return None;
+        }
+        Some(Task::Synthetic(task))
+    })?
 }
 
 fn kind(f: &mut Fields, name: &str) -> Kind {
@@ -98,16 +91,16 @@ fn kind(f: &mut Fields, name: &str) -> Kind {
 fn niah(f: &mut Fields) -> Needles {
     let words =
         [("noise", Haystack::Noise), ("repeat", Haystack::Repeat), ("needles", Haystack::Needles)];
-    let haystack = f.word("haystack", &words).unwrap_or(Haystack::Noise);
+    let haystack = f.word_or("haystack", words);
     // RULER's numbers have seven digits; a UUID has 32 of sixteen.
     let kinds = [("numbers", (7, 10)), ("uuid", (32, 16)), ("words", (1, 0))];
-    let (digits, symbols) = f.word("values", &kinds).unwrap_or((7, 10));
+    let (digits, symbols) = f.word_or("values", kinds);
     let answers = f.whole("answers", 64, 2, 1 << 20) as usize;
-    let needles = f.get("needles").is_some();
+    let needles = f.get("needles").is_some() || haystack != Haystack::Needles;
     let needles = needles.then(|| f.whole("needles", 1, 1, 1 << 20) as usize);
     let digits = f.whole("digits", digits, 1, 64) as usize;
     Needles {
-        needles: if haystack == Haystack::Needles { needles } else { needles.or(Some(1)) },
+        needles,
         haystack,
         queries: f.whole("queries", 1, 1, 1 << 16) as usize,
         key_tokens: 1,

@@ -1,6 +1,7 @@
 //! `dropout`, `z_loss`, `activations`, `precision`: what training does to a model.
 
-use super::tree::{Fields, Tree, Value, finding};
+use super::fields::{Fields, finding};
+use super::tree::{Tree, Value};
 use crate::optim::Which;
 use crate::train::treatment::{Precision, Treatment};
 

@@ -5,8 +5,6 @@ use lrc_dsl::{Diag, FileId, Span};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use crate::schedule::Amount;
-
 /// A value and where it stands; `None` for one that came from the command line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tree {
@@ -197,11 +195,12 @@ impl Places<'_> {
 }
 
 impl Tree {
-    /// Replaces the value at a dotted path; missing mappings on the way are made.
+    /// Replaces the value at a dotted path; missing mappings on the way are made. `null` takes away what is there.
     pub fn set(&mut self, path: &str, text: &str) -> Result<(), String> {
         let value = scalar(text);
         let mut at = self;
-        for part in path.split('.') {
+        let mut parts = path.split('.').peekable();
+        while let Some(part) = parts.next() {
             if part.is_empty() {
                 return Err(format!("--set {path}: an empty name in the path"));
             }
@@ -214,6 +213,10 @@ impl Tree {
                 ));
             };
             let known = entries.iter().position(|(key, _)| key.text == part);
+            if let (Some(known), None, Value::Null) = (known, parts.peek(), &value) {
+                entries.remove(known);
+                return Ok(());
+            }
             let slot = known.unwrap_or_else(|| {
                 let key = Key { text: part.to_string(), span: None };
                 entries.push((key, Tree { value: Value::Null, span: None }));
@@ -223,15 +226,6 @@ impl Tree {
         }
         *at = Tree { value, span: None };
         Ok(())
-    }
-
-    /// Calls `each` with every value at a path; `*` stands for any name.
-    pub fn each_at(&mut self, path: &[&str], each: &mut dyn FnMut(&mut Tree)) {
-        let Some((first, rest)) = path.split_first() else { return each(self) };
-        if let Value::Map(entries) = &mut self.value {
-            let fit = entries.iter_mut().filter(|(key, _)| *first == "*" || key.text == *first);
-            fit.for_each(|(_, tree)| tree.each_at(rest, each));
-        }
     }
 
     /// A single value as text, as [`Tree::set`] takes it.
@@ -278,7 +272,7 @@ impl Tree {
             Value::Map(entries) if !entries.is_empty() => {
                 for (key, value) in entries {
                     out.push_str(&"  ".repeat(depth));
-                    out.push_str(&key.text);
+                    out.push_str(&word(&key.text));
                     out.push(':');
                     match &value.value {
                         Value::Map(inner) if !inner.is_empty() => {
@@ -305,217 +299,62 @@ impl Tree {
             Value::Null => "null".into(),
             Value::Truth(x) => x.to_string(),
             Value::Number(x) => format!("{x}"),
-            Value::Text(x) => format!("{x:?}"),
+            Value::Text(x) => quoted(x),
             Value::List(items) => {
                 format!("[{}]", items.iter().map(Tree::inline).collect::<Vec<_>>().join(", "))
             }
             Value::Map(entries) => {
-                let inner: Vec<String> =
-                    entries.iter().map(|(k, v)| format!("{}: {}", k.text, v.inline())).collect();
+                let inner: Vec<String> = entries
+                    .iter()
+                    .map(|(k, v)| format!("{}: {}", word(&k.text), v.inline()))
+                    .collect();
                 format!("{{{}}}", inner.join(", "))
             }
         }
     }
 }
 
+/// Words that readers of YAML take for something else than a text.
+const TAKEN: [&str; 9] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
+
+/// A key as it is written: plain where it is a name or a number.
+fn word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let taken = TAKEN.contains(&text.to_ascii_lowercase().as_str());
+    let plain = !text.is_empty() && text.chars().all(plain) && !taken;
+    if plain { text.to_string() } else { quoted(text) }
+}
+
+/// A text in double quotes, as YAML escapes it.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            // What YAML calls not printable.
+            c if c.is_control()
+                || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}') =>
+            {
+                out.push_str(&format!("\\U{:08X}", u32::from(c)));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// A value as it is typed behind `--set`. What stands for no finite number is a text.
 fn scalar(text: &str) -> Value {
     match text {
         "null" => Value::Null,
         "true" => Value::Truth(true),
         "false" => Value::Truth(false),
         _ => match text.replace('_', "").parse() {
-            Ok(x) => Value::Number(x),
-            Err(_) => Value::Text(text.to_string()),
+            Ok(x) if f64::is_finite(x) => Value::Number(x),
+            _ => Value::Text(text.to_string()),
         },
-    }
-}
-
-/// Reads the fields of one mapping and remembers every mistake.
-pub struct Fields<'t, 'd> {
-    entries: &'t [(Key, Tree)],
-    place: Option<Span>,
-    name: String,
-    seen: Vec<&'static str>,
-    /// Findings.
-    pub diags: &'d mut Vec<Diag>,
-}
-
-/// An error at a place, or without one.
-pub fn finding(span: Option<Span>, code: &'static str, message: String) -> Diag {
-    match span {
-        Some(span) => Diag::error(code, span, message),
-        None => Diag::global(code, message),
-    }
-}
-
-impl<'t, 'd> Fields<'t, 'd> {
-    /// The fields of a mapping called `name`.
-    pub fn of(tree: &'t Tree, name: &str, diags: &'d mut Vec<Diag>) -> Fields<'t, 'd> {
-        let entries: &[(Key, Tree)] = match &tree.value {
-            Value::Map(entries) => entries,
-            Value::Null => &[],
-            _ => {
-                let message = format!("`{name}` is a mapping, not {}", tree.words());
-                diags.push(finding(tree.span, "E0401", message).help(format!(
-                    "write its fields on lines of their own, or as `{name}: {{field: value}}`"
-                )));
-                &[]
-            }
-        };
-        Fields { entries, place: tree.span, name: name.to_string(), seen: Vec::new(), diags }
-    }
-
-    /// A field, if it is there and not null.
-    pub fn get(&mut self, name: &'static str) -> Option<&'t Tree> {
-        self.seen.push(name);
-        let found = self.entries.iter().find(|(key, _)| key.text == name);
-        found.map(|(_, tree)| tree).filter(|tree| tree.value != Value::Null)
-    }
-
-    /// A field that must be there; `example` shows how it is written.
-    pub fn need(&mut self, name: &'static str, example: &str) -> Option<&'t Tree> {
-        let found = self.get(name);
-        if found.is_none() {
-            let diag = finding(self.place, "E0401", format!("`{}` needs `{name}`", self.name));
-            self.diags.push(diag.help(format!("for example {example}")));
-        }
-        found
-    }
-
-    /// A number in a range, with a default.
-    pub fn number(&mut self, name: &'static str, default: f64, low: f64, high: f64) -> f64 {
-        let Some(tree) = self.get(name) else { return default };
-        match tree.value {
-            Value::Number(x) if (low..=high).contains(&x) => x,
-            Value::Number(x) => {
-                let message = format!("`{name}` is {x}, it must lie between {low} and {high}");
-                self.diags.push(finding(tree.span, "E0402", message));
-                default
-            }
-            _ => {
-                self.wrong(name, tree, "a number");
-                default
-            }
-        }
-    }
-
-    /// A whole number in a range, with a default.
-    pub fn whole(&mut self, name: &'static str, default: u64, low: u64, high: u64) -> u64 {
-        let x = self.number(name, default as f64, low as f64, high as f64);
-        if x.fract() != 0.0 {
-            let span = self.get(name).and_then(|tree| tree.span);
-            let message = format!("`{name}` is {x}, it must be a whole number");
-            self.diags.push(finding(span, "E0402", message));
-        }
-        x as u64
-    }
-
-    /// A text.
-    pub fn text(&mut self, name: &'static str) -> Option<(String, Option<Span>)> {
-        let tree = self.get(name)?;
-        match &tree.value {
-            Value::Text(x) => Some((x.clone(), tree.span)),
-            _ => {
-                self.wrong(name, tree, "a text");
-                None
-            }
-        }
-    }
-
-    /// `true` or `false`, with a default.
-    pub fn truth(&mut self, name: &'static str, default: bool) -> bool {
-        let Some(tree) = self.get(name) else { return default };
-        match tree.value {
-            Value::Truth(x) => x,
-            _ => {
-                self.wrong(name, tree, "true or false");
-                default
-            }
-        }
-    }
-
-    /// An amount of training, with a default.
-    pub fn amount(&mut self, name: &'static str, default: Amount) -> Amount {
-        let Some(tree) = self.get(name) else { return default };
-        let parsed = match &tree.value {
-            Value::Number(x) => Some(Amount::Tokens(*x)),
-            Value::Text(text) => Amount::parse(text),
-            _ => None,
-        };
-        match parsed {
-            Some(amount) if amount.number() >= 0.0 && amount.number().is_finite() => amount,
-            _ => {
-                let message = format!("`{name}` is {}, which is no amount", tree.words());
-                self.diags.push(
-                    finding(tree.span, "E0401", message)
-                        .label("expected an amount")
-                        .help("amounts are written `200 steps`, `1.5M tokens`, `5%` or `30 min`"),
-                );
-                default
-            }
-        }
-    }
-
-    /// One of some words.
-    pub fn word<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Option<T> {
-        let (text, span) = self.text(name)?;
-        let found = words.iter().find(|(word, _)| *word == text);
-        if found.is_none() {
-            let message = format!("`{name}` cannot be `{text}`");
-            let known = words.iter().map(|(word, _)| *word);
-            self.diags.push(finding(span, "E0401", message).help_nearest(&text, "it is", known));
-        }
-        found.map(|(_, what)| *what)
-    }
-
-    /// The one field of several kinds that is given.
-    pub fn one_of(
-        &mut self,
-        kinds: &[&'static str],
-        what: &str,
-    ) -> Option<(&'static str, &'t Tree)> {
-        let mut given = Vec::new();
-        for kind in kinds {
-            self.seen.push(kind);
-            // A kind whose fields all have defaults may stand alone: `natural:`.
-            if let Some((_, tree)) = self.entries.iter().find(|(key, _)| key.text == *kind) {
-                given.push((*kind, tree));
-            }
-        }
-        match given[..] {
-            [one] => Some(one),
-            _ => {
-                let message = format!("`{what}` needs exactly one kind");
-                let kinds: Vec<String> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
-                let help = format!("one of {}, with its fields", kinds.join(", "));
-                self.diags.push(finding(self.place, "E0401", message).help(help));
-                None
-            }
-        }
-    }
-
-    /// Reports a value of the wrong kind.
-    pub fn wrong(&mut self, name: &str, tree: &Tree, what: &str) {
-        let message = format!("`{name}` must be {what}, not {}", tree.words());
-        self.diags.push(finding(tree.span, "E0401", message).label(format!("expected {what}")));
-    }
-
-    /// Reports fields that nobody asked for.
-    pub fn finish(self) {
-        for (at, (key, _)) in self.entries.iter().enumerate() {
-            if !self.seen.contains(&key.text.as_str()) {
-                let message = format!("unknown field `{}` in `{}`", key.text, self.name);
-                let diag = finding(key.span, "E0401", message);
-                self.diags.push(diag.help_nearest(
-                    &key.text,
-                    "its fields",
-                    self.seen.iter().copied(),
-                ));
-            }
-            if self.entries[..at].iter().any(|(other, _)| other.text == key.text) {
-                let message = format!("`{}` is given twice", key.text);
-                self.diags.push(finding(key.span, "E0401", message));
-            }
-        }
     }
 }

@@ -140,19 +140,9 @@ impl Engine {
         device: Device,
         training: &Training,
     ) -> Result<Engine, Failure> {
-        let Training { optimizer, treatment, rows, seed } = *training;
-        let ways = optimizer.ways(&model).map_err(|why| Failure::invalid("E0406", why))?;
-        if device != Device::Cpu {
-            refuse(training)?;
-        }
+        let Prepared { model, ways, rounded, recomputed } = prepare(model, device, training)?;
+        let Training { optimizer, treatment, seed, .. } = *training;
         let moments = Moments::new(&params, &ways);
-        let rounded = treatment.rounded(&model)?;
-        let mut model = model;
-        treatment.drop(&mut model)?;
-        let recomputed = match treatment.activations {
-            Some(_) => treatment.recomputed(&model, rows)?.0,
-            None => vec![],
-        };
         let place = if device == Device::Cpu {
             let mut executor = Executor::with_recompute(model, params, &recomputed);
             executor.z_loss = treatment.z_loss as f32;
@@ -260,11 +250,6 @@ impl Engine {
         Some(measured)
     }
 
-    /// Whether layers can be measured.
-    pub fn can_watch(&self) -> bool {
-        matches!(self.place, Place::Cpu(_))
-    }
-
     /// Updates all parameters by the gradient, whose norm is known.
     pub fn update(&mut self, rates: &Rates, norm: f64) -> Result<(), Failure> {
         let Some(optimizer) = &self.optimizer else {
@@ -343,6 +328,35 @@ impl Engine {
             Place::Kernels(device) => Some(device.started),
         }
     }
+}
+
+/// A model that is about to be trained.
+pub struct Prepared {
+    /// With what training does to its graph.
+    pub model: Model,
+    /// How each parameter is updated.
+    ways: Vec<Way>,
+    /// Which parameters are read in bf16.
+    rounded: Vec<bool>,
+    /// The layers that are computed again in the backward pass.
+    recomputed: Vec<String>,
+}
+
+/// Works out what training needs of a model, before any number of it exists; refuses what cannot be.
+pub fn prepare(model: Model, device: Device, training: &Training) -> Result<Prepared, Failure> {
+    let Training { optimizer, treatment, rows, .. } = *training;
+    let ways = optimizer.ways(&model).map_err(|why| Failure::invalid("E0406", why))?;
+    if device != Device::Cpu {
+        refuse(training)?;
+    }
+    let rounded = treatment.rounded(&model)?;
+    let mut model = model;
+    treatment.drop(&mut model)?;
+    let recomputed = match treatment.activations {
+        Some(_) => treatment.recomputed(&model, rows)?.0,
+        None => vec![],
+    };
+    Ok(Prepared { model, ways, rounded, recomputed })
 }
 
 /// What devices have no kernels for.

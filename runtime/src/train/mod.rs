@@ -7,6 +7,7 @@ pub mod engine;
 pub mod estimate;
 pub mod evaluate;
 pub mod feed;
+pub mod ready;
 pub mod record;
 pub mod report;
 mod run;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::device::Device;
 use crate::error::Failure;
 use crate::schedule::Amount;
-pub use run::{course, train};
+pub use run::train;
 
 /// What `lrc train` was asked for besides the spec.
 #[derive(Clone, Debug)]
@@ -81,6 +82,11 @@ impl Fault {
 pub fn decay_now(checkpoint: &Path, decay: Amount) -> Result<Vec<(String, String)>, Failure> {
     let state = checkpoint::read_state(checkpoint)?;
     let length = match decay {
+        some if some.number() <= 0.0 || !some.number().is_finite() => {
+            return Err(Failure::Usage(format!(
+                "--decay-now {decay}: a decay takes some steps or tokens, such as `500 steps`"
+            )));
+        }
         Amount::Steps(steps) => Amount::Steps(state.step as f64 + steps),
         Amount::Tokens(tokens) => Amount::Tokens(state.tokens as f64 + tokens),
         other => {

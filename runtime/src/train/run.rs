@@ -14,18 +14,18 @@ use super::checkpoint::{self, Lineage, State};
 use super::engine::{Engine, Noise, Numbers, Stepped, Training};
 use super::evaluate::unseen;
 use super::feed::Feed;
+use super::ready::{Data, Ready, ready};
 use super::record::{Eval, Happened, Layers, Line, Record, Summary};
 use super::{Fault, From, Metrics, Options, report};
 use crate::bench::products;
-use crate::data::{Source, Unseen};
+use crate::data::Unseen;
 use crate::device::Device;
 use crate::error::{Failure, at_path};
 use crate::execute::{Batch, fresh};
 use crate::loss::NONE;
 use crate::monitor::{Action, Event, Measure, Trigger};
 use crate::optim::Rates;
-use crate::schedule::course::{Course, Next};
-use crate::schedule::lengths::{Buckets, Lengths};
+use crate::schedule::course::Next;
 use crate::schedule::levels::Levels;
 use crate::schedule::{Amount, Progress};
 use crate::spec::Spec;
@@ -132,24 +132,6 @@ fn muddled(mut batch: Batch, vocab: usize) -> Batch {
     batch
 }
 
-/// The course of a spec's run over its data.
-pub fn course(spec: &Spec, source: &Source) -> Result<Course, Failure> {
-    let buckets = match &spec.shaping.lengths {
-        Lengths::Buckets(Buckets { lengths, .. }) => lengths.clone(),
-        _ => vec![],
-    };
-    let available = source.available(buckets.len());
-    for (length, _) in spec.shaping.phases.iter().flat_map(|phase| phase.lengths.iter().flatten()) {
-        let at = buckets.iter().position(|l| l == length);
-        if at.is_some_and(|at| available[at] == 0.0) {
-            return Err(Failure::World(format!(
-                "a phase wants sequences of {length} tokens, and no document is so long"
-            )));
-        }
-    }
-    Ok(Course::new(&spec.shaping, &available))
-}
-
 impl<'s> Run<'s> {
     fn open(
         spec: &'s Spec,
@@ -157,19 +139,13 @@ impl<'s> Run<'s> {
         arch: &str,
         options: &'s Options,
     ) -> Result<Run<'s>, Failure> {
-        let source = Source::open_for(&spec.task, spec.seed, &spec.asked(), model.vocab)?;
-        let course = course(spec, &source)?;
+        let Ready { source, course, needs } = ready(spec, &model, options.device, Data::Needed)?;
+        let Some(source) = source else { unreachable!("data that is needed was opened") };
+        needs.fits(options.device)?;
         let params = fresh(&model.graph.params, spec.seed);
         let (counts, width) = (account(&model), model.width);
         let training = Training::of(spec, &course, spec.seed);
         let engine = Engine::new(model, params, options.device, &training)?;
-        if let Some(policy) = spec.monitor.policies.iter().find(|p| p.on.of_layers())
-            && !engine.can_watch()
-        {
-            let why =
-                format!("the policy on `{}` looks into layers, which kernels hide", policy.on);
-            return Err(Failure::invalid("E0501", why));
-        }
         // What waits for the clock, or for an evaluation, cannot be prepared ahead.
         let waits = matches!(spec.shaping.length, Amount::Time(_)) || spec.levels.is_some();
         let workers = if waits { 0 } else { spec.workers };

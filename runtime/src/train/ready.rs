@@ -1,0 +1,146 @@
+//! What is asked of a spec before its first step: the one place where `check`, `--dry-run` and training itself find out
+//! whether a run can begin, so that all three refuse the same specs in the same words.
+
+use std::path::{Path, PathBuf};
+
+use lrc_compiler::graph::Model;
+
+use super::engine::{Training, prepare};
+use super::estimate::{Estimate, estimate};
+use crate::data::corpus::Corpora;
+use crate::data::{Source, Task, fits};
+use crate::device::Device;
+use crate::error::Failure;
+use crate::memory::{self, gib};
+use crate::schedule::course::Course;
+use crate::schedule::lengths::{Buckets, Lengths};
+use crate::schedule::levels::Levels;
+use crate::spec::Spec;
+
+/// A run that can begin.
+pub struct Ready {
+    /// Its data; nothing where that may be missing, and is.
+    pub source: Option<Source>,
+    /// The course of its steps. Data that is missing counts as equally much of every length.
+    pub course: Course,
+    /// What it needs.
+    pub needs: Estimate,
+}
+
+/// Whether the data of a run must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// It is read.
+    Needed,
+    /// It may be on another machine.
+    Elsewhere,
+}
+
+/// Asks everything that is asked of a spec and its model before the first step on a device. The memory of this machine is
+/// asked by [`Estimate::fits`]: a run is planned on other machines than it is trained on.
+pub fn ready(spec: &Spec, model: &Model, device: Device, data: Data) -> Result<Ready, Failure> {
+    fits(&spec.task, spec.task.vocab(), model.vocab)?;
+    let source = match missing(&spec.task) {
+        Some(_) if data == Data::Elsewhere => None,
+        _ => Some(Source::open_for(&spec.task, spec.seed, &spec.asked(), model.vocab)?),
+    };
+    let course = course(spec, source.as_ref())?;
+    prepare(model.clone(), device, &Training::of(spec, &course, spec.seed))?;
+    if let Some(policy) = spec.monitor.policies.iter().find(|p| p.on.of_layers())
+        && device != Device::Cpu
+    {
+        let why = format!("the policy on `{}` looks into layers, which kernels hide", policy.on);
+        return Err(Failure::invalid("E0501", why));
+    }
+    if let Some(source) = &source {
+        first_batch(spec, source, &course)?;
+    }
+    let needs = estimate(spec, model, &course)?;
+    needs.possible()?;
+    Ok(Ready { source, course, needs })
+}
+
+/// Reads the first batch of documents, as far as that can fail.
+fn first_batch(spec: &Spec, source: &Source, course: &Course) -> Result<(), Failure> {
+    if source.corpora().is_none() {
+        return Ok(());
+    }
+    let odds = spec.levels.as_ref().map(Levels::start).unwrap_or_default().odds;
+    let (mut walk, mut place) = (course.clone(), source.start());
+    match walk.next(0.0) {
+        Some(next) => source.batch(&source.draw(&next, &odds, &mut place)).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// A source of data that is not there.
+pub fn missing(task: &Task) -> Option<PathBuf> {
+    let absent = |path: &&Path| !path.exists();
+    let path = match task {
+        Task::Corpora(Corpora { sources, .. }) => {
+            sources.iter().map(|origin| origin.path.as_path()).find(absent)
+        }
+        Task::Text { path, .. } => Some(path.as_path()).filter(absent),
+        Task::Synthetic(_) => None,
+    };
+    path.map(Path::to_path_buf)
+}
+
+/// The course of a spec's run over its data. Data that is not there counts as equally much of every length.
+pub fn course(spec: &Spec, source: Option<&Source>) -> Result<Course, Failure> {
+    let buckets = match &spec.shaping.lengths {
+        Lengths::Buckets(Buckets { lengths, .. }) => lengths.clone(),
+        _ => vec![],
+    };
+    let Some(source) = source else {
+        return Course::new(&spec.shaping, &vec![1.0; buckets.len()]);
+    };
+    let available = source.available(buckets.len());
+    for (length, _) in spec.shaping.phases.iter().flat_map(|phase| phase.lengths.iter().flatten()) {
+        let at = buckets.iter().position(|l| l == length);
+        if at.is_some_and(|at| available[at] == 0.0) {
+            return Err(Failure::World(format!(
+                "a phase wants sequences of {length} tokens, and no document is so long"
+            )));
+        }
+    }
+    Course::new(&spec.shaping, &available)
+}
+
+/// What a process can address.
+const ADDRESSES: f64 = (1_u64 << 47) as f64;
+
+impl Estimate {
+    /// Bytes of memory in all.
+    pub fn bytes(&self) -> f64 {
+        self.parameters + self.gradients + self.optimizer + self.activations
+    }
+
+    /// Refuses what no machine has memory for.
+    fn possible(&self) -> Result<(), Failure> {
+        if self.bytes() <= ADDRESSES {
+            return Ok(());
+        }
+        let why = format!(
+            "{} takes {} of memory, and no machine has that",
+            self.training(),
+            gib(self.bytes())
+        );
+        Err(Failure::Memory(why))
+    }
+
+    /// Refuses what this machine has no memory for, where training on a device takes place in it.
+    pub fn fits(&self, device: Device) -> Result<(), Failure> {
+        if device == Device::Cuda { Ok(()) } else { memory::room(self.bytes(), &self.training()) }
+    }
+
+    fn training(&self) -> String {
+        format!(
+            "training (parameters {}, gradients {}, optimiser {}, activations {})",
+            gib(self.parameters),
+            gib(self.gradients),
+            gib(self.optimizer),
+            gib(self.activations)
+        )
+    }
+}
