@@ -192,7 +192,7 @@ fn specs_that_mean_nothing_are_refused() {
         (data("[[0%, 1], [100 steps, 1]]"), "all in one unit"),
         (data("0"), "no source has a weight at all"),
         (
-            "data: {sources: {a: {path: x, weight: [[0%, 1], [50%, 0]]}, b: {path: y, weight: [[50%, 0], [60%, 1]]}}}"
+            "data: {sources: {a: {path: x, weight: [[0%, 1], [50%, 0]]}, b: {path: z, weight: [[50%, 0], [60%, 1]]}}}"
                 .into(),
             "no source has a weight at 50%",
         ),
@@ -216,6 +216,7 @@ fn specs_that_mean_nothing_are_refused() {
     // What is typed: no number, and nothing at all.
     let text = "model: {file: m.arch}\ntask: {mqar: }\n";
     for (at, value, why) in [
+        ("name", "true", "`name` must be a text, not `true`"),
         ("dropout", "nan", "`dropout` must be a number, not the text"),
         ("task.mqar", "null", "`task` needs exactly one kind"),
         ("wokers", "null", "unknown field `wokers`"),
@@ -544,7 +545,7 @@ fn random_specs_meet_one_checker() {
     for _ in 0..32 {
         let lines: Vec<&str> = SECTIONS
             .iter()
-            .map(|all| all[if below(3) > 0 { 0 } else { below(all.len()) }])
+            .map(|all| all[if below(6) > 0 { 0 } else { below(all.len()) }])
             .collect();
         let spec = format!("model: {{file: m.arch}}\n{}\n", lines.join("\n"));
         std::fs::write(&file, &spec).unwrap();

@@ -157,6 +157,13 @@ impl<'t, 'd> Fields<'t, 'd> {
         let tree = self.get(name)?;
         match &tree.value {
             Value::Text(x) => Some((x.clone(), tree.span)),
+            Value::Truth(_) => {
+                // `y`, `no` and `on` are read as such too.
+                let message = format!("`{name}` must be a text, not {}", tree.words());
+                let diag = finding(tree.span, "E0401", message).label("expected a text");
+                self.diags.push(diag.help("put it in quotes if this is one"));
+                None
+            }
             _ => {
                 self.wrong(name, tree, "a text");
                 None
