@@ -397,6 +397,14 @@ impl Io<'_> {
                 known.extend([format!("d{name}"), name]);
             }
         }
+        for (at, name) in known.iter().enumerate() {
+            let gradient = name.starts_with('d') && !self.request.backward;
+            if known[..at].contains(name) && !gradient {
+                let message = format!("`{name}` of `{}` is the name of two tensors", r.name);
+                let help = "in files an output `o` has the cotangent `do`, an input `x` the gradient `dx`; rename one declaration";
+                self.diags.push(Diag::global("E0105", message).help(help));
+            }
+        }
         for name in self.tensors.keys().filter(|name| !known.contains(name)) {
             let message = format!("`{}` declares no tensor `{name}`", r.name);
             self.diags.push(Diag::global("E0304", message).help_nearest(

@@ -149,6 +149,24 @@ fn worst<'a>(pairs: impl Iterator<Item = (&'a Vec<f64>, &'a Vec<f64>)>) -> f64 {
     pairs.map(|(a, b)| distance(a, b)).fold(0.0, f64::max)
 }
 
+/// Most numbers that a trial holds, about: two gigabytes.
+const MOST_NUMBERS: usize = 1 << 28;
+
+/// Refuses sizes at which a trial's tensors fit no memory.
+pub fn affordable(r: &Recurrence) -> Result<(), Failure> {
+    let slots = r.inputs.iter().chain(&r.params).chain(&r.states).chain(&r.outs);
+    let per_token = slots.map(|slot| size(&slot.shape)).fold(0, usize::saturating_add);
+    let values = r.token.nodes.iter().map(|node| size(&node.shape));
+    let numbers = values.fold(per_token.saturating_mul(64), usize::saturating_add);
+    if numbers <= MOST_NUMBERS {
+        return Ok(());
+    }
+    Err(Failure::Memory(format!(
+        "a trial of {} holds about {numbers} numbers, of {MOST_NUMBERS} that are allowed: give smaller sizes with --set",
+        r.name
+    )))
+}
+
 /// Runs one trial.
 pub fn trial(r: &Recurrence, trial: &Trial) -> Result<Found, String> {
     let drawn = Drawn::new(r, trial);

@@ -206,6 +206,7 @@ pub fn verify(args: &Verify, sources: &mut Sources) -> Result<(), Failure> {
     say!("{:<24} {:>12} {:>12} {:>12}", "recurrence", "chunk", "its gradient", "slopes");
     for decl in chosen(&namespace, Kind::Recurrence, args.name.as_deref())? {
         let r = elaborated(decl, &given)?;
+        verify::affordable(&r)?;
         let mut worst = verify::Found::default();
         for trial in verify::trials() {
             let found = verify::trial(&r, &trial).map_err(Failure::Verification)?;

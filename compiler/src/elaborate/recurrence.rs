@@ -496,7 +496,13 @@ impl<'d> Maker<'d> {
             self.e.bind(&name.text, Binding::Broken);
             return;
         };
-        if out {
+        if out && repeated {
+            let message = "an output stands outside `for`, where it is one value";
+            self.e.diags.push(
+                Diag::error("E0212", name.span, message)
+                    .help("a sum over the range is written `sum(… for j < n)`"),
+            );
+        } else if out {
             self.set_out(target, value.clone(), text.span);
         }
         self.e.bind(&name.text, Binding::Equation(text.clone(), value));
@@ -733,7 +739,12 @@ impl<'d> Maker<'d> {
     }
 
     fn initial(&mut self, expr: &Expr, shape: &[usize]) -> Option<Value> {
-        let value = self.e.eval(expr)?;
+        // An output that is called `inf` does not hide the number.
+        let infinite = Binding::Known(Setting::Number(f64::INFINITY));
+        self.e.scope.push([("inf".to_string(), infinite)].into());
+        let value = self.e.eval(expr);
+        self.e.scope.pop();
+        let value = value?;
         let words = value.words();
         let t = self.e.as_tensor(value);
         if let Some(t) = t {
