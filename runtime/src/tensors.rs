@@ -82,8 +82,16 @@ pub fn write(path: &Path, tensors: &Tensors) -> Result<(), Failure> {
     atomic::write(path, &serialise(tensors)?)
 }
 
+/// Whether the format keeps a name for itself: a tensor of that name makes a file that nobody can read.
+pub fn reserved(name: &str) -> bool {
+    name == "__metadata__"
+}
+
 /// The bytes of a file.
 pub fn serialise(tensors: &Tensors) -> Result<Vec<u8>, Failure> {
+    if let Some(name) = tensors.keys().find(|name| reserved(name)) {
+        return Err(Failure::World(format!("a tensor cannot be called `{name}`")));
+    }
     let bytes: Vec<(&String, &Tensor, Vec<u8>)> = tensors
         .iter()
         .map(|(name, tensor)| {

@@ -8,8 +8,8 @@ use lrc_runtime::atomic;
 use lrc_runtime::data::corpus;
 use lrc_runtime::data::documents::Reading;
 use lrc_runtime::data::score::{self, Documents, Metric};
-use lrc_runtime::data::shards::{Layout, Manifest, Shard, Writer, Written};
-use lrc_runtime::data::tokenize::{Request, learn, tokenize};
+use lrc_runtime::data::shards::{Layout, Manifest, Shard, Writer, Written, refuse_old};
+use lrc_runtime::data::tokenize::{MOST_TOKENS, Request, learn, tokenize};
 use lrc_runtime::data::tokenizer::Tokenizer;
 use lrc_runtime::data::{Source, Task};
 use lrc_runtime::device::Device;
@@ -61,6 +61,11 @@ fn share(text: &str) -> Result<f64, Failure> {
 
 fn tokenise(args: &Tokenize) -> Result<(), Failure> {
     let tokenizer = match args.tokenizer.to_str() {
+        Some("bytes") if args.end.is_some() => {
+            return Err(Failure::Usage(
+                "--end is for a tokenizer.json: after bytes comes 256".into(),
+            ));
+        }
         Some("bytes") => Tokenizer::Bytes,
         _ => Tokenizer::open(&args.tokenizer, args.end.as_deref())?,
     };
@@ -99,6 +104,7 @@ fn tokenise(args: &Tokenize) -> Result<(), Failure> {
     if !left.is_empty() {
         tell!("left out: {}", left.join(", "));
     }
+    made.done.lines().iter().for_each(|line| tell!("{line}"));
     if args.json {
         let json =
             serde_json::to_string(&made.manifest).map_err(|e| Failure::World(e.to_string()))?;
@@ -124,10 +130,11 @@ fn parts(manifest: &Manifest) {
 }
 
 fn tokenizer(args: &LearnTokenizer) -> Result<(), Failure> {
-    if args.vocab < 257 {
-        return Err(Failure::Usage(
-            "--vocab starts at 257: every byte, and the token between documents".into(),
-        ));
+    if !(257..=MOST_TOKENS).contains(&args.vocab) {
+        return Err(Failure::Usage(format!(
+            "--vocab {}: from 257 (every byte, and the token between documents) to {MOST_TOKENS}",
+            args.vocab
+        )));
     }
     let done = learn(&args.texts.inputs, &reading(&args.texts), args.vocab, &args.out)?;
     let learned = Tokenizer::open(&args.out, None)?;
@@ -177,7 +184,11 @@ fn inspect(args: &Inspect) -> Result<(), Failure> {
             manifest.end
         );
         parts(manifest);
-        say!("every checksum is right");
+        let old = manifest.train.iter().chain(&manifest.held_out).any(|s| s.index_blake3.is_none());
+        say!(
+            "every checksum is right{}",
+            if old { "; the indexes have none: an older version wrote them" } else { "" }
+        );
     } else {
         say!("{tokens} tokens");
     }
@@ -254,9 +265,7 @@ fn write_bucket(
     shards: &[Shard],
     manifest: &Manifest,
 ) -> Result<(), Failure> {
-    if folder.join("data.json").exists() {
-        return Err(Failure::Usage(format!("{} holds data already", folder.display())));
-    }
+    refuse_old(folder)?;
     let failed =
         |e: std::io::Error| Failure::World(format!("cannot make {}: {e}", folder.display()));
     std::fs::create_dir_all(folder).map_err(failed)?;
@@ -272,6 +281,8 @@ fn write_bucket(
 /// Makes scores if asked to, and says what scores there are and how they agree.
 fn score(args: &ScoreDocuments, sources: &mut Sources) -> Result<(), Failure> {
     let folder = args.path.as_path();
+    args.name.as_deref().map_or(Ok(()), score::check_name)?;
+    args.import.as_ref().map_or(Ok(()), |_| score::check_name(&args.field))?;
     let documents = Documents::open(folder)?;
     let asked = [args.metric.is_some(), args.teacher.is_some(), args.import.is_some()];
     if asked.iter().filter(|asked| **asked).count() > 1 {

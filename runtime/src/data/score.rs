@@ -144,6 +144,16 @@ pub fn import(file: &Path, field: &str, count: usize) -> Result<Vec<f32>, Failur
     Ok(scores)
 }
 
+/// Whether scores can have this name.
+pub fn check_name(name: &str) -> Result<(), Failure> {
+    match tensors::reserved(name) {
+        true => Err(Failure::Usage(format!(
+            "--name {name}: safetensors files keep that name for themselves"
+        ))),
+        false => Ok(()),
+    }
+}
+
 /// Writes scores beside the shards; others stay.
 pub fn save(folder: &Path, name: &str, scores: Vec<f32>) -> Result<(), Failure> {
     let path = folder.join(FILE);

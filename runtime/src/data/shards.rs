@@ -11,10 +11,12 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::atomic;
 use crate::error::{Failure, at_path};
 use crate::tensors::{self, Data, Tensor};
 
@@ -53,6 +55,29 @@ pub struct Written {
     pub bytes: u64,
     /// Fingerprint of the file.
     pub blake3: String,
+    /// Fingerprint of its index; older versions wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index_blake3: Option<String>,
+}
+
+/// Refuses a folder that holds data, or the rest of what was stopped: nothing is written over.
+pub fn refuse_old(folder: &Path) -> Result<(), Failure> {
+    let shard = |name: &str| {
+        let rest = name.strip_prefix("train-").or_else(|| name.strip_prefix("held-"));
+        rest.is_some_and(|rest| rest.ends_with(".bin") || rest.ends_with(".index"))
+    };
+    let there = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        there.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    let old = names.iter().find(|name| *name == "data.json").or(names.iter().find(|n| shard(n)));
+    match old {
+        Some(name) => Err(Failure::Usage(format!(
+            "{} holds {name} already: choose another folder with --out, or remove what is there",
+            folder.display()
+        ))),
+        None => Ok(()),
+    }
 }
 
 impl Manifest {
@@ -63,6 +88,7 @@ impl Manifest {
         let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| {
             Failure::World(format!("{} is not a sound manifest: {error}", path.display()))
         })?;
+        manifest.check().map_err(|why| Failure::World(format!("{}: {why}", path.display())))?;
         // A name with a path in it would lead out of the folder.
         let files = manifest.train.iter().chain(&manifest.held_out).map(|shard| &shard.file);
         for name in files.chain([&manifest.tokenizer]) {
@@ -72,6 +98,21 @@ impl Manifest {
             }
         }
         Ok(manifest)
+    }
+
+    /// Whether the numbers fit each other.
+    fn check(&self) -> Result<(), String> {
+        if self.end as usize >= self.vocab {
+            let (end, vocab) = (self.end, self.vocab);
+            return Err(format!("`end` is token {end}, and `vocab` says that there are {vocab}"));
+        }
+        let bytes = (257, 256, fingerprint(b"bytes"));
+        if self.tokenizer == "bytes"
+            && (self.vocab, self.end, self.tokenizer_blake3.clone()) != bytes
+        {
+            return Err("with the tokenizer `bytes`, `vocab` is 257, `end` 256, and the checksum that of the word".into());
+        }
+        Ok(())
     }
 }
 
@@ -149,9 +190,12 @@ impl<'f> Writer<'f> {
             documents: bytes.len() as u64,
             bytes: bytes.iter().sum::<i64>() as u64,
             blake3: checksum(&partial)?,
+            index_blake3: None,
         };
         let index = [("offsets".into(), column(offsets)), ("bytes".into(), column(bytes))];
-        tensors::write(&self.folder.join(format!("{name}.index")), &index.into())?;
+        let index = tensors::serialise(&index.into())?;
+        let written = Written { index_blake3: Some(fingerprint(&index)), ..written };
+        atomic::write(&self.folder.join(format!("{name}.index")), &index)?;
         let last = self.folder.join(&written.file);
         std::fs::rename(&partial, &last).map_err(at_path("write", &last))?;
         self.done.push(written);
@@ -218,11 +262,43 @@ pub enum Layout {
     Nanogpt,
 }
 
+/// Shards whose files stay open; a process may have some 1000 files.
+const KEPT: usize = 64;
+
+/// Files of shards that are open now.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// An open file that counts.
+#[derive(Debug)]
+struct Kept {
+    file: File,
+    /// How many were open when it was opened.
+    before: usize,
+}
+
+impl Kept {
+    fn new(file: File) -> Kept {
+        Kept { file, before: OPEN.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// Whether it may stay open.
+    fn few(&self) -> bool {
+        self.before < KEPT
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// An open shard.
 #[derive(Debug)]
 pub struct Shard {
     path: PathBuf,
-    file: File,
+    /// Unless too many are open; then it is opened for every read.
+    file: Option<Kept>,
     /// Bytes before the first token.
     first: u64,
     /// Bytes of a token.
@@ -238,14 +314,15 @@ pub struct Shard {
 impl Shard {
     /// Opens a file. The places of documents are not known yet: all is one.
     pub fn open(path: &Path, layout: Layout) -> Result<Shard, Failure> {
-        let file = File::open(path).map_err(at_path("read", path))?;
-        let length = file.metadata().map_err(at_path("read", path))?.len();
+        let file = Kept::new(File::open(path).map_err(at_path("read", path))?);
+        let Kept { file: bytes, .. } = &file;
+        let length = bytes.metadata().map_err(at_path("read", path))?.len();
         let unsound = |why: String| Failure::World(format!("{}: {why}", path.display()));
         let (first, size, tokens) = match layout {
             Layout::Nanogpt => (0, 2, length / 2),
             Layout::Llmc => {
                 let mut header = [0; 12];
-                read_at(&file, &mut header, 0)
+                read_at(bytes, &mut header, 0)
                     .map_err(|_| unsound("too short for a shard of tokens".into()))?;
                 let word = |at: usize| {
                     u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
@@ -268,6 +345,7 @@ impl Shard {
             return Err(unsound("holds no tokens".into()));
         }
         let offsets = vec![0, tokens];
+        let file = file.few().then_some(file);
         Ok(Shard { path: path.into(), file, first, size, tokens, offsets, bytes: None })
     }
 
@@ -288,7 +366,13 @@ impl Shard {
             return Err(damaged("its checksum is not the one in data.json"));
         }
         let index = path.with_extension("index");
-        let columns = tensors::read(&index)?;
+        let text = std::fs::read(&index).map_err(at_path("read", &index))?;
+        if verify && written.index_blake3.as_ref().is_some_and(|known| *known != fingerprint(&text))
+        {
+            return Err(damaged("the checksum of its index is not the one in data.json"));
+        }
+        let columns = tensors::parse(&text)
+            .map_err(|why| damaged(&format!("its index is not a sound safetensors file: {why}")))?;
         let column = |name: &str| match columns.get(name) {
             Some(Tensor { data: Data::I64(data), .. }) => {
                 data.iter().map(|x| u64::try_from(*x).ok()).collect::<Option<Vec<u64>>>()
@@ -331,8 +415,12 @@ impl Shard {
     /// Tokens `start..start + count`.
     pub fn read(&self, start: u64, count: usize) -> Result<Vec<u32>, Failure> {
         let mut bytes = vec![0; count * self.size as usize];
-        read_at(&self.file, &mut bytes, self.first + start * self.size)
-            .map_err(at_path("read", &self.path))?;
+        let place = self.first + start * self.size;
+        match &self.file {
+            Some(Kept { file, .. }) => read_at(file, &mut bytes, place),
+            None => File::open(&self.path).and_then(|file| read_at(&file, &mut bytes, place)),
+        }
+        .map_err(at_path("read", &self.path))?;
         Ok(match self.size {
             2 => {
                 let words = bytes.chunks_exact(2);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::documents::{self, Reading};
-use super::shards::{Manifest, Writer, fingerprint};
+use super::shards::{self, Manifest, Writer, fingerprint};
 use super::tokenizer::{self, Tokenizer};
 use crate::atomic;
 use crate::error::{Failure, at_path};
@@ -44,6 +44,10 @@ pub struct Made {
 
 /// Documents that are tokenised at a time, on all cores.
 const BATCH: usize = 1024;
+/// Bytes of text that wait for it, about.
+const BATCH_BYTES: usize = 64 << 20;
+/// Tokens that can be learned: a table of them lies in memory from the start.
+pub const MOST_TOKENS: usize = 1 << 20;
 
 /// Tokenises documents into shards. `say` hears how far it is.
 pub fn tokenize(
@@ -52,18 +56,13 @@ pub fn tokenize(
     say: &mut dyn FnMut(usize),
 ) -> Result<Made, Failure> {
     let out = request.out.as_path();
-    if out.join("data.json").exists() {
-        return Err(Failure::Usage(format!(
-            "{} holds data already: choose another folder with --out",
-            out.display()
-        )));
-    }
-    std::fs::create_dir_all(out).map_err(at_path("make", out))?;
+    shards::refuse_old(out)?;
     let vocab = tokenizer.vocab();
     let mut job = Job {
         request,
         tokenizer,
         waiting: Vec::new(),
+        bytes: 0,
         train: Writer::new(out, "train", request.shard, vocab),
         held: Writer::new(out, "held", request.shard, vocab),
         seen: HashSet::new(),
@@ -79,6 +78,18 @@ pub fn tokenize(
         }
         Ok(())
     })?;
+    if count == job.repeated + job.empty {
+        return Err(Failure::World(format!(
+            "there is no document with a text in {}: {} files were read{}",
+            listed(&request.inputs),
+            done.files,
+            if request.reading.endings.is_empty() {
+                String::new()
+            } else {
+                format!(", of those that end with {}", request.reading.endings.join(", "))
+            }
+        )));
+    }
     job.flush()?;
     let text = tokenizer.text()?;
     let file = if text.is_some() { "tokenizer.json" } else { "bytes" };
@@ -100,10 +111,16 @@ pub fn tokenize(
     Ok(Made { manifest, done, repeated: job.repeated, empty: job.empty })
 }
 
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
 struct Job<'a> {
     request: &'a Request,
     tokenizer: &'a Tokenizer,
     waiting: Vec<(String, bool)>,
+    /// Of the texts that wait.
+    bytes: usize,
     train: Writer<'a>,
     held: Writer<'a>,
     seen: HashSet<[u8; 16]>,
@@ -128,13 +145,17 @@ impl Job<'_> {
         }
         let drawn = u32::from_le_bytes([hash[16], hash[17], hash[18], hash[19]]);
         let held = f64::from(drawn) < self.request.held_out * 4_294_967_296.0;
+        self.bytes += text.len();
         self.waiting.push((text, held));
-        if self.waiting.len() < BATCH { Ok(()) } else { self.flush() }
+        if self.waiting.len() < BATCH && self.bytes < BATCH_BYTES { Ok(()) } else { self.flush() }
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
         let end = self.tokenizer.end();
         let waiting = std::mem::take(&mut self.waiting);
+        self.bytes = 0;
+        let out = self.request.out.as_path();
+        std::fs::create_dir_all(out).map_err(at_path("make", out))?;
         let encoded: Result<Vec<Vec<u32>>, Failure> = waiting
             .par_iter()
             .map(|(text, _)| {

@@ -19,8 +19,21 @@ pub enum Tokenizer {
 }
 
 /// Names under which the token between documents is known.
-const ENDS: [&str; 6] =
-    ["<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>", "[EOS]"];
+const ENDS: [&str; 9] = [
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "</s>",
+    "<eos>",
+    "<|im_end|>",
+    "[EOS]",
+    // DeepSeek, Anthropic, BERT.
+    "<｜end▁of▁sentence｜>",
+    "<EOT>",
+    "[SEP]",
+];
+
+/// Characters of a word that are learned from; what is longer is cut: pairs of a word are counted anew with every merge.
+const LONGEST_WORD: usize = 256;
 
 impl Tokenizer {
     /// Reads a tokenizer file. `end` names the token that ends a document; without it the usual
@@ -134,8 +147,26 @@ pub fn learn<'t>(
     >::new(BPE::default());
     learned.with_pre_tokenizer(Some(bytes));
     learned.with_decoder(Some(bytes));
-    learned.train(&mut trainer, texts).map_err(wrong)?;
+    learned.train(&mut trainer, texts.flat_map(cut_words)).map_err(wrong)?;
     learned.to_string(false).map_err(wrong)
+}
+
+/// A text in pieces, cut where a word would be too long.
+fn cut_words(text: &str) -> Vec<&str> {
+    let kind = |c: char| (c.is_alphabetic(), c.is_numeric(), c.is_whitespace());
+    let (mut pieces, mut from, mut length, mut last) = (Vec::new(), 0, 0, None);
+    for (at, c) in text.char_indices() {
+        if last != Some(kind(c)) {
+            (last, length) = (Some(kind(c)), 0);
+        }
+        if length == LONGEST_WORD {
+            pieces.push(&text[from..at]);
+            (from, length) = (at, 0);
+        }
+        length += 1;
+    }
+    pieces.push(&text[from..]);
+    pieces
 }
 
 #[cfg(test)]
