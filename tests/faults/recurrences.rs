@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lrc_compiler::elaborate::{Recurrence, elaborate};
+use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
 use lrc_compiler::form::FormKind;
 use lrc_dsl::{Diag, Sources, load_text, render};
 use lrc_runtime::error::Failure;
 use lrc_runtime::exec::{Request, exec};
 use lrc_runtime::library::LIBRARY;
 use lrc_runtime::tensors::{Data, Tensor, Tensors};
+use lrc_runtime::verify;
 
 use super::common::{empty, lrc, path, said};
 use super::input;
@@ -59,7 +60,8 @@ fn elaborated(text: &str) -> Recurrence {
     let mut sources = Sources::default();
     let (namespace, mut diags) =
         load_text("case.arch", text.to_string(), None, LIBRARY, &mut sources);
-    let found = elaborate(&namespace.decls["r"], &[].into(), &mut diags);
+    let given = [("d".to_string(), Setting::Number(3.0)), ("e".to_string(), Setting::Number(2.0))];
+    let found = elaborate(&namespace.decls["r"], &given.into(), &mut diags);
     found.unwrap_or_else(|| panic!("{}", render(&sources, &diags, false)))
 }
 
@@ -454,5 +456,55 @@ fn an_input_that_is_never_used_is_a_warning() {
     for (name, text) in LIBRARY {
         let (said, _) = read(text);
         assert!(!said.contains("W0111"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn every_form_computes_what_the_declaration_says() {
+    // Found by drawing texts at random: each gave other numbers than the step form, or ended the program.
+    let cases = [
+        // A matrix beside the identity was not transposed.
+        (
+            "chunk",
+            "in k, q : [d]; in A : [d, d]; state S : [d, d]; S[t] = 0.9 * S[t-1] + k * q^T; out o = (I + A)^T * (S[t]^T * k)",
+        ),
+        (
+            "chunk",
+            "in k, q : [d]; in A : [d, e]; state S : [d, e]; S[t] = 0.9 * S[t-1] + k * (A^T * q)^T; out o = ((I - 0.1 * k * k^T) * A)^T * q + S[t]^T * k",
+        ),
+        // Several values per token beside states that are updated entry by entry.
+        (
+            "scan",
+            "in k[2] : [d]; in w : [d]; state m : [d]; m[t] = sigmoid(k[0]) .* m[t-1] + w .* k[1]; out o = m[t]",
+        ),
+        (
+            "scan",
+            "in c[3] : scalar; state h : scalar; h[t] = 0.5 * h[t-1] + c[0] * c[2]; out o = h[t] + c[1]",
+        ),
+        // A softmax over the entries of a vector was taken for one over the past.
+        (
+            "past",
+            "in q, k, v : [d]; p = softmax(q^T * softmax(k[u]) for t - 4 < u <= t); out o = sum(p[u] * softmax(v[u]) for t - 4 < u <= t) .* softmax(q)",
+        ),
+        (
+            "past",
+            "in v, w : [d]; in x : scalar; out o = softmax(w) * sum(x * softmax(v[u]) for t - 4 < u <= t)^T",
+        ),
+        // Positions that may be this token's own.
+        (
+            "step",
+            "in x : [d]; state h : [d]; h[t] = 0.5 * h[t-1] + x; out o = h[t - t mod 4] .* x + sum(h[u] .* x[u] for u <= t - t mod 3)",
+        ),
+        ("step", "in x, w : [d]; z = complex(x, w); out o = real(z[t-1]) + imag(z[t - t mod 2])"),
+    ];
+    for (form, lines) in cases {
+        let r = elaborated(&format!("recurrence r {{ {lines} }}"));
+        assert_eq!(lrc_compiler::form::Form::taken(&r), form, "{lines}");
+        for trial in verify::trials() {
+            let found = verify::trial(&r, &trial).unwrap();
+            assert!(found.forward.is_none_or(|gap| gap < 1e-9), "{lines}: {found:?}");
+            assert!(found.backward.is_none_or(|gap| gap < 1e-8), "{lines}: {found:?}");
+            assert!(found.slope < 1e-5, "{lines}: {found:?}");
+        }
     }
 }

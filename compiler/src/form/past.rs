@@ -228,7 +228,8 @@ impl Pair<'_> {
                 Op::Leaf(Leaf::Outer(k)) => outer[*k],
                 Op::Leaf(leaf) => self.leaf(leaf, &node.shape).map_err(refuse)?,
                 Op::Past(past) => self.past(past, &args)?,
-                Op::Weight => {
+                // A softmax over entries knows no positions that it may not read.
+                Op::Weight if !matches!(program.node(node.args[1]).op, Op::LogSumExp(_)) => {
                     let score = self.masked(args[0], f64::NEG_INFINITY);
                     self.b.weight(score, args[1])
                 }
@@ -309,7 +310,7 @@ impl Pair<'_> {
 fn vanishes(b: &Builder, value: Value) -> bool {
     let node = b.node(value);
     match &node.op {
-        Op::Weight => true,
+        Op::Weight => matches!(b.node(node.args[0]).op, Op::Select),
         Op::MulSum(_) => node.args.iter().any(|arg| vanishes(b, *arg)),
         Op::Reshape | Op::Permute(_) | Op::Expand | Op::Unary(Unary::Neg) => {
             vanishes(b, node.args[0])

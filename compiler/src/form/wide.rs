@@ -31,6 +31,10 @@ pub fn lanes<R>(problem: &Problem<R>) -> usize {
 /// The recurrence of so many heads at once; an operand that all heads share stays as it is.
 pub fn widen<R>(problem: &Problem<R>, lanes: usize) -> Recurrence {
     let r = problem.recurrence;
+    // A count of values per token stays the first axis.
+    if lanes == 1 {
+        return r.clone();
+    }
     let own = |operands: &[Operand<R>]| -> Vec<usize> {
         let shared = |o: &Operand<R>| o.heads == 1 && problem.heads > 1;
         operands.iter().map(|o| if shared(o) { 1 } else { lanes }).collect()

@@ -303,7 +303,7 @@ impl<'r> Symbols<'r> {
             Op::MulSum(axes) => self.contraction(axes, args, shape),
             Op::Permute(order) if order[..] == [1, 0] => {
                 let matrix = self.matrix(args[0])?;
-                Ok(Made::Matrix(transposed(matrix)))
+                Ok(Made::Matrix(self.transposed(matrix)))
             }
             Op::Reshape => {
                 let matrix = self.matrix(args[0])?;
@@ -314,7 +314,7 @@ impl<'r> Symbols<'r> {
                     }
                     // The only row or column of a matrix, as a vector: a read with 1.
                     let one = self.b.fill(1.0, &[1]);
-                    let narrow = if matrix.rows == 1 { transposed(matrix) } else { matrix };
+                    let narrow = if matrix.rows == 1 { self.transposed(matrix) } else { matrix };
                     let read = self.apply(&narrow, one)?;
                     return Ok(Made::Plain(self.b.reshape(read, shape)));
                 }
@@ -442,8 +442,31 @@ impl<'r> Symbols<'r> {
     }
 
     fn entrywise_columns(&mut self, m: Matrix, right: Value) -> Matrix {
-        let turned = self.entrywise_rows(transposed(m), right);
-        transposed(turned)
+        let turned = self.transposed(m);
+        let weighed = self.entrywise_rows(turned, right);
+        self.transposed(weighed)
+    }
+
+    fn transposed(&mut self, m: Matrix) -> Matrix {
+        let (rows, cols) = (m.rows, m.cols);
+        let turn = |t: Term| Term {
+            scale: t.scale,
+            left: t.right,
+            right: t.left,
+            core: match t.core {
+                Core::State { state, version, transposed } => {
+                    Core::State { state, version, transposed: !transposed }
+                }
+                Core::Outer(u, w) => Core::Outer(w, u),
+                Core::Dense(d) => {
+                    let full = self.b.reshape(d, &[rows, cols]);
+                    Core::Dense(self.b.transpose(full))
+                }
+                Core::Eye => Core::Eye,
+            },
+        };
+        let terms = m.terms.into_iter().map(turn).collect();
+        Matrix { rows: cols, cols: rows, vector: false, terms }
     }
 
     fn scaled(&mut self, mut m: Matrix, by: Value) -> Matrix {
@@ -479,7 +502,7 @@ impl<'r> Symbols<'r> {
                 let p = self.plain(p)?;
                 let length = self.b.shape(p).iter().product();
                 let p = self.b.reshape(p, &[length]);
-                let turned = if *axis == 0 { transposed(matrix) } else { matrix };
+                let turned = if *axis == 0 { self.transposed(matrix) } else { matrix };
                 if turned.cols != length {
                     return Err(refuse("the state is multiplied by a value of another size"));
                 }
@@ -489,7 +512,8 @@ impl<'r> Symbols<'r> {
             (1, _) => {
                 let matrix_first = self.made[args[0].at()].is_matrix();
                 let (m, p) = if matrix_first { (args[0], args[1]) } else { (args[1], args[0]) };
-                let matrix = transposed(self.matrix(m)?);
+                let matrix = self.matrix(m)?;
+                let matrix = self.transposed(matrix);
                 let p = self.plain(p).map_err(|_| refuse("the state is multiplied by itself"))?;
                 let y = self.apply(&matrix, p)?;
                 Ok(Made::Plain(self.b.reshape(y, shape)))
@@ -537,7 +561,8 @@ impl<'r> Symbols<'r> {
                 Ok(term(Core::Outer(u, *w)))
             }
             (Core::Outer(u, w), _) => {
-                let w = self.apply(&transposed(single(y, c)), *w)?;
+                let turned = self.transposed(single(y, c));
+                let w = self.apply(&turned, *w)?;
                 Ok(term(Core::Outer(*u, w)))
             }
             (Core::Eye, core) => {
@@ -661,26 +686,6 @@ impl<'r> Symbols<'r> {
 
 fn term(core: Core) -> Term {
     Term { scale: None, left: None, core, right: None }
-}
-
-fn transposed(m: Matrix) -> Matrix {
-    let terms = m
-        .terms
-        .into_iter()
-        .map(|t| Term {
-            scale: t.scale,
-            left: t.right,
-            right: t.left,
-            core: match t.core {
-                Core::State { state, version, transposed } => {
-                    Core::State { state, version, transposed: !transposed }
-                }
-                Core::Outer(u, w) => Core::Outer(w, u),
-                other => other,
-            },
-        })
-        .collect();
-    Matrix { rows: m.cols, cols: m.rows, vector: false, terms }
 }
 
 /// An operation in the words of the language.
