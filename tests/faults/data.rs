@@ -300,6 +300,8 @@ fn long_runs_are_cut_as_short_ones() {
         tokens[tokens.len() - 2..].to_vec()
     };
     assert_eq!(tail(1_200_000), tail(12));
+    let said = tokenizer.encode(&" ".repeat(5_000_000)).unwrap_err().to_string();
+    assert!(said.contains("a run of more than"), "{said}");
 }
 
 /// The ends of documents of widespread tokenizers are found.

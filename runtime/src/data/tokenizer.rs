@@ -35,6 +35,10 @@ const ENDS: [&str; 9] = [
 /// Characters of a word that are learned from; what is longer is cut: pairs of a word are counted anew with every merge.
 const LONGEST_WORD: usize = 256;
 
+/// Characters of one kind that may follow each other: a pattern may go back over all of them, and its engine ends the process
+/// after ten million tries.
+const LONGEST_RUN: usize = 1 << 22;
+
 impl Tokenizer {
     /// Reads a tokenizer file. `end` names the token that ends a document; without it the usual
     /// names are tried.
@@ -79,6 +83,9 @@ impl Tokenizer {
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, Failure> {
         match self {
             Tokenizer::Bytes => Ok(text.bytes().map(u32::from).collect()),
+            Tokenizer::File(..) if has_long_run(text) => Err(Failure::World(format!(
+                "a text has a run of more than {LONGEST_RUN} letters, digits or spaces, which the tokenizer's patterns give up on; leave such texts out with --largest"
+            ))),
             Tokenizer::File(inner, _) => inner
                 .encode_fast(text, false)
                 .map(|encoding| encoding.get_ids().to_vec())
@@ -151,9 +158,24 @@ pub fn learn<'t>(
     learned.to_string(false).map_err(wrong)
 }
 
+/// What pieces of text are told apart by: letters, digits, space, and the rest.
+fn kind(c: char) -> (bool, bool, bool) {
+    (c.is_alphabetic(), c.is_numeric(), c.is_whitespace())
+}
+
+/// Whether more than [`LONGEST_RUN`] characters of one kind follow each other.
+fn has_long_run(text: &str) -> bool {
+    let (mut last, mut length) = (None, 0);
+    text.len() > LONGEST_RUN
+        && text.chars().any(|c| {
+            length = if last == Some(kind(c)) { length + 1 } else { 1 };
+            last = Some(kind(c));
+            length > LONGEST_RUN
+        })
+}
+
 /// A text in pieces, cut where a word would be too long.
 fn cut_words(text: &str) -> Vec<&str> {
-    let kind = |c: char| (c.is_alphabetic(), c.is_numeric(), c.is_whitespace());
     let (mut pieces, mut from, mut length, mut last) = (Vec::new(), 0, 0, None);
     for (at, c) in text.char_indices() {
         if last != Some(kind(c)) {
