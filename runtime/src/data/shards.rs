@@ -501,7 +501,11 @@ mod tests {
         let index = folder.join("train-00000.index");
         let bytes = std::fs::read(&index).unwrap();
         std::fs::write(&index, &bytes[..bytes.len() / 2]).unwrap();
-        let said = Shard::of_folder(&folder, &written, true).unwrap_err().to_string();
-        assert!(said.contains("not a sound"), "{said}");
+        // An older version wrote no checksum of it.
+        let old = Written { index_blake3: None, ..written.clone() };
+        for (written, want) in [(&written, "checksum of its index"), (&old, "not a sound")] {
+            let said = Shard::of_folder(&folder, written, true).unwrap_err().to_string();
+            assert!(said.contains(want), "{said}");
+        }
     }
 }

@@ -471,7 +471,7 @@ mod tests {
         let (found, done) = all(std::slice::from_ref(&jsonl), true).unwrap();
         assert_eq!((found.len(), done.skipped), (1, 2));
         let binary = folder.join("b.txt");
-        std::fs::write(&binary, [0xff, 0xfe, 0]).unwrap();
+        std::fs::write(&binary, [0xff, 0xfd, 0]).unwrap();
         let said = all(&[binary], false).unwrap_err().to_string();
         assert!(said.contains("not a text in UTF-8"), "{said}");
         let said = all(&[folder.join("none.txt")], false).unwrap_err().to_string();
