@@ -439,13 +439,41 @@ mod tests {
 
     /// A parquet file with one column of text.
     fn table(texts: &[&str]) -> Vec<u8> {
+        packed_table(texts, parquet::basic::Compression::UNCOMPRESSED)
+    }
+
+    #[test]
+    fn tables_of_every_codec_are_read() {
+        use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
+        let folder = folder("codecs");
+        let file = folder.join("a.parquet");
+        for codec in [
+            Compression::SNAPPY,
+            Compression::LZ4,
+            Compression::LZ4_RAW,
+            Compression::GZIP(GzipLevel::default()),
+            Compression::BROTLI(BrotliLevel::default()),
+            Compression::ZSTD(ZstdLevel::default()),
+        ] {
+            std::fs::write(&file, packed_table(&["one", "two"], codec)).unwrap();
+            assert_eq!(
+                all(std::slice::from_ref(&file), false).unwrap().0,
+                ["one", "two"],
+                "{codec}"
+            );
+        }
+    }
+
+    fn packed_table(texts: &[&str], codec: parquet::basic::Compression) -> Vec<u8> {
         use parquet::data_type::{ByteArray, ByteArrayType};
         use parquet::file::writer::SerializedFileWriter;
         let schema = "message m { REQUIRED INT32 id; OPTIONAL BYTE_ARRAY text (UTF8); }";
         let schema = parquet::schema::parser::parse_message_type(schema).unwrap();
         let mut bytes = Vec::new();
+        let properties =
+            parquet::file::properties::WriterProperties::builder().set_compression(codec).build();
         let mut writer =
-            SerializedFileWriter::new(&mut bytes, schema.into(), Default::default()).unwrap();
+            SerializedFileWriter::new(&mut bytes, schema.into(), properties.into()).unwrap();
         let mut group = writer.next_row_group().unwrap();
         let ids: Vec<i32> = (0..texts.len() as i32).collect();
         let mut column = group.next_column().unwrap().unwrap();
