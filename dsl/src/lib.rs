@@ -13,6 +13,7 @@ pub mod print;
 mod printable;
 mod slips;
 pub mod span;
+pub mod text;
 
 pub use diag::{Diag, Severity, listed, nearest, render};
 pub use load::{Library, Namespace, load, load_text};

@@ -8,6 +8,7 @@ use crate::ast::{Decl, Kind, Name};
 use crate::diag::Diag;
 use crate::parse::{MAX_BYTES, parse};
 use crate::span::Sources;
+use crate::text::plain;
 
 /// The shipped files by path (`recurrences/gla.arch`) and text.
 pub type Library = &'static [(&'static str, &'static str)];
@@ -91,7 +92,7 @@ fn read_text(path: &Path) -> Result<String, std::io::Error> {
     if bytes.len() > MAX_BYTES {
         return Err(refused(format!("it has more than {MAX_BYTES} bytes")));
     }
-    String::from_utf8(bytes).map_err(|_| refused("the file is not UTF-8 text".into()))
+    plain(bytes).map_err(|why| refused(format!("the file is {why}")))
 }
 
 /// What a file is known by, however its path is spelled.

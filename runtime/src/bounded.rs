@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use lrc_dsl::text::plain;
+
 use crate::error::{Failure, at_path};
 
 /// The most bytes of a text that a person writes: a spec, an experiment.
@@ -18,9 +20,22 @@ pub fn text(path: &Path, most: u64) -> Result<String, Failure> {
         let why = format!("cannot read {}: it has more than {most} bytes", path.display());
         return Err(Failure::World(why));
     }
-    String::from_utf8(bytes).map_err(|_| {
-        Failure::World(format!("cannot read {}: it is not UTF-8 text", path.display()))
-    })
+    plain(bytes).map_err(unreadable(path))
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(&'static str) -> Failure + '_ {
+    move |why| Failure::World(format!("cannot read {}: it is {why}", path.display()))
+}
+
+/// All bytes of a regular file, however many; anything else (a device, a pipe) is a failure, for it may never end.
+pub fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+    size(path)?;
+    std::fs::read(path).map_err(at_path("read", path))
+}
+
+/// The text of a regular file, however long, without a byte order mark.
+pub fn whole_text(path: &Path) -> Result<String, Failure> {
+    plain(bytes(path)?).map_err(unreadable(path))
 }
 
 /// The size of a regular file in bytes; anything else is a failure.

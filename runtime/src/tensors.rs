@@ -6,8 +6,8 @@ use std::path::Path;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use crate::atomic;
-use crate::error::{Failure, at_path};
+use crate::error::Failure;
+use crate::{atomic, bounded};
 
 /// A named tensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +39,7 @@ pub type Tensors = BTreeMap<String, Tensor>;
 
 /// Reads a file. A truncated or hostile one is an error, never a panic.
 pub fn read(path: &Path) -> Result<Tensors, Failure> {
-    let bytes = std::fs::read(path).map_err(at_path("read", path))?;
+    let bytes = bounded::bytes(path)?;
     parse(&bytes).map_err(|why| {
         Failure::invalid(
             "E0303",

@@ -329,3 +329,141 @@ fn shards_beyond_the_limit_of_open_files_are_read() {
     assert!(shards > 96, "{shards}");
     assert!(output.status.success(), "{}", said(&output));
 }
+
+/// A `tokenizer.json` of a Unigram model: pieces of `#` with these scores.
+fn unigram(scores: &[(usize, &str)]) -> String {
+    let piece = |(length, score): &(usize, &str)| format!("[\"{}\", {score}]", "#".repeat(*length));
+    let pieces: Vec<String> = scores.iter().map(piece).collect();
+    format!(
+        r#"{{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": null, "post_processor": null, "decoder": null, "model": {{"type": "Unigram", "unk_id": 0,
+        "vocab": [["<unk>", 0.0], {}, ["</s>", -20.0]], "byte_fallback": false}}}}"#,
+        pieces.join(", ")
+    )
+}
+
+/// Scores of pieces by their lengths, and the lengths of the pieces of a text.
+type Cut = ([(usize, &'static str); 4], [u8; 7]);
+
+/// Where ways to cut a text tie, Python's library decides by how it reads numbers.
+#[test]
+fn unigram_ties_are_cut_as_python_cuts_them() {
+    // Lengths of the pieces of 49 `#` by tokenizers 0.23.3; numbers read to the nearest cut the 1 off first.
+    let cases: [Cut; 3] = [
+        (
+            [
+                (1, "-4.422742442205527"),
+                (2, "-5.723763170666057"),
+                (4, "-7.300446734465498"),
+                (8, "-12.585641715389293"),
+            ],
+            [8, 8, 8, 1, 8, 8, 8],
+        ),
+        (
+            [
+                (1, "-3.886394313201525"),
+                (2, "-7.94106141044264"),
+                (4, "-9.043839000584411"),
+                (8, "-12.717222090856637"),
+            ],
+            [8, 8, 8, 8, 8, 8, 1],
+        ),
+        (
+            [
+                (1, "-9.754758865673267"),
+                (2, "-4.634055338639806"),
+                (4, "-5.77483532212785"),
+                (8, "-6.821285006590717"),
+            ],
+            [8, 8, 1, 8, 8, 8, 8],
+        ),
+    ];
+    let folder = empty("unigram-ties");
+    let text = folder.join("a.txt");
+    std::fs::write(&text, "#".repeat(49)).unwrap();
+    for (at, (scores, want)) in cases.iter().enumerate() {
+        let file = folder.join(format!("{at}.json"));
+        std::fs::write(&file, unigram(scores)).unwrap();
+        let out = folder.join(format!("data-{at}"));
+        let args =
+            ["data", "tokenize", path(&text), "--held-out", "0%", "--tokenizer", path(&file)];
+        let made = lrc(&[&args[..], &["--out", path(&out)]].concat());
+        assert!(made.status.success(), "{}", said(&made));
+        let shard = std::fs::read(out.join("train-00000.bin")).unwrap();
+        let ids = shard[1024..].chunks_exact(2).skip(1).map(|pair| usize::from(pair[0]));
+        let lengths: Vec<u8> = ids.map(|id| [0, 1, 2, 4, 8][id]).collect();
+        assert_eq!(lengths, want, "case {at}");
+        // The copy in the data folder holds the scores as they were written.
+        let copy = std::fs::read_to_string(out.join("tokenizer.json")).unwrap();
+        assert!(scores.iter().all(|(_, score)| copy.contains(score)), "{copy}");
+    }
+}
+
+/// S9: what never ends, or never begins, is refused as each kind of file.
+#[cfg(unix)]
+#[test]
+fn devices_and_pipes_are_refused() {
+    let folder = empty("devices");
+    let text = folder.join("a.txt");
+    std::fs::write(&text, "a text").unwrap();
+    let data = folder.join("data");
+    let made = lrc(&["data", "tokenize", path(&text), "--held-out", "0%", "--out", path(&data)]);
+    assert!(made.status.success(), "{}", said(&made));
+    let pipe = folder.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let other = folder.join("other");
+    for odd in ["/dev/zero", path(&pipe)] {
+        let calls: [&[&str]; 4] = [
+            &["data", "tokenize", path(&text), "--tokenizer", odd, "--out", path(&other)],
+            &["data", "score", path(&data), "--import", odd],
+            &["data", "inspect", odd],
+            &["exec", "specs/recurrences/gla.arch", "gla", "--inputs", odd, "--out", path(&other)],
+        ];
+        for call in calls {
+            let refused = lrc(call);
+            assert_eq!(refused.status.code(), Some(1), "{call:?}: {}", said(&refused));
+            assert!(said(&refused).contains("it is no file"), "{call:?}: {}", said(&refused));
+        }
+    }
+    std::fs::remove_file(data.join("data.json")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", data.join("data.json")).unwrap();
+    let refused = lrc(&["data", "inspect", path(&data)]);
+    assert!(said(&refused).contains("it is no file"), "{}", said(&refused));
+}
+
+/// D8, and its kin: a byte order mark before a text of any kind says nothing; UTF-16 is named.
+#[test]
+fn byte_order_marks_before_models_specs_tokenizers_and_scores() {
+    let folder = empty("marks");
+    let file = |name: &str, mark: &[u8], text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, [mark, text.as_bytes()].concat()).unwrap();
+        path
+    };
+    let mark = &[0xEF, 0xBB, 0xBF];
+    let model = "use \"mixers/swiglu.arch\"\nmodel tiny(width = 8, vocab = 4) {\n vocab vocab\n residual x + f(x)\n swiglu(hidden = 8)\n head rmsnorm(x), tied\n}\n";
+    let model = file("model.arch", mark, model);
+    let spec = "model: {file: model.arch}\ntask: {parity: }\n";
+    let spec = file("spec.yaml", mark, spec);
+    let text = file("a.txt", &[], "####");
+    let tokenizer = file("tokenizer.json", mark, &unigram(&[(1, "-1.5")]));
+    let scores = file("scores.jsonl", mark, "{\"hard\": 0.5}\n");
+    let data = folder.join("data");
+    let make = ["data", "tokenize", path(&text), "--held-out", "0%", "--out", path(&data)];
+    let calls: [&[&str]; 4] = [
+        &["check", path(&model)],
+        &["train", path(&spec), "--dry-run"],
+        &[&make[..], &["--tokenizer", path(&tokenizer)]].concat(),
+        &["data", "score", path(&data), "--import", path(&scores), "--field", "hard"],
+    ];
+    for call in calls {
+        let done = lrc(call);
+        assert!(done.status.success(), "{call:?}: {}", said(&done));
+    }
+    for (name, command) in [("model.arch", "check"), ("spec.yaml", "train")] {
+        let path_of = file(name, &[0xFF, 0xFE], "m\0o\0");
+        let refused = lrc(&[command, path(&path_of)]);
+        assert!(!refused.status.success());
+        assert!(said(&refused).contains("UTF-16"), "{}", said(&refused));
+    }
+}

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::order::Order;
 use super::shards::{Layout, Manifest, Shard};
 use super::tokenizer::Tokenizer;
-use crate::error::{Failure, at_path};
+use crate::bounded;
+use crate::error::Failure;
 use crate::execute::Batch;
 use crate::loss::NONE;
 use crate::random::{Purpose, Stream};
@@ -350,7 +351,7 @@ pub fn tokenizer(folder: &Path, manifest: &Manifest) -> Result<Tokenizer, Failur
         return Ok(Tokenizer::Bytes);
     }
     let path = folder.join(&manifest.tokenizer);
-    let text = std::fs::read(&path).map_err(at_path("read", &path))?;
+    let text = bounded::bytes(&path)?;
     if super::shards::fingerprint(&text) != manifest.tokenizer_blake3 {
         return Err(Failure::World(format!(
             "{} is not the tokenizer that {} was made with",

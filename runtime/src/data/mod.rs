@@ -3,6 +3,7 @@
 
 pub mod corpus;
 pub mod documents;
+mod numbers;
 pub mod order;
 pub mod score;
 pub mod shards;

@@ -9,7 +9,8 @@ use rayon::prelude::*;
 use super::corpus::tokenizer;
 use super::shards::{Manifest, Shard};
 use super::tokenizer::Tokenizer;
-use crate::error::{Failure, at_path};
+use crate::bounded;
+use crate::error::Failure;
 use crate::execute::Batch;
 use crate::tensors::{self, Data, Tensor};
 use crate::train::engine::Engine;
@@ -117,7 +118,7 @@ impl Documents {
 
 /// Scores that another program has written, a JSON object per document in their order.
 pub fn import(file: &Path, field: &str, count: usize) -> Result<Vec<f32>, Failure> {
-    let text = std::fs::read_to_string(file).map_err(at_path("read", file))?;
+    let text = bounded::whole_text(file)?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let scores: Result<Vec<f32>, Failure> = lines
         .map(|(at, line)| {

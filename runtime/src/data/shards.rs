@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::atomic;
 use crate::error::{Failure, at_path};
 use crate::tensors::{self, Data, Tensor};
+use crate::{atomic, bounded};
 
 /// Bytes before the tokens of an llm.c shard.
 const HEADER: u64 = 1024;
@@ -84,8 +84,8 @@ impl Manifest {
     /// Reads the manifest of a folder.
     pub fn read(folder: &Path) -> Result<Manifest, Failure> {
         let path = folder.join("data.json");
-        let text = std::fs::read(&path).map_err(at_path("read", &path))?;
-        let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| {
+        let text = bounded::whole_text(&path)?;
+        let manifest: Manifest = serde_json::from_str(&text).map_err(|error| {
             Failure::World(format!("{} is not a sound manifest: {error}", path.display()))
         })?;
         manifest.check().map_err(|why| Failure::World(format!("{}: {why}", path.display())))?;
@@ -314,9 +314,9 @@ pub struct Shard {
 impl Shard {
     /// Opens a file. The places of documents are not known yet: all is one.
     pub fn open(path: &Path, layout: Layout) -> Result<Shard, Failure> {
+        let length = bounded::size(path)?;
         let file = Kept::new(File::open(path).map_err(at_path("read", path))?);
         let Kept { file: bytes, .. } = &file;
-        let length = bytes.metadata().map_err(at_path("read", path))?.len();
         let unsound = |why: String| Failure::World(format!("{}: {why}", path.display()));
         let (first, size, tokens) = match layout {
             Layout::Nanogpt => (0, 2, length / 2),
@@ -366,7 +366,7 @@ impl Shard {
             return Err(damaged("its checksum is not the one in data.json"));
         }
         let index = path.with_extension("index");
-        let text = std::fs::read(&index).map_err(at_path("read", &index))?;
+        let text = bounded::bytes(&index)?;
         if verify && written.index_blake3.as_ref().is_some_and(|known| *known != fingerprint(&text))
         {
             return Err(damaged("the checksum of its index is not the one in data.json"));

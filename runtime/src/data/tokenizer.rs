@@ -2,20 +2,36 @@
 
 use std::path::Path;
 
+use lrc_dsl::text::unmarked;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer as Hf};
-use tokenizers::{DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper};
+use tokenizers::{
+    DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
+};
 
-use crate::error::{Failure, at_path};
+use super::numbers::as_python_reads;
+use crate::bounded;
+use crate::error::Failure;
 
 /// Turns text into tokens and back.
 #[derive(Clone, Debug)]
 pub enum Tokenizer {
     /// Every byte is a token; 256 ends a document.
     Bytes,
-    /// A tokenizer file, and the token that ends a document.
-    File(Box<Hf>, u32),
+    /// A tokenizer file.
+    File(Box<Opened>),
+}
+
+/// A tokenizer file that was read.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// Cuts texts as Python's library would with that file.
+    inner: Hf,
+    /// The file with its numbers as they stand, where that library reads others.
+    exact: Option<Hf>,
+    /// The token that ends a document.
+    end: u32,
 }
 
 /// Names under which the token between documents is known.
@@ -43,28 +59,29 @@ impl Tokenizer {
     /// Reads a tokenizer file. `end` names the token that ends a document; without it the usual
     /// names are tried.
     pub fn open(path: &Path, end: Option<&str>) -> Result<Tokenizer, Failure> {
-        let inner = read(path)?;
+        let mut file = read(path)?;
         let names: Vec<&str> = end.map_or(ENDS.to_vec(), |end| vec![end]);
-        let Some(end) = names.iter().find_map(|name| inner.token_to_id(name)) else {
+        let Some(end) = names.iter().find_map(|name| file.inner.token_to_id(name)) else {
             return Err(Failure::World(format!(
                 "{}: no token {}; name the token that ends a document with --end",
                 path.display(),
                 names.join(", ")
             )));
         };
-        Ok(Tokenizer::File(Box::new(inner), end))
+        file.end = end;
+        Ok(Tokenizer::File(Box::new(file)))
     }
 
     /// Reads a tokenizer file of which the number of the token that ends a document is known.
     pub fn with_end(path: &Path, end: u32) -> Result<Tokenizer, Failure> {
-        Ok(Tokenizer::File(Box::new(read(path)?), end))
+        Ok(Tokenizer::File(Box::new(Opened { end, ..read(path)? })))
     }
 
     /// The token between documents.
     pub fn end(&self) -> u32 {
         match self {
             Tokenizer::Bytes => 256,
-            Tokenizer::File(_, end) => *end,
+            Tokenizer::File(file) => file.end,
         }
     }
 
@@ -73,8 +90,8 @@ impl Tokenizer {
         match self {
             Tokenizer::Bytes => 257,
             // Numbers may have gaps: what counts is the largest.
-            Tokenizer::File(inner, _) => {
-                inner.get_vocab(true).values().max().map_or(0, |max| *max as usize + 1)
+            Tokenizer::File(file) => {
+                file.inner.get_vocab(true).values().max().map_or(0, |max| *max as usize + 1)
             }
         }
     }
@@ -86,7 +103,8 @@ impl Tokenizer {
             Tokenizer::File(..) if has_long_run(text) => Err(Failure::World(format!(
                 "a text has a run of more than {LONGEST_RUN} letters, digits or spaces, which the tokenizer's patterns give up on; leave such texts out with --largest"
             ))),
-            Tokenizer::File(inner, _) => inner
+            Tokenizer::File(file) => file
+                .inner
                 .encode_fast(text, false)
                 .map(|encoding| encoding.get_ids().to_vec())
                 .map_err(|error| Failure::World(format!("the tokenizer refuses a text: {error}"))),
@@ -100,7 +118,7 @@ impl Tokenizer {
                 let bytes: Vec<u8> = tokens.iter().filter_map(|t| u8::try_from(*t).ok()).collect();
                 String::from_utf8_lossy(&bytes).into_owned()
             }
-            Tokenizer::File(inner, _) => inner.decode(tokens, false).unwrap_or_default(),
+            Tokenizer::File(file) => file.inner.decode(tokens, false).unwrap_or_default(),
         }
     }
 
@@ -108,7 +126,10 @@ impl Tokenizer {
     pub fn text(&self) -> Result<Option<String>, Failure> {
         match self {
             Tokenizer::Bytes => Ok(None),
-            Tokenizer::File(inner, _) => inner
+            Tokenizer::File(file) => file
+                .exact
+                .as_ref()
+                .unwrap_or(&file.inner)
                 .to_string(false)
                 .map(Some)
                 .map_err(|error| Failure::World(format!("cannot write the tokenizer: {error}"))),
@@ -116,17 +137,26 @@ impl Tokenizer {
     }
 }
 
-fn read(path: &Path) -> Result<Hf, Failure> {
-    let bytes = std::fs::read(path).map_err(at_path("read", path))?;
-    let unsound = |error: tokenizers::Error| {
-        Failure::World(format!("{} is not a sound tokenizer: {error}", path.display()))
+fn read(path: &Path) -> Result<Opened, Failure> {
+    let bytes = bounded::bytes(path)?;
+    let unsound =
+        |why: String| Failure::World(format!("{} is not a sound tokenizer: {why}", path.display()));
+    let bytes = unmarked(&bytes).map_err(|why| unsound(format!("it is {why}")))?;
+    let parse = |bytes: &[u8]| -> Result<Hf, tokenizers::Error> {
+        let mut inner = Hf::from_bytes(bytes)?;
+        // The text of a special token inside a document is text.
+        inner.set_encode_special_tokens(true);
+        inner.with_padding(None);
+        inner.with_truncation(None)?;
+        Ok(inner)
     };
-    let mut inner = Hf::from_bytes(&bytes).map_err(unsound)?;
-    // The text of a special token inside a document is text.
-    inner.set_encode_special_tokens(true);
-    inner.with_padding(None);
-    inner.with_truncation(None).map_err(unsound)?;
-    Ok(inner)
+    let mut inner = parse(bytes).map_err(|error| unsound(error.to_string()))?;
+    let mut exact = None;
+    if matches!(inner.get_model(), ModelWrapper::Unigram(_)) {
+        let python = parse(&as_python_reads(bytes)).map_err(|error| unsound(error.to_string()))?;
+        exact = Some(std::mem::replace(&mut inner, python));
+    }
+    Ok(Opened { inner, exact, end: 0 })
 }
 
 /// Learns pairs of bytes that belong together (byte-pair encoding, Sennrich, Haddow and Birch 2016;

@@ -14,6 +14,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use json::Way;
+use lrc_dsl::text::unmarked;
 
 use crate::error::{Failure, at_path};
 
@@ -181,17 +182,6 @@ fn gather(
         }
     }
     Ok(())
-}
-
-/// Bytes without a byte order mark at their beginning; UTF-16, which begins with another, is no text here.
-fn unmarked(bytes: &[u8]) -> Result<&[u8], &'static str> {
-    match bytes {
-        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => {
-            Err("a text in UTF-16: make it UTF-8, as with `iconv -f UTF-16 -t UTF-8`")
-        }
-        [0xEF, 0xBB, 0xBF, rest @ ..] => Ok(rest),
-        rest => Ok(rest),
-    }
 }
 
 /// What came of reading a line.
