@@ -562,3 +562,26 @@ fn random_specs_meet_one_checker() {
     }
     assert!(trained > 5 && refused > 5, "{trained} trained, {refused} refused");
 }
+
+/// Every 5% of 20 steps is every step, though three twentieths are a little less than three times 5%.
+#[test]
+fn shares_of_steps_are_counted() {
+    let run = empty("specs-shares").join("run");
+    let small = [
+        "model.set.width=8",
+        "model.set.layers=1",
+        "task.mqar.length=16",
+        "batch=1",
+        "eval.sequences=1",
+        "eval.every=100%",
+    ];
+    let mut args = vec!["train".to_string(), input("spec/share_of_steps.yaml")];
+    args.extend(["--out".to_string(), path(&run).to_string()]);
+    args.extend(small.iter().flat_map(|set| ["--set".to_string(), (*set).to_string()]));
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let output = lrc(&args);
+    assert!(output.status.success(), "{}", said(&output));
+    let due = |step: &u32| !run.join(format!("checkpoints/step-{step:08}/DONE")).exists();
+    let missing: Vec<u32> = (1..=20).filter(due).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

@@ -2,7 +2,7 @@
 //! function of the spec and of the sizes of the data; whoever walks it to a step knows what follows.
 
 use super::lengths::{Buckets, Chooser, Cut, Lengths, draw};
-use super::{Amount, Clock, Fall, Progress, Schedule};
+use super::{Amount, Clock, Fall, Progress, Schedule, whole};
 use crate::error::Failure;
 use crate::random::{Purpose, Stream};
 
@@ -74,11 +74,11 @@ impl Batch {
     fn at(&self, progress: &Progress, full: usize) -> (Size, f64) {
         let Some(Ramp { from, over, stages, rule }) = self.ramp else { return (self.size, 1.0) };
         let done = if over.number() > 0.0 { progress.since(over) } else { 1.0 };
-        if done >= 1.0 {
+        // Stage k of n holds over the k-th n-th of the ramp; the size itself comes after the last.
+        let stage = whole(done * stages as f64) / stages as f64;
+        if stage >= 1.0 {
             return (self.size, 1.0);
         }
-        // Stage k of n holds over the k-th n-th of the ramp; the size itself comes after the last.
-        let stage = (done * stages as f64).floor() / stages as f64;
         let (low, high) = (from.tokens(full), self.size.tokens(full));
         let share = (low / high).powf(1.0 - stage);
         let size = match self.size {
@@ -334,7 +334,7 @@ impl Course {
         let mut gone = 0.0;
         for (at, phase) in phases.iter().enumerate() {
             let into = progress.since(phase.span) - gone / phase.span.number();
-            if into < 1.0 || at + 1 == phases.len() {
+            if whole(into) < 1.0 || at + 1 == phases.len() {
                 return (Some(phase), into.clamp(0.0, 1.0));
             }
             gone += phase.span.number();

@@ -119,6 +119,11 @@ impl Progress {
         }
     }
 
+    /// How often an amount has gone by.
+    pub fn times(&self, amount: Amount) -> f64 {
+        whole(self.since(amount))
+    }
+
     /// What is left to do, as a multiple of an amount.
     pub fn left(&self, amount: Amount) -> f64 {
         match amount {
@@ -131,6 +136,13 @@ impl Progress {
     pub fn ended(&self) -> bool {
         self.share() >= 1.0
     }
+}
+
+/// The whole number below a quotient of amounts. Shares of a run are rounded, so that what is whole may come out a little
+/// smaller: three of twenty steps are 2.9999999999999996 times 5 %.
+pub fn whole(x: f64) -> f64 {
+    let near = x.round();
+    if (x - near).abs() <= 1e-9 * near.max(1.0) { near } else { x.floor() }
 }
 
 /// The learning rate over the run.
@@ -297,6 +309,23 @@ mod tests {
         }
         assert_eq!((want[0], want[99], want[100], want[799]), (0.01, 1.0, 1.0, 1.0));
         assert!((want[900] - 0.55).abs() < 1e-9, "{}", want[900]);
+    }
+
+    #[test]
+    fn shares_go_by_as_often_as_they_should() {
+        for (steps, percent) in [(20.0, 5), (2000.0, 10), (100.0, 7), (1_000_000.0, 1)] {
+            let clock = |steps| Clock { steps, tokens: 50.0 * steps, seconds: 0.0 };
+            let share = f64::from(percent) / 100.0;
+            let times = |step| {
+                let length = Amount::Steps(steps);
+                Progress { done: clock(step), whole: clock(steps), length }
+                    .times(Amount::Share(share))
+            };
+            for k in 1..=100 / percent {
+                let due = f64::from(k * percent) * steps / 100.0;
+                assert_eq!((times(due), times(due - 1.0)), (f64::from(k), f64::from(k - 1)));
+            }
+        }
     }
 
     #[test]

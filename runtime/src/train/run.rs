@@ -251,7 +251,7 @@ impl<'s> Run<'s> {
 
     /// Whether something that happens every so often is due between two moments.
     fn due(every: Amount, before: &Progress, after: &Progress) -> bool {
-        every.number() > 0.0 && after.since(every).floor() > before.since(every).floor()
+        every.number() > 0.0 && after.times(every) > before.times(every)
     }
 
     fn go(&mut self, stop: &AtomicI32) -> Result<Reached, Failure> {
