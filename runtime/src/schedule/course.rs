@@ -126,6 +126,16 @@ pub struct Shaping {
     pub seed: u64,
 }
 
+impl Shaping {
+    /// Whether all steps have as many sequences of the same length.
+    pub fn even(&self) -> bool {
+        let phased = |phase: &Phase| phase.batch.is_some() || phase.lengths.is_some();
+        self.lengths == Lengths::Same
+            && self.batch.ramp.is_none()
+            && !self.phases.iter().any(phased)
+    }
+}
+
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Next {
@@ -179,6 +189,11 @@ impl Course {
         };
         match shaping.length {
             Amount::Time(seconds) => course.whole.seconds = seconds,
+            _ if shaping.even() => {
+                course.whole = course.evenly()?;
+                course.rewind();
+                return Ok(course);
+            }
             Amount::Steps(steps) => course.whole.steps = steps,
             _ => course.whole.steps = course.nominal_steps()? as f64,
         }
@@ -197,6 +212,25 @@ impl Course {
             course.rewind();
         }
         Ok(course)
+    }
+
+    /// How much there is to do where all steps are alike.
+    fn evenly(&self) -> Result<Clock, Failure> {
+        let Shaping { length, full, batch, .. } = self.shaping;
+        let tokens = (batch.size.sequences(full) * full) as f64;
+        let each = if matches!(length, Amount::Tokens(_)) { tokens } else { 1.0 };
+        let mut steps = ((length.number() / each).floor() - 1.0).max(0.0);
+        bounded(steps as u64)?;
+        loop {
+            let done = Clock { steps, tokens: steps * tokens, seconds: 0.0 };
+            if (Progress { done, whole: self.whole, length }).ended() {
+                break;
+            }
+            steps += 1.0;
+        }
+        bounded(steps as u64)?;
+        let tokens = if let Amount::Tokens(tokens) = length { tokens } else { steps * tokens };
+        Ok(Clock { steps, tokens, ..self.whole })
     }
 
     /// Steps if every step had the size of its batch.
@@ -406,6 +440,25 @@ mod tests {
         assert_eq!(steps[0].length, 64);
         let course = Course::new(&shaping, &[1e5, 2e5, 1e5]).unwrap();
         assert_eq!((course.whole().steps, course.whole().tokens), (98.0, 1e5));
+    }
+
+    #[test]
+    fn what_is_to_do_is_known_without_a_walk_where_steps_are_alike() {
+        let lengths = [0.5, 1.0, 2.5, 3.0, 7.0, 64.0, 1000.0, 1234.5]
+            .map(|x| [Amount::Steps(x), Amount::Tokens(x)]);
+        for length in lengths.into_iter().flatten() {
+            for size in [Size::Sequences(1), Size::Sequences(3), Size::Tokens(100.0)] {
+                let shaping = shaping(length, size);
+                let course = Course::new(&shaping, &[]).unwrap();
+                let steps = all(&shaping, &[]);
+                assert_eq!(course.whole().steps, steps.len() as f64, "{length:?} {size:?}");
+                let tokens = steps.iter().map(Next::tokens).sum::<u64>() as f64;
+                let want = if let Amount::Tokens(tokens) = length { tokens } else { tokens };
+                assert_eq!(course.whole().tokens, want, "{length:?} {size:?}");
+            }
+        }
+        let long = Course::new(&shaping(Amount::Tokens(1e18), Size::Sequences(1)), &[]);
+        assert!(long.is_err());
     }
 
     #[test]

@@ -95,13 +95,13 @@ pub fn rows(spec: &Spec, course: &Course) -> usize {
     part(spec, course).0
 }
 
-/// Calls `see` with every step of a run; with the first one of a run of given time, whose steps are
-/// all alike.
+/// Calls `see` with every step of a run; with the first one of a run whose steps are all alike, as those of a run of given
+/// time are.
 fn each(spec: &Spec, course: &Course, see: &mut dyn FnMut(&Next)) {
     let mut walk = course.clone();
     while let Some(next) = walk.next(0.0) {
         see(&next);
-        if matches!(spec.shaping.length, Amount::Time(_)) {
+        if matches!(spec.shaping.length, Amount::Time(_)) || spec.shaping.even() {
             break;
         }
     }
@@ -144,7 +144,8 @@ pub fn advice(spec: &Spec, model: &Model, course: &Course) -> Vec<String> {
             "the keys of `{first}`{others} are not normalised, and states are written along them again and again: such a state grows without bound (try `k = l2norm(…)`)"
         ));
     }
-    if let Some(length) = vanishing(course) {
+    let vanished = if shaping.even() { None } else { vanishing(course) };
+    if let Some(length) = vanished {
         advice.push(format!(
             "sequences of {length} tokens do not occur in the last eighth of the run: what only they teach may fade"
         ));
