@@ -1,5 +1,7 @@
 //! Diagnostics: what is wrong, where, and what to type instead. One look for `.arch` and YAML.
 
+use std::borrow::Cow;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::printable;
@@ -11,6 +13,8 @@ pub const MAX_SHOWN: usize = 100;
 const MAX_NAMES: usize = 20;
 /// Most characters of a name that a message lists.
 const MAX_NAME: usize = 80;
+/// Most characters of a message, which may quote names of any length.
+const MAX_MESSAGE: usize = 1000;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,15 +119,20 @@ impl Diag {
 pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let mut seen = std::collections::BTreeSet::new();
     let names: Vec<&str> = names.into_iter().filter(|name| seen.insert(*name)).collect();
-    let cut = |name: &&str| match name.char_indices().nth(MAX_NAME) {
-        Some((at, _)) => format!("{}…", &name[..at]),
-        None => name.to_string(),
-    };
+    let cut = |name: &&str| cut(name, MAX_NAME).into_owned();
     let mut text = names.iter().take(MAX_NAMES).map(cut).collect::<Vec<_>>().join(", ");
     if names.len() > MAX_NAMES {
         text += &format!(" and {} more", names.len() - MAX_NAMES);
     }
     text
+}
+
+/// A text of so many characters at most.
+fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &text[..at]).into(),
+        None => text.into(),
+    }
 }
 
 /// The known name that `name` was probably meant to be.
@@ -174,11 +183,12 @@ fn render_one(sources: &Sources, diag: &Diag, renderer: &Renderer) -> String {
         Severity::Note => Level::NOTE,
     };
     // Excerpts are made printable by the renderer; names in messages are not.
-    let message = printable(&diag.message);
-    let label = printable(&diag.label);
+    let shown = |text: &str| printable(&cut(text, MAX_MESSAGE)).into_owned();
+    let message = shown(&diag.message);
+    let label = shown(&diag.label);
     let others: Vec<(Span, _)> =
-        diag.others.iter().map(|(span, words)| (*span, printable(words))).collect();
-    let helps: Vec<_> = diag.helps.iter().map(|help| printable(help)).collect();
+        diag.others.iter().map(|(span, words)| (*span, shown(words))).collect();
+    let helps: Vec<_> = diag.helps.iter().map(|help| shown(help)).collect();
     let path = diag.span.map(|span| printable(sources.name(span.file)));
     let title = level.primary_title(&*message).id(diag.code);
     let mut group = match diag.span {

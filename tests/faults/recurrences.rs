@@ -249,6 +249,9 @@ fn findings_and_names_are_shown_up_to_a_limit() {
     assert!(said.contains(" more") && said.len() < 1000, "{said}");
     let long = "x".repeat(500_000);
     assert!(read(&around(&format!("{long} = k\n y = nothing_like_it"))).0.len() < 2000);
+    // S5
+    let long = Diag::global("E0304", format!("no tensor `{}`", "x".repeat(1_000_000)));
+    assert!(render(&Sources::default(), &[long], false).len() < 2000);
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 

@@ -50,10 +50,10 @@ impl Programs {
         });
         let once = (0..r.inputs.len()).map(|input| {
             let mut of_input = targets.iter().filter_map(|target| match target {
-                Target::Input(i, at) if *i == input => at.lag(),
+                Target::Input(i, at) if *i == input => Some(at.lag()),
                 _ => None,
             });
-            (of_input.next(), of_input.next()) == (Some(0), None)
+            (of_input.next(), of_input.next()) == (Some(Some(0)), None)
         });
         Programs {
             once: once.collect(),
