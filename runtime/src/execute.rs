@@ -21,6 +21,7 @@ use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 
 use crate::dense;
+use crate::diagnose::promises;
 use crate::diagnose::stability::{self, Seen};
 use crate::loss::{Head, Said, Score};
 use crate::random::{Purpose, Stream};
@@ -432,10 +433,11 @@ impl Executor {
         if let Some(measured) = &mut watch {
             measure::recurrence(measured, &node.label, &form, &problem, &finals);
         }
-        if let Some(seen) = &mut seen
-            && let Some(radius) = stability::in_time(&problem)
-        {
-            seen.times.push((node.layer().to_string(), radius));
+        if let Some(seen) = &mut seen {
+            seen.broken.extend(promises::broken(&node.label, &problem));
+            if let Some(radius) = stability::in_time(&problem) {
+                seen.times.push((node.layer().to_string(), radius));
+            }
         }
         finals.into_iter().for_each(memory::give);
         std::mem::replace(outputs, outs).into_iter().for_each(memory::give);

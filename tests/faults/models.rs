@@ -372,3 +372,24 @@ fn windows_count() {
     let text = accepted(&["params", "specs/models/quickstart.arch"]).0;
     assert!(text.contains("for each of 16 tokens"), "{text}");
 }
+
+/// `promises_in_mixer` at run time: a loss that is no number names the promise that broke.
+#[test]
+fn a_loss_that_is_no_number_names_the_broken_promise() {
+    let folder = empty("faults-models-broken");
+    let arch = std::fs::read_to_string(input("arch/promises_in_mixer.arch")).unwrap();
+    std::fs::write(folder.join("m.arch"), arch).unwrap();
+    let spec = "model: {file: m.arch, set: {width: 16}}\n\
+                task: {mqar: {vocab: 64, length: 128, pairs: 4}}\nbatch: 2\nlength: 3 steps\n";
+    std::fs::write(folder.join("s.yaml"), spec).unwrap();
+    let (spec, out) = (folder.join("s.yaml"), folder.join("r"));
+    let output = lrc(&["train", path(&spec), "--out", path(&out)]);
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains("warning[W0221]"), "{said}");
+    let words = "of `kda` in layers.0.bad.o is promised";
+    assert!(said.contains("a promise is broken") && said.contains(words), "{said}");
+    // It stands in the record too.
+    let record = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    assert!(record.contains(words), "{record}");
+}

@@ -2,5 +2,6 @@
 //! far a disturbance goes, which parameters mind being rounded.
 
 pub mod precision;
+pub mod promises;
 pub mod spike;
 pub mod stability;

@@ -10,6 +10,7 @@ use lrc_compiler::graph::Model;
 use lrc_compiler::tile::size;
 use serde::Serialize;
 
+use super::promises::Broken;
 use crate::execute::{Batch, Executor};
 use crate::random::{Purpose, Stream};
 
@@ -32,6 +33,8 @@ pub struct Seen {
     pub streams: Vec<(String, Vec<f32>)>,
     /// Radii in time.
     pub times: Vec<(String, f64)>,
+    /// Promises of recurrences that are broken.
+    pub broken: Vec<Broken>,
 }
 
 /// Tokens over which a state is followed.

@@ -8,6 +8,8 @@ use super::estimate::rows;
 use super::treatment::Treatment;
 use crate::device::Device;
 use crate::device::fixed::Update;
+use crate::diagnose::promises::Broken;
+use crate::diagnose::stability::Seen;
 use crate::error::Failure;
 use crate::execute::device::OnDevice;
 use crate::execute::measure::{self, Measured};
@@ -248,6 +250,26 @@ impl Engine {
         let Executor { model, grads, .. } = &cpu.executor;
         measure::gradients(&mut measured, &model.graph.params, grads);
         Some(measured)
+    }
+
+    /// The promises that recurrences' inputs break on the parts of a step, in the order of the model.
+    pub fn broken(&mut self, parts: &[Batch]) -> Result<Vec<Broken>, Failure> {
+        let find = |executor: &mut Executor| {
+            executor.seen = Some(Seen::default());
+            parts.iter().for_each(|part| drop(executor.hidden(part)));
+            executor.seen.take().unwrap_or_default().broken
+        };
+        Ok(match &mut self.place {
+            Place::Cpu(cpu) => find(&mut cpu.executor),
+            // Kernels cannot be looked into: the processor walks the forward pass once.
+            Place::Kernels(device) => {
+                let mut model = device.model.clone();
+                let forward = model.graph.forward;
+                model.graph.nodes.retain_nodes(|_, node| node.index() < forward);
+                let [params, ..] = device.state()?;
+                find(&mut Executor::new(model, params))
+            }
+        })
     }
 
     /// Updates all parameters by the gradient, whose norm is known.

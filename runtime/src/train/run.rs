@@ -312,7 +312,8 @@ impl<'s> Run<'s> {
             self.grow()?;
         }
         // Drawn by the number of gradients, so that a step that is done over drops others.
-        let mut stepped = self.engine.gradient(&batch.parts(micro), self.computed())?;
+        let parts = batch.parts(micro);
+        let mut stepped = self.engine.gradient(&parts, self.computed())?;
         if fault == Some(Fault::Nan) {
             (stepped.score.loss, stepped.norm) = (f64::NAN, f64::NAN);
         }
@@ -321,7 +322,7 @@ impl<'s> Run<'s> {
             Some([_, to]) if *to == next.step => *to += 1,
             _ => self.state.stretches.push([next.step, next.step + 1]),
         }
-        let skipped = match self.unusual(&stepped)? {
+        let skipped = match self.unusual(&stepped, &parts)? {
             Some(Action::Back(steps)) => {
                 self.back(steps)?;
                 return Ok(Taken::Back);
@@ -366,11 +367,12 @@ impl<'s> Run<'s> {
     }
 
     /// What the policies want of a step whose loss is no number, or a spike.
-    fn unusual(&mut self, stepped: &Stepped) -> Result<Option<Action>, Failure> {
+    fn unusual(&mut self, stepped: &Stepped, parts: &[Batch]) -> Result<Option<Action>, Failure> {
         let Stepped { score, norm } = stepped;
         let (what, trigger) = if !norm.is_finite() || !score.loss.is_finite() {
+            let promises = self.promises(parts)?;
             (
-                format!("the loss is {} and the norm of the gradient {norm}", score.loss),
+                format!("the loss is {} and the norm of the gradient {norm}{promises}", score.loss),
                 Trigger::Nan,
             )
         } else if let Some(deviations) = self.state.monitor.spike(&self.spec.monitor, score.loss) {
@@ -399,6 +401,17 @@ impl<'s> Run<'s> {
             }
             (action, _) => Ok(action),
         }
+    }
+
+    /// What recurrences were promised and did not get, as a likely cause of what is no number.
+    fn promises(&mut self, parts: &[Batch]) -> Result<String, Failure> {
+        let broken = self.engine.broken(parts)?;
+        let Some(first) = broken.first() else { return Ok(String::new()) };
+        let more = match broken.len() - 1 {
+            0 => String::new(),
+            n => format!(", and {n} more are broken"),
+        };
+        Ok(format!(" (a promise is broken: {first}{more}; `lrc check` says what would keep it)"))
     }
 
     /// Lets the policies act, and writes down what they did.
