@@ -290,17 +290,15 @@ fn damaged_data_is_refused_before_a_step() {
         1,
         "not the name of a file",
     );
-    refused(
-        "tokenizer",
-        &|at| {
-            let text = std::fs::read_to_string(at.join("data.json")).unwrap();
-            let mut data: serde_json::Value = serde_json::from_str(&text).unwrap();
-            data["tokenizer_blake3"] = "another".into();
-            std::fs::write(at.join("data.json"), data.to_string()).unwrap();
-        },
-        3,
-        "different tokenizers",
-    );
+    let says = |at: &Path, fields: &[&str]| {
+        let text = std::fs::read_to_string(at.join("data.json")).unwrap();
+        let mut data: serde_json::Value = serde_json::from_str(&text).unwrap();
+        fields.iter().for_each(|field| data[*field] = "another".into());
+        std::fs::write(at.join("data.json"), data.to_string()).unwrap();
+    };
+    refused("bytes", &|at| says(at, &["tokenizer_blake3"]), 1, "with the tokenizer `bytes`");
+    let both = ["tokenizer", "tokenizer_blake3"];
+    refused("tokenizer", &|at| says(at, &both), 3, "different tokenizers");
 }
 
 #[test]
