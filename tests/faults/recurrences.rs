@@ -493,6 +493,11 @@ fn every_form_computes_what_the_declaration_says() {
             "past",
             "in v, w : [d]; in x : scalar; out o = softmax(w) * sum(x * softmax(v[u]) for t - 4 < u <= t)^T",
         ),
+        // The gradient of an input that is read at a computed position besides its own was overwritten.
+        (
+            "scan",
+            "in x, y : [d]; state h : [d]; h[t] = 0.5 * h[t-1] + y; out o = x[t - t mod 3] + x + h[t]",
+        ),
         // Positions that may be this token's own.
         (
             "step",
