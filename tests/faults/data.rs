@@ -284,6 +284,30 @@ fn words_of_any_length_are_learned_from_and_encoded() {
     assert!(output.status.success(), "{}", said(&output));
     let (found, _) = documents("word-back", &[path(&word)], &["--tokenizer", path(&learned)]);
     assert!(found == [text], "another text came back");
+    // One word to the pattern: a mark, which Unicode calls alphabetic though it is no letter, and no letter.
+    std::fs::write(&word, "\u{93f}!".repeat(200_000)).unwrap();
+    let output = lrc(&args);
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+/// Kin of odd_fields: scores from elsewhere are numbers in lines whose other fields nobody reads.
+#[test]
+fn odd_fields_beside_scores_decide_nothing() {
+    let folder = empty("faults-odd-scores");
+    let (text, data, scores) = (folder.join("a.txt"), folder.join("data"), folder.join("s.jsonl"));
+    std::fs::write(&text, "a text").unwrap();
+    assert!(tokenise(&[path(&text)], &data, &[]).status.success());
+    let import = ["data", "score", path(&data), "--import", path(&scores), "--field", "of.hard"];
+    for (line, sound) in [
+        (r#"{"x": NaN, "y": 1e999, "z": "\ud83d", "of": {"hard": 3}}"#, true),
+        (r#"{"of": {"hard": NaN}}"#, false),
+        (r#"{"of": {"hard": "3"}}"#, false),
+    ] {
+        std::fs::write(&scores, line).unwrap();
+        let output = lrc(&import);
+        assert_eq!(output.status.success(), sound, "{line}: {}", said(&output));
+        assert_eq!(said(&output).contains("no number in the field"), !sound, "{}", said(&output));
+    }
 }
 
 /// Runs of over a million equal characters: pieces as Python's tokenizers make them, whose last space belongs to the word

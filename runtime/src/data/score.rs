@@ -7,6 +7,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::corpus::tokenizer;
+use super::documents::json::Way;
 use super::shards::{Manifest, Shard};
 use super::tokenizer::Tokenizer;
 use crate::bounded;
@@ -118,14 +119,11 @@ impl Documents {
 
 /// Scores that another program has written, a JSON object per document in their order.
 pub fn import(file: &Path, field: &str, count: usize) -> Result<Vec<f32>, Failure> {
-    let text = bounded::whole_text(file)?;
+    let (text, way) = (bounded::whole_text(file)?, Way::new(field));
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let scores: Result<Vec<f32>, Failure> = lines
         .map(|(at, line)| {
-            let value: Option<f64> = serde_json::from_str::<serde_json::Value>(line)
-                .ok()
-                .and_then(|value| value.get(field)?.as_f64());
-            value.filter(|x| x.is_finite()).map(|x| x as f32).ok_or_else(|| {
+            way.number(line).filter(|x| x.is_finite()).map(|x| x as f32).ok_or_else(|| {
                 Failure::Usage(format!(
                     "{}, line {}: no number in the field `{field}`",
                     file.display(),

@@ -5,6 +5,8 @@ use std::path::Path;
 use lrc_dsl::text::unmarked;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::fixed_length::FixedLength;
+use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::{AddedToken, Tokenizer as Hf};
 use tokenizers::{
     DecoderWrapper, ModelWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper,
@@ -48,7 +50,7 @@ const ENDS: [&str; 9] = [
     "[SEP]",
 ];
 
-/// Characters of a word that are learned from; what is longer is cut: pairs of a word are counted anew with every merge.
+/// Bytes of a word that are learned from; what is longer is cut: pairs of a word are counted anew with every merge.
 const LONGEST_WORD: usize = 256;
 
 /// Characters of one kind that may follow each other: a pattern may go back over all of them, and its engine ends the process
@@ -182,9 +184,12 @@ pub fn learn<'t>(
         PostProcessorWrapper,
         DecoderWrapper,
     >::new(BPE::default());
+    let cut = Sequence::new(vec![bytes.into(), FixedLength::new(LONGEST_WORD).into()]);
+    learned.with_pre_tokenizer(Some(cut));
+    learned.train(&mut trainer, texts.flat_map(cut_runs)).map_err(wrong)?;
+    // Texts are encoded in whole words.
     learned.with_pre_tokenizer(Some(bytes));
     learned.with_decoder(Some(bytes));
-    learned.train(&mut trainer, texts.flat_map(cut_words)).map_err(wrong)?;
     learned.to_string(false).map_err(wrong)
 }
 
@@ -204,14 +209,14 @@ fn has_long_run(text: &str) -> bool {
         })
 }
 
-/// A text in pieces, cut where a word would be too long.
-fn cut_words(text: &str) -> Vec<&str> {
+/// A text in pieces without runs that are too long.
+fn cut_runs(text: &str) -> Vec<&str> {
     let (mut pieces, mut from, mut length, mut last) = (Vec::new(), 0, 0, None);
     for (at, c) in text.char_indices() {
         if last != Some(kind(c)) {
             (last, length) = (Some(kind(c)), 0);
         }
-        if length == LONGEST_WORD {
+        if length == LONGEST_RUN {
             pieces.push(&text[from..at]);
             (from, length) = (at, 0);
         }

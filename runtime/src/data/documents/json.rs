@@ -32,35 +32,40 @@ impl Way {
 
     /// The text of a document, or why there is none. `document` is JSON, with NaN and infinities as Python writes them.
     pub fn text(&self, document: &str) -> Result<Found, String> {
-        let sound = match serde_json::from_str::<&RawValue>(document) {
-            Ok(_) => Cow::Borrowed(document),
-            Err(error) => {
-                let plain = without_odd_numbers(document);
-                serde_json::from_str::<&RawValue>(&plain)
-                    .map_err(|_| format!("not a line of JSON ({error})"))?;
-                Cow::Owned(plain)
-            }
-        };
-        let mut found = Vec::new();
-        self.walk(sound.trim(), &self.0, &mut found)?;
-        if found.is_empty() {
-            return Err(format!("`{}` is an empty list", self.0));
+        let sound = sound(document)?;
+        let (mut texts, mut halves) = (Vec::new(), 0);
+        for value in self.values(&sound)? {
+            let (text, broken) = string(value).ok_or_else(|| format!("`{}` is no text", self.0))?;
+            texts.push(text);
+            halves += broken;
         }
-        let halves = found.iter().map(|(_, halves)| halves).sum();
-        let texts: Vec<String> = found.into_iter().map(|(text, _)| text).collect();
         Ok(Found { text: texts.join("\n"), halves })
     }
 
-    fn walk(
-        &self,
-        value: &str,
-        rest: &str,
-        found: &mut Vec<(String, usize)>,
-    ) -> Result<(), String> {
+    /// The number of a document; nothing where there is none, or several.
+    pub fn number(&self, document: &str) -> Option<f64> {
+        let sound = sound(document).ok()?;
+        match self.values(&sound).ok()?[..] {
+            [value] => serde_json::from_str(value).ok(),
+            _ => None,
+        }
+    }
+
+    /// The values at the end of the way, at least one.
+    fn values<'v>(&self, document: &'v str) -> Result<Vec<&'v str>, String> {
+        let mut found = Vec::new();
+        self.walk(document.trim(), &self.0, &mut found)?;
+        if found.is_empty() {
+            return Err(format!("`{}` is an empty list", self.0));
+        }
+        Ok(found)
+    }
+
+    fn walk<'v>(&self, value: &'v str, rest: &str, found: &mut Vec<&'v str>) -> Result<(), String> {
         let broken = |error: serde_json::Error| format!("not a line of JSON ({error})");
         let name = &self.0;
         if rest.is_empty() {
-            found.push(string(value).ok_or_else(|| format!("`{name}` is no text"))?);
+            found.push(value);
             return Ok(());
         }
         let (first, after) = rest.split_once('.').unwrap_or((rest, ""));
@@ -135,6 +140,17 @@ fn string(value: &str) -> Option<(String, usize)> {
         }
     }
     Some((String::from_utf8(bytes).ok()?, halves))
+}
+
+/// JSON as the standard has it.
+fn sound(document: &str) -> Result<Cow<'_, str>, String> {
+    let Err(error) = serde_json::from_str::<&RawValue>(document) else {
+        return Ok(Cow::Borrowed(document));
+    };
+    let plain = without_odd_numbers(document);
+    serde_json::from_str::<&RawValue>(&plain)
+        .map_err(|_| format!("not a line of JSON ({error})"))?;
+    Ok(Cow::Owned(plain))
 }
 
 /// The text with `NaN` and infinities, where they stand outside strings, as `null`.

@@ -5,7 +5,7 @@
 //! be compressed (`.gz`, `.zst`). A folder stands for the files below it, in the order of their names,
 //! linked folders too, each once; names that begin with a dot are passed over.
 
-mod json;
+pub(super) mod json;
 mod table;
 
 use std::collections::{BTreeMap, HashSet};
