@@ -65,11 +65,19 @@ pub trait Real:
         if self >= Self::ZERO { Self::ONE - small } else { small }
     }
 
-    /// The product of decays, zero once it has faded.
+    /// The product of decays, zero once it is below `least`: [`Real::FADED`], or 0 where it may grow
+    /// again.
     #[inline(always)]
-    fn fade(self, decay: Self) -> Self {
+    fn fade(self, decay: Self, least: Self) -> Self {
         let product = self * decay;
-        if product.abs() < Self::FADED { Self::ZERO } else { product }
+        if product.abs() < least { Self::ZERO } else { product }
+    }
+
+    /// Whether it is a number and no infinity.
+    #[inline(always)]
+    fn is_finite(self) -> bool {
+        // What is neither gives no 0 here.
+        self * Self::ZERO == Self::ZERO
     }
 
     /// `ln(1 + e^x)`, without overflow for any `x`.
@@ -135,9 +143,18 @@ const BAND_ROWS: usize = 16;
 /// Multiplications in a band of a shared product at least; waking a thread costs some microseconds.
 const BAND_WORK: usize = 1 << 18;
 
-/// The last element that a strided matrix touches, plus one.
-fn reach(rows: usize, cols: usize, row: usize, col: usize) -> usize {
-    if rows == 0 || cols == 0 { 0 } else { (rows - 1) * row + (cols - 1) * col + 1 }
+/// Whether a strided matrix stays inside `length` elements, with distances that gemm can count.
+fn inside(rows: usize, cols: usize, [row, col]: [usize; 2], length: usize) -> bool {
+    if rows == 0 || cols == 0 {
+        return true;
+    }
+    let last = || {
+        let down = (rows - 1).checked_mul(row)?;
+        let along = (cols - 1).checked_mul(col)?;
+        down.checked_add(along)
+    };
+    let countable = |distance: usize| isize::try_from(distance).is_ok();
+    last().is_some_and(|last| last < length) && countable(row) && countable(col)
 }
 
 /// Functions in f32 without calls and without branches, so that loops over them use vector
@@ -326,12 +343,13 @@ macro_rules! real {
             b: Mat<'_, $t>,
             add: bool,
         ) {
-            assert!(reach(m, n, c.row, c.col) <= c.data.len(), "product outside its result");
-            assert!(reach(m, k, a.row, a.col) <= a.data.len(), "product outside its left side");
-            assert!(reach(k, n, b.row, b.col) <= b.data.len(), "product outside its right side");
+            assert!(inside(m, n, [c.row, c.col], c.data.len()), "product outside its result");
+            assert!(inside(m, k, [a.row, a.col], a.data.len()), "product outside its left side");
+            assert!(inside(k, n, [b.row, b.col], b.data.len()), "product outside its right side");
             assert!(m <= 1 || n <= 1 || c.row != 0 && c.col != 0, "overlapping result");
             // SAFETY: every element that gemm touches lies at `i * row + j * col` with indices
-            // below the given sizes; the asserts above keep the largest of them inside each slice.
+            // below the given sizes; the asserts above keep the largest of them inside each slice,
+            // computed without wrapping, and every distance within an `isize`.
             // `c` is borrowed mutably, so it overlaps neither input.
             unsafe {
                 gemm::gemm(
@@ -391,6 +409,24 @@ mod tests {
         assert!(
             worst(Real::softplus, |x| x.max(0.0) + (-x.abs()).exp().ln_1p(), -80.0, 80.0) < 1e-6
         );
+    }
+
+    #[test]
+    fn products_refuse_distances_that_wrap() {
+        let refused = |row: usize| {
+            let data = [1.0_f32; 8];
+            let mut to = [0.0_f32; 4];
+            let (a, b) = (Mat { data: &data, row, col: 1 }, Mat { data: &data, row: 2, col: 1 });
+            let c = MatMut { data: &mut to, row: 2, col: 1 };
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                f32::gemm([2, 2, 2], c, a, b, false);
+            }))
+            .is_err()
+        };
+        assert!(!refused(2) && refused(7) && refused(usize::MAX) && refused(usize::MAX / 2 + 2));
+        // Three rows at this distance wrap around to the first elements.
+        assert!(!inside(3, 1, [usize::MAX / 2 + 1, 1], 8));
+        assert!(inside(0, 3, [usize::MAX, 1], 0) && inside(1, 8, [usize::MAX / 4, 1], 8));
     }
 
     #[test]
