@@ -8,6 +8,7 @@ use lrc_dsl::{Diag, Span};
 use super::eval::{Binding, Declared, Derivation, Elaborator};
 use super::signature::{LARGEST_SIZE, Numbers, Signature, Variable, numbers_in};
 use super::value::{Dim, Setting, Tensor, Val, shape_text};
+use crate::tile::interval::{ALL, Interval};
 use crate::tile::{Int, Leaf, Op, Program, Stream, Value, size};
 
 /// A declared tensor of a recurrence, for one head (and one token).
@@ -103,6 +104,22 @@ impl Recurrence {
             Op::Pick(at) | Op::Place(at) => matches!(at, Int::Const(_)),
             _ => true,
         })
+    }
+
+    /// Between which ends the values of a leaf lie, by what is promised.
+    pub fn promised(&self, leaf: &Leaf) -> Interval {
+        let of = |slot: &Slot| slot.interval.unwrap_or(if slot.unit { (-1.0, 1.0) } else { ALL });
+        match leaf {
+            Leaf::Read(Stream::Input(i), Int::T) => of(&self.inputs[*i]),
+            // Before the first token an input is 0.
+            Leaf::Read(Stream::Input(i), _) => {
+                let (low, high) = of(&self.inputs[*i]);
+                (low.min(0.0), high.max(0.0))
+            }
+            Leaf::Param(i) => of(&self.params[*i]),
+            Leaf::Head | Leaf::Number(Int::T) => (0.0, f64::INFINITY),
+            _ => ALL,
+        }
     }
 
     /// Values of one head's states.

@@ -4,6 +4,9 @@
 //! logarithm: a decay of zero, a negative one or one of 1e-30 needs no special case, nothing can
 //! overflow as long as no decay exceeds 1, and gradients lose no digits. The running quantities are
 //! the same in all of them: step `l` of a chunk multiplies what was written before it by `a_l`.
+//!
+//! Where no decay exceeds 1, a product that has faded stays 0, which keeps processors fast. Where one
+//! may, by what is promised of the inputs, what has faded may come back: products run on as they are.
 
 use crate::num::{Mat, MatMut, Real};
 use crate::tile::{Op, Versions};
@@ -93,17 +96,19 @@ impl Kind {
     }
 }
 
-/// Runs one operation. `sizes` are rows, micro-steps and width.
+/// Runs one operation. `sizes` are rows, micro-steps and width; `fades` says that no decay exceeds 1.
 #[inline(always)]
 pub fn run<R: Real>(
     kind: Kind,
     v: &Versions,
     sizes: [usize; 3],
+    fades: bool,
     args: &[&[R]],
     to: &mut [R],
     scratch: &mut [R],
 ) {
-    let shape = Shape { v, rows: sizes[0], m: sizes[1], d: sizes[2] };
+    let least = if fades { R::FADED } else { R::ZERO };
+    let shape = Shape { v, rows: sizes[0], m: sizes[1], d: sizes[2], least };
     match kind {
         Kind::Prefix => shape.prefix(args[0], to, scratch),
         Kind::PrefixGrad => shape.prefix_grad(args[0], args[1], to, scratch),
@@ -121,14 +126,16 @@ pub fn run<R: Real>(
     }
 }
 
-struct Shape<'a> {
+struct Shape<'a, R> {
     v: &'a Versions,
     rows: usize,
     m: usize,
     d: usize,
+    /// What is smaller is 0: see [`Real::fade`].
+    least: R,
 }
 
-impl Shape<'_> {
+impl<R: Real> Shape<'_, R> {
     /// Rows that have seen exactly the first `l` micro-steps.
     fn rows_at(&self, l: usize) -> impl Iterator<Item = usize> + '_ {
         let (micro, p) = (self.v.micro, self.v.offsets.len());
@@ -150,15 +157,15 @@ impl Shape<'_> {
     }
 
     #[inline(always)]
-    fn prefix<R: Real>(&self, a: &[R], to: &mut [R], scratch: &mut [R]) {
+    fn prefix(&self, a: &[R], to: &mut [R], scratch: &mut [R]) {
         let d = self.d;
         if let (1, Some(offset)) = (d, self.one_by_one()) {
-            let first = a[..offset].iter().fold(R::ONE, |run, a| run.fade(*a));
+            let first = a[..offset].iter().fold(R::ONE, |run, a| run.fade(*a, self.least));
             let later = a[offset..].iter();
             let mut run = first;
             to[0] = first;
             for (to, a) in to[1..].iter_mut().zip(later) {
-                run = run.fade(*a);
+                run = run.fade(*a, self.least);
                 *to = run;
             }
             return;
@@ -170,26 +177,26 @@ impl Shape<'_> {
                 to[i * d..][..d].copy_from_slice(run);
             }
             if l < self.m {
-                times(run, &a[l * d..]);
+                times(run, &a[l * d..], self.least);
             }
         }
     }
 
-    fn prefix_grad<R: Real>(&self, a: &[R], dy: &[R], to: &mut [R], scratch: &mut [R]) {
+    fn prefix_grad(&self, a: &[R], dy: &[R], to: &mut [R], scratch: &mut [R]) {
         let (m, d) = (self.m, self.d);
         let (before, back) = scratch.split_at_mut(m * d);
         before[..d].fill(R::ONE);
         for l in 1..m {
             let (done, next) = before.split_at_mut(l * d);
             for x in 0..d {
-                next[x] = done[(l - 1) * d + x].fade(a[(l - 1) * d + x]);
+                next[x] = done[(l - 1) * d + x].fade(a[(l - 1) * d + x], self.least);
             }
         }
         let back = &mut back[..d];
         back.fill(R::ZERO);
         for l in (0..m).rev() {
             if l + 1 < m {
-                times(back, &a[(l + 1) * d..]);
+                times(back, &a[(l + 1) * d..], self.least);
             }
             for i in self.rows_at(l + 1) {
                 plus(back, &dy[i * d..]);
@@ -201,17 +208,17 @@ impl Shape<'_> {
     }
 
     #[inline(always)]
-    fn suffix<R: Real>(&self, a: &[R], to: &mut [R]) {
+    fn suffix(&self, a: &[R], to: &mut [R]) {
         let (m, d) = (self.m, self.d);
         to[(m - 1) * d..].fill(R::ONE);
         for j in (0..m - 1).rev() {
             for x in 0..d {
-                to[j * d + x] = to[(j + 1) * d + x].fade(a[(j + 1) * d + x]);
+                to[j * d + x] = to[(j + 1) * d + x].fade(a[(j + 1) * d + x], self.least);
             }
         }
     }
 
-    fn suffix_grad<R: Real>(&self, a: &[R], dy: &[R], to: &mut [R], scratch: &mut [R]) {
+    fn suffix_grad(&self, a: &[R], dy: &[R], to: &mut [R], scratch: &mut [R]) {
         let (m, d) = (self.m, self.d);
         let (after, front) = scratch.split_at_mut(m * d);
         self.suffix(a, &mut after[..m * d]);
@@ -220,12 +227,12 @@ impl Shape<'_> {
         for l in 0..m {
             for x in 0..d {
                 to[l * d + x] = front[x] * after[l * d + x];
-                front[x] = front[x].fade(a[l * d + x]) + dy[l * d + x];
+                front[x] = front[x].fade(a[l * d + x], self.least) + dy[l * d + x];
             }
         }
     }
 
-    fn below<R: Real>(&self, to: &mut [R]) {
+    fn below(&self, to: &mut [R]) {
         for i in 0..self.rows {
             let seen = self.v.seen(i).min(self.m);
             to[i * self.m..][..seen].fill(R::ONE);
@@ -234,7 +241,7 @@ impl Shape<'_> {
     }
 
     #[inline(always)]
-    fn pairs<R: Real>(&self, a: &[R], to: &mut [R], scratch: &mut [R]) {
+    fn pairs(&self, a: &[R], to: &mut [R], scratch: &mut [R]) {
         let m = self.m;
         if let Some(offset) = self.one_by_one() {
             // Each row is the one above, once more decayed, and the write in between.
@@ -249,7 +256,7 @@ impl Shape<'_> {
                 if i > 0 {
                     let above = &above[(i - 1) * m..][..seen - 1];
                     for (to, above) in row.iter_mut().zip(above) {
-                        *to = above.fade(decay);
+                        *to = above.fade(decay, self.least);
                     }
                 }
                 row[seen - 1] = R::ONE;
@@ -263,14 +270,14 @@ impl Shape<'_> {
                 to[i * m..][..m].copy_from_slice(run);
             }
             if l < m {
-                run[..l].iter_mut().for_each(|x| *x = x.fade(a[l]));
+                run[..l].iter_mut().for_each(|x| *x = x.fade(a[l], self.least));
                 run[l] = R::ONE;
             }
         }
     }
 
     #[inline(always)]
-    fn pairs_grad<R: Real>(&self, a: &[R], dz: &[R], to: &mut [R], scratch: &mut [R]) {
+    fn pairs_grad(&self, a: &[R], dz: &[R], to: &mut [R], scratch: &mut [R]) {
         let m = self.m;
         let (ahead, back) = scratch.split_at_mut(m * m);
         // Row l: products from each earlier write up to, but not including, step l.
@@ -278,7 +285,7 @@ impl Shape<'_> {
         for l in 1..m {
             let (done, next) = ahead.split_at_mut(l * m);
             for j in 0..l - 1 {
-                next[j] = done[(l - 1) * m + j].fade(a[l - 1]);
+                next[j] = done[(l - 1) * m + j].fade(a[l - 1], self.least);
             }
             next[l - 1] = R::ONE;
         }
@@ -286,7 +293,7 @@ impl Shape<'_> {
         back.fill(R::ZERO);
         for l in (0..m).rev() {
             if l + 1 < m {
-                back.iter_mut().for_each(|x| *x = x.fade(a[l + 1]));
+                back.iter_mut().for_each(|x| *x = x.fade(a[l + 1], self.least));
             }
             for i in self.rows_at(l + 1) {
                 plus(back, &dz[i * m..]);
@@ -297,13 +304,13 @@ impl Shape<'_> {
 
     /// Runs over the steps with the writes so far, decayed up to each step.
     #[inline(always)]
-    fn ahead<R: Real>(&self, y: &[R], a: &[R], run: &mut [R], mut at: impl FnMut(usize, &[R])) {
+    fn ahead(&self, y: &[R], a: &[R], run: &mut [R], mut at: impl FnMut(usize, &[R])) {
         let (m, d) = (self.m, self.d);
         for l in 0..=m {
             at(l, &run[..l * d]);
             if l < m {
                 for row in run[..l * d].chunks_exact_mut(d) {
-                    times(row, &a[l * d..]);
+                    times(row, &a[l * d..], self.least);
                 }
                 run[l * d..][..d].copy_from_slice(&y[l * d..][..d]);
             }
@@ -311,7 +318,7 @@ impl Shape<'_> {
     }
 
     #[inline(always)]
-    fn gram<R: Real>(&self, x: &[R], y: &[R], a: &[R], to: &mut [R], scratch: &mut [R]) {
+    fn gram(&self, x: &[R], y: &[R], a: &[R], to: &mut [R], scratch: &mut [R]) {
         let (m, d) = (self.m, self.d);
         to.fill(R::ZERO);
         self.ahead(y, a, &mut scratch[..m * d], |l, run| {
@@ -325,7 +332,7 @@ impl Shape<'_> {
     }
 
     #[inline(always)]
-    fn apply<R: Real>(&self, w: &[R], y: &[R], a: &[R], to: &mut [R], scratch: &mut [R]) {
+    fn apply(&self, w: &[R], y: &[R], a: &[R], to: &mut [R], scratch: &mut [R]) {
         let (m, d) = (self.m, self.d);
         to.fill(R::ZERO);
         self.ahead(y, a, &mut scratch[..m * d], |l, run| {
@@ -341,21 +348,14 @@ impl Shape<'_> {
     /// Runs back over the steps; `at(l, back)` sees for each earlier write what later reads want of
     /// it, decayed back to just after step `l`.
     #[inline(always)]
-    fn behind<R: Real>(
-        &self,
-        w: &[R],
-        x: &[R],
-        a: &[R],
-        back: &mut [R],
-        mut at: impl FnMut(usize, &[R]),
-    ) {
+    fn behind(&self, w: &[R], x: &[R], a: &[R], back: &mut [R], mut at: impl FnMut(usize, &[R])) {
         let (m, d) = (self.m, self.d);
         back.fill(R::ZERO);
         for l in (0..m).rev() {
             let seen = &mut back[..(l + 1) * d];
             if l + 1 < m {
                 for row in seen.chunks_exact_mut(d) {
-                    times(row, &a[(l + 1) * d..]);
+                    times(row, &a[(l + 1) * d..], self.least);
                 }
             }
             for i in self.rows_at(l + 1) {
@@ -369,7 +369,7 @@ impl Shape<'_> {
     }
 
     #[inline(always)]
-    fn apply_t<R: Real>(&self, w: &[R], x: &[R], a: &[R], to: &mut [R], scratch: &mut [R]) {
+    fn apply_t(&self, w: &[R], x: &[R], a: &[R], to: &mut [R], scratch: &mut [R]) {
         let (m, d) = (self.m, self.d);
         self.behind(w, x, a, &mut scratch[..m * d], |l, back| {
             to[l * d..][..d].copy_from_slice(&back[l * d..]);
@@ -377,7 +377,7 @@ impl Shape<'_> {
     }
 
     #[inline(always)]
-    fn gram_grad<R: Real>(&self, args: &[&[R]], to: &mut [R], scratch: &mut [R]) {
+    fn gram_grad(&self, args: &[&[R]], to: &mut [R], scratch: &mut [R]) {
         let (m, d) = (self.m, self.d);
         let [w, x, y, a] = args else { unreachable!("four arguments") };
         let (table, run) = scratch.split_at_mut(m * m * d);
@@ -400,8 +400,8 @@ impl Shape<'_> {
 }
 
 #[inline(always)]
-fn times<R: Real>(run: &mut [R], by: &[R]) {
-    run.iter_mut().zip(by).for_each(|(x, &y)| *x = x.fade(y));
+fn times<R: Real>(run: &mut [R], by: &[R], least: R) {
+    run.iter_mut().zip(by).for_each(|(x, &y)| *x = x.fade(y, least));
 }
 
 #[inline(always)]

@@ -249,8 +249,10 @@ impl<'a> Maker<'a> {
             last[output.at()] = usize::MAX;
         }
         for (at, node) in program.nodes.iter().enumerate() {
-            // What a term captures is filled once and read for every position of the past.
-            if matches!(node.op, Op::Leaf(Leaf::Outer(_))) || self.lent[at] {
+            // What a term captures is filled once and read for every position of the past; what a
+            // query may read is asked by every product that it masks.
+            let lasts = matches!(node.op, Op::Leaf(Leaf::Outer(_) | Leaf::Allowed));
+            if lasts || self.lent[at] {
                 last[at] = usize::MAX;
             }
         }

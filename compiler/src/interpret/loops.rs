@@ -332,6 +332,12 @@ fn lanes<R: Real>(a: &[R], f: impl Fn(R) -> R) -> R {
     parts.into_iter().fold(rest, |sum, part| sum + part)
 }
 
+/// Whether all are numbers and no infinities.
+#[inline(always)]
+pub fn all_finite<R: Real>(a: &[R]) -> bool {
+    lanes(a, |x| x * R::ZERO) == R::ZERO
+}
+
 /// `log Σ exp` of a dense tile along an axis of `n` entries that lie `inner` apart.
 #[inline(always)]
 pub fn log_sum_exp<R: Real>(to: &mut [R], from: &[R], [n, inner]: [usize; 2]) {

@@ -9,6 +9,7 @@ mod decay;
 mod layout;
 mod linear;
 mod loops;
+mod mask;
 mod product;
 mod scan;
 
@@ -21,6 +22,7 @@ use crate::tile::{
 };
 use layout::{Fused, Layout, View};
 use loops::{Loops, Sides, Two};
+use mask::{Mask, Placed};
 use product::Product;
 
 /// How to run one program.
@@ -71,6 +73,8 @@ enum Action {
     /// Where the argument begins, its entries along the axis, and the distance between them.
     LogSumExp(usize, [usize; 2]),
     Product(Product),
+    /// Clears what a mask excludes; rows, columns, and numbers of each entry.
+    Mask(Placed, [usize; 3]),
     Pad {
         from: Loops<1>,
         start: usize,
@@ -92,7 +96,8 @@ enum Action {
         width: usize,
         count: usize,
     },
-    Decay(decay::Kind, Versions, Vec<Range<usize>>, [usize; 3]),
+    /// The flag says that no decay exceeds 1.
+    Decay(decay::Kind, Versions, Vec<Range<usize>>, [usize; 3], bool),
 }
 
 /// The memory of a running program; see [`crate::memory`].
@@ -135,6 +140,17 @@ impl Plan {
         Plan::lending(program, &|_| false)
     }
 
+    /// As [`Plan::lending`] for the program of a chunk; `fades` says that no decay exceeds 1.
+    pub fn of_chunk(program: &Program, lent: &dyn Fn(&Leaf) -> bool, fades: bool) -> Plan {
+        let mut plan = Plan::lending(program, lent);
+        for step in &mut plan.steps {
+            if let Action::Decay(.., step_fades) = &mut step.action {
+                *step_fades = fades;
+            }
+        }
+        plan
+    }
+
     /// Plans a program of whose leaves the caller may lend those that `lent` says.
     pub fn lending(program: &Program, lent: &dyn Fn(&Leaf) -> bool) -> Plan {
         debug_assert_eq!(crate::tile::verify::verify(program), Ok(()));
@@ -142,6 +158,7 @@ impl Plan {
         let past = program.nodes.iter().any(|node| matches!(node.op, Op::Past(_)));
         let lent = |leaf: &Leaf| !past && lent(leaf);
         let layout = Layout::new(program, &lent);
+        let masks = mask::masks(program);
         let mut plan = Plan {
             leaves: Vec::new(),
             lent: Vec::new(),
@@ -159,14 +176,20 @@ impl Plan {
                 plan.lent.push(lent(leaf));
                 continue;
             }
-            if let Some(fused) = layout.fused.get(&at) {
-                plan.sum(program, &layout, fused, to);
-                continue;
-            }
-            let views = plan.arguments(&layout, at, node);
-            let args: Vec<&View> = views.iter().collect();
-            let action = plan.action(&node.op, &args, &node.shape, &to);
-            plan.steps.push(Step { to, action });
+            let product = match layout.fused.get(&at) {
+                Some(fused) => {
+                    plan.sum(program, &layout, fused, to.clone());
+                    fused.product
+                }
+                None => {
+                    let views = plan.arguments(&layout, at, node);
+                    let args: Vec<&View> = views.iter().collect();
+                    let action = plan.action(&node.op, &args, &node.shape, &to);
+                    plan.steps.push(Step { to: to.clone(), action });
+                    at
+                }
+            };
+            plan.keep_apart(program, &layout, &masks, [at, product], to);
         }
         for output in &layout.outputs {
             if let Some(copy) = &output.copy {
@@ -191,6 +214,40 @@ impl Plan {
         let [a, b] = [layout.view(node.args[0]), layout.view(node.args[1])];
         let product = Product::onto(axes, a, b, &node.shape, &fused.strides);
         self.steps.push(Step { to, action: Action::Product(product) });
+    }
+
+    /// Keeps what a mask excludes out of the product that was just planned, also where it is not
+    /// finite: 0 times it is no number. `at` is the node that holds the product.
+    fn keep_apart(
+        &mut self,
+        program: &Program,
+        layout: &Layout,
+        masks: &[Option<Mask>],
+        [at, product]: [usize; 2],
+        to: Range<usize>,
+    ) {
+        let node = &program.nodes[product];
+        let Op::MulSum(axes) = &node.op else { return };
+        let of = |arg: usize| masks[node.args[arg].at()].as_ref();
+        // Two of the same leave nothing to keep out.
+        if of(0) == of(1) {
+            return;
+        }
+        let placed = |mask: &Mask| mask.placed(|leaf| layout.view(leaf));
+        if let Some(mask) = &masks[at] {
+            let shape = &program.nodes[at].shape;
+            let action = Action::Mask(placed(mask), [shape[0], shape[1], size(&shape[2..])]);
+            self.steps.push(Step { to, action });
+        } else if let (Some(masked), true) = ((0..2).find(|k| of(*k).is_some()), *axes == [1])
+            && let Some(Step { action: Action::Product(last), .. }) = self.steps.last_mut()
+        {
+            let strides = match layout.fused.get(&at) {
+                Some(fused) => fused.strides.clone(),
+                None => layout::row_major(&node.shape),
+            };
+            let views = [layout.view(node.args[0]), layout.view(node.args[1])];
+            last.guard(masked, placed(of(masked).expect("just found")), views, &strides);
+        }
     }
 
     /// Where a node reads its arguments; those that it needs dense are copied first.
@@ -281,7 +338,7 @@ impl Plan {
                 let sizes = kind.sizes(args, shape);
                 self.scratch = self.scratch.max(kind.scratch(sizes));
                 debug_assert_eq!(to.len(), size(shape));
-                Action::Decay(kind, versions, ranges, sizes)
+                Action::Decay(kind, versions, ranges, sizes, true)
             }
         }
     }
@@ -459,6 +516,7 @@ fn run_step<R: Real>(
         }
         Action::LogSumExp(start, along) => loops::log_sum_exp(to, from.at(*start), *along),
         Action::Product(product) => product.run(to, from),
+        Action::Mask(mask, sizes) => mask.clear(to, from, *sizes),
         Action::Pad { from: loops, start } => {
             to.fill(R::ZERO);
             loops::copy(loops, &mut to[*start..], from);
@@ -479,10 +537,10 @@ fn run_step<R: Real>(
                 to.iter_mut().zip(rows).for_each(|(x, row)| *x = row[at]);
             }
         }
-        Action::Decay(kind, versions, ranges, sizes) => {
+        Action::Decay(kind, versions, ranges, sizes, fades) => {
             let args: Vec<&[R]> =
                 ranges.iter().map(|range| &from.at(range.start)[..range.len()]).collect();
-            decay::run(*kind, versions, *sizes, &args, to, scratch);
+            decay::run(*kind, versions, *sizes, *fades, &args, to, scratch);
         }
         Action::LinearSolve([a, b], sizes, transposed) => {
             to.copy_from_slice(&from.at(*b)[..to.len()]);

@@ -1,7 +1,8 @@
 //! Products that sum over axes, as loops around matrix products.
 
 use super::layout::{View, row_major};
-use super::loops::Sides;
+use super::loops::{Sides, all_finite};
+use super::mask::Placed;
 use crate::num::{Mat, MatMut, Real};
 
 /// An axis of a product: its size and the distances in result, left and right side.
@@ -41,9 +42,38 @@ pub struct Product {
     onto: bool,
     a: usize,
     b: usize,
+    guard: Option<Box<Guard>>,
+}
+
+/// What keeps the numbers that a mask excludes out of a product where they are not finite.
+#[derive(Clone, Debug)]
+struct Guard {
+    /// Whether the left side is masked, and the right one may hold such numbers.
+    left: bool,
+    mask: Placed,
+    /// Every axis as the sides have it; the first two are the mask's.
+    axes: Vec<Axis>,
+    /// Numbers of the other side's memory, from its first to its last.
+    span: usize,
 }
 
 impl Product {
+    /// Lets side `masked`, whose first two axes are those of the mask, read of the other side only
+    /// what the mask includes; the sum runs over the mask's columns.
+    pub fn guard(&mut self, masked: usize, mask: Placed, views: [&View; 2], to: &[usize]) {
+        let stride = |view: &View, i: usize| if view.shape[i] == 1 { 0 } else { view.strides[i] };
+        let axes = (0..to.len()).map(|i| Axis {
+            n: views[0].shape[i].max(views[1].shape[i]),
+            to: if i == 1 { 0 } else { to[i] },
+            a: stride(views[0], i),
+            b: stride(views[1], i),
+        });
+        let other = views[1 - masked];
+        let last = (0..to.len()).map(|i| (other.shape[i] - 1) * other.strides[i]);
+        let span = last.sum::<usize>() + 1;
+        self.guard = Some(Box::new(Guard { left: masked == 0, mask, axes: axes.collect(), span }));
+    }
+
     /// Plans `Σ_axes a ∘ b` into a dense result.
     pub fn new(axes: &[usize], a: &View, b: &View, shape: &[usize]) -> Product {
         Product::strided(axes, a, b, shape, &row_major(shape))
@@ -77,12 +107,35 @@ impl Product {
         batch.extend(rows);
         batch.extend(columns);
         batch.extend(summed);
-        Product { m, n, k, outer: batch, accumulate, onto: false, a: a.start, b: b.start }
+        let (outer, onto, guard) = (batch, false, None);
+        Product { m, n, k, outer, accumulate, onto, a: a.start, b: b.start, guard }
     }
 
     /// Runs the product.
     pub fn run<R: Real>(&self, to: &mut [R], from: &Sides<'_, R>) {
         let (a, b) = (from.at(self.a), from.at(self.b));
+        let Some(guard) = &self.guard else { return self.whole(to, a, b) };
+        let other = if guard.left { &b[..guard.span] } else { &a[..guard.span] };
+        if all_finite(other) {
+            return self.whole(to, a, b);
+        }
+        // Rows that do not read such a number get the same bits as if it were any other.
+        let number = |x: &R| if x.is_finite() { *x } else { R::ZERO };
+        let numbers: Vec<R> = other.iter().map(number).collect();
+        if guard.left {
+            self.whole(to, a, &numbers)
+        } else {
+            self.whole(to, &numbers, b)
+        }
+        guard.around(0, [0; 3], [0; 2], &mut |[to_at, a_at, b_at], [row, column]| {
+            let x = if guard.left { b[b_at] } else { a[a_at] };
+            if !x.is_finite() && guard.mask.includes(from, [row, column]) {
+                to[to_at] += a[a_at] * b[b_at];
+            }
+        });
+    }
+
+    fn whole<R: Real>(&self, to: &mut [R], a: &[R], b: &[R]) {
         if self.accumulate && !self.onto {
             to.fill(R::ZERO);
         }
@@ -116,6 +169,27 @@ impl Product {
             let left = Mat { data: a, row: m.a, col: k.a };
             let right = Mat { data: b, row: k.b, col: n.b };
             R::gemm([m.n, k.n, n.n], c, left, right, self.accumulate);
+        }
+    }
+}
+
+impl Guard {
+    /// Calls `f` with the places in the result and the sides, and with row and column of the mask.
+    fn around(
+        &self,
+        depth: usize,
+        at: [usize; 3],
+        entry: [usize; 2],
+        f: &mut impl FnMut([usize; 3], [usize; 2]),
+    ) {
+        let Some(axis) = self.axes.get(depth) else { return f(at, entry) };
+        for i in 0..axis.n {
+            let mut entry = entry;
+            if let Some(index) = entry.get_mut(depth) {
+                *index = i;
+            }
+            let at = [at[0] + i * axis.to, at[1] + i * axis.a, at[2] + i * axis.b];
+            self.around(depth + 1, at, entry, f);
         }
     }
 }

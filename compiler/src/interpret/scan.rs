@@ -40,9 +40,15 @@ pub fn forward<R: Real>(scan: Scan, to: &mut [R], a: &[R], b: &[R], start: &[R],
                     }
                 }
             }
-            Scan::Max { .. } => {
+            // The sides in the order of the text: it decides what is not a number.
+            Scan::Max { first: true } => {
                 for (k, y) in to.iter_mut().enumerate() {
                     *y = (before[k] + a[k]).max(b[k]);
+                }
+            }
+            Scan::Max { first: false } => {
+                for (k, y) in to.iter_mut().enumerate() {
+                    *y = b[k].max(before[k] + a[k]);
                 }
             }
         }

@@ -24,6 +24,7 @@ pub(crate) use symbols::word;
 use lrc_dsl::Span;
 
 use crate::elaborate::Recurrence;
+use crate::tile::interval::Intervals;
 use crate::tile::{Binary, Builder, Leaf, Op, Program, Unary, Value};
 use symbols::{Core, Made, Matrix, Symbols};
 
@@ -105,6 +106,24 @@ pub struct Normal {
     pub states: Vec<StateForm>,
     /// Results in declared order.
     pub outs: Vec<Value>,
+}
+
+impl Normal {
+    /// Whether no decay exceeds 1, by what is promised of the inputs and parameters.
+    pub fn fades(&self, recurrence: &Recurrence) -> bool {
+        let mut ends = Intervals::default();
+        for (value, leaf, _) in self.program.leaves() {
+            ends.promise(value, recurrence.promised(leaf));
+        }
+        let mut updates = self.states.iter().flat_map(|state| &state.updates);
+        updates.all(|update| match update.decay {
+            Decay::None => true,
+            Decay::Scalar(a) | Decay::Vector(a) => {
+                let (low, high) = ends.of(&self.program, a);
+                low >= -1.0 && high <= 1.0
+            }
+        })
+    }
 }
 
 /// Extracts the normal form.

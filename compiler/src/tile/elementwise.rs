@@ -111,17 +111,22 @@ impl Unary {
     }
 
     /// The derivative `dy/dx` as nodes, from the input `x` and the output `y`; `None` where it is
-    /// zero.
+    /// zero. Where it would be infinite, at the end of what the function is defined for, it is 0: what
+    /// lies behind such a place has no part in a gradient, and 0 times infinity is no number.
     pub fn derivative(self, b: &mut Builder, x: Value, y: Value) -> Option<Value> {
         let shape = b.shape(x).to_vec();
         let one = b.fill(1.0, &shape);
         Some(match self {
             Unary::Neg => b.fill(-1.0, &shape),
             Unary::Exp => y,
-            Unary::Log => b.div(one, x),
+            Unary::Log => {
+                let slope = b.div(one, x);
+                unless_zero(b, x, slope)
+            }
             Unary::Sqrt => {
                 let half = b.fill(0.5, &shape);
-                b.div(half, y)
+                let slope = b.div(half, y);
+                unless_zero(b, y, slope)
             }
             Unary::Sigmoid => {
                 let rest = b.sub(one, y);
@@ -179,10 +184,17 @@ impl Unary {
             Unary::Pow(c) => {
                 let factor = b.fill(c.value(), &shape);
                 let power = b.unary(Unary::Pow(Bits::of(c.value() - 1.0)), x);
-                b.mul(factor, power)
+                let slope = b.mul(factor, power);
+                if c.value() < 1.0 { unless_zero(b, x, slope) } else { slope }
             }
         })
     }
+}
+
+/// A slope where `x` is not 0, else 0.
+fn unless_zero(b: &mut Builder, x: Value, slope: Value) -> Value {
+    let none = b.fill(0.0, &vec![1; b.shape(x).len()]);
+    b.select(x, slope, none)
 }
 
 /// Two numbers in, one number out; axes of size 1 are repeated. Products are `Op::MulSum`.

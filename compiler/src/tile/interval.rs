@@ -10,7 +10,7 @@ use super::{Binary, Op, Program, Unary, Value, size};
 pub type Interval = (f64, f64);
 
 /// Anything.
-const ALL: Interval = (f64::NEG_INFINITY, f64::INFINITY);
+pub const ALL: Interval = (f64::NEG_INFINITY, f64::INFINITY);
 
 /// Lower bounds of functions that dip below 0: their least values, rounded down.
 const LEAST_SILU: f64 = -0.2785;
@@ -23,6 +23,11 @@ pub struct Intervals {
 }
 
 impl Intervals {
+    /// Takes a value, such as a leaf, to lie in an interval.
+    pub fn promise(&mut self, value: Value, interval: Interval) {
+        self.known.insert(value, interval);
+    }
+
     /// The interval of a value.
     pub fn of(&mut self, program: &Program, value: Value) -> Interval {
         if let Some(known) = self.known.get(&value) {

@@ -39,7 +39,7 @@ struct Programs {
 }
 
 impl Programs {
-    fn new(r: &Recurrence, chunk: &Chunk) -> Programs {
+    fn new(r: &Recurrence, chunk: &Chunk, fades: bool) -> Programs {
         let Gradient { program, targets, kept } = gradient(r, chunk, &dear);
         let outputs = [chunk.program.outputs.as_slice(), kept.as_slice()].concat();
         let keeping = Program { nodes: chunk.program.nodes.clone(), outputs };
@@ -58,9 +58,9 @@ impl Programs {
         Programs {
             once: once.collect(),
             kept: places.collect(),
-            forward: Plan::lending(&chunk.program, &is_kept),
-            keeping: Plan::lending(&keeping, &is_kept),
-            backward: Plan::lending(&program, &is_kept),
+            forward: Plan::of_chunk(&chunk.program, &is_kept, fades),
+            keeping: Plan::of_chunk(&keeping, &is_kept, fades),
+            backward: Plan::of_chunk(&program, &is_kept, fades),
             targets,
         }
     }
@@ -119,21 +119,22 @@ const NEAR: usize = 1 << 16;
 impl Chunked {
     /// Derives the programs for chunks of `tokens` tokens from the normal form.
     pub fn new(r: &Recurrence, normal: &Normal, tokens: usize) -> Result<Chunked, Refusal> {
-        Chunked::of(r, tokens, &|masked| derive(r, normal, tokens, masked))
+        Chunked::of(r, tokens, normal.fades(r), &|masked| derive(r, normal, tokens, masked))
     }
 
     /// The same for states that are updated entry by entry.
     pub fn scan(r: &Recurrence, tokens: usize) -> Result<Chunked, Refusal> {
-        Chunked::of(r, tokens, &|masked| scan::derive(r, tokens, masked))
+        Chunked::of(r, tokens, true, &|masked| scan::derive(r, tokens, masked))
     }
 
     fn of(
         r: &Recurrence,
         tokens: usize,
+        fades: bool,
         derive: &dyn Fn(bool) -> Result<Chunk, Refusal>,
     ) -> Result<Chunked, Refusal> {
         let programs =
-            |masked| -> Result<Programs, Refusal> { Ok(Programs::new(r, &derive(masked)?)) };
+            |masked| -> Result<Programs, Refusal> { Ok(Programs::new(r, &derive(masked)?, fades)) };
         Ok(Chunked {
             tokens,
             full: programs(false)?,
