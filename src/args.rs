@@ -468,7 +468,7 @@ pub struct Compile {
 pub struct Verify {
     /// The `.arch` file.
     pub file: PathBuf,
-    /// A recurrence of the file.
+    /// A recurrence of the file, or a mixer or model: what it calls [default: all of them].
     pub name: Option<String>,
     /// Where to run: `sim` runs the kernels for GPUs against the step form.
     #[arg(long, default_value = "cpu")]
@@ -476,6 +476,9 @@ pub struct Verify {
     /// Override a parameter or size.
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `lrc eval`.

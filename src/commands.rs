@@ -10,6 +10,7 @@ mod mixer;
 mod model;
 mod recurrence;
 mod run;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use lrc_runtime::device::Device;
 use lrc_runtime::error::Failure;
 use lrc_runtime::library::LIBRARY;
 use lrc_runtime::spec::open::{declarations, find};
-use lrc_runtime::{exec, tensors};
+use lrc_runtime::{exec, tell, tensors};
 
 use crate::args::{Args, Command, Dtype, Exec, Form};
 use crate::terminal;
@@ -34,7 +35,7 @@ pub fn run(args: Args) -> u8 {
         Command::Check { files, device } => check(files, (*device).into(), &mut sources),
         Command::Explain(args) => recurrence::explain(args, &mut sources),
         Command::Compile(args) => compile::compile(args, &mut sources),
-        Command::Verify(args) => recurrence::verify(args, &mut sources),
+        Command::Verify(args) => verify::verify(args, &mut sources),
         Command::Eval(args) => run::eval(args, &mut sources),
         Command::Generate(args) => run::generate(args, &mut sources),
         Command::Bench(args) => bench::bench(args, &mut sources),
@@ -158,6 +159,8 @@ fn exec_command(args: &Exec, sources: &mut Sources) -> Result<(), Failure> {
         device: args.device.into(),
     };
     let inputs = tensors::read(&args.inputs)?;
-    let outputs = exec::exec(decl, &inputs, &request)?;
-    tensors::write(&args.out, &outputs)
+    let done = exec::exec(decl, &inputs, &request)?;
+    terminal::show(sources, &done.warnings);
+    tell!("{}", done.sizes);
+    tensors::write(&args.out, &done.tensors)
 }

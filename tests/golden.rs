@@ -103,7 +103,7 @@ fn misses(
         device,
     };
     let got = match exec(namespace.get(&case.op).unwrap(), &case.tensors, &request) {
-        Ok(got) => got,
+        Ok(got) => got.tensors,
         Err(failure) => return vec![format!("{}: {failure:?}", case.name)],
     };
     let mut missed = Vec::new();

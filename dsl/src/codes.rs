@@ -152,9 +152,24 @@ pub static CODES: &[(&str, &str, &str)] = &[
         "`cu_seqlens` starts with 0, ends with the number of tokens and never decreases; the batch size is 1.",
     ),
     (
+        "E0306",
+        "no such form",
+        "`--form chunk` asks for a form that the equations do not have; the label says which part of them stands against it.",
+    ),
+    (
         "E0307",
         "a checkpoint does not fit",
         "The checkpoint is damaged, or of another model or optimiser than the spec's.",
+    ),
+    (
+        "E0308",
+        "a recurrence gives no numbers",
+        "On inputs that keep its promises its values leave what f32 holds, or are no numbers at all, from the token that the message names.",
+    ),
+    (
+        "W0309",
+        "a tensor breaks a promise",
+        "A declaration promises an interval or vectors of length 1, and a given tensor does not keep it. The planner chooses the form by promises, so results may lose digits or be no numbers.",
     ),
     (
         "E0401",

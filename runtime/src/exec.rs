@@ -13,6 +13,7 @@ use crate::device::Device;
 use crate::device::kernels::{Kernels, Unready, Wanted};
 use crate::device::store::Machine;
 use crate::error::Failure;
+use crate::promises;
 use crate::tensors::{Data, Tensor, Tensors};
 
 /// What `lrc exec` was asked for.
@@ -32,8 +33,19 @@ pub struct Request {
     pub device: Device,
 }
 
+/// What a run gives.
+#[derive(Clone, Debug)]
+pub struct Executed {
+    /// Outputs, states and gradients by name.
+    pub tensors: Tensors,
+    /// The sizes that were bound: `B=1 T=4 H=64 dk=16`.
+    pub sizes: String,
+    /// Warnings of tensors that break declared promises.
+    pub warnings: Vec<Diag>,
+}
+
 /// Runs a recurrence on tensors by its declared names.
-pub fn exec(decl: &Decl, tensors: &Tensors, request: &Request) -> Result<Tensors, Failure> {
+pub fn exec(decl: &Decl, tensors: &Tensors, request: &Request) -> Result<Executed, Failure> {
     let mut diags = Vec::new();
     let signature = Signature::of(decl, &mut diags);
     for name in request.settings.keys() {
@@ -59,8 +71,22 @@ pub fn exec(decl: &Decl, tensors: &Tensors, request: &Request) -> Result<Tensors
     let Some(recurrence) = elaborate(decl, &given, &mut diags) else {
         return Err(Failure::Invalid(diags));
     };
+    let sizes = sizes(&binder, &signature);
     let layout = Layout { batch: b, tokens: t, heads, head_axis: binder.heads.is_some() };
-    run(&recurrence, tensors, request, layout)
+    let warnings = promises::broken(&recurrence, tensors);
+    let tensors = run(&recurrence, tensors, request, layout)?;
+    Ok(Executed { tensors, sizes, warnings })
+}
+
+/// The sizes that the tensors have bound, as text.
+fn sizes(binder: &Binder, signature: &Signature) -> String {
+    let axes = [("B", binder.batch), ("T", binder.tokens), ("H", binder.heads)];
+    let axes = axes.into_iter().filter_map(|(name, size)| Some(format!("{name}={}", size?)));
+    let named = signature
+        .sizes
+        .iter()
+        .filter_map(|name| binder.given.get(name).map(|size| format!("{name}={size}")));
+    axes.chain(named).collect::<Vec<_>>().join(" ")
 }
 
 /// Binds sizes, batch, tokens and heads from the shapes of the tensors.
@@ -100,7 +126,7 @@ impl<'a> Binder<'a> {
     fn bind_all(&mut self) {
         for variable in self.signature.variables.iter().filter(|v| v.role != Role::State) {
             let Some(tensor) = self.tensors.get(&variable.name) else {
-                let known = self.tensors.keys().map(String::as_str);
+                let known = self.tensors.keys().map(String::as_str).filter(|n| n.len() <= NAME);
                 let message = format!("the tensor `{}` is missing", variable.name);
                 self.diags.push(Diag::global("E0301", message).help_nearest(
                     &variable.name,
@@ -242,6 +268,10 @@ fn run(
     let d_finals: Vec<Option<Vec<f32>>> = (0..r.states.len())
         .map(|k| io.state(&format!("dfinal_state{}", r.state_suffix(k)), k))
         .collect();
+    let sound = io.diags.is_empty();
+    if sound && request.backward && d_outs.iter().chain(&d_finals).all(Option::is_none) {
+        io.ask_for_cotangents();
+    }
     if !io.diags.is_empty() {
         return Err(Failure::Invalid(io.diags));
     }
@@ -294,7 +324,10 @@ fn on_cpu(
     request: &Request,
     cotangents: &Cotangents<f32>,
 ) -> Result<Ran, Failure> {
-    let form = Form::new(problem, request.form, request.chunk)
+    // A longer chunk than the longest sequence would only be padding.
+    let longest = problem.bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(1).max(1);
+    let chunk = request.chunk.map(|tokens| tokens.min(longest));
+    let form = Form::new(problem, request.form, chunk)
         .map_err(|refusal| refused(problem.recurrence, refusal))?;
     let (outputs, kept) = form.forward(problem, request.backward);
     let gradients = request.backward.then(|| form.backward(problem, &kept, cotangents));
@@ -350,6 +383,31 @@ fn refused(r: &Recurrence, refusal: Refusal) -> Failure {
     Failure::Invalid(vec![diag.help("run it with `--form step`")])
 }
 
+/// Tensors without a declaration that are named one by one.
+const STRANGERS: usize = 20;
+
+/// Characters of a name that messages quote.
+const NAME: usize = 80;
+
+/// Whole numbers as messages quote them.
+fn listed(values: &[i64]) -> String {
+    match values.get(..STRANGERS) {
+        Some(first) if values.len() > STRANGERS => {
+            let first: Vec<String> = first.iter().map(i64::to_string).collect();
+            format!("[{}, …] ({} numbers)", first.join(", "), values.len())
+        }
+        _ => format!("{values:?}"),
+    }
+}
+
+/// A name as messages quote it.
+fn short(name: &str) -> String {
+    match name.char_indices().nth(NAME) {
+        Some((end, _)) => format!("{}… ({} bytes)", &name[..end], name.len()),
+        None => name.to_string(),
+    }
+}
+
 /// Reads and writes tensors by the layouts of the interface.
 struct Io<'a> {
     r: &'a Recurrence,
@@ -376,12 +434,24 @@ impl Io<'_> {
             && values.windows(2).all(|w| w[0] <= w[1]);
         if !sound {
             let message = format!(
-                "`cu_seqlens` is {values:?}: it must rise from 0 to the {tokens} tokens, with batch size 1"
+                "`cu_seqlens` is {}: it must rise from 0 to the {tokens} tokens, with batch size 1",
+                listed(values)
             );
             self.diags.push(Diag::global("E0305", message));
             return even;
         }
         values.iter().map(|&x| x as usize).collect()
+    }
+
+    /// Gradients of nothing were asked for.
+    fn ask_for_cotangents(&mut self) {
+        let outs = self.r.outs.iter().map(|slot| format!("`d{}`", slot.name));
+        let states = 0..self.r.states.len();
+        let finals = states.map(|k| format!("`dfinal_state{}`", self.r.state_suffix(k)));
+        let names: Vec<String> = outs.chain(finals).collect();
+        let message = "the file has no cotangent, so there is nothing to take gradients of";
+        let known = format!("give one or more of {}, or leave out `--backward`", names.join(", "));
+        self.diags.push(Diag::global("E0301", message).help(known));
     }
 
     /// Tensors that are neither read nor an expected result point to a misspelt name.
@@ -405,10 +475,20 @@ impl Io<'_> {
                 self.diags.push(Diag::global("E0105", message).help(help));
             }
         }
-        for name in self.tensors.keys().filter(|name| !known.contains(name)) {
-            let message = format!("`{}` declares no tensor `{name}`", r.name);
+        let strangers: Vec<&String> =
+            self.tensors.keys().filter(|name| !known.contains(name)).collect();
+        if strangers.len() > STRANGERS {
+            let message = format!(
+                "`{}` declares none of {} tensors of the file; here are the first {STRANGERS}",
+                r.name,
+                strangers.len()
+            );
+            self.diags.push(Diag::global("E0304", message));
+        }
+        for name in strangers.into_iter().take(STRANGERS) {
+            let message = format!("`{}` declares no tensor `{}`", r.name, short(name));
             self.diags.push(Diag::global("E0304", message).help_nearest(
-                name,
+                &short(name),
                 "it knows",
                 known.iter().map(String::as_str),
             ));

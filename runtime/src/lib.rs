@@ -20,6 +20,7 @@ pub mod memory;
 pub mod monitor;
 pub mod optim;
 pub mod plot;
+pub mod promises;
 pub mod questions;
 pub mod random;
 pub mod sample;

@@ -11,15 +11,12 @@ use lrc_compiler::normal::{self, Refusal};
 use lrc_compiler::tile::{Op, Program};
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Diag, Namespace, Sources};
-use lrc_runtime::device::kernels::Unready;
-use lrc_runtime::device::store::Machine;
 use lrc_runtime::error::Failure;
 use lrc_runtime::spec::open::{declarations, find};
-use lrc_runtime::verify;
 
 use super::model::built;
 use super::{known, mixer, own, settings};
-use crate::args::{Explain, Verify};
+use crate::args::Explain;
 use crate::terminal::say;
 
 /// Tokens of the chunk that texts show.
@@ -91,7 +88,7 @@ fn is_code(word: &str) -> bool {
 }
 
 /// A declaration of any kind.
-fn named<'n>(namespace: &'n Namespace, name: &str) -> Result<&'n Decl, Failure> {
+pub fn named<'n>(namespace: &'n Namespace, name: &str) -> Result<&'n Decl, Failure> {
     namespace.get(name).ok_or_else(|| {
         let diag = Diag::global("E0201", format!("there is no `{name}`"));
         let known = namespace.decls.keys().map(String::as_str);
@@ -191,100 +188,4 @@ fn census(program: &Program) -> String {
         *count.entry(kind).or_default() += 1;
     }
     count.iter().map(|(kind, n)| format!("{n} {kind}")).collect::<Vec<_>>().join(", ")
-}
-
-/// `lrc verify`
-pub fn verify(args: &Verify, sources: &mut Sources) -> Result<(), Failure> {
-    let namespace = declarations(&args.file, sources)?;
-    let given = settings(&args.set)?;
-    known(&given, chosen(&namespace, Kind::Recurrence, args.name.as_deref())?)?;
-    let device: lrc_runtime::device::Device = args.device.into();
-    if let Some(machine) = device.machine()? {
-        return verify_kernels(&chosen_at(&namespace, args, &given)?, &machine);
-    }
-    let mut wrong = Vec::new();
-    say!("{:<24} {:>12} {:>12} {:>12}", "recurrence", "chunk", "its gradient", "slopes");
-    for decl in chosen(&namespace, Kind::Recurrence, args.name.as_deref())? {
-        let r = elaborated(decl, &given)?;
-        verify::affordable(&r)?;
-        let mut worst = verify::Found::default();
-        for trial in verify::trials() {
-            let found = verify::trial(&r, &trial).map_err(Failure::Verification)?;
-            let larger = |a: Option<f64>, b: Option<f64>| match (a, b) {
-                (Some(a), Some(b)) => Some(a.max(b)),
-                (a, b) => a.or(b),
-            };
-            worst.forward = larger(worst.forward, found.forward);
-            worst.backward = larger(worst.backward, found.backward);
-            worst.slope = worst.slope.max(found.slope);
-        }
-        let text = |x: Option<f64>| x.map_or("-".to_string(), |x| format!("{x:.1e}"));
-        say!(
-            "{:<24} {:>12} {:>12} {:>12.1e}",
-            r.name,
-            text(worst.forward),
-            text(worst.backward),
-            worst.slope
-        );
-        let sound = worst.forward.is_none_or(|x| x < 1e-9)
-            && worst.backward.is_none_or(|x| x < 1e-8)
-            && worst.slope < 1e-5;
-        if !sound {
-            wrong.push(r.name.clone());
-        }
-    }
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::Verification(format!(
-        "the forms or gradients of {} disagree (relative, in f64): this is a mistake of lrc",
-        wrong.join(", ")
-    )))
-}
-
-/// The chosen recurrences at the given sizes.
-fn chosen_at(
-    namespace: &Namespace,
-    args: &Verify,
-    given: &BTreeMap<String, Setting>,
-) -> Result<Vec<Recurrence>, Failure> {
-    let chosen = chosen(namespace, Kind::Recurrence, args.name.as_deref())?;
-    chosen.into_iter().map(|decl| elaborated(decl, given)).collect()
-}
-
-/// `lrc verify --device sim` or `cuda`: kernels against the step form.
-fn verify_kernels(recurrences: &[Recurrence], machine: &Machine) -> Result<(), Failure> {
-    say!(
-        "the largest difference from the step form in f64, as a share of what bf16 operands allow"
-    );
-    say!("{:<24} {:>10} {:>10} {:>10}", "recurrence", "forward", "gradients", "decode");
-    let mut wrong = Vec::new();
-    for r in recurrences {
-        let kernels = match verify::Kernels::new(r, machine) {
-            Ok(kernels) => kernels,
-            Err(Unready::Refused(refusal)) => {
-                say!("{:<24} no kernels: {}", r.name, refusal.why);
-                continue;
-            }
-            Err(Unready::Failed(failure)) => return Err(failure),
-        };
-        let mut worst = [0.0_f64; 3];
-        for trial in verify::kernel_trials() {
-            let found = verify::kernel_trial(r, &trial, &kernels)?;
-            for (worst, x) in worst.iter_mut().zip([found.forward, found.backward, found.decode]) {
-                *worst = worst.max(x);
-            }
-        }
-        say!("{:<24} {:>10.3} {:>10.3} {:>10.3}", r.name, worst[0], worst[1], worst[2]);
-        if worst.iter().any(|share| *share > 1.0) {
-            wrong.push(r.name.clone());
-        }
-    }
-    if wrong.is_empty() {
-        return Ok(());
-    }
-    let names = wrong.join(", ");
-    Err(Failure::Verification(format!(
-        "the kernels of {names} are wrong: this is a mistake of lrc"
-    )))
 }

@@ -102,7 +102,7 @@ fn tried(text: &str, x: &[f32]) -> Result<Tensors, Failure> {
         bf16: false,
         device: lrc_runtime::device::Device::Cpu,
     };
-    exec(&namespace.decls["r"], &inputs, &request)
+    exec(&namespace.decls["r"], &inputs, &request).map(|done| done.tensors)
 }
 
 /// Its output `o`.
