@@ -36,7 +36,7 @@ impl Call<'_> {
 }
 
 /// Most entries of an axis that `rope` turns: each has an angle of its own in the program.
-const MAX_TURNED: usize = 1 << 16;
+const MAX_TURNED: usize = 1 << 14;
 
 /// Most turns of `dpfp`, each a part of the program.
 const MAX_ROLLS: usize = 256;
