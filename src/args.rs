@@ -57,14 +57,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Parse and check files; report every mistake at once.
-    Check {
-        /// `.arch` files and specs.
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-        /// Where a spec is to be trained: what that lacks is a mistake of the spec.
-        #[arg(long, default_value = "auto")]
-        device: Device,
-    },
+    Check(Check),
     /// Say how each recurrence is understood and why, or what a diagnostic means.
     Explain(Explain),
     /// Write the stages of compilation as readable files.
@@ -440,18 +433,31 @@ pub struct Explain {
     pub set: Vec<String>,
 }
 
+/// Arguments of `lrc check`.
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    /// `.arch` files and specs.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Where it is to run: what that lacks for a spec, or has no kernels for, is a mistake too.
+    #[arg(long, default_value = "auto")]
+    pub device: Device,
+}
+
 /// Arguments of `lrc compile`.
 #[derive(Debug, clap::Args)]
 pub struct Compile {
     /// The `.arch` files.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
-    /// Stages: normal, chunk, grad, graph, plan, cuda, ptx, cubin.
-    #[arg(long, default_value = "normal,chunk,grad,graph")]
-    pub emit: String,
-    /// Kinds of GPU for which kernels are planned and compiled.
-    #[arg(long, default_value = "sm_80")]
-    pub arch: String,
+    /// Stages: normal, chunk, grad, graph, plan, cuda, ptx, cubin [default: normal, chunk, grad,
+    /// graph, and cubin where NVRTC is installed].
+    #[arg(long, value_name = "STAGES")]
+    pub emit: Option<String>,
+    /// Kinds of GPU for which kernels are planned and compiled [default: that of the GPU here, else
+    /// sm_80,sm_90a].
+    #[arg(long, value_name = "KINDS")]
+    pub arch: Option<String>,
     /// The folder of the files.
     #[arg(long, default_value = "compiled")]
     pub out: PathBuf,
@@ -637,18 +643,17 @@ pub struct Train {
 /// Devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Device {
-    /// The best there is.
+    /// Today the processor, which runs everything: kernels have met no real GPU yet.
     Auto,
     /// This machine's processor.
     Cpu,
     /// An NVIDIA GPU.
     Cuda,
-    /// The GPU program, executed on the processor.
+    /// The kernels for GPUs, executed on the processor.
     Sim,
 }
 
 impl From<Device> for lrc_runtime::device::Device {
-    /// `auto` is the processor: it runs everything.
     fn from(device: Device) -> Self {
         match device {
             Device::Auto | Device::Cpu => Self::Cpu,

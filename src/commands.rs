@@ -13,26 +13,27 @@ mod run;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lrc_compiler::elaborate::{Setting, accepted};
 use lrc_compiler::form::FormKind;
+use lrc_compiler::plan::target::Gpu;
 use lrc_dsl::ast::{Decl, Kind};
-use lrc_dsl::{Diag, Sources};
-use lrc_runtime::device::Device;
+use lrc_dsl::{Diag, Namespace, Sources};
+use lrc_runtime::device::{Device, kernels};
 use lrc_runtime::error::Failure;
 use lrc_runtime::library::LIBRARY;
 use lrc_runtime::spec::open::{declarations, find};
-use lrc_runtime::{exec, tell, tensors};
+use lrc_runtime::{exec, execute, tell, tensors};
 
-use crate::args::{Args, Command, Dtype, Exec, Form};
+use crate::args::{Args, Check, Command, Dtype, Exec, Form};
 use crate::terminal;
 
 /// Runs a command and gives the exit status.
 pub fn run(args: Args) -> u8 {
     let mut sources = Sources::default();
     let result = match &args.command {
-        Command::Check { files, device } => check(files, (*device).into(), &mut sources),
+        Command::Check(args) => check(args, &mut sources),
         Command::Explain(args) => recurrence::explain(args, &mut sources),
         Command::Compile(args) => compile::compile(args, &mut sources),
         Command::Verify(args) => verify::verify(args, &mut sources),
@@ -56,10 +57,10 @@ pub fn run(args: Args) -> u8 {
 }
 
 /// `lrc check`: everything that is wrong with any of the files.
-fn check(files: &[PathBuf], device: Device, sources: &mut Sources) -> Result<(), Failure> {
+fn check(Check { files, device }: &Check, sources: &mut Sources) -> Result<(), Failure> {
     let (mut findings, mut failed) = (Vec::new(), None);
     for path in files {
-        match check_one(path, device, sources) {
+        match check_one(path, (*device).into(), sources) {
             Ok(diags) | Err(Failure::Invalid(diags)) => findings.extend(diags),
             Err(failure) => {
                 // The last failure is said by the caller.
@@ -86,7 +87,25 @@ fn check_one(path: &Path, device: Device, sources: &mut Sources) -> Result<Vec<D
     let (namespace, mut diags) =
         lrc_dsl::load(path, LIBRARY, sources).map_err(lrc_runtime::error::at_path("read", path))?;
     lrc_compiler::check::check(&namespace, &mut diags);
+    if let Some(gpu) = device.kind()
+        && !diags.iter().any(Diag::is_error)
+    {
+        diags.extend(kernels_lack(&namespace, gpu)?);
+    }
     Ok(diags)
+}
+
+/// Everything in a file that has no kernels, at its declared sizes.
+fn kernels_lack(namespace: &Namespace, gpu: Gpu) -> Result<Vec<Diag>, Failure> {
+    let given = BTreeMap::new();
+    let mut lacking = Vec::new();
+    for decl in recurrence::chosen(namespace, Kind::Recurrence, None)? {
+        lacking.extend(kernels::lacks(&recurrence::elaborated(decl, &given)?, gpu));
+    }
+    for decl in recurrence::chosen(namespace, Kind::Model, None)? {
+        lacking.extend(execute::device::lacks(&model::built(namespace, decl, &given)?, gpu));
+    }
+    Ok(lacking)
 }
 
 /// Reads `name=value` pairs.

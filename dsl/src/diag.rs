@@ -71,6 +71,11 @@ impl Diag {
         Diag { severity: Severity::Warning, ..Diag::error(code, span, message) }
     }
 
+    /// The same as a warning.
+    pub fn as_warning(self) -> Diag {
+        Diag { severity: Severity::Warning, ..self }
+    }
+
     /// A note at a place.
     pub fn note(code: &'static str, span: Span, message: impl Into<String>) -> Diag {
         Diag { severity: Severity::Note, ..Diag::error(code, span, message) }

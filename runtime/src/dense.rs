@@ -20,6 +20,23 @@ impl Dense {
     pub fn adds(self) -> bool {
         self == Dense::GradWeight
     }
+
+    /// Numbers of the result and of both operands; `None` where there would be more than can be counted.
+    pub fn numbers(
+        self,
+        Sizes { rows, groups, shape: [inner, outer] }: Sizes,
+    ) -> [Option<usize>; 3] {
+        let product = |factors: [usize; 3]| {
+            factors.into_iter().try_fold(1_usize, |all, n| all.checked_mul(n))
+        };
+        let (x, y) = (product([rows, groups, inner]), product([rows, groups, outer]));
+        let w = product([groups, inner, outer]);
+        match self {
+            Dense::Forward => [y, x, w],
+            Dense::GradInput => [x, y, w],
+            Dense::GradWeight => [w, x, y],
+        }
+    }
 }
 
 /// Sizes of a product.

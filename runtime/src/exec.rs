@@ -10,7 +10,7 @@ use lrc_dsl::Diag;
 use lrc_dsl::ast::{Decl, Expr, Role};
 
 use crate::device::Device;
-use crate::device::kernels::{Kernels, Unready, Wanted};
+use crate::device::kernels::{Kernels, Unready, Wanted, without_kernels};
 use crate::device::store::Machine;
 use crate::error::Failure;
 use crate::promises;
@@ -354,23 +354,13 @@ fn by_kernels(
     };
     let kernels = Kernels::new(r, wanted, request.chunk, machine).map_err(|why| match why {
         Unready::Failed(failure) => failure,
-        Unready::Refused(refusal) => unready(r, refusal),
+        Unready::Refused(refusal) => Failure::Invalid(vec![without_kernels(r, &refusal)]),
     })?;
     if !request.backward {
         return Ok((kernels.run(problem)?, None));
     }
     let (outputs, gradients) = kernels.train(problem, cotangents)?;
     Ok((outputs, Some(gradients)))
-}
-
-/// A recurrence without kernels.
-fn unready(r: &Recurrence, refusal: Refusal) -> Failure {
-    let message = format!("`{}` has no kernels", r.name);
-    let diag = match refusal.span {
-        Some(span) => Diag::error("E0501", span, message).label(refusal.why),
-        None => Diag::global("E0501", format!("{message}: {}", refusal.why)),
-    };
-    Failure::Invalid(vec![diag.help("run it with `--device cpu`")])
 }
 
 /// The chunk form was asked for and does not exist.

@@ -2,6 +2,7 @@
 
 mod across;
 pub mod device;
+mod launches;
 pub mod measure;
 mod session;
 

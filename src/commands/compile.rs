@@ -8,26 +8,31 @@ use lrc_compiler::chunk::derive;
 use lrc_compiler::chunk::gradient::gradient_program;
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::emit::cuda;
+use lrc_compiler::graph::Model;
+use lrc_compiler::graph::account::account;
 use lrc_compiler::graph::backward::differentiate;
-use lrc_compiler::graph::build;
 use lrc_compiler::normal;
 use lrc_compiler::normal::text::Shown;
 use lrc_compiler::plan::target::{GPUS, Gpu};
 use lrc_compiler::plan::{Family, Kernel};
-use lrc_dsl::Sources;
 use lrc_dsl::ast::Kind;
-use lrc_runtime::atomic;
-use lrc_runtime::device::cuda::nvrtc::Code;
+use lrc_dsl::{Diag, Sources};
+use lrc_runtime::atomic::Folder;
+use lrc_runtime::device::cuda::gpu::Gpu as Cuda;
+use lrc_runtime::device::cuda::nvrtc::{Code, Nvrtc};
 use lrc_runtime::device::jit::{self, Built, Source};
+use lrc_runtime::device::kernels::without_kernels;
 use lrc_runtime::error::{Failure, at_path};
 use lrc_runtime::execute::device::plans;
 use lrc_runtime::spec::open::declarations;
 use lrc_runtime::tell;
+use serde_json::{Value, json};
 
+use super::model::built;
 use super::recurrence::{SHOWN_CHUNK, chosen, elaborated};
 use super::{known, own, settings};
 use crate::args::Compile;
-use crate::terminal::say;
+use crate::terminal::{say, show};
 
 /// What can be written.
 const STAGES: [&str; 8] = ["normal", "chunk", "grad", "graph", "plan", "cuda", "ptx", "cubin"];
@@ -35,70 +40,245 @@ const STAGES: [&str; 8] = ["normal", "chunk", "grad", "graph", "plan", "cuda", "
 /// Those that are made of kernels.
 const PLANNED: [&str; 4] = ["plan", "cuda", "ptx", "cubin"];
 
+/// What is written where nothing else is asked for; without NVRTC, all but the last.
+const USUAL: [&str; 5] = ["normal", "chunk", "grad", "graph", "cubin"];
+
+/// For which kinds of GPU, where there is none here.
+const ARCHS: [&str; 2] = ["sm_80", "sm_90a"];
+
 /// `lrc compile`
 pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
     let given = settings(&args.set)?;
-    let stages: Vec<&str> = args.emit.split(',').map(str::trim).collect();
-    if let Some(other) = stages.iter().find(|stage| !STAGES.contains(stage)) {
-        let known = STAGES.join(", ");
-        return Err(Failure::Usage(format!("--emit {other}: choose from {known}")));
-    }
-    let gpus = gpus(&args.arch)?;
+    let mut left_out = None;
+    let stages = match &args.emit {
+        Some(list) => stages(list)?,
+        None => match Nvrtc::load() {
+            Ok(_) => USUAL.to_vec(),
+            Err(why) => {
+                left_out = Some(why);
+                USUAL[..USUAL.len() - 1].to_vec()
+            }
+        },
+    };
+    let gpus = gpus(args.arch.as_deref())?;
     std::fs::create_dir_all(&args.out).map_err(at_path("make", &args.out))?;
-    let (mut written, mut kernels) = (Vec::new(), Vec::new());
     let start = Instant::now();
     let read = args.files.iter().map(|file| declarations(file, sources));
     let namespaces = read.collect::<Result<Vec<_>, _>>()?;
     let all = namespaces.iter().flat_map(|n| n.own.iter().map(|name| &n.decls[name]));
     known(&given, all)?;
+    let mut work = Work::new(stages, gpus, &args.out);
     for namespace in &namespaces {
         for decl in chosen(namespace, Kind::Recurrence, None)? {
-            let r = elaborated(decl, &own(&given, decl))?;
-            let texts = stage_texts(&r);
-            for stage in stages.iter().filter(|stage| **stage != "graph") {
-                let Some(text) = texts.get(stage) else { continue };
-                written.push(emit(&args.out, &r.name, stage, text.as_bytes())?);
-            }
-            kernels.extend(compile_kernels(&r, &stages, &gpus, &args.out, &mut written)?);
+            work.recurrence(&elaborated(decl, &own(&given, decl))?)?;
         }
         for decl in chosen(namespace, Kind::Model, None)? {
-            let mut diags = Vec::new();
-            let mut model = build(namespace, decl, &own(&given, decl), &mut diags)
-                .ok_or(Failure::Invalid(diags))?;
-            differentiate(&mut model);
-            if PLANNED.iter().any(|stage| stages.contains(stage)) {
-                for gpu in &gpus {
-                    let planned = plans(&model, *gpu)?;
-                    let planned = planned.into_iter().map(|kernel| (kernel, gpu.arch)).collect();
-                    kernels.extend(build_kernels(planned, &stages, &args.out, &mut written)?);
-                }
-            }
-            if stages.contains(&"graph") {
-                written.push(emit(
-                    &args.out,
-                    &model.name,
-                    "graph",
-                    model.graph.to_string().as_bytes(),
-                )?);
-            }
+            work.model(built(namespace, decl, &own(&given, decl))?)?;
         }
     }
+    let Work { files, kernels, lacking, models, .. } = work;
+    files.done()?;
     if args.json {
-        let hits = kernels.iter().flat_map(|(_, built)| built).filter(|b| b.cached).count();
-        let kernels: Vec<serde_json::Value> = kernels.iter().map(in_json).collect();
-        let seconds = start.elapsed().as_secs_f64();
-        say!(
-            "{}",
-            serde_json::json!({
-                "files": written, "kernels": kernels, "compile_seconds": seconds,
-                "cache_hits": hits,
-            })
-        );
+        say!("{}", document(&files.written, &kernels, &models, start.elapsed().as_secs_f64()));
     } else {
-        written.iter().for_each(|path| say!("{path}"));
+        files.written.iter().for_each(|path| say!("{path}"));
         table(&kernels);
     }
+    if let Some(why) = left_out {
+        tell!("kernels are left out: {why}");
+    }
+    // Who asked for kernels alone is not served by a warning.
+    let asked = args.emit.is_some() && files.written.is_empty();
+    if asked && lacking.iter().any(Diag::is_error) {
+        return Err(Failure::Invalid(lacking));
+    }
+    show(sources, &lacking.into_iter().map(Diag::as_warning).collect::<Vec<_>>());
     Ok(())
+}
+
+/// The stages that a list names.
+fn stages(list: &str) -> Result<Vec<&'static str>, Failure> {
+    list.split(',')
+        .map(|name| {
+            let known = STAGES.into_iter().find(|stage| *stage == name.trim());
+            known.ok_or_else(|| {
+                let known = STAGES.join(", ");
+                Failure::Usage(format!("--emit {name}: choose from {known}"))
+            })
+        })
+        .collect()
+}
+
+/// The kinds of GPU that a list names; without one, that of the GPU here, or the usual ones.
+fn gpus(list: Option<&str>) -> Result<Vec<Gpu>, Failure> {
+    let Some(list) = list else {
+        let usual = || ARCHS.iter().filter_map(|arch| Gpu::named(arch)).collect();
+        return Ok(Cuda::open().map_or_else(|_| usual(), |gpu| vec![gpu.kind]));
+    };
+    list.split(',')
+        .map(|arch| {
+            Gpu::named(arch.trim()).ok_or_else(|| {
+                let known: Vec<&str> = GPUS.iter().map(|gpu| gpu.arch).collect();
+                let known = known.join(", ");
+                Failure::Usage(format!("--arch {arch}: kernels are made for {known}"))
+            })
+        })
+        .collect()
+}
+
+/// A kernel, and what its compiler says of it.
+struct Row {
+    kernel: Kernel,
+    arch: &'static str,
+    /// As PTX or machine code, whichever was made last.
+    built: Option<(Code, Built)>,
+}
+
+/// What `--json` says of a model.
+struct Summary {
+    model: String,
+    parameters: usize,
+    nodes: usize,
+    /// Kernels and dense products of a training step, as planned for the first kind of GPU; nothing
+    /// where parts of the model have no kernels.
+    launches: Option<usize>,
+}
+
+/// The stages of everything, as they come.
+struct Work {
+    stages: Vec<&'static str>,
+    gpus: Vec<Gpu>,
+    files: Files,
+    kernels: Vec<Row>,
+    lacking: Vec<Diag>,
+    models: Vec<Summary>,
+}
+
+impl Work {
+    fn new(stages: Vec<&'static str>, gpus: Vec<Gpu>, folder: &Path) -> Work {
+        let files = Files { folder: Folder::new(folder), written: vec![] };
+        let (kernels, lacking, models) = (vec![], vec![], vec![]);
+        Work { stages, gpus, files, kernels, lacking, models }
+    }
+
+    fn wants(&self, stage: &str) -> bool {
+        self.stages.contains(&stage)
+    }
+
+    fn wants_kernels(&self) -> bool {
+        PLANNED.iter().any(|stage| self.wants(stage))
+    }
+
+    fn recurrence(&mut self, r: &Recurrence) -> Result<(), Failure> {
+        let texts = stage_texts(r);
+        for stage in self.stages.iter().filter(|stage| **stage != "graph") {
+            let Some(text) = texts.get(stage) else { continue };
+            self.files.emit(&r.name, stage, text.as_bytes())?;
+        }
+        if !self.wants_kernels() {
+            return Ok(());
+        }
+        let family = match Family::of(r) {
+            Ok(family) => family,
+            Err(refusal) => {
+                self.lacking.push(without_kernels(r, &refusal));
+                return Ok(());
+            }
+        };
+        let mut kernels = Vec::new();
+        for gpu in self.gpus.clone() {
+            for pass in family.passes() {
+                match family.kernel(r, pass, gpu, None) {
+                    Ok(kernel) => kernels.push((kernel, gpu.arch)),
+                    Err(refusal) => {
+                        let (name, pass, why) = (&r.name, pass.name(), refusal.why);
+                        let message = format!("`{name}` has no {pass} kernel: {why}");
+                        self.lacking.push(Diag::global("E0501", message));
+                    }
+                }
+            }
+        }
+        self.build(kernels, "")
+    }
+
+    fn model(&mut self, mut model: Model) -> Result<(), Failure> {
+        let parameters = account(&model).parameters;
+        differentiate(&mut model);
+        let (mut launches, mut kernels) = (None, Vec::new());
+        if self.wants_kernels() {
+            for gpu in self.gpus.clone() {
+                let planned = plans(&model, gpu);
+                launches = launches.or(planned.launches);
+                kernels.extend(planned.kernels.into_iter().map(|kernel| (kernel, gpu.arch)));
+                self.lacking.extend(planned.lacking);
+            }
+        }
+        self.build(kernels, &format!("{}.", model.name))?;
+        if self.wants("graph") {
+            let text = model.graph.to_string();
+            self.files.emit(&model.name, "graph", text.as_bytes())?;
+        }
+        let nodes = model.graph.nodes.node_count();
+        self.models.push(Summary { model: model.name, parameters, nodes, launches });
+        Ok(())
+    }
+
+    /// Compiles planned kernels and writes the wanted stages; `before` stands before their names.
+    fn build(&mut self, kernels: Vec<(Kernel, &'static str)>, before: &str) -> Result<(), Failure> {
+        let named = |name: &str, arch: &str| format!("{before}{name}.{arch}");
+        for (kernel, arch) in &kernels {
+            let name = named(&kernel.name, arch);
+            if self.wants("plan") {
+                self.files.emit(&name, "plan", kernel.to_string().as_bytes())?;
+            }
+            if self.wants("cuda") {
+                self.files.emit(&name, "cu", cuda(kernel).as_bytes())?;
+            }
+        }
+        let first = self.kernels.len();
+        let row = |(kernel, arch): &(Kernel, &'static str)| Row {
+            kernel: kernel.clone(),
+            arch,
+            built: None,
+        };
+        self.kernels.extend(kernels.iter().map(row));
+        for (stage, code) in [("ptx", Code::Ptx), ("cubin", Code::Cubin)] {
+            if self.wants(stage) {
+                let sources: Vec<Source> =
+                    kernels.iter().map(|(kernel, arch)| Source::of(kernel, arch)).collect();
+                for (at, made) in jit::build(&sources, code)?.into_iter().enumerate() {
+                    self.files.emit(&named(&made.name, &made.arch), stage, &made.code)?;
+                    self.kernels[first + at].built = Some((code, made));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The files that are written.
+struct Files {
+    folder: Folder,
+    written: Vec<String>,
+}
+
+impl Files {
+    fn emit(&mut self, name: &str, stage: &str, text: &[u8]) -> Result<(), Failure> {
+        let name = format!("{name}.{stage}");
+        let path = self.folder.path(&name).display().to_string();
+        if self.written.contains(&path) {
+            return Err(Failure::Usage(format!(
+                "two declarations of one name would both be {path}: compile them one by one, each with its own --out"
+            )));
+        }
+        self.folder.write(&name, text)?;
+        self.written.push(path);
+        Ok(())
+    }
+
+    fn done(&self) -> Result<(), Failure> {
+        self.folder.done()
+    }
 }
 
 /// The text of each stage that the recurrence has.
@@ -119,103 +299,48 @@ fn stage_texts(r: &Recurrence) -> BTreeMap<&'static str, String> {
     texts
 }
 
-fn emit(folder: &Path, name: &str, stage: &str, text: &[u8]) -> Result<String, Failure> {
-    let path = folder.join(format!("{name}.{stage}"));
-    atomic::write(&path, text)?;
-    Ok(path.display().to_string())
+/// What `--json` prints. A file of one model says its own at the top.
+fn document(files: &[String], kernels: &[Row], models: &[Summary], seconds: f64) -> Value {
+    let only = if let [only] = models { Some(only) } else { None };
+    let built = || kernels.iter().filter_map(|row| row.built.as_ref());
+    let graph =
+        |model: &Summary| json!({ "nodes": model.nodes, "launches_per_step": model.launches });
+    let all: Vec<Value> = models
+        .iter()
+        .map(|m| json!({ "model": m.model, "parameters": m.parameters, "graph": graph(m) }))
+        .collect();
+    json!({
+        "model": only.map(|m| &m.model),
+        "parameters": only.map(|m| m.parameters),
+        "graph": only.map(graph),
+        "models": all,
+        "files": files,
+        "kernels": kernels.iter().map(in_json).collect::<Vec<Value>>(),
+        "compile_seconds": seconds,
+        "cache_hits": built().filter(|(_, built)| built.cached).count(),
+    })
 }
 
-/// The kinds of GPU that a list names.
-fn gpus(list: &str) -> Result<Vec<Gpu>, Failure> {
-    list.split(',')
-        .map(|arch| {
-            Gpu::named(arch.trim()).ok_or_else(|| {
-                let known: Vec<&str> = GPUS.iter().map(|gpu| gpu.arch).collect();
-                let known = known.join(", ");
-                Failure::Usage(format!("--arch {arch}: kernels are made for {known}"))
-            })
-        })
-        .collect()
-}
-
-/// Plans and compiles a recurrence's kernels, and writes the wanted stages.
-fn compile_kernels(
-    r: &Recurrence,
-    stages: &[&str],
-    gpus: &[Gpu],
-    folder: &Path,
-    written: &mut Vec<String>,
-) -> Result<Vec<(Kernel, Option<Built>)>, Failure> {
-    let kernels_wanted = PLANNED.iter().any(|stage| stages.contains(stage));
-    let Some(family) = Family::of(r).ok().filter(|_| kernels_wanted) else {
-        return Ok(vec![]);
-    };
-    let mut kernels = Vec::new();
-    for gpu in gpus {
-        for pass in family.passes() {
-            match family.kernel(r, pass, *gpu, None) {
-                Ok(kernel) => kernels.push((kernel, gpu.arch)),
-                Err(refusal) => {
-                    let pass = pass.name();
-                    tell!("warning: `{}` has no {pass} kernel: {}", r.name, refusal.why);
-                }
-            }
-        }
-    }
-    build_kernels(kernels, stages, folder, written)
-}
-
-/// Compiles planned kernels and writes the wanted stages.
-fn build_kernels(
-    kernels: Vec<(Kernel, &str)>,
-    stages: &[&str],
-    folder: &Path,
-    written: &mut Vec<String>,
-) -> Result<Vec<(Kernel, Option<Built>)>, Failure> {
-    let wants = |stage| stages.contains(&stage);
-    for (kernel, arch) in &kernels {
-        let name = format!("{}.{arch}", kernel.name);
-        if wants("plan") {
-            written.push(emit(folder, &name, "plan", kernel.to_string().as_bytes())?);
-        }
-        if wants("cuda") {
-            written.push(emit(folder, &name, "cu", cuda(kernel).as_bytes())?);
-        }
-    }
-    let mut built = vec![None; kernels.len()];
-    for (stage, code) in [("ptx", Code::Ptx), ("cubin", Code::Cubin)] {
-        if wants(stage) {
-            let sources: Vec<Source> =
-                kernels.iter().map(|(kernel, arch)| Source::of(kernel, arch)).collect();
-            for (at, made) in jit::build(&sources, code)?.into_iter().enumerate() {
-                let name = format!("{}.{}", made.name, made.arch);
-                written.push(emit(folder, &name, stage, &made.code)?);
-                built[at] = Some(made);
-            }
-        }
-    }
-    Ok(kernels.into_iter().map(|(kernel, _)| kernel).zip(built).collect())
-}
-
-fn in_json((kernel, built): &(Kernel, Option<Built>)) -> serde_json::Value {
-    let built = built.as_ref();
-    serde_json::json!({
+fn in_json(Row { kernel, arch, built }: &Row) -> Value {
+    // Only an assembler knows of registers.
+    let cubin = built.as_ref().filter(|(code, _)| *code == Code::Cubin).map(|(_, built)| built);
+    json!({
         "name": kernel.name,
         "region": kernel.pass.name(),
-        "arch": built.map(|b| &b.arch),
-        "registers": built.map(|b| b.registers),
-        "spill_bytes": built.map(|b| b.spill_bytes),
+        "arch": arch,
+        "registers": cubin.map(|b| b.registers),
+        "spill_bytes": cubin.map(|b| b.spill_bytes),
         "shared_bytes": kernel.shared,
         "working_bytes": kernel.working,
         "threads": kernel.threads,
         "chunk": kernel.chunk,
         "parts": kernel.parts,
-        "cubin_bytes": built.map(|b| b.code.len()),
+        "cubin_bytes": cubin.map(|b| b.code.len()),
     })
 }
 
 /// What the compiler says of each kernel.
-fn table(kernels: &[(Kernel, Option<Built>)]) {
+fn table(kernels: &[Row]) {
     if kernels.is_empty() {
         return;
     }
@@ -232,20 +357,23 @@ fn table(kernels: &[(Kernel, Option<Built>)]) {
         "working",
         "bytes"
     );
-    for (kernel, built) in kernels {
-        let text = |get: fn(&Built) -> String| built.as_ref().map_or("-".to_string(), get);
+    for Row { kernel, arch, built } in kernels {
+        let text = |get: fn(&Built) -> usize, only: Option<Code>| {
+            let known = built.as_ref().filter(|(code, _)| only.is_none_or(|only| *code == only));
+            known.map_or("-".to_string(), |(_, built)| get(built).to_string())
+        };
         say!(
             "{:<36} {:<8} {:>5} {:>5} {:>7} {:>9} {:>6} {:>7} {:>8} {:>8}",
             kernel.name,
-            text(|b| b.arch.clone()),
+            arch,
             kernel.chunk,
             kernel.parts,
             kernel.threads,
-            text(|b| b.registers.to_string()),
-            text(|b| b.spill_bytes.to_string()),
+            text(|b| b.registers, Some(Code::Cubin)),
+            text(|b| b.spill_bytes, Some(Code::Cubin)),
             kernel.shared,
             kernel.working,
-            text(|b| b.code.len().to_string()),
+            text(|b| b.code.len(), None),
         );
     }
 }

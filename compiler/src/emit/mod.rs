@@ -606,9 +606,12 @@ fn expr(k: &Kernel, e: &Expr) -> String {
         },
         Expr::Row(row) => {
             let name = argument(row.buffer);
-            if let Buffer::OutGrad(_) | Buffer::Kept(_) = row.buffer {
+            if let Buffer::OutGrad(_) = row.buffer {
                 let inner = inner(&row.inner, row.part);
                 return format!("read_own<{}>({name}, at, {}, {inner})", row.one, ix(&row.row));
+            }
+            if let Buffer::Kept(_) = row.buffer {
+                return format!("{name}[{}]", row_place(row, &row_of(row), "at.head", "at.heads"));
             }
             let (own, heads) = (format!("{name}_own"), format!("{name}_heads"));
             if certain(&row.at) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::index::{Ix, flat};
-use super::lower::{Lower, axes_of, new_tile, steps};
+use super::lower::{Lower, axes_of, new_tile, plannable, steps};
 use super::narrow::{Narrow, Whole, narrow};
 use super::place::{keep_better, place};
 use super::target::Gpu;
@@ -140,6 +140,7 @@ pub fn build(
             (chunk, Some(body))
         }
     };
+    plannable(&chunk.program)?;
     let Some(body) = body else { return Ok(None) };
     let states: Vec<(Whole, usize)> = body
         .axis

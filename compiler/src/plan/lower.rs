@@ -11,6 +11,7 @@
 
 use super::index::{Ix, flat, unflat};
 use super::{Chain, Condition, Expr, Number, Operand, Reduction, Step, Target, Tile, TileId};
+use crate::normal::Refusal;
 use crate::tile::{Binary, Leaf, Op, Program, Unary, Value, size};
 
 /// Gives the expression for an element of a leaf.
@@ -34,6 +35,10 @@ pub struct Lower<'a> {
     kept: Vec<bool>,
     uses: Vec<usize>,
     operands: Vec<(Value, Vec<Ix>, TileId)>,
+    /// Of operands in two pieces: the tile of the first, and that of what it leaves.
+    rests: Vec<(TileId, TileId)>,
+    /// Which products read their operands in two pieces.
+    pub whole: Vec<bool>,
     /// Whether products may run on the matrix units, whose operands have 8 bits of precision.
     pub matrix_units: bool,
 }
@@ -54,6 +59,27 @@ struct Matrix {
 
 fn count(shape: &[usize], axes: &[usize]) -> usize {
     axes.iter().map(|&axis| shape[axis]).product()
+}
+
+/// The roles of a product's axes, if it is worth the matrix units.
+fn roles(program: &Program, value: Value) -> Option<Matrix> {
+    let node = program.node(value);
+    let Op::MulSum(over) = &node.op else { return None };
+    let (a, b) = (program.shape(node.args[0]), program.shape(node.args[1]));
+    let mut matrix = Matrix { rows: vec![], cols: vec![], inner: vec![] };
+    for axis in 0..a.len() {
+        match (over.contains(&axis), a[axis] > 1, b[axis] > 1) {
+            (true, ..) => matrix.inner.push(axis),
+            (false, true, true) => return None,
+            (false, true, false) => matrix.rows.push(axis),
+            (false, false, true) => matrix.cols.push(axis),
+            (false, false, false) => {}
+        }
+    }
+    let large = count(a, &matrix.rows) >= MATRIX
+        && count(b, &matrix.cols) >= MATRIX
+        && count(a, &matrix.inner) >= MATRIX;
+    large.then_some(matrix)
 }
 
 /// The index into a shape for the element (axis 0, axis 1) of a matrix whose rows and columns are
@@ -117,6 +143,20 @@ pub fn steps(
     lower.steps
 }
 
+/// Refuses a program with an operation that no kernel computes.
+pub fn plannable(program: &Program) -> Result<(), Refusal> {
+    let stuck = program.nodes.iter().find_map(|node| {
+        let what = match node.op {
+            Op::Largest(_) => "it chooses the largest entries",
+            Op::Scan(_) | Op::ScanGrad => "it is a scan over the rows of a chunk",
+            Op::Past(_) => "it sums over the past",
+            _ => return None,
+        };
+        Some(Refusal { span: node.span, why: format!("{what}, for which there are no kernels") })
+    });
+    stuck.map_or(Ok(()), Err)
+}
+
 impl<'a> Lower<'a> {
     /// Starts with the tiles that the kernel has already.
     pub fn new(program: &'a Program, tiles: Vec<Tile>, leaf: LeafExpr<'a>) -> Lower<'a> {
@@ -125,8 +165,21 @@ impl<'a> Lower<'a> {
         let kept = dear(program, &multiplicity(program, &none));
         let uses = multiplicity(program, &kept);
         let made = vec![None; n];
-        let (steps, operands, matrix_units) = (vec![], vec![], true);
-        Lower { program, leaf, tiles, steps, made, kept, uses, operands, matrix_units }
+        let (steps, operands, rests, matrix_units) = (vec![], vec![], vec![], true);
+        let whole = around_quotients(program);
+        Lower {
+            program,
+            leaf,
+            tiles,
+            steps,
+            made,
+            kept,
+            uses,
+            operands,
+            rests,
+            whole,
+            matrix_units,
+        }
     }
 
     /// Computes a value at the elements that `index` gives over a loop of the given sizes.
@@ -219,7 +272,7 @@ impl<'a> Lower<'a> {
                 let zero = Expr::Number(crate::tile::Bits::of(0.0));
                 Expr::Where(Condition::Equal(index[last].clone(), at), Box::new([x, zero]))
             }
-            other => unreachable!("{other} has no expression of one element"),
+            other => unreachable!("{other} is refused before it is planned"),
         }
     }
 
@@ -346,50 +399,35 @@ impl<'a> Lower<'a> {
         if !whole || open.axes.is_some_and(|axes| axes != [p, q] && axes != [q, p]) {
             return false;
         }
-        let (left, right, length) = self.operands(value, &matrix);
+        let terms = self.operands(value, &matrix);
         match open.axes {
             Some(axes) if axes == [q, p] => {
                 // The open product is the transpose of this one.
                 let flip = |o: Operand| Operand { transposed: !o.transposed, ..o };
-                open.terms.push((flip(right), flip(left), length));
+                let turned = terms.into_iter().map(|(a, b, length)| (flip(b), flip(a), length));
+                open.terms.extend(turned);
             }
             _ => {
                 open.axes = Some([p, q]);
-                open.terms.push((left, right, length));
+                open.terms.extend(terms);
             }
         }
         true
     }
 
-    /// The roles of a product's axes, if it is worth the matrix units.
+    /// The roles of a product's axes, if it runs on the matrix units.
     fn matrix(&self, value: Value) -> Option<Matrix> {
-        let node = self.program.node(value);
-        let Op::MulSum(over) = &node.op else { return None };
-        let (a, b) = (self.program.shape(node.args[0]), self.program.shape(node.args[1]));
-        let mut matrix = Matrix { rows: vec![], cols: vec![], inner: vec![] };
-        for axis in 0..a.len() {
-            match (over.contains(&axis), a[axis] > 1, b[axis] > 1) {
-                (true, ..) => matrix.inner.push(axis),
-                (false, true, true) => return None,
-                (false, true, false) => matrix.rows.push(axis),
-                (false, false, true) => matrix.cols.push(axis),
-                (false, false, false) => {}
-            }
-        }
-        let large = self.matrix_units
-            && count(a, &matrix.rows) >= MATRIX
-            && count(b, &matrix.cols) >= MATRIX
-            && count(a, &matrix.inner) >= MATRIX;
-        large.then_some(matrix)
+        roles(self.program, value).filter(|_| self.matrix_units)
     }
 
-    /// A bf16 copy of a value as a matrix of the given axes.
+    /// A bf16 copy of a value as a matrix of the given axes. Of what is wanted `whole`, a rest will be
+    /// asked for too.
     fn operand(
         &mut self,
         value: Value,
         shape: &[usize],
-        rows: &[usize],
-        cols: &[usize],
+        [rows, cols]: [&[usize]; 2],
+        whole: bool,
     ) -> Operand {
         let sizes = [count(shape, rows), count(shape, cols)];
         let index = matrix_index(shape, [rows, cols]);
@@ -415,7 +453,12 @@ impl<'a> Lower<'a> {
         let name = format!("operand of %{}", base.0);
         let tile = new_tile(&mut self.tiles, name, Number::Bf16, &sizes);
         let to = Target::Tile(tile, vec![Ix::axis(0), Ix::axis(1)]);
-        self.write(base, &at, &sizes, to, false);
+        if whole {
+            let value = self.closed(base, &at, &sizes);
+            self.steps.push(Step::Map { sizes: sizes.to_vec(), value, to, add: false });
+        } else {
+            self.write(base, &at, &sizes, to, false);
+        }
         self.operands.push((base, at, tile));
         Operand { tile, transposed }
     }
@@ -512,19 +555,48 @@ impl<'a> Lower<'a> {
         let shape = self.program.shape(value).to_vec();
         let sizes = vec![count(&shape, &matrix.rows), count(&shape, &matrix.cols)];
         let index = matrix_index(&shape, [&matrix.rows, &matrix.cols]);
-        let terms = vec![self.operands(value, matrix)];
+        let terms = self.operands(value, matrix);
         let (to, value) = (Target::Tile(tile, index), Expr::Sum);
         self.steps.push(Step::Product { sizes, axes: [0, 1], terms, value, to, add: false });
     }
 
-    /// The operands of a matrix product, and the length of its sum.
-    fn operands(&mut self, value: Value, matrix: &Matrix) -> (Operand, Operand, usize) {
+    /// The operands of a matrix product, and the length of its sum. Around a quotient both
+    /// come in two pieces of 8 bits; the product of the two lower pieces is left out, since it is as
+    /// small as what both leave.
+    fn operands(&mut self, value: Value, matrix: &Matrix) -> Vec<(Operand, Operand, usize)> {
         let node = self.program.node(value).clone();
         let (a, b) = (node.args[0], node.args[1]);
         let (of_a, of_b) = (self.program.shape(a).to_vec(), self.program.shape(b).to_vec());
-        let left = self.operand(a, &of_a, &matrix.rows, &matrix.inner);
-        let right = self.operand(b, &of_b, &matrix.inner, &matrix.cols);
-        (left, right, count(&of_a, &matrix.inner))
+        let whole = self.whole[value.at()];
+        let left = self.operand(a, &of_a, [&matrix.rows, &matrix.inner], whole);
+        let right = self.operand(b, &of_b, [&matrix.inner, &matrix.cols], whole);
+        let length = count(&of_a, &matrix.inner);
+        let mut terms = vec![(left, right, length)];
+        if whole {
+            let (low_left, low_right) = (self.rest(left), self.rest(right));
+            terms.extend([(left, low_right, length), (low_left, right, length)]);
+        }
+        terms
+    }
+
+    /// What the bf16 copy of an operand leaves of it, as an operand of its own.
+    fn rest(&mut self, of: Operand) -> Operand {
+        let known = self.rests.iter().find(|(tile, _)| *tile == of.tile);
+        if let Some((_, rest)) = known {
+            return Operand { tile: *rest, ..of };
+        }
+        let copied = self.operands.iter().find(|(.., tile)| *tile == of.tile);
+        let (base, at, first) = copied.cloned().expect("an operand was copied");
+        let sizes = self.tiles[first.0].shape.clone();
+        let name = format!("rest of the operand of %{}", base.0);
+        let rest = new_tile(&mut self.tiles, name, Number::Bf16, &sizes);
+        let index = vec![Ix::axis(0), Ix::axis(1)];
+        let whole = self.closed(base, &at, &sizes);
+        let value = Expr::Binary(Binary::Sub, Box::new([whole, Expr::Tile(first, index.clone())]));
+        let to = Target::Tile(rest, index);
+        self.steps.push(Step::Map { sizes, value, to, add: false });
+        self.rests.push((first, rest));
+        Operand { tile: rest, ..of }
     }
 
     /// The largest entry along an axis, and what the exponentials relative to it add up to.
@@ -633,6 +705,60 @@ fn chain(op: &Op) -> Option<Chain> {
         Op::GramGrad(v) => Chain::GramGrad(v.clone()),
         _ => return None,
     })
+}
+
+/// Which products lose too much with operands of 8 bits: those around a quotient whose divisor is a sum
+/// that may cancel to nearly nothing.
+///
+/// A divisor that comes of a product, and what it divides, have an error relative to the operands of
+/// the product, not to the divisor, which may be as much smaller as terms cancel; the quotient
+/// multiplies it by as much. The gradient of the quotient then subtracts what flows to the terms of
+/// both, nearly equal where one term weighs most: the products that read it have the same error. So
+/// all products that such a quotient depends on are marked, and those that read it first.
+pub fn around_quotients(program: &Program) -> Vec<bool> {
+    let behind = |ends: &[Value]| {
+        let mut found = vec![false; program.nodes.len()];
+        ends.iter().for_each(|end| found[end.at()] = true);
+        for (at, node) in program.nodes.iter().enumerate().rev() {
+            if found[at] && !bounded(&node.op) {
+                node.args.iter().for_each(|arg| found[arg.at()] = true);
+            }
+        }
+        found
+    };
+    let is_product = |at: &usize| roles(program, Value(*at as u32)).is_some();
+    let mut marked = vec![false; program.nodes.len()];
+    let mut quotient = vec![false; program.nodes.len()];
+    for (at, node) in program.nodes.iter().enumerate() {
+        let (ends, divisor) = match &node.op {
+            Op::Binary(Binary::Div) => (node.args.clone(), node.args[1]),
+            Op::Unary(Unary::Pow(c)) if c.value() < 0.0 => (node.args.clone(), node.args[0]),
+            _ => continue,
+        };
+        let of_divisor = behind(&[divisor]);
+        if (0..=divisor.at()).any(|at| of_divisor[at] && is_product(&at)) {
+            quotient[at] = true;
+            behind(&ends).iter().zip(&mut marked).for_each(|(found, mark)| *mark |= found);
+        }
+    }
+    for (at, node) in program.nodes.iter().enumerate() {
+        if node.args.iter().any(|arg| quotient[arg.at()]) {
+            marked[at] |= is_product(&at);
+            quotient[at] |= !heavy(program, Value(at as u32));
+        }
+    }
+    marked
+}
+
+/// Operations whose result has a relative error no larger than the absolute one of its argument, which
+/// is small: nothing that cancels inside is lost outside.
+fn bounded(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Unary(Unary::Exp | Unary::Sigmoid | Unary::Softplus | Unary::LogSigmoid)
+            | Op::LogSumExp(_)
+            | Op::Weight
+    )
 }
 
 /// How many times the expression of each value stands in steps, where `kept` values are tiles.

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use super::chunk::Cut;
 use super::index::{Ix, flat};
-use super::lower::{Lower, axes_of, log_of, new_tile, steps};
+use super::lower::{Lower, around_quotients, axes_of, log_of, new_tile, plannable, steps};
 use super::place::{keep_better, place};
 use super::target::Gpu;
 use super::{
@@ -86,6 +86,8 @@ struct Derived {
     forward: Vec<Value>,
     /// Values gathered over keys on the way back that gradients of keys need.
     backward: Vec<Value>,
+    /// Which products read their operands in two pieces; a sweep sees its own part of the program only.
+    whole: Vec<bool>,
 }
 
 /// The axis of a pair's program that is gathered over.
@@ -138,7 +140,8 @@ impl Derived {
             .map(|(value, _)| *value)
             .collect();
         let backward = at(needed(&program, &of_keys, &gathered), forward_nodes);
-        Ok(Derived { program, outputs, gradients, forward, backward })
+        let whole = around_quotients(&program);
+        Ok(Derived { program, outputs, gradients, forward, backward, whole })
     }
 }
 
@@ -167,6 +170,7 @@ impl<'a> Maker<'a> {
         }
         let [queries, keys] = if pass == Pass::Keys { [blocks[1], blocks[0]] } else { blocks };
         let derived = Derived::new(r, queries, keys)?;
+        plannable(&derived.program)?;
         let late = derived
             .gradients
             .iter()
@@ -301,8 +305,8 @@ impl<'a> Maker<'a> {
                 },
             )
             .collect();
-        let program = self.with_leaves(&outputs);
-        let steps = self.lower(&program, |lower| {
+        let (program, whole) = self.with_leaves(&outputs);
+        let steps = self.lower(&program, whole, |lower| {
             for ((output, node), sums) in program.outputs.iter().zip(&nodes).zip(&sums) {
                 match (&node.op, sums.as_slice()) {
                     (Op::LogSumExp(axis), [peak, sum]) => {
@@ -338,8 +342,9 @@ impl<'a> Maker<'a> {
         tile
     }
 
-    /// The program of some values; what this kernel or others have gathered before are leaves.
-    fn with_leaves(&self, outputs: &[Value]) -> Program {
+    /// The program of some values; what this kernel or others have gathered before are leaves. With it,
+    /// which of its products read their operands in two pieces.
+    fn with_leaves(&self, outputs: &[Value]) -> (Program, Vec<bool>) {
         let mut program = self.derived.program.clone();
         for (at, node) in program.nodes.iter_mut().enumerate() {
             let value = Value(at as u32);
@@ -347,13 +352,24 @@ impl<'a> Maker<'a> {
                 (node.op, node.args) = (Op::Leaf(Leaf::Kept(at)), vec![]);
             }
         }
-        Program { outputs: outputs.to_vec(), ..program }.pruned()
+        let stays = needed(&program, outputs, &|_| false);
+        let whole = self.derived.whole.iter().zip(stays).filter(|(_, stays)| *stays);
+        let whole = whole.map(|(whole, _)| *whole).collect();
+        (Program { outputs: outputs.to_vec(), ..program }.pruned(), whole)
     }
 
-    fn lower(&mut self, program: &Program, write: impl FnOnce(&mut Lower)) -> Vec<Step> {
+    fn lower(
+        &mut self,
+        program: &Program,
+        whole: Vec<bool>,
+        write: impl FnOnce(&mut Lower),
+    ) -> Vec<Step> {
         let mut tiles = std::mem::take(&mut self.tiles);
         let leaf = |leaf: &Leaf, shape: &[usize], index: &[Ix]| self.leaf(leaf, shape, index);
-        let steps = steps(program, &mut tiles, &leaf, write);
+        let steps = steps(program, &mut tiles, &leaf, |lower| {
+            lower.whole = whole;
+            write(lower);
+        });
         self.tiles = tiles;
         steps
     }
@@ -381,7 +397,7 @@ impl<'a> Maker<'a> {
                 let value = Value(*at as u32);
                 match (self.held.get(&value), self.kept(value)) {
                     (Some(tile), _) => Expr::Tile(*tile, index.to_vec()),
-                    (_, Some(k)) => Expr::Row(kept_row(k, shape, index)),
+                    (_, Some(k)) => self.kept_value(k, shape, index),
                     _ => unreachable!("a gathered value is held or kept"),
                 }
             }
@@ -389,13 +405,25 @@ impl<'a> Maker<'a> {
         }
     }
 
+    /// A value that another kernel has left. Rows past the sequence's end have those of the last
+    /// one, as they have its inputs, so that what is computed of them is a number; what flows into
+    /// them is nothing.
+    fn kept_value(&self, k: usize, shape: &[usize], index: &[Ix]) -> Expr {
+        let value = Expr::Row(kept_row(k, shape, index));
+        if k < self.derived.forward.len() {
+            return value;
+        }
+        let valid = Expr::Valid(index[QUERIES].clone());
+        Expr::Select(Box::new([valid, value, number(0.0)]))
+    }
+
     /// The steps that write what the kernel gives.
     fn results(&mut self, wanted: Vec<(Value, Place)>) -> Vec<Step> {
         let (values, places): (Vec<Value>, Vec<Place>) = wanted.into_iter().unzip();
-        let program = self.with_leaves(&values);
+        let (program, whole) = self.with_leaves(&values);
         let both = self.shared_gradients();
         let r = self.r;
-        self.lower(&program, |lower| {
+        self.lower(&program, whole, |lower| {
             let axis = Default::default();
             let cut = Cut { r, axis: &axis, parts: 1 };
             for (output, place) in program.outputs.iter().zip(places) {

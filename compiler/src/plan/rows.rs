@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::index::{Ix, flat};
-use super::lower::{Lower, axes_of, new_tile, steps};
+use super::lower::{Lower, axes_of, new_tile, plannable, steps};
 use super::place::{keep_better, place};
 use super::target::Gpu;
 use super::{
@@ -77,6 +77,7 @@ impl Pointwise<'_> {
         gpu: Gpu,
         make: &dyn Fn(usize) -> Made,
     ) -> Result<Kernel, Refusal> {
+        plannable(self.program)?;
         let widest = self.program.nodes.iter().map(|n| size(&n.shape)).max().unwrap_or(1);
         let most = (NUMBERS / widest.max(1)).clamp(1, MOST_ROWS).next_power_of_two();
         let mut rows = if self.output_once { 1 } else { most };

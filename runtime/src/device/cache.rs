@@ -1,8 +1,9 @@
 //! Compiled kernels on disk, by everything that they depend on.
 //!
-//! An entry is the hash of what follows, the length of the compiler's log, the log, the code. It is
-//! written whole or not at all, so several processes may share the folder; an entry that does not
-//! match its hash is compiled again.
+//! An entry is a hash, the length of the compiler's log, the log, the code. The hash is of the entry's
+//! key and of all that follows: an entry under another's name is as damaged as one that has lost a
+//! byte, and is compiled again. It is written whole or not at all, so several processes may share the
+//! folder.
 
 use std::path::PathBuf;
 use std::sync::Once;
@@ -23,12 +24,15 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// The user's: `LRC_CACHE_DIR`, else `lrc` in `XDG_CACHE_HOME` or `~/.cache`.
+    /// The user's: `LRC_CACHE_DIR`, else `lrc` in `XDG_CACHE_HOME` or `~/.cache`. An empty variable is
+    /// as none.
     pub fn of_user() -> Cache {
-        let own = std::env::var_os("LRC_CACHE_DIR").map(PathBuf::from);
-        let shared = std::env::var_os("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        let folder = |name: &str| {
+            std::env::var_os(name).filter(|folder| !folder.is_empty()).map(PathBuf::from)
+        };
+        let own = folder("LRC_CACHE_DIR");
+        let shared = folder("XDG_CACHE_HOME")
+            .or_else(|| folder("HOME").map(|home| home.join(".cache")))
             .map(|folder| folder.join("lrc"));
         Cache { folder: own.or(shared).map(|folder| folder.join("kernels")) }
     }
@@ -56,7 +60,7 @@ impl Cache {
     pub fn get(&self, key: &str) -> Option<Compiled> {
         let bytes = std::fs::read(self.folder.as_ref()?.join(key)).ok()?;
         let (hash, rest) = bytes.split_at_checked(HASH)?;
-        if blake3::hash(rest).as_bytes() != hash {
+        if seal(key, rest).as_bytes() != hash {
             return None;
         }
         let (length, rest) = rest.split_at_checked(HEAD - HASH)?;
@@ -71,7 +75,7 @@ impl Cache {
         let mut rest = (compiled.log.len() as u64).to_le_bytes().to_vec();
         rest.extend_from_slice(compiled.log.as_bytes());
         rest.extend_from_slice(&compiled.code);
-        let bytes = [blake3::hash(&rest).as_bytes().as_slice(), &rest].concat();
+        let bytes = [seal(key, &rest).as_bytes().as_slice(), &rest].concat();
         let done = std::fs::create_dir_all(folder)
             .map_err(|why| why.to_string())
             .and_then(|()| atomic::write(&folder.join(key), &bytes).map_err(|why| why.to_string()));
@@ -83,6 +87,15 @@ impl Cache {
             });
         }
     }
+}
+
+/// The hash of an entry and of the key under which it stands.
+fn seal(key: &str, rest: &[u8]) -> blake3::Hash {
+    let mut hash = blake3::Hasher::new();
+    hash.update(&(key.len() as u64).to_le_bytes());
+    hash.update(key.as_bytes());
+    hash.update(rest);
+    hash.finalize()
 }
 
 #[cfg(test)]
@@ -103,6 +116,9 @@ mod tests {
         cache.put("a", &kernel);
         assert_eq!(cache.get("a"), Some(kernel));
         let whole = std::fs::read(folder.join("a")).expect("kept");
+        // J1: an entry under the name of another is none.
+        std::fs::write(folder.join("b"), &whole).expect("writable");
+        assert_eq!(cache.get("b"), None);
         for damaged in [&whole[..0], &whole[..31], &whole[..39], &whole[..100]] {
             std::fs::write(folder.join("a"), damaged).expect("writable");
             assert_eq!(cache.get("a"), None, "{} bytes", damaged.len());

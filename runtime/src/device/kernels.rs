@@ -5,8 +5,10 @@ use lrc_compiler::emit::is_shared;
 use lrc_compiler::form::{Cotangents, Gradients, Outputs, Problem};
 use lrc_compiler::normal::Refusal;
 use lrc_compiler::plan::past::jobs;
+use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::plan::{Buffer, Family, Grid, Kernel, Pass};
 use lrc_compiler::tile::size;
+use lrc_dsl::Diag;
 
 use super::fixed::Fixed;
 use super::store::{Argument, Machine, Ready, Store, Tensor};
@@ -27,6 +29,24 @@ pub enum Unready {
     Refused(Refusal),
     /// Its kernels cannot be compiled.
     Failed(Failure),
+}
+
+/// What is said of a recurrence without kernels.
+pub fn without_kernels(r: &Recurrence, refusal: &Refusal) -> Diag {
+    let message = format!("`{}` has no kernels", r.name);
+    let diag = match refusal.span {
+        Some(span) => Diag::error("E0501", span, message).label(refusal.why.clone()),
+        None => Diag::global("E0501", format!("{message}: {}", refusal.why)),
+    };
+    diag.help("run it with `--device cpu`")
+}
+
+/// Why a recurrence lacks kernels on a kind of GPU: nothing where it has all of them.
+pub fn lacks(r: &Recurrence, gpu: Gpu) -> Option<Diag> {
+    let planned = Family::of(r).and_then(|family| {
+        family.passes().iter().try_for_each(|pass| family.kernel(r, *pass, gpu, None).map(|_| ()))
+    });
+    planned.err().map(|refusal| without_kernels(r, &refusal))
 }
 
 /// Which kernels are wanted.

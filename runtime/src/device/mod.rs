@@ -12,6 +12,8 @@ pub mod rows;
 pub mod sim;
 pub mod store;
 
+use lrc_compiler::plan::target::Gpu;
+
 use crate::error::Failure;
 
 /// Where to run.
@@ -32,6 +34,18 @@ impl Device {
             Device::Cpu => "cpu",
             Device::Sim => "sim",
             Device::Cuda => "cuda",
+        }
+    }
+
+    /// The kind of GPU that kernels are planned for; `None` for the processor itself. Where there
+    /// is no GPU that it could ask, the kind that `sim` executes.
+    pub fn kind(self) -> Option<Gpu> {
+        match self {
+            Device::Cpu => None,
+            Device::Sim => Some(store::Machine::Sim.kind()),
+            Device::Cuda => {
+                Some(cuda::gpu::Gpu::open().map_or(store::Machine::Sim.kind(), |gpu| gpu.kind))
+            }
         }
     }
 

@@ -11,11 +11,12 @@ use lrc_compiler::normal::Refusal;
 use lrc_compiler::plan::rows::Pointwise;
 use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::plan::{Family, Kernel};
-use lrc_compiler::tile::Op;
+use lrc_compiler::tile::{Op, Program};
 use lrc_dsl::Diag;
 use petgraph::graph::NodeIndex;
 
 use super::Batch;
+use super::launches::launches;
 use crate::dense::{Dense, Sizes};
 use crate::device::fixed::{Fixed, PIECE, Update};
 use crate::device::kernels::{Call, Into as Gradients, Kernels, Left, Unready, Wanted};
@@ -81,29 +82,70 @@ struct Given<'b> {
     buffers: Rc<Buffers>,
 }
 
-/// What runs on the processor only: no kernel sorts tokens by expert, and none transforms, yet.
-fn refuse(model: &Model) -> Result<(), Failure> {
-    let mut nodes = model.graph.nodes.node_weights();
-    let found = nodes.find_map(|node| {
-        let what = match &node.kind {
-            Kind::Route { .. } | Kind::Average => "chooses among experts",
-            Kind::Drop { .. } => "is dropped out",
-            Kind::Rows(program) if program.nodes.iter().any(|n| matches!(n.op, Op::Largest(_))) => {
-                "chooses the largest entries"
+/// What of a model has no kernels: each reason once, with the first part that it holds for.
+#[derive(Default)]
+struct Lacking(Vec<(String, String, Vec<String>)>);
+
+impl Lacking {
+    fn add(&mut self, part: &str, why: String) {
+        match self.0.iter_mut().find(|(_, known, _)| *known == why) {
+            Some((first, _, more)) if first != part && !more.iter().any(|m| m == part) => {
+                more.push(part.to_string());
             }
-            Kind::LongConv => "is a convolution as long as the sequence",
-            _ => return None,
-        };
-        Some(format!("`{}` {what}, for which there are no kernels", node.label))
-    });
-    let found = found.or_else(|| {
-        (!model.losses.is_empty())
-            .then(|| "a mixer adds to the loss, for which there are no kernels".to_string())
-    });
-    found.map_or(Ok(()), |message| {
-        let diag = Diag::global("E0501", message);
-        Err(Failure::Invalid(vec![diag.help("such a model trains with `--device cpu`")]))
-    })
+            Some(_) => {}
+            None => self.0.push((part.to_string(), why, vec![])),
+        }
+    }
+
+    fn diags(&self) -> Vec<Diag> {
+        let said = self.0.iter().map(|(part, why, more)| {
+            let more = match more.len() {
+                0 => String::new(),
+                n => format!(" (and {n} more)"),
+            };
+            let diag = Diag::global("E0501", format!("`{part}`{more} {why}"));
+            diag.help("it runs with `--device cpu`")
+        });
+        said.collect()
+    }
+}
+
+/// Why a node runs on the processor only: no kernel sorts tokens by expert, and none transforms, yet.
+fn processor_only(kind: &Kind) -> Option<String> {
+    let chooses = |program: &Program| program.nodes.iter().any(|n| matches!(n.op, Op::Largest(_)));
+    let what = match kind {
+        Kind::Route { .. } | Kind::RouteGrad | Kind::Average | Kind::AverageGrad => {
+            "chooses among experts"
+        }
+        Kind::Expert | Kind::ExpertGradInput | Kind::ExpertGradWeight => "is made of experts",
+        Kind::Drop { .. } => "is dropped out",
+        Kind::Rows(program) if chooses(program) => "chooses the largest entries",
+        Kind::RowsGrad(grad) if chooses(&grad.program) => "chooses the largest entries",
+        Kind::LongConv | Kind::LongConvGrad => "is a convolution as long as the sequence",
+        _ => return None,
+    };
+    Some(format!("{what}, for which there are no kernels"))
+}
+
+/// What runs on the processor only.
+fn processor_parts(model: &Model) -> Lacking {
+    let mut lacking = Lacking::default();
+    for node in model.graph.nodes.node_weights() {
+        if let Some(why) = processor_only(&node.kind) {
+            lacking.add(&node.label, why);
+        }
+    }
+    if !model.losses.is_empty() {
+        lacking.add(&model.name, "adds to the loss, for which there are no kernels".into());
+    }
+    lacking
+}
+
+/// What a model has no kernels for on a kind of GPU.
+pub fn lacks(model: &Model, gpu: Gpu) -> Vec<Diag> {
+    let mut model = model.clone();
+    differentiate(&mut model);
+    plans(&model, gpu).lacking
 }
 
 impl OnDevice {
@@ -113,7 +155,7 @@ impl OnDevice {
         params: &[Vec<f32>],
         machine: &Machine,
     ) -> Result<OnDevice, Failure> {
-        refuse(&model)?;
+        none(processor_parts(&model).diags())?;
         differentiate(&mut model);
         let mut store = Store::new(machine);
         let flat = Flat::new(&model, params, &mut store)?;
@@ -534,15 +576,23 @@ impl Flat {
 }
 
 /// Plans, and which of them each node has.
-type Planned = (Vec<Kernel>, Vec<(usize, usize)>);
+type Pointwises = (Vec<Kernel>, Vec<(usize, usize)>);
 
-/// The plans of all pointwise nodes; layers that do the same share one.
-fn plan_pointwise(model: &Model, nodes: &[Rc<Node>], gpu: Gpu) -> Result<Planned, Failure> {
+/// The plans of all pointwise nodes; layers that do the same share one. Says what has none.
+fn plan_pointwise(
+    model: &Model,
+    nodes: &[Rc<Node>],
+    gpu: Gpu,
+    lacking: &mut Lacking,
+) -> Pointwises {
     let graph = &model.graph;
     let mut distinct: Vec<Kernel> = Vec::new();
     let mut which: HashMap<String, usize> = HashMap::new();
     let mut of_node = Vec::new();
     for (at, node) in nodes.iter().enumerate() {
+        if processor_only(&node.kind).is_some() {
+            continue;
+        }
         let once = |values: &[ValueId]| -> Vec<bool> {
             values.iter().map(|value| graph.value(*value).once).collect()
         };
@@ -564,7 +614,13 @@ fn plan_pointwise(model: &Model, nodes: &[Rc<Node>], gpu: Gpu) -> Result<Planned
             .backward(grad, gpu),
             _ => continue,
         };
-        let kernel = made.map_err(|refusal| refused(&node.label, refusal.why))?;
+        let kernel = match made {
+            Ok(kernel) => kernel,
+            Err(refusal) => {
+                lacking.add(&node.label, no_kernels(&refusal));
+                continue;
+            }
+        };
         let next = distinct.len();
         let found = *which.entry(format!("{kernel:?}")).or_insert(next);
         if found == next {
@@ -573,7 +629,7 @@ fn plan_pointwise(model: &Model, nodes: &[Rc<Node>], gpu: Gpu) -> Result<Planned
         of_node.push((at, found));
     }
     name_apart(&mut distinct);
-    Ok((distinct, of_node))
+    (distinct, of_node)
 }
 
 /// Gives kernels that would have the same name different ones.
@@ -588,11 +644,29 @@ fn name_apart(kernels: &mut [Kernel]) {
     }
 }
 
+/// What is planned for the training of a model.
+#[derive(Debug)]
+pub struct Plans {
+    /// The kernels, each once.
+    pub kernels: Vec<Kernel>,
+    /// What has none.
+    pub lacking: Vec<Diag>,
+    /// Kernels and dense products that a step of one sequence and one part starts, with its update;
+    /// nothing where something has no kernels.
+    pub launches: Option<usize>,
+}
+
 /// The plans of a model's kernels for training on a kind of GPU; the model has its backward pass.
-pub fn plans(model: &Model, gpu: Gpu) -> Result<Vec<Kernel>, Failure> {
+pub fn plans(model: &Model, gpu: Gpu) -> Plans {
     let nodes: Vec<Rc<Node>> =
         model.graph.nodes.node_weights().map(|node| Rc::new(node.clone())).collect();
-    let (mut kernels, _) = plan_pointwise(model, &nodes, gpu)?;
+    let mut lacking = processor_parts(model);
+    let (mut kernels, of_node) = plan_pointwise(model, &nodes, gpu, &mut lacking);
+    let kernel_of = |at: usize| {
+        let found = of_node.iter().find(|(node, _)| *node == at);
+        found.map(|(_, kernel)| &kernels[*kernel])
+    };
+    let counted = if lacking.0.is_empty() { launches(&nodes, gpu, kernel_of) } else { None };
     let mut seen: Vec<String> = Vec::new();
     for node in &nodes {
         let Kind::Recur(recur) = &node.kind else { continue };
@@ -601,14 +675,21 @@ pub fn plans(model: &Model, gpu: Gpu) -> Result<Vec<Kernel>, Failure> {
             continue;
         }
         seen.push(key);
-        let refuse = |refusal: Refusal| refused(&r.name, refusal.why);
-        let family = Family::of(r).map_err(refuse)?;
-        for pass in family.passes() {
-            kernels.push(family.kernel(r, pass, gpu, None).map_err(refuse)?);
+        match Family::of(r) {
+            Ok(family) => {
+                for pass in family.passes() {
+                    match family.kernel(r, pass, gpu, None) {
+                        Ok(kernel) => kernels.push(kernel),
+                        Err(refusal) => lacking.add(&r.name, no_kernels(&refusal)),
+                    }
+                }
+            }
+            Err(refusal) => lacking.add(&r.name, no_kernels(&refusal)),
         }
     }
     name_apart(&mut kernels);
-    Ok(kernels)
+    let lacking = lacking.diags();
+    Plans { kernels, launches: counted.filter(|_| lacking.is_empty()), lacking }
 }
 
 /// The kernels of all pointwise nodes.
@@ -617,7 +698,9 @@ fn pointwise(
     nodes: &[Rc<Node>],
     machine: &Machine,
 ) -> Result<HashMap<usize, Rc<RowKernel>>, Failure> {
-    let (distinct, of_node) = plan_pointwise(model, nodes, machine.kind())?;
+    let mut lacking = Lacking::default();
+    let (distinct, of_node) = plan_pointwise(model, nodes, machine.kind(), &mut lacking);
+    none(lacking.diags())?;
     let ready = machine.ready(distinct)?.into_iter().map(|ready| Rc::new(RowKernel(ready)));
     let ready: Vec<Rc<RowKernel>> = ready.collect();
     Ok(of_node.into_iter().map(|(at, found)| (at, Rc::clone(&ready[found]))).collect())
@@ -646,12 +729,19 @@ fn recurring(nodes: &[Rc<Node>], machine: &Machine) -> Result<HashMap<usize, Rec
 fn made(recur: &Recur, wanted: Wanted, machine: &Machine) -> Result<Kernels, Failure> {
     Kernels::new(&recur.recurrence, wanted, None, machine).map_err(|why| match why {
         Unready::Failed(failure) => failure,
-        Unready::Refused(refusal) => refused(&recur.recurrence.name, refusal.why),
+        Unready::Refused(refusal) => {
+            let mut lacking = Lacking::default();
+            lacking.add(&recur.recurrence.name, no_kernels(&refusal));
+            Failure::Invalid(lacking.diags())
+        }
     })
 }
 
-/// A part of a model that has no kernels.
-fn refused(name: &str, why: String) -> Failure {
-    let diag = Diag::global("E0501", format!("`{name}` has no kernels: {why}"));
-    Failure::Invalid(vec![diag.help("train it with `--device cpu`")])
+fn no_kernels(refusal: &Refusal) -> String {
+    format!("has no kernels: {}", refusal.why)
+}
+
+/// Fails where something has no kernels.
+pub fn none(lacking: Vec<Diag>) -> Result<(), Failure> {
+    if lacking.is_empty() { Ok(()) } else { Err(Failure::Invalid(lacking)) }
 }

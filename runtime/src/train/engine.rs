@@ -2,20 +2,20 @@
 
 use half::bf16;
 use lrc_compiler::graph::{Model, Param};
-use lrc_dsl::Diag;
 
 use super::estimate::rows;
+use super::lacks::of_training;
 use super::treatment::Treatment;
 use crate::device::Device;
 use crate::device::fixed::Update;
 use crate::diagnose::promises::Broken;
 use crate::diagnose::stability::Seen;
 use crate::error::Failure;
-use crate::execute::device::OnDevice;
+use crate::execute::device::{OnDevice, none};
 use crate::execute::measure::{self, Measured};
 use crate::execute::{Batch, Executor};
 use crate::loss::{NONE, Said, Score};
-use crate::optim::{self, Method, Moments, Optimizer, Rates, Way};
+use crate::optim::{self, Moments, Optimizer, Rates, Way};
 use crate::random::{Purpose, Stream};
 use crate::schedule::course::Course;
 use crate::spec::Spec;
@@ -369,7 +369,7 @@ pub fn prepare(model: Model, device: Device, training: &Training) -> Result<Prep
     let Training { optimizer, treatment, rows, .. } = *training;
     let ways = optimizer.ways(&model).map_err(|why| Failure::invalid("E0406", why))?;
     if device != Device::Cpu {
-        refuse(training)?;
+        none(of_training(optimizer, treatment))?;
     }
     let rounded = treatment.rounded(&model)?;
     let mut model = model;
@@ -379,28 +379,6 @@ pub fn prepare(model: Model, device: Device, training: &Training) -> Result<Prep
         None => vec![],
     };
     Ok(Prepared { model, ways, rounded, recomputed })
-}
-
-/// What devices have no kernels for.
-fn refuse(training: &Training) -> Result<(), Failure> {
-    let Training { optimizer, treatment, .. } = training;
-    let what = if treatment.z_loss > 0.0 {
-        "`z_loss`".into()
-    } else if treatment.dropout > 0.0 {
-        "`dropout`".into()
-    } else if treatment.activations.is_some() {
-        "computing layers again (`activations`)".into()
-    } else if !treatment.precision.is_empty() {
-        "`precision`: what they round is fixed".into()
-    } else if !matches!(optimizer.method, Method::AdamW { .. }) {
-        format!("the optimiser `{}`", optimizer.method.name())
-    } else if !optimizer.groups.is_empty() {
-        "groups of parameters".into()
-    } else {
-        return Ok(());
-    };
-    let diag = Diag::global("E0501", format!("there are no kernels for {what}"));
-    Err(Failure::Invalid(vec![diag.help("it runs with `--device cpu`")]))
 }
 
 impl OnCpu {

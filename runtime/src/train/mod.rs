@@ -7,6 +7,7 @@ pub mod engine;
 pub mod estimate;
 pub mod evaluate;
 pub mod feed;
+pub mod lacks;
 pub mod ready;
 pub mod record;
 pub mod report;

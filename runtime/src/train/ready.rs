@@ -7,6 +7,7 @@ use lrc_compiler::graph::Model;
 
 use super::engine::{Training, prepare};
 use super::estimate::{Estimate, estimate};
+use super::lacks::lacks;
 use crate::data::corpus::Corpora;
 use crate::data::{Source, Task, fits};
 use crate::device::Device;
@@ -40,18 +41,13 @@ pub enum Data {
 /// asked by [`Estimate::fits`]: a run is planned on other machines than it is trained on.
 pub fn ready(spec: &Spec, model: &Model, device: Device, data: Data) -> Result<Ready, Failure> {
     fits(&spec.task, spec.task.vocab(), model.vocab)?;
+    lacks(spec, model, device)?;
     let source = match missing(&spec.task) {
         Some(_) if data == Data::Elsewhere => None,
         _ => Some(Source::open_for(&spec.task, spec.seed, &spec.asked(), model.vocab)?),
     };
     let course = course(spec, source.as_ref())?;
     prepare(model.clone(), device, &Training::of(spec, &course, spec.seed))?;
-    if let Some(policy) = spec.monitor.policies.iter().find(|p| p.on.of_layers())
-        && device != Device::Cpu
-    {
-        let why = format!("the policy on `{}` looks into layers, which kernels hide", policy.on);
-        return Err(Failure::invalid("E0501", why));
-    }
     if let Some(source) = &source {
         first_batch(spec, source, &course)?;
     }

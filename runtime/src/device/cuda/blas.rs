@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "calls into cuBLASLt")]
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::sync::{Mutex, PoisonError};
 
@@ -21,18 +22,49 @@ pub struct Blas {
     plans: Mutex<HashMap<(Dense, Sizes), Plan>>,
 }
 
-// SAFETY: cuBLASLt's handles may be used from any thread, and the descriptors of a plan are only
-// read once they are made.
+// SAFETY: cuBLASLt's handles and descriptors belong to no thread.
 unsafe impl Send for Blas {}
-// SAFETY: as above; the table of plans is behind a lock.
+// SAFETY: the handle may be used by several threads at once; plans are made and read under a lock.
 unsafe impl Sync for Blas {}
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Plan {
-    product: sys::cublasLtMatmulDesc_t,
+    product: Product,
     /// Of the left operand, the right one and the result.
-    layouts: [sys::cublasLtMatrixLayout_t; 3],
+    layouts: [Layout; 3],
     how: sys::cublasLtMatmulAlgo_t,
+}
+
+/// What a product is. Freed also where a plan fails half-made, as the two below.
+#[derive(Debug)]
+struct Product(sys::cublasLtMatmulDesc_t);
+
+/// How a matrix lies in memory.
+#[derive(Debug)]
+struct Layout(sys::cublasLtMatrixLayout_t);
+
+/// What is asked of the way in which a product is computed.
+struct Preference(sys::cublasLtMatmulPreference_t);
+
+impl Drop for Product {
+    fn drop(&mut self) {
+        // SAFETY: it was made and is not used again. There is nothing to do if freeing fails.
+        let _ = unsafe { result::destroy_matmul_desc(self.0) };
+    }
+}
+
+impl Drop for Layout {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        let _ = unsafe { result::destroy_matrix_layout(self.0) };
+    }
+}
+
+impl Drop for Preference {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        let _ = unsafe { result::destroy_matmul_pref(self.0) };
+    }
 }
 
 /// A matrix in the order of columns, as the library counts: rows, columns, distance of columns, and
@@ -83,26 +115,30 @@ impl Blas {
         [to, a, b, workspace]: [u64; 4],
         stream: *mut c_void,
     ) -> Result<(), Failure> {
-        let plan = self.plan(kind, sizes)?;
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let plan = match plans.entry((kind, sizes)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(self.plan(kind, sizes)?),
+        };
         let (swapped, ..) = described(kind, sizes);
         let (left, right) = if swapped { (b, a) } else { (a, b) };
         let (one, keep) = (1_f32, if kind.adds() { 1_f32 } else { 0_f32 });
-        // SAFETY: the plan's descriptors live as long as the table; the addresses are of tensors
-        // as long as the layouts say, on the GPU whose stream this is.
+        // SAFETY: the table is locked, and with it the plan's descriptors; the addresses are of tensors as
+        // long as the layouts say, which `Gpu::dense` has compared, on the GPU whose stream this is.
         unsafe {
             result::matmul(
                 self.handle,
-                plan.product,
+                plan.product.0,
                 (&raw const one).cast(),
                 (&raw const keep).cast(),
                 left as *const c_void,
-                plan.layouts[0],
+                plan.layouts[0].0,
                 right as *const c_void,
-                plan.layouts[1],
+                plan.layouts[1].0,
                 to as *const c_void,
-                plan.layouts[2],
+                plan.layouts[2].0,
                 to as *mut c_void,
-                plan.layouts[2],
+                plan.layouts[2].0,
                 &raw const plan.how,
                 workspace as *mut c_void,
                 WORKSPACE,
@@ -113,17 +149,13 @@ impl Blas {
     }
 
     fn plan(&self, kind: Dense, sizes: Sizes) -> Result<Plan, Failure> {
-        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(plan) = plans.get(&(kind, sizes)) {
-            return Ok(*plan);
-        }
         let (_, transposed, shapes) = described(kind, sizes);
         // Operands are f32 in memory and rounded to bf16 on the way to the matrix units.
         let product = result::create_matmul_desc(
             sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_16BF,
             sys::cudaDataType_t::CUDA_R_32F,
-        )
-        .map_err(failed)?;
+        );
+        let product = Product(product.map_err(failed)?);
         use sys::cublasLtMatmulDescAttributes_t as Of;
         let sides = [Of::CUBLASLT_MATMUL_DESC_TRANSA, Of::CUBLASLT_MATMUL_DESC_TRANSB];
         for (side, transposed) in sides.into_iter().zip(transposed) {
@@ -131,38 +163,28 @@ impl Blas {
             let operation = i32::from(transposed);
             let at = (&raw const operation).cast();
             // SAFETY: the descriptor was just made, and the value is four bytes long.
-            unsafe { result::set_matmul_desc_attribute(product, side, at, 4) }.map_err(failed)?;
+            unsafe { result::set_matmul_desc_attribute(product.0, side, at, 4) }.map_err(failed)?;
         }
-        let mut layouts = [std::ptr::null_mut(); 3];
-        for (layout, shape) in layouts.iter_mut().zip(shapes) {
-            *layout = self.layout(shape, sizes.groups)?;
-        }
-        let preference = result::create_matmul_pref().map_err(failed)?;
+        let [a, b, c] = shapes.map(|shape| Blas::layout(shape, sizes.groups));
+        let layouts = [a?, b?, c?];
+        let preference = Preference(result::create_matmul_pref().map_err(failed)?);
         let limit =
             sys::cublasLtMatmulPreferenceAttributes_t::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
-        let [a, b, c] = layouts;
+        let [a, b, c] = [layouts[0].0, layouts[1].0, layouts[2].0];
         // SAFETY: everything named here was just made and not freed; the limit is eight bytes long.
         let found = unsafe {
             let bytes = (&raw const WORKSPACE_BYTES).cast();
-            result::set_matmul_pref_attribute(preference, limit, bytes, 8).map_err(failed)?;
-            let found =
-                result::get_matmul_algo_heuristic(self.handle, product, a, b, c, c, preference);
-            result::destroy_matmul_pref(preference).map_err(failed)?;
-            found.map_err(failed)?
+            result::set_matmul_pref_attribute(preference.0, limit, bytes, 8).map_err(failed)?;
+            result::get_matmul_algo_heuristic(self.handle, product.0, a, b, c, c, preference.0)
         };
-        let plan = Plan { product, layouts, how: found.algo };
-        plans.insert((kind, sizes), plan);
-        Ok(plan)
+        let how = found.map_err(failed)?.algo;
+        Ok(Plan { product, layouts, how })
     }
 
-    fn layout(
-        &self,
-        [rows, cols, distance, between]: Shape,
-        groups: usize,
-    ) -> Result<sys::cublasLtMatrixLayout_t, Failure> {
+    fn layout([rows, cols, distance, between]: Shape, groups: usize) -> Result<Layout, Failure> {
         let f32 = sys::cudaDataType_t::CUDA_R_32F;
-        let layout = result::create_matrix_layout(f32, rows as u64, cols as u64, distance as i64)
-            .map_err(failed)?;
+        let layout = result::create_matrix_layout(f32, rows as u64, cols as u64, distance as i64);
+        let layout = Layout(layout.map_err(failed)?);
         use sys::cublasLtMatrixLayoutAttribute_t as Of;
         let (groups, between) = (groups as i32, between as i64);
         // SAFETY: the layout was just made; the values are four and eight bytes long, as the
@@ -171,14 +193,14 @@ impl Blas {
             let count = (&raw const groups).cast();
             let apart = (&raw const between).cast();
             result::set_matrix_layout_attribute(
-                layout,
+                layout.0,
                 Of::CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT,
                 count,
                 4,
             )
             .map_err(failed)?;
             result::set_matrix_layout_attribute(
-                layout,
+                layout.0,
                 Of::CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
                 apart,
                 8,
@@ -194,18 +216,8 @@ static WORKSPACE_BYTES: u64 = WORKSPACE as u64;
 
 impl Drop for Blas {
     fn drop(&mut self) {
-        let plans = self.plans.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for plan in plans.values() {
-            // SAFETY: descriptors and handle are valid and not used again. There is nothing to do
-            // if freeing fails.
-            unsafe {
-                let _ = result::destroy_matmul_desc(plan.product);
-                for layout in plan.layouts {
-                    let _ = result::destroy_matrix_layout(layout);
-                }
-            }
-        }
-        // SAFETY: as above.
+        // SAFETY: the handle is valid and not used again; plans do not need it. There is nothing to
+        // do if freeing fails.
         let _ = unsafe { result::destroy_handle(self.handle) };
     }
 }

@@ -90,7 +90,8 @@ impl Gpu {
         // What every kernel may have without asking.
         if shared > 48 * 1024 {
             let limit = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            function.set_attribute(limit, shared as i32).map_err(failed)?;
+            let shared = i32::try_from(shared).map_err(|_| too_large(name, "bytes", shared))?;
+            function.set_attribute(limit, shared).map_err(failed)?;
         }
         Ok(Function(function))
     }
@@ -137,17 +138,30 @@ impl Gpu {
                 self.blas.get_or_init(|| made)
             }
         };
-        let [a, b] = from.map(|at| self.address(at));
-        let addresses = [self.address(to), a, b, self.address((workspace, 0))];
+        let [of_to, of_a, of_b] = kind.numbers(sizes).map(|n| n.unwrap_or(usize::MAX));
+        let [a, b] = from;
+        let addresses = [
+            self.address(to, of_to)?,
+            self.address(a, of_a)?,
+            self.address(b, of_b)?,
+            self.address((workspace, 0), WORKSPACE / 4)?,
+        ];
         blas.run(kind, sizes, addresses, self.stream.cu_stream().cast())
     }
 
-    fn address(&self, (words, start): (&Words, usize)) -> u64 {
-        words.0.device_ptr(&self.stream).0 + 4 * start as u64
+    /// The address of some words, of which so many are there.
+    fn address(&self, (words, start): (&Words, usize), count: usize) -> Result<u64, Failure> {
+        let there = words.0.len();
+        if start.checked_add(count).is_none_or(|end| end > there) {
+            let what = format!("{count} words from {start} on of {there} were asked for");
+            return Err(Failure::World(format!("a mistake of lrc: {what}")));
+        }
+        Ok(words.0.device_ptr(&self.stream).0 + 4 * start as u64)
     }
 
-    /// Starts a kernel; it runs while this returns.
-    pub fn launch(
+    /// Starts a kernel; it runs while this returns. Kernel, sizes and arguments must be of one plan:
+    /// only the store starts kernels.
+    pub(in crate::device) fn launch(
         &self,
         function: &Function,
         [blocks, threads, shared]: [usize; 3],
@@ -156,10 +170,10 @@ impl Gpu {
         let pointers: Vec<u64> = arguments
             .iter()
             .map(|argument| match argument {
-                Argument::Words(words, start) => self.address((words, *start)),
-                _ => 0,
+                Argument::Words(words, start) => self.address((words, *start), 0),
+                _ => Ok(0),
             })
-            .collect();
+            .collect::<Result<_, _>>()?;
         let mut builder = self.stream.launch_builder(&function.0);
         for (argument, pointer) in arguments.iter().zip(&pointers) {
             match argument {
@@ -167,18 +181,26 @@ impl Gpu {
                 Argument::Number(x) => builder.arg(x),
             };
         }
+        let narrow = |what, n: usize| u32::try_from(n).map_err(|_| too_large("a kernel", what, n));
         let config = LaunchConfig {
-            grid_dim: (blocks as u32, 1, 1),
-            block_dim: (threads as u32, 1, 1),
-            shared_mem_bytes: shared as u32,
+            grid_dim: (narrow("blocks", blocks)?, 1, 1),
+            block_dim: (narrow("threads", threads)?, 1, 1),
+            shared_mem_bytes: narrow("bytes of shared memory", shared)?,
         };
-        // SAFETY: the arguments have the number and the sizes of the kernel's parameters, since
-        // both are made from the same plan; every tensor is as long as the plan says, stays
-        // alive until the stream has run (it is freed on the same stream), and the sim device has
-        // proven that the kernel stays inside.
+        // SAFETY: `launch` is called by the store alone, which takes function, sizes and arguments
+        // from one plan; what was loaded is what that plan was compiled to, since an entry of the
+        // cache is sealed with its key. So arguments have the number and types of the parameters,
+        // and each pointer lies in its words, as `address` has compared. That the kernel stays
+        // inside tensors as long as the plan says is what the sim device checks of every access; no
+        // check of this process does. Words live until the stream has run: they are freed on it.
         unsafe { builder.launch(config) }.map_err(|why| said("cannot start a kernel", why))?;
         Ok(())
     }
+}
+
+/// A number of a launch that the driver cannot take.
+fn too_large(name: &str, what: &str, n: usize) -> Failure {
+    Failure::World(format!("{name} of {n} {what} is more than a GPU takes"))
 }
 
 /// The oldest driver that loads what NVRTC 12 makes, as the driver counts: 1000 · major + 10 · minor.

@@ -88,7 +88,8 @@ impl Nvrtc {
         code: Code,
     ) -> Result<Compiled, String> {
         let text = |s: &str| CString::new(s).map_err(|_| "the text holds a zero byte".to_string());
-        let (source, name) = (text(source)?, text(&format!("{name}.cu"))?);
+        // A name without a folder would get the working folder, and the result would depend on it.
+        let (source, file) = (text(source)?, text(&format!("{ROOT}{name}.cu"))?);
         let options = options.iter().map(|o| text(o)).collect::<Result<Vec<_>, _>>()?;
         let options: Vec<*const c_char> = options.iter().map(|o| o.as_ptr()).collect();
         let mut program = Program(std::ptr::null_mut());
@@ -99,7 +100,7 @@ impl Nvrtc {
             sys::nvrtcCreateProgram(
                 &raw mut program.0,
                 source.as_ptr(),
-                name.as_ptr(),
+                file.as_ptr(),
                 0,
                 headers,
                 names,
@@ -111,6 +112,7 @@ impl Nvrtc {
             unsafe { sys::nvrtcCompileProgram(program.0, options.len() as i32, options.as_ptr()) };
         let log = program.bytes(sys::nvrtcGetProgramLogSize, sys::nvrtcGetProgramLog)?;
         let log = String::from_utf8_lossy(&log).trim_end_matches(['\0', '\n']).to_string();
+        let log = log.replace(&format!("{ROOT}{name}.cu"), &format!("{name}.cu"));
         check(done, &log)?;
         let code = match code {
             Code::Ptx => {
@@ -123,6 +125,9 @@ impl Nvrtc {
         Ok(Compiled { code, log })
     }
 }
+
+/// The folder that a program's text seems to lie in, wherever it is compiled.
+const ROOT: &str = "/lrc/";
 
 /// Options of every compilation; part of what a cached kernel depends on.
 pub const OPTIONS: [&str; 3] =
@@ -160,7 +165,12 @@ fn check(result: sys::nvrtcResult, what: &str) -> Result<(), String> {
     if result == sys::nvrtcResult::NVRTC_SUCCESS {
         return Ok(());
     }
-    // SAFETY: NVRTC gives a static, zero-terminated text for every result.
-    let name = unsafe { CStr::from_ptr(sys::nvrtcGetErrorString(result)) };
+    // SAFETY: the function takes any number, and gives a text or nothing.
+    let text = unsafe { sys::nvrtcGetErrorString(result) };
+    if text.is_null() {
+        return Err(format!("result {}: {what}", result as u32));
+    }
+    // SAFETY: it is not null, and NVRTC's texts are static and zero-terminated.
+    let name = unsafe { CStr::from_ptr(text) };
     Err(format!("{}: {what}", name.to_string_lossy()))
 }
