@@ -10,7 +10,9 @@ use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
 use lrc_compiler::form::Form;
 use lrc_compiler::graph::{Recur, account};
 use lrc_compiler::plan::Family;
+use lrc_compiler::plan::target::Gpu;
 use lrc_dsl::Sources;
+use lrc_runtime::device::kernels::lacks;
 use lrc_runtime::library::{self, LIBRARY};
 
 /// What belongs together, and what to know about it.
@@ -104,6 +106,8 @@ fn entry(name: &str) -> String {
         Ok(Family::Token) => "token by token",
         Err(_) => "none yet",
     };
+    let here = Gpu::named("sm_80").and_then(|gpu| lacks(&r, gpu)).is_none();
+    let fits = if here || kernels == "none yet" { "" } else { ", at smaller sizes" };
     let (inputs, params) = (vec![1; r.inputs.len()], vec![1; r.params.len()]);
     let state = r.state_size();
     let cost = account::cost(&Recur {
@@ -119,7 +123,7 @@ fn entry(name: &str) -> String {
         format!("{} nominal, {} executed", cost.flops, cost.executed)
     };
     format!(
-        "### {name}\n\n{}\n\n```\n{}\n```\n\nForm {form}; kernels {kernels}; state {state} numbers; operations per token {flops}.\n\n",
+        "### {name}\n\n{}\n\n```\n{}\n```\n\nForm {form}; kernels {kernels}{fits}; state {state} numbers; operations per token {flops}.\n\n",
         about.join(" "),
         code.join("\n").trim(),
     )
@@ -131,7 +135,7 @@ fn the_page_of_recurrences_is_up_to_date() {
         "# Recurrences of the library\n\n\
          Made from the files themselves by `LRC_WRITE_DOCS=1 cargo test --test docs`. Sizes are of one head with 64 keys and\n\
          values. *Form* is how the CPU runs it: `chunk` (many tokens at once), `past` (blocks of queries against keys),\n\
-         `step` (one token at a time). Forms are explained in [ARCHITECTURE.md](../ARCHITECTURE.md); `lrc explain FILE.arch`\n\
+         `step` (one token at a time). Kernels are those for sm_80. Forms are explained in [ARCHITECTURE.md](../ARCHITECTURE.md); `lrc explain FILE.arch`\n\
          says why a recurrence takes the one it takes.\n\n",
     );
     let mut named = BTreeSet::new();

@@ -3,7 +3,8 @@
 //! The stages in order: [`elaborate`] turns a checked declaration into the program of one token;
 //! [`normal`] reads the recurrence's algebra off it; [`chunk`] derives the program of many tokens
 //! at once; [`grad`] differentiates any program; [`interpret`] runs it; [`graph`] builds a model's
-//! training graph. [`reference`] is the truth that all of them are compared with.
+//! training graph; [`plan`] says what a GPU does for each piece, and [`emit`] prints that. The truth that
+//! all are compared with is the step form ([`form`]), which runs the declared equations in f64.
 
 pub mod apportion;
 pub mod check;

@@ -194,7 +194,7 @@ pub static CODES: &[(&str, &str, &str)] = &[
     (
         "E0501",
         "there are no kernels for this",
-        "Kernels for GPUs exist for recurrences in the normal form whose tiles fit a block's memory, and for AdamW; everything runs on the CPU.",
+        "Kernels for GPUs (`--device sim` and `cuda`) lack experts, long convolutions, some recurrences, optimisers other than AdamW, groups of parameters, `dropout`, `z_loss`, `precision`, `activations` and measures of layers; a state must fit a block's memory. Everything runs on the CPU. `lrc check FILE --device sim` lists what a file or a spec asks for that they lack.",
     ),
     (
         "W0111",

@@ -165,6 +165,15 @@ impl Work {
         self.stages.contains(&stage)
     }
 
+    /// Every kind of GPU may lack the same.
+    fn lack(&mut self, diags: impl IntoIterator<Item = Diag>) {
+        for diag in diags {
+            if !self.lacking.iter().any(|known| known.message == diag.message) {
+                self.lacking.push(diag);
+            }
+        }
+    }
+
     fn wants_kernels(&self) -> bool {
         PLANNED.iter().any(|stage| self.wants(stage))
     }
@@ -193,7 +202,7 @@ impl Work {
                     Err(refusal) => {
                         let (name, pass, why) = (&r.name, pass.name(), refusal.why);
                         let message = format!("`{name}` has no {pass} kernel: {why}");
-                        self.lacking.push(Diag::global("E0501", message));
+                        self.lack([Diag::global("E0501", message)]);
                     }
                 }
             }
@@ -210,7 +219,7 @@ impl Work {
                 let planned = plans(&model, gpu);
                 launches = launches.or(planned.launches);
                 kernels.extend(planned.kernels.into_iter().map(|kernel| (kernel, gpu.arch)));
-                self.lacking.extend(planned.lacking);
+                self.lack(planned.lacking);
             }
         }
         self.build(kernels, &format!("{}.", model.name))?;

@@ -1,4 +1,6 @@
-//! Prints a kernel plan as CUDA C++, line by line; every decision has been made by the plan.
+//! Prints a kernel plan as CUDA C++, step by step. The plan has decided what is computed, where it lies
+//! and when threads wait; this decides how the threads of a block share a step's elements, and what
+//! memory an element of a row past the end is read from.
 
 use std::fmt::Write;
 

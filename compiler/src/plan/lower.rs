@@ -712,42 +712,58 @@ fn chain(op: &Op) -> Option<Chain> {
 ///
 /// A divisor that comes of a product, and what it divides, have an error relative to the operands of
 /// the product, not to the divisor, which may be as much smaller as terms cancel; the quotient
-/// multiplies it by as much. The gradient of the quotient then subtracts what flows to the terms of
-/// both, nearly equal where one term weighs most: the products that read it have the same error. So
-/// all products that such a quotient depends on are marked, and those that read it first.
+/// multiplies it by as much. So all products that such a quotient depends on are marked. Its gradient
+/// gives each term of both sums the difference of what flows by the numerator and by the divisor,
+/// nearly equal where one term weighs most: products that read the quotient are marked where they are
+/// added to something else that depends on it.
 pub fn around_quotients(program: &Program) -> Vec<bool> {
-    let behind = |ends: &[Value]| {
-        let mut found = vec![false; program.nodes.len()];
-        ends.iter().for_each(|end| found[end.at()] = true);
-        for (at, node) in program.nodes.iter().enumerate().rev() {
-            if found[at] && !bounded(&node.op) {
-                node.args.iter().for_each(|arg| found[arg.at()] = true);
-            }
-        }
-        found
-    };
-    let is_product = |at: &usize| roles(program, Value(*at as u32)).is_some();
+    let is_product = |at: usize| roles(program, Value(at as u32)).is_some();
     let mut marked = vec![false; program.nodes.len()];
-    let mut quotient = vec![false; program.nodes.len()];
+    // What depends on a quotient: directly, and at all.
+    let (mut near, mut depends) = (marked.clone(), marked.clone());
     for (at, node) in program.nodes.iter().enumerate() {
-        let (ends, divisor) = match &node.op {
-            Op::Binary(Binary::Div) => (node.args.clone(), node.args[1]),
-            Op::Unary(Unary::Pow(c)) if c.value() < 0.0 => (node.args.clone(), node.args[0]),
+        let of = |which: &[bool]| node.args.iter().any(|arg| which[arg.at()]);
+        near[at] = of(&near) && !heavy(program, Value(at as u32));
+        depends[at] = of(&depends);
+        let divisor = match &node.op {
+            Op::Binary(Binary::Div) => node.args[1],
+            Op::Unary(Unary::Pow(c)) if c.value() < 0.0 => node.args[0],
+            Op::Binary(Binary::Add | Binary::Sub) => {
+                if node.args.iter().all(|arg| depends[arg.at()]) {
+                    let light = |at: usize| !heavy(program, Value(at as u32));
+                    let added = behind(program, &node.args, &light);
+                    let reads = |at: usize| program.nodes[at].args.iter().any(|a| near[a.at()]);
+                    (0..at).filter(|at| added[*at] && is_product(*at) && reads(*at)).for_each(
+                        |at| {
+                            marked[at] = true;
+                        },
+                    );
+                }
+                continue;
+            }
             _ => continue,
         };
-        let of_divisor = behind(&[divisor]);
-        if (0..=divisor.at()).any(|at| of_divisor[at] && is_product(&at)) {
-            quotient[at] = true;
-            behind(&ends).iter().zip(&mut marked).for_each(|(found, mark)| *mark |= found);
-        }
-    }
-    for (at, node) in program.nodes.iter().enumerate() {
-        if node.args.iter().any(|arg| quotient[arg.at()]) {
-            marked[at] |= is_product(&at);
-            quotient[at] |= !heavy(program, Value(at as u32));
+        let cancels = |at: usize| !bounded(&program.nodes[at].op);
+        let of_divisor = behind(program, &[divisor], &cancels);
+        if (0..at).any(|at| of_divisor[at] && is_product(at)) {
+            (near[at], depends[at]) = (true, true);
+            let of_both = behind(program, &node.args, &cancels);
+            of_both.iter().zip(&mut marked).for_each(|(found, mark)| *mark |= found);
         }
     }
     marked
+}
+
+/// What some values depend on, as far as nodes let through.
+fn behind(program: &Program, ends: &[Value], through: &dyn Fn(usize) -> bool) -> Vec<bool> {
+    let mut found = vec![false; program.nodes.len()];
+    ends.iter().for_each(|end| found[end.at()] = true);
+    for (at, node) in program.nodes.iter().enumerate().rev() {
+        if found[at] && through(at) {
+            node.args.iter().for_each(|arg| found[arg.at()] = true);
+        }
+    }
+    found
 }
 
 /// Operations whose result has a relative error no larger than the absolute one of its argument, which

@@ -7,12 +7,13 @@
 //! chunk. Every step is done by all threads of the block together; tiles lie in shared memory, or in
 //! a working memory of the block where that is full. Elementwise operations and views never get a
 //! step of their own: they are expressions inside the step that needs them. Matrix products read
-//! bf16 copies of their operands and accumulate in f32.
+//! bf16 copies of their operands and accumulate in f32; around quotients a second copy holds what the
+//! first leaves.
 //!
 //! Phases: [`narrow`] cuts the value axis so that several blocks share a head; [`lower`] turns a
 //! program into steps; [`place`] gives tiles their memory and inserts barriers; [`chunk`] puts the
 //! kernels of a recurrence together and chooses among plans; [`verify`] checks a plan on its own;
-//! [`print`] shows it. `emit` prints it as CUDA C++ and decides nothing.
+//! [`print`] shows it. `emit` prints it as CUDA C++.
 
 pub mod chunk;
 pub mod index;

@@ -1,6 +1,6 @@
 //! Gives tiles their memory, and puts barriers where threads must wait.
 
-use super::{Buffer, Kernel, Number, Place, Section, Step, Tile, TileId};
+use super::{Buffer, Kernel, Number, Place, Section, Step, Target, Tile, TileId};
 
 /// Bytes to whose multiples tiles are aligned: what a copy of a matrix fragment needs, and more.
 const ALIGN: usize = 128;
@@ -29,8 +29,45 @@ pub fn keep_better(best: &mut Option<Kernel>, made: Kernel) -> bool {
 }
 
 /// Places all tiles, in shared memory as long as there is `room`, and inserts barriers. `false`
-/// where operands of matrix products do not fit.
+/// where operands of matrix products do not fit. Where not all tiles have room, copies of what stays
+/// anyway are made as late as can be.
 pub fn place(kernel: &mut Kernel, room: usize) -> bool {
+    let mut late = kernel.clone();
+    let fits = place_in_order(kernel, room);
+    if fits && kernel.working == 0 {
+        return true;
+    }
+    let Kernel { sections, tiles, .. } = &mut late;
+    sections.iter_mut().for_each(|section| put_off(&mut section.steps, tiles));
+    let late_fits = place_in_order(&mut late, room);
+    if late_fits && (!fits || late.working < kernel.working) {
+        *kernel = late;
+    }
+    fits || late_fits
+}
+
+/// Moves steps that make a tile from nothing but what stays, states and tensors, to just before the
+/// tile's first reader.
+fn put_off(steps: &mut [Step], tiles: &[Tile]) {
+    for at in (0..steps.len()).rev() {
+        let Step::Map { to: Target::Tile(made, _), add: false, .. } = &steps[at] else { continue };
+        let (made, reads) = (*made, steps[at].reads());
+        let later = &steps[at + 1..];
+        let alone = steps.iter().filter(|step| step.writes().contains(&made)).count() == 1;
+        let stays = |tile: &TileId| tiles[tile.0].lasting;
+        if !alone || stays(&made) || !reads.iter().all(stays) {
+            continue;
+        }
+        let Some(first) = later.iter().position(|step| step.reads().contains(&made)) else {
+            continue;
+        };
+        let changed = |step: &Step| step.writes().iter().any(|tile| reads.contains(tile));
+        let until = later[..first].iter().position(changed).unwrap_or(first);
+        steps[at..=at + until].rotate_left(1);
+    }
+}
+
+fn place_in_order(kernel: &mut Kernel, room: usize) -> bool {
     let lives: Vec<Option<Life>> = (0..kernel.tiles.len()).map(|at| life(kernel, at)).collect();
     // Matrix units read shared memory only; what lasts is used most.
     let mut order: Vec<usize> = (0..kernel.tiles.len()).collect();

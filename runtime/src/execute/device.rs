@@ -1,7 +1,7 @@
 //! Walks a model's graph by kernels: every tensor lies in a device's memory, and a step sends only
 //! tokens and tables to it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use lrc_compiler::graph::backward::{RowsGrad, differentiate};
@@ -667,7 +667,7 @@ pub fn plans(model: &Model, gpu: Gpu) -> Plans {
         found.map(|(_, kernel)| &kernels[*kernel])
     };
     let counted = if lacking.0.is_empty() { launches(&nodes, gpu, kernel_of) } else { None };
-    let mut seen: Vec<String> = Vec::new();
+    let (mut seen, mut distinct) = (Vec::<String>::new(), HashSet::new());
     for node in &nodes {
         let Kind::Recur(recur) = &node.kind else { continue };
         let (r, key) = (&recur.recurrence, format!("{:?}", recur.recurrence));
@@ -679,7 +679,12 @@ pub fn plans(model: &Model, gpu: Gpu) -> Plans {
             Ok(family) => {
                 for pass in family.passes() {
                     match family.kernel(r, pass, gpu, None) {
-                        Ok(kernel) => kernels.push(kernel),
+                        // Layers may differ in what no kernel of theirs reads.
+                        Ok(kernel) => {
+                            if distinct.insert(format!("{kernel:?}")) {
+                                kernels.push(kernel);
+                            }
+                        }
                         Err(refusal) => lacking.add(&r.name, no_kernels(&refusal)),
                     }
                 }
