@@ -347,6 +347,9 @@ pub struct Lsc {
     /// Override a value of the spec.
     #[arg(long, value_name = "PATH=VALUE")]
     pub set: Vec<String>,
+    /// Take the checkpoint after so many steps instead of the newest one.
+    #[arg(long, value_name = "STEP")]
+    pub from_step: Option<u64>,
     /// One JSON document on stdout.
     #[arg(long)]
     pub json: bool,
@@ -360,6 +363,9 @@ pub struct Precision {
     /// Unseen sequences.
     #[arg(long, default_value_t = 256, value_parser = count(SEQUENCES))]
     pub sequences: usize,
+    /// Take the checkpoint after so many steps instead of the newest one.
+    #[arg(long, value_name = "STEP")]
+    pub from_step: Option<u64>,
     /// One JSON document on stdout.
     #[arg(long)]
     pub json: bool,
@@ -511,6 +517,9 @@ pub struct Eval {
     /// All unseen sequences of a corpus.
     #[arg(long, conflicts_with = "sequences")]
     pub all: bool,
+    /// Take the checkpoint after so many steps instead of the newest one.
+    #[arg(long, value_name = "STEP")]
+    pub from_step: Option<u64>,
     /// Where to run.
     #[arg(long, default_value = "auto")]
     pub device: Device,
@@ -542,6 +551,9 @@ pub struct Generate {
     /// Of what is drawn.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Take the checkpoint after so many steps instead of the newest one.
+    #[arg(long, value_name = "STEP")]
+    pub from_step: Option<u64>,
     /// One JSON document on stdout.
     #[arg(long)]
     pub json: bool,
@@ -615,6 +627,9 @@ pub struct Train {
     /// Go on from the newest checkpoint of the folder, or begin where there is none.
     #[arg(long)]
     pub resume: bool,
+    /// With --resume: go on from the checkpoint after so many steps instead of the newest one; newer ones are removed.
+    #[arg(long, value_name = "STEP", requires = "resume")]
+    pub from_step: Option<u64>,
     /// Begin with the parameters of another run: a folder such as runs/NAME/checkpoints/step-00002000.
     #[arg(long, value_name = "CHECKPOINT")]
     pub from: Option<PathBuf>,

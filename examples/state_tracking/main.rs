@@ -76,6 +76,7 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
             let options = Options {
                 folder: run.clone(),
                 resume: false,
+                from_step: None,
                 from: None,
                 device: Device::Cpu,
                 progress: false,
@@ -84,7 +85,7 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
                 inject: vec![],
             };
             train(&spec, model.clone(), &arch, &options)?;
-            let params = checkpoint::newest_model(&run, &model.graph.params)?;
+            let params = checkpoint::parameters(&run, None, &model.graph.params)?;
             let mut executor = Executor::new(model, params);
             let trained = spec.task.length();
             println!(

@@ -14,6 +14,7 @@ pub mod execute;
 pub mod experiment;
 pub mod experts;
 pub mod library;
+pub mod lock;
 pub mod longconv;
 pub mod loss;
 pub mod memory;

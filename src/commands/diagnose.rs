@@ -64,7 +64,7 @@ const TOKENS: usize = 512;
 fn local_stability(args: &Lsc, sources: &mut Sources) -> Result<(), Failure> {
     let (spec, model, params) = if args.spec.is_dir() {
         let (spec, model) = run::open(&args.spec, sources)?;
-        let params = checkpoint::newest_model(&args.spec, &model.graph.params)?;
+        let params = checkpoint::parameters(&args.spec, args.from_step, &model.graph.params)?;
         (spec, model, params)
     } else {
         let opened = open(&args.spec, &pairs(&args.set)?, sources)?;
@@ -99,7 +99,7 @@ fn local_stability(args: &Lsc, sources: &mut Sources) -> Result<(), Failure> {
 
 fn rounding(args: &Precision, sources: &mut Sources) -> Result<(), Failure> {
     let (spec, model) = run::open(&args.run, sources)?;
-    let params = checkpoint::newest_model(&args.run, &model.graph.params)?;
+    let params = checkpoint::parameters(&args.run, args.from_step, &model.graph.params)?;
     let source = Source::open_for(&spec.task, spec.seed, &Asked::default(), model.vocab)?;
     let sets = source.unseen(Some(args.sequences));
     let Some(set) = sets.first() else {

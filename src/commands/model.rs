@@ -13,7 +13,7 @@ use lrc_runtime::schedule::Amount;
 use lrc_runtime::spec::Spec;
 use lrc_runtime::spec::open::{Opened, choose, declarations, open};
 use lrc_runtime::tell;
-use lrc_runtime::train::checkpoint;
+use lrc_runtime::train::checkpoint::Checkpoint;
 use lrc_runtime::train::estimate::{Estimate, advice};
 use lrc_runtime::train::ready::{Data, Ready, ready};
 use lrc_runtime::{bench, train};
@@ -130,6 +130,7 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
     let options = train::Options {
         folder: folder.clone(),
         resume: args.resume,
+        from_step: args.from_step,
         from: args
             .from
             .clone()
@@ -180,8 +181,9 @@ fn dry_run(spec: &Spec, model: &Model, options: &train::Options) -> Result<(), F
     note_missing(spec);
     let Ready { course, needs, .. } = ready(spec, model, options.device, Data::Elsewhere)?;
     if let Some(train::From { checkpoint, .. }) = &options.from {
-        checkpoint::read_state(checkpoint)?;
-        checkpoint::read_model(checkpoint, &model.graph.params)?;
+        let checkpoint = Checkpoint::open(checkpoint)?;
+        checkpoint.state()?;
+        checkpoint.model(&model.graph.params)?;
     }
     for line in model.layout.iter().take(LAYERS) {
         say!("{line}");

@@ -30,7 +30,7 @@ pub fn open(run: &Path, sources: &mut Sources) -> Result<(Spec, Model), Failure>
 /// The model of a run as its newest checkpoint has it.
 pub fn trained(run: &Path, sources: &mut Sources) -> Result<Engine, Failure> {
     let (_, model) = open(run, sources)?;
-    let params = checkpoint::newest_model(run, &model.graph.params)?;
+    let params = checkpoint::parameters(run, None, &model.graph.params)?;
     Engine::asked(model, params, Device::Cpu)
 }
 
@@ -48,6 +48,7 @@ pub fn eval(args: &Eval, sources: &mut Sources) -> Result<(), Failure> {
         lengths: args.length.clone(),
         sequences: if args.all { None } else { Some(args.sequences) },
         ablate: args.ablate.clone(),
+        step: args.from_step,
         device: args.device.into(),
     };
     let (source, found) = evaluate(&spec, model, &args.run, &request)?;
@@ -112,7 +113,7 @@ fn by_place(answers: &Answers) -> Vec<serde_json::Value> {
 fn questions(args: &Eval, file: &Path, spec: &Spec, mut model: Model) -> Result<(), Failure> {
     let tongue = Tongue::of(&spec.task)?;
     let questions = questions::read(file, &tongue, model.vocab)?;
-    let params = checkpoint::newest_model(&args.run, &model.graph.params)?;
+    let params = checkpoint::parameters(&args.run, args.from_step, &model.graph.params)?;
     if let Some(layers) = &args.ablate {
         ablate::ablate(&mut model, layers)?;
     }
@@ -149,7 +150,7 @@ pub fn generate(args: &Generate, sources: &mut Sources) -> Result<(), Failure> {
     let tongue = Tongue::of(&spec.task)?;
     let prompt = tongue.tokens(&args.prompt, model.vocab)?;
     let prompt = tongue.begun(prompt);
-    let params = checkpoint::newest_model(&args.run, &model.graph.params)?;
+    let params = checkpoint::parameters(&args.run, args.from_step, &model.graph.params)?;
     let executor = Executor::new(model, params);
     let sampling = Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
     let mut random = Stream::new(args.seed, Purpose::Sample, 0);

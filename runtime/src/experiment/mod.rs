@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Asked, Source, fits};
 use crate::device::Device;
 use crate::error::{Failure, at_path};
+use crate::lock::Lock;
 use crate::loss::Score;
 use crate::spec::fields::{Fields, finding};
 use crate::spec::open::{Opened, open};
@@ -303,6 +304,7 @@ pub fn run(
     // Everything is checked before the first run begins.
     check(experiment, running.device, sources)?;
     std::fs::create_dir_all(&running.folder).map_err(at_path("make", &running.folder))?;
+    let _lock = Lock::take(&running.folder, "running an experiment")?;
     let mut outcomes = Vec::new();
     let whole = experiment.cases.len() * experiment.seeds.len();
     for seed in &experiment.seeds {
@@ -419,6 +421,7 @@ fn one(
             let options = Options {
                 folder: at.clone(),
                 resume: begun.is_some() || at.join("metrics.jsonl").exists(),
+                from_step: None,
                 from: None,
                 device: running.device,
                 progress: running.progress,
@@ -429,7 +432,7 @@ fn one(
             train(&spec, model.clone(), &arch, &options)?
         }
     };
-    let params = checkpoint::newest_model(&at, &model.graph.params)?;
+    let params = checkpoint::parameters(&at, None, &model.graph.params)?;
     let mut engine = Engine::asked(model, params, running.device)?;
     let mut outcome = Outcome {
         series: case.series.clone(),

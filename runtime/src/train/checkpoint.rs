@@ -1,10 +1,12 @@
-//! Checkpoints: whole or not there. A folder gets its last name only when everything in it is on
-//! the disk, and `DONE` is the last file in it.
+//! Checkpoints: whole or not there. A folder gets its last name only when everything in it is on the disk, and `DONE` is the
+//! last file in it. `DONE` holds a checksum of every other file, and what is read is compared with it: a bit that flipped on
+//! the disk is no other model.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use lrc_compiler::graph::Param;
+use lrc_dsl::Diag;
 use serde::{Deserialize, Serialize};
 
 use super::engine::Numbers;
@@ -12,7 +14,9 @@ use crate::atomic;
 use crate::error::{Failure, at_path};
 use crate::monitor::Memory;
 use crate::optim::Moments;
+use crate::schedule::course::MOST_STEPS;
 use crate::schedule::levels::Stage;
+use crate::tell;
 use crate::tensors::{self, Data, Tensor, Tensors};
 
 /// Where a run stands.
@@ -74,24 +78,36 @@ fn named(params: &[Param], values: &[Vec<f32>], prefix: &str) -> Tensors {
         .collect()
 }
 
+const MODEL: &str = "model.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STATE: &str = "state.json";
+const DONE: &str = "DONE";
+
 /// Writes a checkpoint.
 pub fn save(run: &Path, state: &State, params: &[Param], numbers: &Numbers) -> Result<(), Failure> {
     let Numbers { params: values, moments } = numbers;
     let folder = run.join("checkpoints");
     let last = folder.join(format!("step-{:08}", state.step));
-    if last.join("DONE").exists() {
+    if last.join(DONE).exists() {
         return Ok(());
     }
     let partial = folder.join(format!(".step-{:08}.partial", state.step));
     let _ = fs::remove_dir_all(&partial);
     fs::create_dir_all(&partial).map_err(at_path("make", &partial))?;
     let written = (|| {
-        tensors::write(&partial.join("model.safetensors"), &named(params, values, ""))?;
         let mut both = named(params, &moments.first, "first.");
         both.extend(named(params, &moments.second, "second."));
-        tensors::write(&partial.join("optimizer.safetensors"), &both)?;
-        write_state(&partial, state)?;
-        atomic::write(&partial.join("DONE"), b"")?;
+        let files = [
+            (MODEL, tensors::serialise(&named(params, values, ""))?),
+            (OPTIMIZER, tensors::serialise(&both)?),
+            (STATE, text(state)?),
+        ];
+        let mut sums = Vec::new();
+        for (name, bytes) in &files {
+            atomic::write(&partial.join(name), bytes)?;
+            sums.push((sum(bytes), (*name).to_string()));
+        }
+        write_sums(&partial, &sums)?;
         let _ = fs::remove_dir_all(&last);
         fs::rename(&partial, &last).map_err(at_path("write", &last))
     })();
@@ -101,21 +117,38 @@ pub fn save(run: &Path, state: &State, params: &[Param], numbers: &Numbers) -> R
     written
 }
 
-/// Writes where a run stands into a checkpoint's folder.
-pub fn write_state(folder: &Path, state: &State) -> Result<(), Failure> {
-    let text = serde_json::to_string(state).map_err(|e| Failure::World(e.to_string()))?;
-    atomic::write(&folder.join("state.json"), text.as_bytes())
+fn text(state: &State) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(state).map_err(|e| Failure::World(e.to_string()))
 }
 
-/// Complete checkpoints of a run, oldest first.
-pub fn list(run: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(run.join("checkpoints")) else { return Vec::new() };
-    let mut found: Vec<PathBuf> = entries
+fn sum(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
+/// As `b3sum` writes them, so that `b3sum --check DONE` reads them.
+fn write_sums(folder: &Path, sums: &[(String, String)]) -> Result<(), Failure> {
+    let lines: String = sums.iter().map(|(sum, name)| format!("{sum}  {name}\n")).collect();
+    atomic::write(&folder.join(DONE), lines.as_bytes())
+}
+
+/// The step of a checkpoint's folder: `step-` and digits, nothing else.
+fn step(folder: &Path) -> Option<u64> {
+    let digits = folder.file_name()?.to_str()?.strip_prefix("step-")?;
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    plain.then(|| digits.parse().ok())?
+}
+
+/// Complete checkpoints of a run with their steps, oldest first.
+pub fn list(run: &Path) -> Vec<(u64, PathBuf)> {
+    beside(&run.join("checkpoints"))
+}
+
+fn beside(folder: &Path) -> Vec<(u64, PathBuf)> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut found: Vec<(u64, PathBuf)> = entries
         .filter_map(|entry| entry.ok().map(|e| e.path()))
-        .filter(|path| {
-            let name = path.file_name().map(|n| n.to_string_lossy().into_owned());
-            name.is_some_and(|n| n.starts_with("step-")) && path.join("DONE").exists()
-        })
+        .filter(|path| path.join(DONE).exists())
+        .filter_map(|path| Some((step(&path)?, path)))
         .collect();
     found.sort();
     found
@@ -124,61 +157,224 @@ pub fn list(run: &Path) -> Vec<PathBuf> {
 /// Removes all but the newest checkpoints.
 pub fn prune(run: &Path, keep: usize) -> Result<(), Failure> {
     let all = list(run);
-    for old in &all[..all.len().saturating_sub(keep)] {
-        fs::remove_dir_all(old).map_err(at_path("remove", old))?;
+    for (_, old) in &all[..all.len().saturating_sub(keep)] {
+        remove(old)?;
     }
     Ok(())
 }
 
-/// The folder of the newest checkpoint of a run.
-pub fn newest(run: &Path) -> Result<PathBuf, Failure> {
-    list(run).pop().ok_or_else(|| {
-        Failure::World(format!("{} holds no complete checkpoint to go on from", run.display()))
-    })
+/// Removes the checkpoints behind a step: those of a past that did not happen.
+pub fn remove_behind(run: &Path, step: u64) -> Result<(), Failure> {
+    list(run).iter().filter(|(at, _)| *at > step).try_for_each(|(_, folder)| remove(folder))
 }
 
-/// Reads a checkpoint; `remembered` says which running means each parameter has.
-pub fn read(
-    folder: &Path,
+fn remove(folder: &Path) -> Result<(), Failure> {
+    fs::remove_dir_all(folder).map_err(at_path("remove", folder))
+}
+
+/// A complete checkpoint, to be read.
+#[derive(Debug)]
+pub struct Checkpoint {
+    folder: PathBuf,
+    /// Checksums and the files they are of; nothing where an earlier version wrote the checkpoint. A file that is named twice
+    /// has one of two contents.
+    sums: Vec<(String, String)>,
+}
+
+impl Checkpoint {
+    /// The checkpoint of a run after `step` steps, or its newest one.
+    pub fn of(run: &Path, step: Option<u64>) -> Result<Checkpoint, Failure> {
+        let mut all = list(run);
+        let Some(step) = step else {
+            let newest = all.pop().ok_or_else(|| {
+                Failure::World(format!(
+                    "{} holds no complete checkpoint to go on from",
+                    run.display()
+                ))
+            })?;
+            return Checkpoint::open(&newest.1);
+        };
+        match all.iter().find(|(at, _)| *at == step) {
+            Some((_, folder)) => Checkpoint::open(folder),
+            None => {
+                let has: Vec<String> = all.iter().map(|(at, _)| at.to_string()).collect();
+                let has = if has.is_empty() { "none".into() } else { has.join(", ") };
+                let run = run.display();
+                Err(Failure::Usage(format!(
+                    "--from-step {step}: {run} holds no complete checkpoint of it; steps of its checkpoints: {has}"
+                )))
+            }
+        }
+    }
+
+    /// The checkpoint in a folder.
+    pub fn open(folder: &Path) -> Result<Checkpoint, Failure> {
+        let path = folder.join(DONE);
+        if !path.exists() {
+            return Err(Failure::World(format!(
+                "{} is no complete checkpoint: expected a folder such as RUN/checkpoints/step-00002000",
+                folder.display()
+            )));
+        }
+        let text = fs::read(&path).map_err(at_path("read", &path))?;
+        let mut found = Checkpoint { folder: folder.to_path_buf(), sums: vec![] };
+        if text.is_empty() {
+            tell!("{} carries no checksums: an earlier version wrote it", folder.display());
+            return Ok(found);
+        }
+        for line in String::from_utf8_lossy(&text).lines() {
+            let Some((sum, name)) = line.split_once("  ") else {
+                return Err(found.damaged(DONE, "it does not hold checksums"));
+            };
+            found.sums.push((sum.to_string(), name.to_string()));
+        }
+        Ok(found)
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The bytes of a file, as they were written.
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, Failure> {
+        let path = self.folder.join(name);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(self.damaged(name, "it is missing"));
+            }
+            Err(error) => return Err(at_path("read", &path)(error)),
+        };
+        let sum = sum(&bytes);
+        if self.sums.is_empty() || self.sums.iter().any(|known| known.0 == sum && known.1 == name) {
+            return Ok(bytes);
+        }
+        Err(self
+            .damaged(name, "its bytes are not those that were written (their checksum differs)"))
+    }
+
+    fn tensors(&self, name: &str) -> Result<Tensors, Failure> {
+        let parsed = tensors::parse(&self.bytes(name)?);
+        parsed.map_err(|why| {
+            self.damaged(name, &format!("it is not a sound safetensors file: {why}"))
+        })
+    }
+
+    /// Says that a file is not as it was written, and which older checkpoint is.
+    fn damaged(&self, name: &str, why: &str) -> Failure {
+        let path = self.folder.join(name);
+        let diag = Diag::global("E0307", format!("{} is damaged: {why}", path.display()));
+        Failure::Invalid(vec![match self.sound_before() {
+            Some((step, folder)) => diag.help(format!(
+                "{} is sound: `train --resume`, `eval`, `generate` and `diagnose` take it with `--from-step {step}`",
+                folder.display()
+            )),
+            None => diag.help("no older checkpoint beside it is sound"),
+        }])
+    }
+
+    /// The newest checkpoint before this one all of whose files are as they were written.
+    fn sound_before(&self) -> Option<(u64, PathBuf)> {
+        let (own, run) = (step(&self.folder)?, self.folder.parent()?);
+        let sound = |folder: &Path| {
+            let text = fs::read_to_string(folder.join(DONE)).unwrap_or_default();
+            let lines: Vec<(&str, &str)> =
+                text.lines().filter_map(|l| l.split_once("  ")).collect();
+            [MODEL, OPTIMIZER, STATE].iter().all(|name| {
+                fs::read(folder.join(name)).is_ok_and(|bytes| {
+                    let sum = sum(&bytes);
+                    lines.iter().any(|known| known.0 == sum && known.1 == *name)
+                })
+            })
+        };
+        beside(run).into_iter().rev().find(|(step, folder)| *step < own && sound(folder))
+    }
+
+    /// Where the run stood that wrote it.
+    pub fn state(&self) -> Result<State, Failure> {
+        let state: State = serde_json::from_slice(&self.bytes(STATE)?)
+            .map_err(|why| self.damaged(STATE, &format!("it is no state of a run: {why}")))?;
+        match state.wrong() {
+            Some(why) => Err(self.damaged(STATE, &why)),
+            None => Ok(state),
+        }
+    }
+
+    /// The parameters.
+    pub fn model(&self, params: &[Param]) -> Result<Vec<Vec<f32>>, Failure> {
+        pick(&self.tensors(MODEL)?, params, "", &self.folder)
+    }
+
+    /// A fingerprint of the parameters.
+    pub fn fingerprint(&self) -> Result<String, Failure> {
+        Ok(crate::data::shards::fingerprint(&self.bytes(MODEL)?))
+    }
+
+    /// Everything; `remembered` says which running means each parameter has.
+    pub fn read(
+        &self,
+        params: &[Param],
+        remembered: &[[bool; 2]],
+    ) -> Result<(State, Numbers), Failure> {
+        let state = self.state()?;
+        let values = self.model(params)?;
+        let both = self.tensors(OPTIMIZER)?;
+        let mean = |which: usize, prefix: &str| {
+            let each = params.iter().zip(remembered);
+            let means = each.map(|(param, has)| match has[which] {
+                true => pick_one(&both, param, prefix, &self.folder),
+                false => Ok(vec![]),
+            });
+            means.collect::<Result<Vec<Vec<f32>>, Failure>>()
+        };
+        let moments = Moments { first: mean(0, "first.")?, second: mean(1, "second.")? };
+        Ok((state, Numbers { params: values, moments }))
+    }
+
+    /// Writes where a run stands into it anew. Whenever this is interrupted, the state that is there has its checksum.
+    pub fn write_state(&mut self, state: &State) -> Result<(), Failure> {
+        let bytes = text(state)?;
+        let path = self.folder.join(STATE);
+        if !self.sums.is_empty() {
+            self.sums.push((sum(&bytes), STATE.to_string()));
+            write_sums(&self.folder, &self.sums)?;
+        }
+        atomic::write(&path, &bytes)?;
+        if !self.sums.is_empty() {
+            let new = self.sums.pop();
+            self.sums.retain(|(_, name)| name != STATE);
+            self.sums.extend(new);
+            write_sums(&self.folder, &self.sums)?;
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// What contradicts itself in it.
+    fn wrong(&self) -> Option<String> {
+        let (mut end, mut all) = (0, 0_u64);
+        for [from, to] in &self.stretches {
+            // A stretch begins where the one before ended, or where the run was rolled back to.
+            if from > to || *from > end || *to > MOST_STEPS {
+                return Some(format!("its stretch of steps {from} to {to} cannot be"));
+            }
+            (end, all) = (*to, all + (to - from));
+        }
+        (end != self.step).then(|| {
+            format!("it is of step {}, and its stretches of {all} steps end at {end}", self.step)
+        })
+    }
+}
+
+/// The parameters of a run's checkpoint after `step` steps, or of its newest one.
+pub fn parameters(
+    run: &Path,
+    step: Option<u64>,
     params: &[Param],
-    remembered: &[[bool; 2]],
-) -> Result<(State, Numbers), Failure> {
-    let state = read_state(folder)?;
-    let values = read_model(folder, params)?;
-    let both = tensors::read(&folder.join("optimizer.safetensors"))?;
-    let mean = |which: usize, prefix: &str| {
-        params
-            .iter()
-            .zip(remembered)
-            .map(
-                |(param, has)| {
-                    if has[which] { pick_one(&both, param, prefix, folder) } else { Ok(vec![]) }
-                },
-            )
-            .collect::<Result<Vec<Vec<f32>>, Failure>>()
-    };
-    let moments = Moments { first: mean(0, "first.")?, second: mean(1, "second.")? };
-    Ok((state, Numbers { params: values, moments }))
-}
-
-/// The parameters of one checkpoint.
-pub fn read_model(folder: &Path, params: &[Param]) -> Result<Vec<Vec<f32>>, Failure> {
-    let tensors = tensors::read(&folder.join("model.safetensors"))?;
-    pick(&tensors, params, "", folder)
-}
-
-/// The parameters of a run's newest checkpoint.
-pub fn newest_model(run: &Path, params: &[Param]) -> Result<Vec<Vec<f32>>, Failure> {
-    read_model(&newest(run)?, params)
-}
-
-/// Where the run stood that wrote a checkpoint.
-pub fn read_state(folder: &Path) -> Result<State, Failure> {
-    let path = folder.join("state.json");
-    let bytes = fs::read(&path).map_err(at_path("read", &path))?;
-    serde_json::from_slice(&bytes).map_err(|_| {
-        Failure::invalid("E0307", format!("{} is not a sound checkpoint state", path.display()))
-    })
+) -> Result<Vec<Vec<f32>>, Failure> {
+    Checkpoint::of(run, step)?.model(params)
 }
 
 fn pick(

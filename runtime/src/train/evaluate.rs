@@ -116,18 +116,20 @@ pub struct Request {
     pub sequences: Option<usize>,
     /// Layers that are taken out: see [`super::ablate`].
     pub ablate: Option<String>,
+    /// The checkpoint after so many steps; without it, the newest one.
+    pub step: Option<u64>,
     /// Where to run.
     pub device: Device,
 }
 
-/// Measures the newest checkpoint of a run on what it has not seen.
+/// Measures a checkpoint of a run on what it has not seen.
 pub fn evaluate(
     spec: &Spec,
     mut model: Model,
     folder: &Path,
     request: &Request,
 ) -> Result<(Source, Vec<(Unseen, Answers)>), Failure> {
-    let params = checkpoint::newest_model(folder, &model.graph.params)?;
+    let params = checkpoint::parameters(folder, request.step, &model.graph.params)?;
     if let Some(layers) = &request.ablate {
         super::ablate::ablate(&mut model, layers)?;
     }

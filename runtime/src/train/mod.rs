@@ -30,6 +30,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// Go on from the newest checkpoint, or begin where there is none.
     pub resume: bool,
+    /// Go on from the checkpoint after so many steps instead; newer ones are removed.
+    pub from_step: Option<u64>,
     /// A checkpoint of another run to begin with.
     pub from: Option<From>,
     /// Where to run.
@@ -81,7 +83,7 @@ impl Fault {
 
 /// What of a spec changes so that its run ends with a decay that begins at a checkpoint.
 pub fn decay_now(checkpoint: &Path, decay: Amount) -> Result<Vec<(String, String)>, Failure> {
-    let state = checkpoint::read_state(checkpoint)?;
+    let state = checkpoint::Checkpoint::open(checkpoint)?.state()?;
     let length = match decay {
         some if some.number() <= 0.0 || !some.number().is_finite() => {
             return Err(Failure::Usage(format!(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -179,18 +179,21 @@ impl Record {
         }
     }
 
-    /// Goes on with a record: only its first `lines` lines are kept, those before the checkpoint.
-    pub fn resume(folder: &Path, lines: u64) -> Result<Record, Failure> {
+    /// Goes on with a record: only its first `lines` lines are kept, those before the checkpoint. Also gives how many of
+    /// these are lost: behind a line that is damaged nothing is known.
+    pub fn resume(folder: &Path, lines: u64) -> Result<(Record, u64), Failure> {
         let path = folder.join("metrics.jsonl");
-        let text = fs::read_to_string(&path).map_err(at_path("read", &path))?;
-        let mut record = Record { path: path.clone(), lines, ..Record::default() };
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => vec![],
+            other => other.map_err(at_path("read", &path))?,
+        };
+        let mut record = Record { path: path.clone(), ..Record::default() };
         let mut kept = String::new();
-        for line in text.lines().take(lines as usize) {
-            let value: serde_json::Value = serde_json::from_str(line).map_err(|error| {
-                Failure::World(format!("{} is damaged: {error}", path.display()))
-            })?;
+        for line in String::from_utf8_lossy(&bytes).lines().take(lines as usize) {
+            let Ok(value) = serde_json::from_str::<serde_json::Value>(line) else { break };
             kept.push_str(line);
             kept.push('\n');
+            record.lines += 1;
             if let Ok(eval) = serde_json::from_value::<Eval>(value.clone()) {
                 record.see(&eval);
             } else if let Some(loss) = value.get("loss").and_then(serde_json::Value::as_f64) {
@@ -201,8 +204,9 @@ impl Record {
         let file = File::options().append(true).open(&path).map_err(at_path("write", &path))?;
         record.file = Some(BufWriter::new(file));
         record.others(folder)?;
-        record.log(&format!("goes on behind line {lines} of metrics.jsonl"))?;
-        Ok(record)
+        record.log(&format!("goes on behind line {} of metrics.jsonl", record.lines))?;
+        let lost = lines - record.lines;
+        Ok((record, lost))
     }
 
     /// Lines so far.
@@ -291,6 +295,15 @@ impl Record {
         let path = self.path.clone();
         match &mut self.file {
             Some(file) => file.flush().map_err(at_path("write", &path)),
+            None => Ok(()),
+        }
+    }
+
+    /// Hands everything to the system, and its lines to the disk: a checkpoint counts on them.
+    pub fn sync(&mut self) -> Result<(), Failure> {
+        self.flush()?;
+        match &self.file {
+            Some(file) => file.get_ref().sync_all().map_err(at_path("write", &self.path)),
             None => Ok(()),
         }
     }

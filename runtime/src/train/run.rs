@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lrc_compiler::graph::Model;
 use lrc_compiler::graph::account::{Account, account};
 
-use super::checkpoint::{self, Lineage, State};
+use super::checkpoint::{self, Checkpoint, Lineage, State};
 use super::engine::{Engine, Noise, Numbers, Stepped, Training};
 use super::evaluate::unseen;
 use super::feed::Feed;
@@ -22,6 +22,7 @@ use crate::data::Unseen;
 use crate::device::Device;
 use crate::error::{Failure, at_path};
 use crate::execute::{Batch, fresh};
+use crate::lock::Lock;
 use crate::loss::NONE;
 use crate::monitor::{Action, Event, Measure, Trigger};
 use crate::optim::Rates;
@@ -40,6 +41,8 @@ struct Run<'s> {
     engine: Engine,
     state: State,
     record: Record,
+    /// Of the folder, as long as the run lasts.
+    lock: Option<Lock>,
     evals: BTreeMap<String, Metrics>,
     started: Instant,
     /// Seconds of training before this process.
@@ -161,6 +164,7 @@ impl<'s> Run<'s> {
             engine,
             state: State { fingerprint, stage, ..State::default() },
             record: Record::default(),
+            lock: None,
             evals: BTreeMap::new(),
             started: Instant::now(),
             before: 0.0,
@@ -171,36 +175,65 @@ impl<'s> Run<'s> {
             counts,
         };
         run.state.version = env!("CARGO_PKG_VERSION").into();
-        let folder = &options.folder;
-        let begun = folder.join("metrics.jsonl").exists();
-        if options.resume && !checkpoint::list(folder).is_empty() {
-            run.resume(&checkpoint::newest(folder)?)?;
-            run.record = Record::resume(folder, run.state.lines)?;
-            run.evals = run.record.known();
-        } else {
-            if begun && !options.resume {
-                return Err(Failure::Usage(format!(
-                    "{} holds a run already: go on with --resume, or choose another folder with --out",
-                    folder.display()
-                )));
-            }
-            std::fs::create_dir_all(folder.join("checkpoints")).map_err(at_path("make", folder))?;
-            crate::atomic::write(&folder.join("spec.resolved.yaml"), spec.resolved.as_bytes())?;
-            crate::atomic::write(&folder.join("model.arch"), arch.as_bytes())?;
-            if let Some(from) = &options.from {
-                run.branch(from)?;
-            }
-            run.record = Record::create(folder)?;
-        }
+        run.begin(arch)?;
         run.feed.weigh(&run.state.stage.odds);
         run.bar.set_position(run.state.step);
         Ok(run)
     }
 
+    /// Takes the run's folder: begins a run there, or goes on with the one it holds.
+    fn begin(&mut self, arch: &str) -> Result<(), Failure> {
+        let Options { folder, resume, .. } = self.options;
+        std::fs::create_dir_all(folder).map_err(at_path("make", folder))?;
+        self.lock = Some(Lock::take(folder, "training")?);
+        if *resume && !checkpoint::list(folder).is_empty() {
+            return self.go_on();
+        }
+        if let Some(step) = self.options.from_step {
+            // Says what there is.
+            Checkpoint::of(folder, Some(step))?;
+        }
+        if folder.join("metrics.jsonl").exists() && !resume {
+            return Err(Failure::Usage(format!(
+                "{} holds a run already: go on with --resume, or choose another folder with --out",
+                folder.display()
+            )));
+        }
+        let checkpoints = folder.join("checkpoints");
+        std::fs::create_dir_all(&checkpoints).map_err(at_path("make", &checkpoints))?;
+        crate::atomic::write(&folder.join("spec.resolved.yaml"), self.spec.resolved.as_bytes())?;
+        crate::atomic::write(&folder.join("model.arch"), arch.as_bytes())?;
+        if let Some(from) = &self.options.from {
+            self.branch(from)?;
+        }
+        self.record = Record::create(folder)?;
+        Ok(())
+    }
+
+    /// Goes on with the run of the folder.
+    fn go_on(&mut self) -> Result<(), Failure> {
+        let Options { folder, from_step, .. } = self.options;
+        let checkpoint = Checkpoint::of(folder, *from_step)?;
+        self.resume(&checkpoint)?;
+        checkpoint::remove_behind(folder, self.state.step)?;
+        let (record, lost) = Record::resume(folder, self.state.lines)?;
+        self.record = record;
+        if lost > 0 {
+            let of = self.state.lines;
+            self.say(&format!(
+                "metrics.jsonl has lost {lost} of its {of} lines before step {}: curves and report have a gap",
+                self.state.step
+            ))?;
+        }
+        self.evals = self.record.known();
+        Ok(())
+    }
+
     /// Takes up a checkpoint.
-    fn resume(&mut self, folder: &Path) -> Result<(), Failure> {
+    fn resume(&mut self, checkpoint: &Checkpoint) -> Result<(), Failure> {
+        let folder = checkpoint.folder();
         let (state, numbers) =
-            checkpoint::read(folder, self.engine.declared(), &self.engine.remembered())?;
+            checkpoint.read(self.engine.declared(), &self.engine.remembered())?;
         if state.fingerprint != self.state.fingerprint {
             return Err(Failure::World(format!(
                 "the data of {} has changed: fingerprint {} then, {} now",
@@ -224,23 +257,22 @@ impl<'s> Run<'s> {
     /// Begins with a checkpoint of another run.
     fn branch(&mut self, from: &From) -> Result<(), Failure> {
         let folder = from.checkpoint.as_path();
-        let there = checkpoint::read_state(folder)?;
+        let checkpoint = Checkpoint::open(folder)?;
+        let there = checkpoint.state()?;
         if from.goes_on {
-            self.resume(folder)?;
+            self.resume(&checkpoint)?;
         } else {
-            let params = checkpoint::read_model(folder, self.engine.declared())?;
+            let params = checkpoint.model(self.engine.declared())?;
             let moments = self.engine.numbers()?.moments;
             self.engine.restore(Numbers { params, moments })?;
             self.state.lineage = there.lineage;
         }
         self.state.lines = 0;
-        let path = folder.join("model.safetensors");
-        let bytes = std::fs::read(&path).map_err(at_path("read", &path))?;
         let run = folder.parent().and_then(Path::parent).and_then(Path::file_name);
         self.state.lineage.push(Lineage {
             run: run.map_or("unknown".into(), |name| name.to_string_lossy().into_owned()),
             step: there.step,
-            blake3: crate::data::shards::fingerprint(&bytes),
+            blake3: checkpoint.fingerprint()?,
         });
         Ok(())
     }
@@ -277,8 +309,9 @@ impl<'s> Run<'s> {
             let signal = stop.load(Ordering::Relaxed);
             let interrupted = signal != 0 || self.options.stop_after == Some(self.state.step);
             let due = Self::due(self.spec.checkpoint.every, &before, &after);
-            if last || enough || interrupted || due {
-                self.save()?;
+            let keeps = last || enough || interrupted || due;
+            if keeps && let Taken::Back = self.save()? {
+                continue;
             }
             if interrupted && !last {
                 return Ok(Reached::Signal(if signal == 0 { 2 } else { signal }));
@@ -395,8 +428,9 @@ impl<'s> Run<'s> {
             // Nothing good comes of such a gradient.
             (None | Some(Action::Warn | Action::Change { .. }), Trigger::Nan) => {
                 Err(Failure::Diverged(format!(
-                    "{what} at step {}; the newest checkpoint is sound: lower the learning rate and go on with --resume",
-                    self.state.step + 1
+                    "{what} at step {}; {}",
+                    self.state.step + 1,
+                    self.advice()
                 )))
             }
             (action, _) => Ok(action),
@@ -469,36 +503,30 @@ impl<'s> Run<'s> {
     fn back(&mut self, steps: u64) -> Result<(), Failure> {
         let target = self.state.step.saturating_sub(steps);
         let all = checkpoint::list(&self.options.folder);
-        let found = all.iter().rev().find_map(|folder| {
-            let state = checkpoint::read_state(folder).ok()?;
-            (state.step <= target).then_some(folder)
-        });
-        let Some(folder) = found else {
+        let Some((step, _)) = all.iter().rev().find(|(step, _)| *step <= target) else {
             return Err(Failure::Diverged(format!(
                 "a policy goes back {steps} steps from step {}, and no checkpoint is so old",
                 self.state.step
             )));
         };
+        let checkpoint = Checkpoint::of(&self.options.folder, Some(*step))?;
         let (state, numbers) =
-            checkpoint::read(folder, self.engine.declared(), &self.engine.remembered())?;
+            checkpoint.read(self.engine.declared(), &self.engine.remembered())?;
         self.engine.restore(numbers)?;
         self.feed.back_to(state.step);
         // A stretch that is empty says where the next one begins.
         self.state.stretches.push([state.step, state.step]);
         self.state.monitor = self.state.monitor.kept(state.monitor);
         (self.state.step, self.state.tokens) = (state.step, state.tokens);
-        // The checkpoints behind it are of a past that did not happen.
-        for folder in all.iter().filter(|other| *other > folder) {
-            std::fs::remove_dir_all(folder).map_err(at_path("remove", folder))?;
-        }
-        self.save_again(folder)
+        checkpoint::remove_behind(&self.options.folder, *step)?;
+        self.save_again(checkpoint)
     }
 
     /// Writes a checkpoint anew, so that a run that is taken up there knows what was gone through.
-    fn save_again(&mut self, folder: &Path) -> Result<(), Failure> {
-        self.record.flush()?;
+    fn save_again(&mut self, mut checkpoint: Checkpoint) -> Result<(), Failure> {
+        self.record.sync()?;
         self.state.lines = self.record.lines();
-        checkpoint::write_state(folder, &self.state)
+        checkpoint.write_state(&self.state)
     }
 
     fn write(
@@ -597,14 +625,45 @@ impl<'s> Run<'s> {
         Ok(())
     }
 
-    fn save(&mut self) -> Result<(), Failure> {
+    /// Writes a checkpoint, unless the parameters are no numbers: what was saved before is not given up for that.
+    fn save(&mut self) -> Result<Taken, Failure> {
+        let numbers = self.engine.numbers()?;
+        if let Some(name) = self.unsound(&numbers) {
+            return self.unsaved(&format!("the update made numbers of `{name}` infinite or none"));
+        }
         let folder = &self.options.folder;
-        self.record.flush()?;
+        self.record.sync()?;
         self.state.seconds = self.seconds();
         self.state.lines = self.record.lines();
-        let numbers = self.engine.numbers()?;
         checkpoint::save(folder, &self.state, self.engine.declared(), &numbers)?;
-        checkpoint::prune(folder, self.spec.checkpoint.keep)
+        checkpoint::prune(folder, self.spec.checkpoint.keep)?;
+        Ok(Taken::Forward)
+    }
+
+    /// The first parameter that holds something that is no number.
+    fn unsound(&self, numbers: &Numbers) -> Option<String> {
+        let mut each = self.engine.declared().iter().zip(&numbers.params);
+        let found = each.find(|(_, values)| values.iter().any(|x| !x.is_finite()));
+        found.map(|(param, _)| param.name.clone())
+    }
+
+    /// Lets a policy go back; nothing else mends parameters.
+    fn unsaved(&mut self, what: &str) -> Result<Taken, Failure> {
+        if let Some(Action::Back(steps)) = self.react(what, &|on| *on == Trigger::Nan)? {
+            self.back(steps)?;
+            return Ok(Taken::Back);
+        }
+        Err(Failure::Diverged(format!("{what} at step {}; {}", self.state.step, self.advice())))
+    }
+
+    /// What to do about a run that diverged.
+    fn advice(&self) -> String {
+        match checkpoint::list(&self.options.folder).last() {
+            Some((step, _)) => format!(
+                "lower the learning rate and go on with --resume from the checkpoint of step {step}, or with --from-step from an older one"
+            ),
+            None => "no checkpoint was written yet: lower the learning rate and begin again".into(),
+        }
     }
 
     /// Operations a second, where the processor computes, as a share of what it can.
