@@ -630,6 +630,10 @@ pub struct Train {
     /// With --resume: go on from the checkpoint after so many steps instead of the newest one; newer ones are removed.
     #[arg(long, value_name = "STEP", requires = "resume")]
     pub from_step: Option<u64>,
+    /// With --resume: go on also where data, batch, seed or model are not those the run was begun with. The folder keeps
+    /// the new ones, and the run goes on as if it had been of them from its first step on.
+    #[arg(long, requires = "resume")]
+    pub allow_changes: bool,
     /// Begin with the parameters of another run: a folder such as runs/NAME/checkpoints/step-00002000.
     #[arg(long, value_name = "CHECKPOINT")]
     pub from: Option<PathBuf>,

@@ -90,7 +90,7 @@ fn a_damaged_checkpoint_is_refused_and_nothing_is_lost() {
     let before = std::fs::read(run.join("metrics.jsonl")).unwrap();
     let output = train(&run, &["--resume", "--set", "length=16 steps"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));
-    assert!(text(&output).contains("is not a sound safetensors file"), "{}", text(&output));
+    assert!(text(&output).contains("model.safetensors is damaged"), "{}", text(&output));
     assert_eq!(std::fs::read(run.join("metrics.jsonl")).unwrap(), before);
 }
 

@@ -77,6 +77,7 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
                 folder: run.clone(),
                 resume: false,
                 from_step: None,
+                allow_changes: false,
                 from: None,
                 device: Device::Cpu,
                 progress: false,

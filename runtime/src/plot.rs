@@ -4,10 +4,11 @@ use lrc_dsl::printable;
 use std::fmt::Write;
 
 const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 240.0;
+const HEIGHT: f64 = 256.0;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 8.0;
-const BOTTOM: f64 = 28.0;
+/// For a line of numbers, and one of what they count.
+const BOTTOM: f64 = 44.0;
 const TOP: f64 = 12.0;
 
 /// Colours that people with any colour vision tell apart (Okabe and Ito 2008).
@@ -131,7 +132,10 @@ fn tick(x: f64, step: f64) -> String {
         0.0 => "0".into(),
         a if a >= 1e6 => format!("{:.*}M", digits(step / 1e6), x / 1e6),
         a if a >= 1e4 => format!("{:.*}k", digits(step / 1e3), x / 1e3),
-        _ if step < 1e-3 => format!("{x:.0e}"),
+        a if step < 1e-3 => {
+            let more = (a.log10().floor() - step.log10().floor()).clamp(0.0, 9.0) as usize;
+            format!("{x:.more$e}")
+        }
         _ => format!("{x:.*}", digits(step)),
     }
 }
@@ -218,10 +222,13 @@ impl Chart<'_> {
         let all = || self.curves.iter().flat_map(|c| &c.points).filter(finite);
         all().next()?;
         let ends = |p: &Point| p.interval.unwrap_or([p.y, p.y]);
-        let (low, high) = all().fold((0.0_f64, f64::MIN_POSITIVE), |(low, high), p| {
+        let (low, high) = all().fold((0.0_f64, 0.0_f64), |(low, high), p| {
             (low.min(ends(p)[0]).min(p.y), high.max(ends(p)[1]).max(p.y))
         });
-        let end = all().map(|p| p.x).fold(f64::MIN_POSITIVE, f64::max);
+        let end = all().map(|p| p.x).fold(0.0, f64::max);
+        // An axis of nothing but 0 goes to 1.
+        let some = |from: f64, to: f64| if to > from { to } else { from + 1.0 };
+        let (high, end) = (some(low, high), some(0.0, end));
         let scale = Scale { end, low, high };
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\" font-family=\"system-ui,sans-serif\">",
@@ -255,16 +262,21 @@ impl Chart<'_> {
         for i in 0..=count {
             let value = i as f64 * step;
             let x = scale.x(value);
-            let anchor = if x > WIDTH - 60.0 { "end" } else { "middle" };
-            // The last label also says what is counted.
-            let unit = if i == count { format!(" {}", escape(self.unit)) } else { String::new() };
+            let anchor = if x > WIDTH - 30.0 { "end" } else { "middle" };
             let _ = write!(
                 svg,
-                "<text x=\"{x:.1}\" y=\"{}\" font-size=\"11\" text-anchor=\"{anchor}\" fill=\"#666\">{}{unit}</text>",
-                HEIGHT - 8.0,
+                "<text x=\"{x:.1}\" y=\"{}\" font-size=\"11\" text-anchor=\"{anchor}\" fill=\"#666\">{}</text>",
+                HEIGHT - BOTTOM + 20.0,
                 tick(value, step)
             );
         }
+        let _ = write!(
+            svg,
+            "<text x=\"{}\" y=\"{}\" font-size=\"11\" text-anchor=\"end\" fill=\"#666\">{}</text>",
+            WIDTH - RIGHT,
+            HEIGHT - 6.0,
+            escape(self.unit)
+        );
     }
 }
 
@@ -303,8 +315,17 @@ mod tests {
     #[test]
     fn axes_have_round_numbers() {
         assert_eq!([0.3, 1.0, 1.1, 3.0, 40.0, 61.0].map(round), [0.5, 1.0, 2.0, 5.0, 50.0, 100.0]);
-        let ticks = [(0.5, 0.5), (2.0, 1.0), (150_000.0, 50_000.0), (2.5e6, 5e5), (0.004, 0.001)];
-        let want = ["0.5", "2", "150k", "2.5M", "0.004"];
+        let ticks = [
+            (0.5, 0.5),
+            (2.0, 1.0),
+            (150_000.0, 50_000.0),
+            (2.5e6, 5e5),
+            (0.004, 0.001),
+            (0.0015, 5e-4),
+            (0.002, 5e-4),
+            (3e-6, 1e-6),
+        ];
+        let want = ["0.5", "2", "150k", "2.5M", "0.004", "1.5e-3", "2.0e-3", "3e-6"];
         assert_eq!(ticks.map(|(x, step)| tick(x, step)), want);
     }
 

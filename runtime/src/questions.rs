@@ -107,7 +107,7 @@ pub fn read(file: &Path, tongue: &Tongue, vocab: usize) -> Result<Vec<Question>,
 /// Asks a model. Prompt and answer are tokenised apart, so that both keep their tokens.
 pub fn ask(engine: &mut Engine, questions: &[Question]) -> Result<Answered, Failure> {
     let (mut choices, mut recall) = (Vec::new(), Vec::new());
-    for question in questions {
+    for (number, question) in questions.iter().enumerate() {
         let mut batch = Batch::default();
         for choice in &question.choices {
             let tokens = [&question.prompt[..], &choice[..choice.len() - 1]].concat();
@@ -116,6 +116,12 @@ pub fn ask(engine: &mut Engine, questions: &[Question]) -> Result<Answered, Fail
             batch.push(&tokens, &targets);
         }
         let said = engine.evaluate(&batch)?;
+        if said.losses.iter().any(|loss| loss.is_nan()) {
+            return Err(Failure::Diverged(format!(
+                "the loss of an answer to question {} is not a number: the model's parameters have diverged",
+                number + 1
+            )));
+        }
         if let [only] = &question.choices[..] {
             let right = only.iter().zip(&said.guesses).filter(|(a, b)| a == b).count();
             recall.push([right, only.len()]);

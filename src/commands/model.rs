@@ -131,6 +131,7 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         folder: folder.clone(),
         resume: args.resume,
         from_step: args.from_step,
+        allow_changes: args.allow_changes,
         from: args
             .from
             .clone()

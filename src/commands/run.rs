@@ -22,7 +22,9 @@ use crate::terminal::{self, say};
 
 /// The spec and the model of a run; it keeps its model beside its spec.
 pub fn open(run: &Path, sources: &mut Sources) -> Result<(Spec, Model), Failure> {
-    let own = [("model.file".to_string(), "model.arch".to_string())];
+    // Its name is where it stands, whatever an earlier version let a name be.
+    let own = [("model.file", "model.arch"), ("name", "run")];
+    let own = own.map(|(path, value)| (path.to_string(), value.to_string()));
     let opened = spec::open::open(&run.join("spec.resolved.yaml"), &own, sources)?;
     Ok((opened.spec, opened.model))
 }

@@ -422,6 +422,7 @@ fn one(
                 folder: at.clone(),
                 resume: begun.is_some() || at.join("metrics.jsonl").exists(),
                 from_step: None,
+                allow_changes: false,
                 from: None,
                 device: running.device,
                 progress: running.progress,

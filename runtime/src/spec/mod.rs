@@ -12,7 +12,7 @@ mod treatment;
 pub mod tree;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use lrc_compiler::elaborate::Setting;
 use lrc_dsl::{Diag, FileId};
@@ -125,7 +125,7 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
 }
 
 fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
-    let name = f.text_or("name", stem);
+    let name = name(f, stem);
     let model = f.need("model", "`model: {file: my.arch, name: my_model}`");
     let model = model.and_then(|tree| f.within("model", tree, model_fields));
     let curriculum = curriculum::read(f);
@@ -169,6 +169,20 @@ fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
         stop_at,
         resolved: String::new(),
     })
+}
+
+/// The name of the run's folder: one folder, below `runs/`.
+fn name(f: &mut Fields, stem: &str) -> String {
+    let name = f.text_or("name", stem);
+    let mut parts = Path::new(&name).components();
+    let one = matches!(parts.next(), Some(Component::Normal(part)) if part == name.as_str());
+    if !one || parts.next().is_some() || name.chars().any(char::is_control) {
+        let place = f.get("name").and_then(|tree| tree.span).or(f.place());
+        let message = format!("`name` is the name of one folder, which {name:?} is not");
+        let diag = finding(place, "E0402", message);
+        f.diags.push(diag.help("a folder elsewhere is given with `--out FOLDER`"));
+    }
+    name
 }
 
 /// How long the run is.

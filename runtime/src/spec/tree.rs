@@ -294,7 +294,8 @@ impl Tree {
         }
     }
 
-    fn inline(&self) -> String {
+    /// On one line.
+    pub fn inline(&self) -> String {
         match &self.value {
             Value::Null => "null".into(),
             Value::Truth(x) => x.to_string(),

@@ -28,6 +28,21 @@ pub struct Feed {
     odds: Vec<f64>,
 }
 
+/// Where a course stands in the data after stretches of steps.
+fn walked(source: &Source, course: &mut Course, stretches: &[[u64; 2]]) -> Place {
+    let mut place = source.start();
+    for [from, to] in stretches {
+        if *from < course.step() {
+            course.rewind();
+        }
+        course.walk_to(*from, &mut |_| {});
+        course.walk_to(*to, &mut |next| {
+            source.draw(next, &[], &mut place);
+        });
+    }
+    place
+}
+
 /// A step that is being prepared.
 struct Ahead {
     next: Next,
@@ -83,18 +98,19 @@ impl Feed {
     /// that begins before the end of the last one was a roll back: its data was used up.
     pub fn walk(&mut self, stretches: &[[u64; 2]]) {
         self.ahead.clear();
-        self.given = self.source.start();
-        for [from, to] in stretches {
-            if *from < self.course.step() {
-                self.course.rewind();
-            }
-            let Feed { source, given, .. } = self;
-            self.course.walk_to(*from, &mut |_| {});
-            self.course.walk_to(*to, &mut |next| {
-                source.draw(next, &[], given);
-            });
-        }
+        self.given = walked(&self.source, &mut self.course, stretches);
         self.drawn = self.given.clone();
+    }
+
+    /// Whether another course over the same data had used up other data in these stretches, or its steps other tokens.
+    pub fn moved(&self, mut other: Course, stretches: &[[u64; 2]]) -> bool {
+        let place = walked(&self.source, &mut other, stretches);
+        place != self.given || other.tokens() != self.course.tokens()
+    }
+
+    /// Steps walked.
+    pub fn step(&self) -> u64 {
+        self.course.step()
     }
 
     /// Goes back to a step; the data that was given since stays used up.

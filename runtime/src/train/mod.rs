@@ -1,6 +1,7 @@
 //! Training: data, steps, evaluation, checkpoints, report; resumable at every checkpoint.
 
 pub mod ablate;
+mod changes;
 pub mod checkpoint;
 pub mod compare;
 pub mod engine;
@@ -32,6 +33,8 @@ pub struct Options {
     pub resume: bool,
     /// Go on from the checkpoint after so many steps instead; newer ones are removed.
     pub from_step: Option<u64>,
+    /// Go on also where the spec or the model has changed in what decides what is learned.
+    pub allow_changes: bool,
     /// A checkpoint of another run to begin with.
     pub from: Option<From>,
     /// Where to run.

@@ -139,6 +139,13 @@ pub struct Summary {
     pub finished: bool,
 }
 
+impl Summary {
+    /// What a run's folder holds, where it holds a sound one.
+    pub fn of(folder: &Path) -> Option<Summary> {
+        serde_json::from_slice(&fs::read(folder.join("summary.json")).ok()?).ok()
+    }
+}
+
 /// The open record of a run.
 #[derive(Default)]
 pub struct Record {

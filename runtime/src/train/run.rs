@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lrc_compiler::graph::Model;
 use lrc_compiler::graph::account::{Account, account};
 
+use super::changes::Changes;
 use super::checkpoint::{self, Checkpoint, Lineage, State};
 use super::engine::{Engine, Noise, Numbers, Stepped, Training};
 use super::evaluate::unseen;
@@ -69,6 +70,15 @@ pub fn train(spec: &Spec, model: Model, arch: &str, options: &Options) -> Result
     let summary = run.summary(matches!(reached, Reached::End));
     run.record.finish(&options.folder, &summary)?;
     report::write(&options.folder)?;
+    if let Reached::Signal(signal) = reached {
+        let (step, folder) = (run.state.step, options.folder.display());
+        let again = if options.quiet { "the same command goes" } else { "--resume goes" };
+        let text = format!(
+            "stopped by signal {signal}: saved at step {step} in {folder}; {again} on from there"
+        );
+        tell!("{text}");
+        run.record.log(&text)?;
+    }
     match reached {
         Reached::End => Ok(summary),
         Reached::Signal(signal) => Err(Failure::Stopped(signal)),
@@ -88,9 +98,13 @@ enum Reached {
 
 /// The number of the first signal that asked the run to stop; a second one ends it at once.
 fn signals() -> Result<Arc<AtomicI32>, Failure> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
     let seen = Arc::new(AtomicI32::new(0));
-    for signal in [SIGINT, SIGTERM] {
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] {
+        // `nohup` lets a terminal hang up.
+        if signal == SIGHUP && ignored(signal) {
+            continue;
+        }
         let again = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let wire = |error: std::io::Error| Failure::World(format!("cannot watch signals: {error}"));
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))
@@ -107,12 +121,20 @@ fn signals() -> Result<Arc<AtomicI32>, Failure> {
     Ok(seen)
 }
 
+/// Whether who started this process wants a signal ignored.
+fn ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
+}
+
 fn progress(show: bool, whole: f64) -> ProgressBar {
     if !show {
         return ProgressBar::hidden();
     }
     let (bar, style) = if whole.is_finite() {
-        (ProgressBar::new(whole as u64), "{bar:30} {pos}/{len} steps  {msg}  ETA {eta}")
+        (ProgressBar::new(whole as u64), "{wide_bar} {pos}/{len} steps  {msg}  ETA {eta}")
     } else {
         (ProgressBar::new_spinner(), "{pos} steps  {msg}")
     };
@@ -187,7 +209,7 @@ impl<'s> Run<'s> {
         std::fs::create_dir_all(folder).map_err(at_path("make", folder))?;
         self.lock = Some(Lock::take(folder, "training")?);
         if *resume && !checkpoint::list(folder).is_empty() {
-            return self.go_on();
+            return self.go_on(arch);
         }
         if let Some(step) = self.options.from_step {
             // Says what there is.
@@ -201,8 +223,7 @@ impl<'s> Run<'s> {
         }
         let checkpoints = folder.join("checkpoints");
         std::fs::create_dir_all(&checkpoints).map_err(at_path("make", &checkpoints))?;
-        crate::atomic::write(&folder.join("spec.resolved.yaml"), self.spec.resolved.as_bytes())?;
-        crate::atomic::write(&folder.join("model.arch"), arch.as_bytes())?;
+        self.write_spec(arch)?;
         if let Some(from) = &self.options.from {
             self.branch(from)?;
         }
@@ -211,10 +232,27 @@ impl<'s> Run<'s> {
     }
 
     /// Goes on with the run of the folder.
-    fn go_on(&mut self) -> Result<(), Failure> {
-        let Options { folder, from_step, .. } = self.options;
+    fn go_on(&mut self, arch: &str) -> Result<(), Failure> {
+        let Options { folder, from_step, allow_changes, .. } = self.options;
         let checkpoint = Checkpoint::of(folder, *from_step)?;
+        let changes = Changes::of(folder, self.spec, arch);
+        if changes.decide() && !allow_changes {
+            return Err(changes.refuse(folder, "what differs decides what is learned"));
+        }
         self.resume(&checkpoint)?;
+        if self.feed.step() < self.state.step {
+            return Err(Failure::Usage(format!(
+                "`length` is {}, and the run in {} has done {} steps already",
+                self.spec.shaping.length,
+                folder.display(),
+                self.state.step
+            )));
+        }
+        if !changes.all.is_empty() && !allow_changes && self.moves(&changes)? {
+            return Err(
+                changes.refuse(folder, "with the other one it stands elsewhere in the data")
+            );
+        }
         checkpoint::remove_behind(folder, self.state.step)?;
         let (record, lost) = Record::resume(folder, self.state.lines)?;
         self.record = record;
@@ -226,7 +264,32 @@ impl<'s> Run<'s> {
             ))?;
         }
         self.evals = self.record.known();
-        Ok(())
+        if changes.all.is_empty() { Ok(()) } else { self.keep(checkpoint, &changes, arch) }
+    }
+
+    /// Whether the spec of the folder would have used up other data so far.
+    fn moves(&self, changes: &Changes) -> Result<bool, Failure> {
+        let Some(before) = &changes.before else { return Ok(true) };
+        let course = super::ready::course(before, Some(self.feed.source()))?;
+        Ok(self.feed.moved(course, &self.state.stretches))
+    }
+
+    /// Says and records what has changed. The checkpoint counts the new line, so that no interruption loses it.
+    fn keep(
+        &mut self,
+        checkpoint: Checkpoint,
+        changes: &Changes,
+        arch: &str,
+    ) -> Result<(), Failure> {
+        self.event("the run goes on with another spec or model", &changes.said(false))?;
+        self.save_again(checkpoint)?;
+        self.write_spec(arch)
+    }
+
+    fn write_spec(&self, arch: &str) -> Result<(), Failure> {
+        let folder = &self.options.folder;
+        crate::atomic::write(&folder.join("spec.resolved.yaml"), self.spec.resolved.as_bytes())?;
+        crate::atomic::write(&folder.join("model.arch"), arch.as_bytes())
     }
 
     /// Takes up a checkpoint.
@@ -234,9 +297,9 @@ impl<'s> Run<'s> {
         let folder = checkpoint.folder();
         let (state, numbers) =
             checkpoint.read(self.engine.declared(), &self.engine.remembered())?;
-        if state.fingerprint != self.state.fingerprint {
+        if state.fingerprint != self.state.fingerprint && !self.options.allow_changes {
             return Err(Failure::World(format!(
-                "the data of {} has changed: fingerprint {} then, {} now",
+                "{} was trained on other data, or with another seed: fingerprint {} then, {} now",
                 folder.display(),
                 state.fingerprint,
                 self.state.fingerprint
@@ -250,7 +313,9 @@ impl<'s> Run<'s> {
         self.engine.restore(numbers)?;
         self.feed.walk(&state.stretches);
         self.before = state.seconds;
-        self.state = State { version: self.state.version.clone(), ..state };
+        let State { version, fingerprint, .. } = &self.state;
+        let (version, fingerprint) = (version.clone(), fingerprint.clone());
+        self.state = State { version, fingerprint, ..state };
         Ok(())
     }
 
@@ -658,12 +723,14 @@ impl<'s> Run<'s> {
 
     /// What to do about a run that diverged.
     fn advice(&self) -> String {
-        match checkpoint::list(&self.options.folder).last() {
-            Some((step, _)) => format!(
-                "lower the learning rate and go on with --resume from the checkpoint of step {step}, or with --from-step from an older one"
-            ),
-            None => "no checkpoint was written yet: lower the learning rate and begin again".into(),
-        }
+        let all = checkpoint::list(&self.options.folder);
+        let Some((step, _)) = all.last() else {
+            return "no checkpoint was written yet: lower the learning rate and begin again".into();
+        };
+        let older = if all.len() > 1 { ", or from an older one with --from-step" } else { "" };
+        format!(
+            "lower the learning rate and go on with --resume from the checkpoint of step {step}{older}"
+        )
     }
 
     /// Operations a second, where the processor computes, as a share of what it can.
@@ -679,6 +746,22 @@ impl<'s> Run<'s> {
     }
 
     fn summary(&self, finished: bool) -> Summary {
+        let now = self.summary_now(finished);
+        // Without a step, what was measured before stays.
+        match Summary::of(&self.options.folder) {
+            Some(before) if self.tokens_here == 0 && before.steps == now.steps => Summary {
+                seconds: before.seconds,
+                tokens_per_second: before.tokens_per_second,
+                utilisation: before.utilisation,
+                kernels_per_step: before.kernels_per_step,
+                products_per_step: before.products_per_step,
+                ..now
+            },
+            _ => now,
+        }
+    }
+
+    fn summary_now(&self, finished: bool) -> Summary {
         let seconds = self.started.elapsed().as_secs_f64();
         Summary {
             steps: self.state.step,
