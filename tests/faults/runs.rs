@@ -393,3 +393,37 @@ fn labels_of_axes_differ() {
     let nothing = labels(vec![(0.0, 0.0)]);
     assert!(nothing.iter().all(|label| !label.contains('e') || label == "tokens"), "{nothing:?}");
 }
+
+/// R2: a longer `length` gives what such a length would have given, where no share of the run was at work.
+#[test]
+fn a_longer_run_is_the_longer_run() {
+    let (whole, longer) = (folder("whole"), folder("longer"));
+    let set = ["schedule.wsd.warmup=3 steps", "schedule.wsd.decay=5 steps"];
+    let with = |length: &'static str| [&set[..], &[length]].concat();
+    let output = train(&whole, &with("length=30 steps"), &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    fails(&train(&longer, &with("length=20 steps"), &["--stop-after", "10"]), 130, &["step 10"]);
+    fails(&train(&longer, &with("length=30 steps"), &["--resume"]), 0, &["20 steps → 30 steps"]);
+    for file in ["model.safetensors", "optimizer.safetensors"] {
+        let read = |run: &Path| std::fs::read(checkpoint(run, 30).join(file)).unwrap();
+        assert!(read(&whole) == read(&longer), "{file}");
+    }
+}
+
+/// A loss that is no number wins no choice.
+#[test]
+fn a_model_of_no_numbers_answers_nothing() {
+    let run = run("nothing", &["checkpoint.keep=1"]);
+    let file = checkpoint(&run, 40).join("model.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let head = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes[head..].fill(0xff);
+    std::fs::write(&file, bytes).unwrap();
+    // As an earlier version wrote it, without checksums.
+    std::fs::write(checkpoint(&run, 40).join("DONE"), "").unwrap();
+    let questions = run.join("q.jsonl");
+    let line = r#"{"prompt": "3 17 4", "choices": ["5", "6"], "answer": 0}"#;
+    std::fs::write(&questions, format!("{line}\n")).unwrap();
+    let output = lrc(&["eval", path(&run), "--questions", path(&questions)]);
+    fails(&output, 6, &["question 1", "not a number"]);
+}
