@@ -197,9 +197,10 @@ mod f32_functions {
     #[inline(always)]
     pub fn ln(x: f32) -> f32 {
         let bits = x.to_bits() as i32;
-        // The exponent of x / √½, so that the rest lies around 1.
-        let n = (bits - 0x3f35_04f3) >> 23;
-        let m = f32::from_bits((bits - (n << 23)) as u32) - 1.0;
+        // The exponent of x / √½, so that the rest lies around 1. What is no positive number may wrap: it is told apart
+        // at the end.
+        let n = bits.wrapping_sub(0x3f35_04f3) >> 23;
+        let m = f32::from_bits(bits.wrapping_sub(n << 23) as u32) - 1.0;
         let mut p = 7.037_683_6e-2_f32;
         for c in [
             -1.151_461e-1,

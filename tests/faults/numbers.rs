@@ -565,3 +565,26 @@ fn decays_of_the_library_fade() {
     }
     assert!(grow.is_empty(), "{grow:?}");
 }
+
+/// A logarithm of what is not positive is no number, and no panic where overflow is watched for.
+#[test]
+fn logarithms_of_what_is_not_positive_are_not_finite() {
+    let text = std::fs::read_to_string("specs/recurrences/gated_delta_rule.arch").unwrap();
+    let file = empty("faults-logarithm").join("r.arch");
+    std::fs::write(&file, text.replace("exp(g)", "log(g)")).unwrap();
+    let output = lrc(&["verify", path(&file)]);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert!(said(&output).contains("not finite"), "{}", said(&output));
+}
+
+/// Where the outputs are large and a slope is small, differences hold only rounding: no mistake of lrc.
+#[test]
+fn what_grows_is_not_called_wrong() {
+    let text = std::fs::read_to_string("specs/recurrences/mamba1.arch").unwrap();
+    let grown = text.replace("param A : [n] in (-inf, 0)", "param A : [n] in (-inf, 7)");
+    assert_ne!(text, grown);
+    let file = empty("faults-grown").join("mamba1.arch");
+    std::fs::write(&file, grown).unwrap();
+    let output = lrc(&["verify", path(&file)]);
+    assert!(output.status.success(), "{}", said(&output));
+}

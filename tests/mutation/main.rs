@@ -69,9 +69,14 @@ fn wrong(command: &str, said: &Said, accepted: bool) -> Option<String> {
     if !unreadable && !REFUSALS.contains(&status) {
         return Some(format!("status {status}"));
     }
-    // Numbers that are not finite are found by computing, and 2 is about what was typed, such as which of several models.
-    let computed = command == "verify" && said.err.contains("not finite");
-    (accepted && !computed && status == 3).then(|| "`check` accepts what is refused here".into())
+    // Numbers that are not finite are found by computing, kernels may be lacking, and 2 is about what was typed, such as
+    // which of several models.
+    let more = match command {
+        "verify" => said.err.contains("not finite"),
+        "compile" => said.err.contains("error[E0501]"),
+        _ => false,
+    };
+    (accepted && !more && status == 3).then(|| "`check` accepts what is refused here".into())
 }
 
 /// Counts and faults of all threads.

@@ -68,6 +68,15 @@ impl Drawn<f64> {
         let finals: f64 = outputs.finals.iter().zip(&self.d_finals).map(|(o, d)| dot(o, d)).sum();
         outs + finals
     }
+
+    /// `Σ |output · cotangent|`, which says how far rounding may move the loss.
+    pub fn terms(&self, outputs: &Outputs<f64>) -> f64 {
+        let dot = |(a, b): (&Vec<f64>, &Vec<f64>)| {
+            a.iter().zip(b).map(|(x, y)| (x * y).abs()).sum::<f64>()
+        };
+        let outs = outputs.outs.iter().zip(&self.d_outs);
+        outs.chain(outputs.finals.iter().zip(&self.d_finals)).map(dot).sum()
+    }
 }
 
 impl<R: Real> Drawn<R> {

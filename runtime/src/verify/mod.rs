@@ -234,7 +234,7 @@ pub fn trial(r: &Recurrence, trial: &Trial) -> Result<Found, String> {
         let [forward, backward] = Gaps::of((&outputs, &by_chunk), (&truth, &gradients)).worst();
         (found.forward, found.backward) = (Some(forward), Some(backward));
     }
-    found.slope = Around { r, trial, drawn: &drawn, gradients: &gradients, form: &form }.worst();
+    found.slope = Around::new(r, trial, &drawn, &truth, &gradients, &form).worst();
     Ok(found)
 }
 
@@ -292,7 +292,7 @@ pub fn examine(r: &Recurrence, trial: &Trial, ways: &[Way], judged: &mut Judged)
             judged.compare(&gaps, &moved, &|| format!("{} form: {what}", way.name));
         }
     }
-    let around = Around { r, trial, drawn: &drawn, gradients: &gradients, form: &form };
+    let around = Around::new(r, trial, &drawn, &truth, &gradients, &form);
     for (tensor, slope) in around.slopes() {
         judged.see_slope(tensor, slope, &moved);
     }

@@ -2,7 +2,7 @@
 
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::elaborate::recurrence::Slot;
-use lrc_compiler::form::{Form, Gradients};
+use lrc_compiler::form::{Form, Gradients, Outputs};
 use lrc_compiler::tile::{Binary, Op, Program, Unary};
 
 use super::drawn::Drawn;
@@ -30,14 +30,30 @@ pub(super) enum Slope {
 
 /// A place from which to go along directions.
 pub(super) struct Around<'a> {
-    pub r: &'a Recurrence,
-    pub trial: &'a Trial,
-    pub drawn: &'a Drawn<f64>,
-    pub gradients: &'a Gradients<f64>,
-    pub form: &'a Form,
+    r: &'a Recurrence,
+    trial: &'a Trial,
+    drawn: &'a Drawn<f64>,
+    gradients: &'a Gradients<f64>,
+    form: &'a Form,
+    /// How far rounding may move the loss. Each of its terms is a sum over tokens, rounded at every one.
+    rounding: f64,
 }
 
-impl Around<'_> {
+impl<'a> Around<'a> {
+    /// Around what a trial drew, with the step form's outputs and gradients there.
+    pub fn new(
+        r: &'a Recurrence,
+        trial: &'a Trial,
+        drawn: &'a Drawn<f64>,
+        truth: &Outputs<f64>,
+        gradients: &'a Gradients<f64>,
+        form: &'a Form,
+    ) -> Around<'a> {
+        let tokens = drawn.bounds.last().copied().unwrap_or(0) as f64;
+        let rounding = tokens * f64::EPSILON * drawn.terms(truth);
+        Around { r, trial, drawn, gradients, form, rounding }
+    }
+
     /// The largest gap of central differences at the longest distance, as if there were no kinks.
     pub fn worst(&self) -> f64 {
         self.directions()
@@ -116,8 +132,9 @@ impl Around<'_> {
         // Two differences together take out the curvature of a quotient near a pole.
         let difference = (4.0 * slope(step) - slope(2.0 * step)) / 3.0;
         let (dot, size) = self.expected(tensor, along);
-        let gap = (difference - dot).abs() / size;
-        if gap.is_finite() { gap } else { f64::INFINITY }
+        // Where outputs are large and a slope is small, a difference holds only rounding.
+        let gap = (difference - dot).abs() - self.rounding / step;
+        if gap.is_finite() { gap.max(0.0) / size } else { f64::INFINITY }
     }
 
     fn slope(&self, tensor: usize, along: &[f64]) -> Slope {
