@@ -16,17 +16,24 @@ fn folder(name: &str) -> PathBuf {
     empty(&format!("trainer-{name}"))
 }
 
-/// Two small corpora of this project's own text, and a spec that uses everything at once: documents
+/// Two small corpora, and a spec that uses everything at once: documents
 /// in buckets under curricula of length and difficulty, a mixture that changes, gradients added up, a
 /// growing batch, dropout.
 fn ready() -> &'static Path {
     static READY: OnceLock<PathBuf> = OnceLock::new();
     READY.get_or_init(|| {
         let folder = folder("ready");
-        for (name, from) in [("code", "compiler/src"), ("words", "specs")] {
+        // The descriptions of the reference cases: text that no change of the project changes.
+        let cases =
+            std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference"));
+        let mut cases: Vec<PathBuf> = cases.unwrap().map(|entry| entry.unwrap().path()).collect();
+        cases.retain(|file| file.extension().is_some_and(|ending| ending == "json"));
+        cases.sort();
+        for (name, files) in [("code", &cases[..66]), ("words", &cases[66..])] {
             let out = folder.join(name);
-            let args = ["data", "tokenize", from, "--held-out", "20%", "--out", path(&out)];
-            let output = lrc(&[&args[..], &["--ending", "rs,md,arch"]].concat());
+            let args = ["data", "tokenize", "--held-out", "20%", "--out", path(&out)];
+            let files: Vec<&str> = files.iter().map(|file| path(file)).collect();
+            let output = lrc(&[&args[..], &files].concat());
             assert!(output.status.success(), "{}", said(&output));
             let output = lrc(&["data", "score", path(&out), "--metric", "compression"]);
             assert!(output.status.success(), "{}", said(&output));

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use crate::error::{Failure, at_path};
+use crate::tell;
 
 /// The file that is locked; it stays, and holds the number of the process that locked it last.
 const NAME: &str = ".lock";
@@ -39,7 +40,11 @@ impl Lock {
                     folder.display()
                 )));
             }
-            Err(TryLockError::Error(error)) => return Err(at_path("lock", &path)(error)),
+            // Some file systems over a network know no locks: that is no reason not to work there.
+            Err(TryLockError::Error(error)) => tell!(
+                "warning: {} cannot be locked ({error}): see to it that no other process writes there",
+                path.display()
+            ),
         }
         file.set_len(0).map_err(at_path("write", &path))?;
         writeln!(file, "{}", std::process::id()).map_err(at_path("write", &path))?;

@@ -78,12 +78,31 @@ fn a_damaged_checkpoint_is_named_and_not_used() {
         }
         std::fs::write(newest.join(file), sound).unwrap();
     }
+    let done = std::fs::read(newest.join("DONE")).unwrap();
+    std::fs::write(newest.join("DONE"), "").unwrap();
+    fails(&resume(&[]), 3, &["DONE is damaged", "--from-step 30"]);
+    std::fs::write(newest.join("DONE"), done).unwrap();
     std::fs::write(newest.join("model.safetensors"), "").unwrap();
     fails(&resume(&[]), 3, &["model.safetensors", "damaged", "--from-step 30"]);
+    // As an earlier version wrote the older one.
+    let older = checkpoint(&run, 30);
+    let files = ["DONE", "state.json"].map(|file| (file, std::fs::read(older.join(file)).unwrap()));
+    forget_checksums(&older);
+    fails(&resume(&[]), 3, &["step 30 carries no checksums", "`--from-step 30` takes it"]);
+    files.iter().for_each(|(file, bytes)| std::fs::write(older.join(file), bytes).unwrap());
     fails(&resume(&["--from-step", "31"]), 2, &["--from-step 31", "30, 40"]);
     let output = resume(&["--from-step", "30"]);
     assert!(output.status.success(), "{}", said(&output));
     assert!(weights(40) == end, "the run ended differently");
+}
+
+/// Makes a checkpoint what earlier versions wrote.
+fn forget_checksums(checkpoint: &Path) {
+    std::fs::write(checkpoint.join("DONE"), "").unwrap();
+    let path = checkpoint.join("state.json");
+    let state = std::fs::read_to_string(&path).unwrap();
+    assert!(state.contains(",\"checksums\":true"), "{state}");
+    std::fs::write(path, state.replace(",\"checksums\":true", "")).unwrap();
 }
 
 /// R12: what a state says of the data is compared with itself, also where nothing has a checksum.
@@ -91,7 +110,7 @@ fn a_damaged_checkpoint_is_named_and_not_used() {
 fn checkpoints_of_earlier_versions_are_read_and_states_must_be_possible() {
     let run = run("earlier", &["checkpoint.keep=1"]);
     let newest = checkpoint(&run, 40);
-    std::fs::write(newest.join("DONE"), "").unwrap();
+    forget_checksums(&newest);
     let resume = || train(&run, &["length=40 steps", "checkpoint.keep=1"], &["--resume"]);
     let output = resume();
     fails(&output, 0, &["carries no checksums"]);
@@ -196,12 +215,20 @@ fn lost_lines_of_the_record_are_said() {
     let metrics = run.join("metrics.jsonl");
     let whole = std::fs::read_to_string(&metrics).unwrap();
     let count = whole.lines().count();
+    let newest = checkpoint(&run, 40);
+    let files = ["DONE", "state.json"].map(|f| (f, std::fs::read(newest.join(f)).unwrap()));
     let (first, _) = whole.split_at(whole.lines().take(3).map(|line| line.len() + 1).sum());
     for (cut, kept) in [(String::new(), 0), (first.to_string(), 3), (format!("{first}\0\0\n"), 3)] {
         std::fs::write(&metrics, &cut).unwrap();
+        files.iter().for_each(|(file, bytes)| std::fs::write(newest.join(file), bytes).unwrap());
         let from = ["--resume", "--from-step", "40"];
         let output = train(&run, &["length=40 steps"], &from);
         fails(&output, 0, &[&format!("has lost {} of its {count} lines", count - kept)]);
+        // What is left counts from now on: a second interruption keeps no line of a step that is done again.
+        let state = std::fs::read(newest.join("state.json")).unwrap();
+        let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+        let left = std::fs::read_to_string(&metrics).unwrap().lines().count();
+        assert_eq!(state["lines"], left);
     }
 }
 
@@ -420,7 +447,7 @@ fn a_model_of_no_numbers_answers_nothing() {
     bytes[head..].fill(0xff);
     std::fs::write(&file, bytes).unwrap();
     // As an earlier version wrote it, without checksums.
-    std::fs::write(checkpoint(&run, 40).join("DONE"), "").unwrap();
+    forget_checksums(&checkpoint(&run, 40));
     let questions = run.join("q.jsonl");
     let line = r#"{"prompt": "3 17 4", "choices": ["5", "6"], "answer": 0}"#;
     std::fs::write(&questions, format!("{line}\n")).unwrap();

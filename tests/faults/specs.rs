@@ -121,7 +121,7 @@ monitor:
 "#;
     assert_eq!(spec.resolved, want);
     // Names that YAML takes for something else, and signs that it escapes.
-    let odd = "name: \"a\\u00e9\\e[1m \\\\ \\\" \\u2028\"\nmodel: {file: m.arch}\ntask: {copy: }\noptimizer: {adamw: , groups: {\"no: #\": {match: \"*\"}, \"true\": {match: vectors}}}\n";
+    let odd = "model: {file: m.arch}\ntask: {copy: }\noptimizer: {adamw: , groups: {\"a\\u00e9\\e[1m \\\\ \\\" \\u2028\": {match: biases}, \"no: #\": {match: \"*\"}, \"true\": {match: vectors}}}\n";
     let spec = read(Path::new("s.yaml"), odd, &[]).unwrap();
     assert_eq!(read(Path::new("s.yaml"), &spec.resolved, &[]).unwrap(), spec);
 }

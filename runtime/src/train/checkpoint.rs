@@ -53,6 +53,9 @@ pub struct State {
     /// The version of this program.
     #[serde(default)]
     pub version: String,
+    /// Whether `DONE` was written with checksums: an empty one beside it is damaged, not old.
+    #[serde(default)]
+    pub checksums: bool,
 }
 
 /// Where a run was branched off.
@@ -100,7 +103,7 @@ pub fn save(run: &Path, state: &State, params: &[Param], numbers: &Numbers) -> R
         let files = [
             (MODEL, tensors::serialise(&named(params, values, ""))?),
             (OPTIMIZER, tensors::serialise(&both)?),
-            (STATE, text(state)?),
+            (STATE, text(state, true)?),
         ];
         let mut sums = Vec::new();
         for (name, bytes) in &files {
@@ -117,8 +120,9 @@ pub fn save(run: &Path, state: &State, params: &[Param], numbers: &Numbers) -> R
     written
 }
 
-fn text(state: &State) -> Result<Vec<u8>, Failure> {
-    serde_json::to_vec(state).map_err(|e| Failure::World(e.to_string()))
+fn text(state: &State, checksums: bool) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(&State { checksums, ..state.clone() })
+        .map_err(|e| Failure::World(e.to_string()))
 }
 
 fn sum(bytes: &[u8]) -> String {
@@ -219,6 +223,11 @@ impl Checkpoint {
         let text = fs::read(&path).map_err(at_path("read", &path))?;
         let mut found = Checkpoint { folder: folder.to_path_buf(), sums: vec![] };
         if text.is_empty() {
+            let state: Option<State> =
+                fs::read(folder.join(STATE)).ok().and_then(|b| serde_json::from_slice(&b).ok());
+            if state.is_some_and(|state| state.checksums) {
+                return Err(found.damaged(DONE, "it is empty, and was written with checksums"));
+            }
             tell!("{} carries no checksums: an earlier version wrote it", folder.display());
             return Ok(found);
         }
@@ -270,8 +279,23 @@ impl Checkpoint {
                 "{} is sound: `train --resume`, `eval`, `generate` and `diagnose` take it with `--from-step {step}`",
                 folder.display()
             )),
-            None => diag.help("no older checkpoint beside it is sound"),
+            None => diag.help(match self.unproven_before() {
+                Some(step) => format!(
+                    "of the older checkpoints beside it none is known to be sound; that of step {step} carries no \
+                     checksums, and `--from-step {step}` takes it as it is"
+                ),
+                None => "no older checkpoint beside it is sound".into(),
+            }),
         }])
+    }
+
+    /// The step of the newest checkpoint before this one that an earlier version wrote.
+    fn unproven_before(&self) -> Option<u64> {
+        let (own, run) = (step(&self.folder)?, self.folder.parent()?);
+        let unproven =
+            |folder: &Path| fs::metadata(folder.join(DONE)).is_ok_and(|about| about.len() == 0);
+        let older = beside(run).into_iter().rev();
+        older.filter(|(at, _)| *at < own).find(|(_, folder)| unproven(folder)).map(|(at, _)| at)
     }
 
     /// The newest checkpoint before this one all of whose files are as they were written.
@@ -334,7 +358,7 @@ impl Checkpoint {
 
     /// Writes where a run stands into it anew. Whenever this is interrupted, the state that is there has its checksum.
     pub fn write_state(&mut self, state: &State) -> Result<(), Failure> {
-        let bytes = text(state)?;
+        let bytes = text(state, !self.sums.is_empty())?;
         let path = self.folder.join(STATE);
         if !self.sums.is_empty() {
             self.sums.push((sum(&bytes), STATE.to_string()));

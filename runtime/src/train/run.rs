@@ -264,7 +264,12 @@ impl<'s> Run<'s> {
             ))?;
         }
         self.evals = self.record.known();
-        if changes.all.is_empty() { Ok(()) } else { self.keep(checkpoint, &changes, arch) }
+        match (changes.all.is_empty(), lost) {
+            (false, _) => self.keep(checkpoint, &changes, arch),
+            (true, 0) => Ok(()),
+            // Otherwise lines of steps to come would be taken for the lost ones.
+            (true, _) => self.save_again(checkpoint),
+        }
     }
 
     /// Whether the spec of the folder would have used up other data so far.
@@ -705,11 +710,16 @@ impl<'s> Run<'s> {
         Ok(Taken::Forward)
     }
 
-    /// The first parameter that holds something that is no number.
+    /// The first parameter that holds something that is no number, or whose running means do: such a mean keeps it from
+    /// ever moving again.
     fn unsound(&self, numbers: &Numbers) -> Option<String> {
-        let mut each = self.engine.declared().iter().zip(&numbers.params);
-        let found = each.find(|(_, values)| values.iter().any(|x| !x.is_finite()));
-        found.map(|(param, _)| param.name.clone())
+        let Numbers { params, moments } = numbers;
+        let odd = |values: &Vec<f32>| values.iter().any(|x| !x.is_finite());
+        let found = (0..params.len()).find(|at| {
+            let of = |all: &[Vec<f32>]| all.get(*at).is_some_and(odd);
+            of(params) || of(&moments.first) || of(&moments.second)
+        });
+        found.map(|at| self.engine.declared()[at].name.clone())
     }
 
     /// Lets a policy go back; nothing else mends parameters.
