@@ -577,6 +577,16 @@ fn logarithms_of_what_is_not_positive_are_not_finite() {
     assert!(said(&output).contains("not finite"), "{}", said(&output));
 }
 
+/// Gradients that cancel are known up to the rounding of their parts, in every form: no mistake of lrc.
+#[test]
+fn what_cancels_is_not_called_wrong() {
+    let text = std::fs::read_to_string("specs/recurrences/rebased.arch").unwrap();
+    let file = empty("faults-cancels").join("r.arch");
+    std::fs::write(&file, text.replace("phi(scale * q)", "phi(scale / q)")).unwrap();
+    let output = lrc(&["verify", path(&file)]);
+    assert!(output.status.success(), "{}", said(&output));
+}
+
 /// Where the outputs are large and a slope is small, differences hold only rounding: no mistake of lrc.
 #[test]
 fn what_grows_is_not_called_wrong() {
