@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use lrc_dsl::diag::listed;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -95,13 +96,8 @@ impl Way {
 
     /// No field of the name `rest`, but others.
     pub fn missing<'n>(&self, rest: &str, there: impl Iterator<Item = &'n str>) -> String {
-        const SHOWN: usize = 20;
-        let there: Vec<&str> = there.collect();
-        let mut names = there[..there.len().min(SHOWN)].join(", ");
-        if there.len() > SHOWN {
-            names += &format!(" and {} more", there.len() - SHOWN);
-        }
-        let names = if there.is_empty() { "none" } else { &names };
+        let names = listed(there);
+        let names = if names.is_empty() { "none" } else { &names };
         let inside =
             if rest == self.0 { String::new() } else { format!(" on the way `{}`", self.0) };
         format!("there is no field `{rest}`{inside}, only {names}; name it with --field")
