@@ -81,27 +81,21 @@ impl<'a> Around<'a> {
         })
     }
 
+    /// What belongs to a tensor: inputs come before parameters.
+    fn of<'v, T>(tensor: usize, inputs: &'v [T], params: &'v [T]) -> &'v T {
+        inputs.get(tensor).unwrap_or_else(|| &params[tensor - inputs.len()])
+    }
+
     fn data(&self, tensor: usize) -> &[f64] {
-        let inputs = self.drawn.inputs.len();
-        if tensor < inputs {
-            &self.drawn.inputs[tensor]
-        } else {
-            &self.drawn.params[tensor - inputs]
-        }
+        Self::of::<Vec<f64>>(tensor, &self.drawn.inputs, &self.drawn.params)
     }
 
     fn slot(&self, tensor: usize) -> &Slot {
-        let inputs = self.r.inputs.len();
-        if tensor < inputs { &self.r.inputs[tensor] } else { &self.r.params[tensor - inputs] }
+        Self::of(tensor, &self.r.inputs, &self.r.params)
     }
 
     fn gradient(&self, tensor: usize) -> &[f64] {
-        let inputs = self.gradients.inputs.len();
-        if tensor < inputs {
-            &self.gradients.inputs[tensor]
-        } else {
-            &self.gradients.params[tensor - inputs]
-        }
+        Self::of::<Vec<f64>>(tensor, &self.gradients.inputs, &self.gradients.params)
     }
 
     /// The loss at a distance along a direction.
