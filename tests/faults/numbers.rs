@@ -598,3 +598,32 @@ fn what_grows_is_not_called_wrong() {
     let output = lrc(&["verify", path(&file)]);
     assert!(output.status.success(), "{}", said(&output));
 }
+
+/// What a stabiliser takes away leaves the rest of a gradient as it is, however steep its other side: by the rules of
+/// subtraction and maximum apart, `x` would get 1e20, -1e20 and 1, of which rounding leaves 0.
+#[test]
+fn a_difference_from_a_maximum_cancels_nothing() {
+    for max in ["max(y, x)", "max(x, y)", "max(max(y, x), y - 1)", "max(y - 1, max(x, y))"] {
+        let text = format!(
+            "recurrence r {{ in x, y : [d]
+             m = {max}
+             out o = 1e20 * (x - m) + x }}"
+        );
+        let one = |x: f32| Tensor::f32(vec![1, 3, 1, 1], vec![x, 0.0, -x]);
+        let tensors = Tensors::from([
+            ("x".to_owned(), one(2.0)),
+            ("y".to_owned(), one(1.0)),
+            ("do".to_owned(), Tensor::f32(vec![1, 3, 1, 1], vec![1.0; 3])),
+        ]);
+        let found = run(&text, &tensors, FormKind::Step, None, true);
+        let (dx, dy) = (numbers(&found["dx"]), numbers(&found["dy"]));
+        assert_eq!((dx[0], dy[0]), (1.0, 0.0), "{max}");
+        // At -2 and -1 the other side is the larger one.
+        assert_eq!((dx[2], dy[2]), (1e20, -1e20), "{max}");
+    }
+    let text = std::fs::read_to_string("specs/recurrences/slstm.arch").unwrap();
+    let tanh = text.replace("exp(i - m[t])", "tanh(i - m[t])");
+    assert_ne!(text, tanh);
+    let (status, table, told) = verified_text("stabiliser", &tanh);
+    assert_eq!(status, 3, "{table}{told}");
+}

@@ -137,6 +137,11 @@ impl Reverse {
                     self.give(b, args[0], dx);
                 }
             }
+            Op::Binary(Binary::Sub) if within(b, args[1], args[0], NESTED_MAXIMA) => {
+                if let Some(stays) = self.exceed(b, dy, args[1], args[0]) {
+                    self.give(b, args[0], stays);
+                }
+            }
             Op::Binary(op) => {
                 let both = op.vjp(b, [args[0], args[1], value], dy);
                 for (arg, given) in args.iter().zip(both) {
@@ -197,6 +202,29 @@ impl Reverse {
             | Op::Place(_) => self.moves(b, node, dy),
             _ => self.chunk(b, value, node, dy),
         }
+    }
+
+    /// The cotangents of `x - max`, where `max` is the largest of `x` and others: gives what the others get, and
+    /// returns what is left to `x`. Where `x` is the larger one, the difference is 0 whatever `x` is; by the rules of
+    /// subtraction and maximum apart, `x` would get a number and its negative, with the rest of its gradient rounded away
+    /// between them.
+    fn exceed(&mut self, b: &mut Builder, dy: Value, max: Value, x: Value) -> Option<Value> {
+        if max == x {
+            return None;
+        }
+        let [first, second] = larger(b, max)?;
+        let wins = b.binary(Binary::Ge, first, second);
+        let of_first = b.mul(dy, wins);
+        let of_second = b.sub(dy, of_first);
+        let (mine, other) = if within(b, first, x, NESTED_MAXIMA) {
+            ((first, of_first), (second, of_second))
+        } else {
+            ((second, of_second), (first, of_first))
+        };
+        let minus = b.unary(Unary::Neg, other.1);
+        self.give(b, other.0, minus);
+        let more = self.exceed(b, mine.1, mine.0, x);
+        Some(more.map_or(other.1, |more| b.add(other.1, more)))
     }
 
     /// Operations that only move entries.
@@ -398,6 +426,27 @@ impl Reverse {
             }
         }
     }
+}
+
+/// The sides of a maximum.
+fn larger(b: &Builder, value: Value) -> Option<[Value; 2]> {
+    let node = b.node(value);
+    match node.op {
+        Op::Alias(_) => larger(b, node.args[0]),
+        Op::Binary(Binary::Max) => Some([node.args[0], node.args[1]]),
+        _ => None,
+    }
+}
+
+/// How deep [`within`] looks.
+const NESTED_MAXIMA: usize = 6;
+
+/// Whether a value is `x`, or the largest of `x` and others.
+fn within(b: &Builder, value: Value, x: Value, depth: usize) -> bool {
+    value == x
+        || depth > 0
+            && larger(b, value)
+                .is_some_and(|sides| sides.iter().any(|side| within(b, *side, x, depth - 1)))
 }
 
 /// `left rightᵀ` of the last two axes.
