@@ -20,11 +20,13 @@ use lrc_compiler::form::FormKind;
 use lrc_compiler::plan::target::Gpu;
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Diag, Namespace, Sources};
+use lrc_runtime::config::open::{declarations, find};
 use lrc_runtime::device::{Device, kernels};
-use lrc_runtime::error::Failure;
-use lrc_runtime::library::LIBRARY;
-use lrc_runtime::spec::open::{declarations, find};
-use lrc_runtime::{exec, execute, tell, tensors};
+use lrc_runtime::ground::error::Failure;
+use lrc_runtime::ground::library::LIBRARY;
+use lrc_runtime::ground::tensors;
+use lrc_runtime::recurrence::run::{Request, run_recurrence};
+use lrc_runtime::tell;
 
 use crate::args::{Args, Check, Command, Dtype, Exec, Form};
 use crate::terminal;
@@ -84,8 +86,8 @@ fn check_one(path: &Path, device: Device, sources: &mut Sources) -> Result<Vec<D
     if path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
         return model::check_spec(path, device, sources);
     }
-    let (namespace, mut diags) =
-        lrc_dsl::load(path, LIBRARY, sources).map_err(lrc_runtime::error::at_path("read", path))?;
+    let (namespace, mut diags) = lrc_dsl::load(path, LIBRARY, sources)
+        .map_err(lrc_runtime::ground::error::at_path("read", path))?;
     lrc_compiler::check::check(&namespace, &mut diags);
     if let Some(gpu) = device.kind()
         && !diags.iter().any(Diag::is_error)
@@ -103,7 +105,10 @@ fn kernels_lack(namespace: &Namespace, gpu: Gpu) -> Result<Vec<Diag>, Failure> {
         lacking.extend(kernels::lacks(&recurrence::elaborated(decl, &given)?, gpu));
     }
     for decl in recurrence::chosen(namespace, Kind::Model, None)? {
-        lacking.extend(execute::device::lacks(&model::built(namespace, decl, &given)?, gpu));
+        lacking.extend(lrc_runtime::model::device::lacks(
+            &model::built(namespace, decl, &given)?,
+            gpu,
+        ));
     }
     Ok(lacking)
 }
@@ -169,7 +174,7 @@ fn exec_command(args: &Exec, sources: &mut Sources) -> Result<(), Failure> {
     let decl = find(&namespace, Kind::Recurrence, &args.name)?;
     let given = settings(&args.set)?;
     known(&given, [decl])?;
-    let request = exec::Request {
+    let request = Request {
         settings: given,
         backward: args.backward,
         form: form_kind(args.form),
@@ -178,7 +183,7 @@ fn exec_command(args: &Exec, sources: &mut Sources) -> Result<(), Failure> {
         device: args.device.into(),
     };
     let inputs = tensors::read(&args.inputs)?;
-    let done = exec::exec(decl, &inputs, &request)?;
+    let done = run_recurrence(decl, &inputs, &request)?;
     terminal::show(sources, &done.warnings);
     tell!("{}", done.sizes);
     tensors::write(&args.out, &done.tensors)

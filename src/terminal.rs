@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use lrc_dsl::{Diag, Sources, printable, render};
-use lrc_runtime::error::Failure;
+use lrc_runtime::ground::error::Failure;
 use lrc_runtime::tell;
 
 /// Why a result could not be written, once that has happened.

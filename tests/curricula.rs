@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use common::{empty, lrc, path, said};
 use lrc_dsl::Sources;
+use lrc_runtime::config::open::open;
 use lrc_runtime::data::Source;
-use lrc_runtime::spec::open::open;
 use lrc_runtime::train::ready::course;
 use serde_json::Value;
 

@@ -14,16 +14,16 @@ use lrc_compiler::plan::rows::Pointwise;
 use lrc_compiler::plan::verify::verify;
 use lrc_compiler::tile::size;
 use lrc_dsl::Sources;
-use lrc_runtime::data::synthetic::{self, Synthetic};
+use lrc_runtime::data::tasks::{self, Synthetic};
 use lrc_runtime::data::{Asked, Draw, Source, Task};
 use lrc_runtime::device::Device;
 use lrc_runtime::device::fixed::Fixed;
 use lrc_runtime::device::rows::{On, RowKernel};
 use lrc_runtime::device::store::{Machine, Store, Tensor};
-use lrc_runtime::execute::device::OnDevice;
-use lrc_runtime::execute::{Batch, Executor, fresh};
-use lrc_runtime::library;
-use lrc_runtime::loss::{NONE, Said, Score};
+use lrc_runtime::ground::library;
+use lrc_runtime::model::device::OnDevice;
+use lrc_runtime::model::{Batch, Executor, fresh};
+use lrc_runtime::ops::loss::{NONE, Said, Score};
 use lrc_runtime::optim::{Optimizer, Rates};
 use lrc_runtime::train::engine::{Engine, Training};
 
@@ -209,7 +209,7 @@ fn gradients_of_a_model_agree_with_the_processor() {
 
 #[test]
 fn the_loss_of_twenty_steps_agrees_with_the_processor() {
-    let kind = synthetic::Kind::Mqar { vocab: 40, pairs: 3, fewest: 3, updates: 0, power: 0.1 };
+    let kind = tasks::Kind::Mqar { vocab: 40, pairs: 3, fewest: 3, updates: 0, power: 0.1 };
     let task = Task::Synthetic(Synthetic { kind, length: 32 });
     let source = Source::open(&task, 3, &Asked::default()).unwrap();
     let model = model("quickstart", HYBRID);

@@ -13,7 +13,8 @@ use lrc_compiler::plan::Family;
 use lrc_compiler::plan::target::Gpu;
 use lrc_dsl::Sources;
 use lrc_runtime::device::kernels::lacks;
-use lrc_runtime::library::{self, LIBRARY};
+use lrc_runtime::ground::library;
+use lrc_runtime::ground::library::LIBRARY;
 
 /// What belongs together, and what to know about it.
 const FAMILIES: &[(&str, &str, &[&str])] = &[

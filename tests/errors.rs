@@ -14,10 +14,10 @@ use std::path::Path;
 
 use lrc_compiler::form::FormKind;
 use lrc_dsl::{Diag, Sources, load_text, render};
-use lrc_runtime::error::Failure;
-use lrc_runtime::exec::{Request, exec};
-use lrc_runtime::library::LIBRARY;
-use lrc_runtime::tensors::{Data, Tensor, Tensors, parse, serialise};
+use lrc_runtime::ground::error::Failure;
+use lrc_runtime::ground::library::LIBRARY;
+use lrc_runtime::ground::tensors::{Data, Tensor, Tensors, parse, serialise};
+use lrc_runtime::recurrence::run::{Request, run_recurrence};
 
 /// Everything that is said about an `.arch` file.
 fn of_arch(text: &str) -> String {
@@ -34,7 +34,7 @@ fn of_arch(text: &str) -> String {
 fn of_spec(text: &str) -> String {
     let mut sources = Sources::default();
     let file = sources.add("case.yaml", text);
-    let read = lrc_runtime::spec::read(Path::new("case.yaml"), file, text, &[]);
+    let read = lrc_runtime::config::read(Path::new("case.yaml"), file, text, &[]);
     render(&sources, &read.err().unwrap_or_default(), false)
 }
 
@@ -69,7 +69,7 @@ fn of_tensors(text: &str) -> String {
         bf16: false,
         device: lrc_runtime::device::Device::Cpu,
     };
-    match exec(&namespace.decls[first[0]], &tensors, &request) {
+    match run_recurrence(&namespace.decls[first[0]], &tensors, &request) {
         Err(Failure::Invalid(diags)) => render(&sources, &diags, false),
         Err(other) => panic!("another failure: {other}"),
         Ok(_) => String::new(),

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use lrc_dsl::{Sources, render};
 use lrc_runtime::device::Device;
-use lrc_runtime::error::Failure;
-use lrc_runtime::experiment::{Outcome, Running, read, report, run};
+use lrc_runtime::eval::experiment::{Outcome, Running, read, report, run};
+use lrc_runtime::ground::error::Failure;
 
 const SPEC: &str = "model: {file: tiny.arch}
 task: {mqar: {vocab: 32, length: 16, pairs: 3, fewest: 1}}

@@ -10,9 +10,9 @@ use lrc_compiler::elaborate::Setting;
 use lrc_compiler::form::FormKind;
 use lrc_dsl::Sources;
 use lrc_runtime::device::Device;
-use lrc_runtime::exec::{Request, exec};
-use lrc_runtime::library;
-use lrc_runtime::tensors::{self, Data};
+use lrc_runtime::ground::library;
+use lrc_runtime::ground::tensors::{self, Data};
+use lrc_runtime::recurrence::run::{Request, run_recurrence};
 
 /// `‖got − want‖₂ / ‖want‖₂`; 0 where the largest difference is at most 1e-6.
 fn error(got: &[f32], want: &[f32]) -> f64 {
@@ -102,7 +102,7 @@ fn misses(
         bf16: false,
         device,
     };
-    let got = match exec(namespace.get(&case.op).unwrap(), &case.tensors, &request) {
+    let got = match run_recurrence(namespace.get(&case.op).unwrap(), &case.tensors, &request) {
         Ok(got) => got.tensors,
         Err(failure) => return vec![format!("{}: {failure:?}", case.name)],
     };

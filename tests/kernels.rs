@@ -19,8 +19,8 @@ use lrc_runtime::device::jit::{self, Built, Source};
 use lrc_runtime::device::sim::memory::Memory;
 use lrc_runtime::device::sim::{Argument, Fault, Launch, launch, parse};
 use lrc_runtime::device::store::Machine;
-use lrc_runtime::library::{self, LIBRARY};
-use lrc_runtime::verify::{KernelFound, Kernels, kernel_trial, kernel_trials};
+use lrc_runtime::eval::verify::{KernelFound, Kernels, kernel_trial, kernel_trials};
+use lrc_runtime::ground::library::{self, LIBRARY};
 
 /// Recurrences in the normal form.
 const NORMAL: &[&str] = &[

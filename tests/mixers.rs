@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use lrc_compiler::elaborate::Setting;
 use lrc_compiler::graph::{Model, build};
 use lrc_dsl::Sources;
-use lrc_runtime::execute::{Batch, Executor, fresh};
-use lrc_runtime::library::LIBRARY;
-use lrc_runtime::loss::NONE;
-use lrc_runtime::random::{Purpose, Stream};
+use lrc_runtime::ground::library::LIBRARY;
+use lrc_runtime::ground::random::{Purpose, Stream};
+use lrc_runtime::model::{Batch, Executor, fresh};
+use lrc_runtime::ops::loss::NONE;
 
 const WIDTH: usize = 6;
 const EXPERTS: usize = 5;

@@ -8,11 +8,11 @@ use lrc_compiler::elaborate::Setting;
 use lrc_compiler::graph::{Model, build};
 use lrc_dsl::Sources;
 use lrc_dsl::ast::Kind;
-use lrc_runtime::data::synthetic::{self, Synthetic};
+use lrc_runtime::data::tasks::{self, Synthetic};
 use lrc_runtime::data::{Asked, Draw, Source, Task};
 use lrc_runtime::device::Device;
-use lrc_runtime::execute::fresh;
-use lrc_runtime::library::{self, LIBRARY};
+use lrc_runtime::ground::library::{self, LIBRARY};
+use lrc_runtime::model::fresh;
 use lrc_runtime::optim::{Optimizer, Rates};
 use lrc_runtime::train::engine::{Engine, Training};
 
@@ -86,7 +86,7 @@ fn small(file: &str, name: &str, choice: Option<(&str, f64)>) -> Model {
 fn learns(model: Model, name: &str) {
     let optimizer = Optimizer { weight_decay: 0.0, ..Optimizer::adamw(1e-3) };
     let vocab = model.vocab.min(64);
-    let kind = synthetic::Kind::Mqar { vocab, pairs: 2, fewest: 2, updates: 0, power: 0.1 };
+    let kind = tasks::Kind::Mqar { vocab, pairs: 2, fewest: 2, updates: 0, power: 0.1 };
     let task = Task::Synthetic(Synthetic { kind, length: 24 });
     let draw = Draw::Made { first: 0, sequences: 4, length: 24, levels: vec![] };
     let batch = Source::open(&task, 1, &Asked::default()).unwrap().batch(&draw).unwrap();

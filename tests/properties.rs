@@ -12,9 +12,9 @@ use lrc_compiler::form::Form;
 use lrc_compiler::normal::extract;
 use lrc_compiler::tile::{Binary, Op, Program};
 use lrc_dsl::{Sources, parse, render};
-use lrc_runtime::library;
-use lrc_runtime::random::{Purpose, Stream};
-use lrc_runtime::verify::{Trial, outputs, trial};
+use lrc_runtime::eval::verify::{Trial, outputs, trial};
+use lrc_runtime::ground::library;
+use lrc_runtime::ground::random::{Purpose, Stream};
 
 /// Writes a random recurrence of the normal-form family.
 fn invent(random: &mut Stream) -> String {

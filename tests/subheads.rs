@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use lrc_compiler::graph::{Kind, build};
 use lrc_dsl::Sources;
-use lrc_runtime::execute::{Batch, Executor, fresh};
-use lrc_runtime::library::LIBRARY;
-use lrc_runtime::random::{Purpose, Stream};
+use lrc_runtime::ground::library::LIBRARY;
+use lrc_runtime::ground::random::{Purpose, Stream};
+use lrc_runtime::model::{Batch, Executor, fresh};
 
 /// Gated DeltaNet or attention with subheads; both ways of adding them up.
 fn executor(name: &str, sum: &str) -> Executor {

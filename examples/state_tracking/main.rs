@@ -17,13 +17,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use lrc_dsl::Sources;
+use lrc_runtime::config::Spec;
+use lrc_runtime::config::open::{Opened, open};
 use lrc_runtime::data::{Asked, Source};
 use lrc_runtime::device::Device;
-use lrc_runtime::error::Failure;
-use lrc_runtime::execute::Executor;
-use lrc_runtime::loss::NONE;
-use lrc_runtime::spec::Spec;
-use lrc_runtime::spec::open::{Opened, open};
+use lrc_runtime::ground::error::Failure;
+use lrc_runtime::model::Executor;
+use lrc_runtime::ops::loss::NONE;
 use lrc_runtime::train::{Options, checkpoint, train};
 
 /// What is compared: a name, and the parameters of the model.
@@ -69,7 +69,7 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
             }
             if run.exists() {
                 std::fs::remove_dir_all(&run)
-                    .map_err(lrc_runtime::error::at_path("empty", &run))?;
+                    .map_err(lrc_runtime::ground::error::at_path("empty", &run))?;
             }
             let Opened { spec, model, arch, .. } =
                 open(&folder.join("spec.yaml"), &overrides, sources)?;

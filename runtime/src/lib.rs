@@ -1,34 +1,29 @@
-//! The runtime of lrc: runs compiled recurrences and models on a device.
+//! The runtime of lrc: runs compiled recurrences and models on a device. One module is one room, each built on those below it:
+//!
+//! * [`eval`]: what a model has learned, and how well: benchmarks, comparisons, experiments, verification.
+//! * [`train`]: the loop of training: engine, data loader, checkpoints.
+//! * [`report`]: what a run writes for people: its record, pages, event files.
+//! * [`config`]: the spec of a run: what `spec.yaml` says.
+//! * [`monitor`]: what is watched in a run, and what is done about it.
+//! * [`model`]: a model on its way: the graph run forward and backward, generation, measures of layers.
+//! * [`recurrence`]: a recurrence alone, on given or drawn tensors.
+//! * [`optim`]: update rules.
+//! * [`device`]: devices: kernels, their cache, tensors in device memory.
+//! * [`data`]: documents, tokenizers, shards, tasks: sequences by number.
+//! * [`schedule`]: amounts, rates, lengths: what each step of a run has.
+//! * [`ops`]: operations of the CPU: dense products, experts, long convolutions, losses.
+//! * [`ground`]: what every room stands on: errors, files, random numbers, tensors, statistics.
 
-pub mod atomic;
-pub mod bench;
-pub mod bounded;
+pub mod config;
 pub mod data;
-pub mod dense;
 pub mod device;
-pub mod diagnose;
-pub mod draw;
-pub mod error;
-pub mod exec;
-pub mod execute;
-pub mod experiment;
-pub mod experts;
-pub mod library;
-pub mod lock;
-pub mod longconv;
-pub mod loss;
-pub mod memory;
+pub mod eval;
+pub mod ground;
+pub mod model;
 pub mod monitor;
+pub mod ops;
 pub mod optim;
-pub mod plot;
-pub mod promises;
-pub mod questions;
-pub mod random;
-pub mod sample;
+pub mod recurrence;
+pub mod report;
 pub mod schedule;
-pub mod spec;
-pub mod tensors;
-pub mod terminal;
-pub mod tongue;
 pub mod train;
-pub mod verify;

@@ -17,14 +17,14 @@ use lrc_compiler::plan::target::{GPUS, Gpu};
 use lrc_compiler::plan::{Family, Kernel};
 use lrc_dsl::ast::Kind;
 use lrc_dsl::{Diag, Sources};
-use lrc_runtime::atomic::Folder;
+use lrc_runtime::config::open::declarations;
 use lrc_runtime::device::cuda::gpu::Gpu as Cuda;
 use lrc_runtime::device::cuda::nvrtc::{Code, Nvrtc};
 use lrc_runtime::device::jit::{self, Built, Source};
 use lrc_runtime::device::kernels::without_kernels;
-use lrc_runtime::error::{Failure, at_path};
-use lrc_runtime::execute::device::plans;
-use lrc_runtime::spec::open::declarations;
+use lrc_runtime::ground::atomic::Folder;
+use lrc_runtime::ground::error::{Failure, at_path};
+use lrc_runtime::model::device::plans;
 use lrc_runtime::tell;
 use serde_json::{Value, json};
 

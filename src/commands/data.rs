@@ -4,24 +4,23 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use lrc_dsl::Sources;
-use lrc_runtime::atomic;
-use lrc_runtime::data::corpus;
+use lrc_runtime::config::Spec;
+use lrc_runtime::config::open::{Opened, open};
 use lrc_runtime::data::documents::Reading;
 use lrc_runtime::data::score::{self, Documents, Metric};
 use lrc_runtime::data::shards::{Layout, Manifest, Shard, Writer, Written, refuse_old};
 use lrc_runtime::data::tokenize::{MOST_TOKENS, Request, learn, tokenize};
 use lrc_runtime::data::tokenizer::Tokenizer;
-use lrc_runtime::data::{Source, Task};
+use lrc_runtime::data::{Source, Task, corpus};
 use lrc_runtime::device::Device;
-use lrc_runtime::error::{Failure, at_path};
+use lrc_runtime::ground::error::{Failure, at_path};
+use lrc_runtime::ground::{atomic, terminal};
+use lrc_runtime::report::schedule::preview;
 use lrc_runtime::schedule::Amount;
 use lrc_runtime::schedule::course::{Course, Next};
 use lrc_runtime::schedule::lengths::{Buckets, Lengths, doubling, powers};
-use lrc_runtime::schedule::preview::preview;
-use lrc_runtime::spec::Spec;
-use lrc_runtime::spec::open::{Opened, open};
+use lrc_runtime::tell;
 use lrc_runtime::train::ready;
-use lrc_runtime::{tell, terminal};
 
 use super::model::pairs;
 use crate::args::{

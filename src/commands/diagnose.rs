@@ -1,13 +1,13 @@
 //! `lrc diagnose`
 
 use lrc_dsl::Sources;
+use lrc_runtime::config::open::open;
 use lrc_runtime::data::{Asked, Source};
-use lrc_runtime::diagnose::precision::precision;
-use lrc_runtime::diagnose::spike::{Probe, spike};
-use lrc_runtime::diagnose::stability::stability;
-use lrc_runtime::error::Failure;
-use lrc_runtime::execute::fresh;
-use lrc_runtime::spec::open::open;
+use lrc_runtime::eval::diagnose::precision::precision;
+use lrc_runtime::eval::diagnose::spike::{Probe, spike};
+use lrc_runtime::ground::error::Failure;
+use lrc_runtime::model::fresh;
+use lrc_runtime::model::stability::stability;
 use lrc_runtime::tell;
 use lrc_runtime::train::checkpoint;
 

@@ -4,12 +4,12 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use lrc_dsl::Sources;
-use lrc_runtime::error::{Failure, at_path};
-use lrc_runtime::experiment::{Checked, Running, check, read, report as outcome, run};
+use lrc_runtime::eval::compare::{Options, compare};
+use lrc_runtime::eval::experiment::{Checked, Running, check, read, report as outcome, run};
+use lrc_runtime::ground::error::{Failure, at_path};
+use lrc_runtime::ground::{atomic, bounded};
+use lrc_runtime::report::{plot, run as own};
 use lrc_runtime::tell;
-use lrc_runtime::train::compare::{Options, compare};
-use lrc_runtime::train::report as own;
-use lrc_runtime::{atomic, bounded, plot};
 
 use crate::args::{Experiment, Report};
 use crate::terminal::say;

@@ -5,7 +5,7 @@ use lrc_compiler::plan::target::GPUS;
 use lrc_runtime::device::cuda::gpu::Gpu;
 use lrc_runtime::device::cuda::nvrtc::{Code, Nvrtc};
 use lrc_runtime::device::library::{CUBLASLT, DRIVER, NVRTC};
-use lrc_runtime::error::Failure;
+use lrc_runtime::ground::error::Failure;
 
 use crate::args::Args;
 use crate::terminal::{self, say};

@@ -8,7 +8,7 @@ use lrc_compiler::graph::{Graph, Kind, Recur, mixer_alone};
 use lrc_compiler::tile::size;
 use lrc_dsl::ast::Decl;
 use lrc_dsl::{Namespace, Sources};
-use lrc_runtime::error::Failure;
+use lrc_runtime::ground::error::Failure;
 
 use super::recurrence::explain_recurrence;
 use crate::terminal::say;

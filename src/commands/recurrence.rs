@@ -11,8 +11,8 @@ use lrc_compiler::normal::{self, Refusal};
 use lrc_compiler::tile::{Op, Program};
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Diag, Namespace, Sources};
-use lrc_runtime::error::Failure;
-use lrc_runtime::spec::open::{declarations, find};
+use lrc_runtime::config::open::{declarations, find};
+use lrc_runtime::ground::error::Failure;
 
 use super::model::built;
 use super::{known, mixer, own, settings};

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use lrc_compiler::graph::Model;
 use lrc_dsl::{Sources, printable};
+use lrc_runtime::config::{self, Spec};
+use lrc_runtime::data::codec::Tongue;
 use lrc_runtime::device::Device;
-use lrc_runtime::error::Failure;
-use lrc_runtime::execute::Executor;
-use lrc_runtime::questions;
-use lrc_runtime::random::{Purpose, Stream};
-use lrc_runtime::sample::Sampling;
-use lrc_runtime::spec::{self, Spec};
-use lrc_runtime::tongue::Tongue;
+use lrc_runtime::eval::benchmark;
+use lrc_runtime::ground::error::Failure;
+use lrc_runtime::ground::random::{Purpose, Stream};
+use lrc_runtime::model::Executor;
+use lrc_runtime::ops::sample::Sampling;
 use lrc_runtime::train::engine::Engine;
 use lrc_runtime::train::evaluate::{Answers, Request, evaluate, places};
 use lrc_runtime::train::{ablate, checkpoint};
@@ -25,7 +25,7 @@ pub fn open(run: &Path, sources: &mut Sources) -> Result<(Spec, Model), Failure>
     // Its name is where it stands, whatever an earlier version let a name be.
     let own = [("model.file", "model.arch"), ("name", "run")];
     let own = own.map(|(path, value)| (path.to_string(), value.to_string()));
-    let opened = spec::open::open(&run.join("spec.resolved.yaml"), &own, sources)?;
+    let opened = config::open::open(&run.join("spec.resolved.yaml"), &own, sources)?;
     Ok((opened.spec, opened.model))
 }
 
@@ -114,13 +114,13 @@ fn by_place(answers: &Answers) -> Vec<serde_json::Value> {
 /// `lrc eval --questions`
 fn questions(args: &Eval, file: &Path, spec: &Spec, mut model: Model) -> Result<(), Failure> {
     let tongue = Tongue::of(&spec.task)?;
-    let questions = questions::read(file, &tongue, model.vocab)?;
+    let questions = benchmark::read(file, &tongue, model.vocab)?;
     let params = checkpoint::parameters(&args.run, args.from_step, &model.graph.params)?;
     if let Some(layers) = &args.ablate {
         ablate::ablate(&mut model, layers)?;
     }
     let mut engine = Engine::asked(model, params, args.device.into())?;
-    let result = questions::ask(&mut engine, &questions)?;
+    let result = benchmark::ask(&mut engine, &questions)?;
     if args.json {
         let json = serde_json::to_string(&result).map_err(|e| Failure::World(e.to_string()))?;
         say!("{json}");

@@ -6,12 +6,12 @@ use lrc_compiler::elaborate::{Recurrence, Setting};
 use lrc_compiler::graph::{Graph, Kind as Node, mixer_alone};
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Diag, Namespace, Sources};
+use lrc_runtime::config::open::declarations;
 use lrc_runtime::device::kernels::Unready;
 use lrc_runtime::device::store::Machine;
-use lrc_runtime::error::Failure;
-use lrc_runtime::spec::open::declarations;
+use lrc_runtime::eval::verify::{Judged, Kernels, Verdict, affordable, judge, judge_kernels};
+use lrc_runtime::ground::error::Failure;
 use lrc_runtime::tell;
-use lrc_runtime::verify::{Judged, Kernels, Verdict, affordable, judge, judge_kernels};
 use serde_json::{Value, json};
 
 use super::model::built;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use lrc_runtime::tensors::{self, Data, Tensor, Tensors};
+use lrc_runtime::ground::tensors::{self, Data, Tensor, Tensors};
 use serde_json::Value;
 
 use crate::common::{empty, lrc, path, said};

@@ -7,11 +7,11 @@ use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
 use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Outputs, Problem};
 use lrc_dsl::{Sources, parse};
 use lrc_runtime::device::Device;
-use lrc_runtime::exec::{Request, exec};
-use lrc_runtime::library;
-use lrc_runtime::random::{Purpose, Stream};
-use lrc_runtime::tensors::{self, Data, Tensor, Tensors};
-use lrc_runtime::verify::{Judged, Trial, Verdict, Way, examine};
+use lrc_runtime::eval::verify::{Judged, Trial, Verdict, Way, examine};
+use lrc_runtime::ground::library;
+use lrc_runtime::ground::random::{Purpose, Stream};
+use lrc_runtime::ground::tensors::{self, Data, Tensor, Tensors};
+use lrc_runtime::recurrence::run::{Request, run_recurrence};
 
 use super::common::{empty, lrc, path, said};
 use super::input;
@@ -29,7 +29,7 @@ fn run(text: &str, tensors: &Tensors, form: FormKind, chunk: Option<usize>, back
     };
     let (settings, device) = (BTreeMap::new(), Device::Cpu);
     let request = Request { settings, backward: back, form, chunk, bf16: false, device };
-    exec(&decl, tensors, &request).unwrap().tensors
+    run_recurrence(&decl, tensors, &request).unwrap().tensors
 }
 
 fn numbers(tensor: &Tensor) -> &[f32] {

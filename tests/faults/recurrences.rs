@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
 use lrc_compiler::form::FormKind;
 use lrc_dsl::{Diag, Sources, load_text, render};
-use lrc_runtime::error::Failure;
-use lrc_runtime::exec::{Request, exec};
-use lrc_runtime::library::LIBRARY;
-use lrc_runtime::tensors::{Data, Tensor, Tensors};
-use lrc_runtime::verify;
+use lrc_runtime::eval::verify;
+use lrc_runtime::ground::error::Failure;
+use lrc_runtime::ground::library::LIBRARY;
+use lrc_runtime::ground::tensors::{Data, Tensor, Tensors};
+use lrc_runtime::recurrence::run::{Request, run_recurrence};
 
 use super::common::{empty, lrc, path, said};
 use super::input;
@@ -102,7 +102,7 @@ fn tried(text: &str, x: &[f32]) -> Result<Tensors, Failure> {
         bf16: false,
         device: lrc_runtime::device::Device::Cpu,
     };
-    exec(&namespace.decls["r"], &inputs, &request).map(|done| done.tensors)
+    run_recurrence(&namespace.decls["r"], &inputs, &request).map(|done| done.tensors)
 }
 
 /// Its output `o`.

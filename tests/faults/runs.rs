@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use lrc_runtime::plot::{COLOURS, Chart, Curve};
+use lrc_runtime::report::plot::{COLOURS, Chart, Curve};
 
 use crate::common::{empty, lrc, path, said};
 use crate::input;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use lrc_dsl::{Diag, Sources};
-use lrc_runtime::spec::{self, Spec};
+use lrc_runtime::config;
+use lrc_runtime::config::Spec;
 
 use crate::common::{empty, lrc, path, said};
 use crate::input;
@@ -35,7 +36,7 @@ fn read(path: &Path, text: &str, set: &[(&str, &str)]) -> Result<Spec, Vec<Diag>
     let set: Vec<(String, String)> =
         set.iter().map(|(path, value)| ((*path).into(), (*value).into())).collect();
     let file = Sources::default().add("spec", text);
-    spec::read(path, file, text, &set)
+    config::read(path, file, text, &set)
 }
 
 /// What is said of a spec of the tiny model, or nothing.
@@ -234,7 +235,7 @@ fn helps_name_a_field_once() {
     let specs = of("task: {parity: }\nphases: [{for: 1%, qqqq: 1}]\nqqqqqqqq: 1\n");
     let text = "spec: s.yaml\nseries: {a: {}}\nqqqqqqqq: 1\n";
     let file = Sources::default().add("e.yaml", text);
-    let diags = lrc_runtime::experiment::read(Path::new("e.yaml"), file, text).unwrap_err();
+    let diags = lrc_runtime::eval::experiment::read(Path::new("e.yaml"), file, text).unwrap_err();
     let helps = diags.iter().flat_map(|diag| diag.helps.clone());
     let mut seen = 0;
     for help in helps.chain(specs.lines().map(String::from)) {

@@ -1,6 +1,6 @@
 //! Texts with a few words or lines changed, as a person in a hurry or a careless program changes them.
 
-use lrc_runtime::random::{Purpose, Stream};
+use lrc_runtime::ground::random::{Purpose, Stream};
 
 /// Numbers that stand where other numbers stood.
 const NUMBERS: [&str; 20] = [

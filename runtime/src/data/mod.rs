@@ -1,27 +1,28 @@
 //! Tasks: where sequences come from. Sequence `n` of a task is a function of the seed and `n` alone;
 //! which sequences a step has is a function of the steps before it.
 
+pub mod codec;
 pub mod corpus;
 pub mod documents;
 mod numbers;
 pub mod order;
 pub mod score;
 pub mod shards;
-pub mod synthetic;
+pub mod tasks;
 mod text;
 pub mod tokenize;
 pub mod tokenizer;
 
 use std::path::PathBuf;
 
-use crate::error::Failure;
-use crate::execute::Batch;
-use crate::random::{Purpose, Stream};
+use crate::ground::error::Failure;
+use crate::ground::random::{Purpose, Stream};
+use crate::model::Batch;
 use crate::schedule::course::Next;
 use crate::schedule::lengths::draw;
 use crate::schedule::levels::Levels;
 use corpus::{Corpora, Cursor, Drawn, Open};
-use synthetic::Synthetic;
+use tasks::Synthetic;
 use text::Text;
 
 /// The most tokens that a sequence can have.

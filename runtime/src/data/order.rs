@@ -1,6 +1,6 @@
 //! An order of many things, without a list of them: a permutation that is computed place by place.
 
-use crate::random::{Purpose, Stream, philox};
+use crate::ground::random::{Purpose, Stream, philox};
 
 /// A random order of `count` things. Which thing stands at a place is found in constant time and
 /// memory: a Feistel network over the next power of four, walked until it lands inside (Black and

@@ -10,10 +10,10 @@ use super::corpus::tokenizer;
 use super::documents::json::Way;
 use super::shards::{Manifest, Shard};
 use super::tokenizer::Tokenizer;
-use crate::bounded;
-use crate::error::Failure;
-use crate::execute::Batch;
-use crate::tensors::{self, Data, Tensor};
+use crate::ground::bounded;
+use crate::ground::error::Failure;
+use crate::ground::tensors::{self, Data, Tensor};
+use crate::model::Batch;
 use crate::train::engine::Engine;
 
 /// The file of a data folder.

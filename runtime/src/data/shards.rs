@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Failure, at_path};
-use crate::tensors::{self, Data, Tensor};
-use crate::{atomic, bounded};
+use crate::ground::error::{Failure, at_path};
+use crate::ground::tensors::{self, Data, Tensor};
+use crate::ground::{atomic, bounded};
 
 /// Bytes before the tokens of an llm.c shard.
 const HEADER: u64 = 1024;

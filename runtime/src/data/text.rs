@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::bounded::size;
-use crate::error::{Failure, at_path};
-use crate::random::{Purpose, Stream};
+use crate::ground::bounded::size;
+use crate::ground::error::{Failure, at_path};
+use crate::ground::random::{Purpose, Stream};
 
 /// The bytes of a file or of all files below a folder, in the order of their names; the last tenth
 /// is kept for evaluation.

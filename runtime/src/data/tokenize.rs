@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use super::documents::{self, Reading};
 use super::shards::{self, Manifest, Writer, fingerprint};
 use super::tokenizer::{self, Tokenizer};
-use crate::atomic;
-use crate::error::{Failure, at_path};
+use crate::ground::atomic;
+use crate::ground::error::{Failure, at_path};
 
 /// What is to be tokenised, and how.
 #[derive(Clone, Debug)]

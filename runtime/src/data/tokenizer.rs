@@ -13,8 +13,8 @@ use tokenizers::{
 };
 
 use super::numbers::as_python_reads;
-use crate::bounded;
-use crate::error::Failure;
+use crate::ground::bounded;
+use crate::ground::error::Failure;
 
 /// Turns text into tokens and back.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Once;
 
 use super::cuda::nvrtc::{Code, Compiled, Nvrtc, OPTIONS};
-use crate::atomic;
+use crate::ground::atomic;
 use crate::tell;
 
 /// Bytes of a hash.

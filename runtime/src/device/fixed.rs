@@ -2,7 +2,7 @@
 
 use super::jit::Source;
 use super::store::{Argument, Loaded, Machine, Store, Tensor};
-use crate::error::Failure;
+use crate::ground::error::Failure;
 
 /// Threads of a block.
 const THREADS: usize = 256;

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::cache::Cache;
 use super::cuda::nvrtc::{Code, Nvrtc};
-use crate::error::Failure;
+use crate::ground::error::Failure;
 
 /// A kernel compiled for one kind of GPU, and what its compiler says of it.
 #[derive(Clone, Debug)]

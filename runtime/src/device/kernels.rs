@@ -12,7 +12,7 @@ use lrc_dsl::Diag;
 
 use super::fixed::Fixed;
 use super::store::{Argument, Machine, Ready, Store, Tensor};
-use crate::error::Failure;
+use crate::ground::error::Failure;
 
 /// The kernels of a recurrence, ready to run.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ pub mod store;
 
 use lrc_compiler::plan::target::Gpu;
 
-use crate::error::Failure;
+use crate::ground::error::Failure;
 
 /// Where to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use lrc_compiler::plan::{Buffer, Target};
 
 use super::fixed::Fixed;
 use super::store::{Argument, Ready, Store, Tensor};
-use crate::error::Failure;
+use crate::ground::error::Failure;
 
 /// Blocks at most: enough to fill a GPU, and few partial sums.
 const BLOCKS: usize = 512;

@@ -9,8 +9,9 @@ use super::cuda::nvrtc::Code;
 use super::jit::{self, Source};
 use super::sim::memory::Memory;
 use super::sim::{self, Entry, Launch, parse};
-use crate::dense::{self, Dense};
-use crate::error::Failure;
+use crate::ground::error::Failure;
+use crate::ops::dense;
+use crate::ops::dense::Dense;
 use lrc_compiler::plan::target::Gpu as Kind;
 
 /// The kind of GPU whose PTX the sim device executes: the oldest that kernels are made for.

@@ -1,7 +1,7 @@
 //! Muon: the running mean of a matrix's gradient, made orthogonal by a few steps of a Newton–Schulz
 //! iteration.
 
-use crate::dense;
+use crate::ops::dense;
 
 /// The numbers of a step.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ fn transposed(x: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::{Purpose, Stream};
+    use crate::ground::random::{Purpose, Stream};
 
     #[test]
     fn rows_become_nearly_orthogonal() {

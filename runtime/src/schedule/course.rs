@@ -3,8 +3,8 @@
 
 use super::lengths::{Buckets, Chooser, Cut, Lengths, draw};
 use super::{Amount, Clock, Fall, Progress, Schedule, whole};
-use crate::error::Failure;
-use crate::random::{Purpose, Stream};
+use crate::ground::error::Failure;
+use crate::ground::random::{Purpose, Stream};
 
 /// The most steps of a run. A run is walked before it begins, step by step.
 pub const MOST_STEPS: u64 = 10_000_000;

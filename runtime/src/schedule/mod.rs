@@ -4,7 +4,6 @@ pub mod course;
 pub mod lengths;
 pub mod levels;
 pub mod pacing;
-pub mod preview;
 pub mod warmup;
 
 use std::f64::consts::PI;

@@ -3,7 +3,7 @@
 use lrc_compiler::graph::Model;
 use lrc_compiler::graph::rewrite::drop_branches;
 
-use crate::error::Failure;
+use crate::ground::error::Failure;
 
 /// Takes layers out: what they add to the residual stream becomes 0. `layers` are names of mixers,
 /// such as `attention`, or of single layers, such as `layers.4.attention`, with commas between.

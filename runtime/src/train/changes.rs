@@ -7,10 +7,10 @@ use lrc_dsl::ast::File;
 use lrc_dsl::print::print;
 use lrc_dsl::{Sources, parse};
 
-use crate::bounded;
-use crate::error::Failure;
-use crate::spec::tree::{self, Tree, Value};
-use crate::spec::{self, Spec};
+use crate::config::tree::{self, Tree, Value};
+use crate::config::{self, Spec};
+use crate::ground::bounded;
+use crate::ground::error::Failure;
 
 /// The most bytes of a kept spec or model that are read.
 const KEPT: u64 = 64 << 20;
@@ -68,7 +68,7 @@ impl Changes {
         let read = bounded::text(path, KEPT).ok().and_then(|text| {
             let file = sources.add(path.display().to_string(), text.as_str());
             // What an earlier version kept says less, and means its defaults.
-            let before = spec::read(path, file, &text, &[]).ok()?;
+            let before = config::read(path, file, &text, &[]).ok()?;
             let tree = tree::parse(file, &before.resolved).ok()?;
             Some((before, tree, tree::parse(file, &now.resolved).ok()?))
         });

@@ -10,14 +10,14 @@ use lrc_dsl::Diag;
 use serde::{Deserialize, Serialize};
 
 use super::engine::Numbers;
-use crate::atomic;
-use crate::error::{Failure, at_path};
+use crate::ground::atomic;
+use crate::ground::error::{Failure, at_path};
+use crate::ground::tensors::{self, Data, Tensor, Tensors};
 use crate::monitor::Memory;
 use crate::optim::Moments;
 use crate::schedule::course::MOST_STEPS;
 use crate::schedule::levels::Stage;
 use crate::tell;
-use crate::tensors::{self, Data, Tensor, Tensors};
 
 /// Where a run stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -6,19 +6,19 @@ use lrc_compiler::graph::{Model, Param};
 use super::estimate::rows;
 use super::lacks::of_training;
 use super::treatment::Treatment;
+use crate::config::Spec;
 use crate::device::Device;
 use crate::device::fixed::Update;
-use crate::diagnose::promises::Broken;
-use crate::diagnose::stability::Seen;
-use crate::error::Failure;
-use crate::execute::device::{OnDevice, none};
-use crate::execute::measure::{self, Measured};
-use crate::execute::{Batch, Executor};
-use crate::loss::{NONE, Said, Score};
+use crate::ground::error::Failure;
+use crate::ground::random::{Purpose, Stream};
+use crate::model::device::{OnDevice, none};
+use crate::model::measure::{self, Measured};
+use crate::model::promises::Broken;
+use crate::model::stability::Seen;
+use crate::model::{Batch, Executor};
+use crate::ops::loss::{NONE, Said, Score};
 use crate::optim::{self, Moments, Optimizer, Rates, Way};
-use crate::random::{Purpose, Stream};
 use crate::schedule::course::Course;
-use crate::spec::Spec;
 
 /// A model, its parameters and what the optimiser remembers of them.
 pub struct Engine {

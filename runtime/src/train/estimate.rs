@@ -7,12 +7,12 @@ use lrc_compiler::tile::size;
 use lrc_compiler::tile::{Op, Program, Unary};
 use serde::Serialize;
 
-use crate::error::Failure;
+use crate::config::Spec;
+use crate::ground::error::Failure;
 use crate::optim::Optimizer;
 use crate::schedule::Amount;
 use crate::schedule::course::{Course, Next};
 use crate::schedule::lengths::{Cut, Lengths};
-use crate::spec::Spec;
 
 /// Needs of a run. Memory is in bytes.
 #[derive(Clone, Debug, Serialize)]

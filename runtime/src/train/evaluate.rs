@@ -6,11 +6,11 @@ use lrc_compiler::graph::Model;
 
 use super::engine::Engine;
 use super::{Metrics, checkpoint};
+use crate::config::Spec;
 use crate::data::{Source, Unseen};
 use crate::device::Device;
-use crate::error::Failure;
-use crate::loss::{NONE, Said, Score};
-use crate::spec::Spec;
+use crate::ground::error::Failure;
+use crate::ops::loss::{NONE, Said, Score};
 
 /// What a model answered.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -4,11 +4,11 @@ use lrc_compiler::graph::Model;
 use lrc_dsl::Diag;
 
 use super::treatment::Treatment;
+use crate::config::Spec;
 use crate::device::Device;
-use crate::error::Failure;
-use crate::execute::device;
+use crate::ground::error::Failure;
+use crate::model::device;
 use crate::optim::{Method, Optimizer};
-use crate::spec::Spec;
 
 /// Fails with everything that a device lacks for a run of a spec.
 pub fn lacks(spec: &Spec, model: &Model, on: Device) -> Result<(), Failure> {

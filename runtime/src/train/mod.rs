@@ -3,24 +3,20 @@
 pub mod ablate;
 mod changes;
 pub mod checkpoint;
-pub mod compare;
 pub mod engine;
 pub mod estimate;
 pub mod evaluate;
-pub mod feed;
 pub mod lacks;
+pub mod loader;
 pub mod ready;
-pub mod record;
-pub mod report;
 mod run;
-mod tensorboard;
 pub mod treatment;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::device::Device;
-use crate::error::Failure;
+use crate::ground::error::Failure;
 use crate::schedule::Amount;
 pub use run::train;
 

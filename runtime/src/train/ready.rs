@@ -8,15 +8,16 @@ use lrc_compiler::graph::Model;
 use super::engine::{Training, prepare};
 use super::estimate::{Estimate, estimate};
 use super::lacks::lacks;
+use crate::config::Spec;
 use crate::data::corpus::Corpora;
 use crate::data::{Source, Task, fits};
 use crate::device::Device;
-use crate::error::Failure;
-use crate::memory::{self, gib};
+use crate::ground::error::Failure;
+use crate::ground::memory;
+use crate::ground::memory::gib;
 use crate::schedule::course::Course;
 use crate::schedule::lengths::{Buckets, Lengths};
 use crate::schedule::levels::Levels;
-use crate::spec::Spec;
 
 /// A run that can begin.
 pub struct Ready {

@@ -14,23 +14,24 @@ use super::changes::Changes;
 use super::checkpoint::{self, Checkpoint, Lineage, State};
 use super::engine::{Engine, Noise, Numbers, Stepped, Training};
 use super::evaluate::unseen;
-use super::feed::Feed;
+use super::loader::Feed;
 use super::ready::{Data, Ready, ready};
-use super::record::{Eval, Happened, Layers, Line, Record, Summary};
-use super::{Fault, From, Metrics, Options, report};
-use crate::bench::products;
+use super::{Fault, From, Metrics, Options};
+use crate::config::Spec;
 use crate::data::Unseen;
 use crate::device::Device;
-use crate::error::{Failure, at_path};
-use crate::execute::{Batch, fresh};
-use crate::lock::Lock;
-use crate::loss::NONE;
+use crate::eval::bench::products;
+use crate::ground::error::{Failure, at_path};
+use crate::ground::lock::Lock;
+use crate::model::{Batch, fresh};
 use crate::monitor::{Action, Event, Measure, Trigger};
+use crate::ops::loss::NONE;
 use crate::optim::Rates;
+use crate::report;
+use crate::report::record::{Eval, Happened, Layers, Line, Record, Summary};
 use crate::schedule::course::Next;
 use crate::schedule::levels::Levels;
 use crate::schedule::{Amount, Progress};
-use crate::spec::Spec;
 use crate::tell;
 
 /// Everything of a run that a step changes.
@@ -69,7 +70,7 @@ pub fn train(spec: &Spec, model: Model, arch: &str, options: &Options) -> Result
     run.record.flush()?;
     let summary = run.summary(matches!(reached, Reached::End));
     run.record.finish(&options.folder, &summary)?;
-    report::write(&options.folder)?;
+    report::run::write(&options.folder)?;
     if let Reached::Signal(signal) = reached {
         let (step, folder) = (run.state.step, options.folder.display());
         let again = if options.quiet { "the same command goes" } else { "--resume goes" };
@@ -293,8 +294,11 @@ impl<'s> Run<'s> {
 
     fn write_spec(&self, arch: &str) -> Result<(), Failure> {
         let folder = &self.options.folder;
-        crate::atomic::write(&folder.join("spec.resolved.yaml"), self.spec.resolved.as_bytes())?;
-        crate::atomic::write(&folder.join("model.arch"), arch.as_bytes())
+        crate::ground::atomic::write(
+            &folder.join("spec.resolved.yaml"),
+            self.spec.resolved.as_bytes(),
+        )?;
+        crate::ground::atomic::write(&folder.join("model.arch"), arch.as_bytes())
     }
 
     /// Takes up a checkpoint.

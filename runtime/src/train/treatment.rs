@@ -6,7 +6,7 @@ use lrc_compiler::graph::fuse::sums_of_heads;
 use lrc_compiler::graph::rewrite::{drop_branches, fit};
 use lrc_compiler::graph::{Model, buffers};
 
-use crate::error::Failure;
+use crate::ground::error::Failure;
 use crate::optim::{Which, classes};
 
 /// What is done to a model in training.
@@ -14,7 +14,7 @@ use crate::optim::{Which, classes};
 pub struct Treatment {
     /// Each number that a layer adds to the residual stream becomes 0 with this probability.
     pub dropout: f64,
-    /// The weight of `ln²Z` in the loss: see [`crate::loss::Head::gradient`].
+    /// The weight of `ln²Z` in the loss: see [`crate::ops::loss::Head::gradient`].
     pub z_loss: f64,
     /// Bytes that the values between the nodes of the graph may take.
     pub activations: Option<f64>,

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use lrc_dsl::{Diag, Sources, load_text, render};
-use lrc_runtime::library::LIBRARY;
+use lrc_runtime::ground::library::LIBRARY;
 
 fuzz_target!(|text: &str| {
     let mut sources = Sources::default();

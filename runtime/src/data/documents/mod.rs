@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use json::Way;
 use lrc_dsl::text::unmarked;
 
-use crate::error::{Failure, at_path};
+use crate::ground::error::{Failure, at_path};
 
 /// What is read of each file.
 #[derive(Clone, Debug)]

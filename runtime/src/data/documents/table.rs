@@ -9,7 +9,7 @@ use parquet::record::Field;
 use parquet::schema::types::Type;
 
 use super::json::Way;
-use crate::error::{Failure, at_path};
+use crate::ground::error::{Failure, at_path};
 
 /// Hands the text of every row to `each`, or why it holds none, with the number of the row from 1.
 pub fn read(

@@ -8,9 +8,9 @@ use std::sync::{Mutex, PoisonError};
 
 use cudarc::cublaslt::{result, sys};
 
-use crate::dense::{Dense, Sizes};
 use crate::device::library::CUBLASLT;
-use crate::error::Failure;
+use crate::ground::error::Failure;
+use crate::ops::dense::{Dense, Sizes};
 
 /// Bytes that a product may use beside its operands.
 pub const WORKSPACE: usize = 32 << 20;
@@ -252,7 +252,7 @@ mod tests {
             };
             let (left, right) = if swapped { (b, a) } else { (a, b) };
             let (mut want, mut got) = (vec![0.0; n], vec![0.0; n]);
-            crate::dense::run(kind, &mut want, [a, b], sizes);
+            crate::ops::dense::run(kind, &mut want, [a, b], sizes);
             let [of_left, of_right, of_to] = shapes;
             let inner = if transposed[0] { of_left[0] } else { of_left[1] };
             let at = |m: &[f32], s: Shape, turned: bool, g: usize, i: usize, j: usize| {

@@ -13,9 +13,9 @@ use cudarc::nvrtc::Ptx;
 use lrc_compiler::plan::target::{self, Gpu as Kind};
 
 use super::blas::{Blas, WORKSPACE};
-use crate::dense::{Dense, Sizes};
 use crate::device::library::DRIVER;
-use crate::error::Failure;
+use crate::ground::error::Failure;
+use crate::ops::dense::{Dense, Sizes};
 
 /// A GPU and the stream on which everything runs.
 #[derive(Clone, Debug)]

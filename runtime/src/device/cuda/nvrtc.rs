@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use cudarc::nvrtc::sys;
 
 use crate::device::library::NVRTC;
-use crate::error::Failure;
+use crate::ground::error::Failure;
 
 /// The loaded compiler.
 #[derive(Clone, Debug)]

@@ -1,0 +1,95 @@
+//! From the path of a spec to its model.
+
+use std::path::Path;
+
+use lrc_compiler::graph::{Model, build};
+use lrc_dsl::ast::{Decl, File, Kind};
+use lrc_dsl::{Diag, Namespace, Sources};
+
+use super::Spec;
+use crate::ground::bounded;
+use crate::ground::error::{Failure, at_path};
+use crate::ground::library::LIBRARY;
+
+/// A spec, the model that it names, and the model's text without `use`.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// What to train, and how.
+    pub spec: Spec,
+    /// The model at the spec's parameters.
+    pub model: Model,
+    /// Every declaration that the model's file can name.
+    pub arch: String,
+    /// What is doubtful about the model.
+    pub warnings: Vec<Diag>,
+}
+
+/// Reads a spec with overrides (`path=value` pairs), and builds its model.
+pub fn open(
+    path: &Path,
+    overrides: &[(String, String)],
+    sources: &mut Sources,
+) -> Result<Opened, Failure> {
+    let text = bounded::text(path, bounded::WRITTEN)?;
+    let file = sources.add(path.display().to_string(), text.as_str());
+    let mut spec = super::read(path, file, &text, overrides).map_err(Failure::Invalid)?;
+    let namespace = declarations(&spec.file, sources)?;
+    let decl = choose(&namespace, spec.model.as_deref(), &spec.file)?;
+    let mut diags = Vec::new();
+    let Some(model) = build(&namespace, decl, &spec.settings, &mut diags) else {
+        return Err(Failure::Invalid(diags));
+    };
+    if spec.auto_warmup {
+        spec.shaping.schedule.warmup = crate::schedule::warmup::auto(&model).0;
+    }
+    let all = File { uses: Vec::new(), decls: namespace.decls.values().cloned().collect() };
+    Ok(Opened { spec, model, arch: lrc_dsl::print::print(&all), warnings: diags })
+}
+
+/// Reads a file of declarations and what it uses. Syntax errors are a failure.
+pub fn declarations(path: &Path, sources: &mut Sources) -> Result<Namespace, Failure> {
+    let (namespace, diags) =
+        lrc_dsl::load(path, LIBRARY, sources).map_err(at_path("read", path))?;
+    if diags.iter().any(Diag::is_error) {
+        return Err(Failure::Invalid(diags));
+    }
+    Ok(namespace)
+}
+
+/// A declaration by its name.
+pub fn find<'n>(namespace: &'n Namespace, kind: Kind, name: &str) -> Result<&'n Decl, Failure> {
+    match namespace.get(name) {
+        Some(decl) if decl.kind == kind => Ok(decl),
+        _ => {
+            let message = format!("there is no {} `{name}`", kind.word());
+            let known = namespace.names(kind);
+            let diag = Diag::global("E0201", message).help_nearest(name, "there are", known);
+            Err(Failure::Invalid(vec![diag]))
+        }
+    }
+}
+
+/// The named model of a file, or its only one.
+pub fn choose<'n>(
+    namespace: &'n Namespace,
+    name: Option<&str>,
+    path: &Path,
+) -> Result<&'n Decl, Failure> {
+    if let Some(name) = name {
+        return find(namespace, Kind::Model, name);
+    }
+    let own: Vec<&String> =
+        namespace.own.iter().filter(|name| namespace.decls[*name].kind == Kind::Model).collect();
+    match own[..] {
+        [only] => find(namespace, Kind::Model, only),
+        [] => Err(Failure::invalid("E0201", format!("{} declares no model", path.display()))),
+        _ => {
+            let names: Vec<&str> = own.iter().map(|name| name.as_str()).collect();
+            Err(Failure::Usage(format!(
+                "{} declares several models, name one: {}",
+                path.display(),
+                names.join(", ")
+            )))
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! How long things take: recurrences forward and backward, training steps.
+//!
+//! Every time is the median of several runs after one that warms up, on random tensors that keep
+//! the declaration's promises.
+
+use std::time::{Duration, Instant};
+
+use lrc_compiler::elaborate::Recurrence;
+use lrc_compiler::form::{Cotangents, Form, FormKind, Operand, Problem};
+use lrc_compiler::graph::Model;
+use lrc_compiler::normal::Refusal;
+use lrc_compiler::tile::size;
+
+use crate::device::Device;
+use crate::device::fixed::Fixed;
+use crate::device::kernels::{Into as Gradients, Kernels, Unready, Wanted, sent};
+use crate::device::store::{Machine, Store};
+use crate::ground::error::Failure;
+use crate::ground::random::{Purpose, Stream};
+use crate::model::{Batch, fresh};
+use crate::optim::{Optimizer, Rates};
+use crate::recurrence::draw;
+use crate::train::engine::{Engine, Training};
+
+/// How a measurement is repeated.
+#[derive(Clone, Copy, Debug)]
+pub struct Repeat {
+    /// At least so many timed runs.
+    pub least: usize,
+    /// More runs until so much time has passed.
+    pub time: Duration,
+}
+
+/// The median time of a run in seconds; one run before is not timed.
+fn median(repeat: Repeat, mut run: impl FnMut()) -> f64 {
+    run();
+    let start = Instant::now();
+    let mut times = Vec::new();
+    while times.len() < repeat.least.max(1) || start.elapsed() < repeat.time {
+        let one = Instant::now();
+        run();
+        times.push(one.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// The same for a run that may fail.
+fn fallible(repeat: Repeat, mut run: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
+    let mut failed = None;
+    let seconds = median(repeat, || {
+        if failed.is_none() {
+            failed = run().err();
+        }
+    });
+    failed.map_or(Ok(seconds), Err)
+}
+
+/// The sizes that a recurrence is timed at.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Sequences.
+    pub batch: usize,
+    /// Tokens of each.
+    pub length: usize,
+    /// Heads.
+    pub heads: usize,
+}
+
+/// The times of a recurrence, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// The form that ran.
+    pub form: &'static str,
+    /// Forward alone.
+    pub forward: f64,
+    /// Forward, keeping what the gradient needs, then backward.
+    pub both: f64,
+}
+
+/// The tensors that a recurrence is timed on.
+struct Tensors {
+    inputs: Vec<Vec<f32>>,
+    params: Vec<Vec<f32>>,
+    d_outs: Vec<Vec<f32>>,
+}
+
+impl Tensors {
+    fn new(r: &Recurrence, Sizes { batch, length, heads }: Sizes) -> Tensors {
+        let rows = batch * length;
+        let mut random = Stream::new(0, Purpose::Verify, 0);
+        let narrow = |all: Vec<f64>| -> Vec<f32> { all.into_iter().map(|x| x as f32).collect() };
+        let mut drawn = |slots: &[_], rows: usize| -> Vec<Vec<f32>> {
+            slots.iter().map(|slot| narrow(draw::tensor(slot, rows, &mut random))).collect()
+        };
+        let (inputs, params) = (drawn(&r.inputs, rows * heads), drawn(&r.params, heads));
+        let mut normal = |n: usize| (0..n).map(|_| random.normal() as f32).collect();
+        let d_outs = r.outs.iter().map(|out| normal(rows * heads * size(&out.shape))).collect();
+        Tensors { inputs, params, d_outs }
+    }
+
+    fn problem<'t>(
+        &'t self,
+        r: &'t Recurrence,
+        Sizes { batch, length, heads }: Sizes,
+    ) -> Problem<'t, f32> {
+        Problem {
+            recurrence: r,
+            heads,
+            sum: 1,
+            bounds: (0..=batch).map(|at| at * length).collect(),
+            inputs: self.inputs.iter().map(|data| Operand { data, heads }).collect(),
+            params: self.params.iter().map(|data| Operand { data, heads }).collect(),
+            initial: vec![None; r.states.len()],
+        }
+    }
+}
+
+/// Times a recurrence in f32. The error says why it cannot run in the form that was asked for.
+pub fn recurrence(
+    r: &Recurrence,
+    sizes: Sizes,
+    kind: FormKind,
+    chunk: Option<usize>,
+    repeat: Repeat,
+) -> Result<Times, Refusal> {
+    let tensors = Tensors::new(r, sizes);
+    let problem = tensors.problem(r, sizes);
+    let cotangents = Cotangents {
+        outs: tensors.d_outs.iter().map(|d| Some(d.as_slice())).collect(),
+        finals: vec![None; r.states.len()],
+    };
+    let form = Form::new(&problem, kind, chunk)?;
+    let forward = median(repeat, || {
+        form.forward(&problem, false).0.recycle();
+    });
+    let both = median(repeat, || {
+        let (outputs, kept) = form.forward(&problem, true);
+        form.backward(&problem, &kept, &cotangents).recycle();
+        outputs.recycle();
+    });
+    Ok(Times { form: form.name(), forward, both })
+}
+
+/// Times a recurrence by its kernels, on tensors that lie in the device's memory.
+pub fn kernels(
+    r: &Recurrence,
+    sizes: Sizes,
+    chunk: Option<usize>,
+    repeat: Repeat,
+    machine: &Machine,
+) -> Result<Times, Unready> {
+    let forward = Kernels::new(r, Wanted::Forward, chunk, machine)?;
+    let training = Kernels::new(r, Wanted::Training, chunk, machine)?;
+    let timed = || -> Result<Times, Failure> {
+        let (mut store, fixed) = (Store::new(machine), Fixed::new(machine)?);
+        let tensors = Tensors::new(r, sizes);
+        let problem = tensors.problem(r, sizes);
+        let (call, outs) = sent(&mut store, &problem)?;
+        let mut d_outs = Vec::new();
+        for d in &tensors.d_outs {
+            d_outs.push(Some(store.holding("gradient given", d)?));
+        }
+        let to = Gradients::new(&mut store, &call)?;
+        let alone = fallible(repeat, || {
+            let (finals, left) = forward.forward(&mut store, &call, &outs)?;
+            finals.into_iter().for_each(|tensor| store.give(tensor));
+            left.release(&mut store);
+            store.wait()
+        })?;
+        let both = fallible(repeat, || {
+            let (finals, mut left) = training.forward(&mut store, &call, &outs)?;
+            training.backward(&mut store, &fixed, &call, &mut left, [&d_outs, &[]], &to)?;
+            finals.into_iter().for_each(|tensor| store.give(tensor));
+            left.release(&mut store);
+            store.wait()
+        })?;
+        Ok(Times { form: "kernel", forward: alone, both })
+    };
+    timed().map_err(Unready::Failed)
+}
+
+/// Tokens per second of training steps: forward, backward and AdamW on random tokens.
+pub fn training(
+    model: Model,
+    batch: usize,
+    length: usize,
+    repeat: Repeat,
+    device: Device,
+) -> Result<f64, Failure> {
+    let params = fresh(&model.graph.params, 0);
+    let mut random = Stream::new(1, Purpose::Verify, 0);
+    let mut tokens = Batch::default();
+    for _ in 0..batch {
+        let drawn: Vec<u32> =
+            (0..=length).map(|_| (random.uniform() * model.vocab as f64) as u32).collect();
+        tokens.push(&drawn[..length], &drawn[1..]);
+    }
+    let optimizer = Optimizer::adamw(1e-3);
+    let mut engine = Engine::new(model, params, device, &Training::plain(&optimizer))?;
+    let mut step = 0;
+    let seconds = fallible(repeat, || {
+        step += 1;
+        let rates = Rates { lr: optimizer.lr, clip: optimizer.clip, step };
+        engine.step(&tokens, &rates).map(|_| ())
+    })?;
+    Ok((batch * length) as f64 / seconds)
+}
+
+/// Operations per second of dense products between layers of a width, on all threads.
+pub fn products(width: usize) -> f64 {
+    let (rows, width) = (512, width.clamp(16, 2048));
+    let (x, w) = (vec![0.5; rows * width], vec![0.25; width * width]);
+    let mut y = vec![0.0; rows * width];
+    let repeat = Repeat { least: 3, time: Duration::from_millis(100) };
+    let seconds = median(repeat, || crate::ops::dense::forward(&mut y, &x, &w, 1, [width, width]));
+    2.0 * (rows * width * width) as f64 / seconds
+}
+
+/// The most memory that this process has held so far, in bytes, where the system says so (Linux).
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}

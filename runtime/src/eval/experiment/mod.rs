@@ -1,0 +1,504 @@
+//! Experiments: variations of one spec, several seeds each, measured the same way, as one table and
+//! one figure.
+//!
+//! Every run has a folder of its own and is found again: an interrupted experiment goes on where it
+//! stopped, and a finished run is not trained twice.
+
+pub mod report;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use lrc_compiler::graph::account::account;
+use lrc_dsl::{Diag, FileId, Sources};
+use serde::{Deserialize, Serialize};
+
+use crate::config::fields::{Fields, finding};
+use crate::config::open::{Opened, open};
+use crate::config::renewed;
+use crate::config::tree::{self, Tree, Value};
+use crate::data::{Asked, Source, fits};
+use crate::device::Device;
+use crate::ground::error::{Failure, at_path};
+use crate::ground::lock::Lock;
+use crate::ops::loss::Score;
+use crate::report::record::Summary;
+use crate::train::engine::Engine;
+use crate::train::evaluate::unseen;
+use crate::train::ready::{Data, ready};
+use crate::train::{Options, checkpoint, train};
+
+/// Overrides of a spec: a dotted path and a value each.
+pub type Overrides = Vec<(String, String)>;
+
+/// A checked experiment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experiment {
+    /// The name of its folder.
+    pub name: String,
+    /// Above its tables.
+    pub title: String,
+    /// The spec that is varied.
+    pub spec: PathBuf,
+    /// A run per case and seed.
+    pub seeds: Vec<u64>,
+    /// What is compared.
+    pub cases: Vec<Case>,
+    /// What trained models are asked; without it, the task as they were trained on it.
+    pub ask: Option<Ask>,
+    /// Unseen sequences of a measurement.
+    pub sequences: usize,
+}
+
+/// One variation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    /// Cases of one series make one curve of what is reached.
+    pub series: String,
+    /// Its name.
+    pub name: String,
+    /// How it differs from the spec.
+    pub set: Overrides,
+}
+
+/// A value of the spec that differs between measurements of one model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ask {
+    /// What it is called.
+    pub name: String,
+    /// The paths that take each value.
+    pub set: Vec<String>,
+    /// The values, rising.
+    pub to: Vec<f64>,
+    /// What counts as reached: the largest value with this accuracy, for each of these.
+    pub thresholds: Vec<f64>,
+}
+
+/// What one trained model answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The case's series.
+    pub series: String,
+    /// The case.
+    pub case: String,
+    /// The seed.
+    pub seed: u64,
+    /// Numbers of the model's states, without caches.
+    pub state: usize,
+    /// Learned numbers.
+    pub parameters: usize,
+    /// Accuracy at each asked value; a single one where nothing is varied.
+    pub accuracy: Vec<f64>,
+    /// Loss likewise.
+    pub loss: Vec<f64>,
+    /// Seconds of training.
+    pub seconds: f64,
+}
+
+/// Reads an experiment.
+pub fn read(path: &Path, file: FileId, text: &str) -> Result<Experiment, Vec<Diag>> {
+    let tree = tree::parse(file, text).map_err(|diag| vec![*diag])?;
+    let mut diags = Vec::new();
+    match decode(path, &tree, &mut diags) {
+        Some(experiment) if diags.is_empty() => Ok(experiment),
+        _ => Err(diags),
+    }
+}
+
+fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Experiment> {
+    let stem = path.file_stem().map_or("experiment".into(), |s| s.to_string_lossy().into_owned());
+    let mut f = Fields::of(tree, "experiment", diags);
+    let name = f.text("name").map_or(stem, |(name, _)| name);
+    let title = f.text("title").map_or_else(|| name.clone(), |(title, _)| title);
+    let spec = f.need("spec", "`spec: spec.yaml`").is_some().then(|| f.text("spec")).flatten();
+    let sequences = f.whole("sequences", 256, 1, 1 << 20) as usize;
+    let seeds = f.get("seeds").map(|tree| (tree.numbers(), tree.span));
+    let series = f.need("series", "`series: {wide: {set: {model.set.width: 128}}}`");
+    let ask = f.get("ask");
+    f.finish();
+    let sound = |seed: f64| (0.0..=f64::from(u32::MAX)).contains(&seed) && seed.fract() == 0.0;
+    let seeds = match seeds {
+        None => vec![1, 2, 3],
+        Some((Some(seeds), _)) if seeds.iter().all(|s| sound(*s)) => {
+            seeds.into_iter().map(|seed| seed as u64).collect()
+        }
+        Some((_, span)) => {
+            let message = format!("`seeds` is a list of whole numbers up to {}", u32::MAX);
+            diags.push(finding(span, "E0401", message).help("for example `seeds: [1, 2, 3]`"));
+            return None;
+        }
+    };
+    let ask = match ask {
+        Some(tree) => Some(ask_fields(tree, diags)?),
+        None => None,
+    };
+    let mut cases = Vec::new();
+    if let Value::Map(entries) = &series?.value {
+        for (key, tree) in entries {
+            series_fields(&key.text, tree, &mut cases, diags);
+        }
+    }
+    let mut folders: Vec<PathBuf> = cases.iter().map(|case| folder(case, 0)).collect();
+    folders.sort();
+    if folders.windows(2).any(|pair| pair[0] == pair[1]) {
+        let message = "two cases would share a folder: their names differ in signs only";
+        diags.push(
+            finding(tree.span, "E0401", message.into())
+                .help("give the series names that differ in letters or digits"),
+        );
+    }
+    let mut distinct = seeds.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    if distinct.len() < seeds.len() {
+        diags.push(finding(tree.span, "E0401", "a seed stands twice in `seeds`".into()));
+    }
+    if cases.is_empty() {
+        diags.push(finding(tree.span, "E0401", "`series` names nothing to compare".into()));
+    }
+    let base = path.parent().unwrap_or(Path::new(""));
+    Some(Experiment { name, title, spec: base.join(spec?.0), seeds, cases, ask, sequences })
+}
+
+fn ask_fields(tree: &Tree, diags: &mut Vec<Diag>) -> Option<Ask> {
+    let mut f = Fields::of(tree, "ask", diags);
+    let set = f.need("set", "`set: task.mqar.pairs`").map(|tree| (texts(tree), tree.span));
+    let to = f.need("to", "`to: [4, 8, 16]`").map(|tree| (tree.numbers(), tree.span));
+    let thresholds = f.get("threshold").map_or(Some(vec![0.9]), |tree| {
+        let one = match tree.value {
+            Value::Number(x) => Some(vec![x]),
+            _ => tree.numbers(),
+        };
+        let found =
+            one.filter(|all| !all.is_empty() && all.iter().all(|x| (0.0..=1.0).contains(x)));
+        if found.is_none() {
+            f.wrong("threshold", tree, "a share such as `0.9`, or a list of them");
+        }
+        found
+    });
+    let name = f.text("name").map(|(name, _)| name);
+    f.finish();
+    let ((set, at), (to, to_at)) = (set?, to?);
+    let rising = |to: &Vec<f64>| to.windows(2).all(|pair| pair[0] < pair[1]);
+    let Some(to) = to.filter(rising) else {
+        diags.push(finding(to_at, "E0401", "`to` is a list of rising numbers".into()));
+        return None;
+    };
+    let Some(set) = set else {
+        diags.push(finding(at, "E0401", "`set` is a path of the spec, or a list of them".into()));
+        return None;
+    };
+    if let Some(other) = set.iter().find(|path| !path.starts_with("task.")) {
+        let message =
+            format!("`{other}` is no part of the task: a trained model is asked another task");
+        diags.push(
+            finding(at, "E0401", message).help("what trained models differ in stands in `series`"),
+        );
+        return None;
+    }
+    let name = name.unwrap_or_else(|| last(&set[0]).to_string());
+    Some(Ask { name, set, to, thresholds: thresholds? })
+}
+
+fn texts(tree: &Tree) -> Option<Vec<String>> {
+    match &tree.value {
+        Value::Text(text) => Some(vec![text.clone()]),
+        Value::List(items) => {
+            let all: Vec<String> = items.iter().filter_map(|i| texts(i)?.pop()).collect();
+            (all.len() == items.len() && !all.is_empty()).then_some(all)
+        }
+        _ => None,
+    }
+}
+
+/// The last name of a path.
+fn last(path: &str) -> &str {
+    path.rsplit('.').next().unwrap_or(path)
+}
+
+/// `set` holds for the whole series, each value of `vary` makes a case.
+fn series_fields(name: &str, tree: &Tree, cases: &mut Vec<Case>, diags: &mut Vec<Diag>) {
+    let mut f = Fields::of(tree, name, diags);
+    let (set, vary) = (f.get("set"), f.get("vary"));
+    f.finish();
+    let mut common = Overrides::new();
+    for (path, tree) in entries(set, "set", diags) {
+        match tree.scalar() {
+            Some(value) => common.push((path.clone(), value)),
+            None => diags.push(finding(tree.span, "E0401", format!("`{path}` needs one value"))),
+        }
+    }
+    let varied = entries(vary, "vary", diags);
+    match varied[..] {
+        [] => {
+            cases.push(Case { series: name.into(), name: name.into(), set: common });
+        }
+        [(ref path, tree)] => {
+            let values = match &tree.value {
+                Value::List(items) => items.iter().map(Tree::scalar).collect(),
+                _ => None,
+            };
+            let values: Option<Vec<String>> = values;
+            let Some(values) = values else {
+                let message = format!("`{path}` varies over a list");
+                diags.push(finding(tree.span, "E0401", message));
+                return;
+            };
+            for value in values {
+                let mut set = common.clone();
+                set.push((path.clone(), value.clone()));
+                let case = format!("{name}, {} = {value}", last(path));
+                cases.push(Case { series: name.into(), name: case, set });
+            }
+        }
+        _ => {
+            let span = vary.and_then(|tree| tree.span);
+            diags.push(
+                finding(span, "E0401", "a series varies one value".into())
+                    .help("make a series of each value of the other"),
+            );
+        }
+    }
+}
+
+/// The entries of a mapping that may be missing.
+fn entries<'t>(
+    tree: Option<&'t Tree>,
+    name: &str,
+    diags: &mut Vec<Diag>,
+) -> Vec<(String, &'t Tree)> {
+    match tree.map(|tree| (&tree.value, tree)) {
+        None => vec![],
+        Some((Value::Map(all), _)) => all.iter().map(|(k, v)| (k.text.clone(), v)).collect(),
+        Some((_, tree)) => {
+            let message = format!("`{name}` is a mapping from paths of the spec to values");
+            diags.push(
+                finding(tree.span, "E0401", message)
+                    .help("for example `set: {model.set.width: 64}`"),
+            );
+            vec![]
+        }
+    }
+}
+
+/// How an experiment is run.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Where to run.
+    pub device: Device,
+    /// Show a progress bar per run.
+    pub progress: bool,
+}
+
+/// Trains what is not trained yet, asks every model, and writes `results.json`, `report.html` and
+/// `figure.svg`. `say` hears of each run.
+pub fn run(
+    experiment: &Experiment,
+    running: &Running,
+    sources: &mut Sources,
+    say: &mut dyn FnMut(&str),
+) -> Result<Vec<Outcome>, Failure> {
+    // Everything is checked before the first run begins.
+    check(experiment, running.device, sources)?;
+    std::fs::create_dir_all(&running.folder).map_err(at_path("make", &running.folder))?;
+    let _lock = Lock::take(&running.folder, "running an experiment")?;
+    let mut outcomes = Vec::new();
+    let whole = experiment.cases.len() * experiment.seeds.len();
+    for seed in &experiment.seeds {
+        for case in &experiment.cases {
+            let outcome = one(experiment, case, *seed, running, sources)?;
+            outcomes.push(outcome);
+            report::write(experiment, &outcomes, &running.folder)?;
+            let Some(Outcome { accuracy, seconds, .. }) = outcomes.last() else { continue };
+            let said: Vec<String> = accuracy.iter().map(|x| format!("{x:.3}")).collect();
+            say(&format!(
+                "{:>3} of {whole}  {}, seed {seed}: accuracy {} ({seconds:.0} s)",
+                outcomes.len(),
+                case.name,
+                said.join(" ")
+            ));
+        }
+    }
+    Ok(outcomes)
+}
+
+/// A case that can be run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Checked {
+    /// Its name.
+    pub case: String,
+    /// Learned numbers.
+    pub parameters: usize,
+    /// Numbers of the model's states, without caches.
+    pub state: usize,
+    /// How long a run is.
+    pub length: String,
+}
+
+/// Opens every case as training would, and compares what its models are asked with their vocabularies.
+pub fn check(
+    experiment: &Experiment,
+    device: Device,
+    sources: &mut Sources,
+) -> Result<Vec<Checked>, Failure> {
+    let mut checked = Vec::new();
+    for case in &experiment.cases {
+        let one = checked_case(experiment, case, device, sources);
+        checked.push(one.map_err(|failure| failure.of(&case.name))?);
+    }
+    Ok(checked)
+}
+
+fn checked_case(
+    experiment: &Experiment,
+    case: &Case,
+    device: Device,
+    sources: &mut Sources,
+) -> Result<Checked, Failure> {
+    let Opened { spec, model, .. } = open(&experiment.spec, &case.set, sources)?;
+    ready(&spec, &model, device, Data::Elsewhere)?;
+    for value in experiment.ask.iter().flat_map(|ask| &ask.to) {
+        let task = asked(experiment, case, *value, spec.seed, sources)?.spec.task;
+        fits(&task, task.vocab(), model.vocab)?;
+    }
+    let counts = account(&model);
+    Ok(Checked {
+        case: case.name.clone(),
+        parameters: counts.parameters,
+        state: counts.recurrences.iter().map(|(_, cost)| cost.state).sum(),
+        length: spec.shaping.length.to_string(),
+    })
+}
+
+/// The folder of one run: what of the name can be a file's name, and the seed.
+fn folder(case: &Case, seed: u64) -> PathBuf {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    let mut name: String = case.name.chars().map(plain).collect();
+    while name.contains("--") {
+        name = name.replace("--", "-");
+    }
+    Path::new(name.trim_matches(['-', '.'])).join(format!("seed-{seed}"))
+}
+
+/// The spec of a case with a seed.
+fn seeded(case: &Case, seed: u64) -> Overrides {
+    let mut set = case.set.clone();
+    set.push(("seed".into(), seed.to_string()));
+    set
+}
+
+fn asked(
+    experiment: &Experiment,
+    case: &Case,
+    value: f64,
+    seed: u64,
+    sources: &mut Sources,
+) -> Result<Opened, Failure> {
+    let mut set = seeded(case, seed);
+    for path in experiment.ask.iter().flat_map(|ask| &ask.set) {
+        set.push((path.clone(), value.to_string()));
+    }
+    open(&experiment.spec, &set, sources)
+}
+
+/// Trains one model if need be, and asks it.
+fn one(
+    experiment: &Experiment,
+    case: &Case,
+    seed: u64,
+    running: &Running,
+    sources: &mut Sources,
+) -> Result<Outcome, Failure> {
+    let at = running.folder.join(folder(case, seed));
+    let Opened { spec, model, arch, .. } = open(&experiment.spec, &seeded(case, seed), sources)?;
+    let counts = account(&model);
+    let summary = match known(&at, experiment, [&spec.resolved, &arch], sources)? {
+        Some(summary) if summary.finished => summary,
+        begun => {
+            let options = Options {
+                folder: at.clone(),
+                resume: begun.is_some() || at.join("metrics.jsonl").exists(),
+                from_step: None,
+                allow_changes: false,
+                from: None,
+                device: running.device,
+                progress: running.progress,
+                quiet: true,
+                stop_after: None,
+                inject: vec![],
+            };
+            train(&spec, model.clone(), &arch, &options)?
+        }
+    };
+    let params = checkpoint::parameters(&at, None, &model.graph.params)?;
+    let mut engine = Engine::asked(model, params, running.device)?;
+    let mut outcome = Outcome {
+        series: case.series.clone(),
+        case: case.name.clone(),
+        seed,
+        state: counts.recurrences.iter().map(|(_, cost)| cost.state).sum(),
+        parameters: counts.parameters,
+        accuracy: vec![],
+        loss: vec![],
+        seconds: summary.seconds,
+    };
+    let tasks = match &experiment.ask {
+        None => vec![spec.task.clone()],
+        Some(ask) => ask
+            .to
+            .iter()
+            .map(|value| Ok(asked(experiment, case, *value, seed, sources)?.spec.task))
+            .collect::<Result<_, Failure>>()?,
+    };
+    for task in tasks {
+        let source = Source::open_for(&task, seed, &Asked::default(), engine.model().vocab)?;
+        let mut score = Score::default();
+        for set in source.unseen(Some(experiment.sequences)) {
+            let batch = spec.batch(set.length);
+            score.add(&unseen(&mut engine, &source, &set, batch)?.score);
+        }
+        outcome.accuracy.push(score.accuracy());
+        outcome.loss.push(score.loss);
+    }
+    Ok(outcome)
+}
+
+/// What a run's folder holds of the same spec and model; a run of others there is an error.
+fn known(
+    folder: &Path,
+    experiment: &Experiment,
+    [spec, arch]: [&str; 2],
+    sources: &mut Sources,
+) -> Result<Option<Summary>, Failure> {
+    for (file, now) in [("spec.resolved.yaml", spec), ("model.arch", arch)] {
+        let Ok(before) = std::fs::read_to_string(folder.join(file)) else { return Ok(None) };
+        // A spec that an earlier version kept says less, and may mean the same.
+        let mut means_the_same = || {
+            let id = sources.add(folder.join(file).display().to_string(), before.as_str());
+            renewed(&experiment.spec, id, &before).as_deref() == Some(now)
+        };
+        if before != now && (file == "model.arch" || !means_the_same()) {
+            return Err(Failure::Usage(format!(
+                "{} holds a run whose {file} was another: move it away, or give another folder with --out",
+                folder.display()
+            )));
+        }
+    }
+    let text = std::fs::read_to_string(folder.join("summary.json")).unwrap_or_default();
+    Ok(serde_json::from_str(&text).ok())
+}
+
+/// Outcomes by case in the order of the experiment.
+pub fn by_case<'o>(
+    experiment: &'o Experiment,
+    outcomes: &'o [Outcome],
+) -> Vec<(&'o Case, Vec<&'o Outcome>)> {
+    let mut found: BTreeMap<&str, Vec<&Outcome>> = BTreeMap::new();
+    for outcome in outcomes {
+        found.entry(outcome.case.as_str()).or_default().push(outcome);
+    }
+    let cases = experiment.cases.iter();
+    cases.filter_map(|case| Some((case, found.remove(case.name.as_str())?))).collect()
+}

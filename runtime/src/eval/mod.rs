@@ -1,0 +1,8 @@
+//! What a model has learned, and how well: benchmarks, diagnoses, comparisons, experiments, verification, speed.
+
+pub mod bench;
+pub mod benchmark;
+pub mod compare;
+pub mod diagnose;
+pub mod experiment;
+pub mod verify;

@@ -1,0 +1,53 @@
+//! One process at a time writes into a folder.
+
+use std::fs::{File, TryLockError};
+use std::io::{Read, Write};
+use std::path::Path;
+
+use crate::ground::error::{Failure, at_path};
+use crate::tell;
+
+/// The file that is locked; it stays, and holds the number of the process that locked it last.
+const NAME: &str = ".lock";
+
+/// A folder that is this process's to write. The system gives it free when the process ends, however it ends: a lock of a
+/// process that was killed is none.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes a folder that exists; fails where another process has it. `doing` says what that one does there.
+    pub fn take(folder: &Path, doing: &str) -> Result<Lock, Failure> {
+        let path = folder.join(NAME);
+        let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = open.map_err(at_path("write", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                // It may be writing its number just now.
+                let _ = file.read_to_string(&mut text);
+                let who = text.trim();
+                let who = if who.is_empty() {
+                    "another process".into()
+                } else {
+                    format!("process {who}")
+                };
+                return Err(Failure::Usage(format!(
+                    "{who} is {doing} in {}: wait for its end, or choose another folder with --out",
+                    folder.display()
+                )));
+            }
+            // Some file systems over a network know no locks: that is no reason not to work there.
+            Err(TryLockError::Error(error)) => tell!(
+                "warning: {} cannot be locked ({error}): see to it that no other process writes there",
+                path.display()
+            ),
+        }
+        file.set_len(0).map_err(at_path("write", &path))?;
+        writeln!(file, "{}", std::process::id()).map_err(at_path("write", &path))?;
+        Ok(Lock { _file: file })
+    }
+}

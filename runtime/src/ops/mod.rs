@@ -1,0 +1,7 @@
+//! Operations of the CPU on rows of numbers.
+
+pub mod dense;
+pub mod experts;
+pub mod longconv;
+pub mod loss;
+pub mod sample;
