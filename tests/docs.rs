@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
-use lrc_compiler::form::Form;
 use lrc_compiler::graph::{Recur, account};
 use lrc_compiler::plan::Family;
 use lrc_compiler::plan::target::Gpu;
+use lrc_compiler::strategy;
 use lrc_dsl::Sources;
 use lrc_runtime::device::kernels::lacks;
 use lrc_runtime::ground::library;
@@ -100,15 +100,13 @@ fn entry(name: &str) -> String {
     let (r, text) = recurrence(name);
     let (docs, code): (Vec<&str>, Vec<&str>) = text.lines().partition(|l| l.starts_with("///"));
     let about: Vec<&str> = docs.iter().map(|line| line[3..].trim()).collect();
-    let form = Form::taken(&r);
-    let kernels = match Family::of(&r) {
-        Ok(Family::Normal(_)) => "chunk by chunk",
-        Ok(Family::Past) => "block by block",
-        Ok(Family::Token) => "token by token",
-        Err(_) => "none yet",
-    };
+    let strategy = strategy::of(&r).name();
     let here = Gpu::named("sm_80").and_then(|gpu| lacks(&r, gpu)).is_none();
-    let fits = if here || kernels == "none yet" { "" } else { ", at smaller sizes" };
+    let kernels = match Family::of(&r) {
+        Ok(_) if here => "",
+        Ok(_) => "; kernels at smaller sizes",
+        Err(_) => "; no kernels yet",
+    };
     let (inputs, params) = (vec![1; r.inputs.len()], vec![1; r.params.len()]);
     let state = r.state_size();
     let cost = account::cost(&Recur {
@@ -124,7 +122,7 @@ fn entry(name: &str) -> String {
         format!("{} nominal, {} executed", cost.flops, cost.executed)
     };
     format!(
-        "### {name}\n\n{}\n\n```\n{}\n```\n\nForm {form}; kernels {kernels}{fits}; state {state} numbers; operations per token {flops}.\n\n",
+        "### {name}\n\n{}\n\n```\n{}\n```\n\nStrategy {strategy}{kernels}; state {state} numbers; operations per token {flops}.\n\n",
         about.join(" "),
         code.join("\n").trim(),
     )
@@ -135,9 +133,9 @@ fn the_page_of_recurrences_is_up_to_date() {
     let mut page = String::from(
         "# Recurrences of the library\n\n\
          Made from the files themselves by `LRC_WRITE_DOCS=1 cargo test --test docs`. Sizes are of one head with 64 keys and\n\
-         values. *Form* is how the CPU runs it: `chunk` (many tokens at once), `past` (blocks of queries against keys),\n\
-         `step` (one token at a time). Kernels are those for sm_80. Forms are explained in [ARCHITECTURE.md](../ARCHITECTURE.md); `lrc explain FILE.arch`\n\
-         says why a recurrence takes the one it takes.\n\n",
+         values. *Strategy* is how processors and kernels compute it: `scan` and `chunk` (many tokens at once), `attention`\n\
+         (blocks of queries against keys), `recurrent` (one token at a time). Kernels are those for sm_80. Strategies are explained\n\
+         in [ARCHITECTURE.md](../ARCHITECTURE.md); `lrc explain FILE.arch` says why a recurrence takes the one it takes.\n\n",
     );
     let mut named = BTreeSet::new();
     for (family, about, names) in FAMILIES {

@@ -46,8 +46,32 @@ const NORMAL: &[&str] = &[
 const PAST: &[&str] = &["softmax_attn", "sliding_window_attn"];
 
 /// Recurrences whose kernels run the program of one token.
-const TOKEN: &[&str] =
-    &["hgrn", "rglru", "mlstm", "slstm", "titans_linear", "abc", "s4d", "mesa_net"];
+const TOKEN: &[&str] = &["mlstm", "slstm", "titans_linear", "mesa_net"];
+
+/// Recurrences whose states go entry by entry.
+const SCAN: &[&str] = &["hgrn", "rglru", "mamba1", "s4d", "rwkv4"];
+
+/// The same as texts: a stabiliser, complex states, a gate of the states before, many numbers.
+const SCAN_TEXTS: &[&str] = &[
+    "in x : [24]; param w : [24] in (-inf, 0]
+     state m : [24] init -inf; state s : [24]
+     m[t] = max(m[t-1] + w, x)
+     s[t] = exp(m[t-1] + w - m[t]) .* s[t-1] + exp(x - m[t])
+     out o = m[t] + tanh(s[t])",
+    "in x : [20]; param A_re : [20] in (-inf, 0]; param A_im : [20]
+     state h : [20] complex
+     h[t] = exp(complex(A_re, A_im)) .* h[t-1] + x
+     out o = real(sum(h[t])) + imag(sum(h[t]))",
+    "in x : scalar; in y : [12]
+     state a : scalar; state b : [12]
+     a[t] = 0.9 * a[t-1] + x * x[t-1]
+     b[t] = sigmoid(a[t]) * b[t-1] + sigmoid(a[t-1]) * y
+     out o = b[t] .* b[t-1]",
+    "in x, g : [600]
+     state h : [600]
+     h[t] = (1 - sigmoid(g)) .* h[t-1] + sigmoid(g) .* x
+     out o = h[t]",
+];
 
 fn recurrence(name: &str, sizes: &[(&str, f64)]) -> Recurrence {
     let path = format!("recurrences/{name}.arch");
@@ -58,6 +82,15 @@ fn recurrence(name: &str, sizes: &[(&str, f64)]) -> Recurrence {
     let mut diags = Vec::new();
     let made = elaborate(namespace.get(name).unwrap(), &given, &mut diags);
     made.unwrap_or_else(|| panic!("{name}: {diags:?}"))
+}
+
+/// The recurrence of some lines.
+fn of_text(body: &str) -> Recurrence {
+    let text = format!("recurrence r {{\n {body}\n}}\n");
+    let (names, _) = lrc_dsl::load_text("r", text, None, LIBRARY, &mut Sources::default());
+    let mut diags = Vec::new();
+    let r = elaborate(names.get("r").unwrap(), &BTreeMap::new(), &mut diags);
+    r.unwrap_or_else(|| panic!("{body}: {diags:?}"))
 }
 
 /// The worst of all trials, as shares of the bars. The kernels are made once: they serve every
@@ -110,6 +143,17 @@ fn kernels_of_one_token_agree_with_the_step_form() {
     }
 }
 
+#[test]
+fn kernels_of_scans_agree_with_the_step_form() {
+    let texts = SCAN_TEXTS.iter().map(|body| of_text(body));
+    for r in SCAN.iter().map(|name| recurrence(name, &[])).chain(texts) {
+        assert!(matches!(Family::of(&r), Ok(Family::Scan)), "{}", r.name);
+        let found = worst(&r);
+        let share = found.forward.max(found.backward).max(found.decode);
+        assert!(share <= 0.01, "{}: {found:?}\n{:?}", r.name, r.states);
+    }
+}
+
 /// Inputs that are added share one gradient, which each of them must get; a sum over the past may
 /// be empty at the first token.
 #[test]
@@ -119,12 +163,7 @@ fn inputs_that_are_added_get_their_gradients() {
         "in q, k, v : [16]\n out o = sum((q^T * k[u]) * v[u] for t - 5 < u <= t)",
     ];
     for body in cases {
-        let text = format!("recurrence r {{\n {body}\n}}\n");
-        let mut sources = Sources::default();
-        let (names, _) = lrc_dsl::load_text("r", text, None, LIBRARY, &mut sources);
-        let mut diags = Vec::new();
-        let r = elaborate(names.get("r").unwrap(), &BTreeMap::new(), &mut diags);
-        let found = worst(&r.unwrap_or_else(|| panic!("{diags:?}")));
+        let found = worst(&of_text(body));
         assert!(found.forward.max(found.backward) <= 1.0, "{body}: {found:?}");
     }
 }

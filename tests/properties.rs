@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use lrc_compiler::chunk::derive;
 use lrc_compiler::chunk::gradient::gradient_program;
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
-use lrc_compiler::form::Form;
 use lrc_compiler::normal::extract;
+use lrc_compiler::strategy;
 use lrc_compiler::tile::{Binary, Op, Program};
 use lrc_dsl::{Sources, parse, render};
 use lrc_runtime::eval::verify::{Trial, outputs, trial};
@@ -285,7 +285,7 @@ fn scans_agree_with_the_truth() {
     for (at, body) in SCANS.iter().enumerate() {
         let text = format!("recurrence r {{\n{body}\n}}");
         let r = of_text(&text);
-        assert_eq!(Form::taken(&r), "scan", "{text}");
+        assert_eq!(strategy::of(&r).name(), "scan", "{text}");
         for (lengths, heads, chunk) in
             [(vec![70, 1, 5], 6, 16), (vec![33], 1, 1), (vec![40, 64], 12, 64), (vec![7], 7, 3)]
         {

@@ -19,4 +19,5 @@ pub mod memory;
 pub mod normal;
 pub mod num;
 pub mod plan;
+pub mod strategy;
 pub mod tile;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use lrc_compiler::chunk::{derive, scan};
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
-use lrc_compiler::form::Form;
 use lrc_compiler::graph::{Recur, account};
 use lrc_compiler::normal::text::Shown;
 use lrc_compiler::normal::{self, Refusal};
+use lrc_compiler::strategy::{self, Strategy};
 use lrc_compiler::tile::{Op, Program};
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Diag, Namespace, Sources};
@@ -136,23 +136,16 @@ pub fn explain_recurrence(r: &Recurrence, decl: &Decl, sources: &Sources) {
         say!("derivative of {objective} by {by}");
         derivation.formula.iter().for_each(|line| say!("  {line}"));
     }
-    let form = Form::taken(r);
-    match form {
-        "chunk" => say!("form: chunk (diagonal plus low rank)"),
-        "scan" => say!("form: scan (entry by entry, many tokens and heads at a time)"),
-        "past" => say!("form: past (attention: blocks of queries against the keys in range)"),
-        _ => say!("form: step (one token at a time)"),
-    }
-    if form == "step"
-        && let Some(why) = Form::hindrance(r)
-    {
-        explain_hindrance(&why, sources);
+    let strategy = strategy::of(r);
+    say!("strategy: {} ({})", strategy.name(), strategy.meaning());
+    if let Some(why) = strategy.hindrance() {
+        explain_hindrance(why, sources);
     }
     if let Ok(normal) = normal::extract(r) {
         for line in Shown(&normal, r).to_string().lines() {
             say!("  {line}");
         }
-        let chunk = if form == "scan" {
+        let chunk = if matches!(strategy, Strategy::Scan) {
             scan::derive(r, SHOWN_CHUNK, false)
         } else {
             derive(r, &normal, SHOWN_CHUNK, false)
@@ -169,7 +162,7 @@ fn explain_hindrance(refusal: &Refusal, sources: &Sources) {
         let text: String = sources.slice(span).split_whitespace().collect::<Vec<_>>().join(" ");
         format!(", at {}: `{text}`", sources.place(span))
     });
-    say!("  no faster form: {}{}", refusal.why, place.unwrap_or_default());
+    say!("  no faster strategy: {}{}", refusal.why, place.unwrap_or_default());
 }
 
 /// How many of each kind of operation that costs something.

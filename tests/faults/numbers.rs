@@ -558,7 +558,7 @@ fn decays_of_the_library_fade() {
         let Some(decl) = names.get(&name) else { continue };
         let r = elaborate(decl, &BTreeMap::new(), &mut Vec::new()).unwrap();
         let normal = lrc_compiler::normal::extract(&r).ok();
-        let normal = normal.filter(|_| Form::taken(&r) == "chunk");
+        let normal = normal.filter(|_| lrc_compiler::strategy::of(&r).name() == "chunk");
         if normal.is_some_and(|normal| !normal.fades(&r)) {
             grow.push(name);
         }

@@ -404,7 +404,7 @@ fn what_keeps_a_recurrence_from_a_faster_form_is_said_in_its_own_words() {
         let output = lrc(&["explain", path(&file)]);
         assert!(output.status.success(), "{}", said(&output));
         let said = String::from_utf8(output.stdout).unwrap();
-        let line = said.lines().find(|line| line.contains("no faster form"));
+        let line = said.lines().find(|line| line.contains("no faster strategy"));
         let line = line.unwrap_or_else(|| panic!("{said}")).to_string();
         for internal in ["reshape", "mulsum", "slice", "version", "repeated axes", "of the run"] {
             assert!(!line.contains(internal), "{line}");
@@ -486,11 +486,11 @@ fn every_form_computes_what_the_declaration_says() {
         ),
         // A softmax over the entries of a vector was taken for one over the past.
         (
-            "past",
+            "attention",
             "in q, k, v : [d]; p = softmax(q^T * softmax(k[u]) for t - 4 < u <= t); out o = sum(p[u] * softmax(v[u]) for t - 4 < u <= t) .* softmax(q)",
         ),
         (
-            "past",
+            "attention",
             "in v, w : [d]; in x : scalar; out o = softmax(w) * sum(x * softmax(v[u]) for t - 4 < u <= t)^T",
         ),
         // The gradient of an input that is read at a computed position besides its own was overwritten.
@@ -500,14 +500,17 @@ fn every_form_computes_what_the_declaration_says() {
         ),
         // Positions that may be this token's own.
         (
-            "step",
+            "recurrent",
             "in x : [d]; state h : [d]; h[t] = 0.5 * h[t-1] + x; out o = h[t - t mod 4] .* x + sum(h[u] .* x[u] for u <= t - t mod 3)",
         ),
-        ("step", "in x, w : [d]; z = complex(x, w); out o = real(z[t-1]) + imag(z[t - t mod 2])"),
+        (
+            "recurrent",
+            "in x, w : [d]; z = complex(x, w); out o = real(z[t-1]) + imag(z[t - t mod 2])",
+        ),
     ];
-    for (form, lines) in cases {
+    for (strategy, lines) in cases {
         let r = elaborated(&format!("recurrence r {{ {lines} }}"));
-        assert_eq!(lrc_compiler::form::Form::taken(&r), form, "{lines}");
+        assert_eq!(lrc_compiler::strategy::of(&r).name(), strategy, "{lines}");
         for trial in verify::trials() {
             let found = verify::trial(&r, &trial).unwrap();
             assert!(found.forward.is_none_or(|gap| gap < 1e-9), "{lines}: {found:?}");

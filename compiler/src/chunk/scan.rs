@@ -18,24 +18,25 @@ use crate::elaborate::Recurrence;
 use crate::normal::{Refusal, word};
 use crate::tile::{Binary, Builder, Leaf, Node, Op, Scan, Stream, Unary, Value, size};
 
-/// Most numbers of a state: its value at every row of a chunk is in memory.
-const WIDEST: usize = 256;
-/// Numbers that all states of a chunk hold together, about.
+/// Numbers that a state has at all rows of a chunk together, about: they are all in memory.
 const NUMBERS: usize = 1 << 13;
+/// Numbers of a state from which on a chunk has fewer tokens than work for the processor asks for.
+const WIDE: usize = 256;
 
 /// Tokens of a chunk unless a length is given: longer for smaller states.
 pub fn tokens(r: &Recurrence, given: Option<usize>) -> usize {
-    let widest = r.states.iter().map(|slot| size(&slot.shape)).max().unwrap_or(1);
-    given.unwrap_or((NUMBERS / widest.max(1)).clamp(64, 1024))
+    let widest = r.states.iter().map(|slot| size(&slot.shape)).max().unwrap_or(1).max(1);
+    let least = if widest > WIDE { 8 } else { 64 };
+    given.unwrap_or((NUMBERS / widest).clamp(least, 1024))
 }
 
 /// Whether states are vectors: a matrix at every row would be dearer than one token after the
 /// other.
-pub fn narrow(r: &Recurrence) -> Result<(), Refusal> {
-    let wide = r.states.iter().find(|slot| slot.shape.len() > 1 || size(&slot.shape) > WIDEST);
-    wide.map_or(Ok(()), |slot| {
-        let why = format!("`{}` is no vector of {WIDEST} numbers at most", slot.name);
-        Err(Refusal { span: None, why })
+pub fn vectors(r: &Recurrence) -> Result<(), Refusal> {
+    let matrix = r.states.iter().find(|slot| slot.shape.len() > 1);
+    matrix.map_or(Ok(()), |slot| {
+        let why = format!("`{}` is no vector", slot.name);
+        Err(Refusal { span: Some(slot.span), why })
     })
 }
 

@@ -10,7 +10,7 @@ use crate::plan::{
     Buffer, Chain, Condition, Expr, Grid, Kernel, Number, Operand, Part, Pass, Place, Reduction,
     Row, Side, Step, Target, TileId,
 };
-use crate::tile::{Binary, Int, IntOp, Unary, Versions};
+use crate::tile::{Binary, Int, IntOp, Scan, Unary, Versions};
 
 /// The tile library.
 pub const TILE_LIBRARY: &str = include_str!("../../../templates/tile.cuh");
@@ -406,6 +406,9 @@ impl Text {
             Chain::Apply(v) => ("apply", vec![rows, m, d], Some(v)),
             Chain::ApplyT(v) => ("apply_t", vec![rows, m, d], Some(v)),
             Chain::GramGrad(v) => ("gram_grad", vec![rows, m, d], Some(v)),
+            Chain::Scan(Scan::Linear) => ("scan", vec![rows, m, d], None),
+            Chain::Scan(Scan::Max { .. }) => ("scan_max", vec![rows, d], None),
+            Chain::ScanGrad => ("scan_grad", vec![rows, m, d], None),
         };
         let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
         let mut arguments = vec![format!("tile{}", to.0)];

@@ -16,6 +16,7 @@ pub use task::gather;
 use crate::chunk::scan;
 use crate::elaborate::Recurrence;
 use crate::normal::{self, Normal, Refusal};
+use crate::strategy::{self, Strategy};
 
 use crate::grad::by_leaves;
 use crate::interpret::Plan;
@@ -235,7 +236,6 @@ pub struct Scan {
 
 impl Scan {
     fn new<R: Real>(problem: &Problem<R>, chunk: Option<usize>) -> Result<Scan, Refusal> {
-        scan::narrow(problem.recurrence)?;
         let lanes = wide::lanes(problem);
         let wide = wide::widen(problem, lanes);
         let tokens = scan::tokens(&wide, chunk);
@@ -275,55 +275,26 @@ impl Form {
         let shared = |operands: &[Operand<R>]| -> Vec<bool> {
             operands.iter().map(|o| o.heads == 1 && problem.heads > 1).collect()
         };
+        let chunked = |normal: &Normal| -> Result<Form, Refusal> {
+            let tokens = chunk_tokens(normal, chunk);
+            Ok(Form::Chunk(Box::new(chunk::Chunked::new(r, normal, tokens)?)))
+        };
         if kind != FormKind::Step {
-            // Where entries never meet, products would be one column wide.
-            if let Ok(scan) = Scan::new(problem, chunk) {
-                return Ok(Form::Scan(Box::new(scan)));
-            }
-            match normal::extract(r) {
-                Ok(normal) if kind == FormKind::Chunk || normal.states.iter().any(|s| s.v > 1) => {
-                    let tokens = chunk_tokens(&normal, chunk);
-                    return Ok(Form::Chunk(Box::new(chunk::Chunked::new(r, &normal, tokens)?)));
-                }
-                Ok(_) => {}
-                Err(refusal) => {
+            match strategy::of(r) {
+                Strategy::Scan => return Ok(Form::Scan(Box::new(Scan::new(problem, chunk)?))),
+                Strategy::Chunk(normal) => return chunked(&normal),
+                Strategy::Attention(_) => {
                     let longest = problem.bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(1);
-                    match past::PastForm::new(r, longest) {
-                        Ok(past) => return Ok(Form::Past(Box::new(past))),
-                        Err(_) if kind == FormKind::Chunk => return Err(refusal),
-                        Err(_) => {}
-                    }
+                    return Ok(Form::Past(Box::new(past::PastForm::new(r, longest)?)));
                 }
+                Strategy::Recurrent(_) if kind == FormKind::Chunk => {
+                    return chunked(&normal::extract(r)?);
+                }
+                Strategy::Recurrent(_) => {}
             }
         }
         let (inputs, params) = (shared(&problem.inputs), shared(&problem.params));
         Ok(Form::Step(Box::new(step::Step::new(r, problem.heads, &inputs, &params))))
-    }
-
-    /// Why a recurrence runs one token at a time: what keeps it from the form of its kind.
-    pub fn hindrance(r: &Recurrence) -> Option<Refusal> {
-        if r.states.is_empty() {
-            return past::PastForm::single(r).err();
-        }
-        match scan::narrow(r) {
-            Ok(()) => scan::derive(r, 1, false).err(),
-            Err(wide) => Some(normal::extract(r).err().unwrap_or(wide)),
-        }
-    }
-
-    /// The name of the form that a recurrence takes by itself.
-    pub fn taken(r: &Recurrence) -> &'static str {
-        let operand = Operand { data: &[], heads: 1 };
-        let problem = Problem::<f32> {
-            recurrence: r,
-            heads: 1,
-            sum: 1,
-            bounds: vec![0],
-            inputs: vec![operand; r.inputs.len()],
-            params: vec![operand; r.params.len()],
-            initial: vec![None; r.states.len()],
-        };
-        Form::new(&problem, FormKind::Auto, None).map_or("none", |form| form.name())
     }
 
     /// The name of the form.

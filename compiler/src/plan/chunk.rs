@@ -13,7 +13,7 @@ use super::{
 };
 use crate::chunk::gradient::{Target as Gradient, gradient};
 use crate::chunk::token::of_token;
-use crate::chunk::{Chunk, derive};
+use crate::chunk::{Chunk, derive, scan};
 use crate::elaborate::Recurrence;
 use crate::elaborate::recurrence::Slot;
 use crate::grad::by_leaves;
@@ -38,6 +38,10 @@ pub struct Choice {
 /// cost the square of the chunk on the ordinary units.
 const MICRO_STEPS: [usize; 2] = [64, 16];
 
+/// Numbers that a state has at all rows of a scan's chunk together, at most: several such tiles share
+/// a block's memory.
+const SCAN_NUMBERS: usize = 1 << 11;
+
 /// Values of a part at least: what fills the rows of a matrix fragment twice.
 const PART_VALUES: usize = 32;
 /// Values of a part at most, if there is a choice: more blocks fill the machine sooner.
@@ -48,6 +52,8 @@ const PART_WIDE: usize = 64;
 pub enum Body<'a> {
     /// The program derived from the normal form.
     Normal(&'a Normal),
+    /// The program of states entry by entry.
+    Scan,
     /// The program of one token, for recurrences without a normal form.
     Token,
 }
@@ -63,6 +69,7 @@ pub fn kernel(
     let mut best: Option<Kernel> = None;
     let choices = match body {
         Body::Normal(normal) => choices(normal, pass, given),
+        Body::Scan => scan_choices(r, if pass == Pass::Decode { Some(1) } else { given }),
         Body::Token => vec![token_choice(r)],
     };
     for choice in choices {
@@ -85,6 +92,21 @@ fn token_choice(r: &Recurrence) -> Choice {
     let largest = r.states.iter().map(|state| size(&state.shape)).max().unwrap_or(1);
     let threads = largest.next_multiple_of(32).clamp(32, 256);
     Choice { chunk: 1, parts: 1, threads, matrix_units: false }
+}
+
+/// Plans of a scan in the order in which they are tried: longer chunks for smaller states.
+fn scan_choices(r: &Recurrence, given: Option<usize>) -> Vec<Choice> {
+    let widest = r.states.iter().map(|state| size(&state.shape)).max().unwrap_or(1).max(1);
+    let fits = |chunk: &usize| *chunk == 8 || chunk * widest <= SCAN_NUMBERS;
+    let chunks = match given {
+        Some(given) => vec![given],
+        None => [256, 128, 64, 32, 16, 8].into_iter().filter(fits).collect(),
+    };
+    let of = |chunk: usize| {
+        let threads = (chunk * widest).next_multiple_of(32).clamp(32, 256);
+        Choice { chunk, parts: 1, threads, matrix_units: true }
+    };
+    chunks.into_iter().map(of).collect()
 }
 
 /// Plans in the order in which they are tried.
@@ -133,6 +155,11 @@ pub fn build(
             let cut = [(Whole::State(0), values)];
             let body = narrow(&chunk.program, true, &results, &cut, choice.parts);
             (chunk, body)
+        }
+        Body::Scan => {
+            let chunk = scan::derive(r, choice.chunk, pass != Pass::Decode)?;
+            let body = Narrow::not(chunk.program.clone());
+            (chunk, Some(body))
         }
         Body::Token => {
             let chunk = of_token(r)?;

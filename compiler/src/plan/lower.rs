@@ -148,7 +148,6 @@ pub fn plannable(program: &Program) -> Result<(), Refusal> {
     let stuck = program.nodes.iter().find_map(|node| {
         let what = match node.op {
             Op::Largest(_) => "it chooses the largest entries",
-            Op::Scan(_) | Op::ScanGrad => "it is a scan over the rows of a chunk",
             Op::Past(_) => "it sums over the past",
             _ => return None,
         };
@@ -682,6 +681,7 @@ impl Chain {
             Chain::Apply(_) => [out[0], args[1][0], out[1]],
             Chain::ApplyT(_) => [args[1][0], out[0], out[1]],
             Chain::GramGrad(_) => [args[1][0], out[0], out[1]],
+            Chain::Scan(_) | Chain::ScanGrad => [out[0], out[1], out[2]],
         }
     }
 
@@ -703,6 +703,8 @@ fn chain(op: &Op) -> Option<Chain> {
         Op::Apply(v) => Chain::Apply(v.clone()),
         Op::ApplyT(v) => Chain::ApplyT(v.clone()),
         Op::GramGrad(v) => Chain::GramGrad(v.clone()),
+        Op::Scan(scan) => Chain::Scan(*scan),
+        Op::ScanGrad => Chain::ScanGrad,
         _ => return None,
     })
 }

@@ -29,8 +29,9 @@ pub mod verify;
 use crate::chunk::token::of_token;
 use crate::elaborate::Recurrence;
 use crate::form::past::Range;
-use crate::normal::{self, Normal, Refusal};
-use crate::tile::{Binary, Bits, Int, Unary, Versions};
+use crate::normal::{Normal, Refusal};
+use crate::strategy::{self, Strategy};
+use crate::tile::{Binary, Bits, Int, Scan, Unary, Versions};
 use chunk::Body;
 use index::Ix;
 
@@ -225,7 +226,7 @@ pub enum Reduction {
     Largest,
 }
 
-/// An operation on whole tiles of decays that runs along the chunk; see the op of the same name.
+/// An operation on whole tiles that runs along the chunk; see the op of the same name.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Chain {
     /// `Op::Prefix`.
@@ -248,6 +249,10 @@ pub enum Chain {
     ApplyT(Versions),
     /// `Op::GramGrad`.
     GramGrad(Versions),
+    /// `Op::Scan`.
+    Scan(Scan),
+    /// `Op::ScanGrad`.
+    ScanGrad,
 }
 
 /// What all threads of a block do together.
@@ -296,7 +301,7 @@ pub enum Step {
     Chain {
         /// What.
         chain: Chain,
-        /// Rows, micro-steps, width.
+        /// Rows, micro-steps, width; of a scan rows, states, entries.
         sizes: [usize; 3],
         /// f32 tiles.
         from: Vec<TileId>,
@@ -600,6 +605,8 @@ impl Step {
 /// Which kernels a recurrence has.
 #[derive(Clone, Debug)]
 pub enum Family {
+    /// Those of states entry by entry, chunk by chunk.
+    Scan,
     /// Those of the normal form, chunk by chunk.
     Normal(Box<Normal>),
     /// Those of sums over the past, block by block.
@@ -611,17 +618,18 @@ pub enum Family {
 impl Family {
     /// The kernels that fit a recurrence; the error says why there are none.
     pub fn of(r: &Recurrence) -> Result<Family, Refusal> {
-        match normal::extract(r) {
-            Ok(normal) => Ok(Family::Normal(Box::new(normal))),
-            Err(_) if Range::of(r).is_ok() => Ok(Family::Past),
-            Err(_) => of_token(r).map(|_| Family::Token),
+        match strategy::of(r) {
+            Strategy::Scan => Ok(Family::Scan),
+            Strategy::Chunk(normal) => Ok(Family::Normal(normal)),
+            Strategy::Attention(_) => Ok(Family::Past),
+            Strategy::Recurrent(_) => of_token(r).map(|_| Family::Token),
         }
     }
 
     /// Its passes.
     pub fn passes(&self) -> [Pass; 4] {
         match self {
-            Family::Normal(_) | Family::Token => {
+            Family::Scan | Family::Normal(_) | Family::Token => {
                 [Pass::Forward, Pass::Keeping, Pass::Backward, Pass::Decode]
             }
             Family::Past => [Pass::Forward, Pass::Keeping, Pass::Backward, Pass::Keys],
@@ -639,6 +647,7 @@ impl Family {
     ) -> Result<Kernel, Refusal> {
         match self {
             Family::Normal(normal) => chunk::kernel(r, Body::Normal(normal), pass, gpu, tokens),
+            Family::Scan => chunk::kernel(r, Body::Scan, pass, gpu, tokens),
             Family::Token => chunk::kernel(r, Body::Token, pass, gpu, tokens),
             Family::Past => past::kernel(r, pass, gpu, tokens),
         }

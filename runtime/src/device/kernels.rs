@@ -201,7 +201,7 @@ impl Kernels {
         let kernels = match (wanted, &family) {
             (Wanted::Forward, _) => vec![plan(Pass::Forward, tokens)?],
             (Wanted::Decode, _) => vec![plan(Pass::Decode, None)?],
-            (Wanted::Training, Family::Normal(_) | Family::Token) => {
+            (Wanted::Training, Family::Scan | Family::Normal(_) | Family::Token) => {
                 // The way back reads the states that entered its own chunks.
                 let back = plan(Pass::Backward, tokens)?;
                 vec![plan(Pass::Keeping, Some(back.chunk))?, back]

@@ -1,0 +1,81 @@
+//! Which strategy computes a recurrence: the one classifier for the processor and for kernels.
+//!
+//! The strategies in order of preference:
+//!
+//! * **scan**: every state is a vector whose entries never meet, `h = a ∘ h + b`. All rows of a chunk
+//!   are one operation.
+//! * **chunk**: states that are diagonal plus low rank. A chunk of tokens becomes products.
+//! * **attention**: no state, but sums over the past. Blocks of queries against blocks of keys.
+//! * **recurrent**: one token after the other, which any recurrence allows.
+
+use crate::chunk::{derive, scan};
+use crate::elaborate::Recurrence;
+use crate::form::past::{PastForm, Range};
+use crate::normal::{self, Normal, Refusal};
+
+/// How a recurrence is computed.
+#[derive(Clone, Debug)]
+pub enum Strategy {
+    /// Entry by entry, many tokens at a time.
+    Scan,
+    /// Many tokens at a time, from the normal form.
+    Chunk(Box<Normal>),
+    /// Blocks of queries against the keys of a range.
+    Attention(Range),
+    /// One token at a time; what stands in the way of the others, in words of the text.
+    Recurrent(Refusal),
+}
+
+impl Strategy {
+    /// The name, as commands print it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Strategy::Scan => "scan",
+            Strategy::Chunk(_) => "chunk",
+            Strategy::Attention(_) => "attention",
+            Strategy::Recurrent(_) => "recurrent",
+        }
+    }
+
+    /// What the name means.
+    pub fn meaning(&self) -> &'static str {
+        match self {
+            Strategy::Scan => "entry by entry, many tokens at a time",
+            Strategy::Chunk(_) => "diagonal plus low rank, many tokens at a time",
+            Strategy::Attention(_) => "blocks of queries against the keys in range",
+            Strategy::Recurrent(_) => "one token at a time",
+        }
+    }
+
+    /// Why a recurrence runs one token at a time; nothing where it need not.
+    pub fn hindrance(&self) -> Option<&Refusal> {
+        match self {
+            Strategy::Recurrent(why) => Some(why),
+            _ => None,
+        }
+    }
+}
+
+/// The strategy of a recurrence, on every target. What a target lacks is said where its programs are
+/// made: see [`crate::plan::Family::of`].
+pub fn of(r: &Recurrence) -> Strategy {
+    if r.states.is_empty() {
+        let attention = PastForm::single(r).and_then(|_| Range::of(r));
+        return attention.map_or_else(Strategy::Recurrent, Strategy::Attention);
+    }
+    let vectors = scan::vectors(r);
+    let scan = vectors.clone().and_then(|()| scan::derive(r, 1, false));
+    let Err(no_scan) = scan else { return Strategy::Scan };
+    match normal::extract(r) {
+        // Products of states of one column would be one column wide.
+        Ok(normal) if normal.states.iter().all(|state| state.v == 1) => {
+            Strategy::Recurrent(no_scan)
+        }
+        Ok(normal) => match derive(r, &normal, 1, false) {
+            Ok(_) => Strategy::Chunk(Box::new(normal)),
+            Err(why) => Strategy::Recurrent(why),
+        },
+        // Of two reasons, that of the kind of state.
+        Err(why) => Strategy::Recurrent(if vectors.is_ok() { no_scan } else { why }),
+    }
+}
