@@ -482,7 +482,7 @@ pub struct Verify {
     pub file: PathBuf,
     /// A recurrence of the file, or a mixer or model: what it calls [default: all of them].
     pub name: Option<String>,
-    /// Where to run: `sim` runs the kernels for GPUs against the step form.
+    /// Where to run: `sim` runs the kernels for GPUs against the recurrent form.
     #[arg(long, default_value = "cpu")]
     pub device: Device,
     /// Override a parameter or size.
@@ -696,7 +696,8 @@ pub enum Dtype {
 pub enum Form {
     /// The fastest one that fits.
     Auto,
-    /// One token at a time.
+    /// One token at a time: the recurrent form.
+    #[value(alias = "recurrent")]
     Step,
     /// Many tokens at a time.
     Chunk,

@@ -161,7 +161,7 @@ fn own(given: &BTreeMap<String, Setting>, decl: &Decl) -> BTreeMap<String, Setti
 fn form_kind(form: Form) -> FormKind {
     match form {
         Form::Auto => FormKind::Auto,
-        Form::Step => FormKind::Step,
+        Form::Step => FormKind::Recurrent,
         Form::Chunk => FormKind::Chunk,
     }
 }

@@ -132,17 +132,17 @@ fn misses(
 }
 
 #[test]
-fn the_step_form_reproduces_every_case() {
+fn the_recurrent_form_reproduces_every_case() {
     let mut worst = Worst::new();
     let missed: Vec<String> = cases()
         .iter()
-        .flat_map(|case| misses(case, FormKind::Step, None, Device::Cpu, &mut worst))
+        .flat_map(|case| misses(case, FormKind::Recurrent, None, Device::Cpu, &mut worst))
         .collect();
     table("reference step", |_| "step".into(), &worst);
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
 
-/// Recurrences that have a chunk or past form.
+/// Recurrences that have a chunk or attention form.
 const CHUNKED: &[&str] = &[
     "linear_attn",
     "linear_attn_norm",

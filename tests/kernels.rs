@@ -1,5 +1,5 @@
 //! Kernels for GPUs, proven without one: every recurrence in the normal form on the sim device
-//! against the step form in f64, and planted faults that the sim device must find.
+//! against the recurrent form in f64, and planted faults that the sim device must find.
 //!
 //! NVRTC compiles them; `./test` installs it.
 
@@ -109,7 +109,7 @@ fn worst(r: &Recurrence) -> KernelFound {
 }
 
 #[test]
-fn kernels_agree_with_the_step_form() {
+fn kernels_agree_with_the_recurrent_form() {
     let mut missed = Vec::new();
     for name in NORMAL {
         // Neither a multiple of a fragment nor equal.
@@ -122,7 +122,7 @@ fn kernels_agree_with_the_step_form() {
 }
 
 #[test]
-fn kernels_of_attention_agree_with_the_step_form() {
+fn kernels_of_attention_agree_with_the_recurrent_form() {
     for (name, window) in [("softmax_attn", None), ("sliding_window_attn", Some(9.0))] {
         for d in [24.0, 64.0] {
             let sizes: Vec<(&str, f64)> =
@@ -134,7 +134,7 @@ fn kernels_of_attention_agree_with_the_step_form() {
 }
 
 #[test]
-fn kernels_of_one_token_agree_with_the_step_form() {
+fn kernels_of_one_token_agree_with_the_recurrent_form() {
     for name in TOKEN {
         let found = worst(&recurrence(name, &[]));
         // Nothing in them is rounded to 16 bits.
@@ -144,7 +144,7 @@ fn kernels_of_one_token_agree_with_the_step_form() {
 }
 
 #[test]
-fn kernels_of_scans_agree_with_the_step_form() {
+fn kernels_of_scans_agree_with_the_recurrent_form() {
     let texts = SCAN_TEXTS.iter().map(|body| of_text(body));
     for r in SCAN.iter().map(|name| recurrence(name, &[])).chain(texts) {
         assert!(matches!(Family::of(&r), Ok(Family::Scan)), "{}", r.name);
@@ -170,7 +170,7 @@ fn inputs_that_are_added_get_their_gradients() {
 
 /// Values cut into parts, each run by a block of its own, must give the same.
 #[test]
-fn parts_of_a_head_agree_with_the_step_form() {
+fn parts_of_a_head_agree_with_the_recurrent_form() {
     for name in ["gated_delta_rule", "gla", "dplr", "linear_attn_norm"] {
         let found = worst(&recurrence(name, &[("dk", 16.0), ("dv", 128.0)]));
         assert!(found.forward.max(found.backward).max(found.decode) <= 1.0, "{name}: {found:?}");

@@ -4,7 +4,7 @@
 //! [`normal`] reads the recurrence's algebra off it; [`chunk`] derives the program of many tokens
 //! at once; [`grad`] differentiates any program; [`interpret`] runs it; [`graph`] builds a model's
 //! training graph; [`plan`] says what a GPU does for each piece, and [`emit`] prints that. The truth that
-//! all are compared with is the step form ([`form`]), which runs the declared equations in f64.
+//! all are compared with is the recurrent form ([`form`]), which runs the declared equations in f64.
 
 pub mod apportion;
 pub mod check;

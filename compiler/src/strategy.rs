@@ -8,9 +8,9 @@
 //! * **attention**: no state, but sums over the past. Blocks of queries against blocks of keys.
 //! * **recurrent**: one token after the other, which any recurrence allows.
 
+use crate::chunk::attention::{Range, pair_program};
 use crate::chunk::{derive, scan};
 use crate::elaborate::Recurrence;
-use crate::form::past::{PastForm, Range};
 use crate::normal::{self, Normal, Refusal};
 
 /// How a recurrence is computed.
@@ -60,8 +60,8 @@ impl Strategy {
 /// made: see [`crate::plan::Family::of`].
 pub fn of(r: &Recurrence) -> Strategy {
     if r.states.is_empty() {
-        let attention = PastForm::single(r).and_then(|_| Range::of(r));
-        return attention.map_or_else(Strategy::Recurrent, Strategy::Attention);
+        let range = Range::of(r).and_then(|range| pair_program(r, 1, 2).map(|_| range));
+        return range.map_or_else(Strategy::Recurrent, Strategy::Attention);
     }
     let vectors = scan::vectors(r);
     let scan = vectors.clone().and_then(|()| scan::derive(r, 1, false));

@@ -203,7 +203,7 @@ pub static CODES: &[(&str, &str, &str)] = &[
     ),
     (
         "N0110",
-        "the step form is used",
+        "the recurrent form is used",
         "The recurrence is not in the diagonal-plus-low-rank family, or its states are vectors: it runs one token at a time. `lrc explain FILE NAME` says why.",
     ),
 ];

@@ -141,7 +141,7 @@ fn called(
 fn header(kernels: bool) {
     if kernels {
         say!(
-            "the largest difference from the step form in f64, as a share of what bf16 operands allow"
+            "the largest difference from the recurrent form in f64, as a share of what bf16 operands allow"
         );
         say!(
             "{:<24} {:>10} {:>10} {:>10}  verdict",

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::common::{empty, lrc, path, said};
 use crate::input;
 
-/// Kernels against the step form in f64; the status says whether they are within the bar.
+/// Kernels against the recurrent form in f64; the status says whether they are within the bar.
 fn verified(file: &str) {
     let output = lrc(&["verify", file, "--device", "sim"]);
     let out = String::from_utf8_lossy(&output.stdout);

@@ -41,7 +41,7 @@ fn numbers(tensor: &Tensor) -> &[f32] {
 
 /// Every way to run on the processor.
 const WAYS: [(FormKind, Option<usize>); 5] = [
-    (FormKind::Step, None),
+    (FormKind::Recurrent, None),
     (FormKind::Auto, None),
     (FormKind::Chunk, Some(1)),
     (FormKind::Chunk, Some(13)),
@@ -156,7 +156,7 @@ fn what_a_floor_hides_has_no_infinite_slope() {
         "S[t]^T * max(sqrt(max(q, 0)), 0.1)",
     ] {
         let text = read(o);
-        let step = run(&text, &tensors, FormKind::Step, None, true);
+        let step = run(&text, &tensors, FormKind::Recurrent, None, true);
         let chunk = run(&text, &tensors, FormKind::Chunk, Some(13), true);
         for (name, want) in &step {
             assert!(numbers(want).iter().all(|x| x.is_finite()), "{o}: {name}");
@@ -188,7 +188,7 @@ fn what_has_faded_may_come_back() {
             let value = if t % 2 == 0 { -60.0 } else { 60.0 };
             fill(tensors.get_mut("g").unwrap(), t..t + 1, |_| value);
         }
-        let step = run(&text, &tensors, FormKind::Step, None, true);
+        let step = run(&text, &tensors, FormKind::Recurrent, None, true);
         for chunk in [1, 13, 64, 65] {
             let got = run(&text, &tensors, FormKind::Chunk, Some(chunk), true);
             for name in ["o", "final_state", "dq", "dk", "dv", "dinitial_state"] {
@@ -201,7 +201,7 @@ fn what_has_faded_may_come_back() {
 
 /// `decay_*`, `hard_resets`: decays down to nothing.
 #[test]
-fn decays_down_to_nothing_give_what_the_step_form_gives() {
+fn decays_down_to_nothing_give_what_the_recurrent_form_gives() {
     for (name, vector) in [("gated_delta_rule", false), ("kda", true)] {
         let sound = drawn(129, vector);
         let resets: &[usize] = &[5, 64, 127];
@@ -213,7 +213,7 @@ fn decays_down_to_nothing_give_what_the_step_form_gives() {
                     None => fill(g, 0..129, |_| value),
                     Some(places) => places.iter().for_each(|t| fill(g, *t..t + 1, |_| value)),
                 }
-                let step = run(name, &tensors, FormKind::Step, None, true);
+                let step = run(name, &tensors, FormKind::Recurrent, None, true);
                 let got = run(name, &tensors, FormKind::Auto, None, true);
                 for (tensor, want) in &step {
                     assert!(
@@ -615,7 +615,7 @@ fn a_difference_from_a_maximum_cancels_nothing() {
             ("y".to_owned(), one(1.0)),
             ("do".to_owned(), Tensor::f32(vec![1, 3, 1, 1], vec![1.0; 3])),
         ]);
-        let found = run(&text, &tensors, FormKind::Step, None, true);
+        let found = run(&text, &tensors, FormKind::Recurrent, None, true);
         let (dx, dy) = (numbers(&found["dx"]), numbers(&found["dy"]));
         assert_eq!((dx[0], dy[0]), (1.0, 0.0), "{max}");
         // At -2 and -1 the other side is the larger one.

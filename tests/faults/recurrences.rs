@@ -464,7 +464,7 @@ fn an_input_that_is_never_used_is_a_warning() {
 
 #[test]
 fn every_form_computes_what_the_declaration_says() {
-    // Found by drawing texts at random: each gave other numbers than the step form, or ended the program.
+    // Found by drawing texts at random: each gave other numbers than the recurrent form, or ended the program.
     let cases = [
         // A matrix beside the identity was not transposed.
         (

@@ -20,6 +20,7 @@
 //! `prefix ∘ (S0 p) + apply(p Uᵀ, κ)`. Without reads in the writes, or without decay, the terms are
 //! never built. Everything else of a token is lifted over the rows of the chunk.
 
+pub mod attention;
 pub mod gradient;
 pub mod scan;
 pub mod token;

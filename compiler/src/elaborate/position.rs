@@ -161,7 +161,7 @@ impl Elaborator<'_> {
         }
         let shape = self.b.shape(now).to_vec();
         let stored = self.b.leaf(Leaf::Read(stream, int.clone()), &shape);
-        // The step form takes the current token out of a sum that ends with it.
+        // The recurrent form takes the current token out of a sum that ends with it.
         let last = self.bounds.as_ref().is_some_and(|bounds| bounds.high == Int::T);
         if last && int == Int::Bound(0) {
             if let Stream::State(state) = stream {

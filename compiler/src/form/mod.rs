@@ -1,13 +1,15 @@
 //! The forms in which a recurrence runs, and the tensors it runs on.
 //!
-//! * [`step`]: one token at a time, from the declaration as it stands. In f64 it is the truth.
-//! * [`chunk`]: the derived program of many tokens at once, for the normal form.
-//! * [`past`]: sums and softmax over the past, a block of queries at a time.
+//! * [`recurrent`]: one token at a time, from the declaration as it stands. In f64 it is the truth.
+//! * [`chunk`]: the derived program of many tokens at once, for scans and the normal form.
+//! * [`attention`]: sums and softmax over the past, a block of queries at a time.
+//!
+//! Which of them runs is said by [`crate::strategy`].
 
+pub mod attention;
 pub mod chunk;
-pub mod past;
+pub mod recurrent;
 pub mod rows;
-pub mod step;
 mod task;
 mod wide;
 
@@ -208,7 +210,7 @@ pub enum FormKind {
     /// The fastest one that fits.
     Auto,
     /// One token at a time.
-    Step,
+    Recurrent,
     /// Many tokens at a time; an error where the algebra does not allow it.
     Chunk,
 }
@@ -217,13 +219,13 @@ pub enum FormKind {
 #[derive(Clone, Debug)]
 pub enum Form {
     /// One token at a time.
-    Step(Box<step::Step>),
+    Recurrent(Box<recurrent::Recurrent>),
     /// Many tokens at a time, from the normal form.
     Chunk(Box<chunk::Chunked>),
     /// Many tokens and heads at a time, states entry by entry.
     Scan(Box<Scan>),
     /// A block of queries at a time.
-    Past(Box<past::PastForm>),
+    Attention(Box<attention::Attention>),
 }
 
 /// The chunk form of states whose entries never meet, for several heads at once.
@@ -247,12 +249,12 @@ impl Scan {
 /// What the backward pass needs of the forward pass.
 #[derive(Clone, Debug)]
 pub enum Kept<R: Real> {
-    /// Of the step form.
-    Step(step::Kept<R>),
+    /// Of the recurrent form.
+    Recurrent(recurrent::Kept<R>),
     /// Of the chunk form.
     Chunk(chunk::Kept<R>),
-    /// The past form needs nothing.
-    Past,
+    /// The attention form needs nothing.
+    Attention,
 }
 
 /// Micro-steps of a chunk unless a chunk length is given.
@@ -279,13 +281,13 @@ impl Form {
             let tokens = chunk_tokens(normal, chunk);
             Ok(Form::Chunk(Box::new(chunk::Chunked::new(r, normal, tokens)?)))
         };
-        if kind != FormKind::Step {
+        if kind != FormKind::Recurrent {
             match strategy::of(r) {
                 Strategy::Scan => return Ok(Form::Scan(Box::new(Scan::new(problem, chunk)?))),
                 Strategy::Chunk(normal) => return chunked(&normal),
                 Strategy::Attention(_) => {
                     let longest = problem.bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(1);
-                    return Ok(Form::Past(Box::new(past::PastForm::new(r, longest)?)));
+                    return Ok(Form::Attention(Box::new(attention::Attention::new(r, longest)?)));
                 }
                 Strategy::Recurrent(_) if kind == FormKind::Chunk => {
                     return chunked(&normal::extract(r)?);
@@ -294,25 +296,25 @@ impl Form {
             }
         }
         let (inputs, params) = (shared(&problem.inputs), shared(&problem.params));
-        Ok(Form::Step(Box::new(step::Step::new(r, problem.heads, &inputs, &params))))
+        Ok(Form::Recurrent(Box::new(recurrent::Recurrent::new(r, problem.heads, &inputs, &params))))
     }
 
     /// The name of the form.
     pub fn name(&self) -> &'static str {
         match self {
-            Form::Step(_) => "step",
+            Form::Recurrent(_) => "recurrent",
             Form::Chunk(_) => "chunk",
             Form::Scan(_) => "scan",
-            Form::Past(_) => "past",
+            Form::Attention(_) => "attention",
         }
     }
 
     /// Runs forward. With `keep`, the backward pass can follow.
     pub fn forward<R: Real>(&self, problem: &Problem<R>, keep: bool) -> (Outputs<R>, Kept<R>) {
         let (mut outputs, kept) = match self {
-            Form::Step(step) => {
-                let (outputs, kept) = step.forward(problem, keep);
-                (outputs, Kept::Step(kept))
+            Form::Recurrent(form) => {
+                let (outputs, kept) = form.forward(problem, keep);
+                (outputs, Kept::Recurrent(kept))
             }
             // It adds the heads up by itself, row by row.
             Form::Scan(scan) => {
@@ -324,7 +326,7 @@ impl Form {
                 let (outputs, kept) = chunk.forward(problem, keep);
                 return (outputs, Kept::Chunk(kept));
             }
-            Form::Past(past) => (past.forward(problem), Kept::Past),
+            Form::Attention(form) => (form.forward(problem), Kept::Attention),
         };
         if problem.sum > 1 {
             for (out, slot) in outputs.outs.iter_mut().zip(&problem.recurrence.outs) {
@@ -358,12 +360,14 @@ impl Form {
         };
         let cotangents = if problem.sum == 1 { cotangents } else { &repeated };
         match (self, kept) {
-            (Form::Step(step), Kept::Step(kept)) => step.backward(problem, kept, cotangents),
+            (Form::Recurrent(form), Kept::Recurrent(kept)) => {
+                form.backward(problem, kept, cotangents)
+            }
             (Form::Scan(scan), Kept::Chunk(kept)) => {
                 let problem = wide::problem(problem, &scan.wide, scan.lanes);
                 scan.chunked.backward(&problem, kept, cotangents)
             }
-            (Form::Past(past), _) => past.backward(problem, cotangents),
+            (Form::Attention(form), _) => form.backward(problem, cotangents),
             _ => unreachable!("a form's own forward pass comes before its backward pass"),
         }
     }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{Kind, Model, Recur};
+use crate::chunk::attention::{Range, SAMPLES};
 use crate::chunk::derive;
 use crate::elaborate::Recurrence;
 use crate::form::chunk_tokens;
-use crate::form::past::{Range, SAMPLES};
 use crate::normal::{self, Normal};
 use crate::tile::size;
 

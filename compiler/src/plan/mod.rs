@@ -26,9 +26,9 @@ pub mod rows;
 pub mod target;
 pub mod verify;
 
+use crate::chunk::attention::Range;
 use crate::chunk::token::of_token;
 use crate::elaborate::Recurrence;
-use crate::form::past::Range;
 use crate::normal::{Normal, Refusal};
 use crate::strategy::{self, Strategy};
 use crate::tile::{Binary, Bits, Int, Scan, Unary, Versions};

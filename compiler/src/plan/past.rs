@@ -20,8 +20,8 @@ use super::target::Gpu;
 use super::{
     Buffer, Expr, Grid, Kernel, Number, Pass, Row, Section, Side, Step, Target, Tile, TileId,
 };
+use crate::chunk::attention::{Range, Target as Gradient, gradient, pair_program};
 use crate::elaborate::Recurrence;
-use crate::form::past::{Range, Target as Gradient, gradient, pair_program};
 use crate::normal::Refusal;
 use crate::tile::{Binary, Bits, Builder, Int, Leaf, Node, Op, Program, Stream, Value, size};
 

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use lrc_compiler::form::past::PastForm;
+use lrc_compiler::form::attention::Attention;
 use lrc_compiler::form::{Form, FormKind, Operand, Problem};
 use lrc_compiler::graph::{Kind, Node, Recur, ValueId};
 use lrc_compiler::tile::{Leaf, Program, Stream};
@@ -22,7 +22,7 @@ enum Memory {
     /// The states after the last token, and the form for one token.
     States(Vec<Vec<f32>>, Box<Form>),
     /// All rows of each input, and the form for one token where there is one.
-    Past(Vec<Vec<f32>>, Option<Box<PastForm>>),
+    Past(Vec<Vec<f32>>, Option<Box<Attention>>),
 }
 
 /// One sequence, fed in pieces of any length.
@@ -195,7 +195,7 @@ impl Session<'_> {
                 self.past(at, node, recur, rows, single, count)
             }
             None if !recur.recurrence.is_local() => {
-                let single = PastForm::single(&recur.recurrence).ok().map(Box::new);
+                let single = Attention::single(&recur.recurrence).ok().map(Box::new);
                 self.past(at, node, recur, new, single, count)
             }
             Some(Memory::States(states, step)) => {
@@ -241,7 +241,7 @@ impl Session<'_> {
         let form = |kind| {
             Box::new(Form::new(&problem, kind, None).expect("auto and step fit every recurrence"))
         };
-        let step = step.unwrap_or_else(|| form(FormKind::Step));
+        let step = step.unwrap_or_else(|| form(FormKind::Recurrent));
         let outputs = match count {
             1 => step.forward(&problem, false).0,
             _ => form(FormKind::Auto).forward(&problem, false).0,
@@ -257,7 +257,7 @@ impl Session<'_> {
         node: &Node,
         recur: &Recur,
         rows: Vec<Vec<f32>>,
-        single: Option<Box<PastForm>>,
+        single: Option<Box<Attention>>,
         count: usize,
     ) -> Vec<Vec<f32>> {
         let total = self.tokens + count;

@@ -112,7 +112,7 @@ fn over(problem: &Problem<f32>, rows: usize) -> Option<f64> {
     let run = |initial: &[Vec<f32>]| -> Option<Vec<Vec<f32>>> {
         let mut problem = problem.clone();
         problem.initial = initial.iter().map(|state| Some(state.as_slice())).collect();
-        let form = Form::new(&problem, FormKind::Step, None).ok()?;
+        let form = Form::new(&problem, FormKind::Recurrent, None).ok()?;
         Some(form.forward(&problem, false).0.finals)
     };
     let (a, b) = (run(&start)?, run(&other)?);

@@ -346,7 +346,7 @@ fn by_kernels(
     machine: &Machine,
 ) -> Result<Ran, Failure> {
     let r = problem.recurrence;
-    let decode = request.form == FormKind::Step;
+    let decode = request.form == FormKind::Recurrent;
     if decode && request.backward {
         let why = "the kernel that runs a token at a time has no gradient: leave out `--form step`";
         return Err(Failure::Usage(why.into()));

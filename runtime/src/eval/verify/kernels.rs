@@ -1,11 +1,11 @@
-//! The kernels of a recurrence against its step form in f64.
+//! The kernels of a recurrence against its recurrent form in f64.
 
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::form::{Gradients, Outputs};
 
 use super::drawn::Drawn;
 use super::slope::kinks;
-use super::{Judged, Trial, Verdict, bad_token, step_form};
+use super::{Judged, Trial, Verdict, bad_token, recurrent_form};
 use crate::device::kernels::{self, Unready, Wanted};
 use crate::device::store::Machine;
 use crate::ground::error::Failure;
@@ -71,7 +71,7 @@ fn share_of<'a>(
     pairs.map(one).fold(0.0, f64::max)
 }
 
-/// Runs kernels against the step form in f64.
+/// Runs kernels against the recurrent form in f64.
 pub fn kernel_trial(
     r: &Recurrence,
     trial: &Trial,
@@ -81,7 +81,7 @@ pub fn kernel_trial(
     let narrow: Drawn<f32> = Drawn::new(r, trial).rounded();
     let drawn: Drawn<f64> = narrow.rounded();
     let problem = drawn.problem(r, trial.heads);
-    let step = step_form(&problem);
+    let step = recurrent_form(&problem);
     let (truth, kept) = step.forward(&problem, true);
     let slopes = step.backward(&problem, &kept, &drawn.cotangents());
     let problem = narrow.problem(r, trial.heads);
@@ -127,7 +127,7 @@ pub fn judge_kernels(r: &Recurrence, kernels: &Kernels) -> Result<Judged<KernelF
         let found = kernel_trial(r, &trial, kernels)?;
         if found.worst() > 1.0 {
             let why = excuse(r, &trial, &drawn, (&outputs, &gradients), &found);
-            let (verdict, why) = why.unwrap_or((Verdict::Wrong, "differs from the step form"));
+            let (verdict, why) = why.unwrap_or((Verdict::Wrong, "differs from the recurrent form"));
             judged.blame(verdict, || why.into());
         }
         judged.found.keep(found);
@@ -150,7 +150,7 @@ impl KernelFound {
 
 fn truth(r: &Recurrence, trial: &Trial, drawn: &Drawn<f64>) -> (Outputs<f64>, Gradients<f64>) {
     let problem = drawn.problem(r, trial.heads);
-    let step = step_form(&problem);
+    let step = recurrent_form(&problem);
     let (outputs, kept) = step.forward(&problem, true);
     let gradients = step.backward(&problem, &kept, &drawn.cotangents());
     (outputs, gradients)
@@ -186,7 +186,7 @@ fn excuse(
     };
     let least = moved(trial.seed, f64::from(f32::EPSILON));
     if least[0] > 1.0 || found.forward.max(found.decode) <= 1.0 && least[1] > 1.0 {
-        let why = "the step form moves as far when inputs change in the last place of f32";
+        let why = "the recurrent form moves as far when inputs change in the last place of f32";
         return Some((Verdict::IllConditioned, why));
     }
     if !kinks(&r.token) || found.forward.max(found.decode) > 1.0 {

@@ -1,6 +1,6 @@
 //! `lrc verify`: the forms of a recurrence against each other, its gradients against differences.
 //!
-//! Everything runs in f64, where the step form is the truth: a form that agrees to rounding is
+//! Everything runs in f64, where the recurrent form is the truth: a form that agrees to rounding is
 //! derived correctly, and one that does not is wrong by far. What no form can get right, because the
 //! equations give no number or no derivative there, is told apart from what is wrong: see [`Verdict`].
 
@@ -32,7 +32,7 @@ pub enum Verdict {
     /// The equations have no derivative at an input that was drawn: a kink, or an end of what is
     /// promised where the slope is infinite.
     NoDerivative,
-    /// The step form itself moves by more than is allowed when the inputs change by one unit in the
+    /// The recurrent form itself moves by more than is allowed when the inputs change by one unit in the
     /// last place of f32.
     IllConditioned,
     /// The equations give no number that f32 holds, from some token on.
@@ -128,7 +128,7 @@ pub struct Trial {
 /// What a trial found.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Found {
-    /// Largest relative difference between the chunk form's and the step form's results.
+    /// Largest relative difference between the chunk form's and the recurrent form's results.
     pub forward: Option<f64>,
     /// The same of their gradients.
     pub backward: Option<f64>,
@@ -144,11 +144,11 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
     if found.is_finite() { found } else { f64::INFINITY }
 }
 
-/// The outputs of the step form in f64 on the input that a trial draws.
+/// The outputs of the recurrent form in f64 on the input that a trial draws.
 pub fn outputs(r: &Recurrence, trial: &Trial) -> Vec<Vec<f64>> {
     let drawn = Drawn::<f64>::new(r, trial);
     let problem = drawn.problem(r, trial.heads);
-    step_form(&problem).forward(&problem, false).0.outs
+    recurrent_form(&problem).forward(&problem, false).0.outs
 }
 
 /// Relative differences, tensor by tensor.
@@ -206,8 +206,8 @@ impl<'a> Way<'a> {
     }
 }
 
-fn step_form<R: Real>(problem: &Problem<R>) -> Form {
-    Form::new(problem, FormKind::Step, None).expect("every recurrence has a step form")
+fn recurrent_form<R: Real>(problem: &Problem<R>) -> Form {
+    Form::new(problem, FormKind::Recurrent, None).expect("every recurrence has a recurrent form")
 }
 
 /// Most numbers that a trial holds, about: two gigabytes.
@@ -232,7 +232,7 @@ pub fn affordable(r: &Recurrence) -> Result<(), Failure> {
 pub fn trial(r: &Recurrence, trial: &Trial) -> Result<Found, String> {
     let drawn = Drawn::new(r, trial);
     let problem = drawn.problem(r, trial.heads);
-    let form = step_form(&problem);
+    let form = recurrent_form(&problem);
     let cotangents = drawn.cotangents();
     let (truth, gradients) = (Way::of(&form).both)(&problem, &cotangents);
     let mut found = Found::default();
@@ -252,18 +252,18 @@ pub fn judge(r: &Recurrence) -> Judged {
         let drawn = Drawn::new(r, &trial);
         let problem = drawn.problem(r, trial.heads);
         let forms =
-            [Ok(step_form(&problem)), Form::new(&problem, FormKind::Chunk, Some(trial.chunk))];
+            [Ok(recurrent_form(&problem)), Form::new(&problem, FormKind::Chunk, Some(trial.chunk))];
         let ways: Vec<Way> = forms.iter().flatten().map(Way::of).collect();
         examine(r, &trial, &ways, &mut judged);
     }
     judged
 }
 
-/// Examines some ways to run a recurrence in one trial; the first is the step form.
+/// Examines some ways to run a recurrence in one trial; the first is the recurrent form.
 pub fn examine(r: &Recurrence, trial: &Trial, ways: &[Way], judged: &mut Judged) {
     let drawn = Drawn::new(r, trial);
     let problem = drawn.problem(r, trial.heads);
-    let form = step_form(&problem);
+    let form = recurrent_form(&problem);
     let own = Way::of(&form);
     for way in ways {
         if let Some(leak) = leak(r, trial, &way.forward, &own.forward) {
@@ -291,7 +291,7 @@ pub fn examine(r: &Recurrence, trial: &Trial, ways: &[Way], judged: &mut Judged)
         let apart = apart(r, trial, &way.both);
         let handed = handed_over(r, trial, &way.both).unwrap_or_default();
         let checks = [
-            (own, "differs from the step form"),
+            (own, "differs from the recurrent form"),
             (apart, "packed sequences differ from each by itself"),
             (handed, "one call differs from two with the states handed over"),
         ];

@@ -40,7 +40,7 @@ pub(super) struct Around<'a> {
 }
 
 impl<'a> Around<'a> {
-    /// Around what a trial drew, with the step form's outputs and gradients there.
+    /// Around what a trial drew, with the recurrent form's outputs and gradients there.
     pub fn new(
         r: &'a Recurrence,
         trial: &'a Trial,
