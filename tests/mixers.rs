@@ -10,7 +10,8 @@ use lrc_compiler::graph::{Model, build};
 use lrc_dsl::Sources;
 use lrc_runtime::ground::library::LIBRARY;
 use lrc_runtime::ground::random::{Purpose, Stream};
-use lrc_runtime::model::{Batch, Executor, fresh};
+use lrc_runtime::model::{Executor, fresh};
+use lrc_runtime::ops::batch::Batch;
 use lrc_runtime::ops::loss::NONE;
 
 const WIDTH: usize = 6;

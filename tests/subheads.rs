@@ -8,7 +8,8 @@ use lrc_compiler::graph::{Kind, build};
 use lrc_dsl::Sources;
 use lrc_runtime::ground::library::LIBRARY;
 use lrc_runtime::ground::random::{Purpose, Stream};
-use lrc_runtime::model::{Batch, Executor, fresh};
+use lrc_runtime::model::{Executor, fresh};
+use lrc_runtime::ops::batch::Batch;
 
 /// Gated DeltaNet or attention with subheads; both ways of adding them up.
 fn executor(name: &str, sum: &str) -> Executor {

@@ -11,11 +11,12 @@ use lrc_dsl::Sources;
 use lrc_runtime::device::Device;
 use lrc_runtime::ground::library;
 use lrc_runtime::ground::random::{Purpose, Stream};
-use lrc_runtime::model::{Batch, Executor, fresh};
+use lrc_runtime::model::treatment::{Precision, Treatment};
+use lrc_runtime::model::{Executor, fresh};
+use lrc_runtime::ops::batch::Batch;
 use lrc_runtime::optim::{Class, Optimizer, Rates, Which};
 use lrc_runtime::train::ablate::ablate;
 use lrc_runtime::train::engine::{Engine, Training};
-use lrc_runtime::train::treatment::{Precision, Treatment};
 
 fn model(file: &str, name: &str, given: &[(&str, f64)]) -> Model {
     let (names, diags) = library::load(file, &mut Sources::default()).unwrap();

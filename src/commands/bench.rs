@@ -13,11 +13,12 @@ use lrc_runtime::config::open::{declarations, find};
 use lrc_runtime::device::Device;
 use lrc_runtime::device::kernels::Unready;
 use lrc_runtime::device::store::Machine;
-use lrc_runtime::eval::bench::{self, Repeat, Sizes};
+use lrc_runtime::eval::bench::{self, Sizes};
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::ground::library::LIBRARY;
 use lrc_runtime::ground::memory;
-use lrc_runtime::train::treatment::Treatment;
+use lrc_runtime::ground::timing::Repeat;
+use lrc_runtime::model::treatment::Treatment;
 use serde_json::{Value, json};
 
 use super::model::built;
@@ -140,7 +141,7 @@ impl Table {
         let (_, bytes) = Treatment::default().recomputed(&model, batch * length)?;
         memory::room(bytes, &format!("training {name}"))?;
         let speed = bench::training(model, batch, length, self.repeat, self.device)?;
-        let peak = bench::peak_memory();
+        let peak = memory::peak();
         if !self.quiet {
             let memory = peak.map_or(String::new(), |bytes| {
                 format!("; at most {:.0} MiB of memory so far", bytes as f64 / 1_048_576.0)

@@ -13,6 +13,7 @@ use lrc_runtime::data::tokenize::{MOST_TOKENS, Request, learn, tokenize};
 use lrc_runtime::data::tokenizer::Tokenizer;
 use lrc_runtime::data::{Source, Task, corpus};
 use lrc_runtime::device::Device;
+use lrc_runtime::eval::teacher;
 use lrc_runtime::ground::error::{Failure, at_path};
 use lrc_runtime::ground::{atomic, terminal};
 use lrc_runtime::report::schedule::preview;
@@ -293,8 +294,8 @@ fn score(args: &ScoreDocuments, sources: &mut Sources) -> Result<(), Failure> {
         })?;
         Some((name.clone(), documents.measure(metric)?))
     } else if let Some(run) = &args.teacher {
-        let mut teacher = super::run::trained(run, sources)?;
-        Some(("teacher".into(), documents.teach(&mut teacher, args.longest.max(2))?))
+        let mut model = super::run::trained(run, sources)?;
+        Some(("teacher".into(), teacher::scores(&documents, &mut model, args.longest.max(2))?))
     } else if let Some(file) = &args.import {
         let scores = score::import(file, &args.field, documents.count())?;
         Some((args.field.clone(), scores))

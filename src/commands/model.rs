@@ -10,8 +10,8 @@ use lrc_dsl::{Diag, Namespace, Sources};
 use lrc_runtime::config::Spec;
 use lrc_runtime::config::open::{Opened, choose, declarations, open};
 use lrc_runtime::device::Device;
-use lrc_runtime::eval::bench;
 use lrc_runtime::ground::error::Failure;
+use lrc_runtime::ops::dense;
 use lrc_runtime::schedule::Amount;
 use lrc_runtime::train::checkpoint::Checkpoint;
 use lrc_runtime::train::estimate::{Estimate, advice};
@@ -215,7 +215,7 @@ fn dry_run(spec: &Spec, model: &Model, options: &train::Options) -> Result<(), F
         said.join(", "),
         gib(whole)
     );
-    let rate = bench::products(model.width);
+    let rate = dense::speed(model.width);
     let seconds = needs.flops / rate;
     let run =
         needs.steps.map_or(String::new(), |n| format!(", the run {}", lasting(seconds * n as f64)));

@@ -5,7 +5,6 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::grad::by_leaves;
-use crate::graph::backward::RowsGrad;
 use crate::interpret::{Machine, Plan};
 use crate::tile::lift::{Over, lift};
 use crate::tile::{Builder, Leaf, Program, Stream, Value, size};
@@ -17,6 +16,19 @@ const BLOCK_NUMBERS: usize = 16384;
 fn block_rows(program: &Program) -> usize {
     let widest = program.nodes.iter().map(|node| size(&node.shape)).max().unwrap_or(1);
     (BLOCK_NUMBERS / widest.max(1)).clamp(1, 256)
+}
+
+/// The gradient of a pointwise node.
+#[derive(Clone, Debug)]
+pub struct RowsGrad {
+    /// The forward program.
+    pub program: Program,
+    /// How many inputs it has; gradients of its outputs follow them.
+    pub inputs: usize,
+    /// Inputs whose gradient is an output of the node, in order.
+    pub wanted: Vec<usize>,
+    /// Parameters whose gradient it adds to, as slots of the program, in order of `gives`.
+    pub params: Vec<usize>,
 }
 
 /// What a pointwise program runs on.

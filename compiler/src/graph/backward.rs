@@ -9,21 +9,9 @@ use std::collections::HashMap;
 use petgraph::graph::NodeIndex;
 
 use super::{Kind, Model, Node, ParamId, ValueId};
+use crate::form::rows::RowsGrad;
 use crate::grad::gradient;
 use crate::tile::{Builder, Leaf, Op, Program, Stream, Value};
-
-/// The gradient of a pointwise node.
-#[derive(Clone, Debug)]
-pub struct RowsGrad {
-    /// The forward program.
-    pub program: Program,
-    /// How many inputs it has; gradients of its outputs follow them.
-    pub inputs: usize,
-    /// Inputs whose gradient is an output of the node, in order.
-    pub wanted: Vec<usize>,
-    /// Parameters whose gradient it adds to, as slots of the program, in order of `gives`.
-    pub params: Vec<usize>,
-}
 
 /// Appends the backward pass. Gives the value that holds the gradient of the model's hidden state:
 /// the loss fills it.

@@ -83,7 +83,7 @@ pub enum Kind {
     Recur(Box<Recur>),
     /// The gradient of `Rows`: inputs, then gradients of its outputs, give gradients of the wanted
     /// inputs and parameters.
-    RowsGrad(Box<backward::RowsGrad>),
+    RowsGrad(Box<crate::form::rows::RowsGrad>),
     /// Cross-entropy of the head's logits: gives the gradient of the hidden state.
     Loss,
     /// The gradient of `Recur`: its inputs, then gradients of its outputs.

@@ -14,9 +14,9 @@ use super::target::Gpu;
 use super::{
     Buffer, Condition, Expr, Grid, Kernel, Number, Part, Pass, Row, Section, Step, Target, Tile,
 };
+use crate::form::rows::RowsGrad;
 use crate::form::rows::lifted;
 use crate::grad::gradient;
-use crate::graph::backward::RowsGrad;
 use crate::normal::Refusal;
 use crate::tile::{Binary, Bits, Builder, Int, Leaf, Program, Stream, Value, size};
 

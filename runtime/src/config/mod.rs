@@ -18,12 +18,12 @@ use lrc_compiler::elaborate::Setting;
 use lrc_dsl::{Diag, FileId};
 
 use crate::data::{Asked, Task};
+use crate::model::treatment::Treatment;
 use crate::monitor::Monitor;
 use crate::optim::Optimizer;
 use crate::schedule::Amount;
 use crate::schedule::course::{MOST_STEPS, Shaping};
 use crate::schedule::levels::Levels;
-use crate::train::treatment::Treatment;
 use fields::{Fields, finding};
 use tree::{Tree, Value};
 

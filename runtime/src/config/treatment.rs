@@ -2,8 +2,8 @@
 
 use super::fields::{Fields, finding};
 use super::tree::{Tree, Value};
+use crate::model::treatment::{Precision, Treatment};
 use crate::optim::Which;
-use crate::train::treatment::{Precision, Treatment};
 
 /// Reads the fields of a spec.
 pub fn read(f: &mut Fields) -> Treatment {

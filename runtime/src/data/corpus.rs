@@ -10,7 +10,7 @@ use super::tokenizer::Tokenizer;
 use crate::ground::bounded;
 use crate::ground::error::Failure;
 use crate::ground::random::{Purpose, Stream};
-use crate::model::Batch;
+use crate::ops::batch::Batch;
 use crate::ops::loss::NONE;
 use crate::schedule::course::Next;
 use crate::schedule::lengths::draw;

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use crate::ground::error::Failure;
 use crate::ground::random::{Purpose, Stream};
-use crate::model::Batch;
+use crate::ops::batch::Batch;
 use crate::schedule::course::Next;
 use crate::schedule::lengths::draw;
 use crate::schedule::levels::Levels;

@@ -13,8 +13,6 @@ use super::tokenizer::Tokenizer;
 use crate::ground::bounded;
 use crate::ground::error::Failure;
 use crate::ground::tensors::{self, Data, Tensor};
-use crate::model::Batch;
-use crate::train::engine::Engine;
 
 /// The file of a data folder.
 const FILE: &str = "scores.safetensors";
@@ -94,26 +92,12 @@ impl Documents {
         self.places().par_iter().map(one).collect()
     }
 
-    /// The mean loss per token of a model that has learned before, on the first `longest` tokens.
-    pub fn teach(&self, teacher: &mut Engine, longest: usize) -> Result<Vec<f32>, Failure> {
-        let vocab = teacher.model().vocab;
-        let mut scores = Vec::with_capacity(self.count());
-        for (shard, start, count) in self.places() {
-            let tokens = shard.read(start, count.min(longest + 1))?;
-            if tokens.iter().any(|token| *token as usize >= vocab) {
-                return Err(Failure::Usage(
-                    "the teacher's vocabulary is smaller than that of the data".into(),
-                ));
-            }
-            if tokens.len() < 2 {
-                scores.push(0.0);
-                continue;
-            }
-            let mut batch = Batch::default();
-            batch.push(&tokens[..tokens.len() - 1], &tokens[1..]);
-            scores.push(teacher.evaluate(&batch)?.score.loss as f32);
-        }
-        Ok(scores)
+    /// The first tokens of each, `longest` and one more at most.
+    pub fn beginnings(&self, longest: usize) -> impl Iterator<Item = Result<Vec<u32>, Failure>> {
+        let read = move |(shard, start, count): (&Shard, u64, usize)| {
+            shard.read(start, count.min(longest + 1))
+        };
+        self.places().into_iter().map(read)
     }
 }
 

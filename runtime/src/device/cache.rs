@@ -10,7 +10,7 @@ use std::sync::Once;
 
 use super::cuda::nvrtc::{Code, Compiled, Nvrtc, OPTIONS};
 use crate::ground::atomic;
-use crate::tell;
+use crate::ground::terminal::tell;
 
 /// Bytes of a hash.
 const HASH: usize = 32;

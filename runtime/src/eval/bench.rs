@@ -3,8 +3,6 @@
 //! Every time is the median of several runs after one that warms up, on random tensors that keep
 //! the declaration's promises.
 
-use std::time::{Duration, Instant};
-
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::form::{Cotangents, Form, FormKind, Operand, Problem};
 use lrc_compiler::graph::Model;
@@ -17,44 +15,12 @@ use crate::device::kernels::{Into as Gradients, Kernels, Unready, Wanted, sent};
 use crate::device::store::{Machine, Store};
 use crate::ground::error::Failure;
 use crate::ground::random::{Purpose, Stream};
-use crate::model::{Batch, fresh};
+use crate::ground::timing::{Repeat, fallible, median};
+use crate::model::fresh;
+use crate::ops::batch::Batch;
 use crate::optim::{Optimizer, Rates};
 use crate::recurrence::draw;
 use crate::train::engine::{Engine, Training};
-
-/// How a measurement is repeated.
-#[derive(Clone, Copy, Debug)]
-pub struct Repeat {
-    /// At least so many timed runs.
-    pub least: usize,
-    /// More runs until so much time has passed.
-    pub time: Duration,
-}
-
-/// The median time of a run in seconds; one run before is not timed.
-fn median(repeat: Repeat, mut run: impl FnMut()) -> f64 {
-    run();
-    let start = Instant::now();
-    let mut times = Vec::new();
-    while times.len() < repeat.least.max(1) || start.elapsed() < repeat.time {
-        let one = Instant::now();
-        run();
-        times.push(one.elapsed().as_secs_f64());
-    }
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
-/// The same for a run that may fail.
-fn fallible(repeat: Repeat, mut run: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
-    let mut failed = None;
-    let seconds = median(repeat, || {
-        if failed.is_none() {
-            failed = run().err();
-        }
-    });
-    failed.map_or(Ok(seconds), Err)
-}
 
 /// The sizes that a recurrence is timed at.
 #[derive(Clone, Copy, Debug)]
@@ -205,22 +171,4 @@ pub fn training(
         engine.step(&tokens, &rates).map(|_| ())
     })?;
     Ok((batch * length) as f64 / seconds)
-}
-
-/// Operations per second of dense products between layers of a width, on all threads.
-pub fn products(width: usize) -> f64 {
-    let (rows, width) = (512, width.clamp(16, 2048));
-    let (x, w) = (vec![0.5; rows * width], vec![0.25; width * width]);
-    let mut y = vec![0.0; rows * width];
-    let repeat = Repeat { least: 3, time: Duration::from_millis(100) };
-    let seconds = median(repeat, || crate::ops::dense::forward(&mut y, &x, &w, 1, [width, width]));
-    2.0 * (rows * width * width) as f64 / seconds
-}
-
-/// The most memory that this process has held so far, in bytes, where the system says so (Linux).
-pub fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::codec::Tongue;
 use crate::ground::bounded;
 use crate::ground::error::Failure;
-use crate::model::Batch;
+use crate::ops::batch::Batch;
 use crate::ops::loss::NONE;
 use crate::train::engine::Engine;
 

@@ -5,4 +5,5 @@ pub mod benchmark;
 pub mod compare;
 pub mod diagnose;
 pub mod experiment;
+pub mod teacher;
 pub mod verify;

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use crate::ground::error::{Failure, at_path};
-use crate::tell;
+use crate::ground::terminal::tell;
 
 /// The file that is locked; it stays, and holds the number of the process that locked it last.
 const NAME: &str = ".lock";

@@ -51,6 +51,14 @@ fn group() -> Option<f64> {
     files.iter().find_map(|file| read_to_string(file).ok()?.trim().parse().ok())
 }
 
+/// The most memory that this process has held so far, in bytes, where the system says so (Linux).
+pub fn peak() -> Option<u64> {
+    let status = read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
 #[cfg(test)]
 mod tests {
     /// Every Linux says how much memory it has, and no machine has less than this test takes.

@@ -10,3 +10,4 @@ pub mod random;
 pub mod statistics;
 pub mod tensors;
 pub mod terminal;
+pub mod timing;

@@ -22,3 +22,4 @@ pub fn count(text: Arguments) {
 macro_rules! tell {
     ($($text:tt)*) => { $crate::ground::terminal::write(format_args!($($text)*)) };
 }
+pub use tell;

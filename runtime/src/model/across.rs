@@ -4,7 +4,8 @@
 use lrc_compiler::graph::buffers::Buffers;
 use lrc_compiler::graph::{Kind, Node, ParamId, ValueId};
 
-use super::{Batch, Executor};
+use super::Executor;
+use crate::ops::batch::Batch;
 use crate::ops::{experts, longconv};
 
 impl Executor {

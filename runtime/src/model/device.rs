@@ -4,7 +4,8 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use lrc_compiler::graph::backward::{RowsGrad, differentiate};
+use lrc_compiler::form::rows::RowsGrad;
+use lrc_compiler::graph::backward::differentiate;
 use lrc_compiler::graph::buffers::{self, Buffers};
 use lrc_compiler::graph::{Kind, Model, Node, Recur, ValueId};
 use lrc_compiler::normal::Refusal;
@@ -15,13 +16,13 @@ use lrc_compiler::tile::{Op, Program};
 use lrc_dsl::Diag;
 use petgraph::graph::NodeIndex;
 
-use super::Batch;
 use super::launches::launches;
 use crate::device::fixed::{Fixed, PIECE, Update};
 use crate::device::kernels::{Call, Into as Gradients, Kernels, Left, Unready, Wanted};
 use crate::device::rows::{On, RowKernel};
 use crate::device::store::{Machine, Store, Tensor};
 use crate::ground::error::Failure;
+use crate::ops::batch::Batch;
 use crate::ops::dense::{Dense, Sizes};
 use crate::ops::loss::{NONE, Said, Score};
 

@@ -12,6 +12,7 @@ use lrc_compiler::graph::{Kind, Node, Recur, ValueId};
 use lrc_compiler::tile::{Leaf, Program, Stream};
 
 use super::Executor;
+use crate::ops::batch::Batch;
 use crate::ops::loss::NONE;
 use crate::ops::{dense, experts, longconv};
 
@@ -76,7 +77,7 @@ impl Session<'_> {
         let made: Vec<Vec<f32>> = match &node.kind {
             Kind::Embed => {
                 let mut rows = vec![0.0; tokens.len() * executor.model.width];
-                let batch = super::Batch {
+                let batch = Batch {
                     tokens: tokens.to_vec(),
                     targets: vec![NONE; tokens.len()],
                     bounds: vec![0, tokens.len()],
@@ -295,7 +296,8 @@ fn operands_of<'a>(rows: &'a [Vec<f32>], heads: &[usize]) -> Vec<Operand<'a, f32
 mod tests {
     use super::*;
     use crate::ground::library::LIBRARY;
-    use crate::model::{Batch, fresh};
+    use crate::model::fresh;
+    use crate::ops::batch::Batch;
     use lrc_dsl::{Sources, load_text};
 
     /// Fed in pieces, token by token at last, a text gives the logits it gives as a whole.

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::promises::Broken;
 use crate::ground::random::{Purpose, Stream};
-use crate::model::{Batch, Executor};
+use crate::model::Executor;
+use crate::ops::batch::Batch;
 
 /// Radii of a layer.
 #[derive(Clone, Debug, Serialize)]

@@ -2,7 +2,11 @@
 //!
 //! `x: [rows, groups, inner]`, `w: [groups, outer, inner]`, `y: [rows, groups, outer]`.
 
+use std::time::Duration;
+
 use lrc_compiler::num::{Mat, MatMut, Real};
+
+use crate::ground::timing::{Repeat, median};
 
 /// Which product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,4 +109,14 @@ pub fn grad_weight(
         let b = Mat { data: &x[g * inner..], row: wide_in, col: 1 };
         f32::gemm_shared([outer, rows, inner], c, a, b, true);
     }
+}
+
+/// Operations per second of dense products between layers of a width, on all threads.
+pub fn speed(width: usize) -> f64 {
+    let (rows, width) = (512, width.clamp(16, 2048));
+    let (x, w) = (vec![0.5; rows * width], vec![0.25; width * width]);
+    let mut y = vec![0.0; rows * width];
+    let repeat = Repeat { least: 3, time: Duration::from_millis(100) };
+    let seconds = median(repeat, || forward(&mut y, &x, &w, 1, [width, width]));
+    2.0 * (rows * width * width) as f64 / seconds
 }

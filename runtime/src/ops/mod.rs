@@ -1,5 +1,6 @@
 //! Operations of the CPU on rows of numbers.
 
+pub mod batch;
 pub mod dense;
 pub mod experts;
 pub mod longconv;

@@ -12,7 +12,17 @@ use crate::ground::atomic;
 use crate::ground::error::{Failure, at_path};
 use crate::model::measure::Measured;
 use crate::monitor::Event;
-use crate::train::checkpoint::Lineage;
+
+/// Where a run was branched off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// The run's name.
+    pub run: String,
+    /// Steps done there.
+    pub step: u64,
+    /// Fingerprint of the parameters.
+    pub blake3: String,
+}
 
 /// One optimiser step.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::record;
+use super::record::Lineage;
 use crate::ground::atomic;
 use crate::ground::error::Failure;
 use crate::report::plot::{COLOURS, Chart, Curve, HEAD, escape, table};
-use crate::train::checkpoint::Lineage;
 
 /// Writes the report of a run's folder from what it holds.
 pub fn write(folder: &Path) -> Result<(), Failure> {

@@ -13,11 +13,12 @@ use super::engine::Numbers;
 use crate::ground::atomic;
 use crate::ground::error::{Failure, at_path};
 use crate::ground::tensors::{self, Data, Tensor, Tensors};
+use crate::ground::terminal::tell;
 use crate::monitor::Memory;
 use crate::optim::Moments;
+use crate::report::record::Lineage;
 use crate::schedule::course::MOST_STEPS;
 use crate::schedule::levels::Stage;
-use crate::tell;
 
 /// Where a run stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -56,17 +57,6 @@ pub struct State {
     /// Whether `DONE` was written with checksums: an empty one beside it is damaged, not old.
     #[serde(default)]
     pub checksums: bool,
-}
-
-/// Where a run was branched off.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Lineage {
-    /// The run's name.
-    pub run: String,
-    /// Steps done there.
-    pub step: u64,
-    /// Fingerprint of the parameters.
-    pub blake3: String,
 }
 
 fn named(params: &[Param], values: &[Vec<f32>], prefix: &str) -> Tensors {

@@ -3,11 +3,11 @@
 use lrc_compiler::graph::Model;
 use lrc_dsl::Diag;
 
-use super::treatment::Treatment;
 use crate::config::Spec;
 use crate::device::Device;
 use crate::ground::error::Failure;
 use crate::model::device;
+use crate::model::treatment::Treatment;
 use crate::optim::{Method, Optimizer};
 
 /// Fails with everything that a device lacks for a run of a spec.

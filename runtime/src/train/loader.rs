@@ -10,7 +10,7 @@ use std::thread;
 
 use crate::data::{Draw, Place, Source};
 use crate::ground::error::Failure;
-use crate::model::Batch;
+use crate::ops::batch::Batch;
 use crate::schedule::course::{Course, Next};
 
 /// Gives the batches of a run.

@@ -10,7 +10,6 @@ pub mod lacks;
 pub mod loader;
 pub mod ready;
 mod run;
-pub mod treatment;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

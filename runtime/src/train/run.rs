@@ -11,7 +11,7 @@ use lrc_compiler::graph::Model;
 use lrc_compiler::graph::account::{Account, account};
 
 use super::changes::Changes;
-use super::checkpoint::{self, Checkpoint, Lineage, State};
+use super::checkpoint::{self, Checkpoint, State};
 use super::engine::{Engine, Noise, Numbers, Stepped, Training};
 use super::evaluate::unseen;
 use super::loader::Feed;
@@ -20,19 +20,20 @@ use super::{Fault, From, Metrics, Options};
 use crate::config::Spec;
 use crate::data::Unseen;
 use crate::device::Device;
-use crate::eval::bench::products;
 use crate::ground::error::{Failure, at_path};
 use crate::ground::lock::Lock;
-use crate::model::{Batch, fresh};
+use crate::ground::terminal::tell;
+use crate::model::fresh;
 use crate::monitor::{Action, Event, Measure, Trigger};
+use crate::ops::batch::Batch;
+use crate::ops::dense;
 use crate::ops::loss::NONE;
 use crate::optim::Rates;
 use crate::report;
-use crate::report::record::{Eval, Happened, Layers, Line, Record, Summary};
+use crate::report::record::{Eval, Happened, Layers, Line, Lineage, Record, Summary};
 use crate::schedule::course::Next;
 use crate::schedule::levels::Levels;
 use crate::schedule::{Amount, Progress};
-use crate::tell;
 
 /// Everything of a run that a step changes.
 struct Run<'s> {
@@ -147,7 +148,7 @@ fn progress(show: bool, whole: f64) -> ProgressBar {
 
 /// Operations a second of dense products, on the processor.
 fn peak(device: Device, width: usize) -> Option<f64> {
-    (device == Device::Cpu).then(|| products(width))
+    (device == Device::Cpu).then(|| dense::speed(width))
 }
 
 /// The same batch with other targets: the vocabulary upside down.
