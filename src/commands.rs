@@ -17,6 +17,7 @@ use std::path::Path;
 
 use lrc_compiler::elaborate::{Setting, accepted};
 use lrc_compiler::form::FormKind;
+use lrc_compiler::graph::Prepared;
 use lrc_compiler::plan::target::Gpu;
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Diag, Namespace, Sources};
@@ -105,10 +106,8 @@ fn kernels_lack(namespace: &Namespace, gpu: Gpu) -> Result<Vec<Diag>, Failure> {
         lacking.extend(kernels::lacks(&recurrence::elaborated(decl, &given)?, gpu));
     }
     for decl in recurrence::chosen(namespace, Kind::Model, None)? {
-        lacking.extend(lrc_runtime::model::device::lacks(
-            &model::built(namespace, decl, &given)?,
-            gpu,
-        ));
+        let prepared = Prepared::plain(model::built(namespace, decl, &given)?);
+        lacking.extend(lrc_runtime::model::device::lacks(&prepared, gpu));
     }
     Ok(lacking)
 }

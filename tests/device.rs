@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 
 use lrc_compiler::elaborate::Setting;
 use lrc_compiler::form::rows::{Rows, RowsBackward, RowsInput};
-use lrc_compiler::graph::backward::differentiate;
-use lrc_compiler::graph::{Kind, Model, Node, build};
+use lrc_compiler::graph::{Kind, Model, Node, Prepared, build};
 use lrc_compiler::plan::rows::Pointwise;
 use lrc_compiler::plan::verify::verify;
 use lrc_compiler::tile::size;
@@ -93,8 +92,7 @@ fn pointwise_kernels_agree_with_the_processor() {
     let gdn: &[(&str, f64)] =
         &[("width", 48.0), ("layers", 1.0), ("heads", 3.0), ("d", 16.0), ("hidden", 80.0)];
     for (name, sizes) in [("quickstart", HYBRID), ("gdn", gdn), ("plain_gdn", gdn)] {
-        let mut model = model(name, sizes);
-        differentiate(&mut model);
+        let model = Prepared::plain(model(name, sizes)).model;
         for node in model.graph.nodes.node_weights() {
             pointwise_node(&model, node, &machine, &fixed, &mut seed);
         }
@@ -182,7 +180,7 @@ fn gradients_of_a_model_agree_with_the_processor() {
     let batch = batch();
     let mut cpu = Executor::new(model.clone(), params.clone());
     let want = cpu.train(&batch);
-    let mut sim = OnDevice::new(model.clone(), &params, &Machine::Sim).unwrap();
+    let mut sim = OnDevice::new(Prepared::plain(model.clone()), &params, &Machine::Sim).unwrap();
     // In parts, as a step that is too large for the memory.
     let mut got = Score::default();
     for (at, part) in batch.clone().parts(batch.rows() / 2).iter().enumerate() {

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use lrc_compiler::elaborate::Setting;
-use lrc_compiler::graph::rewrite::{drop_branches, fit, recompute};
-use lrc_compiler::graph::{Kind, Model, backward, buffers, build, fuse};
+use lrc_compiler::graph::prepare::Unprepared;
+use lrc_compiler::graph::{Kind, Model, Options, Recompute, build, prepare};
 use lrc_dsl::Sources;
 use lrc_runtime::device::Device;
 use lrc_runtime::ground::library;
@@ -60,7 +60,10 @@ fn layers_computed_again_give_the_same_gradient_in_less_memory() {
         let want = plain.train(&batch);
         let layers = model.graph.layers();
         for picked in [layers.clone(), layers[..1].to_vec(), layers[layers.len() / 2..].to_vec()] {
-            let mut again = Executor::with_recompute(model.clone(), params.clone(), &picked);
+            let recompute = Recompute::Layers(picked.clone());
+            let options = Options { recompute, ..Options::default() };
+            let again = prepare(model.clone(), &options).unwrap();
+            let mut again = Executor::of(again, params.clone());
             assert_eq!(again.train(&batch), want, "{}: {picked:?}", model.name);
             assert!(again.grads == plain.grads, "{}: {picked:?}", model.name);
             // And once more: nothing is left over from the step before.
@@ -72,7 +75,7 @@ fn layers_computed_again_give_the_same_gradient_in_less_memory() {
 
 #[test]
 fn a_budget_is_kept_with_as_few_layers_as_it_takes() {
-    let mut model = model(
+    let model = model(
         "models/gdn.arch",
         "gdn",
         &[
@@ -84,31 +87,32 @@ fn a_budget_is_kept_with_as_few_layers_as_it_takes() {
             ("vocab", 24.0),
         ],
     );
-    fuse::sums_of_heads(&mut model);
-    backward::differentiate(&mut model);
-    let size = |layers: &[String]| {
-        let mut tried = model.clone();
-        recompute(&mut tried, &|layer| layers.iter().any(|one| one == layer));
-        buffers::plan(&tried.graph, false, &tried.losses).per_row()
-    };
+    let with =
+        |recompute: Recompute| prepare(model.clone(), &Options { recompute, ..Options::default() });
+    let size = |layers: &[String]| with(Recompute::Layers(layers.to_vec())).unwrap().per_row();
     let (whole, least) = (size(&[]), size(&model.graph.layers()));
     assert!(2 * least < whole, "{least} {whole}");
-    assert_eq!(fit(&model, whole).unwrap(), (vec![], whole));
+    let fit = with(Recompute::Budget(whole)).unwrap();
+    assert_eq!((fit.recomputed.as_slice(), fit.per_row()), (&[][..], whole));
     let budget = (whole + least) / 2;
-    let (layers, planned) = fit(&model, budget).unwrap();
-    assert!(planned <= budget && planned == size(&layers));
+    let fit = with(Recompute::Budget(budget)).unwrap();
+    let (layers, planned) = (&fit.recomputed, fit.per_row());
+    assert!(planned <= budget && planned == size(layers));
     assert!(size(&layers[..layers.len() - 1]) > budget);
-    assert!(fit(&model, least / 2).is_err());
+    let why = with(Recompute::Budget(least / 2)).unwrap_err();
+    assert_eq!(why, Unprepared::OverBudget { least });
 }
 
 #[test]
 fn dropout_drops_its_share_and_its_gradient_is_that_of_what_is_left() {
-    let mut model = hybrid();
-    let branches = drop_branches(&mut model, &|_| true, 0.3);
-    assert_eq!(branches, model.graph.layers().len());
-    let params = fresh(&model.graph.params, 3);
+    let dropping = prepare(hybrid(), &Options { dropout: 0.3, ..Options::default() }).unwrap();
+    let graph = &dropping.model.graph;
+    let forward = graph.nodes.node_weights().take(graph.forward);
+    let branches = forward.filter(|node| matches!(node.kind, Kind::Drop { .. })).count();
+    assert_eq!(branches, graph.layers().len());
+    let params = fresh(&graph.params, 3);
     let batch = batch(24);
-    let mut executor = Executor::new(model.clone(), params.clone());
+    let mut executor = Executor::of(dropping, params.clone());
     executor.draws = 17;
     let first = executor.train(&batch);
     let grads = executor.grads.clone();
@@ -149,13 +153,11 @@ fn a_layer_that_is_taken_out_adds_nothing() {
         }
     }
     assert!(silent != params);
-    let mut without = whole.clone();
-    assert_eq!(ablate(&mut without, &name).unwrap(), ours.len());
+    let without = ablate(whole.clone(), &name).unwrap();
     let want = Executor::new(whole.clone(), silent).evaluate(&batch);
-    let got = Executor::new(without, params).evaluate(&batch);
+    let got = Executor::of(without, params).evaluate(&batch);
     assert!((got.score.loss - want.score.loss).abs() < 1e-6);
-    let mut other = whole;
-    let why = ablate(&mut other, "atention").unwrap_err().to_string();
+    let why = ablate(whole, "atention").unwrap_err().to_string();
     assert!(why.contains("atention") && why.contains(&name), "{why}");
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lrc_compiler::elaborate::{Recurrence, Setting};
-use lrc_compiler::graph::Model;
+use lrc_compiler::graph::{Model, Prepared};
 use lrc_compiler::normal::Refusal;
 use lrc_compiler::tile::size;
 use lrc_dsl::ast::{Decl, Kind};
@@ -18,7 +18,7 @@ use lrc_runtime::ground::error::Failure;
 use lrc_runtime::ground::library::LIBRARY;
 use lrc_runtime::ground::memory;
 use lrc_runtime::ground::timing::Repeat;
-use lrc_runtime::model::treatment::Treatment;
+use lrc_runtime::model::treatment::bytes;
 use serde_json::{Value, json};
 
 use super::model::built;
@@ -138,8 +138,8 @@ impl Table {
 
     fn train(&mut self, model: Model, batch: usize, length: usize) -> Result<(), Failure> {
         let name = model.name.clone();
-        let (_, bytes) = Treatment::default().recomputed(&model, batch * length)?;
-        memory::room(bytes, &format!("training {name}"))?;
+        let per_row = Prepared::plain(model.clone()).per_row();
+        memory::room(bytes(per_row, batch * length), &format!("training {name}"))?;
         let speed = bench::training(model, batch, length, self.repeat, self.device)?;
         let peak = memory::peak();
         if !self.quiet {

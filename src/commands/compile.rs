@@ -8,9 +8,8 @@ use lrc_compiler::chunk::derive;
 use lrc_compiler::chunk::gradient::gradient_program;
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::emit::cuda;
-use lrc_compiler::graph::Model;
 use lrc_compiler::graph::account::account;
-use lrc_compiler::graph::backward::differentiate;
+use lrc_compiler::graph::{Model, Prepared};
 use lrc_compiler::normal;
 use lrc_compiler::normal::text::Shown;
 use lrc_compiler::plan::target::{GPUS, Gpu};
@@ -210,18 +209,19 @@ impl Work {
         self.build(kernels, "")
     }
 
-    fn model(&mut self, mut model: Model) -> Result<(), Failure> {
+    fn model(&mut self, model: Model) -> Result<(), Failure> {
         let parameters = account(&model).parameters;
-        differentiate(&mut model);
+        let prepared = Prepared::plain(model);
         let (mut launches, mut kernels) = (None, Vec::new());
         if self.wants_kernels() {
             for gpu in self.gpus.clone() {
-                let planned = plans(&model, gpu);
+                let planned = plans(&prepared, gpu);
                 launches = launches.or(planned.launches);
                 kernels.extend(planned.kernels.into_iter().map(|kernel| (kernel, gpu.arch)));
                 self.lack(planned.lacking);
             }
         }
+        let model = prepared.model;
         self.build(kernels, &format!("{}.", model.name))?;
         if self.wants("graph") {
             let text = model.graph.to_string();

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-use lrc_compiler::graph::Model;
+use lrc_compiler::graph::{Model, Prepared};
 use lrc_dsl::{Sources, printable};
 use lrc_runtime::config::{self, Spec};
 use lrc_runtime::data::codec::Tongue;
@@ -33,7 +33,7 @@ pub fn open(run: &Path, sources: &mut Sources) -> Result<(Spec, Model), Failure>
 pub fn trained(run: &Path, sources: &mut Sources) -> Result<Engine, Failure> {
     let (_, model) = open(run, sources)?;
     let params = checkpoint::parameters(run, None, &model.graph.params)?;
-    Engine::asked(model, params, Device::Cpu)
+    Engine::asked(Prepared::plain(model), params, Device::Cpu)
 }
 
 /// `lrc eval`
@@ -112,14 +112,15 @@ fn by_place(answers: &Answers) -> Vec<serde_json::Value> {
 }
 
 /// `lrc eval --questions`
-fn questions(args: &Eval, file: &Path, spec: &Spec, mut model: Model) -> Result<(), Failure> {
+fn questions(args: &Eval, file: &Path, spec: &Spec, model: Model) -> Result<(), Failure> {
     let tongue = Tongue::of(&spec.task)?;
     let questions = benchmark::read(file, &tongue, model.vocab)?;
     let params = checkpoint::parameters(&args.run, args.from_step, &model.graph.params)?;
-    if let Some(layers) = &args.ablate {
-        ablate::ablate(&mut model, layers)?;
-    }
-    let mut engine = Engine::asked(model, params, args.device.into())?;
+    let prepared = match &args.ablate {
+        Some(layers) => ablate::ablate(model, layers)?,
+        None => Prepared::plain(model),
+    };
+    let mut engine = Engine::asked(prepared, params, args.device.into())?;
     let result = benchmark::ask(&mut engine, &questions)?;
     if args.json {
         let json = serde_json::to_string(&result).map_err(|e| Failure::World(e.to_string()))?;

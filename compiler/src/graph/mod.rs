@@ -10,11 +10,13 @@ pub mod backward;
 pub mod buffers;
 pub mod fuse;
 pub mod init;
+pub mod kernels;
 mod layout;
 mod mixer;
 mod model;
 mod pointwise;
-pub mod rewrite;
+pub mod prepare;
+mod rewrite;
 pub mod text;
 
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -24,6 +26,7 @@ use crate::tile::{Program, size};
 pub use init::Init;
 pub use mixer::{alone as mixer_alone, check as check_mixer};
 pub use model::{Model, build};
+pub use prepare::{Options, Prepared, Recompute, prepare};
 
 /// Names a value of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

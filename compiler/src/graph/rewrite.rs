@@ -36,7 +36,7 @@ impl Graph {
 
 /// Drops what layers add to the residual stream: each number with the probability `rate` in training,
 /// and always where the rate is 1. Gives the number of branches. Comes before the backward pass.
-pub fn drop_branches(model: &mut Model, pick: &dyn Fn(&str) -> bool, rate: f64) -> usize {
+pub(super) fn drop_branches(model: &mut Model, pick: &dyn Fn(&str) -> bool, rate: f64) -> usize {
     let mut graph = model.graph.emptied();
     let mut number = 0;
     for index in model.graph.nodes.node_indices() {
@@ -66,7 +66,7 @@ pub fn drop_branches(model: &mut Model, pick: &dyn Fn(&str) -> bool, rate: f64) 
 
 /// Computes again what picked layers computed, right before their backward pass: in between nothing of
 /// them is kept but the residual stream they read. Comes after the backward pass.
-pub fn recompute(model: &mut Model, pick: &dyn Fn(&str) -> bool) {
+pub(super) fn recompute(model: &mut Model, pick: &dyn Fn(&str) -> bool) {
     let old = &model.graph;
     let inner = |index: NodeIndex| {
         let node = &old.nodes[index];
@@ -156,7 +156,7 @@ impl Copies {
 /// The first layers that have to be computed again so that the values between the nodes take `budget`
 /// numbers per row at most, and what they take then. The deepest layers come last: their backward
 /// pass begins at once, so that computing them again saves nothing. The model has its backward pass.
-pub fn fit(model: &Model, budget: usize) -> Result<(Vec<String>, usize), usize> {
+pub(super) fn fit(model: &Model, budget: usize) -> Result<(Vec<String>, usize), usize> {
     let mut layers = model.graph.layers();
     let mut best = usize::MAX;
     for count in 0..=layers.len() {

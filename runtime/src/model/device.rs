@@ -1,24 +1,24 @@
 //! Walks a model's graph by kernels: every tensor lies in a device's memory, and a step sends only
 //! tokens and tables to it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use lrc_compiler::form::rows::RowsGrad;
-use lrc_compiler::graph::backward::differentiate;
-use lrc_compiler::graph::buffers::{self, Buffers};
-use lrc_compiler::graph::{Kind, Model, Node, Recur, ValueId};
-use lrc_compiler::normal::Refusal;
-use lrc_compiler::plan::rows::Pointwise;
+use lrc_compiler::graph::buffers::Buffers;
+use lrc_compiler::graph::kernels;
+use lrc_compiler::graph::{Kind, Model, Node, Prepared, Recur, ValueId};
+use lrc_compiler::plan::Kernel;
 use lrc_compiler::plan::target::Gpu;
-use lrc_compiler::plan::{Family, Kernel};
-use lrc_compiler::tile::{Op, Program};
+use lrc_compiler::tile::size;
 use lrc_dsl::Diag;
 use petgraph::graph::NodeIndex;
 
 use super::launches::launches;
 use crate::device::fixed::{Fixed, PIECE, Update};
-use crate::device::kernels::{Call, Into as Gradients, Kernels, Left, Unready, Wanted};
+use crate::device::kernels::{
+    Call, Into as Gradients, Kernels, Left, Unready, Wanted, without_kernels,
+};
 use crate::device::rows::{On, RowKernel};
 use crate::device::store::{Machine, Store, Tensor};
 use crate::ground::error::Failure;
@@ -83,90 +83,30 @@ struct Given<'b> {
     buffers: Rc<Buffers>,
 }
 
-/// What of a model has no kernels: each reason once, with the first part that it holds for.
-#[derive(Default)]
-struct Lacking(Vec<(String, String, Vec<String>)>);
-
-impl Lacking {
-    fn add(&mut self, part: &str, why: String) {
-        match self.0.iter_mut().find(|(_, known, _)| *known == why) {
-            Some((first, _, more)) if first != part && !more.iter().any(|m| m == part) => {
-                more.push(part.to_string());
-            }
-            Some(_) => {}
-            None => self.0.push((part.to_string(), why, vec![])),
-        }
-    }
-
-    fn diags(&self) -> Vec<Diag> {
-        let said = self.0.iter().map(|(part, why, more)| {
-            let more = match more.len() {
-                0 => String::new(),
-                n => format!(" (and {n} more)"),
-            };
-            let diag = Diag::global("E0501", format!("`{part}`{more} {why}"));
-            diag.help("it runs with `--device cpu`")
-        });
-        said.collect()
-    }
-}
-
-/// Why a node runs on the processor only: no kernel sorts tokens by expert, and none transforms, yet.
-fn processor_only(kind: &Kind) -> Option<String> {
-    let chooses = |program: &Program| program.nodes.iter().any(|n| matches!(n.op, Op::Largest(_)));
-    let what = match kind {
-        Kind::Route { .. } | Kind::RouteGrad | Kind::Average | Kind::AverageGrad => {
-            "chooses among experts"
-        }
-        Kind::Expert | Kind::ExpertGradInput | Kind::ExpertGradWeight => "is made of experts",
-        Kind::Drop { .. } => "is dropped out",
-        Kind::Rows(program) if chooses(program) => "chooses the largest entries",
-        Kind::RowsGrad(grad) if chooses(&grad.program) => "chooses the largest entries",
-        Kind::LongConv | Kind::LongConvGrad => "is a convolution as long as the sequence",
-        _ => return None,
-    };
-    Some(format!("{what}, for which there are no kernels"))
-}
-
-/// What runs on the processor only.
-fn processor_parts(model: &Model) -> Lacking {
-    let mut lacking = Lacking::default();
-    for node in model.graph.nodes.node_weights() {
-        if let Some(why) = processor_only(&node.kind) {
-            lacking.add(&node.label, why);
-        }
-    }
-    if !model.losses.is_empty() {
-        lacking.add(&model.name, "adds to the loss, for which there are no kernels".into());
-    }
-    lacking
-}
-
 /// What a model has no kernels for on a kind of GPU.
-pub fn lacks(model: &Model, gpu: Gpu) -> Vec<Diag> {
-    let mut model = model.clone();
-    differentiate(&mut model);
-    plans(&model, gpu).lacking
+pub fn lacks(prepared: &Prepared, gpu: Gpu) -> Vec<Diag> {
+    kernels::plan(prepared, gpu).lacking
 }
 
 impl OnDevice {
     /// Compiles a model's kernels and sends its parameters.
     pub fn new(
-        mut model: Model,
+        prepared: Prepared,
         params: &[Vec<f32>],
         machine: &Machine,
     ) -> Result<OnDevice, Failure> {
-        none(processor_parts(&model).diags())?;
-        differentiate(&mut model);
+        let planned = kernels::plan(&prepared, machine.kind());
+        none(planned.lacking)?;
+        let Prepared { model, training, inference, .. } = prepared;
         let mut store = Store::new(machine);
         let flat = Flat::new(&model, params, &mut store)?;
-        let graph = &model.graph;
         let nodes: Vec<Rc<Node>> =
-            graph.nodes.node_weights().map(|node| Rc::new(node.clone())).collect();
-        let rows = pointwise(&model, &nodes, machine)?;
+            model.graph.nodes.node_weights().map(|node| Rc::new(node.clone())).collect();
+        let ready = machine.ready(planned.pointwise)?.into_iter().map(RowKernel).map(Rc::new);
+        let ready: Vec<Rc<RowKernel>> = ready.collect();
+        let of_node = planned.of_node.into_iter();
+        let rows = of_node.map(|(at, found)| (at, Rc::clone(&ready[found]))).collect();
         let recurring = recurring(&nodes, machine)?;
-        let training = Rc::new(buffers::plan(graph, false, &[]));
-        let inference = Rc::new(buffers::plan(graph, true, &[model.hidden]));
         Ok(OnDevice {
             machine: machine.clone(),
             fixed: Fixed::new(machine)?,
@@ -174,8 +114,8 @@ impl OnDevice {
             store,
             flat,
             nodes,
-            training,
-            inference,
+            training: Rc::new(training),
+            inference: Rc::new(inference),
             rows,
             recurring,
             slots: vec![],
@@ -453,8 +393,17 @@ impl OnDevice {
     ) -> Result<(), Failure> {
         let kernels = self.kernels(at, recur, keep)?;
         let call = OnDevice::call(recur, given, inputs);
-        let (finals, left) = kernels.forward(&mut self.store, &call, outputs)?;
+        let outs = self.of_heads(recur, given, outputs)?;
+        let (finals, left) = kernels.forward(&mut self.store, &call, &outs)?;
         finals.into_iter().for_each(|tensor| self.store.give(tensor));
+        if recur.sum > 1 {
+            for ((own, to), slot) in outs.into_iter().zip(outputs).zip(&recur.recurrence.outs) {
+                let one = size(&slot.shape);
+                let sums = [to.words / one, recur.sum, one];
+                self.fixed.fold(&mut self.store, *to, own, sums, false)?;
+                self.store.give(own);
+            }
+        }
         if keep {
             self.left.insert(at, left);
         } else {
@@ -489,7 +438,7 @@ impl OnDevice {
         };
         let (operands, mut flows) =
             (&inputs[..forward.inputs.len()], &inputs[forward.inputs.len()..]);
-        let d_outs: Vec<Option<Tensor>> = outs
+        let mut d_outs: Vec<Option<Tensor>> = outs
             .iter()
             .map(|has| {
                 let (first, rest) = flows.split_first().filter(|_| *has)?;
@@ -497,6 +446,18 @@ impl OnDevice {
                 Some(*first)
             })
             .collect();
+        if recur.sum > 1 {
+            // Heads that add up get the same rows.
+            for (d, slot) in d_outs.iter_mut().zip(&recur.recurrence.outs) {
+                let Some(sum) = *d else { continue };
+                let one = size(&slot.shape);
+                let count = sum.words / one * recur.sum;
+                let own = self.store.take("gradient of subheads", count * one)?;
+                let which: Vec<u32> = (0..count).map(|row| (row / recur.sum) as u32).collect();
+                self.fixed.gather(&mut self.store, own, sum, &which, one)?;
+                *d = Some(own);
+            }
+        }
         let call = OnDevice::call(recur, given, operands);
         let kernels = self.kernels(of.index(), recur, true)?;
         let mut left = self.left.remove(&of.index()).expect("the forward pass left its states");
@@ -504,7 +465,25 @@ impl OnDevice {
         to.params = to.inputs.split_off(recur.recurrence.inputs.len());
         kernels.backward(&mut self.store, &self.fixed, &call, &mut left, [&d_outs, &[]], &to)?;
         left.release(&mut self.store);
+        if recur.sum > 1 {
+            d_outs.into_iter().flatten().for_each(|own| self.store.give(own));
+        }
         Ok(())
+    }
+
+    /// Where a recurrence's kernels write: its outputs, or, where subheads add up, room for each.
+    fn of_heads(
+        &mut self,
+        recur: &Recur,
+        given: &Given,
+        outputs: &[Tensor],
+    ) -> Result<Vec<Tensor>, Failure> {
+        if recur.sum == 1 {
+            return Ok(outputs.to_vec());
+        }
+        let words = |shape: &[usize]| given.rows * recur.heads * size(shape);
+        let outs = recur.recurrence.outs.iter();
+        outs.map(|slot| self.store.take("outputs of subheads", words(&slot.shape))).collect()
     }
 
     /// Loss and guess of each asked row, `[asked, 2]`; with `d_hidden` also the gradients by the
@@ -576,75 +555,6 @@ impl Flat {
     }
 }
 
-/// Plans, and which of them each node has.
-type Pointwises = (Vec<Kernel>, Vec<(usize, usize)>);
-
-/// The plans of all pointwise nodes; layers that do the same share one. Says what has none.
-fn plan_pointwise(
-    model: &Model,
-    nodes: &[Rc<Node>],
-    gpu: Gpu,
-    lacking: &mut Lacking,
-) -> Pointwises {
-    let graph = &model.graph;
-    let mut distinct: Vec<Kernel> = Vec::new();
-    let mut which: HashMap<String, usize> = HashMap::new();
-    let mut of_node = Vec::new();
-    for (at, node) in nodes.iter().enumerate() {
-        if processor_only(&node.kind).is_some() {
-            continue;
-        }
-        let once = |values: &[ValueId]| -> Vec<bool> {
-            values.iter().map(|value| graph.value(*value).once).collect()
-        };
-        let label: String = node.label.chars().filter(|c| !c.is_ascii_digit()).collect();
-        let made = match &node.kind {
-            Kind::Rows(program) => Pointwise {
-                label: &label,
-                program,
-                once: &once(&node.inputs),
-                output_once: graph.value(node.outputs[0]).once,
-            }
-            .forward(gpu),
-            Kind::RowsGrad(grad) => Pointwise {
-                label: &label,
-                program: &grad.program,
-                once: &once(&node.inputs[..grad.inputs]),
-                output_once: graph.value(node.inputs[grad.inputs]).once,
-            }
-            .backward(grad, gpu),
-            _ => continue,
-        };
-        let kernel = match made {
-            Ok(kernel) => kernel,
-            Err(refusal) => {
-                lacking.add(&node.label, no_kernels(&refusal));
-                continue;
-            }
-        };
-        let next = distinct.len();
-        let found = *which.entry(format!("{kernel:?}")).or_insert(next);
-        if found == next {
-            distinct.push(kernel);
-        }
-        of_node.push((at, found));
-    }
-    name_apart(&mut distinct);
-    (distinct, of_node)
-}
-
-/// Gives kernels that would have the same name different ones.
-fn name_apart(kernels: &mut [Kernel]) {
-    let mut seen: HashMap<String, usize> = HashMap::new();
-    for kernel in kernels {
-        let count = seen.entry(kernel.name.clone()).or_insert(0);
-        *count += 1;
-        if *count > 1 {
-            kernel.name = format!("{}_{count}", kernel.name);
-        }
-    }
-}
-
 /// What is planned for the training of a model.
 #[derive(Debug)]
 pub struct Plans {
@@ -657,59 +567,14 @@ pub struct Plans {
     pub launches: Option<usize>,
 }
 
-/// The plans of a model's kernels for training on a kind of GPU; the model has its backward pass.
-pub fn plans(model: &Model, gpu: Gpu) -> Plans {
-    let nodes: Vec<Rc<Node>> =
-        model.graph.nodes.node_weights().map(|node| Rc::new(node.clone())).collect();
-    let mut lacking = processor_parts(model);
-    let (mut kernels, of_node) = plan_pointwise(model, &nodes, gpu, &mut lacking);
-    let kernel_of = |at: usize| {
-        let found = of_node.iter().find(|(node, _)| *node == at);
-        found.map(|(_, kernel)| &kernels[*kernel])
-    };
-    let counted = if lacking.0.is_empty() { launches(&nodes, gpu, kernel_of) } else { None };
-    let (mut seen, mut distinct) = (Vec::<String>::new(), HashSet::new());
-    for node in &nodes {
-        let Kind::Recur(recur) = &node.kind else { continue };
-        let (r, key) = (&recur.recurrence, format!("{:?}", recur.recurrence));
-        if seen.contains(&key) {
-            continue;
-        }
-        seen.push(key);
-        match Family::of(r) {
-            Ok(family) => {
-                for pass in family.passes() {
-                    match family.kernel(r, pass, gpu, None) {
-                        // Layers may differ in what no kernel of theirs reads.
-                        Ok(kernel) => {
-                            if distinct.insert(format!("{kernel:?}")) {
-                                kernels.push(kernel);
-                            }
-                        }
-                        Err(refusal) => lacking.add(&r.name, no_kernels(&refusal)),
-                    }
-                }
-            }
-            Err(refusal) => lacking.add(&r.name, no_kernels(&refusal)),
-        }
-    }
-    name_apart(&mut kernels);
-    let lacking = lacking.diags();
-    Plans { kernels, launches: counted.filter(|_| lacking.is_empty()), lacking }
-}
-
-/// The kernels of all pointwise nodes.
-fn pointwise(
-    model: &Model,
-    nodes: &[Rc<Node>],
-    machine: &Machine,
-) -> Result<HashMap<usize, Rc<RowKernel>>, Failure> {
-    let mut lacking = Lacking::default();
-    let (distinct, of_node) = plan_pointwise(model, nodes, machine.kind(), &mut lacking);
-    none(lacking.diags())?;
-    let ready = machine.ready(distinct)?.into_iter().map(|ready| Rc::new(RowKernel(ready)));
-    let ready: Vec<Rc<RowKernel>> = ready.collect();
-    Ok(of_node.into_iter().map(|(at, found)| (at, Rc::clone(&ready[found]))).collect())
+/// The plans of a model's kernels for training on a kind of GPU.
+pub fn plans(prepared: &Prepared, gpu: Gpu) -> Plans {
+    let kernels::Planned { pointwise, of_node, recurrences, lacking } =
+        kernels::plan(prepared, gpu);
+    let nodes: Vec<&Node> = prepared.model.graph.nodes.node_weights().collect();
+    let kernel_of = |at: usize| of_node.get(&at).map(|found| &pointwise[*found]);
+    let launches = if lacking.is_empty() { launches(&nodes, gpu, kernel_of) } else { None };
+    Plans { kernels: pointwise.into_iter().chain(recurrences).collect(), lacking, launches }
 }
 
 /// The kernels of all recurrences; layers that do the same share them.
@@ -736,15 +601,9 @@ fn made(recur: &Recur, wanted: Wanted, machine: &Machine) -> Result<Kernels, Fai
     Kernels::new(&recur.recurrence, wanted, None, machine).map_err(|why| match why {
         Unready::Failed(failure) => failure,
         Unready::Refused(refusal) => {
-            let mut lacking = Lacking::default();
-            lacking.add(&recur.recurrence.name, no_kernels(&refusal));
-            Failure::Invalid(lacking.diags())
+            Failure::Invalid(vec![without_kernels(&recur.recurrence, &refusal)])
         }
     })
-}
-
-fn no_kernels(refusal: &Refusal) -> String {
-    format!("has no kernels: {}", refusal.why)
 }
 
 /// Fails where something has no kernels.

@@ -12,21 +12,23 @@ const UPDATE: usize = 3;
 /// Of a step of one sequence that runs as one part and whose asked rows fit a block of logits;
 /// `pointwise` gives the kernel of a pointwise node. `None` where something has no kernels.
 pub(super) fn launches<'k>(
-    nodes: &[impl AsRef<Node>],
+    nodes: &[&Node],
     gpu: Gpu,
     pointwise: impl Fn(usize) -> Option<&'k Kernel>,
 ) -> Option<usize> {
     let mut all = UPDATE;
-    for (at, node) in nodes.iter().map(AsRef::as_ref).enumerate() {
+    for (at, node) in nodes.iter().enumerate() {
         all += match &node.kind {
             Kind::Sum => node.inputs.len() - 1,
             Kind::Loss => LOSS,
+            // Subheads add up in a kernel of their own.
+            Kind::Recur(recur) => 1 + usize::from(recur.sum > 1),
             Kind::RowsGrad(_) => {
                 let kernel = pointwise(at)?;
                 1 + kernel.buffers.iter().filter(|buffer| is_partial(kernel, **buffer)).count()
             }
-            Kind::RecurGrad { of, .. } => match &nodes[of.index()].as_ref().kind {
-                Kind::Recur(recur) => backward(recur, gpu)?,
+            Kind::RecurGrad { of, .. } => match &nodes[of.index()].kind {
+                Kind::Recur(recur) => backward(recur, gpu)? + usize::from(recur.sum > 1),
                 _ => return None,
             },
             _ => 1,

@@ -14,11 +14,8 @@ use std::sync::Arc;
 
 use lrc_compiler::form::rows::{Rows, RowsBackward, RowsInput};
 use lrc_compiler::form::{Cotangents, Form, FormKind, Kept, Operand, Outputs, Problem};
-use lrc_compiler::graph::backward::differentiate;
-use lrc_compiler::graph::buffers::{self, Buffers};
-use lrc_compiler::graph::fuse::sums_of_heads;
-use lrc_compiler::graph::rewrite::recompute;
-use lrc_compiler::graph::{Kind, Model, Node, Param, Recur, ValueId};
+use lrc_compiler::graph::buffers::Buffers;
+use lrc_compiler::graph::{Kind, Model, Node, Param, Prepared, Recur, ValueId};
 use lrc_compiler::memory;
 use lrc_compiler::tile::size;
 use petgraph::graph::NodeIndex;
@@ -55,7 +52,6 @@ pub struct Executor {
     pub params: Vec<Vec<f32>>,
     /// Their gradients after [`Executor::train`].
     pub grads: Vec<Vec<f32>>,
-    d_hidden: ValueId,
     nodes: Vec<Arc<Node>>,
     training: Arc<Buffers>,
     inference: Arc<Buffers>,
@@ -80,16 +76,14 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// Prepares a model.
+    /// A model of which nothing else is asked, with its parameters.
     pub fn new(model: Model, params: Vec<Vec<f32>>) -> Executor {
-        Executor::with_recompute(model, params, &[])
+        Executor::of(Prepared::plain(model), params)
     }
 
-    /// Prepares a model some of whose layers are computed again in the backward pass.
-    pub fn with_recompute(mut model: Model, params: Vec<Vec<f32>>, layers: &[String]) -> Executor {
-        sums_of_heads(&mut model);
-        let d_hidden = differentiate(&mut model);
-        recompute(&mut model, &|layer| layers.iter().any(|one| one == layer));
+    /// A prepared model with its parameters.
+    pub fn of(prepared: Prepared, params: Vec<Vec<f32>>) -> Executor {
+        let Prepared { model, training, inference, needed, keeps, .. } = prepared;
         let graph = &model.graph;
         let (mut rows, mut rows_grad) = (HashMap::new(), HashMap::new());
         for index in graph.nodes.node_indices() {
@@ -110,25 +104,15 @@ impl Executor {
                 _ => {}
             }
         }
-        let training = Arc::new(buffers::plan(graph, false, &model.losses));
-        let needed = graph.needed(model.hidden);
-        let inference = Arc::new(buffers::plan(graph, true, &[model.hidden]));
-        let mut keeps = vec![false; graph.nodes.node_count()];
-        for node in graph.nodes.node_weights() {
-            if let Kind::RecurGrad { of, .. } = node.kind {
-                keeps[of.index()] = true;
-            }
-        }
         let nodes = graph.nodes.node_weights().map(|node| Arc::new(node.clone())).collect();
         let grads = params.iter().map(|p| vec![0.0; p.len()]).collect();
         Executor {
             model,
             params,
             grads,
-            d_hidden,
             nodes,
-            training,
-            inference,
+            training: Arc::new(training),
+            inference: Arc::new(inference),
             needed,
             positions: Vec::new(),
             rows,
@@ -435,7 +419,6 @@ impl Executor {
 
     /// The loss and its gradient by the hidden state and the head.
     fn loss(&mut self, batch: &Batch, buffers: &Buffers, d_hidden: &mut [f32]) -> Score {
-        debug_assert_eq!(self.model.graph.value(self.d_hidden).width(), self.model.width);
         let head = self.model.head.0;
         let mut d_head = std::mem::take(&mut self.grads[head]);
         let hidden = self.value(buffers, self.model.hidden);

@@ -1,10 +1,8 @@
 //! What training does to a model besides updating it: dropout, a term of the loss, the precision that
 //! parameters are read in, and what is computed again to save memory.
 
-use lrc_compiler::graph::backward::differentiate;
-use lrc_compiler::graph::fuse::sums_of_heads;
-use lrc_compiler::graph::rewrite::{drop_branches, fit};
-use lrc_compiler::graph::{Model, buffers};
+use lrc_compiler::graph::prepare::Unprepared;
+use lrc_compiler::graph::{Model, Options, Prepared, Recompute, prepare};
 
 use crate::ground::error::Failure;
 use crate::optim::{Which, classes};
@@ -33,41 +31,29 @@ pub enum Precision {
 }
 
 impl Treatment {
-    /// Puts dropout into the graph of a model.
-    pub fn drop(&self, model: &mut Model) -> Result<(), Failure> {
-        if self.dropout > 0.0 && drop_branches(model, &|_| true, self.dropout) == 0 {
-            let why =
-                "`dropout` is for what layers add to a residual stream, and the model has none";
-            return Err(Failure::invalid("E0406", why.to_string()));
-        }
-        Ok(())
-    }
-
-    /// The layers that are computed again in the backward pass, for parts of so many tokens, and
-    /// bytes of the values between nodes then.
-    pub fn recomputed(&self, model: &Model, rows: usize) -> Result<(Vec<String>, f64), Failure> {
-        let mut model = model.clone();
-        sums_of_heads(&mut model);
-        differentiate(&mut model);
-        let bytes = |per_row: usize| 4.0 * per_row as f64 * rows as f64;
-        let Some(budget) = self.activations else {
-            let planned = buffers::plan(&model.graph, false, &model.losses);
-            return Ok((vec![], bytes(planned.per_row())));
-        };
-        let numbers = (budget / 4.0 / rows as f64) as usize;
-        match fit(&model, numbers) {
-            Ok((layers, size)) => Ok((layers, bytes(size))),
-            Err(least) => {
+    /// Prepares a model for training in parts of so many tokens.
+    pub fn prepare(&self, model: Model, rows: usize) -> Result<Prepared, Failure> {
+        let numbers = |bytes: f64| (bytes / 4.0 / rows as f64) as usize;
+        let recompute =
+            self.activations.map_or(Recompute::Nothing, |bytes| Recompute::Budget(numbers(bytes)));
+        let options = Options { dropout: self.dropout, recompute, ..Options::default() };
+        prepare(model, &options).map_err(|why| match why {
+            Unprepared::NoBranches => Failure::invalid(
+                "E0406",
+                "`dropout` is for what layers add to a residual stream, and the model has none"
+                    .to_string(),
+            ),
+            Unprepared::OverBudget { least } => {
                 let message = format!(
                     "values between the nodes of the graph take {} at least for parts of {rows} tokens, and `activations` allows {}",
-                    gigabytes(bytes(least)),
-                    gigabytes(budget)
+                    gigabytes(bytes(least, rows)),
+                    gigabytes(self.activations.unwrap_or(0.0))
                 );
                 let diag = lrc_dsl::Diag::global("E0406", message)
                     .help("every layer is computed again already: make `micro_batch` smaller");
-                Err(Failure::Invalid(vec![diag]))
+                Failure::Invalid(vec![diag])
             }
-        }
+        })
     }
 
     /// Which parameters are read in bf16.
@@ -91,6 +77,11 @@ impl Treatment {
         }
         Ok(rounded)
     }
+}
+
+/// Bytes of so many numbers per row.
+pub fn bytes(per_row: usize, rows: usize) -> f64 {
+    4.0 * per_row as f64 * rows as f64
 }
 
 /// A number of bytes for people.

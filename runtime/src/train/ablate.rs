@@ -1,13 +1,12 @@
 //! What a model is without some of its layers.
 
-use lrc_compiler::graph::Model;
-use lrc_compiler::graph::rewrite::drop_branches;
+use lrc_compiler::graph::{Model, Options, Prepared, prepare};
 
 use crate::ground::error::Failure;
 
 /// Takes layers out: what they add to the residual stream becomes 0. `layers` are names of mixers,
 /// such as `attention`, or of single layers, such as `layers.4.attention`, with commas between.
-pub fn ablate(model: &mut Model, layers: &str) -> Result<usize, Failure> {
+pub fn ablate(model: Model, layers: &str) -> Result<Prepared, Failure> {
     let known = model.graph.layers();
     let short = |layer: &str| layer.rsplit_once('.').map_or(layer, |(_, name)| name).to_string();
     let names: Vec<&str> = layers.split(',').map(str::trim).collect();
@@ -24,11 +23,10 @@ pub fn ablate(model: &mut Model, layers: &str) -> Result<usize, Failure> {
         }
     }
     let picked = |layer: &str| names.iter().any(|name| layer == *name || short(layer) == *name);
-    let dropped = drop_branches(model, &picked, 1.0);
-    if dropped == 0 {
-        return Err(Failure::Usage(format!(
+    let ablate = known.into_iter().filter(|layer| picked(layer)).collect();
+    prepare(model, &Options { ablate, ..Options::default() }).map_err(|_| {
+        Failure::Usage(format!(
             "--ablate {layers}: what these layers compute is not added to a residual stream"
-        )));
-    }
-    Ok(dropped)
+        ))
+    })
 }

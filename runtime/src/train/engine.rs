@@ -1,7 +1,7 @@
 //! What computes the steps of a run: the processor, or kernels on a device.
 
 use half::bf16;
-use lrc_compiler::graph::{Model, Param};
+use lrc_compiler::graph::{Model, Param, Prepared};
 
 use super::estimate::rows;
 use super::lacks::of_training;
@@ -91,19 +91,19 @@ enum Place {
 
 impl Place {
     fn open(
-        model: Model,
+        prepared: Prepared,
         params: Vec<Vec<f32>>,
         device: Device,
         moments: Moments,
     ) -> Result<Place, Failure> {
         Ok(match device.machine()? {
             None => Place::Cpu(Box::new(OnCpu {
-                executor: Executor::new(model, params),
+                executor: Executor::of(prepared, params),
                 moments,
                 sum: vec![],
                 exact: vec![],
             })),
-            Some(machine) => Place::Kernels(Box::new(OnDevice::new(model, &params, &machine)?)),
+            Some(machine) => Place::Kernels(Box::new(OnDevice::new(prepared, &params, &machine)?)),
         })
     }
 }
@@ -136,33 +136,46 @@ pub struct Numbers {
 }
 
 impl Engine {
-    /// Prepares a model to be trained; opens the device.
+    /// A model that is to be trained, and is not prepared yet.
     pub fn new(
         model: Model,
         params: Vec<Vec<f32>>,
         device: Device,
         training: &Training,
     ) -> Result<Engine, Failure> {
-        let Prepared { model, ways, rounded, recomputed } = prepare(model, device, training)?;
+        Engine::of(TrainingPlan::new(model, training)?, params, device, training)
+    }
+
+    /// A model that is to be trained; opens the device.
+    pub fn of(
+        plan: TrainingPlan,
+        params: Vec<Vec<f32>>,
+        device: Device,
+        training: &Training,
+    ) -> Result<Engine, Failure> {
+        let TrainingPlan { prepared, ways, rounded } = plan;
         let Training { optimizer, treatment, seed, .. } = *training;
+        if device != Device::Cpu {
+            none(of_training(optimizer, treatment))?;
+        }
         let moments = Moments::new(&params, &ways);
-        let place = if device == Device::Cpu {
-            let mut executor = Executor::with_recompute(model, params, &recomputed);
-            executor.z_loss = treatment.z_loss as f32;
-            let params = executor.params.iter().zip(rounded);
-            let exact = params.map(|(param, rounded)| rounded.then(|| param.clone())).collect();
-            let mut cpu = OnCpu { executor, moments, sum: vec![], exact };
+        let mut place = Place::open(prepared, params, device, moments)?;
+        if let Place::Cpu(cpu) = &mut place {
+            cpu.executor.z_loss = treatment.z_loss as f32;
+            let params = cpu.executor.params.iter().zip(rounded);
+            cpu.exact = params.map(|(param, rounded)| rounded.then(|| param.clone())).collect();
             cpu.round();
-            Place::Cpu(Box::new(cpu))
-        } else {
-            Place::open(model, params, device, moments)?
-        };
+        }
         Ok(Engine { place, optimizer: Some(optimizer.clone()), ways, seed, noise: None })
     }
 
-    /// Prepares a model to be asked only.
-    pub fn asked(model: Model, params: Vec<Vec<f32>>, device: Device) -> Result<Engine, Failure> {
-        let place = Place::open(model, params, device, Moments::default())?;
+    /// A model that is asked only.
+    pub fn asked(
+        prepared: Prepared,
+        params: Vec<Vec<f32>>,
+        device: Device,
+    ) -> Result<Engine, Failure> {
+        let place = Place::open(prepared, params, device, Moments::default())?;
         Ok(Engine { place, optimizer: None, ways: vec![], seed: 0, noise: None })
     }
 
@@ -353,33 +366,25 @@ impl Engine {
     }
 }
 
-/// A model that is about to be trained.
-pub struct Prepared {
-    /// With what training does to its graph.
-    pub model: Model,
+/// What training needs of a model, before any number of it exists.
+#[derive(Clone, Debug)]
+pub struct TrainingPlan {
+    /// The model as training runs it.
+    pub prepared: Prepared,
     /// How each parameter is updated.
     ways: Vec<Way>,
     /// Which parameters are read in bf16.
     rounded: Vec<bool>,
-    /// The layers that are computed again in the backward pass.
-    recomputed: Vec<String>,
 }
 
-/// Works out what training needs of a model, before any number of it exists; refuses what cannot be.
-pub fn prepare(model: Model, device: Device, training: &Training) -> Result<Prepared, Failure> {
-    let Training { optimizer, treatment, rows, .. } = *training;
-    let ways = optimizer.ways(&model).map_err(|why| Failure::invalid("E0406", why))?;
-    if device != Device::Cpu {
-        none(of_training(optimizer, treatment))?;
+impl TrainingPlan {
+    /// Works it out; refuses what cannot be.
+    pub fn new(model: Model, training: &Training) -> Result<TrainingPlan, Failure> {
+        let Training { optimizer, treatment, rows, .. } = *training;
+        let ways = optimizer.ways(&model).map_err(|why| Failure::invalid("E0406", why))?;
+        let rounded = treatment.rounded(&model)?;
+        Ok(TrainingPlan { prepared: treatment.prepare(model, rows)?, ways, rounded })
     }
-    let rounded = treatment.rounded(&model)?;
-    let mut model = model;
-    treatment.drop(&mut model)?;
-    let recomputed = match treatment.activations {
-        Some(_) => treatment.recomputed(&model, rows)?.0,
-        None => vec![],
-    };
-    Ok(Prepared { model, ways, rounded, recomputed })
 }
 
 impl OnCpu {

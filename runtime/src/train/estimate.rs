@@ -1,7 +1,7 @@
 //! What a run will need, before it begins.
 
 use lrc_compiler::graph::account::account;
-use lrc_compiler::graph::{Kind, Model};
+use lrc_compiler::graph::{Kind, Model, Prepared};
 use lrc_compiler::normal;
 use lrc_compiler::tile::size;
 use lrc_compiler::tile::{Op, Program, Unary};
@@ -13,6 +13,8 @@ use crate::optim::Optimizer;
 use crate::schedule::Amount;
 use crate::schedule::course::{Course, Next};
 use crate::schedule::lengths::{Cut, Lengths};
+
+use crate::model::treatment::bytes;
 
 /// Needs of a run. Memory is in bytes.
 #[derive(Clone, Debug, Serialize)]
@@ -42,16 +44,20 @@ pub struct Estimate {
     pub flops: f64,
 }
 
-/// Works out the needs of a run.
-pub fn estimate(spec: &Spec, model: &Model, course: &Course) -> Result<Estimate, Failure> {
+/// Works out the needs of a run of a model and its prepared graph.
+pub fn estimate(
+    spec: &Spec,
+    model: &Model,
+    prepared: &Prepared,
+    course: &Course,
+) -> Result<Estimate, Failure> {
     let mut walk = course.clone();
     let first = walk.next(0.0).unwrap_or_else(|| unreachable!("a run has a step"));
     let (part, whole) = part(spec, course);
     let numbers = account(model);
-    let bytes = |count: f64| 4.0 * count;
+    let of_numbers = |count: f64| 4.0 * count;
     let parts = whole.div_ceil(part);
-    let (recomputed, activations) = spec.treatment.recomputed(model, part)?;
-    let parameters = bytes(numbers.parameters as f64);
+    let parameters = of_numbers(numbers.parameters as f64);
     let forward = numbers.executed_per_token(longest(spec, course)) as f64;
     Ok(Estimate {
         steps: course.whole().steps.is_finite().then(|| course.whole().steps as u64),
@@ -61,9 +67,9 @@ pub fn estimate(spec: &Spec, model: &Model, course: &Course) -> Result<Estimate,
         part,
         parameters,
         gradients: parameters * if parts > 1 { 2.0 } else { 1.0 },
-        optimizer: bytes(remembered(&spec.optimizer, model)?),
-        activations,
-        recomputed: recomputed.len(),
+        optimizer: of_numbers(remembered(&spec.optimizer, model)?),
+        activations: bytes(prepared.per_row(), part),
+        recomputed: prepared.recomputed.len(),
         flops: 3.0 * forward * whole as f64,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lrc_compiler::graph::Model;
+use lrc_compiler::graph::{Model, Prepared};
 
 use super::engine::Engine;
 use super::{Metrics, checkpoint};
@@ -125,20 +125,21 @@ pub struct Request {
 /// Measures a checkpoint of a run on what it has not seen.
 pub fn evaluate(
     spec: &Spec,
-    mut model: Model,
+    model: Model,
     folder: &Path,
     request: &Request,
 ) -> Result<(Source, Vec<(Unseen, Answers)>), Failure> {
     let params = checkpoint::parameters(folder, request.step, &model.graph.params)?;
-    if let Some(layers) = &request.ablate {
-        super::ablate::ablate(&mut model, layers)?;
-    }
     let mut asked = spec.asked();
     if !request.lengths.is_empty() {
         asked.lengths.clone_from(&request.lengths);
     }
     let source = Source::open_for(&spec.task, spec.seed, &asked, model.vocab)?;
-    let mut engine = Engine::asked(model, params, request.device)?;
+    let prepared = match &request.ablate {
+        Some(layers) => super::ablate::ablate(model, layers)?,
+        None => Prepared::plain(model),
+    };
+    let mut engine = Engine::asked(prepared, params, request.device)?;
     let mut sets = source.unseen(request.sequences);
     if sets.is_empty() {
         return Err(Failure::Usage("the data of this run keeps nothing for evaluation".into()));

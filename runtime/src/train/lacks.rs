@@ -1,6 +1,6 @@
 //! What a run asks for that kernels lack: one list, which training, a dry run and `lrc check` share.
 
-use lrc_compiler::graph::Model;
+use lrc_compiler::graph::Prepared;
 use lrc_dsl::Diag;
 
 use crate::config::Spec;
@@ -11,19 +11,19 @@ use crate::model::treatment::Treatment;
 use crate::optim::{Method, Optimizer};
 
 /// Fails with everything that a device lacks for a run of a spec.
-pub fn lacks(spec: &Spec, model: &Model, on: Device) -> Result<(), Failure> {
-    device::none(lacking(spec, model, on))
+pub fn lacks(spec: &Spec, prepared: &Prepared, on: Device) -> Result<(), Failure> {
+    device::none(lacking(spec, prepared, on))
 }
 
 /// Everything that a device lacks for a run of a spec. The processor lacks nothing.
-fn lacking(spec: &Spec, model: &Model, on: Device) -> Vec<Diag> {
+fn lacking(spec: &Spec, prepared: &Prepared, on: Device) -> Vec<Diag> {
     let Some(gpu) = on.kind() else { return vec![] };
     let mut lacking = of_training(&spec.optimizer, &spec.treatment);
     for policy in spec.monitor.policies.iter().filter(|policy| policy.on.of_layers()) {
         let why = format!("the policy on `{}` looks into layers, which kernels hide", policy.on);
         lacking.push(Diag::global("E0501", why).help("it runs with `--device cpu`"));
     }
-    lacking.extend(device::lacks(model, gpu));
+    lacking.extend(device::lacks(prepared, gpu));
     lacking
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lrc_compiler::graph::Model;
 
-use super::engine::{Training, prepare};
+use super::engine::{Training, TrainingPlan};
 use super::estimate::{Estimate, estimate};
 use super::lacks::lacks;
 use crate::config::Spec;
@@ -27,6 +27,8 @@ pub struct Ready {
     pub course: Course,
     /// What it needs.
     pub needs: Estimate,
+    /// Its model, prepared to be trained.
+    pub plan: TrainingPlan,
 }
 
 /// Whether the data of a run must be there.
@@ -42,19 +44,19 @@ pub enum Data {
 /// asked by [`Estimate::fits`]: a run is planned on other machines than it is trained on.
 pub fn ready(spec: &Spec, model: &Model, device: Device, data: Data) -> Result<Ready, Failure> {
     fits(&spec.task, spec.task.vocab(), model.vocab)?;
-    lacks(spec, model, device)?;
     let source = match missing(&spec.task) {
         Some(_) if data == Data::Elsewhere => None,
         _ => Some(Source::open_for(&spec.task, spec.seed, &spec.asked(), model.vocab)?),
     };
     let course = course(spec, source.as_ref())?;
-    prepare(model.clone(), device, &Training::of(spec, &course, spec.seed))?;
+    let plan = TrainingPlan::new(model.clone(), &Training::of(spec, &course, spec.seed))?;
+    lacks(spec, &plan.prepared, device)?;
     if let Some(source) = &source {
         first_batch(spec, source, &course)?;
     }
-    let needs = estimate(spec, model, &course)?;
+    let needs = estimate(spec, model, &plan.prepared, &course)?;
     needs.possible()?;
-    Ok(Ready { source, course, needs })
+    Ok(Ready { source, course, needs, plan })
 }
 
 /// Reads the first batch of documents, as far as that can fail.

@@ -166,13 +166,14 @@ impl<'s> Run<'s> {
         arch: &str,
         options: &'s Options,
     ) -> Result<Run<'s>, Failure> {
-        let Ready { source, course, needs } = ready(spec, &model, options.device, Data::Needed)?;
+        let Ready { source, course, needs, plan } =
+            ready(spec, &model, options.device, Data::Needed)?;
         let Some(source) = source else { unreachable!("data that is needed was opened") };
         needs.fits(options.device)?;
         let params = fresh(&model.graph.params, spec.seed);
         let (counts, width) = (account(&model), model.width);
         let training = Training::of(spec, &course, spec.seed);
-        let engine = Engine::new(model, params, options.device, &training)?;
+        let engine = Engine::of(plan, params, options.device, &training)?;
         // What waits for the clock, or for an evaluation, cannot be prepared ahead.
         let waits = matches!(spec.shaping.length, Amount::Time(_)) || spec.levels.is_some();
         let workers = if waits { 0 } else { spec.workers };

@@ -1,7 +1,7 @@
 //! Which parameters mind being read in bf16: the loss with one class of them rounded, then all.
 
 use half::bf16;
-use lrc_compiler::graph::Model;
+use lrc_compiler::graph::{Model, Prepared};
 use serde::Serialize;
 
 use crate::data::{Source, Unseen};
@@ -33,7 +33,7 @@ pub fn precision(
     batch: usize,
 ) -> Result<(f64, Vec<Rounded>), Failure> {
     let loss = |params: Vec<Vec<f32>>| -> Result<f64, Failure> {
-        let mut engine = Engine::asked(model.clone(), params, Device::Cpu)?;
+        let mut engine = Engine::asked(Prepared::plain(model.clone()), params, Device::Cpu)?;
         Ok(unseen(&mut engine, source, set, batch)?.score.loss)
     };
     let exact = loss(params.to_vec())?;

@@ -9,6 +9,7 @@ pub mod report;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use lrc_compiler::graph::Prepared;
 use lrc_compiler::graph::account::account;
 use lrc_dsl::{Diag, FileId, Sources};
 use serde::{Deserialize, Serialize};
@@ -433,7 +434,7 @@ fn one(
         }
     };
     let params = checkpoint::parameters(&at, None, &model.graph.params)?;
-    let mut engine = Engine::asked(model, params, running.device)?;
+    let mut engine = Engine::asked(Prepared::plain(model), params, running.device)?;
     let mut outcome = Outcome {
         series: case.series.clone(),
         case: case.name.clone(),

@@ -1,0 +1,213 @@
+//! The kernels of a model, and the one table of what has none.
+//!
+//! `lrc check --device`, `lrc compile`, `lrc train --dry-run` and training itself all ask here, so that
+//! they refuse the same models in the same words.
+
+use std::collections::{HashMap, HashSet};
+
+use lrc_dsl::Diag;
+
+use super::prepare::Prepared;
+use super::{Graph, Kind, Node, ValueId};
+use crate::elaborate::Recurrence;
+use crate::normal::Refusal;
+use crate::plan::rows::Pointwise;
+use crate::plan::target::Gpu;
+use crate::plan::{Family, Kernel};
+use crate::tile::Op;
+
+/// A kind of node without kernels, and what is said of it.
+struct Lack {
+    is: fn(&Kind) -> bool,
+    why: &'static str,
+}
+
+/// What kernels lack: a row for each thing. Delete the row of what gets some.
+const LACKS: &[Lack] = &[
+    Lack {
+        is: |kind| {
+            matches!(kind, Kind::Route { .. } | Kind::RouteGrad | Kind::Average | Kind::AverageGrad)
+        },
+        why: "chooses among experts",
+    },
+    Lack {
+        is: |kind| matches!(kind, Kind::Expert | Kind::ExpertGradInput | Kind::ExpertGradWeight),
+        why: "is made of experts",
+    },
+    Lack { is: |kind| matches!(kind, Kind::Drop { .. }), why: "is dropped out" },
+    Lack { is: chooses, why: "chooses the largest entries" },
+    Lack {
+        is: |kind| matches!(kind, Kind::LongConv | Kind::LongConvGrad),
+        why: "is a convolution as long as the sequence",
+    },
+];
+
+fn chooses(kind: &Kind) -> bool {
+    let program = match kind {
+        Kind::Rows(program) => program,
+        Kind::RowsGrad(grad) => &grad.program,
+        _ => return false,
+    };
+    program.nodes.iter().any(|node| matches!(node.op, Op::Largest(_)))
+}
+
+/// Whether a node runs by kernels of a kind of GPU, at its sizes. The error says what it lacks.
+pub fn supports(graph: &Graph, node: &Node, gpu: Gpu) -> Result<(), Refusal> {
+    kernels(graph, node, gpu).map(|_| ())
+}
+
+/// The planned kernels of a node: none for what kernels that are written by hand do.
+fn kernels(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Vec<Kernel>, Refusal> {
+    if let Some(lack) = LACKS.iter().find(|lack| (lack.is)(&node.kind)) {
+        let why = format!("{}, for which there are no kernels", lack.why);
+        return Err(Refusal { span: None, why });
+    }
+    let no_kernels =
+        |refusal: Refusal| Refusal { why: format!("has no kernels: {}", refusal.why), ..refusal };
+    match &node.kind {
+        Kind::Rows(_) | Kind::RowsGrad(_) => {
+            pointwise(graph, node, gpu).map(|kernel| vec![kernel]).map_err(no_kernels)
+        }
+        Kind::Recur(recur) => of_recurrence(&recur.recurrence, gpu).map_err(no_kernels),
+        _ => Ok(vec![]),
+    }
+}
+
+/// The kernel of a pointwise node, or of its gradient.
+fn pointwise(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Kernel, Refusal> {
+    let once = |values: &[ValueId]| -> Vec<bool> {
+        values.iter().map(|value| graph.value(*value).once).collect()
+    };
+    // Layers that do the same share a kernel, and so a name.
+    let label: String = node.label.chars().filter(|c| !c.is_ascii_digit()).collect();
+    match &node.kind {
+        Kind::Rows(program) => Pointwise {
+            label: &label,
+            program,
+            once: &once(&node.inputs),
+            output_once: graph.value(node.outputs[0]).once,
+        }
+        .forward(gpu),
+        Kind::RowsGrad(grad) => Pointwise {
+            label: &label,
+            program: &grad.program,
+            once: &once(&node.inputs[..grad.inputs]),
+            output_once: graph.value(node.inputs[grad.inputs]).once,
+        }
+        .backward(grad, gpu),
+        _ => Err(Refusal { span: None, why: "it is no pointwise node".into() }),
+    }
+}
+
+fn of_recurrence(r: &Recurrence, gpu: Gpu) -> Result<Vec<Kernel>, Refusal> {
+    let family = Family::of(r)?;
+    family.passes().iter().map(|pass| family.kernel(r, *pass, gpu, None)).collect()
+}
+
+/// What has no kernels: each reason once, with the first part that it holds for and how many more.
+#[derive(Debug, Default)]
+struct Lacking(Vec<(String, String, Vec<String>)>);
+
+impl Lacking {
+    fn add(&mut self, part: &str, why: String) {
+        match self.0.iter_mut().find(|(_, known, _)| *known == why) {
+            Some((first, _, more)) if first != part && !more.iter().any(|m| m == part) => {
+                more.push(part.to_string());
+            }
+            Some(_) => {}
+            None => self.0.push((part.to_string(), why, vec![])),
+        }
+    }
+
+    fn diags(&self) -> Vec<Diag> {
+        let said = self.0.iter().map(|(part, why, more)| {
+            let more = match more.len() {
+                0 => String::new(),
+                n => format!(" (and {n} more)"),
+            };
+            let diag = Diag::global("E0501", format!("`{part}`{more} {why}"));
+            diag.help("it runs with `--device cpu`")
+        });
+        said.collect()
+    }
+}
+
+/// The kernels of a model.
+#[derive(Debug)]
+pub struct Planned {
+    /// The kernels of pointwise nodes and their gradients, each once.
+    pub pointwise: Vec<Kernel>,
+    /// Which of them a node has.
+    pub of_node: HashMap<usize, usize>,
+    /// The kernels of recurrences, each once.
+    pub recurrences: Vec<Kernel>,
+    /// What has none.
+    pub lacking: Vec<Diag>,
+}
+
+/// Plans the kernels of a model for a kind of GPU.
+pub fn plan(prepared: &Prepared, gpu: Gpu) -> Planned {
+    let model = &prepared.model;
+    let mut lacking = Lacking::default();
+    let mut planned = Planned {
+        pointwise: vec![],
+        of_node: HashMap::new(),
+        recurrences: vec![],
+        lacking: vec![],
+    };
+    if !model.losses.is_empty() {
+        lacking.add(&model.name, "adds to the loss, for which there are no kernels".into());
+    }
+    let mut rows: HashMap<String, usize> = HashMap::new();
+    let (mut known, mut distinct) = (HashSet::new(), HashSet::new());
+    for (at, node) in model.graph.nodes.node_weights().enumerate() {
+        // Layers that do the same share their kernels.
+        if let Kind::Recur(recur) = &node.kind
+            && !known.insert(format!("{:?}", recur.recurrence))
+        {
+            continue;
+        }
+        let made = match kernels(&model.graph, node, gpu) {
+            Ok(made) => made,
+            Err(refusal) => {
+                let part = match &node.kind {
+                    Kind::Recur(recur) => &recur.recurrence.name,
+                    _ => &node.label,
+                };
+                lacking.add(part, refusal.why);
+                continue;
+            }
+        };
+        for kernel in made {
+            let text = format!("{kernel:?}");
+            if matches!(node.kind, Kind::Recur(_)) {
+                // Layers may differ in what no kernel of theirs reads.
+                if distinct.insert(text) {
+                    planned.recurrences.push(kernel);
+                }
+                continue;
+            }
+            let next = planned.pointwise.len();
+            let found = *rows.entry(text).or_insert(next);
+            if found == next {
+                planned.pointwise.push(kernel);
+            }
+            planned.of_node.insert(at, found);
+        }
+    }
+    name_apart(planned.pointwise.iter_mut().chain(&mut planned.recurrences));
+    planned.lacking = lacking.diags();
+    planned
+}
+
+/// Gives kernels that would have the same name different ones.
+fn name_apart<'k>(kernels: impl Iterator<Item = &'k mut Kernel>) {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for kernel in kernels {
+        let count = seen.entry(kernel.name.clone()).or_insert(0);
+        *count += 1;
+        if *count > 1 {
+            kernel.name = format!("{}_{count}", kernel.name);
+        }
+    }
+}
