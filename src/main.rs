@@ -13,7 +13,7 @@ use lrc_runtime::tell;
 const STACK: usize = 512 << 20;
 
 fn main() -> ExitCode {
-    let args = match args::Args::try_parse() {
+    let args = match commands::Args::try_parse() {
         Ok(args) => args,
         Err(help) => return said_by_clap(&help),
     };

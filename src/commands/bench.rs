@@ -1,6 +1,7 @@
 //! `lrc bench`: how long recurrences and training steps take on this machine.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lrc_compiler::elaborate::{Recurrence, Setting};
@@ -10,10 +11,12 @@ use lrc_compiler::tile::size;
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Diag, Sources};
 use lrc_runtime::config::open::{declarations, find};
+use lrc_runtime::data::LONGEST;
 use lrc_runtime::device::Device;
 use lrc_runtime::device::kernels::Unready;
 use lrc_runtime::device::store::Machine;
-use lrc_runtime::eval::bench::{self, Sizes};
+use lrc_runtime::eval::bench as measured;
+use lrc_runtime::eval::bench::Sizes;
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::ground::library::LIBRARY;
 use lrc_runtime::ground::memory;
@@ -21,11 +24,45 @@ use lrc_runtime::ground::timing::Repeat;
 use lrc_runtime::model::treatment::bytes;
 use serde_json::{Value, json};
 
-use super::model::built;
-use super::recurrence::{chosen, elaborated};
-use super::{form_kind, known, own, settings};
-use crate::args::Bench;
+use crate::args::{self, Form, SEQUENCES, count, seconds};
+use crate::commands::declared::{built, chosen, elaborated, form_kind, known, own, settings};
 use crate::terminal::say;
+
+/// Arguments of `lrc bench`.
+#[derive(Debug, clap::Args)]
+pub struct Bench {
+    /// A `.arch` file [default: the standard measurements].
+    pub file: Option<PathBuf>,
+    /// A recurrence or model of the file [default: each of them].
+    pub name: Option<String>,
+    /// Sequences.
+    #[arg(long, default_value_t = 1, value_parser = count(SEQUENCES))]
+    pub batch: usize,
+    /// Tokens of a sequence.
+    #[arg(long, default_value_t = 4096, value_parser = count(LONGEST))]
+    pub length: usize,
+    /// Heads.
+    #[arg(long, default_value_t = 4, value_parser = count(1 << 16))]
+    pub heads: usize,
+    /// How to run.
+    #[arg(long, default_value = "auto")]
+    pub form: Form,
+    /// Where to run.
+    #[arg(long, default_value = "cpu")]
+    pub device: args::Device,
+    /// Tokens of a chunk.
+    #[arg(long, value_parser = count(LONGEST))]
+    pub chunk: Option<usize>,
+    /// Seconds to go on repeating one measurement.
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    pub seconds: f64,
+    /// Override a parameter or size: `--set dk=128`.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// What is timed when no file is named: a recurrence that every peer has, and a model of it.
 const STANDARD: &str = "use \"recurrences/gated_delta_rule.arch\"\nuse \"models/plain_gdn.arch\"\n";
@@ -74,14 +111,13 @@ impl Table {
         room(&r, sizes)?;
         let refused = |refusal: Refusal| Failure::Usage(format!("{}: {}", r.name, refusal.why));
         let times = match &self.machine {
-            None => bench::recurrence(&r, sizes, form_kind(args.form), args.chunk, self.repeat)
+            None => measured::recurrence(&r, sizes, form_kind(args.form), args.chunk, self.repeat)
                 .map_err(refused)?,
-            Some(machine) => bench::kernels(&r, sizes, args.chunk, self.repeat, machine).map_err(
-                |why| match why {
+            Some(machine) => measured::kernels(&r, sizes, args.chunk, self.repeat, machine)
+                .map_err(|why| match why {
                     Unready::Refused(refusal) => refused(refusal),
                     Unready::Failed(failure) => failure,
-                },
-            )?,
+                })?,
         };
         let dims: BTreeMap<&str, String> = r
             .numbers
@@ -140,7 +176,7 @@ impl Table {
         let name = model.name.clone();
         let per_row = Prepared::plain(model.clone()).per_row();
         memory::room(bytes(per_row, batch * length), &format!("training {name}"))?;
-        let speed = bench::training(model, batch, length, self.repeat, self.device)?;
+        let speed = measured::training(model, batch, length, self.repeat, self.device)?;
         let peak = memory::peak();
         if !self.quiet {
             let memory = peak.map_or(String::new(), |bytes| {

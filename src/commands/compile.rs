@@ -1,7 +1,7 @@
 //! `lrc compile`: the stages of compilation as files, and what the compiler says of each kernel.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use lrc_compiler::chunk::derive;
@@ -27,11 +27,34 @@ use lrc_runtime::model::device::plans;
 use lrc_runtime::tell;
 use serde_json::{Value, json};
 
-use super::model::built;
-use super::recurrence::{SHOWN_CHUNK, chosen, elaborated};
-use super::{known, own, settings};
-use crate::args::Compile;
+use crate::commands::declared::{built, chosen, elaborated, known, own, settings};
+use crate::commands::explain::SHOWN_CHUNK;
 use crate::terminal::{say, show};
+
+/// Arguments of `lrc compile`.
+#[derive(Debug, clap::Args)]
+pub struct Compile {
+    /// The `.arch` files.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Stages: normal, chunk, grad, graph, plan, cuda, ptx, cubin [default: normal, chunk, grad,
+    /// graph, and cubin where NVRTC is installed].
+    #[arg(long, value_name = "STAGES")]
+    pub emit: Option<String>,
+    /// Kinds of GPU for which kernels are planned and compiled [default: that of the GPU here, else
+    /// sm_80,sm_90a].
+    #[arg(long, value_name = "KINDS")]
+    pub arch: Option<String>,
+    /// The folder of the files.
+    #[arg(long, default_value = "compiled")]
+    pub out: PathBuf,
+    /// Override a parameter or size.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// What can be written.
 const STAGES: [&str; 8] = ["normal", "chunk", "grad", "graph", "plan", "cuda", "ptx", "cubin"];

@@ -10,7 +10,7 @@ use lrc_dsl::ast::Decl;
 use lrc_dsl::{Namespace, Sources};
 use lrc_runtime::ground::error::Failure;
 
-use super::recurrence::explain_recurrence;
+use super::explain::explain_recurrence;
 use crate::terminal::say;
 
 /// Says what a mixer is made of, and how each of its recurrences is understood at the sizes it has there.

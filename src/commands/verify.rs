@@ -1,6 +1,7 @@
 //! `lrc verify`: what is said of each recurrence, and what the worst of it means for the exit status.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use lrc_compiler::elaborate::{Recurrence, Setting};
 use lrc_compiler::graph::{Graph, Kind as Node, mixer_alone};
@@ -14,11 +15,27 @@ use lrc_runtime::ground::error::Failure;
 use lrc_runtime::tell;
 use serde_json::{Value, json};
 
-use super::model::built;
-use super::recurrence::{elaborated, named};
-use super::{known, own, settings};
-use crate::args::Verify;
+use crate::args::Device;
+use crate::commands::declared::{built, elaborated, known, named, own, settings};
 use crate::terminal::say;
+
+/// Arguments of `lrc verify`.
+#[derive(Debug, clap::Args)]
+pub struct Verify {
+    /// The `.arch` file.
+    pub file: PathBuf,
+    /// A recurrence of the file, or a mixer or model: what it calls [default: all of them].
+    pub name: Option<String>,
+    /// Where to run: `sim` runs the kernels for GPUs against the recurrent form.
+    #[arg(long, default_value = "cpu")]
+    pub device: Device,
+    /// Override a parameter or size.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// What is said of one recurrence.
 struct Line {

@@ -1,14 +1,12 @@
-//! Commands about this machine: doctor, completions.
+//! `lrc doctor`: what this machine has.
 
-use clap::CommandFactory;
 use lrc_compiler::plan::target::GPUS;
 use lrc_runtime::device::cuda::gpu::Gpu;
 use lrc_runtime::device::cuda::nvrtc::{Code, Nvrtc};
 use lrc_runtime::device::library::{CUBLASLT, DRIVER, NVRTC};
 use lrc_runtime::ground::error::Failure;
 
-use crate::args::Args;
-use crate::terminal::{self, say};
+use crate::terminal::say;
 
 /// `lrc doctor`
 pub fn doctor(json: bool) -> Result<(), Failure> {
@@ -81,12 +79,4 @@ fn compiler() -> Result<String, Failure> {
     let arch = GPUS[0].arch;
     nvrtc.compile(source, "nothing", arch, Code::Cubin)?;
     Ok(format!("NVRTC {major}.{minor} compiles for {arch}"))
-}
-
-/// `lrc completions`
-pub fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Args::command(), "lrc", &mut text);
-    terminal::write(&String::from_utf8_lossy(&text));
-    Ok(())
 }

@@ -1,39 +1,54 @@
-//! Commands about a trained run: eval, generate.
+//! `lrc eval`: a trained run on unseen data.
 
-use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lrc_compiler::graph::{Model, Prepared};
-use lrc_dsl::{Sources, printable};
-use lrc_runtime::config::{self, Spec};
+use lrc_dsl::Sources;
+use lrc_runtime::config::Spec;
 use lrc_runtime::data::codec::Tongue;
-use lrc_runtime::device::Device;
 use lrc_runtime::eval::benchmark;
 use lrc_runtime::ground::error::Failure;
-use lrc_runtime::ground::random::{Purpose, Stream};
-use lrc_runtime::model::Executor;
-use lrc_runtime::ops::sample::Sampling;
 use lrc_runtime::train::engine::Engine;
 use lrc_runtime::train::evaluate::{Answers, Request, evaluate, places};
 use lrc_runtime::train::{ablate, checkpoint};
 
-use crate::args::{Eval, Generate};
-use crate::terminal::{self, say};
+use crate::args::{Device, SEQUENCES, count};
+use crate::commands::trained::open;
+use crate::terminal::say;
 
-/// The spec and the model of a run; it keeps its model beside its spec.
-pub fn open(run: &Path, sources: &mut Sources) -> Result<(Spec, Model), Failure> {
-    // Its name is where it stands, whatever an earlier version let a name be.
-    let own = [("model.file", "model.arch"), ("name", "run")];
-    let own = own.map(|(path, value)| (path.to_string(), value.to_string()));
-    let opened = config::open::open(&run.join("spec.resolved.yaml"), &own, sources)?;
-    Ok((opened.spec, opened.model))
-}
-
-/// The model of a run as its newest checkpoint has it.
-pub fn trained(run: &Path, sources: &mut Sources) -> Result<Engine, Failure> {
-    let (_, model) = open(run, sources)?;
-    let params = checkpoint::parameters(run, None, &model.graph.params)?;
-    Engine::asked(Prepared::plain(model), params, Device::Cpu)
+/// Arguments of `lrc eval`.
+#[derive(Debug, clap::Args)]
+pub struct Eval {
+    /// A run's folder.
+    pub run: PathBuf,
+    /// Tokens of a sequence, or several: `256,1024` [default: as the spec says].
+    #[arg(long, value_delimiter = ',')]
+    pub length: Vec<usize>,
+    /// Also say the loss by place in the sequence.
+    #[arg(long)]
+    pub places: bool,
+    /// Without what these layers add: names of mixers, `attention`, or single layers, `layers.4.attention`.
+    #[arg(long, value_name = "LAYERS")]
+    pub ablate: Option<String>,
+    /// Ask the questions of a file instead, one JSON object per line: a `prompt` with `choices` and the number of the
+    /// right one in `answer`, or with the text of the right `answer`.
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["length", "places"])]
+    pub questions: Option<PathBuf>,
+    /// Unseen sequences.
+    #[arg(long, default_value_t = 512, value_parser = count(SEQUENCES))]
+    pub sequences: usize,
+    /// All unseen sequences of a corpus.
+    #[arg(long, conflicts_with = "sequences")]
+    pub all: bool,
+    /// Take the checkpoint after so many steps instead of the newest one.
+    #[arg(long, value_name = "STEP")]
+    pub from_step: Option<u64>,
+    /// Where to run.
+    #[arg(long, default_value = "auto")]
+    pub device: Device,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `lrc eval`
@@ -145,59 +160,4 @@ fn questions(args: &Eval, file: &Path, spec: &Spec, model: Model) -> Result<(), 
         );
     }
     Ok(())
-}
-
-/// `lrc generate`
-pub fn generate(args: &Generate, sources: &mut Sources) -> Result<(), Failure> {
-    let (spec, model) = open(&args.run, sources)?;
-    let tongue = Tongue::of(&spec.task)?;
-    let prompt = tongue.tokens(&args.prompt, model.vocab)?;
-    let prompt = tongue.begun(prompt);
-    let params = checkpoint::parameters(&args.run, args.from_step, &model.graph.params)?;
-    let executor = Executor::new(model, params);
-    let sampling = Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
-    let mut random = Stream::new(args.seed, Purpose::Sample, 0);
-    let mut session = executor.session();
-    let mut logits = session.feed(&prompt);
-    let mut said = Vec::with_capacity(args.tokens);
-    // Tokens of which no text was written yet: a character may take several.
-    let mut held = 0;
-    for at in 0..args.tokens {
-        let token = sampling.draw(&logits, &mut random);
-        if tongue.ends(token) {
-            break;
-        }
-        said.push(token);
-        if !args.json {
-            let text = tongue.text(&said[held..]);
-            let whole = !text.ends_with(char::REPLACEMENT_CHARACTER) || said.len() - held > 8;
-            if whole {
-                held = said.len();
-                // A reader that has gone away wants no more.
-                if !write_text(&text) {
-                    return Ok(());
-                }
-            }
-        }
-        if at + 1 < args.tokens {
-            logits = session.feed(&[token]);
-        }
-    }
-    if args.json {
-        let text = tongue.speaks().then(|| tongue.text(&said));
-        say!("{}", serde_json::json!({ "prompt": prompt, "tokens": said, "text": text }));
-    } else {
-        write_text(&format!("{}\n", tongue.text(&said[held..])));
-    }
-    Ok(())
-}
-
-/// Writes a text; says whether anybody reads. A model may say anything: a terminal is spared its control characters, a file
-/// gets them as they are.
-fn write_text(text: &str) -> bool {
-    if std::io::stdout().is_terminal() {
-        terminal::write(&printable(text))
-    } else {
-        terminal::write(text)
-    }
 }

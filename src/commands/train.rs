@@ -1,14 +1,13 @@
-//! Commands about whole models.
+//! `lrc train`
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use lrc_compiler::graph::account::{Account, account};
-use lrc_compiler::graph::{Model, build};
-use lrc_dsl::ast::Decl;
-use lrc_dsl::{Diag, Namespace, Sources};
+use lrc_compiler::graph::Model;
+use lrc_compiler::graph::account::account;
+use lrc_dsl::Sources;
 use lrc_runtime::config::Spec;
-use lrc_runtime::config::open::{Opened, choose, declarations, open};
+use lrc_runtime::config::open::{Opened, open};
 use lrc_runtime::device::Device;
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::ops::dense;
@@ -16,89 +15,57 @@ use lrc_runtime::schedule::Amount;
 use lrc_runtime::train::checkpoint::Checkpoint;
 use lrc_runtime::train::estimate::{Estimate, advice};
 use lrc_runtime::train::ready::{Data, Ready, ready};
-use lrc_runtime::{tell, train};
+use lrc_runtime::{tell, train as runtime};
 
-use super::data::note_missing;
-use super::settings;
-use crate::args::{Params, Train};
+use crate::args;
+use crate::commands::check::note_missing;
+use crate::commands::declared::pairs;
 use crate::terminal::{self, say};
 
-/// A model at the given parameters.
-pub fn built(
-    namespace: &Namespace,
-    decl: &Decl,
-    given: &std::collections::BTreeMap<String, lrc_compiler::elaborate::Setting>,
-) -> Result<Model, Failure> {
-    let mut diags = Vec::new();
-    build(namespace, decl, given, &mut diags).ok_or(Failure::Invalid(diags))
-}
-
-/// `lrc params`
-pub fn params(args: &Params, sources: &mut Sources) -> Result<(), Failure> {
-    let namespace = declarations(&args.file, sources)?;
-    let decl = choose(&namespace, args.name.as_deref(), &args.file)?;
-    let model = built(&namespace, decl, &settings(&args.set)?)?;
-    let account = account(&model);
-    if args.json {
-        say!("{}", json(&model, &account, args.context));
-    } else {
-        print(&model, &account, args.context);
-    }
-    Ok(())
-}
-
-fn json(model: &Model, account: &Account, context: usize) -> serde_json::Value {
-    let states: Vec<serde_json::Value> = account
-        .recurrences
-        .iter()
-        .map(|(place, cost)| {
-            let past = cost.past_flops(context);
-            serde_json::json!({
-                "layer": place, "state": cost.state_at(context),
-                "cache_per_token": cost.cache_per_past, "window": cost.window,
-                "flops_per_token": cost.flops.saturating_add(past),
-                "executed_flops_per_token": cost.executed.saturating_add(past),
-            })
-        })
-        .collect();
-    serde_json::json!({
-        "model": model.name,
-        "parameters": account.parameters,
-        "groups": account.groups,
-        "states": states,
-        "context": context,
-        "flops_per_token": account.flops_per_token(context),
-        "executed_flops_per_token": account.executed_per_token(context),
-        "state_numbers": account.state(context),
-        "parameter_bytes": account.parameters * 4,
-    })
-}
-
-fn print(model: &Model, account: &Account, context: usize) {
-    say!("{}: {} parameters ({})", model.name, account.parameters, short(account.parameters));
-    for (group, count) in &account.groups {
-        say!("  {group:<28} {count:>14}");
-    }
-    say!("states, numbers per sequence (context {context})");
-    for (place, cost) in &account.recurrences {
-        let more = match (cost.cache_per_past, cost.window) {
-            (0, _) => String::new(),
-            (each, None) => format!("  (a cache of {each} per token)"),
-            (each, Some(window)) => format!("  (a cache of {each} for each of {window} tokens)"),
-        };
-        say!("  {place:<28} {:>14}{more}", cost.state_at(context));
-    }
-    say!("nominal FLOPs per token, forward: {}", account.flops_per_token(context));
-    say!("executed FLOPs per token, forward: {}", account.executed_per_token(context));
-    say!("parameters in f32: {:.1} MiB", account.parameters as f64 * 4.0 / 1048576.0);
-}
-
-fn short(count: usize) -> String {
-    if count >= 1_000_000_000 {
-        format!("{:.3}B", count as f64 / 1e9)
-    } else {
-        format!("{:.1}M", count as f64 / 1e6)
-    }
+/// Arguments of `lrc train`.
+#[derive(Debug, clap::Args)]
+pub struct Train {
+    /// The spec.
+    pub spec: PathBuf,
+    /// Override a value of the spec: `--set optimizer.adamw.lr=1e-3`.
+    #[arg(long, value_name = "PATH=VALUE")]
+    pub set: Vec<String>,
+    /// The run's folder [default: runs/NAME].
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Go on from the newest checkpoint of the folder, or begin where there is none.
+    #[arg(long)]
+    pub resume: bool,
+    /// With --resume: go on from the checkpoint after so many steps instead of the newest one; newer ones are removed.
+    #[arg(long, value_name = "STEP", requires = "resume")]
+    pub from_step: Option<u64>,
+    /// With --resume: go on also where data, batch, seed or model are not those the run was begun with. The folder keeps
+    /// the new ones, and the run goes on as if it had been of them from its first step on.
+    #[arg(long, requires = "resume")]
+    pub allow_changes: bool,
+    /// Begin with the parameters of another run: a folder such as runs/NAME/checkpoints/step-00002000.
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub from: Option<PathBuf>,
+    /// With --from: go on where that run stood, and let the learning rate decay over this amount (`2B tokens`, `500
+    /// steps`) to the end.
+    #[arg(long, value_name = "AMOUNT", requires = "from")]
+    pub decay_now: Option<String>,
+    /// Where to run.
+    #[arg(long, default_value = "auto")]
+    pub device: args::Device,
+    /// Check what training checks before its first step, print what would be trained and what it takes, and stop.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the summary as JSON on stdout.
+    #[arg(long)]
+    pub json: bool,
+    /// Try out the spec's policies: put a fault into the run, `nan@100`, `spike@100` or `growth@100`, counted in
+    /// computed gradients.
+    #[arg(long, value_name = "FAULT@STEP", value_delimiter = ',')]
+    pub inject: Vec<String>,
+    /// Save and stop after this many steps, as a signal would.
+    #[arg(long, hide = true)]
+    pub stop_after: Option<u64>,
 }
 
 /// `lrc train`
@@ -108,7 +75,7 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         let amount = Amount::parse(text).ok_or_else(|| {
             Failure::Usage(format!("--decay-now {text}: expected an amount, such as `30B tokens`"))
         })?;
-        overrides.extend(train::decay_now(from, amount)?);
+        overrides.extend(runtime::decay_now(from, amount)?);
     }
     let Opened { spec, model, arch, warnings } = open(&args.spec, &overrides, sources)?;
     terminal::show(sources, &warnings);
@@ -122,12 +89,12 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         spec.task.length()
     );
     let folder = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&spec.name));
-    let inject: Option<Vec<(u64, train::Fault)>> =
-        args.inject.iter().map(|text| train::Fault::parse(text)).collect();
+    let inject: Option<Vec<(u64, runtime::Fault)>> =
+        args.inject.iter().map(|text| runtime::Fault::parse(text)).collect();
     let inject = inject.ok_or_else(|| {
         Failure::Usage("--inject: expected nan@STEP, spike@STEP or growth@STEP".into())
     })?;
-    let options = train::Options {
+    let options = runtime::Options {
         folder: folder.clone(),
         resume: args.resume,
         from_step: args.from_step,
@@ -135,7 +102,7 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         from: args
             .from
             .clone()
-            .map(|checkpoint| train::From { checkpoint, goes_on: args.decay_now.is_some() }),
+            .map(|checkpoint| runtime::From { checkpoint, goes_on: args.decay_now.is_some() }),
         device: args.device.into(),
         progress: std::io::stderr().is_terminal(),
         quiet: false,
@@ -145,7 +112,7 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
     if args.dry_run {
         return dry_run(&spec, &model, &options);
     }
-    let summary = train::train(&spec, model, &arch, &options)?;
+    let summary = runtime::train(&spec, model, &arch, &options)?;
     if args.json {
         let text = serde_json::to_string(&summary).map_err(|e| Failure::World(e.to_string()))?;
         say!("{text}");
@@ -178,10 +145,10 @@ fn lasting(seconds: f64) -> String {
 const LAYERS: usize = 12;
 
 /// Checks what training checks, and says what a run would need.
-fn dry_run(spec: &Spec, model: &Model, options: &train::Options) -> Result<(), Failure> {
+fn dry_run(spec: &Spec, model: &Model, options: &runtime::Options) -> Result<(), Failure> {
     note_missing(spec);
     let Ready { course, needs, .. } = ready(spec, model, options.device, Data::Elsewhere)?;
-    if let Some(train::From { checkpoint, .. }) = &options.from {
+    if let Some(runtime::From { checkpoint, .. }) = &options.from {
         let checkpoint = Checkpoint::open(checkpoint)?;
         checkpoint.state()?;
         checkpoint.model(&model.graph.params)?;
@@ -233,38 +200,8 @@ fn dry_run(spec: &Spec, model: &Model, options: &train::Options) -> Result<(), F
 }
 
 /// Says that this machine has too little memory. A run may be planned here and trained elsewhere.
-fn note_memory(needs: &Estimate, device: Device) {
+pub fn note_memory(needs: &Estimate, device: Device) {
     if let Err(failure) = needs.fits(device) {
         tell!("note: it cannot be trained on this machine: {failure}");
-    }
-}
-
-/// Reads `path=value` pairs.
-pub fn pairs(set: &[String]) -> Result<Vec<(String, String)>, Failure> {
-    set.iter()
-        .map(|pair| match pair.split_once('=') {
-            Some((path, value)) => Ok((path.trim().to_string(), value.trim().to_string())),
-            None => Err(Failure::Usage(format!("--set {pair}: expected PATH=VALUE"))),
-        })
-        .collect()
-}
-
-/// `lrc check SPEC.yaml`: what is to be said of the spec's model.
-pub fn check_spec(
-    path: &Path,
-    device: Device,
-    sources: &mut Sources,
-) -> Result<Vec<Diag>, Failure> {
-    let Opened { spec, model, warnings, .. } = open(path, &[], sources)?;
-    note_missing(&spec);
-    match ready(&spec, &model, device, Data::Elsewhere) {
-        Ok(Ready { needs, .. }) => {
-            note_memory(&needs, device);
-            Ok(warnings)
-        }
-        Err(failure) => {
-            terminal::show(sources, &warnings);
-            Err(failure)
-        }
     }
 }

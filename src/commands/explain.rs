@@ -1,47 +1,38 @@
-//! Commands about single recurrences: explain, compile, verify.
+//! `lrc explain`: how a recurrence, mixer or model is understood, or what a diagnostic means.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use lrc_compiler::chunk::{derive, scan};
-use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
+use lrc_compiler::elaborate::{Recurrence, Setting};
 use lrc_compiler::graph::{Recur, account};
 use lrc_compiler::normal::text::Shown;
 use lrc_compiler::normal::{self, Refusal};
 use lrc_compiler::strategy::{self, Strategy};
 use lrc_compiler::tile::{Op, Program};
 use lrc_dsl::ast::{Decl, Kind};
-use lrc_dsl::{Diag, Namespace, Sources};
-use lrc_runtime::config::open::{declarations, find};
+use lrc_dsl::{Namespace, Sources};
+use lrc_runtime::config::open::declarations;
 use lrc_runtime::ground::error::Failure;
 
-use super::model::built;
-use super::{known, mixer, own, settings};
-use crate::args::Explain;
+use crate::commands::declared::{built, elaborated, known, named, own, settings};
+use crate::commands::mixer;
 use crate::terminal::say;
+
+/// Arguments of `lrc explain`.
+#[derive(Debug, clap::Args)]
+pub struct Explain {
+    /// A `.arch` file, or a code such as `E0203`.
+    pub file: PathBuf,
+    /// A recurrence, mixer or model of the file.
+    pub name: Option<String>,
+    /// Override a parameter or size.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+}
 
 /// Tokens of the chunk that texts show.
 pub const SHOWN_CHUNK: usize = 64;
-
-/// The named recurrence, or all of the file's own.
-pub fn chosen<'n>(
-    namespace: &'n Namespace,
-    kind: Kind,
-    name: Option<&str>,
-) -> Result<Vec<&'n Decl>, Failure> {
-    match name {
-        Some(name) => Ok(vec![find(namespace, kind, name)?]),
-        None => {
-            let own = namespace.own.iter().map(|name| &namespace.decls[name]);
-            Ok(own.filter(|decl| decl.kind == kind).collect())
-        }
-    }
-}
-
-/// A recurrence at the given sizes, or at its declared ones.
-pub fn elaborated(decl: &Decl, given: &BTreeMap<String, Setting>) -> Result<Recurrence, Failure> {
-    let mut diags = Vec::new();
-    elaborate(decl, given, &mut diags).ok_or(Failure::Invalid(diags))
-}
 
 /// `lrc explain`
 pub fn explain(args: &Explain, sources: &mut Sources) -> Result<(), Failure> {
@@ -85,15 +76,6 @@ fn is_code(word: &str) -> bool {
     let mut letters = word.chars();
     let first = letters.next().is_some_and(|c| c.is_ascii_alphabetic());
     first && word.len() > 1 && letters.all(|c| c.is_ascii_digit())
-}
-
-/// A declaration of any kind.
-pub fn named<'n>(namespace: &'n Namespace, name: &str) -> Result<&'n Decl, Failure> {
-    namespace.get(name).ok_or_else(|| {
-        let diag = Diag::global("E0201", format!("there is no `{name}`"));
-        let known = namespace.decls.keys().map(String::as_str);
-        Failure::Invalid(vec![diag.help_nearest(name, "there are", known)])
-    })
 }
 
 fn explain_model(
