@@ -8,7 +8,7 @@ struct Place {
     int first, valid;                 // first token of the chunk, and its tokens
     int chunk;                        // which chunk of all sequences
     int first_key, valid_keys;        // the same of a block of keys
-    int partial;                      // which of the partial sums is this block's
+    int job;                          // which partial result is this block's
 };
 
 // Row i of the chunk; rows past the end repeat the last one.
@@ -39,21 +39,5 @@ INLINE float allowed(const Place& at, int i, int j, int low, int high) {
     return j < at.valid_keys && u >= min(max(low, 0), t) && u <= max(min(high, t), 0) ? 1.f : 0.f;
 }
 
-// An element of a tensor [rows, COUNT, own heads, ONE].
-template <int COUNT, int ONE>
-INLINE long long row_element(int row, int slot, int inner, int own, int heads) {
-    return (((long long)row * COUNT + slot) * heads + own) * ONE + inner;
-}
-
-// Before the first token an input is zero.
-template <int COUNT, int ONE>
-INLINE float read_input(const float* x, int row, int slot, int inner, int own, int heads) {
-    return row < 0 ? 0.f : x[row_element<COUNT, ONE>(row, slot, inner, own, heads)];
-}
-
-// A row of the block's own head. Rows past the end are zero, as is a tensor that nobody gave.
-template <int ONE>
-INLINE float read_own(const float* x, const Place& at, int i, int inner) {
-    if (x == 0 || i >= at.valid) return 0.f;
-    return x[row_element<1, ONE>(at.start + at.first + i, 0, inner, at.head, at.heads)];
-}
+// What f reads at a row; before the first token all is zero.
+template <class F> INLINE float read_row(int row, F f) { return row < 0 ? 0.f : f(row); }

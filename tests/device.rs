@@ -16,7 +16,7 @@ use lrc_dsl::Sources;
 use lrc_runtime::data::tasks::{self, Synthetic};
 use lrc_runtime::data::{Asked, Draw, Source, Task};
 use lrc_runtime::device::Device;
-use lrc_runtime::device::fixed::Fixed;
+use lrc_runtime::device::launch::ready;
 use lrc_runtime::device::rows::{On, RowKernel};
 use lrc_runtime::device::store::{Machine, Store, Tensor};
 use lrc_runtime::ground::library;
@@ -87,19 +87,18 @@ fn drawn(count: usize, seed: &mut u32) -> Vec<f32> {
 #[test]
 fn pointwise_kernels_agree_with_the_processor() {
     let machine = Machine::Sim;
-    let fixed = Fixed::new(&machine).unwrap();
     let mut seed = 5;
     let gdn: &[(&str, f64)] =
         &[("width", 48.0), ("layers", 1.0), ("heads", 3.0), ("d", 16.0), ("hidden", 80.0)];
     for (name, sizes) in [("quickstart", HYBRID), ("gdn", gdn), ("plain_gdn", gdn)] {
         let model = Prepared::plain(model(name, sizes)).model;
         for node in model.graph.nodes.node_weights() {
-            pointwise_node(&model, node, &machine, &fixed, &mut seed);
+            pointwise_node(&model, node, &machine, &mut seed);
         }
     }
 }
 
-fn pointwise_node(model: &Model, node: &Node, machine: &Machine, fixed: &Fixed, seed: &mut u32) {
+fn pointwise_node(model: &Model, node: &Node, machine: &Machine, seed: &mut u32) {
     let graph = &model.graph;
     let (program, grad) = match &node.kind {
         Kind::Rows(program) => (&**program, None),
@@ -128,13 +127,13 @@ fn pointwise_node(model: &Model, node: &Node, machine: &Machine, fixed: &Fixed, 
         node.params.iter().map(|p| drawn(size(&graph.params[p.0].shape), seed)).collect();
     let dy = drawn(output.width() * rows, seed);
     let of = Pointwise { label: "node", program, once: &once, output_once: output.once };
-    let kernel = match grad {
+    let schedule = match grad {
         None => of.forward(machine.kind()).unwrap(),
         Some(grad) => of.backward(grad, machine.kind()).unwrap(),
     };
-    let wrong = verify(&kernel, machine.kind().shared);
+    let wrong = verify(&schedule, machine.kind().shared);
     assert!(wrong.is_empty(), "{}: {wrong:?}", node.label);
-    let kernel = RowKernel(machine.ready(vec![kernel]).unwrap().remove(0));
+    let kernel = RowKernel(ready(machine, vec![schedule]).unwrap().remove(0));
 
     let mut store = Store::new(machine);
     let given: Vec<Tensor> = inputs.iter().map(|x| store.holding("input", x).unwrap()).collect();
@@ -165,7 +164,7 @@ fn pointwise_node(model: &Model, node: &Node, machine: &Machine, fixed: &Fixed, 
     let outputs: Vec<Tensor> =
         want.iter().map(|x| store.take("output", x.len()).unwrap()).collect();
     let on = On { rows, positions: at, inputs: &given, params: own, d_out };
-    kernel.run(&mut store, fixed, &on, &outputs, &grads).unwrap();
+    kernel.run(&mut store, &on, &outputs, &grads).unwrap();
     let got = outputs.iter().chain(&grads);
     for (place, (got, want)) in got.zip(want.iter().chain(&want_params)).enumerate() {
         let found = gap(&store.get(*got).unwrap(), want);

@@ -179,7 +179,7 @@ fn parts_of_a_head_agree_with_the_recurrent_form() {
 
 /// Compiles the kernels of recurrences at a head dimension to machine code.
 fn machine_code(names: &[&str], size: f64, arches: &[&str]) -> Vec<(Kernel, Built)> {
-    let mut kernels = Vec::new();
+    let (mut kernels, mut sources) = (Vec::new(), Vec::new());
     for name in names {
         let sizes: &[&str] = if PAST.contains(name) { &["d"] } else { &["dk", "dv"] };
         let sizes: Vec<(&str, f64)> = sizes.iter().map(|axis| (*axis, size)).collect();
@@ -188,16 +188,18 @@ fn machine_code(names: &[&str], size: f64, arches: &[&str]) -> Vec<(Kernel, Buil
         for arch in arches {
             let gpu = Gpu::named(arch).unwrap();
             for pass in family.passes() {
-                let kernel = family.kernel(&r, pass, gpu, None).unwrap();
-                let wrong = verify(&kernel, gpu.shared);
+                let schedule = family.schedule(&r, *pass, gpu, None).unwrap();
+                let wrong = verify(&schedule, gpu.shared);
                 assert!(wrong.is_empty(), "{name} {pass:?} {size} {arch}: {wrong:?}");
-                kernels.push((kernel, *arch));
+                for kernel in &schedule.kernels {
+                    sources.push(Source::of(&schedule, kernel, arch));
+                    kernels.push(kernel.clone());
+                }
             }
         }
     }
-    let sources: Vec<Source> = kernels.iter().map(|(k, arch)| Source::of(k, arch)).collect();
     let built = jit::build(&sources, Code::Cubin).unwrap();
-    kernels.into_iter().map(|(kernel, _)| kernel).zip(built).collect()
+    kernels.into_iter().zip(built).collect()
 }
 
 #[test]

@@ -7,13 +7,12 @@ use std::time::Instant;
 use lrc_compiler::chunk::derive;
 use lrc_compiler::chunk::gradient::gradient_program;
 use lrc_compiler::elaborate::Recurrence;
-use lrc_compiler::emit::cuda;
 use lrc_compiler::graph::account::account;
 use lrc_compiler::graph::{Model, Prepared};
 use lrc_compiler::normal;
 use lrc_compiler::normal::text::Shown;
 use lrc_compiler::plan::target::{GPUS, Gpu};
-use lrc_compiler::plan::{Family, Kernel};
+use lrc_compiler::plan::{Family, Kernel, Pass, Schedule};
 use lrc_dsl::ast::Kind;
 use lrc_dsl::{Diag, Sources};
 use lrc_runtime::config::open::declarations;
@@ -151,6 +150,7 @@ fn gpus(list: Option<&str>) -> Result<Vec<Gpu>, Failure> {
 /// A kernel, and what its compiler says of it.
 struct Row {
     kernel: Kernel,
+    pass: Pass,
     arch: &'static str,
     /// As PTX or machine code, whichever was made last.
     built: Option<(Code, Built)>,
@@ -216,11 +216,11 @@ impl Work {
                 return Ok(());
             }
         };
-        let mut kernels = Vec::new();
+        let mut schedules = Vec::new();
         for gpu in self.gpus.clone() {
             for pass in family.passes() {
-                match family.kernel(r, pass, gpu, None) {
-                    Ok(kernel) => kernels.push((kernel, gpu.arch)),
+                match family.schedule(r, *pass, gpu, None) {
+                    Ok(schedule) => schedules.push((schedule, gpu.arch)),
                     Err(refusal) => {
                         let (name, pass, why) = (&r.name, pass.name(), refusal.why);
                         let message = format!("`{name}` has no {pass} kernel: {why}");
@@ -229,23 +229,24 @@ impl Work {
                 }
             }
         }
-        self.build(kernels, "")
+        self.build(schedules, "")
     }
 
     fn model(&mut self, model: Model) -> Result<(), Failure> {
         let parameters = account(&model).parameters;
         let prepared = Prepared::plain(model);
-        let (mut launches, mut kernels) = (None, Vec::new());
+        let (mut launches, mut schedules) = (None, Vec::new());
         if self.wants_kernels() {
             for gpu in self.gpus.clone() {
                 let planned = plans(&prepared, gpu);
                 launches = launches.or(planned.launches);
-                kernels.extend(planned.kernels.into_iter().map(|kernel| (kernel, gpu.arch)));
+                schedules
+                    .extend(planned.schedules.into_iter().map(|schedule| (schedule, gpu.arch)));
                 self.lack(planned.lacking);
             }
         }
         let model = prepared.model;
-        self.build(kernels, &format!("{}.", model.name))?;
+        self.build(schedules, &format!("{}.", model.name))?;
         if self.wants("graph") {
             let text = model.graph.to_string();
             self.files.emit(&model.name, "graph", text.as_bytes())?;
@@ -255,29 +256,32 @@ impl Work {
         Ok(())
     }
 
-    /// Compiles planned kernels and writes the wanted stages; `before` stands before their names.
-    fn build(&mut self, kernels: Vec<(Kernel, &'static str)>, before: &str) -> Result<(), Failure> {
+    /// Compiles the kernels of schedules and writes the wanted stages; `before` stands before names.
+    fn build(
+        &mut self,
+        schedules: Vec<(Schedule, &'static str)>,
+        before: &str,
+    ) -> Result<(), Failure> {
         let named = |name: &str, arch: &str| format!("{before}{name}.{arch}");
-        for (kernel, arch) in &kernels {
-            let name = named(&kernel.name, arch);
+        let first = self.kernels.len();
+        let mut sources = Vec::new();
+        for (schedule, arch) in schedules {
             if self.wants("plan") {
-                self.files.emit(&name, "plan", kernel.to_string().as_bytes())?;
+                let name = named(&schedule.name, arch);
+                self.files.emit(&name, "plan", schedule.to_string().as_bytes())?;
             }
-            if self.wants("cuda") {
-                self.files.emit(&name, "cu", cuda(kernel).as_bytes())?;
+            for kernel in &schedule.kernels {
+                let source = Source::of(&schedule, kernel, arch);
+                if self.wants("cuda") {
+                    self.files.emit(&named(&kernel.name, arch), "cu", source.text.as_bytes())?;
+                }
+                sources.push(source);
+                let (kernel, pass) = (kernel.clone(), schedule.pass);
+                self.kernels.push(Row { kernel, pass, arch, built: None });
             }
         }
-        let first = self.kernels.len();
-        let row = |(kernel, arch): &(Kernel, &'static str)| Row {
-            kernel: kernel.clone(),
-            arch,
-            built: None,
-        };
-        self.kernels.extend(kernels.iter().map(row));
         for (stage, code) in [("ptx", Code::Ptx), ("cubin", Code::Cubin)] {
             if self.wants(stage) {
-                let sources: Vec<Source> =
-                    kernels.iter().map(|(kernel, arch)| Source::of(kernel, arch)).collect();
                 for (at, made) in jit::build(&sources, code)?.into_iter().enumerate() {
                     self.files.emit(&named(&made.name, &made.arch), stage, &made.code)?;
                     self.kernels[first + at].built = Some((code, made));
@@ -353,12 +357,12 @@ fn document(files: &[String], kernels: &[Row], models: &[Summary], seconds: f64)
     })
 }
 
-fn in_json(Row { kernel, arch, built }: &Row) -> Value {
+fn in_json(Row { kernel, pass, arch, built }: &Row) -> Value {
     // Only an assembler knows of registers.
     let cubin = built.as_ref().filter(|(code, _)| *code == Code::Cubin).map(|(_, built)| built);
     json!({
         "name": kernel.name,
-        "region": kernel.pass.name(),
+        "region": pass.name(),
         "arch": arch,
         "registers": cubin.map(|b| b.registers),
         "spill_bytes": cubin.map(|b| b.spill_bytes),
@@ -389,7 +393,7 @@ fn table(kernels: &[Row]) {
         "working",
         "bytes"
     );
-    for Row { kernel, arch, built } in kernels {
+    for Row { kernel, arch, built, .. } in kernels {
         let text = |get: fn(&Built) -> usize, only: Option<Code>| {
             let known = built.as_ref().filter(|(code, _)| only.is_none_or(|only| *code == only));
             known.map_or("-".to_string(), |(_, built)| get(built).to_string())

@@ -7,8 +7,8 @@ use std::fmt::Write;
 use crate::plan::index::{Atom, Ix};
 use crate::plan::lower::FRAGMENT;
 use crate::plan::{
-    Buffer, Chain, Condition, Expr, Grid, Kernel, Number, Operand, Part, Pass, Place, Reduction,
-    Row, Side, Step, Target, TileId,
+    Access, Buffer, Chain, Condition, Dim, Element, Expr, Grid, Kernel, Number, Operand, Place,
+    Reduction, Schedule, Side, Step, Target, TileId, Token,
 };
 use crate::tile::{Binary, Int, IntOp, Scan, Unary, Versions};
 
@@ -20,9 +20,9 @@ const TENSORS: &str = include_str!("../../../templates/kernel.cuh");
 /// Letters of a step that its comment shows.
 const COMMENT: usize = 160;
 
-/// The CUDA C++ text of a kernel.
-pub fn cuda(kernel: &Kernel) -> String {
-    let mut out = Text { text: String::new(), depth: 0 };
+/// The CUDA C++ text of a kernel of a schedule.
+pub fn cuda(schedule: &Schedule, kernel: &Kernel) -> String {
+    let mut out = Text { of: schedule, text: String::new(), depth: 0 };
     out.line(&format!("#define THREADS {}", kernel.threads));
     out.text.push_str(TILE_LIBRARY);
     out.text.push_str(TENSORS);
@@ -31,36 +31,13 @@ pub fn cuda(kernel: &Kernel) -> String {
     out.text
 }
 
-/// The name of a buffer's argument.
-pub fn argument(buffer: Buffer) -> String {
-    let (name, at) = match buffer {
-        Buffer::Input(at) => ("input", at),
-        Buffer::Param(at) => ("param", at),
-        Buffer::Initial(at) => ("initial", at),
-        Buffer::Out(at) => ("out", at),
-        Buffer::Final(at) => ("final", at),
-        Buffer::Entered(at) => ("entered", at),
-        Buffer::OutGrad(at) => ("d_out", at),
-        Buffer::FinalGrad(at) => ("d_final", at),
-        Buffer::InputGrad(at) => ("d_input", at),
-        Buffer::ParamGrad(at) => ("d_param", at),
-        Buffer::InitialGrad(at) => ("d_initial", at),
-        Buffer::Kept(at) => ("kept", at),
-    };
-    format!("{name}{at}")
-}
-
-/// Whether heads may share a buffer, so that its own number of heads follows it as an argument.
-pub fn is_shared(buffer: Buffer) -> bool {
-    matches!(buffer, Buffer::Input(_) | Buffer::Param(_))
-}
-
-struct Text {
+struct Text<'a> {
+    of: &'a Schedule,
     text: String,
     depth: usize,
 }
 
-impl Text {
+impl Text<'_> {
     fn line(&mut self, line: &str) {
         if !line.is_empty() {
             (0..self.depth).for_each(|_| self.text.push_str("    "));
@@ -69,7 +46,7 @@ impl Text {
         self.text.push('\n');
     }
 
-    fn block(&mut self, head: &str, body: impl FnOnce(&mut Text)) {
+    fn block(&mut self, head: &str, body: impl FnOnce(&mut Self)) {
         self.line(&format!("{head} {{"));
         self.depth += 1;
         body(self);
@@ -85,11 +62,11 @@ impl Text {
         };
         let more = ["int heads", "unsigned char* __restrict__ working_memory"];
         let mut arguments: Vec<String> = first.into_iter().chain(more).map(String::from).collect();
-        for buffer in &k.buffers {
-            let constant = if k.reads_only(*buffer) { "const " } else { "" };
-            arguments.push(format!("{constant}float* {}", argument(*buffer)));
-            if is_shared(*buffer) {
-                arguments.push(format!("int {}_heads", argument(*buffer)));
+        for buffer in &self.of.buffers {
+            let constant = if buffer.access == Access::Read { "const " } else { "" };
+            arguments.push(format!("{constant}float* {}", buffer.name));
+            if buffer.has_own_heads() {
+                arguments.push(format!("int heads_{}", buffer.name));
             }
         }
         self.line(&format!("extern \"C\" __global__ void __launch_bounds__({}, 1)", k.threads));
@@ -104,18 +81,18 @@ impl Text {
                 self.line(&format!("at.part = blockIdx.x % {};", k.parts));
                 self.line(&format!("at.head = blockIdx.x / {} % heads;", k.parts));
                 self.line(&format!("at.sequence = blockIdx.x / {} / heads;", k.parts));
-                self.line("at.partial = at.sequence;");
+                self.line("at.job = at.sequence;");
             }
             Grid::Pairs { .. } => {
-                self.line("at.partial = blockIdx.x / heads;");
-                self.line("const int* job = jobs + 4 * at.partial;");
+                self.line("at.job = blockIdx.x / heads;");
+                self.line("const int* job = jobs + 4 * at.job;");
                 self.line("at.part = 0;");
                 self.line("at.head = blockIdx.x % heads;");
                 self.line("at.sequence = job[0];");
             }
             Grid::Rows { .. } => {
                 self.line("at.part = at.head = at.sequence = at.start = 0;");
-                self.line("at.partial = blockIdx.x;");
+                self.line("at.job = blockIdx.x;");
                 self.line("at.length = at.rows = rows;");
                 self.line("at.positions = positions;");
             }
@@ -136,9 +113,8 @@ impl Text {
                 k.working
             ));
         }
-        for buffer in k.buffers.iter().filter(|buffer| is_shared(**buffer)) {
-            let name = argument(*buffer);
-            self.line(&format!("const int {name}_own = at.head / (heads / {name}_heads);"));
+        for Buffer { name, .. } in self.of.buffers.iter().filter(|buffer| buffer.has_own_heads()) {
+            self.line(&format!("const int own_{name} = at.head / (heads / heads_{name});"));
         }
         for (id, tile) in k.tiles.iter().enumerate() {
             let number = if tile.number == Number::F32 { "float" } else { "bf16" };
@@ -164,7 +140,7 @@ impl Text {
         match &k.grid {
             Grid::Heads => {
                 let count = format!("(at.length + {}) / {}", k.chunk - 1, k.chunk);
-                let order = if k.pass == Pass::Backward {
+                let order = if k.reverse {
                     format!("for (int c = {count} - 1; c >= 0; c--)")
                 } else {
                     format!("for (int c = 0; c < {count}; c++)")
@@ -212,6 +188,17 @@ impl Text {
         let shown: String = text.chars().take(COMMENT).collect();
         let more = if shown.len() < text.len() { "..." } else { "" };
         self.line(&format!("// {shown}{more}"));
+        let absent = step.target().and_then(Target::element).map(|e| self.of.buffer(e.buffer));
+        match absent.filter(|buffer| buffer.may_be_absent) {
+            Some(buffer) => {
+                self.block(&format!("if ({} != 0)", buffer.name), |t| t.shared_step(k, step));
+            }
+            None => self.shared_step(k, step),
+        }
+    }
+
+    /// The text of a step that all threads share.
+    fn shared_step(&mut self, k: &Kernel, step: &Step) {
         match step {
             Step::Map { sizes, value, to, add } => self.map(k, sizes, value, to, *add),
             Step::Reduce { sizes, over, reduction, value, to } => {
@@ -277,7 +264,7 @@ impl Text {
         self.block(&head, |t| {
             t.indices("e", &padded, &axes);
             let inside = inside(sizes, &padded);
-            let value = expr(k, value);
+            let value = expr(t.of, k, value);
             let value = if inside.is_empty() { value } else { format!("{inside} ? {value} : 0.f") };
             t.store(k, to, &value, add);
         });
@@ -300,7 +287,7 @@ impl Text {
             Reduction::Largest => ("LOWEST", "x = larger(x, ", "warp_largest"),
         };
         let close = if reduction == Reduction::Sum { "" } else { ")" };
-        let put = format!("{put}{}{close};", expr(k, value));
+        let put = format!("{put}{}{close};", expr(self.of, k, value));
         let alone = results >= k.threads || terms < 32;
         let head = if alone {
             format!("for (int e = threadIdx.x; e < {results}; e += THREADS)")
@@ -374,7 +361,7 @@ impl Text {
             let mut full = sizes.to_vec();
             (full[p], full[q]) = (padded_rows, padded_cols);
             let inside = inside(sizes, &full);
-            let value = expr(k, value);
+            let value = expr(t.of, k, value);
             match (inside.is_empty(), filled) {
                 (true, _) => t.store(k, to, &value, add),
                 (false, true) => t.store(k, to, &format!("{inside} ? {value} : 0.f"), add),
@@ -431,41 +418,30 @@ impl Text {
                     }
                 }
             }
-            Target::Row(row) => {
-                let i = ix(&row.row);
-                let valid = if row.at.binds(0) { "at.valid_keys" } else { "at.valid" };
-                let buffer = argument(row.buffer);
-                let place = row_place(row, "to_row", "at.head", "heads");
-                // Gradients of what all parts of a head share lie one part after the other.
-                let partial = k.parts > 1 && row.part == 0;
-                let (guard, slab) = match row.buffer {
-                    Buffer::InputGrad(_) if partial => {
-                        let one = row.count * row.one;
-                        (String::new(), format!("(long long)at.part * at.rows * heads * {one} + "))
+            Target::Buffer(element) => {
+                let buffer = self.of.buffer(element.buffer);
+                let mut guards: Vec<String> = Vec::new();
+                let mut row = String::new();
+                if let Some(token) = &element.row {
+                    let valid = if token.at.binds(0) { "at.valid_keys" } else { "at.valid" };
+                    guards.push(format!("{} < {valid}", ix(&token.row)));
+                    if !certain(&token.at) {
+                        guards.push("to_row >= 0".to_string());
                     }
-                    _ if partial => (" && at.part == 0".to_string(), String::new()),
-                    _ => (String::new(), String::new()),
+                    row = "to_row".to_string();
+                    self.line(&format!("const int to_row = {};", row_of(token)));
+                }
+                // One part of a head writes what all of them hold, but for what each adds to.
+                let partial = buffer.dims.iter().any(|dim| matches!(dim, Dim::Parts(_)));
+                if k.parts > 1 && element.split.is_none() && !partial {
+                    guards.push("at.part == 0".to_string());
+                }
+                let guard = match guards.as_slice() {
+                    [] => String::new(),
+                    all => format!("if ({}) ", all.join(" && ")),
                 };
-                let there = if certain(&row.at) { "" } else { " && to_row >= 0" };
-                self.line(&format!("const int to_row = {};", row_of(row)));
-                self.line(&format!(
-                    "if ({i} < {valid}{there}{guard}) {buffer}[{slab}{place}] {sign} {value};"
-                ));
-            }
-            Target::Part(part) => {
-                let partial = k.parts > 1 && part.part == 0;
-                let grad = matches!(part.buffer, Buffer::ParamGrad(_) | Buffer::InitialGrad(_));
-                let outer = match part.buffer {
-                    Buffer::Entered(_) => "at.chunk",
-                    Buffer::ParamGrad(_) | Buffer::InitialGrad(_) if partial => {
-                        "at.part * sequences + at.sequence"
-                    }
-                    Buffer::ParamGrad(_) | Buffer::InputGrad(_) => "at.partial",
-                    _ => "at.sequence",
-                };
-                let guard = if partial && !grad { "if (at.part == 0) " } else { "" };
-                let place = part_place(part, outer, "at.head", "heads");
-                self.line(&format!("{guard}{}[{place}] {sign} {value};", argument(part.buffer)));
+                let place = place(buffer, element, &row, k.parts);
+                self.line(&format!("{guard}{}[{place}] {sign} {value};", buffer.name));
             }
         }
     }
@@ -553,42 +529,72 @@ fn position(at: &Int, rows: [&Ix; 2]) -> String {
     }
 }
 
-/// Place in a value, with that of the block's part.
-fn inner(x: &Ix, part: usize) -> String {
-    match part {
-        0 => ix(x),
-        part => format!("at.part * {part} + {}", ix(x)),
-    }
-}
-
 /// Whether a position lies in the sequence for certain.
 fn certain(at: &Int) -> bool {
     matches!(at, Int::T | Int::Bound(_))
 }
 
-/// The row of all sequences that an element of a token's row belongs to.
-fn row_of(row: &Row) -> String {
-    let i = ix(&row.row);
-    match &row.at {
+/// The row of all sequences that a token is.
+fn row_of(token: &Token) -> String {
+    let i = ix(&token.row);
+    match &token.at {
         Int::T => format!("at.start + inside(at, {i})"),
         Int::Bound(_) => format!("at.start + key(at, {i})"),
-        at => format!("row_at(at, {i}, {})", position(at, [&row.row, &row.row])),
+        at => format!("row_at(at, {i}, {})", position(at, [&token.row, &token.row])),
     }
 }
 
-fn row_place(row: &Row, at: &str, own: &str, heads: &str) -> String {
-    let inner = inner(&row.inner, row.part);
-    format!(
-        "row_element<{}, {}>({at}, {}, {inner}, {own}, {heads})",
-        row.count,
-        row.one,
-        ix(&row.slot)
-    )
+/// Where an element lies in its buffer, given its row. The axes of a value stand last and are
+/// counted in ints.
+fn place(buffer: &Buffer, element: &Element, row: &str, parts: usize) -> String {
+    let is_value = |dim: &Dim| matches!(dim, Dim::Number(_));
+    let outer = buffer.dims.iter().rposition(|dim| !is_value(dim)).map_or(0, |last| last + 1);
+    let (outer, value) = buffer.dims.split_at(outer);
+    let before = outer.iter().filter(|dim| is_value(dim)).count();
+    let mut text = String::new();
+    let mut counts = element.index[..before].iter();
+    for dim in outer {
+        let (length, here) = match dim {
+            Dim::Number(n) => (n.to_string(), counts.next().map_or(String::new(), ix)),
+            Dim::Rows => ("at.rows".to_string(), row.to_string()),
+            Dim::Chunks { .. } => ("chunks[sequences]".to_string(), "at.chunk".to_string()),
+            Dim::Sequences => ("sequences".to_string(), "at.sequence".to_string()),
+            Dim::Heads => ("heads".to_string(), "at.head".to_string()),
+            Dim::OwnHeads => (format!("heads_{}", buffer.name), format!("own_{}", buffer.name)),
+            Dim::Parts(n) => (n.to_string(), "at.part".to_string()),
+            Dim::Jobs { .. } => ("(gridDim.x / heads)".to_string(), "at.job".to_string()),
+        };
+        text = if text.is_empty() {
+            format!("(long long)({here})")
+        } else {
+            format!("({text} * {length} + {here})")
+        };
+    }
+    let (mut inner, mut size, mut part) = (Ix::default(), 1, 0);
+    for (axis, dim) in value.iter().enumerate() {
+        let Dim::Number(n) = dim else { continue };
+        inner = inner.times(*n as i64).plus(&element.index[before + axis]);
+        size *= n;
+        part = part * n + if element.split == Some(before + axis) { n / parts } else { 0 };
+    }
+    let part = if part > 0 { format!("at.part * {part} + ") } else { String::new() };
+    let inner = format!("{part}{}", ix(&inner));
+    if text.is_empty() { inner } else { format!("{text} * {size} + {inner}") }
 }
 
-fn part_place(part: &Part, outer: &str, own: &str, heads: &str) -> String {
-    let inner = inner(&part.inner, part.part);
-    format!("((long long)({outer}) * {heads} + {own}) * {} + {inner}", part.size)
+/// The element of a buffer, zero before the first token.
+fn read(k: &Kernel, buffer: &Buffer, element: &Element) -> String {
+    let name = &buffer.name;
+    match &element.row {
+        None => format!("{name}[{}]", place(buffer, element, "", k.parts)),
+        Some(token) if certain(&token.at) => {
+            format!("{name}[{}]", place(buffer, element, &row_of(token), k.parts))
+        }
+        Some(token) => {
+            let place = place(buffer, element, "row", k.parts);
+            format!("read_row({}, [&](int row) {{ return {name}[{place}]; }})", row_of(token))
+        }
+    }
 }
 
 fn number(x: f64) -> String {
@@ -602,46 +608,15 @@ fn number(x: f64) -> String {
     }
 }
 
-fn expr(k: &Kernel, e: &Expr) -> String {
+fn expr(of: &Schedule, k: &Kernel, e: &Expr) -> String {
+    let expr = |e: &Expr| expr(of, k, e);
     match e {
         Expr::Number(x) => number(x.value()),
         Expr::Tile(id, index) => match k.tile(*id).number {
             Number::F32 => element(k, *id, index),
             Number::Bf16 => format!("widen({})", element(k, *id, index)),
         },
-        Expr::Row(row) => {
-            let name = argument(row.buffer);
-            if let Buffer::OutGrad(_) = row.buffer {
-                let inner = inner(&row.inner, row.part);
-                return format!("read_own<{}>({name}, at, {}, {inner})", row.one, ix(&row.row));
-            }
-            if let Buffer::Kept(_) = row.buffer {
-                return format!("{name}[{}]", row_place(row, &row_of(row), "at.head", "at.heads"));
-            }
-            let (own, heads) = (format!("{name}_own"), format!("{name}_heads"));
-            if certain(&row.at) {
-                return format!("{name}[{}]", row_place(row, &row_of(row), &own, &heads));
-            }
-            format!(
-                "read_input<{}, {}>({name}, {}, {}, {}, {own}, {heads})",
-                row.count,
-                row.one,
-                row_of(row),
-                ix(&row.slot),
-                inner(&row.inner, row.part)
-            )
-        }
-        Expr::Part(part) => {
-            let name = argument(part.buffer);
-            let place = match part.buffer {
-                Buffer::Param(_) => {
-                    part_place(part, "0", &format!("{name}_own"), &format!("{name}_heads"))
-                }
-                Buffer::Entered(_) => part_place(part, "at.chunk", "at.head", "heads"),
-                _ => part_place(part, "at.sequence", "at.head", "heads"),
-            };
-            format!("{name}[{place}]")
-        }
+        Expr::Buffer(element) => read(k, of.buffer(element.buffer), element),
         Expr::Position(at, [row, key]) => format!("(float)({})", position(at, [row, key])),
         Expr::Allowed([row, key]) => {
             let Grid::Pairs { range, .. } = &k.grid else {
@@ -653,32 +628,32 @@ fn expr(k: &Kernel, e: &Expr) -> String {
         Expr::Head => "(float)at.head".into(),
         Expr::Valid(row) => format!("({} < at.valid ? 1.f : 0.f)", ix(row)),
         Expr::Sum => "sum".into(),
-        Expr::Unary(op, x) => unary(*op, &expr(k, x)),
-        Expr::Binary(op, of) => {
-            let (a, b) = (expr(k, &of[0]), expr(k, &of[1]));
+        Expr::Unary(op, x) => unary(*op, &expr(x)),
+        Expr::Binary(op, both) => {
+            let (a, b) = (expr(&both[0]), expr(&both[1]));
             match op {
                 Binary::Add => format!("({a} + {b})"),
                 Binary::Sub => format!("({a} - {b})"),
                 op => format!("op_{}({a}, {b})", op.name()),
             }
         }
-        Expr::Mul(of) => format!("{} * {}", expr(k, &of[0]), expr(k, &of[1])),
-        Expr::Weight(of) => format!("op_exp({} - {})", expr(k, &of[0]), expr(k, &of[1])),
-        Expr::Select(of) => {
-            let [c, a, b] = [&of[0], &of[1], &of[2]].map(|x| expr(k, x));
+        Expr::Mul(both) => format!("{} * {}", expr(&both[0]), expr(&both[1])),
+        Expr::Weight(both) => format!("op_exp({} - {})", expr(&both[0]), expr(&both[1])),
+        Expr::Select(both) => {
+            let [c, a, b] = [&both[0], &both[1], &both[2]].map(expr);
             format!("({c} != 0.f ? {a} : {b})")
         }
-        Expr::Where(condition, of) => {
+        Expr::Where(condition, both) => {
             let condition = match condition {
                 Condition::Less(a, b) => format!("{} < {}", ix(a), ix(b)),
                 Condition::Equal(a, b) => format!("{} == {}", ix(a), ix(b)),
                 Condition::FirstPart => "at.part == 0".into(),
             };
-            format!("({condition} ? {} : {})", expr(k, &of[0]), expr(k, &of[1]))
+            format!("({condition} ? {} : {})", expr(&both[0]), expr(&both[1]))
         }
-        Expr::Given(buffer, of) => {
-            let name = argument(*buffer);
-            format!("({name} != 0 ? {} : {})", expr(k, &of[0]), expr(k, &of[1]))
+        Expr::Given(buffer, cases) => {
+            let name = &of.buffer(*buffer).name;
+            format!("({name} != 0 ? {} : {})", expr(&cases[0]), expr(&cases[1]))
         }
     }
 }

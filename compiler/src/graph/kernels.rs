@@ -13,7 +13,7 @@ use crate::elaborate::Recurrence;
 use crate::normal::Refusal;
 use crate::plan::rows::Pointwise;
 use crate::plan::target::Gpu;
-use crate::plan::{Family, Kernel};
+use crate::plan::{Family, Schedule};
 use crate::tile::Op;
 
 /// A kind of node without kernels, and what is said of it.
@@ -56,8 +56,8 @@ pub fn supports(graph: &Graph, node: &Node, gpu: Gpu) -> Result<(), Refusal> {
     kernels(graph, node, gpu).map(|_| ())
 }
 
-/// The planned kernels of a node: none for what kernels that are written by hand do.
-fn kernels(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Vec<Kernel>, Refusal> {
+/// The planned schedules of a node: none for what kernels that are written by hand do.
+fn kernels(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Vec<Schedule>, Refusal> {
     if let Some(lack) = LACKS.iter().find(|lack| (lack.is)(&node.kind)) {
         let why = format!("{}, for which there are no kernels", lack.why);
         return Err(Refusal { span: None, why });
@@ -66,15 +66,15 @@ fn kernels(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Vec<Kernel>, Refusal>
         |refusal: Refusal| Refusal { why: format!("has no kernels: {}", refusal.why), ..refusal };
     match &node.kind {
         Kind::Rows(_) | Kind::RowsGrad(_) => {
-            pointwise(graph, node, gpu).map(|kernel| vec![kernel]).map_err(no_kernels)
+            pointwise(graph, node, gpu).map(|schedule| vec![schedule]).map_err(no_kernels)
         }
         Kind::Recur(recur) => of_recurrence(&recur.recurrence, gpu).map_err(no_kernels),
         _ => Ok(vec![]),
     }
 }
 
-/// The kernel of a pointwise node, or of its gradient.
-fn pointwise(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Kernel, Refusal> {
+/// The schedule of a pointwise node, or of its gradient.
+fn pointwise(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Schedule, Refusal> {
     let once = |values: &[ValueId]| -> Vec<bool> {
         values.iter().map(|value| graph.value(*value).once).collect()
     };
@@ -99,9 +99,9 @@ fn pointwise(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Kernel, Refusal> {
     }
 }
 
-fn of_recurrence(r: &Recurrence, gpu: Gpu) -> Result<Vec<Kernel>, Refusal> {
+fn of_recurrence(r: &Recurrence, gpu: Gpu) -> Result<Vec<Schedule>, Refusal> {
     let family = Family::of(r)?;
-    family.passes().iter().map(|pass| family.kernel(r, *pass, gpu, None)).collect()
+    family.passes().iter().map(|pass| family.schedule(r, *pass, gpu, None)).collect()
 }
 
 /// What has no kernels: each reason once, with the first part that it holds for and how many more.
@@ -135,12 +135,12 @@ impl Lacking {
 /// The kernels of a model.
 #[derive(Debug)]
 pub struct Planned {
-    /// The kernels of pointwise nodes and their gradients, each once.
-    pub pointwise: Vec<Kernel>,
+    /// The schedules of pointwise nodes and their gradients, each once.
+    pub pointwise: Vec<Schedule>,
     /// Which of them a node has.
     pub of_node: HashMap<usize, usize>,
-    /// The kernels of recurrences, each once.
-    pub recurrences: Vec<Kernel>,
+    /// The schedules of recurrences, each once.
+    pub recurrences: Vec<Schedule>,
     /// What has none.
     pub lacking: Vec<Diag>,
 }
@@ -178,19 +178,19 @@ pub fn plan(prepared: &Prepared, gpu: Gpu) -> Planned {
                 continue;
             }
         };
-        for kernel in made {
-            let text = format!("{kernel:?}");
+        for schedule in made {
+            let text = format!("{schedule:?}");
             if matches!(node.kind, Kind::Recur(_)) {
                 // Layers may differ in what no kernel of theirs reads.
                 if distinct.insert(text) {
-                    planned.recurrences.push(kernel);
+                    planned.recurrences.push(schedule);
                 }
                 continue;
             }
             let next = planned.pointwise.len();
             let found = *rows.entry(text).or_insert(next);
             if found == next {
-                planned.pointwise.push(kernel);
+                planned.pointwise.push(schedule);
             }
             planned.of_node.insert(at, found);
         }
@@ -200,14 +200,16 @@ pub fn plan(prepared: &Prepared, gpu: Gpu) -> Planned {
     planned
 }
 
-/// Gives kernels that would have the same name different ones.
-fn name_apart<'k>(kernels: impl Iterator<Item = &'k mut Kernel>) {
+/// Gives schedules that would have the same name different ones.
+fn name_apart<'s>(schedules: impl Iterator<Item = &'s mut Schedule>) {
     let mut seen: HashMap<String, usize> = HashMap::new();
-    for kernel in kernels {
-        let count = seen.entry(kernel.name.clone()).or_insert(0);
+    for schedule in schedules {
+        let count = seen.entry(schedule.name.clone()).or_insert(0);
         *count += 1;
         if *count > 1 {
-            kernel.name = format!("{}_{count}", kernel.name);
+            let kernels = schedule.kernels.iter_mut().map(|kernel| &mut kernel.name);
+            let names = kernels.chain([&mut schedule.name]);
+            names.for_each(|name| *name = format!("{name}_{count}"));
         }
     }
 }

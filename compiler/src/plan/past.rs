@@ -12,42 +12,91 @@
 
 use std::collections::BTreeMap;
 
-use super::chunk::Cut;
-use super::index::{Ix, flat};
+use super::buffer::{name_apart, numbers};
+use super::chunk::buffers::{arguments, input_grad, out_grads, outs, param_grad};
+use super::cut::{Cut, find};
+use super::index::Ix;
 use super::lower::{Lower, around_quotients, axes_of, log_of, new_tile, plannable, steps};
 use super::place::{keep_better, place};
 use super::target::Gpu;
 use super::{
-    Buffer, Expr, Grid, Kernel, Number, Pass, Row, Section, Side, Step, Target, Tile, TileId,
+    Binding, Buffer, Dim, Element, Expr, Grid, Kernel, Number, Pass, Role, Schedule, Section, Side,
+    Step, Target, Tile, TileId, Token,
 };
 use crate::chunk::attention::{Range, Target as Gradient, gradient, pair_program};
 use crate::elaborate::Recurrence;
 use crate::normal::Refusal;
-use crate::tile::{Binary, Bits, Builder, Int, Leaf, Node, Op, Program, Stream, Value, size};
+use crate::tile::{Binary, Bits, Builder, Int, Leaf, Node, Op, Program, Stream, Value};
 
 /// Tokens of the block itself and of the blocks of the other side, in order of preference.
 const BLOCKS: [[usize; 2]; 5] = [[64, 64], [64, 32], [32, 32], [32, 16], [16, 16]];
 /// Threads of a block.
 const THREADS: usize = 256;
 
-/// The kernel of a pass, by the first plan that fits a GPU; with blocks of `tokens` if given.
-pub fn kernel(
+/// What a pass is, each kernel by the first plan that fits a GPU; with blocks of `tokens` if given.
+pub fn schedule(
     r: &Recurrence,
     pass: Pass,
     gpu: Gpu,
     tokens: Option<usize>,
-) -> Result<Kernel, Refusal> {
+) -> Result<Schedule, Refusal> {
+    let works: &[Work] = match pass {
+        Pass::Forward => &[Work::Forward],
+        Pass::Backward => &[Work::Queries, Work::Keys],
+        Pass::Decode => {
+            let why = "a sum over the past has no state to decode from";
+            return Err(Refusal { span: None, why: why.into() });
+        }
+    };
     let range = Range::of(r)?;
+    let buffers = buffers(r, pass, &Derived::new(r, BLOCKS[0][0], BLOCKS[0][1])?);
+    let mut kernels = Vec::new();
+    for &work in works {
+        kernels.push(kernel(r, work, &range, &buffers, gpu, tokens)?);
+    }
+    let name = format!("{}_{}", r.name, pass.name());
+    Ok(Schedule { name, pass, buffers, kernels }.finish())
+}
+
+fn kernel(
+    r: &Recurrence,
+    work: Work,
+    range: &Range,
+    buffers: &[Buffer],
+    gpu: Gpu,
+    tokens: Option<usize>,
+) -> Result<Kernel, Refusal> {
     let mut best: Option<Kernel> = None;
     let given = tokens.map(|n| [n, n]);
     for [own, other] in given.into_iter().chain(BLOCKS.into_iter().filter(|_| given.is_none())) {
-        let mut made = Maker::new(r, pass, [own, other])?.kernel(&range);
-        if place(&mut made, gpu.shared) && keep_better(&mut best, made) {
+        let mut made = Maker::new(r, work, buffers, [own, other])?.kernel(range);
+        if place(&mut made, gpu.shared) && keep_better(&mut best, made, |kernel| kernel.working) {
             break;
         }
     }
     let why = || format!("no plan fits the shared memory of {}", gpu.arch);
     best.ok_or_else(|| Refusal { span: None, why: why() })
+}
+
+/// What a kernel is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// The outputs.
+    Forward,
+    /// What queries get.
+    Queries,
+    /// What keys get from the queries that read them.
+    Keys,
+}
+
+impl Work {
+    fn name(self) -> &'static str {
+        match self {
+            Work::Forward => "forward",
+            Work::Queries => "backward",
+            Work::Keys => "backward_keys",
+        }
+    }
 }
 
 /// What each block of threads does: sequence, first own token, and the other side's first token and
@@ -148,7 +197,8 @@ impl Derived {
 /// Makes one kernel.
 struct Maker<'a> {
     r: &'a Recurrence,
-    pass: Pass,
+    work: Work,
+    buffers: &'a [Buffer],
     /// Tokens of the block itself and of the other side's blocks.
     blocks: [usize; 2],
     derived: Derived,
@@ -163,28 +213,30 @@ fn number(x: f64) -> Expr {
 }
 
 impl<'a> Maker<'a> {
-    fn new(r: &'a Recurrence, pass: Pass, blocks: [usize; 2]) -> Result<Maker<'a>, Refusal> {
-        let refuse = |why: &str| Err(Refusal { span: None, why: why.into() });
-        if pass == Pass::Decode {
-            return refuse("a sum over the past has no state to decode from");
-        }
-        let [queries, keys] = if pass == Pass::Keys { [blocks[1], blocks[0]] } else { blocks };
+    fn new(
+        r: &'a Recurrence,
+        work: Work,
+        buffers: &'a [Buffer],
+        blocks: [usize; 2],
+    ) -> Result<Maker<'a>, Refusal> {
+        let [queries, keys] = if work == Work::Keys { [blocks[1], blocks[0]] } else { blocks };
         let derived = Derived::new(r, queries, keys)?;
         plannable(&derived.program)?;
         let late = derived
             .gradients
             .iter()
             .any(|(_, target)| matches!(target, Gradient::Query(_, at) if at.lag() != Some(0)));
-        if late && pass == Pass::Backward {
-            return refuse("a query reads an input of an earlier token");
+        if late && work == Work::Queries {
+            let why = "a query reads an input of an earlier token";
+            return Err(Refusal { span: None, why: why.into() });
         }
         let (tiles, held, sections) = (vec![], BTreeMap::new(), vec![]);
-        Ok(Maker { r, pass, blocks, derived, tiles, held, sections })
+        Ok(Maker { r, work, buffers, blocks, derived, tiles, held, sections })
     }
 
     /// The axis of the pair that the kernel's loop runs over.
     fn axis(&self) -> usize {
-        if self.pass == Pass::Keys { QUERIES } else { KEYS }
+        if self.work == Work::Keys { QUERIES } else { KEYS }
     }
 
     /// What the kernel is to compute: results, and gathered values that it leaves for others.
@@ -201,11 +253,10 @@ impl<'a> Maker<'a> {
             let places = (first..).map(Place::Kept);
             values.iter().copied().zip(places).collect()
         };
-        match self.pass {
-            Pass::Keeping => outputs().chain(left(&d.forward, 0)).collect(),
-            Pass::Backward => gradients(false).chain(left(&d.backward, d.forward.len())).collect(),
-            Pass::Keys => gradients(true).collect(),
-            Pass::Forward | Pass::Decode => outputs().collect(),
+        match self.work {
+            Work::Forward => outputs().chain(left(&d.forward, 0)).collect(),
+            Work::Queries => gradients(false).chain(left(&d.backward, d.forward.len())).collect(),
+            Work::Keys => gradients(true).collect(),
         }
     }
 
@@ -215,10 +266,10 @@ impl<'a> Maker<'a> {
         let d = &self.derived;
         let forward = d.forward.iter().position(|v| *v == value);
         let backward = d.backward.iter().position(|v| *v == value);
-        match self.pass {
-            Pass::Backward => forward,
-            Pass::Keys => forward.or(backward.map(|at| d.forward.len() + at)),
-            _ => None,
+        match self.work {
+            Work::Forward => None,
+            Work::Queries => forward,
+            Work::Keys => forward.or(backward.map(|at| d.forward.len() + at)),
         }
     }
 
@@ -230,15 +281,14 @@ impl<'a> Maker<'a> {
         self.sections.push(Section::once(last));
         let axis = self.axis();
         hoist(&mut self.sections, &mut self.tiles, axis);
-        let own = if self.pass == Pass::Keys { Side::Keys } else { Side::Queries };
+        let own = if self.work == Work::Keys { Side::Keys } else { Side::Queries };
         Kernel {
             grid: Grid::Pairs { own, other: self.blocks[1], range: range.clone() },
-            name: format!("{}_{}", self.r.name, self.pass.name()),
-            pass: self.pass,
+            name: format!("{}_{}", self.r.name, self.work.name()),
+            reverse: false,
             threads: THREADS,
             chunk: self.blocks[0],
             parts: 1,
-            buffers: self.buffers(),
             tiles: self.tiles,
             sections: self.sections,
             shared: 0,
@@ -365,7 +415,7 @@ impl<'a> Maker<'a> {
         write: impl FnOnce(&mut Lower),
     ) -> Vec<Step> {
         let mut tiles = std::mem::take(&mut self.tiles);
-        let leaf = |leaf: &Leaf, shape: &[usize], index: &[Ix]| self.leaf(leaf, shape, index);
+        let leaf = |leaf: &Leaf, _: &[usize], index: &[Ix]| self.leaf(leaf, index);
         let steps = steps(program, &mut tiles, &leaf, |lower| {
             lower.whole = whole;
             write(lower);
@@ -375,15 +425,13 @@ impl<'a> Maker<'a> {
     }
 
     /// An element of a leaf.
-    fn leaf(&self, leaf: &Leaf, shape: &[usize], index: &[Ix]) -> Expr {
+    fn leaf(&self, leaf: &Leaf, index: &[Ix]) -> Expr {
         let axis = Default::default();
-        let cut = Cut { r: self.r, axis: &axis, parts: 1 };
+        let cut = Cut { r: self.r, buffers: self.buffers, axis: &axis, parts: 1 };
         let first = || index.first().cloned().unwrap_or_default();
         match leaf {
-            Leaf::Read(Stream::Input(_), _) | Leaf::Cotangent(_) => {
-                Expr::Row(cut.leaf_row(leaf, shape, index))
-            }
-            Leaf::Param(i) => Expr::Part(cut.leaf_param(*i, shape, index)),
+            Leaf::Read(Stream::Input(_), _) | Leaf::Cotangent(_) => cut.leaf_row(leaf, index),
+            Leaf::Param(i) => cut.leaf_param(*i, index),
             Leaf::Number(at) if *at == Int::Bound(0) => {
                 Expr::Position(at.clone(), [Ix::default(), first()])
             }
@@ -397,7 +445,7 @@ impl<'a> Maker<'a> {
                 let value = Value(*at as u32);
                 match (self.held.get(&value), self.kept(value)) {
                     (Some(tile), _) => Expr::Tile(*tile, index.to_vec()),
-                    (_, Some(k)) => self.kept_value(k, shape, index),
+                    (_, Some(k)) => self.kept_value(k, index),
                     _ => unreachable!("a gathered value is held or kept"),
                 }
             }
@@ -408,8 +456,8 @@ impl<'a> Maker<'a> {
     /// A value that another kernel has left. Rows past the sequence's end have those of the last
     /// one, as they have its inputs, so that what is computed of them is a number; what flows into
     /// them is nothing.
-    fn kept_value(&self, k: usize, shape: &[usize], index: &[Ix]) -> Expr {
-        let value = Expr::Row(kept_row(k, shape, index));
+    fn kept_value(&self, k: usize, index: &[Ix]) -> Expr {
+        let value = Expr::Buffer(saved(self.buffers, k, index));
         if k < self.derived.forward.len() {
             return value;
         }
@@ -422,27 +470,25 @@ impl<'a> Maker<'a> {
         let (values, places): (Vec<Value>, Vec<Place>) = wanted.into_iter().unzip();
         let (program, whole) = self.with_leaves(&values);
         let both = self.shared_gradients();
-        let r = self.r;
+        let (r, buffers) = (self.r, self.buffers);
         self.lower(&program, whole, |lower| {
             let axis = Default::default();
-            let cut = Cut { r, axis: &axis, parts: 1 };
+            let cut = Cut { r, buffers, axis: &axis, parts: 1 };
             for (output, place) in program.outputs.iter().zip(places) {
                 let shape = program.shape(*output).to_vec();
                 let index = axes_of(&shape);
                 let (to, add) = match place {
-                    Place::Out(k) => (Target::Row(cut.out_row(k, &shape, &index)), false),
-                    Place::Kept(k) => (Target::Row(kept_row(k, &shape, &index)), false),
+                    Place::Out(k) => (cut.out(k, &index), false),
+                    Place::Kept(k) => (saved(buffers, k, &index), false),
                     Place::Gradient(Gradient::Query(i, at)) => {
-                        (Target::Row(cut.input_grad_row(i, &at, &shape, &index)), both[i])
+                        (cut.input_grad(i, &at, &index), both[i])
                     }
                     Place::Gradient(Gradient::Key(i)) => {
-                        let at = Int::Bound(0);
-                        (Target::Row(cut.input_grad_row(i, &at, &shape, &index)), both[i])
+                        (cut.input_grad(i, &Int::Bound(0), &index), both[i])
                     }
-                    Place::Gradient(Gradient::Param(i)) => {
-                        (Target::Part(cut.param_grad(i, &shape, &index)), false)
-                    }
+                    Place::Gradient(Gradient::Param(i)) => (cut.param_grad(i, &index), false),
                 };
+                let to = Target::Buffer(to);
                 lower.write(*output, &index, &shape, to, add);
             }
         })
@@ -459,40 +505,33 @@ impl<'a> Maker<'a> {
         }
         count.into_iter().map(|n| n > 1).collect()
     }
+}
 
-    /// The arguments, in order.
-    fn buffers(&self) -> Vec<Buffer> {
-        let (r, d) = (self.r, &self.derived);
-        let inputs = (0..r.inputs.len()).map(Buffer::Input);
-        let first = inputs.chain((0..r.params.len()).map(Buffer::Param));
-        let outs = (0..r.outs.len()).map(Buffer::Out);
-        let (forward, all) = (d.forward.len(), d.forward.len() + d.backward.len());
-        let keys = |i: usize| {
-            d.gradients.iter().any(|(_, target)| matches!(target, Gradient::Key(k) if *k == i))
+/// The arguments of a pass, in order.
+fn buffers(r: &Recurrence, pass: Pass, derived: &Derived) -> Vec<Buffer> {
+    let mut all = arguments(r);
+    let saved = |values: &[Value], first: usize, role: Role| -> Vec<Buffer> {
+        let named = values.iter().zip(first..);
+        let one = |(value, at): (&Value, usize)| {
+            let axes = numbers(&derived.program.shape(*value)[1..]);
+            let dims = [Dim::Rows, Dim::Heads].into_iter().chain(axes).collect();
+            Buffer::new(&format!("saved_{at}"), Binding::Saved(at), role, dims)
         };
-        let queries = |i: usize| {
-            d.gradients.iter().any(|(_, target)| matches!(target, Gradient::Query(k, _) if *k == i))
-        };
-        let grads = |mine: &dyn Fn(usize) -> bool| -> Vec<Buffer> {
-            (0..r.inputs.len()).filter(|i| mine(*i)).map(Buffer::InputGrad).collect()
-        };
-        match self.pass {
-            Pass::Forward | Pass::Decode => first.chain(outs).collect(),
-            Pass::Keeping => first.chain(outs).chain((0..forward).map(Buffer::Kept)).collect(),
-            Pass::Backward => first
-                .chain((0..r.outs.len()).map(Buffer::OutGrad))
-                .chain((0..all).map(Buffer::Kept))
-                // What nobody reads has a gradient too: zero.
-                .chain(grads(&|i| queries(i) || !keys(i)))
-                .chain((0..r.params.len()).map(Buffer::ParamGrad))
-                .collect(),
-            Pass::Keys => first
-                .chain((0..r.outs.len()).map(Buffer::OutGrad))
-                .chain((0..all).map(Buffer::Kept))
-                .chain(grads(&keys))
-                .collect(),
-        }
+        named.map(one).collect()
+    };
+    if pass == Pass::Backward {
+        all.extend(out_grads(r));
+        all.extend(saved(&derived.forward, 0, Role::Argument));
+        all.extend(saved(&derived.backward, derived.forward.len(), Role::Temporary));
+        all.extend((0..r.inputs.len()).map(|i| input_grad(r, i)));
+        let jobs = Dim::Jobs { kernel: 0 };
+        all.extend((0..r.params.len()).map(|i| param_grad(r, i).summed(vec![jobs])));
+    } else {
+        all.extend(outs(r));
+        all.extend(saved(&derived.forward, 0, Role::Saved).into_iter().map(Buffer::optional));
     }
+    name_apart(&mut all);
+    all
 }
 
 /// Where a result goes.
@@ -511,11 +550,10 @@ fn map(shape: &[usize], value: Expr, to: TileId) -> Step {
 }
 
 /// An element of a value that one kernel leaves for another: `[queries, 1, …]`.
-fn kept_row(k: usize, shape: &[usize], index: &[Ix]) -> Row {
-    let inner = flat(&index[1..], &shape[1..]);
-    let one = size(&shape[1..]);
-    let (row, slot) = (index[0].clone(), Ix::default());
-    Row { buffer: Buffer::Kept(k), at: Int::T, row, slot, inner, count: 1, one, part: 0 }
+fn saved(buffers: &[Buffer], k: usize, index: &[Ix]) -> Element {
+    let row = Some(Token { at: Int::T, row: index[0].clone() });
+    let buffer = find(buffers, Binding::Saved(k));
+    Element { buffer, row, index: index[1..].to_vec(), split: None }
 }
 
 /// Puts a block's largest entries and sums together with those so far.
@@ -574,7 +612,7 @@ fn varies(value: &Expr, axis: usize) -> bool {
     let mut found = false;
     value.walk(&mut |e| {
         found |= match e {
-            Expr::Row(row) => row.at.binds(0) == (axis == KEYS),
+            Expr::Buffer(Element { row: Some(row), .. }) => row.at.binds(0) == (axis == KEYS),
             Expr::Position(at, _) => at.binds(0) || axis == QUERIES,
             Expr::Allowed(_) => true,
             _ => false,

@@ -1,6 +1,6 @@
 //! Gives tiles their memory, and puts barriers where threads must wait.
 
-use super::{Buffer, Kernel, Number, Place, Section, Step, Target, Tile, TileId};
+use super::{BufferId, Kernel, Number, Place, Section, Step, Target, Tile, TileId};
 
 /// Bytes to whose multiples tiles are aligned: what a copy of a matrix fragment needs, and more.
 const ALIGN: usize = 128;
@@ -21,11 +21,11 @@ impl Life {
 
 /// Keeps the plan that needs less working memory; says whether it needs none, so that no better one
 /// can come.
-pub fn keep_better(best: &mut Option<Kernel>, made: Kernel) -> bool {
-    if best.as_ref().is_none_or(|best| made.working < best.working) {
+pub fn keep_better<T>(best: &mut Option<T>, made: T, working: impl Fn(&T) -> usize) -> bool {
+    if best.as_ref().is_none_or(|best| working(&made) < working(best)) {
         *best = Some(made);
     }
-    best.as_ref().is_some_and(|best| best.working == 0)
+    best.as_ref().is_some_and(|best| working(best) == 0)
 }
 
 /// Places all tiles, in shared memory as long as there is `room`, and inserts barriers. `false`
@@ -151,7 +151,7 @@ pub enum Region {
     /// Bytes of working memory.
     Working(usize, usize),
     /// A tensor that is added to.
-    Whole(Buffer),
+    Whole(BufferId),
 }
 
 impl Region {

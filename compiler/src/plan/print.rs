@@ -3,7 +3,10 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::index::{Atom, Ix};
-use super::{Condition, Expr, Kernel, Part, Place, Row, Step, Target, Tile, TileId};
+use super::{
+    Buffer, BufferId, Condition, Dim, Element, Expr, Kernel, Place, Role, Schedule, Step, Target,
+    Tile, TileId,
+};
 
 impl Display for Ix {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
@@ -47,19 +50,51 @@ impl Display for Tile {
     }
 }
 
-impl Display for Row {
+impl Display for BufferId {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        write!(
-            f,
-            "{:?}[{} of row {}, {}, {}]",
-            self.buffer, self.at, self.row, self.slot, self.inner
-        )
+        write!(f, "buffer{}", self.0)
     }
 }
 
-impl Display for Part {
+impl Display for Dim {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        write!(f, "{:?}[{}]", self.buffer, self.inner)
+        match self {
+            Dim::Rows => write!(f, "rows"),
+            Dim::Chunks { every } => write!(f, "chunks of {every}"),
+            Dim::Sequences => write!(f, "sequences"),
+            Dim::Heads => write!(f, "heads"),
+            Dim::OwnHeads => write!(f, "own heads"),
+            Dim::Parts(n) => write!(f, "{n} parts"),
+            Dim::Jobs { kernel } => write!(f, "jobs of kernel {kernel}"),
+            Dim::Number(n) => write!(f, "{n}"),
+        }
+    }
+}
+
+impl Display for Buffer {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let role = match self.role {
+            Role::Argument => "argument",
+            Role::Result => "result",
+            Role::Saved => "saved",
+            Role::Temporary => "temporary",
+        };
+        write!(f, "{} {role} [{}] {:?}", self.name, list(&self.dims), self.number)?;
+        if self.partial > 0 {
+            write!(f, ", added up over {}", list(&self.dims[..self.partial]))?;
+        }
+        write!(f, "{}", if self.may_be_absent { ", may be absent" } else { "" })?;
+        write!(f, "{}", if self.starts_at_zero { ", starts at zero" } else { "" })
+    }
+}
+
+impl Display for Element {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "{}[", self.buffer)?;
+        if let Some(token) = &self.row {
+            write!(f, "{} of row {}; ", token.at, token.row)?;
+        }
+        write!(f, "{}]", list(&self.index))
     }
 }
 
@@ -78,8 +113,7 @@ impl Display for Expr {
         match self {
             Expr::Number(x) => write!(f, "{}", x.value()),
             Expr::Tile(TileId(tile), index) => write!(f, "tile{tile}[{}]", list(index)),
-            Expr::Row(row) => write!(f, "{row}"),
-            Expr::Part(part) => write!(f, "{part}"),
+            Expr::Buffer(element) => write!(f, "{element}"),
             Expr::Position(at, [row, key]) if at.binds(0) => {
                 write!(f, "({at} of row {row} and key {key})")
             }
@@ -94,7 +128,7 @@ impl Display for Expr {
             Expr::Weight(of) => write!(f, "exp({} - {})", of[0], of[1]),
             Expr::Select(of) => write!(f, "({} ? {} : {})", of[0], of[1], of[2]),
             Expr::Where(condition, of) => write!(f, "({condition} ? {} : {})", of[0], of[1]),
-            Expr::Given(buffer, of) => write!(f, "(given {buffer:?} ? {} : {})", of[0], of[1]),
+            Expr::Given(buffer, of) => write!(f, "(given {buffer} ? {} : {})", of[0], of[1]),
         }
     }
 }
@@ -103,8 +137,7 @@ impl Display for Target {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         match self {
             Target::Tile(TileId(tile), index) => write!(f, "tile{tile}[{}]", list(index)),
-            Target::Row(row) => write!(f, "{row}"),
-            Target::Part(part) => write!(f, "{part}"),
+            Target::Buffer(element) => write!(f, "{element}"),
         }
     }
 }
@@ -147,6 +180,16 @@ impl Display for Step {
     }
 }
 
+impl Display for Schedule {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        writeln!(f, "schedule {}", self.name)?;
+        for (at, buffer) in self.buffers.iter().enumerate() {
+            writeln!(f, "  buffer{at}: {buffer}")?;
+        }
+        self.kernels.iter().try_for_each(|kernel| write!(f, "{kernel}"))
+    }
+}
+
 impl Display for Kernel {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         writeln!(
@@ -154,9 +197,6 @@ impl Display for Kernel {
             "kernel {}: {} threads, chunks of {}, {} parts, {} bytes shared, {} bytes working",
             self.name, self.threads, self.chunk, self.parts, self.shared, self.working
         )?;
-        for (at, buffer) in self.buffers.iter().enumerate() {
-            writeln!(f, "  argument {at}: {buffer:?}")?;
-        }
         for (at, tile) in self.tiles.iter().enumerate() {
             writeln!(f, "  tile{at}: {tile}")?;
         }

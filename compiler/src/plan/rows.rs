@@ -7,12 +7,15 @@
 
 use std::collections::BTreeMap;
 
-use super::index::{Ix, flat};
+use super::buffer::{identifier, numbers};
+use super::cut::{find, flows};
+use super::index::Ix;
 use super::lower::{Lower, axes_of, new_tile, plannable, steps};
 use super::place::{keep_better, place};
 use super::target::Gpu;
 use super::{
-    Buffer, Condition, Expr, Grid, Kernel, Number, Part, Pass, Row, Section, Step, Target, Tile,
+    Binding, Buffer, Condition, Dim, Element, Expr, Grid, Kernel, Number, Pass, Role, Schedule,
+    Section, Step, Target, Tile, Token,
 };
 use crate::form::rows::RowsGrad;
 use crate::form::rows::lifted;
@@ -42,28 +45,36 @@ pub struct Pointwise<'a> {
 
 impl Pointwise<'_> {
     /// The forward kernel.
-    pub fn forward(&self, gpu: Gpu) -> Result<Kernel, Refusal> {
-        self.kernel(Pass::Forward, gpu, &|rows| {
+    pub fn forward(&self, gpu: Gpu) -> Result<Schedule, Refusal> {
+        let buffers = self.buffers(None);
+        let kernel = self.kernel(Pass::Forward, gpu, &|rows| {
             let (b, outputs) = self.lifted(rows);
             let program = b.finish(&outputs);
-            let mut maker = Maker { node: self, rows, tiles: vec![] };
+            let mut maker = Maker { node: self, buffers: &buffers, rows, tiles: vec![] };
             let steps = maker.lower(&program, |lower| {
                 let shape = program.shape(program.outputs[0]).to_vec();
                 let index = axes_of(&shape);
-                let to = Target::Row(row(Buffer::Out(0), &Int::T, &shape, &index));
+                let to = Target::Buffer(row(&buffers, Binding::Out(0), &Int::T, &index));
                 lower.write(program.outputs[0], &index, &shape, to, false);
             });
             Made { tiles: maker.tiles, sections: vec![Section::each(steps)], halo: 0 }
-        })
+        })?;
+        Ok(self.schedule(Pass::Forward, buffers, kernel))
     }
 
     /// The backward kernel, whose gradients are numbered as in [`RowsGrad`].
-    pub fn backward(&self, grad: &RowsGrad, gpu: Gpu) -> Result<Kernel, Refusal> {
+    pub fn backward(&self, grad: &RowsGrad, gpu: Gpu) -> Result<Schedule, Refusal> {
         let halo = self.program.leaves().map(|(_, leaf, _)| lag(leaf)).max().unwrap_or(0);
-        self.kernel(Pass::Backward, gpu, &|rows| {
-            let mut maker = Maker { node: self, rows, tiles: vec![] };
+        let buffers = self.buffers(Some(grad));
+        let kernel = self.kernel(Pass::Backward, gpu, &|rows| {
+            let mut maker = Maker { node: self, buffers: &buffers, rows, tiles: vec![] };
             Made { sections: maker.backward(grad, halo), tiles: maker.tiles, halo }
-        })
+        })?;
+        Ok(self.schedule(Pass::Backward, buffers, kernel))
+    }
+
+    fn schedule(&self, pass: Pass, buffers: Vec<Buffer>, kernel: Kernel) -> Schedule {
+        Schedule { name: kernel.name.clone(), pass, buffers, kernels: vec![kernel] }.finish()
     }
 
     fn lifted(&self, rows: usize) -> (Builder, Vec<Value>) {
@@ -86,18 +97,19 @@ impl Pointwise<'_> {
             let Made { tiles, sections, halo } = make(rows);
             let mut kernel = Kernel {
                 grid: Grid::Rows { halo },
-                name: format!("{}_{}", identifier(self.label), pass.name()),
-                pass,
+                name: format!("rows_{}_{}", identifier(self.label), pass.name()),
+                reverse: false,
                 threads: THREADS,
                 chunk: rows,
                 parts: 1,
-                buffers: self.buffers(pass, &sections),
                 tiles,
                 sections,
                 shared: 0,
                 working: 0,
             };
-            if place(&mut kernel, gpu.shared) && keep_better(&mut best, kernel) {
+            if place(&mut kernel, gpu.shared)
+                && keep_better(&mut best, kernel, |kernel| kernel.working)
+            {
                 break;
             }
             rows /= 2;
@@ -108,29 +120,59 @@ impl Pointwise<'_> {
         })
     }
 
-    /// The arguments, in order: inputs and parameters that the program reads, then results.
-    fn buffers(&self, pass: Pass, sections: &[Section]) -> Vec<Buffer> {
-        let mut buffers: Vec<Buffer> = (0..self.once.len()).map(Buffer::Input).collect();
-        let params = self.program.leaves().filter_map(|(_, leaf, _)| match leaf {
-            Leaf::Param(i) => Some(i + 1),
-            _ => None,
-        });
-        buffers.extend((0..params.max().unwrap_or(0)).map(Buffer::Param));
-        if pass == Pass::Backward {
-            buffers.push(Buffer::OutGrad(0));
+    /// The arguments, in order: inputs and parameters that the program reads, then results. What all
+    /// rows share has a gradient in each block.
+    fn buffers(&self, grad: Option<&RowsGrad>) -> Vec<Buffer> {
+        let mut shapes: BTreeMap<Binding, &[usize]> = BTreeMap::new();
+        for (_, leaf, shape) in self.program.leaves() {
+            let binding = match leaf {
+                Leaf::Read(Stream::Input(i), _) => Binding::Input(*i),
+                Leaf::Param(i) => Binding::Param(*i),
+                _ => continue,
+            };
+            shapes.insert(binding, shape);
         }
-        let steps = sections.iter().flat_map(|section| &section.steps);
-        let mut written: Vec<Buffer> = steps
-            .filter_map(|step| match step.target()? {
-                Target::Row(row) => Some(row.buffer),
-                Target::Part(part) => Some(part.buffer),
-                Target::Tile(..) => None,
-            })
-            .collect();
-        written.sort_unstable();
-        written.dedup();
-        buffers.extend(written);
-        buffers
+        let one = |name: &str, binding, role, rows: bool, shape: &[usize]| {
+            let dims = rows.then_some(Dim::Rows).into_iter().chain(numbers(shape)).collect();
+            Buffer::new(name, binding, role, dims)
+        };
+        let mut all: Vec<Buffer> = Vec::new();
+        for (binding, shape) in &shapes {
+            all.push(match binding {
+                Binding::Input(i) => {
+                    one(&format!("in_{i}"), *binding, Role::Argument, !self.once[*i], shape)
+                }
+                Binding::Param(i) => {
+                    one(&format!("param_{i}"), *binding, Role::Argument, false, shape)
+                }
+                _ => continue,
+            });
+        }
+        let output = self.program.shape(self.program.outputs[0]);
+        let Some(grad) = grad else {
+            all.push(one("out", Binding::Out(0), Role::Result, true, output));
+            return all;
+        };
+        all.push(one("d_out", Binding::OutGrad(0), Role::Argument, true, output));
+        let jobs = || vec![Dim::Jobs { kernel: 0 }];
+        for (place, i) in grad.wanted.iter().enumerate() {
+            let (binding, shape) = (Binding::InputGrad(place), shapes[&Binding::Input(*i)]);
+            let name = format!("d_in_{i}");
+            let alone = self.alone(*i);
+            let made = one(&name, binding, Role::Result, !alone, shape);
+            all.push(if alone { made.summed(jobs()) } else { made });
+        }
+        for (place, i) in grad.params.iter().enumerate() {
+            let (binding, shape) = (Binding::ParamGrad(place), shapes[&Binding::Param(*i)]);
+            let name = format!("d_param_{i}");
+            all.push(one(&name, binding, Role::Result, false, shape).summed(jobs()));
+        }
+        all
+    }
+
+    /// Whether all rows share an input.
+    fn alone(&self, input: usize) -> bool {
+        self.once[input] && !self.output_once
     }
 }
 
@@ -143,6 +185,7 @@ struct Made {
 
 struct Maker<'a> {
     node: &'a Pointwise<'a>,
+    buffers: &'a [Buffer],
     rows: usize,
     tiles: Vec<Tile>,
 }
@@ -158,21 +201,23 @@ enum Of {
 impl Maker<'_> {
     fn lower(&mut self, program: &Program, write: impl FnOnce(&mut Lower)) -> Vec<Step> {
         let mut tiles = std::mem::take(&mut self.tiles);
-        let leaf = |leaf: &Leaf, shape: &[usize], index: &[Ix]| self.leaf(leaf, shape, index);
+        let leaf = |leaf: &Leaf, _: &[usize], index: &[Ix]| self.leaf(leaf, index);
         let steps = steps(program, &mut tiles, &leaf, write);
         self.tiles = tiles;
         steps
     }
 
-    fn leaf(&self, leaf: &Leaf, shape: &[usize], index: &[Ix]) -> Expr {
+    fn leaf(&self, leaf: &Leaf, index: &[Ix]) -> Expr {
         match leaf {
             Leaf::Read(Stream::Input(i), _) if self.node.once[*i] => {
-                Expr::Part(part(Buffer::Input(*i), &shape[1..], &index[1..]))
+                Expr::Buffer(once(self.buffers, Binding::Input(*i), &index[1..]))
             }
-            Leaf::Read(Stream::Input(i), at) => Expr::Row(row(Buffer::Input(*i), at, shape, index)),
-            Leaf::Param(i) => Expr::Part(part(Buffer::Param(*i), &shape[1..], &index[1..])),
+            Leaf::Read(Stream::Input(i), at) => {
+                Expr::Buffer(row(self.buffers, Binding::Input(*i), at, index))
+            }
+            Leaf::Param(i) => Expr::Buffer(once(self.buffers, Binding::Param(*i), &index[1..])),
             Leaf::Number(at) => Expr::Position(at.clone(), [index[0].clone(), Ix::default()]),
-            Leaf::Cotangent(_) => Expr::Row(row(Buffer::OutGrad(0), &Int::T, shape, index)),
+            Leaf::Cotangent(_) => flows(row(self.buffers, Binding::OutGrad(0), &Int::T, index)),
             // Rows that the block owns, in the gradient of what all rows share.
             Leaf::Valid => {
                 let own = Condition::Less(index[0].clone(), Ix::number(self.rows as i64));
@@ -190,15 +235,16 @@ impl Maker<'_> {
         let mut sums = Vec::new();
         for (of, &output) in results.keys().zip(&program.outputs) {
             let shape = program.shape(output)[1..].to_vec();
-            let buffer = match of {
+            let binding = match of {
                 Of::Input(_) => continue,
-                Of::Once(place) => Buffer::InputGrad(*place),
-                Of::Param(place) => Buffer::ParamGrad(*place),
+                Of::Once(place) => Binding::InputGrad(*place),
+                Of::Param(place) => Binding::ParamGrad(*place),
             };
             let tile = new_tile(&mut self.tiles, format!("sum of {of:?}"), Number::F32, &shape);
             self.tiles[tile.0].lasting = true;
-            sums.push((*of, buffer, shape, tile));
+            sums.push((*of, binding, shape, tile));
         }
+        let buffers = self.buffers;
         let steps = self.lower(&program, |lower| {
             for (of, &output) in results.keys().zip(&program.outputs) {
                 let shape = program.shape(output).to_vec();
@@ -207,18 +253,18 @@ impl Maker<'_> {
                 let (to, add) = match (of, sum) {
                     (_, Some((.., tile))) => (Target::Tile(*tile, index[1..].to_vec()), true),
                     (Of::Input(place) | Of::Once(place) | Of::Param(place), None) => {
-                        let buffer = Buffer::InputGrad(*place);
-                        (Target::Row(row(buffer, &Int::T, &shape, &index)), false)
+                        let to = row(buffers, Binding::InputGrad(*place), &Int::T, &index);
+                        (Target::Buffer(to), false)
                     }
                 };
                 lower.write(output, &index, &shape, to, add);
             }
         });
         let (mut start, mut end) = (Vec::new(), Vec::new());
-        for (_, buffer, shape, tile) in &sums {
+        for (_, binding, shape, tile) in &sums {
             let index = axes_of(shape);
             let (zero, sum) = (Expr::Number(Bits::of(0.0)), Expr::Tile(*tile, index.clone()));
-            let result = Target::Part(part(*buffer, shape, &index));
+            let result = Target::Buffer(once(buffers, *binding, &index));
             let step = |value, to| Step::Map { sizes: shape.clone(), value, to, add: false };
             start.push(step(zero, Target::Tile(*tile, index)));
             end.push(step(sum, result));
@@ -290,8 +336,7 @@ impl Maker<'_> {
         match leaf {
             Leaf::Read(Stream::Input(i), _) => {
                 let place = grad.wanted.iter().position(|w| w == i)?;
-                let alone = self.node.once[*i] && !self.node.output_once;
-                Some(if alone { Of::Once(place) } else { Of::Input(place) })
+                Some(if self.node.alone(*i) { Of::Once(place) } else { Of::Input(place) })
             }
             Leaf::Param(i) => Some(Of::Param(grad.params.iter().position(|p| p == i)?)),
             _ => None,
@@ -308,19 +353,12 @@ fn lag(leaf: &Leaf) -> usize {
 }
 
 /// An element of a tensor of rows.
-fn row(buffer: Buffer, at: &Int, shape: &[usize], index: &[Ix]) -> Row {
-    let inner = flat(&index[1..], &shape[1..]);
-    let (row, slot, one) = (index[0].clone(), Ix::default(), size(&shape[1..]));
-    Row { buffer, at: at.clone(), row, slot, inner, count: 1, one, part: 0 }
+fn row(buffers: &[Buffer], binding: Binding, at: &Int, index: &[Ix]) -> Element {
+    let row = Some(Token { at: at.clone(), row: index[0].clone() });
+    Element { row, ..once(buffers, binding, &index[1..]) }
 }
 
 /// An element of what all rows share.
-fn part(buffer: Buffer, shape: &[usize], index: &[Ix]) -> Part {
-    Part { buffer, inner: flat(index, shape), size: size(shape), part: 0 }
-}
-
-/// A label as a name of C.
-fn identifier(label: &str) -> String {
-    let letters = label.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
-    format!("rows_{}", letters.collect::<String>())
+fn once(buffers: &[Buffer], binding: Binding, index: &[Ix]) -> Element {
+    Element { buffer: find(buffers, binding), row: None, index: index.to_vec(), split: None }
 }

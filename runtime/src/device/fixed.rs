@@ -67,14 +67,10 @@ impl Fixed {
         store: &mut Store,
         to: Tensor,
         from: Tensor,
-        [outer, terms, inner]: [usize; 3],
+        sizes: [usize; 3],
         add: bool,
     ) -> Result<(), Failure> {
-        let blocks = (outer * inner).div_ceil(THREADS).min(BLOCKS);
-        let add = usize::from(add);
-        let arguments =
-            [to.into(), from.into(), outer.into(), terms.into(), inner.into(), add.into()];
-        store.launch(&self.fold, [blocks, THREADS, 0], &arguments)
+        fold(store, &self.fold, to, from, sizes, add)
     }
 
     /// `to = a + b`.
@@ -192,6 +188,24 @@ impl Fixed {
         arguments.extend([keep, clip, b1, b2, rate, root, eps].map(Argument::from));
         store.launch(&self.adamw, [state[0].words / PIECE, THREADS, 0], &arguments)
     }
+}
+
+/// The text of the kernel that adds terms up.
+pub const FOLD: &str = include_str!("../../../templates/kernels/fold.cu");
+
+/// Starts that kernel: `to[o, i] = Σ_n from[o, n, i]`, or added to what is there.
+pub fn fold(
+    store: &mut Store,
+    kernel: &Loaded,
+    to: Tensor,
+    from: Tensor,
+    [outer, terms, inner]: [usize; 3],
+    add: bool,
+) -> Result<(), Failure> {
+    let blocks = (outer * inner).div_ceil(THREADS).min(BLOCKS);
+    let numbers = [outer, terms, inner, usize::from(add)].map(Argument::from);
+    let arguments = [&[to.into(), from.into()], numbers.as_slice()].concat();
+    store.launch(kernel, [blocks, THREADS, 0], &arguments)
 }
 
 /// Starts a kernel that moves the rows that a list names.

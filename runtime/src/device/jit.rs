@@ -1,7 +1,7 @@
 //! Compiles kernel plans, several at a time.
 
 use lrc_compiler::emit;
-use lrc_compiler::plan::Kernel;
+use lrc_compiler::plan::{Kernel, Schedule};
 use rayon::prelude::*;
 
 use super::cache::Cache;
@@ -37,9 +37,9 @@ pub struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// The text of a planned kernel.
-    pub fn of(kernel: &Kernel, arch: &'a str) -> Source<'a> {
-        Source { name: kernel.name.clone(), text: emit::cuda(kernel), arch }
+    /// The text of a kernel of a schedule.
+    pub fn of(schedule: &Schedule, kernel: &Kernel, arch: &'a str) -> Source<'a> {
+        Source { name: kernel.name.clone(), text: emit::cuda(schedule, kernel), arch }
     }
 }
 

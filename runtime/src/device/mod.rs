@@ -7,6 +7,7 @@ pub mod cuda;
 pub mod fixed;
 pub mod jit;
 pub mod kernels;
+pub mod launch;
 pub mod library;
 pub mod rows;
 pub mod sim;

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use lrc_compiler::plan::Kernel;
-
 use super::cuda::gpu::{self, Function, Gpu, Words};
 use super::cuda::nvrtc::Code;
 use super::jit::{self, Source};
@@ -35,19 +33,6 @@ impl Machine {
         }
     }
 
-    /// Compiles and loads planned kernels.
-    pub fn ready(&self, kernels: Vec<Kernel>) -> Result<Vec<Ready>, Failure> {
-        let arch = self.kind().arch;
-        let sources: Vec<Source> = kernels.iter().map(|k| Source::of(k, arch)).collect();
-        let shared: Vec<usize> = kernels.iter().map(|kernel| kernel.shared).collect();
-        let loaded = self.load(&sources, &shared)?;
-        Ok(kernels
-            .into_iter()
-            .zip(loaded)
-            .map(|(kernel, loaded)| Ready { kernel, loaded })
-            .collect())
-    }
-
     /// Compiles and loads kernels that want this much shared memory.
     pub fn load(&self, sources: &[Source], shared: &[usize]) -> Result<Vec<Loaded>, Failure> {
         let code = if matches!(self, Machine::Sim) { Code::Ptx } else { Code::Cubin };
@@ -74,15 +59,6 @@ pub enum Loaded {
     Sim(Entry),
     /// Its machine code.
     Cuda(Function),
-}
-
-/// A compiled kernel and its plan.
-#[derive(Clone, Debug)]
-pub struct Ready {
-    /// The plan.
-    pub kernel: Kernel,
-    /// The code.
-    pub loaded: Loaded,
 }
 
 /// Words in a machine's memory: numbers of four bytes each, one after the other.

@@ -10,7 +10,6 @@ use lrc_compiler::normal::Refusal;
 use lrc_compiler::tile::size;
 
 use crate::device::Device;
-use crate::device::fixed::Fixed;
 use crate::device::kernels::{Into as Gradients, Kernels, Unready, Wanted, sent};
 use crate::device::store::{Machine, Store};
 use crate::ground::error::Failure;
@@ -119,7 +118,7 @@ pub fn kernels(
     let forward = Kernels::new(r, Wanted::Forward, chunk, machine)?;
     let training = Kernels::new(r, Wanted::Training, chunk, machine)?;
     let timed = || -> Result<Times, Failure> {
-        let (mut store, fixed) = (Store::new(machine), Fixed::new(machine)?);
+        let mut store = Store::new(machine);
         let tensors = Tensors::new(r, sizes);
         let problem = tensors.problem(r, sizes);
         let (call, outs) = sent(&mut store, &problem)?;
@@ -135,8 +134,8 @@ pub fn kernels(
             store.wait()
         })?;
         let both = fallible(repeat, || {
-            let (finals, mut left) = training.forward(&mut store, &call, &outs)?;
-            training.backward(&mut store, &fixed, &call, &mut left, [&d_outs, &[]], &to)?;
+            let (finals, left) = training.forward(&mut store, &call, &outs)?;
+            training.backward(&mut store, &call, &left, [&d_outs, &[]], &to)?;
             finals.into_iter().for_each(|tensor| store.give(tensor));
             left.release(&mut store);
             store.wait()

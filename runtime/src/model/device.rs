@@ -8,7 +8,7 @@ use lrc_compiler::form::rows::RowsGrad;
 use lrc_compiler::graph::buffers::Buffers;
 use lrc_compiler::graph::kernels;
 use lrc_compiler::graph::{Kind, Model, Node, Prepared, Recur, ValueId};
-use lrc_compiler::plan::Kernel;
+use lrc_compiler::plan::Schedule;
 use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::tile::size;
 use lrc_dsl::Diag;
@@ -19,6 +19,7 @@ use crate::device::fixed::{Fixed, PIECE, Update};
 use crate::device::kernels::{
     Call, Into as Gradients, Kernels, Left, Unready, Wanted, without_kernels,
 };
+use crate::device::launch::ready;
 use crate::device::rows::{On, RowKernel};
 use crate::device::store::{Machine, Store, Tensor};
 use crate::ground::error::Failure;
@@ -102,7 +103,7 @@ impl OnDevice {
         let flat = Flat::new(&model, params, &mut store)?;
         let nodes: Vec<Rc<Node>> =
             model.graph.nodes.node_weights().map(|node| Rc::new(node.clone())).collect();
-        let ready = machine.ready(planned.pointwise)?.into_iter().map(RowKernel).map(Rc::new);
+        let ready = ready(machine, planned.pointwise)?.into_iter().map(RowKernel).map(Rc::new);
         let ready: Vec<Rc<RowKernel>> = ready.collect();
         let of_node = planned.of_node.into_iter();
         let rows = of_node.map(|(at, found)| (at, Rc::clone(&ready[found]))).collect();
@@ -364,7 +365,7 @@ impl OnDevice {
         let (inputs, d_out) = inputs.split_at(grad.map_or(inputs.len(), |grad| grad.inputs));
         let on = On { rows, positions, inputs, params: node_params, d_out: d_out.first().copied() };
         let kernel = Rc::clone(&self.rows[&at]);
-        kernel.run(&mut self.store, &self.fixed, &on, outputs, &grads)
+        kernel.run(&mut self.store, &on, outputs, &grads)
     }
 
     fn call<'c>(recur: &'c Recur, given: &Given<'c>, operands: &[Tensor]) -> Call<'c> {
@@ -460,10 +461,10 @@ impl OnDevice {
         }
         let call = OnDevice::call(recur, given, operands);
         let kernels = self.kernels(of.index(), recur, true)?;
-        let mut left = self.left.remove(&of.index()).expect("the forward pass left its states");
+        let left = self.left.remove(&of.index()).expect("the forward pass left its states");
         let mut to = Gradients { inputs: outputs, params: vec![], initial: vec![] };
         to.params = to.inputs.split_off(recur.recurrence.inputs.len());
-        kernels.backward(&mut self.store, &self.fixed, &call, &mut left, [&d_outs, &[]], &to)?;
+        kernels.backward(&mut self.store, &call, &left, [&d_outs, &[]], &to)?;
         left.release(&mut self.store);
         if recur.sum > 1 {
             d_outs.into_iter().flatten().for_each(|own| self.store.give(own));
@@ -558,8 +559,8 @@ impl Flat {
 /// What is planned for the training of a model.
 #[derive(Debug)]
 pub struct Plans {
-    /// The kernels, each once.
-    pub kernels: Vec<Kernel>,
+    /// The schedules, each once.
+    pub schedules: Vec<Schedule>,
     /// What has none.
     pub lacking: Vec<Diag>,
     /// Kernels and dense products that a step of one sequence and one part starts, with its update;
@@ -572,9 +573,9 @@ pub fn plans(prepared: &Prepared, gpu: Gpu) -> Plans {
     let kernels::Planned { pointwise, of_node, recurrences, lacking } =
         kernels::plan(prepared, gpu);
     let nodes: Vec<&Node> = prepared.model.graph.nodes.node_weights().collect();
-    let kernel_of = |at: usize| of_node.get(&at).map(|found| &pointwise[*found]);
-    let launches = if lacking.is_empty() { launches(&nodes, gpu, kernel_of) } else { None };
-    Plans { kernels: pointwise.into_iter().chain(recurrences).collect(), lacking, launches }
+    let of_rows = |at: usize| of_node.get(&at).map(|found| &pointwise[*found]);
+    let launches = if lacking.is_empty() { launches(&nodes, gpu, of_rows) } else { None };
+    Plans { schedules: pointwise.into_iter().chain(recurrences).collect(), lacking, launches }
 }
 
 /// The kernels of all recurrences; layers that do the same share them.

@@ -1,0 +1,122 @@
+//! The backward kernel of a recurrence in the normal form.
+
+use super::super::cut::{flows as flow, zero};
+use super::super::lower::axes_of;
+use super::super::narrow::{Narrow, Whole};
+use super::super::{Binding, Expr, Kernel, Section, Step, Target, TileId};
+use super::maker::{Maker, States, map, replace, tile};
+use crate::chunk::Chunk;
+use crate::chunk::gradient::{Target as Gradient, gradient};
+use crate::grad::by_leaves;
+use crate::tile::{Builder, Leaf, Stream};
+
+impl Maker<'_> {
+    /// Chunk by chunk from the last, given the states that enter each one.
+    pub(super) fn backward(mut self, chunk: &Chunk) -> Kernel {
+        let r = self.r;
+        let shapes: Vec<Vec<usize>> = (0..r.states.len()).map(|k| self.state(k)).collect();
+        let flows: Vec<TileId> = (0..r.states.len())
+            .map(|k| self.lasting(format!("gradient of {}", r.states[k].name), &shapes[k]))
+            .collect();
+        let params: Vec<(Vec<usize>, TileId)> = (0..r.params.len())
+            .map(|i| {
+                let shape = self.param(i);
+                let id = self.lasting(format!("gradient of {}", r.params[i].name), &shape);
+                (shape, id)
+            })
+            .collect();
+        let states = States { carry: vec![], gradient: flows.clone() };
+        let mut before = Vec::new();
+        for (k, shape) in shapes.iter().enumerate() {
+            let index = axes_of(shape);
+            let given = self.cut().own(Binding::FinalGrad(k), Whole::State(k), &index);
+            let value = self.cut().once(Whole::State(k), flow(given));
+            before.push(map(shape, value, tile(flows[k], shape)));
+        }
+        for (shape, id) in &params {
+            before.push(map(shape, zero(), tile(*id, shape)));
+        }
+        let each = self.chunk_gradient(chunk, &states, &params, &shapes);
+        let mut after = self.init_gradient(&states, &params);
+        after.extend(self.copies(&flows, &shapes, Binding::InitialGrad));
+        for (i, (shape, id)) in params.iter().enumerate() {
+            let index = axes_of(shape);
+            let to = self.cut().own(Binding::ParamGrad(i), Whole::Param(i), &index);
+            after.push(map(shape, Expr::Tile(*id, index), Target::Buffer(to)));
+        }
+        let sections = vec![Section::once(before), Section::each(each), Section::once(after)];
+        self.kernel(true, sections)
+    }
+
+    fn chunk_gradient(
+        &mut self,
+        chunk: &Chunk,
+        states: &States,
+        params: &[(Vec<usize>, TileId)],
+        shapes: &[Vec<usize>],
+    ) -> Vec<Step> {
+        let r = self.r;
+        let narrow = Chunk { tokens: chunk.tokens, program: self.body.program.clone() };
+        let found = gradient(r, &narrow, &|_, _| false);
+        let next = self.next("next gradient of", shapes);
+        let mut started = vec![false; next.len()];
+        let once = |input: usize| {
+            let mut of_input = found.targets.iter().filter_map(|target| match target {
+                Gradient::Input(i, at) if *i == input => Some(at.lag() == Some(0)),
+                _ => None,
+            });
+            of_input.next() == Some(true) && of_input.next().is_none()
+        };
+        let program = &found.program;
+        let axis = self.body.axis.clone();
+        let mut each = self.lower(program, &axis, states, |lower, cut| {
+            for (&output, target) in program.outputs.iter().zip(&found.targets) {
+                let shape = program.shape(output);
+                let index = axes_of(shape);
+                match target {
+                    Gradient::Carry(k) => {
+                        lower.write_tile(
+                            output,
+                            next[*k],
+                            std::mem::replace(&mut started[*k], true),
+                        );
+                    }
+                    Gradient::Param(i) => {
+                        let rows = shape.len() - params[*i].0.len();
+                        let to = Target::Tile(params[*i].1, index[rows..].to_vec());
+                        lower.write(output, &index, shape, to, true);
+                    }
+                    Gradient::Input(i, at) => {
+                        let to = Target::Buffer(cut.input_grad(*i, at, &index));
+                        lower.write(output, &index, shape, to, !once(*i));
+                    }
+                }
+            }
+        });
+        for (k, started) in started.iter().enumerate() {
+            if !started {
+                each.push(map(&shapes[k], zero(), tile(next[k], &shapes[k])));
+            }
+        }
+        replace(&mut each, &states.gradient, &next, shapes);
+        each
+    }
+
+    /// Where no state was given, the declared one may come from parameters.
+    fn init_gradient(&mut self, states: &States, params: &[(Vec<usize>, TileId)]) -> Vec<Step> {
+        let Narrow { program, axis, .. } = self.init.clone();
+        let mut b = Builder::extending(program.clone());
+        let outputs = program.outputs.iter().enumerate();
+        let seeds = outputs.map(|(k, &output)| (output, Leaf::Cotangent(Stream::State(k))));
+        let found = by_leaves(&mut b, seeds, |leaf| match leaf {
+            Leaf::Param(i) => Some(*i),
+            _ => None,
+        });
+        let program = b.finish(&found.values);
+        self.lower(&program, &axis, states, |lower, _| {
+            for (&output, &i) in program.outputs.iter().zip(&found.targets) {
+                lower.write_tile(output, params[i].1, true);
+            }
+        })
+    }
+}

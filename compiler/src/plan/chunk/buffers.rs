@@ -1,0 +1,118 @@
+//! The buffers of a recurrence with states.
+
+use std::collections::HashMap;
+
+use super::super::buffer::{name_apart, of_heads, of_rows};
+use super::super::narrow::Whole;
+use super::super::{Binding, Buffer, Dim, Pass, Role};
+use super::Choice;
+use crate::elaborate::Recurrence;
+
+/// The arguments of a pass, in order; `axis` says what the parts of a head cut.
+pub fn buffers(
+    r: &Recurrence,
+    pass: Pass,
+    choice: Choice,
+    axis: &HashMap<Whole, usize>,
+) -> Vec<Buffer> {
+    let mut all = arguments(r);
+    all.extend(states(r, "before", Binding::Initial, Role::Argument).map(Buffer::optional));
+    let boundary = |role| {
+        r.states.iter().enumerate().map(move |(k, state)| {
+            let dims = of_heads(&[Dim::Chunks { every: choice.chunk }], Dim::Heads, &state.shape);
+            let name = format!("state_{}_at_chunks", state.name);
+            Buffer::new(&name, Binding::Boundary(k), role, dims)
+        })
+    };
+    if pass == Pass::Backward {
+        all.extend(boundary(Role::Argument));
+        all.extend(out_grads(r));
+        let finals = states(r, "after", Binding::FinalGrad, Role::Argument);
+        all.extend(finals.map(gradient).map(Buffer::optional));
+        all.extend(gradients(r, choice.parts, axis));
+    } else {
+        all.extend(outs(r));
+        all.extend(states(r, "after", Binding::Final, Role::Result));
+        all.extend(boundary(Role::Saved).map(Buffer::optional));
+    }
+    name_apart(&mut all);
+    all
+}
+
+/// Inputs and parameters.
+pub fn arguments(r: &Recurrence) -> Vec<Buffer> {
+    let inputs = r.inputs.iter().enumerate().map(|(i, slot)| {
+        let (name, dims) = (format!("in_{}", slot.name), of_rows(slot, Dim::OwnHeads));
+        Buffer::new(&name, Binding::Input(i), Role::Argument, dims)
+    });
+    let params = r.params.iter().enumerate().map(|(i, slot)| {
+        let dims = of_heads(&[], Dim::OwnHeads, &slot.shape);
+        Buffer::new(&format!("param_{}", slot.name), Binding::Param(i), Role::Argument, dims)
+    });
+    inputs.chain(params).collect()
+}
+
+/// Outputs.
+pub fn outs(r: &Recurrence) -> impl Iterator<Item = Buffer> {
+    r.outs.iter().enumerate().map(|(k, slot)| {
+        let (name, dims) = (format!("out_{}", slot.name), of_rows(slot, Dim::Heads));
+        Buffer::new(&name, Binding::Out(k), Role::Result, dims)
+    })
+}
+
+/// What flows into outputs.
+pub fn out_grads(r: &Recurrence) -> impl Iterator<Item = Buffer> {
+    r.outs.iter().enumerate().map(|(k, slot)| {
+        let (name, dims) = (format!("d_out_{}", slot.name), of_rows(slot, Dim::Heads));
+        Buffer::new(&name, Binding::OutGrad(k), Role::Argument, dims).optional()
+    })
+}
+
+/// The gradient of an input, as all heads have it.
+pub fn input_grad(r: &Recurrence, i: usize) -> Buffer {
+    let (name, dims) = (format!("d_in_{}", r.inputs[i].name), of_rows(&r.inputs[i], Dim::Heads));
+    Buffer::new(&name, Binding::InputGrad(i), Role::Result, dims)
+}
+
+/// The gradient of a parameter, as all heads have it.
+pub fn param_grad(r: &Recurrence, i: usize) -> Buffer {
+    let dims = of_heads(&[], Dim::Heads, &r.params[i].shape);
+    let name = format!("d_param_{}", r.params[i].name);
+    Buffer::new(&name, Binding::ParamGrad(i), Role::Result, dims)
+}
+
+/// All states at an end of each sequence.
+fn states<'r>(
+    r: &'r Recurrence,
+    end: &'r str,
+    binding: fn(usize) -> Binding,
+    role: Role,
+) -> impl Iterator<Item = Buffer> + 'r {
+    r.states.iter().enumerate().map(move |(k, state)| {
+        let dims = of_heads(&[Dim::Sequences], Dim::Heads, &state.shape);
+        Buffer::new(&format!("state_{}_{end}", state.name), binding(k), role, dims)
+    })
+}
+
+fn gradient(of: Buffer) -> Buffer {
+    Buffer { name: format!("d_{}", of.name), ..of }
+}
+
+/// The gradients of everything that is given. Where parts of a head share something, each has its
+/// own share of the gradient.
+fn gradients(r: &Recurrence, parts: usize, axis: &HashMap<Whole, usize>) -> Vec<Buffer> {
+    let shared = |whole: Whole| {
+        let all = parts > 1 && !axis.contains_key(&whole);
+        all.then_some(Dim::Parts(parts))
+    };
+    let share = |whole: Whole| shared(whole).into_iter().collect::<Vec<Dim>>();
+    let inputs = (0..r.inputs.len()).map(|i| input_grad(r, i).summed(share(Whole::Input(i))));
+    let params = (0..r.params.len()).map(|i| {
+        let partial = shared(Whole::Param(i)).into_iter().chain([Dim::Sequences]).collect();
+        param_grad(r, i).summed(partial)
+    });
+    let initial = states(r, "before", Binding::InitialGrad, Role::Result).map(gradient);
+    let initial =
+        initial.enumerate().map(|(k, buffer)| buffer.optional().summed(share(Whole::State(k))));
+    inputs.chain(params).chain(initial).collect()
+}

@@ -1,0 +1,258 @@
+//! Puts the kernel of a recurrence in the normal form together: what both ways have in common, and
+//! the forward one.
+
+use std::collections::HashMap;
+
+use super::super::cut::{Cut, find, zero};
+use super::super::index::Ix;
+use super::super::lower::{Lower, axes_of, new_tile, steps};
+use super::super::narrow::{Narrow, Whole};
+use super::super::{
+    Binding, Buffer, Expr, Grid, Kernel, Number, Section, Step, Target, Tile, TileId,
+};
+use super::Choice;
+use crate::elaborate::Recurrence;
+use crate::tile::{Leaf, Program, Stream};
+
+/// Makes a kernel.
+pub(super) struct Maker<'a> {
+    pub(super) r: &'a Recurrence,
+    pub(super) choice: Choice,
+    pub(super) buffers: &'a [Buffer],
+    pub(super) body: Narrow,
+    pub(super) init: Narrow,
+    pub(super) tiles: Vec<Tile>,
+}
+
+pub(super) fn map(sizes: &[usize], value: Expr, to: Target) -> Step {
+    Step::Map { sizes: sizes.to_vec(), value, to, add: false }
+}
+
+pub(super) fn tile(id: TileId, shape: &[usize]) -> Target {
+    Target::Tile(id, axes_of(shape))
+}
+
+impl Maker<'_> {
+    pub(super) fn cut(&self) -> Cut<'_> {
+        self.cut_by(&self.body.axis)
+    }
+
+    fn cut_by<'c>(&'c self, axis: &'c HashMap<Whole, usize>) -> Cut<'c> {
+        Cut { r: self.r, buffers: self.buffers, axis, parts: self.choice.parts }
+    }
+
+    /// The part of a state's shape that a block holds.
+    pub(super) fn state(&self, k: usize) -> Vec<usize> {
+        let mut shape = self.r.states[k].shape.clone();
+        if let Some(&axis) = self.body.axis.get(&Whole::State(k)) {
+            shape[axis] /= self.choice.parts;
+        }
+        shape
+    }
+
+    pub(super) fn param(&self, i: usize) -> Vec<usize> {
+        let mut shape = self.r.params[i].shape.clone();
+        if let Some(&axis) = self.body.axis.get(&Whole::Param(i)) {
+            shape[axis] /= self.choice.parts;
+        }
+        shape
+    }
+
+    pub(super) fn lasting(&mut self, name: String, shape: &[usize]) -> TileId {
+        let id = new_tile(&mut self.tiles, name, Number::F32, shape);
+        self.tiles[id.0].lasting = true;
+        id
+    }
+
+    pub(super) fn kernel(self, reverse: bool, sections: Vec<Section>) -> Kernel {
+        let Choice { chunk, parts, threads, .. } = self.choice;
+        Kernel {
+            grid: Grid::Heads,
+            name: String::new(),
+            reverse,
+            threads,
+            chunk,
+            parts,
+            tiles: self.tiles,
+            sections,
+            shared: 0,
+            working: 0,
+        }
+    }
+
+    /// An element of a leaf, given where the states and what flows into them stand.
+    fn leaf(
+        &self,
+        axis: &HashMap<Whole, usize>,
+        leaf: &Leaf,
+        index: &[Ix],
+        states: &States,
+    ) -> Expr {
+        let cut = self.cut_by(axis);
+        match leaf {
+            Leaf::Read(Stream::Input(_), _) => cut.leaf_row(leaf, index),
+            Leaf::Cotangent(Stream::Out(k)) => cut.once(Whole::Out(*k), cut.leaf_row(leaf, index)),
+            Leaf::Param(i) => cut.leaf_param(*i, index),
+            Leaf::Number(at) => Expr::Position(at.clone(), [index[0].clone(), Ix::default()]),
+            Leaf::Head => Expr::Head,
+            Leaf::Valid => Expr::Valid(index[0].clone()),
+            Leaf::Carry(k) => match states.carry.get(*k) {
+                Some(id) => Expr::Tile(*id, index.to_vec()),
+                None => Expr::Buffer(cut.own(Binding::Boundary(*k), Whole::State(*k), index)),
+            },
+            Leaf::CarryCotangent(k) => Expr::Tile(states.gradient[*k], index.to_vec()),
+            Leaf::Cotangent(Stream::State(k)) => {
+                let flows = Expr::Tile(states.gradient[*k], index.to_vec());
+                let given = find(self.buffers, Binding::Initial(*k));
+                Expr::Given(given, Box::new([zero(), flows]))
+            }
+            other => unreachable!("{other} is no leaf of a chunk"),
+        }
+    }
+
+    /// Lowers parts of a program; `write` makes the steps.
+    pub(super) fn lower(
+        &mut self,
+        program: &Program,
+        axis: &HashMap<Whole, usize>,
+        states: &States,
+        write: impl FnOnce(&mut Lower, &Cut),
+    ) -> Vec<Step> {
+        let mut tiles = std::mem::take(&mut self.tiles);
+        let leaf = |leaf: &Leaf, _: &[usize], index: &[Ix]| self.leaf(axis, leaf, index, states);
+        let steps = steps(program, &mut tiles, &leaf, |lower| {
+            lower.matrix_units = self.choice.matrix_units;
+            write(lower, &self.cut_by(axis));
+        });
+        self.tiles = tiles;
+        steps
+    }
+
+    /// Chunk by chunk; the states that enter each one are saved where somebody asks for them.
+    pub(super) fn forward(mut self) -> Kernel {
+        let r = self.r;
+        let shapes: Vec<Vec<usize>> = (0..r.states.len()).map(|k| self.state(k)).collect();
+        let carry: Vec<TileId> = (0..r.states.len())
+            .map(|k| self.lasting(format!("state {}", r.states[k].name), &shapes[k]))
+            .collect();
+        let states = States { carry: carry.clone(), gradient: vec![] };
+        let before = self.initial(&states);
+        let mut each = self.copies(&carry, &shapes, Binding::Boundary);
+        let next = self.next("next", &shapes);
+        let Narrow { program, axis, .. } = self.body.clone();
+        each.extend(self.lower(&program, &axis, &states, |lower, cut| {
+            for (k, &output) in program.outputs.iter().enumerate() {
+                match k.checked_sub(r.outs.len()) {
+                    None => {
+                        let shape = program.shape(output);
+                        let index = axes_of(shape);
+                        let to = Target::Buffer(cut.out(k, &index));
+                        lower.write(output, &index, shape, to, false);
+                    }
+                    Some(state) => lower.write_tile(output, next[state], false),
+                }
+            }
+        }));
+        replace(&mut each, &carry, &next, &shapes);
+        let after = self.copies(&carry, &shapes, Binding::Final);
+        let sections = vec![Section::once(before), Section::each(each), Section::once(after)];
+        self.kernel(false, sections)
+    }
+
+    /// Copies of states, or of what flows into them, to buffers.
+    pub(super) fn copies(
+        &self,
+        from: &[TileId],
+        shapes: &[Vec<usize>],
+        to: fn(usize) -> Binding,
+    ) -> Vec<Step> {
+        let copy = |(k, shape): (usize, &Vec<usize>)| {
+            let index = axes_of(shape);
+            let to = self.cut().own(to(k), Whole::State(k), &index);
+            map(shape, Expr::Tile(from[k], index), Target::Buffer(to))
+        };
+        shapes.iter().enumerate().map(copy).collect()
+    }
+
+    /// Tiles for states, or for what flows into them, as they are after a chunk.
+    pub(super) fn next(&mut self, what: &str, shapes: &[Vec<usize>]) -> Vec<TileId> {
+        let named = shapes.iter().zip(&self.r.states);
+        named
+            .map(|(shape, state)| {
+                let name = format!("{what} {}", state.name);
+                new_tile(&mut self.tiles, name, Number::F32, shape)
+            })
+            .collect()
+    }
+
+    /// The states before the first token: as given, else as declared.
+    fn initial(&mut self, states: &States) -> Vec<Step> {
+        let Narrow { program, axis, .. } = self.init.clone();
+        let mut steps = self.lower(&program, &axis, states, |lower, _| {
+            for (k, &output) in program.outputs.iter().enumerate() {
+                lower.write_tile(output, states.carry[k], false);
+            }
+        });
+        for (k, id) in states.carry.iter().enumerate() {
+            let shape = self.state(k);
+            let index = axes_of(&shape);
+            let given = self.cut().own(Binding::Initial(k), Whole::State(k), &index);
+            let declared = Expr::Tile(*id, index);
+            let value = Expr::Given(given.buffer, Box::new([Expr::Buffer(given), declared]));
+            steps.push(map(&shape, value, tile(*id, &shape)));
+        }
+        steps
+    }
+}
+
+/// The tiles in which a kernel holds states and what flows into them.
+pub(super) struct States {
+    pub(super) carry: Vec<TileId>,
+    pub(super) gradient: Vec<TileId>,
+}
+
+/// Lets each `next` value take the place of the one before: in the step that makes it, where
+/// nothing else reads the old value any more, else by a copy.
+pub(super) fn replace(
+    each: &mut Vec<Step>,
+    old: &[TileId],
+    next: &[TileId],
+    shapes: &[Vec<usize>],
+) {
+    let mut copies = Vec::new();
+    for (k, (&old, &next)) in old.iter().zip(next).enumerate() {
+        let makers: Vec<usize> =
+            (0..each.len()).filter(|&at| each[at].writes().contains(&next)).collect();
+        let read_later = |at: usize| each[at + 1..].iter().any(|step| step.reads().contains(&old));
+        match makers.as_slice() {
+            [at] if !read_later(*at) && same_element(&each[*at], old) => {
+                if let Step::Map { to: Target::Tile(id, _), .. }
+                | Step::Product { to: Target::Tile(id, _), .. } = &mut each[*at]
+                {
+                    *id = old;
+                }
+            }
+            _ => {
+                let value = Expr::Tile(next, axes_of(&shapes[k]));
+                copies.push(map(&shapes[k], value, tile(old, &shapes[k])));
+            }
+        }
+    }
+    each.extend(copies);
+}
+
+/// Whether a step reads a tile at most at the element that it writes.
+fn same_element(step: &Step, tile: TileId) -> bool {
+    let (Step::Map { value, to: Target::Tile(_, index), .. }
+    | Step::Product { value, to: Target::Tile(_, index), .. }) = step
+    else {
+        return false;
+    };
+    let mut same = true;
+    value.walk(&mut |e| {
+        if let Expr::Tile(id, at) = e {
+            same &= *id != tile || at == index;
+        }
+    });
+    same
+}
