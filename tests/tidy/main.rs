@@ -19,8 +19,8 @@ const FILE: usize = 500;
 
 /// The most of each that there may be; whoever brings a number down writes the new one here.
 const LONG_FUNCTIONS: usize = 23;
-const LONG_FILES: usize = 23;
-const PANICS: usize = 116;
+const LONG_FILES: usize = 22;
+const PANICS: usize = 115;
 const REPETITIONS: usize = 1;
 
 #[test]

@@ -1,15 +1,20 @@
 //! Training: data, steps, evaluation, checkpoints, report; resumable at every checkpoint.
 
 pub mod ablate;
+mod begin;
 mod changes;
 pub mod checkpoint;
 pub mod engine;
 pub mod estimate;
 pub mod evaluate;
+mod faults;
+mod hooks;
 pub mod lacks;
 pub mod loader;
 pub mod ready;
 mod run;
+mod signals;
+mod summary;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
