@@ -627,3 +627,24 @@ fn a_difference_from_a_maximum_cancels_nothing() {
     let (status, table, told) = verified_text("stabiliser", &tanh);
     assert_eq!(status, 3, "{table}{told}");
 }
+
+/// `S^0` has no slope, and a constant that lost its axes is chosen entry by entry all the same.
+#[test]
+fn a_power_of_nothing_is_verified() {
+    let text = "recurrence r { in k, v : [d]; state S : [d, d]
+        S[t] = S[t-1] - grad(|S[t-1]^T * k - v|^0 / 2, S[t-1]) + k * v^T
+        out o = S[t]^T * k }";
+    let (status, table, told) = verified_text("power-of-nothing", text);
+    assert_eq!(status, 0, "{table}{told}");
+}
+
+/// A softmax of scores near 1e9 knows its weights to 1e-7, and a gradient by scores that are all the same is what this leaves
+/// of 0, times 1e9: no mistake of lrc.
+#[test]
+fn what_a_large_scale_makes_of_rounding_is_not_called_wrong() {
+    let text = std::fs::read_to_string("specs/recurrences/abc.arch").unwrap();
+    let large = text.replace("scale = 1/sqrt(dk)", "scale = 1e9/sqrt(dk)");
+    assert_ne!(text, large);
+    let (status, table, told) = verified_text("large-scale", &large);
+    assert_eq!(status, 0, "{table}{told}");
+}

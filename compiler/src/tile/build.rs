@@ -278,6 +278,12 @@ impl Builder {
 
     /// `a` where the condition is not 0, else `b`.
     pub fn select(&mut self, condition: Value, a: Value, b: Value) -> Value {
+        if a == b {
+            return a;
+        }
+        // Constants may have lost axes that the condition has.
+        let wide = self.joined(condition, a);
+        let a = self.expand(a, &wide);
         let shape = self.joined(a, b);
         self.raw(Op::Select, vec![condition, a, b], shape)
     }
