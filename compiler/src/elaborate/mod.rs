@@ -8,6 +8,7 @@ mod advice;
 mod complex;
 mod eval;
 pub(crate) mod functions;
+mod names;
 mod position;
 pub mod recurrence;
 pub mod signature;

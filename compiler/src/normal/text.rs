@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use super::{Decay, Normal};
 use crate::elaborate::Recurrence;
 use crate::tile::print::{expression, tight};
-use crate::tile::{Leaf, Stream, Value};
+use crate::tile::{Leaf, Value};
 
 /// Prints a normal form with the names of its recurrence.
 pub struct Shown<'a>(pub &'a Normal, pub &'a Recurrence);
@@ -71,13 +71,8 @@ impl Names<'_> {
 
     fn leaf(&self, leaf: &Leaf) -> String {
         match leaf {
-            Leaf::Read(Stream::Input(i), at) => {
-                let name = &self.recurrence.inputs[*i].name;
-                if at.lag() == Some(0) { name.clone() } else { format!("{name}[{at}]") }
-            }
-            Leaf::Param(i) => self.recurrence.params[*i].name.clone(),
             Leaf::Outer(r) => self.read(*r),
-            other => other.to_string(),
+            other => self.recurrence.leaf_name(other),
         }
     }
 }

@@ -6,11 +6,33 @@ use super::{Binary, Leaf, Op, Program, Scan, Stream, Unary, Value, Versions};
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_program(f, self, 0)
+        write_program(f, self, &ToString::to_string, &[], 0)
     }
 }
 
-fn write_program(f: &mut fmt::Formatter<'_>, program: &Program, depth: usize) -> fmt::Result {
+/// A program with names for its leaves, and for its results where there are as many names.
+pub struct Named<'a> {
+    /// The program.
+    pub program: &'a Program,
+    /// What a leaf is called.
+    pub leaf: &'a dyn Fn(&Leaf) -> String,
+    /// What the results are called.
+    pub results: Vec<String>,
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_program(f, self.program, self.leaf, &self.results, 0)
+    }
+}
+
+fn write_program(
+    f: &mut fmt::Formatter<'_>,
+    program: &Program,
+    leaf: &dyn Fn(&Leaf) -> String,
+    results: &[String],
+    depth: usize,
+) -> fmt::Result {
     let indent = "    ".repeat(depth);
     for (at, node) in program.nodes.iter().enumerate() {
         let args: Vec<String> = node.args.iter().map(|arg| format!("%{}", arg.0)).collect();
@@ -19,12 +41,20 @@ fn write_program(f: &mut fmt::Formatter<'_>, program: &Program, depth: usize) ->
             write!(shape, "{}{axis}", if i == 0 { "" } else { ", " })?;
         }
         let space = if args.is_empty() { "" } else { " " };
-        writeln!(f, "{indent}%{at} = {}{space}{} : [{shape}]", node.op, args.join(", "))?;
+        let op = match &node.op {
+            Op::Leaf(source) => leaf(source),
+            op => op.to_string(),
+        };
+        writeln!(f, "{indent}%{at} = {op}{space}{} : [{shape}]", args.join(", "))?;
         if let Op::Past(past) = &node.op {
-            write_program(f, &past.term, depth + 1)?;
+            write_program(f, &past.term, leaf, &[], depth + 1)?;
         }
     }
-    let outputs: Vec<String> = program.outputs.iter().map(|o| format!("%{}", o.0)).collect();
+    let outputs = program.outputs.iter().enumerate().map(|(at, output)| match results.get(at) {
+        Some(name) => format!("{name} = %{}", output.0),
+        None => format!("%{}", output.0),
+    });
+    let outputs: Vec<String> = outputs.collect();
     writeln!(f, "{indent}return {}", outputs.join(", "))
 }
 
