@@ -7,6 +7,7 @@
 //! all are compared with is the recurrent form ([`form`]), which runs the declared equations in f64.
 
 pub mod apportion;
+pub mod block;
 pub mod check;
 pub mod chunk;
 pub mod elaborate;

@@ -5,9 +5,9 @@ use crate::elaborate::Recurrence;
 use crate::grad::by_leaves;
 use crate::tile::{Builder, Int, Leaf, Node, Op, Program, Stream, Value};
 
-/// What a gradient belongs to.
+/// With respect to what a gradient is.
 #[derive(Clone, Debug)]
-pub enum Target {
+pub enum Wrt {
     /// An input at a position.
     Input(usize, Int),
     /// A parameter.
@@ -16,17 +16,13 @@ pub enum Target {
     Carry(usize),
 }
 
-/// The gradient program of a chunk, for people: everything that it needs is computed in it.
-pub fn gradient_program(r: &Recurrence, chunk: &Chunk) -> Program {
-    gradient(r, chunk, &|_, _| false).program
-}
-
 /// The gradient of a chunk by its leaves.
+#[derive(Clone, Debug)]
 pub struct Gradient {
-    /// The program; a result per target.
+    /// The program.
     pub program: Program,
-    /// What each result is the gradient of.
-    pub targets: Vec<Target>,
+    /// With respect to what each result is.
+    pub wrt: Vec<Wrt>,
     /// Values of the forward program that leaves `Kept` stand for.
     pub kept: Vec<Value>,
 }
@@ -40,9 +36,9 @@ pub fn gradient(r: &Recurrence, chunk: &Chunk, keep: &dyn Fn(&Program, &Node) ->
         stream => (*output, Leaf::Cotangent(stream)),
     });
     let found = by_leaves(&mut b, seeds, |leaf| match leaf {
-        Leaf::Read(Stream::Input(i), at) => Some(Target::Input(*i, at.clone())),
-        Leaf::Param(i) => Some(Target::Param(*i)),
-        Leaf::Carry(state) => Some(Target::Carry(*state)),
+        Leaf::Read(Stream::Input(i), at) => Some(Wrt::Input(*i, at.clone())),
+        Leaf::Param(i) => Some(Wrt::Param(*i)),
+        Leaf::Carry(state) => Some(Wrt::Carry(*state)),
         _ => None,
     });
     // The forward program's nodes come first, under the same numbers; what the gradient does not
@@ -62,5 +58,5 @@ pub fn gradient(r: &Recurrence, chunk: &Chunk, keep: &dyn Fn(&Program, &Node) ->
             *at = kept.len() - 1;
         }
     }
-    Gradient { program, targets: found.targets, kept }
+    Gradient { program, wrt: found.targets, kept }
 }

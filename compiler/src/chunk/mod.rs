@@ -22,6 +22,7 @@
 
 pub mod attention;
 pub mod gradient;
+pub mod pointwise;
 pub mod scan;
 pub mod token;
 

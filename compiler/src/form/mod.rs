@@ -15,7 +15,7 @@ mod wide;
 
 pub use task::gather;
 
-use crate::chunk::scan;
+use crate::block;
 use crate::elaborate::Recurrence;
 use crate::normal::{self, Normal, Refusal};
 use crate::strategy::{self, Strategy};
@@ -240,8 +240,9 @@ impl Scan {
     fn new<R: Real>(problem: &Problem<R>, chunk: Option<usize>) -> Result<Scan, Refusal> {
         let lanes = wide::lanes(problem);
         let wide = wide::widen(problem, lanes);
-        let tokens = scan::tokens(&wide, chunk);
-        let chunked = chunk::Chunked::scan(&wide, tokens)?;
+        let tokens = block::tokens(&wide, &Strategy::Scan, chunk);
+        let blocks = block::full_and_tail(&wide, &Strategy::Scan, tokens)?;
+        let chunked = chunk::Chunked::new(&wide, blocks, true);
         Ok(Scan { wide, lanes, chunked })
     }
 }
@@ -257,15 +258,6 @@ pub enum Kept<R: Real> {
     Attention,
 }
 
-/// Micro-steps of a chunk unless a chunk length is given.
-const MICRO_STEPS: usize = 64;
-
-/// Tokens of a chunk: as given, else so many that its micro-steps fill products.
-pub(crate) fn chunk_tokens(normal: &Normal, given: Option<usize>) -> usize {
-    let updates = normal.states.iter().map(|s| s.updates.len()).max().unwrap_or(1);
-    given.unwrap_or((MICRO_STEPS / updates).max(1))
-}
-
 impl Form {
     /// Prepares a form for a problem's heads. The error says why the wanted form does not fit.
     pub fn new<R: Real>(
@@ -277,20 +269,22 @@ impl Form {
         let shared = |operands: &[Operand<R>]| -> Vec<bool> {
             operands.iter().map(|o| o.heads == 1 && problem.heads > 1).collect()
         };
-        let chunked = |normal: &Normal| -> Result<Form, Refusal> {
-            let tokens = chunk_tokens(normal, chunk);
-            Ok(Form::Chunk(Box::new(chunk::Chunked::new(r, normal, tokens)?)))
+        let chunked = |normal: Box<Normal>| -> Result<Form, Refusal> {
+            let (fades, strategy) = (normal.fades(r), Strategy::Chunk(normal));
+            let tokens = block::tokens(r, &strategy, chunk);
+            let blocks = block::full_and_tail(r, &strategy, tokens)?;
+            Ok(Form::Chunk(Box::new(chunk::Chunked::new(r, blocks, fades))))
         };
         if kind != FormKind::Recurrent {
             match strategy::of(r) {
                 Strategy::Scan => return Ok(Form::Scan(Box::new(Scan::new(problem, chunk)?))),
-                Strategy::Chunk(normal) => return chunked(&normal),
+                Strategy::Chunk(normal) => return chunked(normal),
                 Strategy::Attention(_) => {
                     let longest = problem.bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(1);
                     return Ok(Form::Attention(Box::new(attention::Attention::new(r, longest)?)));
                 }
                 Strategy::Recurrent(_) if kind == FormKind::Chunk => {
-                    return chunked(&normal::extract(r)?);
+                    return chunked(Box::new(normal::extract(r)?));
                 }
                 Strategy::Recurrent(_) => {}
             }

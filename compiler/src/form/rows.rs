@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+pub use crate::chunk::pointwise::RowsGrad;
+use crate::chunk::pointwise::lifted;
 use crate::grad::by_leaves;
 use crate::interpret::{Machine, Plan};
 use crate::tile::lift::{Over, lift};
@@ -16,19 +18,6 @@ const BLOCK_NUMBERS: usize = 16384;
 fn block_rows(program: &Program) -> usize {
     let widest = program.nodes.iter().map(|node| size(&node.shape)).max().unwrap_or(1);
     (BLOCK_NUMBERS / widest.max(1)).clamp(1, 256)
-}
-
-/// The gradient of a pointwise node.
-#[derive(Clone, Debug)]
-pub struct RowsGrad {
-    /// The forward program.
-    pub program: Program,
-    /// How many inputs it has; gradients of its outputs follow them.
-    pub inputs: usize,
-    /// Inputs whose gradient is an output of the node, in order.
-    pub wanted: Vec<usize>,
-    /// Parameters whose gradient it adds to, as slots of the program, in order of `gives`.
-    pub params: Vec<usize>,
 }
 
 /// What a pointwise program runs on.
@@ -51,36 +40,6 @@ pub struct Rows {
     plan: Plan,
     block: usize,
     width: usize,
-}
-
-/// Lifts a program over `block` rows.
-pub(crate) fn lifted(
-    program: &Program,
-    block: usize,
-    once: &[bool],
-    outputs_once: bool,
-) -> (Builder, Vec<Value>) {
-    let mut b = Builder::new();
-    let mut leaf = |b: &mut Builder, leaf: &Leaf, shape: &[usize]| {
-        let rows = match leaf {
-            Leaf::Read(Stream::Input(i), _) if once[*i] => 1,
-            Leaf::Param(_) => 1,
-            _ => block,
-        };
-        b.leaf(leaf.clone(), &[&[rows], shape].concat())
-    };
-    let new = lift(&mut b, program, Over::Tokens, 1, &mut leaf)
-        .expect("mixers are made of operations that lift over tokens");
-    let rows = if outputs_once { 1 } else { block };
-    let outputs = program
-        .outputs
-        .iter()
-        .map(|output| {
-            let full = [&[rows], program.shape(*output)].concat();
-            b.expand(new[output.at()], &full)
-        })
-        .collect();
-    (b, outputs)
 }
 
 /// Leaves that are rows of a tensor as they stand, unless the block is not full.

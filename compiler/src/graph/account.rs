@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{Kind, Model, Recur};
+use crate::block::tokens_of;
 use crate::chunk::attention::{Range, SAMPLES};
 use crate::chunk::derive;
 use crate::elaborate::Recurrence;
-use crate::form::chunk_tokens;
 use crate::normal::{self, Normal};
 use crate::tile::size;
 
@@ -92,7 +92,7 @@ pub fn cost(recur: &Recur) -> Cost {
     // Vectors are updated entry by entry, without a chunk.
     let matrices = |normal: &&Normal| normal.states.iter().any(|state| state.v > 1);
     let chunk = normal.as_ref().ok().filter(matrices).and_then(|normal| {
-        let tokens = chunk_tokens(normal, None);
+        let tokens = tokens_of(normal);
         derive(r, normal, tokens, false).ok()
     });
     let flops = match &normal {

@@ -1,6 +1,6 @@
 //! One head of one sequence in the chunk form, and several of them side by side.
 
-use super::{Chunked, Programs, Rows, Target, Task};
+use super::{Chunked, Programs, Rows, Task, Wrt};
 use crate::form::task::zero_params;
 use crate::form::{Cotangents, add};
 use crate::interpret::{Machine, Plan};
@@ -316,14 +316,14 @@ impl<R: Real> Backward<R> {
             other => head.feed(other, piece, to),
         });
         self.d_carry.fill(R::ZERO);
-        for (k, target) in programs.targets.iter().enumerate() {
+        for (k, wrt) in programs.wrt.iter().enumerate() {
             let d = plan.output(machine, k);
-            match target {
-                Target::Carry(state) => {
+            match wrt {
+                Wrt::Carry(state) => {
                     add(&mut self.d_carry[head.offsets[*state]..][..d.len()], d);
                 }
-                Target::Param(i) => add(&mut self.params[*i], d),
-                Target::Input(i, at) => {
+                Wrt::Param(i) => add(&mut self.params[*i], d),
+                Wrt::Input(i, at) => {
                     let one = size(&r.inputs[*i].shape);
                     give(*i, at, &d[..piece.count * one], one);
                 }

@@ -14,14 +14,13 @@ use rayon::prelude::*;
 use self::head::{Backward, Forward, Head};
 use super::task::{Rows, Task, gather, gather_params, hand_out, sheets};
 use super::{Cotangents, Gradients, Operand, Outputs, Problem, init_backward};
-use crate::chunk::gradient::{Gradient, Target, gradient};
-use crate::chunk::{Chunk, derive, scan};
+use crate::block::Block;
+use crate::chunk::gradient::{Gradient, Wrt};
 use crate::elaborate::Recurrence;
 use crate::interpret::Plan;
 use crate::memory;
-use crate::normal::{Normal, Refusal};
 use crate::num::Real;
-use crate::tile::{Builder, Leaf, Node, Op, Program, size};
+use crate::tile::{Builder, Leaf, Program, size};
 
 /// Forward and backward programs of one chunk.
 #[derive(Clone, Debug)]
@@ -31,7 +30,7 @@ struct Programs {
     /// The same, then what the backward program reads of them.
     keeping: Plan,
     backward: Plan,
-    targets: Vec<Target>,
+    wrt: Vec<Wrt>,
     /// Per input whether each row of its gradient is written by its own token only.
     once: Vec<bool>,
     /// Where a chunk's record holds each kept value; the entering states come first.
@@ -39,8 +38,8 @@ struct Programs {
 }
 
 impl Programs {
-    fn new(r: &Recurrence, chunk: &Chunk, fades: bool) -> Programs {
-        let Gradient { program, targets, kept } = gradient(r, chunk, &dear);
+    fn new(r: &Recurrence, block: Block, fades: bool) -> Programs {
+        let Block { chunk, gradient: Gradient { program, wrt, kept }, .. } = block;
         let outputs = [chunk.program.outputs.as_slice(), kept.as_slice()].concat();
         let keeping = Program { nodes: chunk.program.nodes.clone(), outputs };
         let mut end = r.state_size();
@@ -49,8 +48,8 @@ impl Programs {
             end - size(chunk.program.shape(*value))..end
         });
         let once = (0..r.inputs.len()).map(|input| {
-            let mut of_input = targets.iter().filter_map(|target| match target {
-                Target::Input(i, at) if *i == input => Some(at.lag()),
+            let mut of_input = wrt.iter().filter_map(|wrt| match wrt {
+                Wrt::Input(i, at) if *i == input => Some(at.lag()),
                 _ => None,
             });
             (of_input.next(), of_input.next()) == (Some(Some(0)), None)
@@ -61,7 +60,7 @@ impl Programs {
             forward: Plan::of_chunk(&chunk.program, &is_kept, fades),
             keeping: Plan::of_chunk(&keeping, &is_kept, fades),
             backward: Plan::of_chunk(&program, &is_kept, fades),
-            targets,
+            wrt,
         }
     }
 
@@ -74,21 +73,6 @@ impl Programs {
 /// Leaves that are read where the records hold them: large, and dense.
 fn is_kept(leaf: &Leaf) -> bool {
     matches!(leaf, Leaf::Carry(_) | Leaf::CarryCotangent(_) | Leaf::Kept(_))
-}
-
-/// Numbers that a sum must run over for its result to be dearer than the memory it takes.
-const DEAR: usize = 16;
-
-/// Whether a node's result is kept for the backward pass rather than computed again.
-fn dear(program: &Program, node: &Node) -> bool {
-    match &node.op {
-        Op::Solve(_) | Op::Gram(_) | Op::Apply(_) | Op::ApplyT(_) | Op::Scan(_) => true,
-        Op::MulSum(axes) => {
-            let [a, b] = [program.shape(node.args[0]), program.shape(node.args[1])];
-            axes.iter().map(|&i| a[i].max(b[i])).product::<usize>() >= DEAR
-        }
-        _ => false,
-    }
 }
 
 /// The chunk form of a recurrence.
@@ -117,31 +101,16 @@ impl<R: Real> Drop for Kept<R> {
 const NEAR: usize = 1 << 16;
 
 impl Chunked {
-    /// Derives the programs for chunks of `tokens` tokens from the normal form.
-    pub fn new(r: &Recurrence, normal: &Normal, tokens: usize) -> Result<Chunked, Refusal> {
-        Chunked::of(r, tokens, normal.fades(r), &|masked| derive(r, normal, tokens, masked))
-    }
-
-    /// The same for states that are updated entry by entry.
-    pub fn scan(r: &Recurrence, tokens: usize) -> Result<Chunked, Refusal> {
-        Chunked::of(r, tokens, true, &|masked| scan::derive(r, tokens, masked))
-    }
-
-    fn of(
-        r: &Recurrence,
-        tokens: usize,
-        fades: bool,
-        derive: &dyn Fn(bool) -> Result<Chunk, Refusal>,
-    ) -> Result<Chunked, Refusal> {
-        let programs =
-            |masked| -> Result<Programs, Refusal> { Ok(Programs::new(r, &derive(masked)?, fades)) };
-        Ok(Chunked {
-            tokens,
-            full: programs(false)?,
-            tail: programs(true)?,
+    /// The form of blocks of tokens: a full one, and a masked one for the end of a sequence. With
+    /// `fades`, products of decays may fade to 0.
+    pub fn new(r: &Recurrence, [full, tail]: [Block; 2], fades: bool) -> Chunked {
+        Chunked {
+            tokens: full.chunk.tokens,
+            full: Programs::new(r, full, fades),
+            tail: Programs::new(r, tail, fades),
             init: Plan::new(&r.init),
             init_params: init_backward(Builder::extending(r.init.clone()), &r.init.outputs),
-        })
+        }
     }
 
     /// Runs forward. With `keep`, the backward pass can follow.
