@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use lrc_compiler::chunk::derive;
-use lrc_compiler::chunk::gradient::gradient_program;
+use lrc_compiler::chunk::gradient::gradient;
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
 use lrc_compiler::normal::extract;
 use lrc_compiler::strategy;
@@ -194,7 +194,7 @@ fn an_objective_compiles_to_the_same_program_as_its_equation() {
     let [equation, objective] = ["delta_rule", "delta_objective"].map(|name| {
         let r = of_library(name);
         let chunk = derive(&r, &extract(&r).unwrap(), 16, true).unwrap();
-        let mut back = canonical(&gradient_program(&r, &chunk));
+        let mut back = canonical(&gradient(&r, &chunk, &|_, _| false).program);
         back.sort();
         (canonical(&chunk.program), back)
     });

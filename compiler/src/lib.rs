@@ -10,6 +10,7 @@ pub mod apportion;
 pub mod block;
 pub mod check;
 pub mod chunk;
+pub mod compile;
 pub mod elaborate;
 pub mod emit;
 pub mod form;

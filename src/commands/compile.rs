@@ -1,18 +1,14 @@
 //! `lrc compile`: the stages of compilation as files, and what the compiler says of each kernel.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use lrc_compiler::chunk::derive;
-use lrc_compiler::chunk::gradient::gradient_program;
+use lrc_compiler::compile::{self, Artifact, Choice, Target};
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::graph::account::account;
 use lrc_compiler::graph::{Model, Prepared};
-use lrc_compiler::normal;
-use lrc_compiler::normal::text::Shown;
 use lrc_compiler::plan::target::{GPUS, Gpu};
-use lrc_compiler::plan::{Family, Kernel, Pass, Schedule};
+use lrc_compiler::plan::{Kernel, Pass, Purpose, Schedule};
 use lrc_dsl::ast::Kind;
 use lrc_dsl::{Diag, Sources};
 use lrc_runtime::config::open::declarations;
@@ -27,7 +23,6 @@ use lrc_runtime::tell;
 use serde_json::{Value, json};
 
 use crate::commands::declared::{built, chosen, elaborated, known, own, settings};
-use crate::commands::explain::SHOWN_CHUNK;
 use crate::terminal::{say, show};
 
 /// Arguments of `lrc compile`.
@@ -200,36 +195,49 @@ impl Work {
         PLANNED.iter().any(|stage| self.wants(stage))
     }
 
+    /// Stages of the processor, and of every kind of GPU: what trains, and what decodes.
     fn recurrence(&mut self, r: &Recurrence) -> Result<(), Failure> {
-        let texts = stage_texts(r);
-        for stage in self.stages.iter().filter(|stage| **stage != "graph") {
-            let Some(text) = texts.get(stage) else { continue };
-            self.files.emit(&r.name, stage, text.as_bytes())?;
+        let training = Choice { purpose: Purpose::Training, tokens: None };
+        match compile::compile(r, Target::Processor, training) {
+            Ok(artifact) => self.programs(r, &artifact, "cpu")?,
+            Err(refusal) => self.lack([without_kernels(r, &refusal)]),
         }
         if !self.wants_kernels() {
             return Ok(());
         }
-        let family = match Family::of(r) {
-            Ok(family) => family,
-            Err(refusal) => {
-                self.lacking.push(without_kernels(r, &refusal));
-                return Ok(());
-            }
-        };
         let mut schedules = Vec::new();
         for gpu in self.gpus.clone() {
-            for pass in family.passes() {
-                match family.schedule(r, *pass, gpu, None) {
-                    Ok(schedule) => schedules.push((schedule, gpu.arch)),
-                    Err(refusal) => {
-                        let (name, pass, why) = (&r.name, pass.name(), refusal.why);
-                        let message = format!("`{name}` has no {pass} kernel: {why}");
-                        self.lack([Diag::global("E0501", message)]);
+            // Sums over the past have no state to go on from.
+            let decode = (!r.states.is_empty()).then_some(Purpose::Decode);
+            for purpose in [Purpose::Training].into_iter().chain(decode) {
+                let choice = Choice { purpose, tokens: None };
+                match compile::compile(r, Target::Gpu(gpu), choice) {
+                    Ok(artifact) => {
+                        if purpose == Purpose::Training {
+                            self.programs(r, &artifact, gpu.arch)?;
+                        }
+                        schedules.extend(artifact.schedules.into_iter().map(|s| (s, gpu.arch)));
                     }
+                    Err(refusal) => self.lack([without_kernels(r, &refusal)]),
                 }
             }
         }
         self.build(schedules, "")
+    }
+
+    /// Writes the programs of an artifact, as far as they are wanted.
+    fn programs(&mut self, r: &Recurrence, made: &Artifact, target: &str) -> Result<(), Failure> {
+        let name = format!("{}.{target}", r.name);
+        if self.wants("normal") && target == "cpu" {
+            self.files.emit(&r.name, "normal", made.normal_text(r).as_bytes())?;
+        }
+        if self.wants("chunk") && !made.blocks.is_empty() {
+            self.files.emit(&name, "chunk", made.chunk_text(r).as_bytes())?;
+        }
+        if self.wants("grad") && !made.blocks.is_empty() {
+            self.files.emit(&name, "grad", made.grad_text(r).as_bytes())?;
+        }
+        Ok(())
     }
 
     fn model(&mut self, model: Model) -> Result<(), Failure> {
@@ -315,24 +323,6 @@ impl Files {
     fn done(&self) -> Result<(), Failure> {
         self.folder.done()
     }
-}
-
-/// The text of each stage that the recurrence has.
-fn stage_texts(r: &Recurrence) -> BTreeMap<&'static str, String> {
-    let mut texts = BTreeMap::new();
-    let normal = match normal::extract(r) {
-        Ok(normal) => normal,
-        Err(refusal) => {
-            texts.insert("normal", format!("not in the normal form: {}\n", refusal.why));
-            return texts;
-        }
-    };
-    texts.insert("normal", Shown(&normal, r).to_string());
-    if let Ok(chunk) = derive(r, &normal, SHOWN_CHUNK, false) {
-        texts.insert("chunk", chunk.program.to_string());
-        texts.insert("grad", gradient_program(r, &chunk).to_string());
-    }
-    texts
 }
 
 /// What `--json` prints. A file of one model says its own at the top.

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use lrc_compiler::chunk::{derive, scan};
+use lrc_compiler::compile::{Choice, Target, compile};
 use lrc_compiler::elaborate::{Recurrence, Setting};
 use lrc_compiler::graph::{Recur, account};
-use lrc_compiler::normal::text::Shown;
-use lrc_compiler::normal::{self, Refusal};
-use lrc_compiler::strategy::{self, Strategy};
+use lrc_compiler::normal::Refusal;
+use lrc_compiler::plan::Purpose;
+use lrc_compiler::strategy;
 use lrc_compiler::tile::{Op, Program};
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Namespace, Sources};
 use lrc_runtime::config::open::declarations;
 use lrc_runtime::ground::error::Failure;
+use serde_json::{Value, json};
 
 use crate::commands::declared::{built, elaborated, known, named, own, settings};
 use crate::commands::mixer;
@@ -29,10 +30,10 @@ pub struct Explain {
     /// Override a parameter or size.
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
+    /// One JSON document of the recurrences on stdout.
+    #[arg(long)]
+    pub json: bool,
 }
-
-/// Tokens of the chunk that texts show.
-pub const SHOWN_CHUNK: usize = 64;
 
 /// `lrc explain`
 pub fn explain(args: &Explain, sources: &mut Sources) -> Result<(), Failure> {
@@ -58,6 +59,9 @@ pub fn explain(args: &Explain, sources: &mut Sources) -> Result<(), Failure> {
         say!("{what} declares nothing itself; what it uses declares: {}", names.join(", "));
     }
     known(&given, decls.iter().copied())?;
+    if args.json {
+        return explain_in_json(&decls, &given, sources);
+    }
     for kind in [Kind::Recurrence, Kind::Mixer, Kind::Model] {
         for decl in decls.iter().filter(|decl| decl.kind == kind) {
             let given = own(&given, decl);
@@ -69,6 +73,34 @@ pub fn explain(args: &Explain, sources: &mut Sources) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// One document of all recurrences: how each is computed, and why not faster.
+fn explain_in_json(
+    decls: &[&Decl],
+    given: &BTreeMap<String, Setting>,
+    sources: &Sources,
+) -> Result<(), Failure> {
+    let mut all = Vec::new();
+    for decl in decls.iter().filter(|decl| decl.kind == Kind::Recurrence) {
+        let r = elaborated(decl, &own(given, decl))?;
+        all.push(in_json(&r, sources));
+    }
+    say!("{}", json!({ "recurrences": all }));
+    Ok(())
+}
+
+/// What `--json` says of a recurrence.
+fn in_json(r: &Recurrence, sources: &Sources) -> Value {
+    let strategy = strategy::of(r);
+    let hindrance = strategy.hindrance();
+    json!({
+        "name": r.name,
+        "strategy": strategy.name(),
+        "why": hindrance.map(|refusal| &refusal.why),
+        "at": hindrance.and_then(|refusal| refusal.span).map(|span| sources.place(span).to_string()),
+        "state": r.state_size(),
+    })
 }
 
 /// Whether a word looks like a code: a letter and digits.
@@ -123,17 +155,14 @@ pub fn explain_recurrence(r: &Recurrence, decl: &Decl, sources: &Sources) {
     if let Some(why) = strategy.hindrance() {
         explain_hindrance(why, sources);
     }
-    if let Ok(normal) = normal::extract(r) {
-        for line in Shown(&normal, r).to_string().lines() {
-            say!("  {line}");
+    let choice = Choice { purpose: Purpose::Training, tokens: None };
+    if let Ok(artifact) = compile(r, Target::Processor, choice) {
+        // The strategy has been said, and what stands in the way of others.
+        if strategy.hindrance().is_none() {
+            artifact.normal_text(r).lines().skip(1).for_each(|line| say!("  {line}"));
         }
-        let chunk = if matches!(strategy, Strategy::Scan) {
-            scan::derive(r, SHOWN_CHUNK, false)
-        } else {
-            derive(r, &normal, SHOWN_CHUNK, false)
-        };
-        if let Ok(chunk) = chunk {
-            say!("chunk of {SHOWN_CHUNK} tokens: {}", census(&chunk.program));
+        if let Some(block) = artifact.blocks.first() {
+            say!("block of {} tokens: {}", block.chunk.tokens, census(&block.chunk.program));
         }
     }
     say!("");

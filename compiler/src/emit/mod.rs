@@ -22,11 +22,13 @@ const COMMENT: usize = 160;
 
 /// The CUDA C++ text of a kernel of a schedule.
 pub fn cuda(schedule: &Schedule, kernel: &Kernel) -> String {
+    let own = function(schedule, kernel);
+    format!("#define THREADS {}\n{TILE_LIBRARY}{TENSORS}\n{own}", kernel.threads)
+}
+
+/// The same without the library that it needs.
+pub fn function(schedule: &Schedule, kernel: &Kernel) -> String {
     let mut out = Text { of: schedule, text: String::new(), depth: 0 };
-    out.line(&format!("#define THREADS {}", kernel.threads));
-    out.text.push_str(TILE_LIBRARY);
-    out.text.push_str(TENSORS);
-    out.line("");
     out.kernel(kernel);
     out.text
 }

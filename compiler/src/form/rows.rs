@@ -8,8 +8,7 @@ pub use crate::chunk::pointwise::RowsGrad;
 use crate::chunk::pointwise::lifted;
 use crate::grad::by_leaves;
 use crate::interpret::{Machine, Plan};
-use crate::tile::lift::{Over, lift};
-use crate::tile::{Builder, Leaf, Program, Stream, Value, size};
+use crate::tile::{Leaf, Program, Stream, size};
 
 /// Numbers that a block's widest value should hold: a few of them fit the nearest cache.
 const BLOCK_NUMBERS: usize = 16384;

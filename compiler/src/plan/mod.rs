@@ -60,6 +60,17 @@ impl Pass {
     }
 }
 
+/// What kernels are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Forward.
+    Forward,
+    /// Forward, keeping what the way back needs, and backward.
+    Training,
+    /// Forward, a token at a time.
+    Decode,
+}
+
 /// Which kernels a recurrence has.
 #[derive(Clone, Debug)]
 pub enum Family {
@@ -76,9 +87,14 @@ pub enum Family {
 impl Family {
     /// The kernels that fit a recurrence; the error says why there are none.
     pub fn of(r: &Recurrence) -> Result<Family, Refusal> {
-        match strategy::of(r) {
+        Family::by(r, &strategy::of(r))
+    }
+
+    /// The kernels of a strategy. Which kernels lack what is said here.
+    pub fn by(r: &Recurrence, strategy: &Strategy) -> Result<Family, Refusal> {
+        match strategy {
             Strategy::Scan => Ok(Family::Scan),
-            Strategy::Chunk(normal) => Ok(Family::Normal(normal)),
+            Strategy::Chunk(normal) => Ok(Family::Normal(normal.clone())),
             Strategy::Attention(_) => Ok(Family::Past),
             Strategy::Recurrent(_) => of_token(r).map(|_| Family::Token),
         }
@@ -91,6 +107,33 @@ impl Family {
                 &[Pass::Forward, Pass::Backward, Pass::Decode]
             }
             Family::Past => &[Pass::Forward, Pass::Backward],
+        }
+    }
+
+    /// What is launched for a purpose, in chunks or blocks of `tokens` if given: forward, then backward.
+    pub fn schedules(
+        &self,
+        r: &Recurrence,
+        purpose: Purpose,
+        gpu: target::Gpu,
+        tokens: Option<usize>,
+    ) -> Result<Vec<Schedule>, Refusal> {
+        let of = |pass, tokens| self.schedule(r, pass, gpu, tokens);
+        match (purpose, self) {
+            (Purpose::Forward, _) => Ok(vec![of(Pass::Forward, tokens)?]),
+            (Purpose::Decode, Family::Past) => {
+                let why = "it has no state to go on from, and no kernels that decode";
+                Err(Refusal { span: None, why: why.into() })
+            }
+            (Purpose::Decode, _) => Ok(vec![of(Pass::Decode, None)?]),
+            (Purpose::Training, Family::Past) => {
+                Ok(vec![of(Pass::Forward, tokens)?, of(Pass::Backward, tokens)?])
+            }
+            (Purpose::Training, _) => {
+                // The way back reads the states that entered its own chunks.
+                let back = of(Pass::Backward, tokens)?;
+                Ok(vec![of(Pass::Forward, Some(back.kernels[0].chunk))?, back])
+            }
         }
     }
 

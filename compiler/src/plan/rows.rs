@@ -17,8 +17,7 @@ use super::{
     Binding, Buffer, Condition, Dim, Element, Expr, Grid, Kernel, Number, Pass, Role, Schedule,
     Section, Step, Target, Tile, Token,
 };
-use crate::form::rows::RowsGrad;
-use crate::form::rows::lifted;
+use crate::chunk::pointwise::{RowsGrad, lifted};
 use crate::grad::gradient;
 use crate::normal::Refusal;
 use crate::tile::{Binary, Bits, Builder, Int, Leaf, Program, Stream, Value, size};

@@ -1,10 +1,12 @@
 //! A recurrence by its kernels, on a GPU or on the sim device.
 
+use lrc_compiler::compile::{Choice, Target, compile};
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::form::{Cotangents, Gradients, Outputs, Problem};
 use lrc_compiler::normal::Refusal;
+pub use lrc_compiler::plan::Purpose as Wanted;
 use lrc_compiler::plan::target::Gpu;
-use lrc_compiler::plan::{Binding, Family, Pass, Role};
+use lrc_compiler::plan::{Binding, Family, Role};
 use lrc_compiler::tile::size;
 use lrc_dsl::Diag;
 
@@ -45,17 +47,6 @@ pub fn lacks(r: &Recurrence, gpu: Gpu) -> Option<Diag> {
         family.passes().iter().try_for_each(|pass| family.schedule(r, *pass, gpu, None).map(|_| ()))
     });
     planned.err().map(|refusal| without_kernels(r, &refusal))
-}
-
-/// Which kernels are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// Forward.
-    Forward,
-    /// Forward, keeping what the way back needs, and backward.
-    Training,
-    /// Forward, a token at a time.
-    Decode,
 }
 
 /// What a recurrence runs on: a [`Problem`] whose tensors lie in a store.
@@ -163,21 +154,9 @@ impl Kernels {
         tokens: Option<usize>,
         machine: &Machine,
     ) -> Result<Kernels, Unready> {
-        let gpu = machine.kind();
-        let family = Family::of(r).map_err(Unready::Refused)?;
-        let plan = |pass, tokens| family.schedule(r, pass, gpu, tokens).map_err(Unready::Refused);
-        let schedules = match (wanted, &family) {
-            (Wanted::Forward, _) => vec![plan(Pass::Forward, tokens)?],
-            (Wanted::Decode, _) => vec![plan(Pass::Decode, None)?],
-            (Wanted::Training, Family::Scan | Family::Normal(_) | Family::Token) => {
-                // The way back reads the states that entered its own chunks.
-                let back = plan(Pass::Backward, tokens)?;
-                vec![plan(Pass::Forward, Some(back.kernels[0].chunk))?, back]
-            }
-            (Wanted::Training, Family::Past) => {
-                vec![plan(Pass::Forward, tokens)?, plan(Pass::Backward, tokens)?]
-            }
-        };
+        let choice = Choice { purpose: wanted, tokens };
+        let made = compile(r, Target::Gpu(machine.kind()), choice).map_err(Unready::Refused)?;
+        let schedules = made.schedules;
         let mut made = ready(machine, schedules).map_err(Unready::Failed)?.into_iter();
         let forward = made.next().expect("one per schedule");
         Ok(Kernels { machine: machine.clone(), forward, backward: made.next() })

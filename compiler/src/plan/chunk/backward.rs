@@ -6,7 +6,7 @@ use super::super::narrow::{Narrow, Whole};
 use super::super::{Binding, Expr, Kernel, Section, Step, Target, TileId};
 use super::maker::{Maker, States, map, replace, tile};
 use crate::chunk::Chunk;
-use crate::chunk::gradient::{Target as Gradient, gradient};
+use crate::chunk::gradient::{Wrt, gradient};
 use crate::grad::by_leaves;
 use crate::tile::{Builder, Leaf, Stream};
 
@@ -61,8 +61,8 @@ impl Maker<'_> {
         let next = self.next("next gradient of", shapes);
         let mut started = vec![false; next.len()];
         let once = |input: usize| {
-            let mut of_input = found.targets.iter().filter_map(|target| match target {
-                Gradient::Input(i, at) if *i == input => Some(at.lag() == Some(0)),
+            let mut of_input = found.wrt.iter().filter_map(|wrt| match wrt {
+                Wrt::Input(i, at) if *i == input => Some(at.lag() == Some(0)),
                 _ => None,
             });
             of_input.next() == Some(true) && of_input.next().is_none()
@@ -70,23 +70,23 @@ impl Maker<'_> {
         let program = &found.program;
         let axis = self.body.axis.clone();
         let mut each = self.lower(program, &axis, states, |lower, cut| {
-            for (&output, target) in program.outputs.iter().zip(&found.targets) {
+            for (&output, wrt) in program.outputs.iter().zip(&found.wrt) {
                 let shape = program.shape(output);
                 let index = axes_of(shape);
-                match target {
-                    Gradient::Carry(k) => {
+                match wrt {
+                    Wrt::Carry(k) => {
                         lower.write_tile(
                             output,
                             next[*k],
                             std::mem::replace(&mut started[*k], true),
                         );
                     }
-                    Gradient::Param(i) => {
+                    Wrt::Param(i) => {
                         let rows = shape.len() - params[*i].0.len();
                         let to = Target::Tile(params[*i].1, index[rows..].to_vec());
                         lower.write(output, &index, shape, to, true);
                     }
-                    Gradient::Input(i, at) => {
+                    Wrt::Input(i, at) => {
                         let to = Target::Buffer(cut.input_grad(*i, at, &index));
                         lower.write(output, &index, shape, to, !once(*i));
                     }

@@ -1,0 +1,77 @@
+//! The pipeline: from a recurrence at its sizes to what runs, in one function.
+//!
+//! ```text
+//! program of one token ──strategy──▶ scan │ chunk │ attention │ recurrent
+//!                                      │
+//!                                      ├──plan──▶ schedules of kernels, for a GPU; they choose the tokens of a block
+//!                                      ├──block─▶ program of a block of tokens, and its gradient
+//!                                      └──emit──▶ CUDA C++
+//! ```
+//!
+//! Commands that print a stage, the forms of the processor, the kernels of devices and tests take parts of
+//! what is made here, so that what is printed is what runs. In debug builds each stage is verified.
+
+mod text;
+
+use crate::block::{self, Block};
+use crate::elaborate::Recurrence;
+use crate::normal::Refusal;
+use crate::plan::target::Gpu;
+use crate::plan::verify::verify as sound;
+use crate::plan::{Family, Purpose, Schedule};
+use crate::strategy::{self, Strategy};
+use crate::tile::verify::verify;
+
+/// Where programs run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// On the processor, by interpreting programs.
+    Processor,
+    /// On a kind of GPU, by kernels.
+    Gpu(Gpu),
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Tokens of a block; the best number unless given.
+    pub tokens: Option<usize>,
+}
+
+/// What is made of a recurrence.
+#[derive(Clone, Debug)]
+pub struct Artifact {
+    /// How it is computed, with its normal form or the reason why it has none.
+    pub strategy: Strategy,
+    /// The programs that run for each block of tokens, the masked one last. None where the program of one
+    /// token runs as it stands.
+    pub blocks: Vec<Block>,
+    /// What the blocks of a GPU's threads do, pass by pass; nothing on the processor.
+    pub schedules: Vec<Schedule>,
+}
+
+/// Compiles a recurrence. The error says what a target lacks, or what is too large for it.
+pub fn compile(r: &Recurrence, target: Target, choice: Choice) -> Result<Artifact, Refusal> {
+    debug_assert_eq!(verify(&r.token), Ok(()), "token of {}", r.name);
+    let strategy = strategy::of(r);
+    let (schedules, blocks) = match (target, &strategy) {
+        (Target::Processor, Strategy::Recurrent(_)) => (vec![], vec![]),
+        (Target::Processor, _) => {
+            let tokens = block::tokens(r, &strategy, choice.tokens);
+            (vec![], block::full_and_tail(r, &strategy, tokens)?.into())
+        }
+        (Target::Gpu(gpu), _) => {
+            let family = Family::by(r, &strategy)?;
+            let schedules = family.schedules(r, choice.purpose, gpu, choice.tokens)?;
+            for schedule in &schedules {
+                debug_assert_eq!(sound(schedule, gpu.shared), [""; 0], "{}", schedule.name);
+            }
+            let tokens = schedules[0].kernels[0].chunk;
+            // Chunks of one token are always full.
+            (schedules, vec![block::block(r, &strategy, tokens, tokens > 1, &|_, _| false)?])
+        }
+    };
+    Ok(Artifact { strategy, blocks, schedules })
+}

@@ -1,0 +1,575 @@
+extern "C" __global__ void __launch_bounds__(256, 1)
+sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, float* out_o, float* saved_0) {
+    extern __shared__ __align__(128) unsigned char shared[];
+    Place at;
+    at.job = blockIdx.x / heads;
+    const int* job = jobs + 4 * at.job;
+    at.part = 0;
+    at.head = blockIdx.x % heads;
+    at.sequence = job[0];
+    at.heads = heads;
+    at.positions = 0;
+    at.start = bounds[at.sequence];
+    at.length = bounds[at.sequence + 1] - at.start;
+    at.rows = bounds[sequences];
+    at.first = job[1];
+    at.valid = min(at.length - at.first, 16);
+    const int own_in_q = at.head / (heads / heads_in_q);
+    const int own_in_k = at.head / (heads / heads_in_k);
+    const int own_in_v = at.head / (heads / heads_in_v);
+    float* const tile0 = (float*)(shared + 3840);
+    float* const tile1 = (float*)(shared + 4608);
+    float* const tile2 = (float*)(shared + 2304);
+    bf16* const tile3 = (bf16*)(shared + 0);
+    bf16* const tile4 = (bf16*)(shared + 768);
+    float* const tile5 = (float*)(shared + 768);
+    float* const tile6 = (float*)(shared + 896);
+    float* const tile7 = (float*)(shared + 1024);
+    float* const tile8 = (float*)(shared + 3968);
+    float* const tile9 = (float*)(shared + 4096);
+    bf16* const tile10 = (bf16*)(shared + 768);
+    bf16* const tile11 = (bf16*)(shared + 3072);
+    bf16* const tile12 = (bf16*)(shared + 1536);
+    bf16* const tile13 = (bf16*)(shared + 2304);
+    // map [16, 1]: tile0[i0, 0] = -300000000000000000000000000000000000000
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 16; e += THREADS) {
+        const int i0 = e;
+        tile0[i0] = -3e38f;
+    }
+    // map [16, 1]: tile1[i0, 0] = 0
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 16; e += THREADS) {
+        const int i0 = e;
+        tile1[i0] = 0.0f;
+    }
+    wait_for_block();
+    // map [16, 8]: tile3[i0, i1] = (buffer0[t of row i0; i1] * 0.35355339059327373)
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile3[24 * (i0) + i1] = narrow(i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
+    }
+    wait_for_block();
+    #pragma unroll 1
+    for (int c = job[2]; c < job[3]; c += 16) {
+        at.first_key = c;
+        at.valid_keys = min(at.length - at.first_key, 16);
+        // map [16, 8]: tile4[i0, i1] = buffer1[u of row i0; i1]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile4[24 * (i0) + i1] = narrow(i1 < 8 ? in_k[((long long)(at.start + key(at, i0)) * heads_in_k + own_in_k) * 8 + i1] : 0.f);
+        }
+        wait_for_block();
+        // product [16, 16] sum = tile3 tile4ᵀ over 8: tile2[i0, i1] = (allowed[i0, i1] ? sum : -inf)
+        #pragma unroll 1
+        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            Sums<2> sums;
+            sums.add<16, false, 24, true, 24>(tile3, tile4, row0, col0);
+            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+                tile2[16 * (i0) + i1] = (allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? sum : -bits(0x7f800000u));
+            });
+        }
+        wait_for_block();
+        // reduce [16, 16] over [1]: tile5[i0, 0] = Largest tile2[i0, i1]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e;
+            float x = LOWEST;
+            #pragma unroll 1
+            for (int s = 0; s < 16; s++) {
+                const int i1 = s;
+                x = larger(x, tile2[16 * (i0) + i1]);
+            }
+            tile5[i0] = x;
+        }
+        wait_for_block();
+        // reduce [16, 16] over [1]: tile6[i0, 0] = Sum exp(tile2[i0, i1] - tile5[i0, 0])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e;
+            float x = 0.f;
+            #pragma unroll 1
+            for (int s = 0; s < 16; s++) {
+                const int i1 = s;
+                x += op_exp(tile2[16 * (i0) + i1] - tile5[i0]);
+            }
+            tile6[i0] = x;
+        }
+        // map [16, 1]: tile7[i0, 0] = max(tile0[i0, 0], tile5[i0, 0])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e;
+            tile7[i0] = op_max(tile0[i0], tile5[i0]);
+        }
+        wait_for_block();
+        // map [16, 1]: tile1[i0, 0] = add((tile1[i0, 0] * exp(tile0[i0, 0] - tile7[i0, 0])), (tile6[i0, 0] * exp(tile5[i0, 0] - tile7[i0, 0])))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e;
+            tile1[i0] = (tile1[i0] * op_exp(tile0[i0] - tile7[i0]) + tile6[i0] * op_exp(tile5[i0] - tile7[i0]));
+        }
+        wait_for_block();
+        // map [16, 1]: tile0[i0, 0] = tile7[i0, 0]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e;
+            tile0[i0] = tile7[i0];
+        }
+        wait_for_block();
+    }
+    // map [16, 1]: tile8[i0, 0] = add(tile0[i0, 0], log(tile1[i0, 0]))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 16; e += THREADS) {
+        const int i0 = e;
+        tile8[i0] = (tile0[i0] + op_log(tile1[i0]));
+    }
+    wait_for_block();
+    // map [16, 1, 8]: tile9[i0, 0, i2] = 0
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 128; e += THREADS) {
+        const int i0 = e / 8;
+        const int i2 = e % 8;
+        tile9[8 * (i0) + i2] = 0.0f;
+    }
+    wait_for_block();
+    // map [16, 8]: tile12[i0, i1] = (buffer0[t of row i0; i1] * 0.35355339059327373)
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile12[24 * (i0) + i1] = narrow(i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
+    }
+    wait_for_block();
+    #pragma unroll 1
+    for (int c = job[2]; c < job[3]; c += 16) {
+        at.first_key = c;
+        at.valid_keys = min(at.length - at.first_key, 16);
+        // map [16, 8]: tile10[i0, i1] = buffer2[u of row i0; i1]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile10[24 * (i0) + i1] = narrow(i1 < 8 ? in_v[((long long)(at.start + key(at, i0)) * heads_in_v + own_in_v) * 8 + i1] : 0.f);
+        }
+        // map [16, 8]: tile13[i0, i1] = buffer1[u of row i0; i1]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile13[24 * (i0) + i1] = narrow(i1 < 8 ? in_k[((long long)(at.start + key(at, i0)) * heads_in_k + own_in_k) * 8 + i1] : 0.f);
+        }
+        wait_for_block();
+        // product [16, 16] sum = tile12 tile13ᵀ over 8: tile11[i0, i1] = exp((allowed[i0, i1] ? sum : -inf) - tile8[i0, 0])
+        #pragma unroll 1
+        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            Sums<2> sums;
+            sums.add<16, false, 24, true, 24>(tile12, tile13, row0, col0);
+            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+                tile11[24 * (i0) + i1] = narrow(op_exp((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? sum : -bits(0x7f800000u)) - tile8[i0]));
+            });
+        }
+        wait_for_block();
+        // product [16, 1, 8] sum = tile10ᵀ tile11ᵀ over 16: tile9[i0, 0, i2] += sum
+        #pragma unroll 1
+        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            Sums<2> sums;
+            sums.add<16, true, 24, true, 24>(tile10, tile11, row0, col0);
+            sums.each(row0, col0, [&](int i2, int i0, float sum) {
+                if (i2 < 8) {
+                    tile9[8 * (i0) + i2] += sum;
+                }
+            });
+        }
+        wait_for_block();
+    }
+    // map [16, 8]: buffer3[t of row i0; i1] = tile9[i0, 0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 128; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        const int to_row = at.start + inside(at, i0);
+        if (i0 < at.valid) out_o[((long long)(to_row) * heads + at.head) * 8 + i1] = tile9[8 * (i0) + i1];
+    }
+    // map [16, 1]: buffer4[t of row i0; 0] = tile8[i0, 0]
+    if (saved_0 != 0) {
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e;
+            const int to_row = at.start + inside(at, i0);
+            if (i0 < at.valid) saved_0[((long long)(to_row) * heads + at.head) * 1 + 0] = tile8[i0];
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256, 1)
+sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* d_out_o, const float* saved_0, float* saved_1, float* d_in_q, float* d_in_k, float* d_in_v) {
+    extern __shared__ __align__(128) unsigned char shared[];
+    Place at;
+    at.job = blockIdx.x / heads;
+    const int* job = jobs + 4 * at.job;
+    at.part = 0;
+    at.head = blockIdx.x % heads;
+    at.sequence = job[0];
+    at.heads = heads;
+    at.positions = 0;
+    at.start = bounds[at.sequence];
+    at.length = bounds[at.sequence + 1] - at.start;
+    at.rows = bounds[sequences];
+    at.first = job[1];
+    at.valid = min(at.length - at.first, 16);
+    const int own_in_q = at.head / (heads / heads_in_q);
+    const int own_in_k = at.head / (heads / heads_in_k);
+    const int own_in_v = at.head / (heads / heads_in_v);
+    float* const tile0 = (float*)(shared + 5376);
+    float* const tile1 = (float*)(shared + 768);
+    float* const tile2 = (float*)(shared + 3840);
+    bf16* const tile3 = (bf16*)(shared + 0);
+    bf16* const tile4 = (bf16*)(shared + 768);
+    float* const tile5 = (float*)(shared + 6016);
+    bf16* const tile6 = (bf16*)(shared + 768);
+    bf16* const tile7 = (bf16*)(shared + 2304);
+    float* const tile8 = (float*)(shared + 5504);
+    bf16* const tile9 = (bf16*)(shared + 768);
+    bf16* const tile10 = (bf16*)(shared + 4608);
+    float* const tile11 = (float*)(shared + 6016);
+    bf16* const tile12 = (bf16*)(shared + 1536);
+    bf16* const tile13 = (bf16*)(shared + 3840);
+    bf16* const tile14 = (bf16*)(shared + 3072);
+    // map [16, 1]: tile0[i0, 0] = 0
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 16; e += THREADS) {
+        const int i0 = e;
+        tile0[i0] = 0.0f;
+    }
+    wait_for_block();
+    // map [16, 8]: tile3[i0, i1] = (buffer0[t of row i0; i1] * 0.35355339059327373)
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile3[24 * (i0) + i1] = narrow(i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
+    }
+    // map [16, 8]: tile7[i0, i1] = (given buffer3 ? (valid[i0] ? buffer3[t of row i0; i1] : 0) : 0)
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile7[24 * (i0) + i1] = narrow(i1 < 8 ? (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
+    }
+    wait_for_block();
+    #pragma unroll 1
+    for (int c = job[2]; c < job[3]; c += 16) {
+        at.first_key = c;
+        at.valid_keys = min(at.length - at.first_key, 16);
+        // map [16, 8]: tile4[i0, i1] = buffer1[u of row i0; i1]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile4[24 * (i0) + i1] = narrow(i1 < 8 ? in_k[((long long)(at.start + key(at, i0)) * heads_in_k + own_in_k) * 8 + i1] : 0.f);
+        }
+        wait_for_block();
+        // product [16, 16] sum = tile3 tile4ᵀ over 8: tile2[i0, i1, 0] = sum
+        #pragma unroll 1
+        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            Sums<2> sums;
+            sums.add<16, false, 24, true, 24>(tile3, tile4, row0, col0);
+            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+                tile2[16 * (i0) + i1] = sum;
+            });
+        }
+        wait_for_block();
+        // map [16, 8]: tile6[i0, i1] = buffer2[u of row i0; i1]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile6[24 * (i0) + i1] = narrow(i1 < 8 ? in_v[((long long)(at.start + key(at, i0)) * heads_in_v + own_in_v) * 8 + i1] : 0.f);
+        }
+        wait_for_block();
+        // product [16, 16] sum = tile6 tile7ᵀ over 8: tile5[i1, i0, 0] = sum
+        #pragma unroll 1
+        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            Sums<2> sums;
+            sums.add<16, false, 24, true, 24>(tile6, tile7, row0, col0);
+            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+                tile5[i0 + 16 * (i1)] = sum;
+            });
+        }
+        wait_for_block();
+        // reduce [16, 16] over [1]: tile1[i0, 0] = Sum neg((exp((allowed[i0, i1] ? tile2[i0, i1, 0] : -inf) - buffer4[t of row i0; 0]) * tile5[i0, i1, 0]))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e;
+            float x = 0.f;
+            #pragma unroll 1
+            for (int s = 0; s < 16; s++) {
+                const int i1 = s;
+                x += op_neg(op_exp((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? tile2[16 * (i0) + i1] : -bits(0x7f800000u)) - saved_0[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0]) * tile5[16 * (i0) + i1]);
+            }
+            tile1[i0] = x;
+        }
+        wait_for_block();
+        // map [16, 1]: tile0[i0, 0] += tile1[i0, 0]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e;
+            tile0[i0] += tile1[i0];
+        }
+        wait_for_block();
+    }
+    // map [16, 1, 8]: tile8[i0, 0, i2] = 0
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 128; e += THREADS) {
+        const int i0 = e / 8;
+        const int i2 = e % 8;
+        tile8[8 * (i0) + i2] = 0.0f;
+    }
+    wait_for_block();
+    // map [16, 8]: tile12[i0, i1] = (buffer0[t of row i0; i1] * 0.35355339059327373)
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile12[24 * (i0) + i1] = narrow(i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
+    }
+    // map [16, 8]: tile14[i0, i1] = (given buffer3 ? (valid[i0] ? buffer3[t of row i0; i1] : 0) : 0)
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile14[24 * (i0) + i1] = narrow(i1 < 8 ? (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
+    }
+    wait_for_block();
+    #pragma unroll 1
+    for (int c = job[2]; c < job[3]; c += 16) {
+        at.first_key = c;
+        at.valid_keys = min(at.length - at.first_key, 16);
+        // map [16, 8]: tile9[i0, i1] = buffer1[u of row i0; i1]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile9[24 * (i0) + i1] = narrow(i1 < 8 ? in_k[((long long)(at.start + key(at, i0)) * heads_in_k + own_in_k) * 8 + i1] : 0.f);
+        }
+        wait_for_block();
+        // product [16, 16] sum = tile12 tile9ᵀ over 8: tile11[i0, i1] = exp((allowed[i0, i1] ? sum : -inf) - buffer4[t of row i0; 0])
+        #pragma unroll 1
+        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            Sums<2> sums;
+            sums.add<16, false, 24, true, 24>(tile12, tile9, row0, col0);
+            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+                tile11[16 * (i0) + i1] = op_exp((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? sum : -bits(0x7f800000u)) - saved_0[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0]);
+            });
+        }
+        // map [16, 8]: tile13[i0, i1] = buffer2[u of row i0; i1]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile13[24 * (i0) + i1] = narrow(i1 < 8 ? in_v[((long long)(at.start + key(at, i0)) * heads_in_v + own_in_v) * 8 + i1] : 0.f);
+        }
+        wait_for_block();
+        // product [16, 16] sum = tile13 tile14ᵀ over 8: tile10[i0, i1] = (allowed[i0, i1] ? add((tile11[i0, i1] * sum), (tile11[i0, i1] * tile0[i0, 0])) : 0)
+        #pragma unroll 1
+        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            Sums<2> sums;
+            sums.add<16, false, 24, true, 24>(tile13, tile14, row0, col0);
+            sums.each(row0, col0, [&](int i1, int i0, float sum) {
+                tile10[24 * (i0) + i1] = narrow((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? (tile11[16 * (i0) + i1] * sum + tile11[16 * (i0) + i1] * tile0[i0]) : 0.0f));
+            });
+        }
+        wait_for_block();
+        // product [16, 1, 8] sum = tile9ᵀ tile10ᵀ over 16: tile8[i0, 0, i2] += sum
+        #pragma unroll 1
+        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            Sums<2> sums;
+            sums.add<16, true, 24, true, 24>(tile9, tile10, row0, col0);
+            sums.each(row0, col0, [&](int i2, int i0, float sum) {
+                if (i2 < 8) {
+                    tile8[8 * (i0) + i2] += sum;
+                }
+            });
+        }
+        wait_for_block();
+    }
+    // map [16, 8]: buffer6[t of row i0; i1] = (0.35355339059327373 * tile8[i0, 0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 128; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        const int to_row = at.start + inside(at, i0);
+        if (i0 < at.valid) d_in_q[((long long)(to_row) * heads + at.head) * 8 + i1] = 0.35355338f * tile8[8 * (i0) + i1];
+    }
+    // map [16, 1]: buffer5[t of row i0; 0] = tile0[i0, 0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 16; e += THREADS) {
+        const int i0 = e;
+        const int to_row = at.start + inside(at, i0);
+        if (i0 < at.valid) saved_1[((long long)(to_row) * heads + at.head) * 1 + 0] = tile0[i0];
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256, 1)
+sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* d_out_o, const float* saved_0, float* saved_1, float* d_in_q, float* d_in_k, float* d_in_v) {
+    extern __shared__ __align__(128) unsigned char shared[];
+    Place at;
+    at.job = blockIdx.x / heads;
+    const int* job = jobs + 4 * at.job;
+    at.part = 0;
+    at.head = blockIdx.x % heads;
+    at.sequence = job[0];
+    at.heads = heads;
+    at.positions = 0;
+    at.start = bounds[at.sequence];
+    at.length = bounds[at.sequence + 1] - at.start;
+    at.rows = bounds[sequences];
+    at.first_key = job[1];
+    at.valid_keys = min(at.length - at.first_key, 16);
+    const int own_in_q = at.head / (heads / heads_in_q);
+    const int own_in_k = at.head / (heads / heads_in_k);
+    const int own_in_v = at.head / (heads / heads_in_v);
+    float* const tile0 = (float*)(shared + 3840);
+    float* const tile1 = (float*)(shared + 4352);
+    bf16* const tile2 = (bf16*)(shared + 2304);
+    float* const tile3 = (float*)(shared + 4864);
+    bf16* const tile4 = (bf16*)(shared + 0);
+    bf16* const tile5 = (bf16*)(shared + 768);
+    bf16* const tile6 = (bf16*)(shared + 3072);
+    bf16* const tile7 = (bf16*)(shared + 2304);
+    bf16* const tile8 = (bf16*)(shared + 1536);
+    // map [1, 16, 8]: tile0[0, i1, i2] = 0
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 128; e += THREADS) {
+        const int i1 = e / 8;
+        const int i2 = e % 8;
+        tile0[8 * (i1) + i2] = 0.0f;
+    }
+    // map [1, 16, 8]: tile1[0, i1, i2] = 0
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 128; e += THREADS) {
+        const int i1 = e / 8;
+        const int i2 = e % 8;
+        tile1[8 * (i1) + i2] = 0.0f;
+    }
+    wait_for_block();
+    // map [16, 8]: tile5[i0, i1] = buffer1[u of row i0; i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile5[24 * (i0) + i1] = narrow(i1 < 8 ? in_k[((long long)(at.start + key(at, i0)) * heads_in_k + own_in_k) * 8 + i1] : 0.f);
+    }
+    // map [16, 8]: tile8[i0, i1] = buffer2[u of row i0; i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile8[24 * (i0) + i1] = narrow(i1 < 8 ? in_v[((long long)(at.start + key(at, i0)) * heads_in_v + own_in_v) * 8 + i1] : 0.f);
+    }
+    wait_for_block();
+    #pragma unroll 1
+    for (int c = job[2]; c < job[3]; c += 16) {
+        at.first = c;
+        at.valid = min(at.length - at.first, 16);
+        // map [16, 8]: tile4[i0, i1] = (buffer0[t of row i0; i1] * 0.35355339059327373)
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile4[24 * (i0) + i1] = narrow(i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
+        }
+        wait_for_block();
+        // product [16, 16] sum = tile4 tile5ᵀ over 8: tile3[i0, i1] = exp((allowed[i0, i1] ? sum : -inf) - buffer4[t of row i0; 0])
+        #pragma unroll 1
+        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            Sums<2> sums;
+            sums.add<16, false, 24, true, 24>(tile4, tile5, row0, col0);
+            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+                tile3[16 * (i0) + i1] = op_exp((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? sum : -bits(0x7f800000u)) - saved_0[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0]);
+            });
+        }
+        wait_for_block();
+        // map [16, 16]: tile2[i0, i1] = tile3[i0, i1]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile2[24 * (i0) + i1] = narrow(tile3[16 * (i0) + i1]);
+        }
+        // map [16, 8]: tile6[i0, i1] = (given buffer3 ? (valid[i0] ? buffer3[t of row i0; i1] : 0) : 0)
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile6[24 * (i0) + i1] = narrow(i1 < 8 ? (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
+        }
+        wait_for_block();
+        // product [1, 16, 8] sum = tile2ᵀ tile6 over 16: tile0[0, i1, i2] += sum
+        #pragma unroll 1
+        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            Sums<2> sums;
+            sums.add<16, true, 24, false, 24>(tile2, tile6, row0, col0);
+            sums.each(row0, col0, [&](int i1, int i2, float sum) {
+                if (i2 < 8) {
+                    tile0[8 * (i1) + i2] += sum;
+                }
+            });
+        }
+        wait_for_block();
+        // product [16, 16] sum = tile8 tile6ᵀ over 8: tile7[i0, i1] = (allowed[i0, i1] ? add((tile3[i0, i1] * sum), (tile3[i0, i1] * (valid[i0] ? buffer5[t of row i0; 0] ...
+        #pragma unroll 1
+        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            Sums<2> sums;
+            sums.add<16, false, 24, true, 24>(tile8, tile6, row0, col0);
+            sums.each(row0, col0, [&](int i1, int i0, float sum) {
+                tile7[24 * (i0) + i1] = narrow((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? (tile3[16 * (i0) + i1] * sum + tile3[16 * (i0) + i1] * ((i0 < at.valid ? 1.f : 0.f) != 0.f ? saved_1[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] : 0.0f)) : 0.0f));
+            });
+        }
+        wait_for_block();
+        // product [1, 16, 8] sum = tile4ᵀ tile7 over 16: tile1[0, i1, i2] += sum
+        #pragma unroll 1
+        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            Sums<2> sums;
+            sums.add<16, true, 24, false, 24>(tile4, tile7, row0, col0);
+            sums.each(row0, col0, [&](int i2, int i1, float sum) {
+                if (i2 < 8) {
+                    tile1[8 * (i1) + i2] += sum;
+                }
+            });
+        }
+        wait_for_block();
+    }
+    // map [16, 8]: buffer7[u of row i0; i1] = tile1[0, i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 128; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        const int to_row = at.start + key(at, i0);
+        if (i0 < at.valid_keys) d_in_k[((long long)(to_row) * heads + at.head) * 8 + i1] = tile1[8 * (i0) + i1];
+    }
+    // map [16, 8]: buffer8[u of row i0; i1] = tile0[0, i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 128; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        const int to_row = at.start + key(at, i0);
+        if (i0 < at.valid_keys) d_in_v[((long long)(to_row) * heads + at.head) * 8 + i1] = tile0[8 * (i0) + i1];
+    }
+}

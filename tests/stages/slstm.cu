@@ -1,0 +1,690 @@
+extern "C" __global__ void __launch_bounds__(32, 1)
+slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_wx, int heads_in_wx, const float* param_R, int heads_param_R, const float* param_b, int heads_param_b, const float* state_h_before, const float* state_c_before, const float* state_n_before, const float* state_m_before, float* out_o, float* state_h_after, float* state_c_after, float* state_n_after, float* state_m_after, float* state_h_at_chunks, float* state_c_at_chunks, float* state_n_at_chunks, float* state_m_at_chunks) {
+    extern __shared__ __align__(128) unsigned char shared[];
+    Place at;
+    at.part = blockIdx.x % 1;
+    at.head = blockIdx.x / 1 % heads;
+    at.sequence = blockIdx.x / 1 / heads;
+    at.job = at.sequence;
+    at.heads = heads;
+    at.positions = 0;
+    at.start = bounds[at.sequence];
+    at.length = bounds[at.sequence + 1] - at.start;
+    at.rows = bounds[sequences];
+    const int own_in_wx = at.head / (heads / heads_in_wx);
+    const int own_param_R = at.head / (heads / heads_param_R);
+    const int own_param_b = at.head / (heads / heads_param_b);
+    float* const tile0 = (float*)(shared + 0);
+    float* const tile1 = (float*)(shared + 128);
+    float* const tile2 = (float*)(shared + 256);
+    float* const tile3 = (float*)(shared + 384);
+    float* const tile8 = (float*)(shared + 1024);
+    float* const tile9 = (float*)(shared + 896);
+    float* const tile10 = (float*)(shared + 768);
+    float* const tile11 = (float*)(shared + 512);
+    float* const tile12 = (float*)(shared + 640);
+    float* const tile13 = (float*)(shared + 512);
+    float* const tile14 = (float*)(shared + 1280);
+    float* const tile15 = (float*)(shared + 1024);
+    float* const tile16 = (float*)(shared + 1152);
+    float* const tile17 = (float*)(shared + 1152);
+    float* const tile18 = (float*)(shared + 768);
+    float* const tile19 = (float*)(shared + 1408);
+    // map [4]: tile0[i0] = 0
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 4; e += THREADS) {
+        const int i0 = e;
+        tile0[i0] = 0.0f;
+    }
+    // map [4]: tile1[i0] = 0
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 4; e += THREADS) {
+        const int i0 = e;
+        tile1[i0] = 0.0f;
+    }
+    // map [4]: tile2[i0] = 0
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 4; e += THREADS) {
+        const int i0 = e;
+        tile2[i0] = 0.0f;
+    }
+    // map [4]: tile3[i0] = -inf
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 4; e += THREADS) {
+        const int i0 = e;
+        tile3[i0] = -bits(0x7f800000u);
+    }
+    wait_for_block();
+    // map [4]: tile0[i0] = (given buffer3 ? buffer3[i0] : tile0[i0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 4; e += THREADS) {
+        const int i0 = e;
+        tile0[i0] = (state_h_before != 0 ? state_h_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] : tile0[i0]);
+    }
+    // map [4]: tile1[i0] = (given buffer4 ? buffer4[i0] : tile1[i0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 4; e += THREADS) {
+        const int i0 = e;
+        tile1[i0] = (state_c_before != 0 ? state_c_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] : tile1[i0]);
+    }
+    // map [4]: tile2[i0] = (given buffer5 ? buffer5[i0] : tile2[i0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 4; e += THREADS) {
+        const int i0 = e;
+        tile2[i0] = (state_n_before != 0 ? state_n_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] : tile2[i0]);
+    }
+    // map [4]: tile3[i0] = (given buffer6 ? buffer6[i0] : tile3[i0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 4; e += THREADS) {
+        const int i0 = e;
+        tile3[i0] = (state_m_before != 0 ? state_m_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] : tile3[i0]);
+    }
+    wait_for_block();
+    #pragma unroll 1
+    for (int c = 0; c < (at.length + 0) / 1; c++) {
+        at.first = c * 1;
+        at.valid = min(at.length - at.first, 1);
+        at.chunk = chunks[at.sequence] + c;
+        // map [4]: buffer12[i0] = tile0[i0]
+        if (state_h_at_chunks != 0) {
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 4; e += THREADS) {
+                const int i0 = e;
+                state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i0] = tile0[i0];
+            }
+        }
+        // map [4]: buffer13[i0] = tile1[i0]
+        if (state_c_at_chunks != 0) {
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 4; e += THREADS) {
+                const int i0 = e;
+                state_c_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i0] = tile1[i0];
+            }
+        }
+        // map [4]: buffer14[i0] = tile2[i0]
+        if (state_n_at_chunks != 0) {
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 4; e += THREADS) {
+                const int i0 = e;
+                state_n_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i0] = tile2[i0];
+            }
+        }
+        // map [4]: buffer15[i0] = tile3[i0]
+        if (state_m_at_chunks != 0) {
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 4; e += THREADS) {
+                const int i0 = e;
+                state_m_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i0] = tile3[i0];
+            }
+        }
+        // reduce [1, 4, 4, 4] over [1]: tile13[0, 0, i2, i3] = Sum (buffer1[i1, i2, i3] * tile0[i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i2 = e / 4;
+            const int i3 = e % 4;
+            float x = 0.f;
+            #pragma unroll 1
+            for (int s = 0; s < 4; s++) {
+                const int i1 = s;
+                x += param_R[(long long)(own_param_R) * 64 + 16 * (i1) + 4 * (i2) + i3] * tile0[i1];
+            }
+            tile13[4 * (i2) + i3] = x;
+        }
+        wait_for_block();
+        // map [1, 4, 4]: tile12[0, i1, i2] = add(add(buffer0[t of row 0; i1, i2], tile13[0, 0, i1, i2]), buffer2[i1, i2])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i1 = e / 4;
+            const int i2 = e % 4;
+            tile12[4 * (i1) + i2] = ((in_wx[((long long)(at.start + inside(at, 0)) * heads_in_wx + own_in_wx) * 16 + 4 * (i1) + i2] + tile13[4 * (i1) + i2]) + param_b[(long long)(own_param_b) * 16 + 4 * (i1) + i2]);
+        }
+        wait_for_block();
+        // map [1, 4]: tile11[0, i1] = logsigmoid(tile12[0, 1, i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile11[i1] = op_logsigmoid(tile12[i1 + 4]);
+        }
+        wait_for_block();
+        // map [1, 4]: tile10[0, i1] = sub(add(tile11[0, i1], tile3[i1]), max(add(tile11[0, i1], tile3[i1]), tile12[0, 0, i1]))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile10[i1] = ((tile11[i1] + tile3[i1]) - op_max((tile11[i1] + tile3[i1]), tile12[i1]));
+        }
+        wait_for_block();
+        // map [1, 4]: tile9[0, i1] = (exp(tile10[0, i1]) * tile1[i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile9[i1] = op_exp(tile10[i1]) * tile1[i1];
+        }
+        // map [1, 4]: tile15[0, i1] = sub(tile12[0, 0, i1], max(add(tile11[0, i1], tile3[i1]), tile12[0, 0, i1]))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile15[i1] = (tile12[i1] - op_max((tile11[i1] + tile3[i1]), tile12[i1]));
+        }
+        // map [1, 4]: tile16[0, i1] = tanh(tile12[0, 2, i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile16[i1] = op_tanh(tile12[i1 + 8]);
+        }
+        wait_for_block();
+        // map [1, 4]: tile14[0, i1] = (exp(tile15[0, i1]) * tile16[0, i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile14[i1] = op_exp(tile15[i1]) * tile16[i1];
+        }
+        wait_for_block();
+        // map [1, 4]: tile17[0, i1] = sigmoid(tile12[0, 3, i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile17[i1] = op_sigmoid(tile12[i1 + 12]);
+        }
+        // map [1, 4]: tile19[0, i1] = (exp(tile10[0, i1]) * tile2[i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile19[i1] = op_exp(tile10[i1]) * tile2[i1];
+        }
+        wait_for_block();
+        // map [1, 4]: tile18[0, i1] = add(tile19[0, i1], exp(tile15[0, i1]))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile18[i1] = (tile19[i1] + op_exp(tile15[i1]));
+        }
+        wait_for_block();
+        // map [1, 4]: tile8[0, i1] = div((add(tile9[0, i1], tile14[0, i1]) * tile17[0, i1]), tile18[0, i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile8[i1] = op_div((tile9[i1] + tile14[i1]) * tile17[i1], tile18[i1]);
+        }
+        wait_for_block();
+        // map [1, 4]: buffer7[t of row 0; i1] = tile8[0, i1]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            const int to_row = at.start + inside(at, 0);
+            if (0 < at.valid) out_o[((long long)(to_row) * heads + at.head) * 4 + i1] = tile8[i1];
+        }
+        // map [4]: tile0[i0] = tile8[0, i0]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i0 = e;
+            tile0[i0] = tile8[i0];
+        }
+        // map [4]: tile1[i0] = add(tile9[0, i0], tile14[0, i0])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i0 = e;
+            tile1[i0] = (tile9[i0] + tile14[i0]);
+        }
+        // map [4]: tile2[i0] = tile18[0, i0]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i0 = e;
+            tile2[i0] = tile18[i0];
+        }
+        // map [4]: tile3[i0] = max(add(tile11[0, i0], tile3[i0]), tile12[0, 0, i0])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i0 = e;
+            tile3[i0] = op_max((tile11[i0] + tile3[i0]), tile12[i0]);
+        }
+        wait_for_block();
+    }
+    // map [4]: buffer8[i0] = tile0[i0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 4; e += THREADS) {
+        const int i0 = e;
+        state_h_after[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile0[i0];
+    }
+    // map [4]: buffer9[i0] = tile1[i0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 4; e += THREADS) {
+        const int i0 = e;
+        state_c_after[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile1[i0];
+    }
+    // map [4]: buffer10[i0] = tile2[i0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 4; e += THREADS) {
+        const int i0 = e;
+        state_n_after[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile2[i0];
+    }
+    // map [4]: buffer11[i0] = tile3[i0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 4; e += THREADS) {
+        const int i0 = e;
+        state_m_after[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile3[i0];
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(32, 1)
+slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_wx, int heads_in_wx, const float* param_R, int heads_param_R, const float* param_b, int heads_param_b, const float* state_h_before, const float* state_c_before, const float* state_n_before, const float* state_m_before, const float* state_h_at_chunks, const float* state_c_at_chunks, const float* state_n_at_chunks, const float* state_m_at_chunks, const float* d_out_o, const float* d_state_h_after, const float* d_state_c_after, const float* d_state_n_after, const float* d_state_m_after, float* d_in_wx, float* d_param_R, float* d_param_b, float* d_state_h_before, float* d_state_c_before, float* d_state_n_before, float* d_state_m_before) {
+    extern __shared__ __align__(128) unsigned char shared[];
+    Place at;
+    at.part = blockIdx.x % 1;
+    at.head = blockIdx.x / 1 % heads;
+    at.sequence = blockIdx.x / 1 / heads;
+    at.job = at.sequence;
+    at.heads = heads;
+    at.positions = 0;
+    at.start = bounds[at.sequence];
+    at.length = bounds[at.sequence + 1] - at.start;
+    at.rows = bounds[sequences];
+    const int own_in_wx = at.head / (heads / heads_in_wx);
+    const int own_param_R = at.head / (heads / heads_param_R);
+    const int own_param_b = at.head / (heads / heads_param_b);
+    float* const tile0 = (float*)(shared + 0);
+    float* const tile1 = (float*)(shared + 128);
+    float* const tile2 = (float*)(shared + 256);
+    float* const tile3 = (float*)(shared + 384);
+    float* const tile4 = (float*)(shared + 512);
+    float* const tile5 = (float*)(shared + 768);
+    float* const tile10 = (float*)(shared + 896);
+    float* const tile11 = (float*)(shared + 2176);
+    float* const tile12 = (float*)(shared + 1280);
+    float* const tile13 = (float*)(shared + 1152);
+    float* const tile14 = (float*)(shared + 896);
+    float* const tile15 = (float*)(shared + 1024);
+    float* const tile16 = (float*)(shared + 896);
+    float* const tile17 = (float*)(shared + 1664);
+    float* const tile18 = (float*)(shared + 1408);
+    float* const tile19 = (float*)(shared + 1536);
+    float* const tile20 = (float*)(shared + 1792);
+    float* const tile21 = (float*)(shared + 1920);
+    float* const tile22 = (float*)(shared + 1792);
+    float* const tile23 = (float*)(shared + 2048);
+    float* const tile24 = (float*)(shared + 2432);
+    float* const tile25 = (float*)(shared + 2304);
+    float* const tile26 = (float*)(shared + 1024);
+    float* const tile27 = (float*)(shared + 1920);
+    float* const tile28 = (float*)(shared + 1408);
+    float* const tile29 = (float*)(shared + 1536);
+    float* const tile30 = (float*)(shared + 1280);
+    float* const tile31 = (float*)(shared + 2304);
+    float* const tile32 = (float*)(shared + 1664);
+    float* const tile33 = (float*)(shared + 1664);
+    float* const tile34 = (float*)(shared + 1536);
+    float* const tile35 = (float*)(shared + 1536);
+    float* const tile36 = (float*)(shared + 2304);
+    float* const tile37 = (float*)(shared + 896);
+    float* const tile38 = (float*)(shared + 1408);
+    float* const tile39 = (float*)(shared + 1024);
+    float* const tile40 = (float*)(shared + 1024);
+    // map [4]: tile0[i0] = (given buffer12 ? buffer12[i0] : 0)
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 4; e += THREADS) {
+        const int i0 = e;
+        tile0[i0] = (d_state_h_after != 0 ? d_state_h_after[((long long)(at.sequence) * heads + at.head) * 4 + i0] : 0.0f);
+    }
+    // map [4]: tile1[i0] = (given buffer13 ? buffer13[i0] : 0)
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 4; e += THREADS) {
+        const int i0 = e;
+        tile1[i0] = (d_state_c_after != 0 ? d_state_c_after[((long long)(at.sequence) * heads + at.head) * 4 + i0] : 0.0f);
+    }
+    // map [4]: tile2[i0] = (given buffer14 ? buffer14[i0] : 0)
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 4; e += THREADS) {
+        const int i0 = e;
+        tile2[i0] = (d_state_n_after != 0 ? d_state_n_after[((long long)(at.sequence) * heads + at.head) * 4 + i0] : 0.0f);
+    }
+    // map [4]: tile3[i0] = (given buffer15 ? buffer15[i0] : 0)
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 4; e += THREADS) {
+        const int i0 = e;
+        tile3[i0] = (d_state_m_after != 0 ? d_state_m_after[((long long)(at.sequence) * heads + at.head) * 4 + i0] : 0.0f);
+    }
+    // map [4, 4, 4]: tile4[i0, i1, i2] = 0
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e / 4 % 4;
+        const int i2 = e % 4;
+        tile4[16 * (i0) + 4 * (i1) + i2] = 0.0f;
+    }
+    // map [4, 4]: tile5[i0, i1] = 0
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 16; e += THREADS) {
+        const int i0 = e / 4;
+        const int i1 = e % 4;
+        tile5[4 * (i0) + i1] = 0.0f;
+    }
+    wait_for_block();
+    #pragma unroll 1
+    for (int c = (at.length + 0) / 1 - 1; c >= 0; c--) {
+        at.first = c * 1;
+        at.valid = min(at.length - at.first, 1);
+        at.chunk = chunks[at.sequence] + c;
+        // reduce [1, 4, 4, 4] over [1]: tile16[0, 0, i2, i3] = Sum (buffer1[i1, i2, i3] * buffer7[i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i2 = e / 4;
+            const int i3 = e % 4;
+            float x = 0.f;
+            #pragma unroll 1
+            for (int s = 0; s < 4; s++) {
+                const int i1 = s;
+                x += param_R[(long long)(own_param_R) * 64 + 16 * (i1) + 4 * (i2) + i3] * state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1];
+            }
+            tile16[4 * (i2) + i3] = x;
+        }
+        wait_for_block();
+        // map [1, 4, 4]: tile15[0, i1, i2] = add(add(buffer0[t of row 0; i1, i2], tile16[0, 0, i1, i2]), buffer2[i1, i2])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i1 = e / 4;
+            const int i2 = e % 4;
+            tile15[4 * (i1) + i2] = ((in_wx[((long long)(at.start + inside(at, 0)) * heads_in_wx + own_in_wx) * 16 + 4 * (i1) + i2] + tile16[4 * (i1) + i2]) + param_b[(long long)(own_param_b) * 16 + 4 * (i1) + i2]);
+        }
+        wait_for_block();
+        // map [1, 4]: tile14[0, i1] = logsigmoid(tile15[0, 1, i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile14[i1] = op_logsigmoid(tile15[i1 + 4]);
+        }
+        wait_for_block();
+        // map [1, 4]: tile13[0, i1] = sub(add(tile14[0, i1], buffer10[i1]), max(add(tile14[0, i1], buffer10[i1]), tile15[0, 0, i1]))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile13[i1] = ((tile14[i1] + state_m_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1]) - op_max((tile14[i1] + state_m_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1]), tile15[i1]));
+        }
+        wait_for_block();
+        // map [1, 4]: tile12[0, i1] = (exp(tile13[0, i1]) * buffer8[i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile12[i1] = op_exp(tile13[i1]) * state_c_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1];
+        }
+        // map [1, 4]: tile18[0, i1] = sub(tile15[0, 0, i1], max(add(tile14[0, i1], buffer10[i1]), tile15[0, 0, i1]))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile18[i1] = (tile15[i1] - op_max((tile14[i1] + state_m_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1]), tile15[i1]));
+        }
+        // map [1, 4]: tile19[0, i1] = tanh(tile15[0, 2, i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile19[i1] = op_tanh(tile15[i1 + 8]);
+        }
+        wait_for_block();
+        // map [1, 4]: tile17[0, i1] = (exp(tile18[0, i1]) * tile19[0, i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile17[i1] = op_exp(tile18[i1]) * tile19[i1];
+        }
+        // map [1, 4]: tile22[0, i1] = (exp(tile13[0, i1]) * buffer9[i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile22[i1] = op_exp(tile13[i1]) * state_n_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1];
+        }
+        wait_for_block();
+        // map [1, 4]: tile21[0, i1] = add(tile22[0, i1], exp(tile18[0, i1]))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile21[i1] = (tile22[i1] + op_exp(tile18[i1]));
+        }
+        wait_for_block();
+        // map [1, 4]: tile20[0, i1] = div(add((given buffer11 ? (valid[0] ? buffer11[t of row 0; i1] : 0) : 0), tile0[i1]), tile21[0, i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile20[i1] = op_div(((d_out_o != 0 ? ((0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, 0)) * heads + at.head) * 4 + i1] : 0.0f) : 0.0f) + tile0[i1]), tile21[i1]);
+        }
+        // map [1, 4]: tile23[0, i1] = sigmoid(tile15[0, 3, i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile23[i1] = op_sigmoid(tile15[i1 + 12]);
+        }
+        wait_for_block();
+        // map [1, 4]: tile11[0, i1] = ((add(tile12[0, i1], tile17[0, i1]) * tile20[0, i1]) * (tile23[0, i1] * sub(1, tile23[0, i1])))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile11[i1] = (tile12[i1] + tile17[i1]) * tile20[i1] * tile23[i1] * (1.0f - tile23[i1]);
+        }
+        // map [1, 4]: tile25[0, i1] = (exp(tile18[0, i1]) * add(tile1[i1], (tile23[0, i1] * tile20[0, i1])))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile25[i1] = op_exp(tile18[i1]) * (tile1[i1] + tile23[i1] * tile20[i1]);
+        }
+        wait_for_block();
+        // map [1, 4]: tile24[0, i1] = (tile25[0, i1] * sub(1, (tile19[0, i1] * tile19[0, i1])))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile24[i1] = tile25[i1] * (1.0f - tile19[i1] * tile19[i1]);
+        }
+        wait_for_block();
+        // map [1, 4]: tile31[0, i1] = div((add(tile12[0, i1], tile17[0, i1]) * tile23[0, i1]), tile21[0, i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile31[i1] = op_div((tile12[i1] + tile17[i1]) * tile23[i1], tile21[i1]);
+        }
+        wait_for_block();
+        // map [1, 4]: tile30[0, i1] = add(tile2[i1], neg((tile31[0, i1] * tile20[0, i1])))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile30[i1] = (tile2[i1] + op_neg(tile31[i1] * tile20[i1]));
+        }
+        // map [1, 4]: tile32[0, i1] = (tile19[0, i1] * add(tile1[i1], (tile23[0, i1] * tile20[0, i1])))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile32[i1] = tile19[i1] * (tile1[i1] + tile23[i1] * tile20[i1]);
+        }
+        wait_for_block();
+        // map [1, 4]: tile29[0, i1] = (exp(tile18[0, i1]) * add(tile30[0, i1], tile32[0, i1]))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile29[i1] = op_exp(tile18[i1]) * (tile30[i1] + tile32[i1]);
+        }
+        wait_for_block();
+        // map [1, 4]: tile28[0, i1] = (tile29[0, i1] * ge(add(tile14[0, i1], buffer10[i1]), tile15[0, 0, i1]))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile28[i1] = tile29[i1] * op_ge((tile14[i1] + state_m_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1]), tile15[i1]);
+        }
+        wait_for_block();
+        // map [1, 4]: tile34[0, i1] = (buffer8[i1] * add(tile1[i1], (tile23[0, i1] * tile20[0, i1])))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile34[i1] = state_c_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1] * (tile1[i1] + tile23[i1] * tile20[i1]);
+        }
+        wait_for_block();
+        // map [1, 4]: tile33[0, i1] = (exp(tile13[0, i1]) * add((buffer9[i1] * tile30[0, i1]), tile34[0, i1]))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile33[i1] = op_exp(tile13[i1]) * (state_n_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1] * tile30[i1] + tile34[i1]);
+        }
+        wait_for_block();
+        // map [1, 4]: tile35[0, i1] = (ge(add(tile14[0, i1], buffer10[i1]), tile15[0, 0, i1]) * tile33[0, i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile35[i1] = op_ge((tile14[i1] + state_m_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1]), tile15[i1]) * tile33[i1];
+        }
+        wait_for_block();
+        // map [1, 4]: tile27[0, i1] = add(neg(tile28[0, i1]), sub(tile33[0, i1], tile35[0, i1]))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile27[i1] = (op_neg(tile28[i1]) + (tile33[i1] - tile35[i1]));
+        }
+        // map [1, 4]: tile36[0, i1] = (tile3[i1] * ge(add(tile14[0, i1], buffer10[i1]), tile15[0, 0, i1]))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile36[i1] = tile3[i1] * op_ge((tile14[i1] + state_m_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1]), tile15[i1]);
+        }
+        wait_for_block();
+        // map [1, 4]: tile37[0, i1] = sigmoid(neg(tile15[0, 1, i1]))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile37[i1] = op_sigmoid(op_neg(tile15[i1 + 4]));
+        }
+        wait_for_block();
+        // map [1, 4, 4]: tile26[0, i1, i2] = (i1 < 1 ? 0 : (i1 < 2 ? (add(tile27[0, i2], tile36[0, i2]) * tile37[0, i2]) : 0))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i1 = e / 4;
+            const int i2 = e % 4;
+            tile26[4 * (i1) + i2] = (i1 < 1 ? 0.0f : (i1 < 2 ? (tile27[i2] + tile36[i2]) * tile37[i2] : 0.0f));
+        }
+        wait_for_block();
+        // map [1, 4, 4]: tile10[0, i1, i2] = add(add((i1 < 3 ? 0 : (i1 < 4 ? tile11[i1+-3, i2] : 0)), (i1 < 2 ? 0 : (i1 < 3 ? tile24[i1+-2, i2] : 0))), tile26[0, i1, i2])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i1 = e / 4;
+            const int i2 = e % 4;
+            tile10[4 * (i1) + i2] = (((i1 < 3 ? 0.0f : (i1 < 4 ? tile11[4 * (i1) + i2 + -12] : 0.0f)) + (i1 < 2 ? 0.0f : (i1 < 3 ? tile24[4 * (i1) + i2 + -8] : 0.0f))) + tile26[4 * (i1) + i2]);
+        }
+        wait_for_block();
+        // map [1, 4]: tile39[0, i1] = add(tile28[0, i1], neg(sub(tile33[0, i1], tile35[0, i1])))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            tile39[i1] = (tile28[i1] + op_neg((tile33[i1] - tile35[i1])));
+        }
+        wait_for_block();
+        // map [1, 4, 4]: tile38[0, i1, i2] = (i1 < 0 ? 0 : (i1 < 1 ? add(tile39[0, i2], sub(tile3[i2], tile36[0, i2])) : 0))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i1 = e / 4;
+            const int i2 = e % 4;
+            tile38[4 * (i1) + i2] = (i1 < 0 ? 0.0f : (i1 < 1 ? (tile39[i2] + (tile3[i2] - tile36[i2])) : 0.0f));
+        }
+        wait_for_block();
+        // map [1, 4, 4]: buffer16[t of row 0; i1, i2] = add(tile10[0, i1, i2], tile38[0, i1, i2])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i1 = e / 4;
+            const int i2 = e % 4;
+            const int to_row = at.start + inside(at, 0);
+            if (0 < at.valid) d_in_wx[((long long)(to_row) * heads + at.head) * 16 + 4 * (i1) + i2] = (tile10[4 * (i1) + i2] + tile38[4 * (i1) + i2]);
+        }
+        // reduce [1, 4, 4, 4] over [2, 3]: tile40[0, i1, 0, 0] = Sum (buffer1[i1, i2, i3] * add(tile10[0, i2, i3], tile38[0, i2, i3]))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i1 = e;
+            float x = 0.f;
+            #pragma unroll 1
+            for (int s = 0; s < 16; s++) {
+                const int i2 = s / 4;
+                const int i3 = s % 4;
+                x += param_R[(long long)(own_param_R) * 64 + 16 * (i1) + 4 * (i2) + i3] * (tile10[4 * (i2) + i3] + tile38[4 * (i2) + i3]);
+            }
+            tile40[i1] = x;
+        }
+        wait_for_block();
+        // map [4]: tile0[i0] = tile40[0, i0, 0, 0]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i0 = e;
+            tile0[i0] = tile40[i0];
+        }
+        // map [1, 4, 4, 4]: tile4[i1, i2, i3] += (buffer7[i1] * add(tile10[0, i2, i3], tile38[0, i2, i3]))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 64; e += THREADS) {
+            const int i1 = e / 16;
+            const int i2 = e / 4 % 4;
+            const int i3 = e % 4;
+            tile4[16 * (i1) + 4 * (i2) + i3] += state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1] * (tile10[4 * (i2) + i3] + tile38[4 * (i2) + i3]);
+        }
+        // map [1, 4, 4]: tile5[i1, i2] += add(tile10[0, i1, i2], tile38[0, i1, i2])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i1 = e / 4;
+            const int i2 = e % 4;
+            tile5[4 * (i1) + i2] += (tile10[4 * (i1) + i2] + tile38[4 * (i1) + i2]);
+        }
+        // map [4]: tile3[i0] = add(tile27[0, i0], tile36[0, i0])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i0 = e;
+            tile3[i0] = (tile27[i0] + tile36[i0]);
+        }
+        // map [4]: tile1[i0] = (exp(tile13[0, i0]) * add(tile1[i0], (tile23[0, i0] * tile20[0, i0])))
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i0 = e;
+            tile1[i0] = op_exp(tile13[i0]) * (tile1[i0] + tile23[i0] * tile20[i0]);
+        }
+        // map [4]: tile2[i0] = (exp(tile13[0, i0]) * tile30[0, i0])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i0 = e;
+            tile2[i0] = op_exp(tile13[i0]) * tile30[i0];
+        }
+        wait_for_block();
+    }
+    // map [4]: buffer19[i0] = tile0[i0]
+    if (d_state_h_before != 0) {
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i0 = e;
+            d_state_h_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile0[i0];
+        }
+    }
+    // map [4]: buffer20[i0] = tile1[i0]
+    if (d_state_c_before != 0) {
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i0 = e;
+            d_state_c_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile1[i0];
+        }
+    }
+    // map [4]: buffer21[i0] = tile2[i0]
+    if (d_state_n_before != 0) {
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i0 = e;
+            d_state_n_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile2[i0];
+        }
+    }
+    // map [4]: buffer22[i0] = tile3[i0]
+    if (d_state_m_before != 0) {
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 4; e += THREADS) {
+            const int i0 = e;
+            d_state_m_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile3[i0];
+        }
+    }
+    // map [4, 4, 4]: buffer17[i0, i1, i2] = tile4[i0, i1, i2]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e / 4 % 4;
+        const int i2 = e % 4;
+        d_param_R[((long long)(at.sequence) * heads + at.head) * 64 + 16 * (i0) + 4 * (i1) + i2] = tile4[16 * (i0) + 4 * (i1) + i2];
+    }
+    // map [4, 4]: buffer18[i0, i1] = tile5[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 16; e += THREADS) {
+        const int i0 = e / 4;
+        const int i1 = e % 4;
+        d_param_b[((long long)(at.sequence) * heads + at.head) * 16 + 4 * (i0) + i1] = tile5[4 * (i0) + i1];
+    }
+}
