@@ -1,10 +1,12 @@
 //! From a recurrence written as mathematics to programs that run: the compiler of lrc.
 //!
-//! The stages in order: [`elaborate`] turns a checked declaration into the program of one token;
-//! [`normal`] reads the recurrence's algebra off it; [`chunk`] derives the program of many tokens
-//! at once; [`grad`] differentiates any program; [`interpret`] runs it; [`graph`] builds a model's
-//! training graph; [`plan`] says what a GPU does for each piece, and [`emit`] prints that. The truth that
-//! all are compared with is the recurrent form ([`form`]), which runs the declared equations in f64.
+//! [`elaborate`] turns a declaration at its sizes into the program of one token; [`compile::compile`] is the
+//! pipeline from there: [`strategy`] decides how the recurrence is computed, by its [`normal`] form or by
+//! what it reads; [`mod@block`] makes the program of a block of tokens with what [`chunk`] derives, and its
+//! gradient with [`grad`]; [`plan`] says what the blocks of a GPU's threads do, and [`emit`] prints that.
+//! On the processor [`form`] puts loops around the programs, which [`interpret`] runs. [`graph`] builds the
+//! training graph of a model. The truth that all are compared with is the recurrent form, which runs the
+//! declared equations in f64.
 
 pub mod apportion;
 pub mod block;
