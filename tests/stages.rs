@@ -14,9 +14,12 @@ use lrc_compiler::plan::target::Gpu;
 use lrc_dsl::Sources;
 use lrc_runtime::ground::library;
 
+/// Sizes by name.
+type Sizes = &'static [(&'static str, f64)];
+
 /// Recurrences of the library, with their sizes and the tokens of a block: one for each way that
 /// something is computed.
-const CASES: &[(&str, &[(&str, f64)], usize)] = &[
+const CASES: &[(&str, Sizes, usize)] = &[
     // One decay per head, writes that read the state.
     ("gated_delta_rule", &[("dk", 8.0), ("dv", 8.0)], 8),
     // One decay per head, no reads.
@@ -33,7 +36,7 @@ const CASES: &[(&str, &[(&str, f64)], usize)] = &[
     ("slstm", &[("d", 4.0)], 1),
 ];
 
-fn recurrence(name: &str, sizes: &[(&str, f64)]) -> Recurrence {
+fn recurrence(name: &str, sizes: Sizes) -> Recurrence {
     let path = format!("recurrences/{name}.arch");
     let (names, _) = library::load(&path, &mut Sources::default()).unwrap();
     let given: BTreeMap<String, Setting> =

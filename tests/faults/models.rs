@@ -299,7 +299,10 @@ fn explain_says_what_mixers_are_made_of() {
         out.contains("mixer gated_deltanet") && out.contains("recurrence gated_delta_rule"),
         "{out}"
     );
-    assert!(out.contains("gated_delta_rule with 4 heads") && out.contains("form: chunk"), "{out}");
+    assert!(
+        out.contains("gated_delta_rule with 4 heads") && out.contains("strategy: chunk"),
+        "{out}"
+    );
     let (out, _) = accepted(&["explain", "specs/mixers/mlp.arch"]);
     assert!(out.contains("it calls no recurrence"), "{out}");
     let (out, _) = accepted(&["explain", "specs/mixers/hymba.arch", "hymba"]);
