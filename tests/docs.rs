@@ -1,4 +1,4 @@
-//! docs/recurrences.md is made from the library itself and must stay as it is:
+//! docs/recurrences.md is made from the library itself, docs/spec.md and its schema from the tables of fields; they must stay as they are:
 //! `LRC_WRITE_DOCS=1 cargo test --test docs` writes it anew.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
@@ -12,6 +12,9 @@ use lrc_compiler::plan::Family;
 use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::strategy;
 use lrc_dsl::Sources;
+use lrc_runtime::config;
+use lrc_runtime::config::table::{Kind, Table};
+use lrc_runtime::config::tree::{self, Tree, Value};
 use lrc_runtime::device::kernels::lacks;
 use lrc_runtime::ground::library;
 use lrc_runtime::ground::library::LIBRARY;
@@ -154,4 +157,79 @@ fn the_page_of_recurrences_is_up_to_date() {
     }
     let known = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(known == page, "docs/recurrences.md is old: LRC_WRITE_DOCS=1 cargo test --test docs");
+}
+
+/// Compares a file of docs/ with what it is made of, or writes it anew.
+fn made(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
+    if std::env::var_os("LRC_WRITE_DOCS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == text, "docs/{name} is not what the tables say: {AGAIN}");
+}
+
+const AGAIN: &str = "`LRC_WRITE_DOCS=1 cargo test --test docs` writes it anew";
+
+#[test]
+fn the_page_of_specs_is_that_of_the_tables() {
+    made("spec.md", &config::page::page());
+    made("spec.schema.json", &config::schema::schema());
+}
+
+/// Every key of a tree stands in the table of its mapping.
+fn in_table(tree: &Tree, table: &Table, place: &str, missing: &mut Vec<String>) {
+    let Value::Map(entries) = &tree.value else { return };
+    for (key, value) in entries {
+        let here = format!("{place}.{}", key.text);
+        let variant = table.kinds.iter().find(|variant| variant.key == key.text);
+        let fields = table.fields.iter();
+        let field = fields.clone().find(|f| f.key == key.text || f.old.contains(&&*key.text));
+        match (variant, field.map(|field| field.kind)) {
+            (Some(variant), _) => in_table(value, &variant.table, &here, missing),
+            (None, None) => missing.push(here),
+            (None, Some(kind)) => match (kind, &value.value) {
+                (Kind::List(table), Value::List(items)) => {
+                    items.iter().for_each(|item| in_table(item, table, &here, missing));
+                }
+                (Kind::Named(table), Value::Map(entries)) => {
+                    entries.iter().for_each(|(_, one)| in_table(one, table, &here, missing));
+                }
+                (kind @ (Kind::Section(_) | Kind::Either(_)), Value::Map(_)) => {
+                    if let Some(table) = kind.table() {
+                        in_table(value, table, &here, missing);
+                    }
+                }
+                _ => {}
+            },
+        }
+    }
+}
+
+#[test]
+fn every_field_of_the_shipped_specs_stands_in_the_tables() {
+    let mut specs = Vec::new();
+    find_specs(&Path::new(env!("CARGO_MANIFEST_DIR")).join("specs"), &mut specs);
+    assert!(specs.len() > 10);
+    for path in specs {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let file = Sources::default().add("spec", text.as_str());
+        let Ok(spec) = config::read(&path, file, &text, &[]) else { continue };
+        let mut missing = Vec::new();
+        for text in [&text, &spec.resolved] {
+            in_table(&tree::parse(file, text).unwrap(), &config::tables::SPEC, "", &mut missing);
+        }
+        assert!(missing.is_empty(), "{}: {missing:?} stand in no table", path.display());
+    }
+}
+
+fn find_specs(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            find_specs(&path, found);
+        } else if path.extension().is_some_and(|e| e == "yaml") {
+            found.push(path);
+        }
+    }
 }

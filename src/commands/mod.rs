@@ -16,6 +16,7 @@ mod generate;
 mod mixer;
 mod params;
 mod report;
+mod spec;
 mod train;
 mod trained;
 mod verify;
@@ -62,6 +63,8 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Print the fields of a spec: their values, defaults and meaning.
+    Spec(spec::Spec),
     /// Count parameters, states and operations of a model.
     Params(params::Params),
     /// Run one declared recurrence on the tensors of a file.
@@ -94,6 +97,7 @@ pub fn run(args: Args) -> u8 {
         Command::Bench(args) => bench::bench(args, &mut sources),
         Command::Doctor { json } => doctor::doctor(*json),
         Command::Completions { shell } => completions::completions(*shell),
+        Command::Spec(args) => spec::spec(args),
         Command::Params(args) => params::params(args, &mut sources),
         Command::Exec(args) => exec::exec(args, &mut sources),
         Command::Train(args) => train::train(args, &mut sources),

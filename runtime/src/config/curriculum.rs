@@ -10,9 +10,6 @@ use crate::schedule::lengths::{Buckets, Cut, Lengths, Reading, doubling, odds, p
 use crate::schedule::levels::{Levels, Pace};
 use crate::schedule::pacing::{Growth, Pacing};
 
-const CURRICULA: [&str; 8] =
-    ["natural", "uniform", "grow_p2", "grow_linear", "grow_p100", "shrink_p100", "odds", "warmup"];
-
 /// The section.
 pub struct Curriculum {
     /// Lengths over the run.
@@ -28,7 +25,7 @@ pub struct Curriculum {
 /// Reads the section.
 pub fn read(f: &mut Fields) -> Curriculum {
     let found = f.maybe("curriculum", |f| {
-        let lengths = f.maybe("lengths", |f| f.kind(&CURRICULA, lengths).flatten()).flatten();
+        let lengths = f.maybe("lengths", |f| f.kind(lengths).flatten()).flatten();
         Curriculum {
             lengths: lengths.unwrap_or(Lengths::Same),
             pacing: f.maybe("difficulty", difficulty).flatten(),
@@ -46,15 +43,15 @@ fn lengths(name: &'static str, f: &mut Fields) -> Option<Lengths> {
         return buckets(name, f).map(Lengths::Buckets);
     }
     Some(Lengths::Growing {
-        from: f.whole("from", 64, 1, LONGEST as u64) as usize,
-        over: f.amount("over", Amount::Share(0.2)),
-        step: f.whole("step", 8, 1, 1 << 20) as usize,
-        cut: f.word_or("cut", [("split", Cut::Split), ("truncate", Cut::Truncate)]),
+        from: f.size("from"),
+        over: f.amount("over"),
+        step: f.size("step"),
+        cut: f.word_or("cut", [Cut::Split, Cut::Truncate]),
     })
 }
 
 fn buckets(name: &str, f: &mut Fields) -> Option<Buckets> {
-    let ends = f.need("buckets", "`buckets: [256, 8192]`, the shortest and the longest");
+    let ends = f.need("buckets");
     let ends = ends.and_then(|tree| {
         let ends = tree.numbers();
         match ends.as_deref() {
@@ -75,19 +72,15 @@ fn buckets(name: &str, f: &mut Fields) -> Option<Buckets> {
             }
         }
     });
-    let cycles = f.whole("cycles", if name == "natural" { 1 } else { 8 }, 1, 1 << 16) as usize;
-    let [fixed, rotating, stationary] = [
-        ("fixed", Reading::Fixed),
-        ("rotating", Reading::Rotating),
-        ("stationary", Reading::Stationary),
-    ];
+    let cycles = f.size("cycles");
+    let [fixed, rotating, stationary] = [Reading::Fixed, Reading::Rotating, Reading::Stationary];
     let reading = match name {
-        "natural" => f.word("reading", &[fixed, rotating, stationary]).unwrap_or(Reading::Natural),
+        "natural" => f.word("reading", [fixed, rotating, stationary]).unwrap_or(Reading::Natural),
         "uniform" => f.word_or("reading", [stationary, fixed, rotating]),
         _ => f.word_or("reading", [fixed, rotating, stationary]),
     };
-    let longest_first = f.truth("longest_first", false);
-    let own = if name == "odds" { f.need("weights", "`weights: [4, 2, 1]`") } else { None };
+    let longest_first = f.truth("longest_first");
+    let own = if name == "odds" { f.need("weights") } else { None };
     let (low, high) = ends?;
     let lengths = doubling(low, high);
     let odds = match own {
@@ -110,8 +103,8 @@ fn buckets(name: &str, f: &mut Fields) -> Option<Buckets> {
 
 /// `curriculum.levels`: a task that becomes harder.
 fn level_fields(f: &mut Fields) -> Option<(Levels, Option<Span>)> {
-    let of = f.need_text("of", "`of: pairs`");
-    let values = f.need("values", "`values: [2, 4, 8]`");
+    let of = f.need_text("of");
+    let values = f.need("values");
     let values = values.and_then(|tree| {
         let whole = |x: &f64| x.fract() == 0.0 && (1.0..=1e6).contains(x);
         let found = tree.numbers().filter(|all| all.len() > 1 && all.iter().all(whole));
@@ -120,7 +113,7 @@ fn level_fields(f: &mut Fields) -> Option<(Levels, Option<Span>)> {
         }
         Some(found?.into_iter().map(|x| x as usize).collect::<Vec<usize>>())
     });
-    let pace = f.section("pace", |f| f.kind_or(&["staged", "variance"], "staged", pace));
+    let pace = f.section("pace", |f| f.kind_or(pace));
     let ((of, span), values) = (of?, values?);
     Some((Levels { of, values, pace }, span))
 }
@@ -128,11 +121,11 @@ fn level_fields(f: &mut Fields) -> Option<(Levels, Option<Span>)> {
 fn pace(name: &'static str, f: &mut Fields) -> Pace {
     match name {
         "staged" => Pace::Staged {
-            reach: f.number("reach", 0.9, 0.0, 1.0),
-            jump: f.whole("jump", 1, 1, 1 << 16) as usize,
-            review: f.number("review", 0.2, 0.0, 0.99),
+            reach: f.number("reach"),
+            jump: f.size("jump"),
+            review: f.number("review"),
         },
-        _ => Pace::Variance { floor: f.number("floor", 0.05, 1e-6, 1.0) },
+        _ => Pace::Variance { floor: f.number("floor") },
     }
 }
 
@@ -170,8 +163,8 @@ pub fn levels(f: &mut Fields, curriculum: &Curriculum, task: &Task) -> Option<Le
 
 /// `curriculum.difficulty`: easy documents first.
 fn difficulty(f: &mut Fields) -> Option<Pacing> {
-    let by = f.need_text("by", "`by: compression`");
-    let start = match f.amount("start", Amount::Share(0.5)) {
+    let by = f.need_text("by");
+    let start = match f.amount("start") {
         Amount::Share(share) if share > 0.0 => share,
         _ => {
             let message = "`start` is a share of the data, such as `50%`";
@@ -180,11 +173,10 @@ fn difficulty(f: &mut Fields) -> Option<Pacing> {
             1.0
         }
     };
-    let hold = f.amount("hold", Amount::Share(0.2));
-    let full = f.amount("full", Amount::Share(0.4));
-    let shapes = [("linear", Growth::Linear), ("root", Growth::Root), ("step", Growth::Step)];
-    let growth = f.word_or("shape", shapes);
-    let largest_first = f.word_or("first", [("smallest", false), ("largest", true)]);
+    let hold = f.amount("hold");
+    let full = f.amount("full");
+    let growth = f.word_or("shape", [Growth::Linear, Growth::Root, Growth::Step]);
+    let largest_first = f.word_or("first", [false, true]);
     let same = std::mem::discriminant(&hold) == std::mem::discriminant(&full);
     let timed = matches!(full, Amount::Time(_));
     if !same || timed || hold.number() > full.number() {

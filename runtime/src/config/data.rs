@@ -60,11 +60,11 @@ pub fn anchored(f: &mut Fields, name: &'static str, base: &Path) -> Option<PathB
 
 fn corpora(f: &mut Fields, buckets: Option<Vec<usize>>, base: &Path) -> Option<Corpora> {
     let longest = buckets.as_ref().and_then(|lengths| lengths.last().copied());
-    let packed = f.whole("length", longest.unwrap_or(512) as u64, 2, LONGEST as u64) as usize;
+    let packed = f.size_up_to("length", longest.unwrap_or(512), LONGEST);
     let length = longest.unwrap_or(packed);
     f.put_value("length", Value::Number(length as f64));
-    let boundaries = f.truth("boundaries", true);
-    let verify = f.truth("verify", true);
+    let boundaries = f.truth("boundaries");
+    let verify = f.truth("verify");
     let all = match f.get("sources") {
         None => vec![origin(f, "data", base)],
         Some(tree) => {
@@ -111,9 +111,9 @@ fn weightless(sources: &[Origin]) -> Option<String> {
 }
 
 fn origin(f: &mut Fields, name: &str, base: &Path) -> Option<Origin> {
-    let path = f.need_text("path", "`path: my_data`").and_then(|_| anchored(f, "path", base));
-    let layout = f.word_or("format", [("llm.c", Layout::Llmc), ("nanogpt", Layout::Nanogpt)]);
-    let end = f.get("end").is_some().then(|| f.whole("end", 0, 0, u64::from(u32::MAX - 1)) as u32);
+    let path = f.need_text("path").and_then(|_| anchored(f, "path", base));
+    let layout = f.word_or("format", [Layout::Llmc, Layout::Nanogpt]);
+    let end = f.get("end").is_some().then(|| f.whole("end") as u32);
     let held_out = anchored(f, "held_out", base);
     let weight = match f.get("weight") {
         Some(tree) => line(f, tree),

@@ -3,8 +3,15 @@
 
 use lrc_dsl::{Diag, Span};
 
+use super::table::{Field, Kind, Preset, Table, field};
 use super::tree::{Key, Tree, Value};
 use crate::schedule::Amount;
+
+/// What a key without a row is taken for, once that has been reported.
+static UNKNOWN: Field = field("", Kind::Text, Preset::Words(""), "");
+
+/// The fields of what has none.
+static EMPTY: Table = Table::of(&[]);
 
 /// What stands for a section that is not there.
 static NOTHING: Tree = Tree { value: Value::Null, span: None };
@@ -16,9 +23,9 @@ pub struct Fields<'t, 'd> {
     absent: bool,
     place: Option<Span>,
     name: String,
+    /// What its fields are.
+    table: &'static Table,
     seen: Vec<&'static str>,
-    /// Other names that are read, each behind the one that is written.
-    also: Vec<[&'static str; 2]>,
     /// What was read, in the order of reading, with defaults.
     written: Vec<(Key, Tree)>,
     /// Findings.
@@ -34,8 +41,13 @@ pub fn finding(span: Option<Span>, code: &'static str, message: String) -> Diag 
 }
 
 impl<'t, 'd> Fields<'t, 'd> {
-    /// The fields of a mapping called `name`.
-    pub fn of(tree: &'t Tree, name: &str, diags: &'d mut Vec<Diag>) -> Fields<'t, 'd> {
+    /// The fields of a mapping called `name`, as a table has them.
+    pub fn of(
+        tree: &'t Tree,
+        name: &str,
+        table: &'static Table,
+        diags: &'d mut Vec<Diag>,
+    ) -> Fields<'t, 'd> {
         let entries: &[(Key, Tree)] = match &tree.value {
             Value::Map(entries) => entries,
             Value::Null => &[],
@@ -52,8 +64,8 @@ impl<'t, 'd> Fields<'t, 'd> {
             absent: tree.value == Value::Null,
             place: tree.span,
             name: name.to_string(),
+            table,
             seen: Vec::new(),
-            also: Vec::new(),
             written: Vec::new(),
             diags,
         }
@@ -64,14 +76,19 @@ impl<'t, 'd> Fields<'t, 'd> {
         self.place
     }
 
-    /// Reads fields called `old` as if they were called `name`.
-    pub fn also(&mut self, name: &'static str, old: &'static str) {
-        self.also.push([name, old]);
+    /// The row of a field. One without a row could be read by nobody who looks into the table: that is reported.
+    fn row(&mut self, name: &'static str) -> &'static Field {
+        let found = self.table.field(name);
+        if found.is_none() {
+            let message = format!("`{name}` of `{}` stands in no table of fields", self.name);
+            self.diags.push(finding(self.place, "E0401", message));
+        }
+        found.unwrap_or(&UNKNOWN)
     }
 
-    /// Whether a key is another name of a field.
+    /// Whether a key is an older name of a field.
     fn is_old(&self, name: &str, key: &str) -> bool {
-        self.also.iter().any(|[new, old]| *new == name && *old == key)
+        self.table.field(name).is_some_and(|field| field.old.contains(&key))
     }
 
     /// The field, under any of its names.
@@ -111,18 +128,29 @@ impl<'t, 'd> Fields<'t, 'd> {
         Some(found)
     }
 
-    /// A field that must be there; `example` shows how it is written.
-    pub fn need(&mut self, name: &'static str, example: &str) -> Option<&'t Tree> {
+    /// A field that must be there.
+    pub fn need(&mut self, name: &'static str) -> Option<&'t Tree> {
         let found = self.get(name);
         if found.is_none() {
-            let diag = finding(self.place, "E0401", format!("`{}` needs `{name}`", self.name));
-            self.diags.push(diag.help(format!("for example {example}")));
+            let row = self.row(name);
+            let mut diag = finding(self.place, "E0401", format!("`{}` needs `{name}`", self.name));
+            if let Preset::Needed(example) = row.default {
+                diag = diag.help(format!("for example {example}"));
+            }
+            self.diags.push(diag);
         }
         found
     }
 
-    /// A number in a range, with a default.
-    pub fn number(&mut self, name: &'static str, default: f64, low: f64, high: f64) -> f64 {
+    /// A number in its range, or its default.
+    pub fn number(&mut self, name: &'static str) -> f64 {
+        let row = self.row(name);
+        let default = if let Preset::Number(x) = row.default { x } else { 0.0 };
+        self.number_in(name, default, row.kind.range())
+    }
+
+    /// A number with a default and a range that other fields decide.
+    fn number_in(&mut self, name: &'static str, default: f64, [low, high]: [f64; 2]) -> f64 {
         let Some(tree) = self.get(name) else {
             self.put_value(name, Value::Number(default));
             return default;
@@ -141,9 +169,25 @@ impl<'t, 'd> Fields<'t, 'd> {
         }
     }
 
-    /// A whole number in a range, with a default.
-    pub fn whole(&mut self, name: &'static str, default: u64, low: u64, high: u64) -> u64 {
-        let x = self.number(name, default as f64, low as f64, high as f64);
+    /// A whole number in its range, or its default.
+    pub fn whole(&mut self, name: &'static str) -> u64 {
+        let x = self.number(name);
+        self.rounded(name, x)
+    }
+
+    /// The same as a size.
+    pub fn size(&mut self, name: &'static str) -> usize {
+        self.whole(name) as usize
+    }
+
+    /// A whole number with a default and a largest value that other fields decide.
+    pub fn size_up_to(&mut self, name: &'static str, default: usize, most: usize) -> usize {
+        let [low, high] = self.row(name).kind.range();
+        let x = self.number_in(name, default as f64, [low, high.min(most as f64)]);
+        self.rounded(name, x) as usize
+    }
+
+    fn rounded(&mut self, name: &'static str, x: f64) -> u64 {
         if x.fract() != 0.0 {
             let span = self.get(name).and_then(|tree| tree.span);
             let message = format!("`{name}` is {x}, it must be a whole number");
@@ -179,18 +223,15 @@ impl<'t, 'd> Fields<'t, 'd> {
         self.text(name).map_or_else(|| default.to_string(), |(text, _)| text)
     }
 
-    /// A text that must be there; `example` shows how it is written.
-    pub fn need_text(
-        &mut self,
-        name: &'static str,
-        example: &str,
-    ) -> Option<(String, Option<Span>)> {
-        self.need(name, example)?;
+    /// A text that must be there.
+    pub fn need_text(&mut self, name: &'static str) -> Option<(String, Option<Span>)> {
+        self.need(name)?;
         self.text(name)
     }
 
-    /// `true` or `false`, with a default.
-    pub fn truth(&mut self, name: &'static str, default: bool) -> bool {
+    /// `true` or `false`, or its default.
+    pub fn truth(&mut self, name: &'static str) -> bool {
+        let default = matches!(self.row(name).default, Preset::Truth(true));
         let Some(tree) = self.get(name) else {
             self.put_value(name, Value::Truth(default));
             return default;
@@ -204,8 +245,10 @@ impl<'t, 'd> Fields<'t, 'd> {
         }
     }
 
-    /// An amount of training, with a default.
-    pub fn amount(&mut self, name: &'static str, default: Amount) -> Amount {
+    /// An amount of training, or its default.
+    pub fn amount(&mut self, name: &'static str) -> Amount {
+        let row = self.row(name);
+        let default = if let Preset::Amount(x) = row.default { x } else { Amount::Tokens(1.0) };
         let Some(tree) = self.get(name) else {
             self.put_value(name, Value::Text(default.to_string()));
             return default;
@@ -235,29 +278,27 @@ impl<'t, 'd> Fields<'t, 'd> {
         }
     }
 
-    /// One of some words, if it is given.
-    pub fn word<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Option<T> {
+    /// What one of its words stands for, if it is given; `all` are in the order of the table.
+    pub fn word<T: Copy, const N: usize>(&mut self, name: &'static str, all: [T; N]) -> Option<T> {
+        let words = self.row(name).kind.words();
         let (text, span) = self.text(name)?;
-        let found = words.iter().find(|(word, _)| *word == text);
+        let found = words.iter().position(|word| *word == text).and_then(|at| all.get(at));
         if found.is_none() {
             let message = format!("`{name}` cannot be `{text}`");
-            let known = words.iter().map(|(word, _)| *word);
+            let known = words.iter().copied();
             self.diags.push(finding(span, "E0401", message).help_nearest(&text, "it is", known));
         }
-        found.map(|(_, what)| *what)
+        found.copied()
     }
 
-    /// One of some words; the first one is the default.
-    pub fn word_or<T: Copy, const N: usize>(
-        &mut self,
-        name: &'static str,
-        words: [(&str, T); N],
-    ) -> T {
-        let (default, what) = words[0];
+    /// What one of its words stands for, or the first of them.
+    pub fn word_or<T: Copy, const N: usize>(&mut self, name: &'static str, all: [T; N]) -> T {
+        const { assert!(N > 0, "one of no words") };
         if self.get(name).is_none() {
-            self.put_value(name, Value::Text(default.into()));
+            let first = self.row(name).kind.words().first().copied().unwrap_or_default();
+            self.put_value(name, Value::Text(first.into()));
         }
-        self.word(name, &words).unwrap_or(what)
+        self.word(name, all).unwrap_or(all[0])
     }
 
     /// What `read` makes of the fields of a part of the mapping; they are written below `name`.
@@ -267,7 +308,8 @@ impl<'t, 'd> Fields<'t, 'd> {
         tree: &'t Tree,
         read: impl FnOnce(&mut Fields<'t, '_>) -> T,
     ) -> T {
-        let mut f = Fields::of(tree, name, self.diags);
+        let table = self.table.below(name).unwrap_or(&EMPTY);
+        let mut f = Fields::of(tree, name, table, self.diags);
         let found = read(&mut f);
         let written = f.finish();
         self.put(name, written);
@@ -308,9 +350,10 @@ impl<'t, 'd> Fields<'t, 'd> {
             self.diags.push(diag.help(format!("for example {example}")));
             return vec![];
         };
+        let table = self.table.below(name).unwrap_or(&EMPTY);
         let (mut all, mut written) = (Vec::new(), Vec::new());
         for item in items {
-            let mut f = Fields::of(item, one, self.diags);
+            let mut f = Fields::of(item, one, table, self.diags);
             all.push(read(&mut f));
             written.push(f.finish());
         }
@@ -331,9 +374,10 @@ impl<'t, 'd> Fields<'t, 'd> {
             self.diags.push(diag.help(format!("for example {example}")));
             return vec![];
         };
+        let table = self.table.below(name).unwrap_or(&EMPTY);
         let (mut all, mut written) = (Vec::new(), Vec::new());
         for (key, tree) in entries {
-            let mut f = Fields::of(tree, &key.text, self.diags);
+            let mut f = Fields::of(tree, &key.text, table, self.diags);
             all.push(read(&key.text, &mut f));
             written.push((key.clone(), f.finish()));
         }
@@ -344,42 +388,37 @@ impl<'t, 'd> Fields<'t, 'd> {
     /// The one kind that is given of several, and what `read` makes of its fields.
     pub fn kind<T>(
         &mut self,
-        kinds: &[&'static str],
         read: impl FnOnce(&'static str, &mut Fields<'t, '_>) -> T,
     ) -> Option<T> {
-        let (name, tree) = self.one_of(kinds)?;
+        let (name, tree) = self.one_kind()?;
         Some(self.within(name, tree, |f| read(name, f)))
     }
 
-    /// As [`Fields::kind`]; where the mapping is not there, `default` with its defaults.
-    pub fn kind_or<T>(
-        &mut self,
-        kinds: &[&'static str],
-        default: &'static str,
-        read: impl FnOnce(&'static str, &mut Fields<'t, '_>) -> T,
-    ) -> T {
-        let given = if self.absent { None } else { self.one_of(kinds) };
-        let (name, tree) = given.unwrap_or((default, &NOTHING));
+    /// As [`Fields::kind`]; where the mapping is not there, the usual kind with its defaults.
+    pub fn kind_or<T>(&mut self, read: impl FnOnce(&'static str, &mut Fields<'t, '_>) -> T) -> T {
+        let given = if self.absent { None } else { self.one_kind() };
+        let (name, tree) = given.unwrap_or((self.table.usual.unwrap_or_default(), &NOTHING));
         self.within(name, tree, |f| read(name, f))
     }
 
     /// The one field of several kinds that is given.
-    fn one_of(&mut self, kinds: &[&'static str]) -> Option<(&'static str, &'t Tree)> {
+    fn one_kind(&mut self) -> Option<(&'static str, &'t Tree)> {
+        let kinds = self.table.kinds.iter().map(|variant| variant.key);
         let mut given = Vec::new();
-        for kind in kinds {
+        for kind in kinds.clone() {
             self.see(kind);
             // A kind whose fields all have defaults may stand alone in a file: `natural:`. From the command line null
             // takes a field away.
             let there = |tree: &&Tree| tree.value != Value::Null || tree.span.is_some();
             if let Some(tree) = self.entry(kind).filter(there) {
-                given.push((*kind, tree));
+                given.push((kind, tree));
             }
         }
         match given[..] {
             [one] => Some(one),
             _ => {
                 let message = format!("`{}` needs exactly one kind", self.name);
-                let kinds: Vec<String> = kinds.iter().map(|kind| format!("`{kind}`")).collect();
+                let kinds: Vec<String> = kinds.map(|kind| format!("`{kind}`")).collect();
                 let help = format!("one of {}, with its fields", kinds.join(", "));
                 self.diags.push(finding(self.place, "E0401", message).help(help));
                 None
@@ -396,8 +435,8 @@ impl<'t, 'd> Fields<'t, 'd> {
     /// Reports fields that nobody asked for; gives what was read, with defaults.
     pub fn finish(self) -> Tree {
         for (at, (key, _)) in self.entries.iter().enumerate() {
-            let new = self.also.iter().find(|[_, old]| *old == key.text).map(|[new, _]| *new);
-            let name = new.unwrap_or(key.text.as_str());
+            let new = self.table.fields.iter().find(|field| field.old.contains(&key.text.as_str()));
+            let name = new.map_or(key.text.as_str(), |field| field.key);
             if !self.seen.contains(&name) {
                 let message = format!("unknown field `{}` in `{}`", key.text, self.name);
                 let diag = finding(key.span, "E0401", message);

@@ -6,7 +6,11 @@ pub mod fields;
 mod monitor;
 pub mod open;
 mod optimizer;
+pub mod page;
+pub mod schema;
 mod shaping;
+pub mod table;
+pub mod tables;
 mod task;
 mod treatment;
 pub mod tree;
@@ -118,7 +122,7 @@ pub fn renewed(path: &Path, file: FileId, text: &str) -> Option<String> {
 
 fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
     let stem = path.file_stem().map_or("run".into(), |s| s.to_string_lossy().into_owned());
-    let mut f = Fields::of(tree, "spec", diags);
+    let mut f = Fields::of(tree, "spec", &tables::SPEC, diags);
     let spec = fields(&mut f, &stem, path.parent().unwrap_or(Path::new("")));
     let resolved = f.finish().print();
     spec.map(|spec| Spec { resolved, ..spec })
@@ -126,16 +130,16 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
 
 fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
     let name = name(f, stem);
-    let model = f.need("model", "`model: {file: my.arch, name: my_model}`");
+    let model = f.need("model");
     let model = model.and_then(|tree| f.within("model", tree, model_fields));
     let curriculum = curriculum::read(f);
     let task = data::subject(f, &curriculum, base);
-    let seed = f.whole("seed", 1, 0, u64::from(u32::MAX));
+    let seed = f.whole("seed");
     let length = length(f);
-    let stop_at = f.get("stop_at").is_some().then(|| f.number("stop_at", 1.0, 0.0, 1.0));
+    let stop_at = f.get("stop_at").is_some().then(|| f.number("stop_at"));
     let batch = shaping::batch(f);
     let micro = micro(f);
-    let workers = f.whole("workers", 1, 0, 64) as usize;
+    let workers = f.size("workers");
     let optimizer = f.section("optimizer", optimizer::read);
     let (schedule, auto_warmup) = f.section("schedule", shaping::schedule);
     let phases = shaping::phases(f);
@@ -187,7 +191,7 @@ fn name(f: &mut Fields, stem: &str) -> String {
 
 /// How long the run is.
 fn length(f: &mut Fields) -> Amount {
-    let length = f.amount("length", Amount::Steps(1000.0));
+    let length = f.amount("length");
     let place = f.get("length").and_then(|tree| tree.span).or(f.place());
     if matches!(length, Amount::Share(_)) || length.number() <= 0.0 {
         let message = "`length` is a number of steps or tokens, or a time";
@@ -203,7 +207,7 @@ fn length(f: &mut Fields) -> Amount {
 /// Tokens that run through the model at a time.
 fn micro(f: &mut Fields) -> Option<f64> {
     let place = f.get("micro_batch")?.span.or(f.place());
-    match f.amount("micro_batch", Amount::Tokens(1.0)) {
+    match f.amount("micro_batch") {
         Amount::Tokens(tokens) if tokens >= 1.0 => Some(tokens),
         _ => {
             let message = "`micro_batch` is a number of tokens, such as `16k tokens`";
@@ -232,7 +236,7 @@ impl Spec {
 type ModelFields = (String, Option<String>, BTreeMap<String, Setting>);
 
 fn model_fields(f: &mut Fields) -> Option<ModelFields> {
-    let file = f.need_text("file", "`file: my.arch`");
+    let file = f.need_text("file");
     let name = f.text("name").map(|(name, _)| name);
     let mut settings = BTreeMap::new();
     if let Some(set) = f.get("set") {
@@ -257,8 +261,8 @@ fn model_fields(f: &mut Fields) -> Option<ModelFields> {
 }
 
 fn eval_fields(f: &mut Fields, task: Option<&Task>) -> Eval {
-    let every = f.amount("every", Amount::Share(0.1));
-    let sequences = f.whole("sequences", 256, 1, 1 << 20) as usize;
+    let every = f.amount("every");
+    let sequences = f.size("sequences");
     let mut lengths = vec![];
     if let Some(tree) = f.get("lengths") {
         let whole = |x: &f64| x.fract() == 0.0 && (0.0..=1e15).contains(x);
@@ -277,8 +281,5 @@ fn eval_fields(f: &mut Fields, task: Option<&Task>) -> Eval {
 }
 
 fn checkpoint_fields(f: &mut Fields) -> Checkpoint {
-    Checkpoint {
-        every: f.amount("every", Amount::Share(0.25)),
-        keep: f.whole("keep", 2, 1, 1 << 20) as usize,
-    }
+    Checkpoint { every: f.amount("every"), keep: f.size("keep") }
 }

@@ -3,26 +3,22 @@
 use super::fields::{Fields, finding};
 use super::tree::{Tree, Value};
 use crate::monitor::{Action, MEASURES, Monitor, Policy, Trigger};
-use crate::schedule::Amount;
 
 /// Reads both sections of a spec.
 pub fn read(f: &mut Fields) -> Monitor {
     let (every, window, deviations) = f.section("monitor", |f| {
-        let every = f.amount("every", Amount::Steps(100.0));
-        let window = f.whole("window", 100, 2, 1 << 20) as usize;
-        (every, window, f.number("deviations", 6.0, 0.1, 1e6))
+        let every = f.amount("every");
+        let window = f.size("window");
+        (every, window, f.number("deviations"))
     });
     let policies = f.list("policies", "policy", "`policies: [{when: nan, do: skip}]`", policy);
     Monitor { every, window, deviations, policies: policies.into_iter().flatten().collect() }
 }
 
 fn policy(f: &mut Fields) -> Option<Policy> {
-    // `on` is the older name; tools that speak YAML 1.1 make `true` of it.
-    f.also("when", "on");
-    f.also("when", "true");
-    let when = f.need_text("when", "`when: spike`");
-    let action = f.need("do", "`do: skip`").and_then(|tree| act(f, tree));
-    let at_most = f.whole("at_most", 10, 1, 1 << 32);
+    let when = f.need_text("when");
+    let action = f.need("do").and_then(|tree| act(f, tree));
+    let at_most = f.whole("at_most");
     let when = when.and_then(|(text, span)| {
         let found = Trigger::parse(&text);
         if found.is_none() {
@@ -61,8 +57,7 @@ const ACTIONS: &str =
 
 /// Going back, or other numbers from now on: one of the two.
 fn change(f: &mut Fields, tree: &Tree) -> Option<Action> {
-    f.also("lr_scale", "lr");
-    let back = f.get("back").is_some().then(|| f.whole("back", 0, 0, 1 << 40));
+    let back = f.get("back").is_some().then(|| f.whole("back"));
     let others = [f.get("lr_scale").is_some(), f.get("clip").is_some()];
     if back.is_some() == others.contains(&true) {
         let message = "`do` goes back, or changes the rate or the clipping: one of them";
@@ -72,7 +67,7 @@ fn change(f: &mut Fields, tree: &Tree) -> Option<Action> {
     if let Some(steps) = back {
         return Some(Action::Back(steps));
     }
-    let lr = f.number("lr_scale", 1.0, 0.0, 1e6);
-    let clip = others[1].then(|| f.number("clip", 1.0, 0.0, 1e9));
+    let lr = f.number("lr_scale");
+    let clip = others[1].then(|| f.number("clip"));
     Some(Action::Change { lr, clip })
 }

@@ -57,12 +57,11 @@ pub fn batch(f: &mut Fields) -> Batch {
 }
 
 fn ramp(f: &mut Fields) -> Option<Batch> {
-    let from = f.need("from", "`from: 32k tokens`").and_then(|tree| size(f, "from", tree));
-    let to = f.need("to", "`to: 256k tokens`").and_then(|tree| size(f, "to", tree));
-    let over = f.amount("over", Amount::Share(0.1));
-    let stages = f.whole("stages", 4, 1, 64) as usize;
-    let rules = [("none", Rule::None), ("sqrt", Rule::Root), ("linear", Rule::Linear)];
-    let rule = f.word_or("lr", rules);
+    let from = f.need("from").and_then(|tree| size(f, "from", tree));
+    let to = f.need("to").and_then(|tree| size(f, "to", tree));
+    let over = f.amount("over");
+    let stages = f.size("stages");
+    let rule = f.word_or("lr", [Rule::None, Rule::Root, Rule::Linear]);
     let (from, to) = (from?, to?);
     let fits = match (from, to) {
         (Size::Sequences(a), Size::Sequences(b)) => a <= b,
@@ -76,30 +75,25 @@ fn ramp(f: &mut Fields) -> Option<Batch> {
     Some(Batch { size: to, ramp: Some(Ramp { from, over, stages, rule }) })
 }
 
-const FALLS: [(&str, Fall); 3] =
-    [("linear", Fall::Linear), ("cosine", Fall::Cosine), ("sqrt", Fall::Root)];
+const FALLS: [Fall; 3] = [Fall::Linear, Fall::Cosine, Fall::Root];
 
-const RISES: [(&str, Rise); 3] =
-    [("linear", Rise::Linear), ("quadratic", Rise::Quadratic), ("exponential", Rise::Exponential)];
+const RISES: [Rise; 3] = [Rise::Linear, Rise::Quadratic, Rise::Exponential];
 
 /// `schedule`: the learning rate over the run, and whether its warmup is to be chosen by the model.
 pub fn schedule(f: &mut Fields) -> (Schedule, bool) {
-    let shapes = ["wsd", "cosine", "linear", "constant", "inverse_root"];
-    f.kind_or(&shapes, "wsd", |name, f| {
+    f.kind_or(|name, f| {
         // Chosen when the model is known.
         let auto = f.get("warmup").is_some_and(|tree| tree.value == Value::Text("auto".into()));
-        let warmup =
-            if auto { Amount::Share(0.025) } else { f.amount("warmup", Amount::Share(0.05)) };
+        let warmup = if auto { Amount::Share(0.025) } else { f.amount("warmup") };
         let rise = f.word_or("rise", RISES);
-        let floor = |f: &mut Fields, default| f.number("floor", default, 0.0, 1.0);
         let (shape, floor) = match name {
             "wsd" => {
-                let decay = f.amount("decay", Amount::Share(0.2));
+                let decay = f.amount("decay");
                 let fall = f.word_or("curve", FALLS);
-                (Shape::Wsd { decay, fall }, floor(f, 0.0))
+                (Shape::Wsd { decay, fall }, f.number("floor"))
             }
-            "cosine" => (Shape::Falling(Fall::Cosine), floor(f, 0.1)),
-            "linear" => (Shape::Falling(Fall::Linear), floor(f, 0.0)),
+            "cosine" => (Shape::Falling(Fall::Cosine), f.number("floor")),
+            "linear" => (Shape::Falling(Fall::Linear), f.number("floor")),
             "inverse_root" => (Shape::InverseRoot, 0.0),
             _ => (Shape::Constant, 1.0),
         };
@@ -142,24 +136,23 @@ pub fn phases(f: &mut Fields) -> Vec<Phase> {
 }
 
 fn phase(f: &mut Fields) -> Phase {
-    let span = match f.need("for", "`for: 40%`") {
-        Some(_) => f.amount("for", Amount::Share(1.0)),
+    let span = match f.need("for") {
+        Some(_) => f.amount("for"),
         None => Amount::Share(1.0),
     };
     if span.number() <= 0.0 {
         let message = "`for` is more than nothing: a phase lasts a while".to_string();
         f.diags.push(finding(f.place(), "E0402", message));
     }
-    f.also("lr_scale", "lr");
     let lr = match f.get("lr_scale").map(|tree| (&tree.value, tree)) {
         None => None,
         Some((Value::Map(_), tree)) => Some(f.within("lr_scale", tree, |f| {
-            let from = f.number("from", 1.0, 0.0, 1e6);
-            let to = f.number("to", 1.0, 0.0, 1e6);
+            let from = f.number("from");
+            let to = f.number("to");
             (from, to, f.word_or("curve", FALLS))
         })),
         Some(_) => {
-            let x = f.number("lr_scale", 1.0, 0.0, 1e6);
+            let x = f.number("lr_scale");
             Some((x, x, Fall::Linear))
         }
     };

@@ -7,8 +7,8 @@ use crate::optim::Which;
 
 /// Reads the fields of a spec.
 pub fn read(f: &mut Fields) -> Treatment {
-    let dropout = f.number("dropout", 0.0, 0.0, 0.99);
-    let z_loss = f.number("z_loss", 0.0, 0.0, 1.0);
+    let dropout = f.number("dropout");
+    let z_loss = f.number("z_loss");
     let activations = f.get("activations").and_then(|tree| {
         let found = match &tree.value {
             Value::Text(text) => bytes(text),

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::fields::{Fields, finding};
 use crate::config::open::{Opened, open};
 use crate::config::renewed;
+use crate::config::table::{Kind, Preset, Table, field, whole};
 use crate::config::tree::{self, Tree, Value};
 use crate::data::{Asked, Source, fits};
 use crate::device::Device;
@@ -106,15 +107,50 @@ pub fn read(path: &Path, file: FileId, text: &str) -> Result<Experiment, Vec<Dia
     }
 }
 
+/// The fields of the file.
+static EXPERIMENT: Table = Table::of(&[
+    field("name", Kind::Text, Preset::Words("the file's name"), "the folder below `runs/`"),
+    field("title", Kind::Text, Preset::Words("the name"), "above the page"),
+    field("spec", Kind::Path, Preset::Needed("`spec: spec.yaml`"), "what is varied"),
+    whole("sequences", 256, [1, 1 << 20], "held-out sequences that models are asked"),
+    field(
+        "seeds",
+        Kind::Numbers,
+        Preset::Words("1, 2, 3"),
+        "each case is trained with each of them",
+    ),
+    field(
+        "series",
+        Kind::Named(&SERIES),
+        Preset::Needed("`series: {wide: {set: {model.set.width: 128}}}`"),
+        "the cases",
+    ),
+    field("ask", Kind::Section(&ASK), Preset::Words("nothing"), "other tasks for trained models"),
+]);
+
+/// The fields of a series.
+static SERIES: Table = Table::of(&[
+    field("set", Kind::Map(&Kind::Text), Preset::Words("nothing"), "for the whole series"),
+    field("vary", Kind::Map(&Kind::Numbers), Preset::Words("nothing"), "each value is a case"),
+]);
+
+/// The fields of `ask`.
+static ASK: Table = Table::of(&[
+    field("set", Kind::Text, Preset::Needed("`set: task.mqar.pairs`"), "what of the task varies"),
+    field("to", Kind::Numbers, Preset::Needed("`to: [4, 8, 16]`"), "rising values"),
+    field("threshold", Kind::Numbers, Preset::Words("0.9"), "the accuracy that counts as learned"),
+    field("name", Kind::Text, Preset::Words("the last name of `set`"), "of the curve"),
+]);
+
 fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Experiment> {
     let stem = path.file_stem().map_or("experiment".into(), |s| s.to_string_lossy().into_owned());
-    let mut f = Fields::of(tree, "experiment", diags);
+    let mut f = Fields::of(tree, "experiment", &EXPERIMENT, diags);
     let name = f.text("name").map_or(stem, |(name, _)| name);
     let title = f.text("title").map_or_else(|| name.clone(), |(title, _)| title);
-    let spec = f.need("spec", "`spec: spec.yaml`").is_some().then(|| f.text("spec")).flatten();
-    let sequences = f.whole("sequences", 256, 1, 1 << 20) as usize;
+    let spec = f.need_text("spec");
+    let sequences = f.size("sequences");
     let seeds = f.get("seeds").map(|tree| (tree.numbers(), tree.span));
-    let series = f.need("series", "`series: {wide: {set: {model.set.width: 128}}}`");
+    let series = f.need("series");
     let ask = f.get("ask");
     f.finish();
     let sound = |seed: f64| (0.0..=f64::from(u32::MAX)).contains(&seed) && seed.fract() == 0.0;
@@ -162,9 +198,9 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Experiment>
 }
 
 fn ask_fields(tree: &Tree, diags: &mut Vec<Diag>) -> Option<Ask> {
-    let mut f = Fields::of(tree, "ask", diags);
-    let set = f.need("set", "`set: task.mqar.pairs`").map(|tree| (texts(tree), tree.span));
-    let to = f.need("to", "`to: [4, 8, 16]`").map(|tree| (tree.numbers(), tree.span));
+    let mut f = Fields::of(tree, "ask", &ASK, diags);
+    let set = f.need("set").map(|tree| (texts(tree), tree.span));
+    let to = f.need("to").map(|tree| (tree.numbers(), tree.span));
     let thresholds = f.get("threshold").map_or(Some(vec![0.9]), |tree| {
         let one = match tree.value {
             Value::Number(x) => Some(vec![x]),
@@ -219,7 +255,7 @@ fn last(path: &str) -> &str {
 
 /// `set` holds for the whole series, each value of `vary` makes a case.
 fn series_fields(name: &str, tree: &Tree, cases: &mut Vec<Case>, diags: &mut Vec<Diag>) {
-    let mut f = Fields::of(tree, name, diags);
+    let mut f = Fields::of(tree, name, &SERIES, diags);
     let (set, vary) = (f.get("set"), f.get("vary"));
     f.finish();
     let mut common = Overrides::new();

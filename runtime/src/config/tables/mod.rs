@@ -1,0 +1,108 @@
+//! The tables of fields: every key of a spec with type, default, range and meaning. Reading, the page and the schema of specs
+//! come from them.
+
+pub mod curriculum;
+pub mod data;
+pub mod optimizer;
+pub mod shaping;
+pub mod task;
+
+use super::table::{Field, Kind, Preset, Table, amount, field, number, section, whole};
+use crate::schedule::Amount;
+
+/// The whole spec.
+pub static SPEC: Table = Table::of(&[
+    field("name", Kind::Text, Preset::Words("the file's name"), "the folder below `runs/`"),
+    field("model", Kind::Section(&MODEL), Preset::Needed("`model: {file: my.arch, name: my_model}`"), "what is trained"),
+    field("curriculum", Kind::Section(&curriculum::CURRICULUM), Preset::Words("none"), "lengths, difficulty and levels over the run (below)"),
+    field("task", Kind::Section(&task::TASK), Preset::Words("one of `task` and `data`"), "a synthetic task (below)"),
+    field("data", Kind::Section(&data::DATA), Preset::Words("one of `task` and `data`"), "tokenised corpora (below)"),
+    whole("seed", 1, [0, u32::MAX as u64], "of everything random"),
+    amount("length", Amount::Steps(1000.0), "how long: steps (at most ten million), tokens, or a time"),
+    number("stop_at", 1.0, [0.0, 1.0], "accuracy on held-out sequences that ends the run").missing("none"),
+    field("batch", Kind::Either(&[Kind::Size, Kind::Section(&shaping::RAMP)]), Preset::Number(32.0), "a step: sequences `32` (at most a million), tokens `64k tokens` (at most a billion), or a ramp (below)").unit("sequences"),
+    field("micro_batch", Kind::Amount, Preset::Words("all"), "tokens that run through the model at a time; larger steps add up gradients: `16k tokens`").unit("tokens"),
+    whole("workers", 1, [0, 64], "threads that prepare batches ahead; they change nothing but the time"),
+    section("optimizer", &optimizer::OPTIMIZER, "the update rule (below)"),
+    section("schedule", &shaping::SCHEDULE, "the learning rate over the run (below)"),
+    field("phases", Kind::List(&shaping::PHASE), Preset::Words("none"), "parts of the run, one after the other, all in the same unit; the last lasts to the end (below)"),
+    number("dropout", 0.0, [0.0, 0.99], "each number that a layer adds to the residual stream becomes 0 with this probability, in training; drawn by counters, so that a resumed run drops the same"),
+    number("z_loss", 0.0, [0.0, 1.0], "the loss has so much of ln²Z more, Z being what the exponentials of the logits add up to"),
+    field("activations", Kind::Memory, Preset::Words("no bound"), "what the values between the nodes of the graph may take; as many layers as that needs are computed again in the backward pass (the same bits, about a third more time for each)"),
+    field("precision", Kind::Map(&Kind::Word(&["bf16", "f32"])), Preset::Words("f32"), "parameters by class or name that the model reads in bf16; updates stay in f32, and so does what a mixer declares `f32` unless it is named. A simulation of what kernels do, on the CPU"),
+    section("eval", &EVAL, "evaluation on what training never sees"),
+    section("checkpoint", &CHECKPOINT, "what a run is taken up from"),
+    section("monitor", &MONITOR, "what is watched (below)"),
+    field("policies", Kind::List(&POLICY), Preset::Words("none"), "what is done about it (below)"),
+]);
+
+/// `model`
+pub static MODEL: Table = Table::of(&[
+    field("file", Kind::Path, Preset::Needed("`file: my.arch`"), "the `.arch` file"),
+    field("name", Kind::Text, Preset::Words("the file's only one"), "the model in it"),
+    field(
+        "set",
+        Kind::Map(&Kind::Either(&[Kind::Number([f64::NEG_INFINITY, f64::INFINITY]), Kind::Truth])),
+        Preset::Words("as declared"),
+        "its parameters",
+    ),
+]);
+
+/// `eval`
+pub static EVAL: Table = Table::of(&[
+    amount("every", Amount::Share(0.1), "how often; 0 for the end alone"),
+    whole("sequences", 256, [1, 1 << 20], "held-out sequences of each set, at most"),
+    field(
+        "lengths",
+        Kind::Numbers,
+        Preset::Words("none"),
+        "also on sequences of other lengths: `[512, 2048]`",
+    )
+    .unit("tokens"),
+]);
+
+/// `checkpoint`
+pub static CHECKPOINT: Table = Table::of(&[
+    amount("every", Amount::Share(0.25), "how often; 0 for the end alone"),
+    whole("keep", 2, [1, 1 << 20], "how many of the newest are kept"),
+]);
+
+/// `monitor`
+pub static MONITOR: Table = Table::of(&[
+    amount("every", Amount::Steps(100.0), "how often layers are measured"),
+    whole("window", 100, [2, 1 << 20], "a spike is told from the last steps").unit("steps"),
+    number("deviations", 6.0, [0.1, 1e6], "how far above their mean the loss of a spike lies")
+        .unit("standard deviations"),
+]);
+
+/// `policies`
+pub static POLICY: Table = Table::of(&[
+    field(
+        "when",
+        Kind::Text,
+        Preset::Needed("`when: spike`"),
+        "`nan`, `spike`, `underfitting`, or a measure and a bound: `norm_growth > 2`",
+    )
+    .old(&["on", "true"]),
+    field(
+        "do",
+        Kind::Either(&[Kind::Word(&["warn", "skip", "back", "stop"]), Kind::Section(&CHANGE)]),
+        Preset::Needed("`do: skip`"),
+        "the action",
+    ),
+    whole("at_most", 10, [1, 1 << 32], "after so many times the run ends instead"),
+]);
+
+/// `policies.do`
+pub static CHANGE: Table = Table::of(&[
+    whole("back", 0, [0, 1 << 40], "to a checkpoint of so long ago; its data stays used up")
+        .missing("stays")
+        .unit("steps"),
+    FACTOR,
+    number("clip", 1.0, [0.0, 1e9], "the norm that gradients are clipped to from now on")
+        .missing("stays"),
+]);
+
+/// A factor on the learning rate, called the same wherever it stands.
+const FACTOR: Field =
+    number("lr_scale", 1.0, [0.0, 1e6], "a factor on the learning rate").old(&["lr"]);
