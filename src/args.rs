@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use clap::builder::RangedU64ValueParser;
-use lrc_runtime::schedule::course::MOST_STEPS;
+use lrc_runtime::schedule::run::MOST_STEPS;
 
 /// The most sequences of a measurement.
 pub const SEQUENCES: usize = 1 << 20;

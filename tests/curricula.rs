@@ -10,7 +10,7 @@ use common::{empty, lrc, path, said};
 use lrc_dsl::Sources;
 use lrc_runtime::config::open::open;
 use lrc_runtime::data::Source;
-use lrc_runtime::train::ready::course;
+use lrc_runtime::train::ready::run_schedule;
 use serde_json::Value;
 
 fn json(args: &[&str]) -> Value {
@@ -84,10 +84,10 @@ fn easy_documents_come_first() {
     let mut sources = Sources::default();
     let spec = open(&file, &[], &mut sources).unwrap().spec;
     let source = Source::open(&spec.task, spec.seed, &spec.asked()).unwrap();
-    let mut course = course(&spec, Some(&source)).unwrap();
+    let mut run_schedule = run_schedule(&spec, Some(&source)).unwrap();
     let mut place = source.start();
     let mut hard = Vec::new();
-    while let Some(next) = course.next(0.0) {
+    while let Some(next) = run_schedule.next(0.0) {
         let batch = source.batch(&source.draw(&next, &[], &mut place)).unwrap();
         let capital = |token: &&u32| (65..91).contains(*token);
         let share = batch.tokens.iter().filter(capital).count() as f64 / batch.rows() as f64;

@@ -117,8 +117,8 @@ pub fn eval(args: &Eval, sources: &mut Sources) -> Result<(), Failure> {
 
 /// Losses by place for JSON.
 fn by_place(answers: &Answers) -> Vec<serde_json::Value> {
-    let stretches = answers.places.iter().enumerate().filter(|(_, (_, asked))| *asked > 0);
-    stretches
+    let segments = answers.places.iter().enumerate().filter(|(_, (_, asked))| *asked > 0);
+    segments
         .map(|(at, (loss, asked))| {
             let [from, to] = places(at);
             serde_json::json!({ "from": from, "to": to, "asked": asked, "loss": loss })

@@ -147,7 +147,7 @@ const LAYERS: usize = 12;
 /// Checks what training checks, and says what a run would need.
 fn dry_run(spec: &Spec, model: &Model, options: &runtime::Options) -> Result<(), Failure> {
     note_missing(spec);
-    let Ready { course, needs, .. } = ready(spec, model, options.device, Data::Elsewhere)?;
+    let Ready { run_schedule, needs, .. } = ready(spec, model, options.device, Data::Elsewhere)?;
     if let Some(runtime::From { checkpoint, .. }) = &options.from {
         let checkpoint = Checkpoint::open(checkpoint)?;
         checkpoint.state()?;
@@ -193,7 +193,7 @@ fn dry_run(spec: &Spec, model: &Model, options: &runtime::Options) -> Result<(),
         lasting(seconds)
     );
     note_memory(&needs, options.device);
-    for advice in advice(spec, model, &course) {
+    for advice in advice(spec, model, &run_schedule) {
         tell!("advice: {advice}");
     }
     Ok(())

@@ -26,8 +26,8 @@ use crate::model::treatment::Treatment;
 use crate::monitor::Monitor;
 use crate::optim::Optimizer;
 use crate::schedule::Amount;
-use crate::schedule::course::{MOST_STEPS, Shaping};
 use crate::schedule::levels::Levels;
+use crate::schedule::run::{MOST_STEPS, Shaping};
 use fields::{Fields, finding};
 use tree::{Tree, Value};
 

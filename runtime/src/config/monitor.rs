@@ -67,7 +67,7 @@ fn change(f: &mut Fields, tree: &Tree) -> Option<Action> {
     if let Some(steps) = back {
         return Some(Action::Back(steps));
     }
-    let lr = f.number("lr_scale");
+    let lr_scale = f.number("lr_scale");
     let clip = others[1].then(|| f.number("clip"));
-    Some(Action::Change { lr, clip })
+    Some(Action::Change { lr_scale, clip })
 }

@@ -34,9 +34,9 @@ fn method(name: &str, f: &mut Fields) -> Optimizer {
 
 fn group(name: &str, f: &mut Fields) -> Option<Group> {
     let pattern = f.need_text("match");
-    let lr = f.number("lr_scale");
+    let lr_scale = f.number("lr_scale");
     let decay = f.get("weight_decay").is_some();
     let decay = decay.then(|| f.number("weight_decay"));
     let (pattern, _) = pattern?;
-    Some(Group { name: name.into(), which: Which::parse(&pattern), lr, weight_decay: decay })
+    Some(Group { name: name.into(), which: Which::parse(&pattern), lr_scale, weight_decay: decay })
 }

@@ -5,10 +5,10 @@ use lrc_dsl::Span;
 use super::fields::{Fields, finding};
 use super::tree::{Tree, Value};
 use crate::data::{LONGEST, Task};
-use crate::schedule::course::{Batch, Phase, Ramp, Rule, Shaping, Size};
 use crate::schedule::lengths::Lengths;
 use crate::schedule::levels::Levels;
-use crate::schedule::{Amount, Fall, Rise, Schedule, Shape};
+use crate::schedule::run::{Batch, Phase, Ramp, Rule, Shaping, Size};
+use crate::schedule::{Amount, DecayCurve, Schedule, Shape, WarmupCurve};
 
 /// The most sequences of a step.
 const MOST_SEQUENCES: usize = 1_000_000;
@@ -75,9 +75,10 @@ fn ramp(f: &mut Fields) -> Option<Batch> {
     Some(Batch { size: to, ramp: Some(Ramp { from, over, stages, rule }) })
 }
 
-const FALLS: [Fall; 3] = [Fall::Linear, Fall::Cosine, Fall::Root];
+const DECAY_CURVES: [DecayCurve; 3] = [DecayCurve::Linear, DecayCurve::Cosine, DecayCurve::Root];
 
-const RISES: [Rise; 3] = [Rise::Linear, Rise::Quadratic, Rise::Exponential];
+const WARMUP_CURVES: [WarmupCurve; 3] =
+    [WarmupCurve::Linear, WarmupCurve::Quadratic, WarmupCurve::Exponential];
 
 /// `schedule`: the learning rate over the run, and whether its warmup is to be chosen by the model.
 pub fn schedule(f: &mut Fields) -> (Schedule, bool) {
@@ -85,15 +86,15 @@ pub fn schedule(f: &mut Fields) -> (Schedule, bool) {
         // Chosen when the model is known.
         let auto = f.get("warmup").is_some_and(|tree| tree.value == Value::Text("auto".into()));
         let warmup = if auto { Amount::Share(0.025) } else { f.amount("warmup") };
-        let rise = f.word_or("rise", RISES);
+        let rise = f.word_or("rise", WARMUP_CURVES);
         let (shape, floor) = match name {
             "wsd" => {
                 let decay = f.amount("decay");
-                let fall = f.word_or("curve", FALLS);
-                (Shape::Wsd { decay, fall }, f.number("floor"))
+                let curve = f.word_or("curve", DECAY_CURVES);
+                (Shape::Wsd { decay, curve }, f.number("floor"))
             }
-            "cosine" => (Shape::Falling(Fall::Cosine), f.number("floor")),
-            "linear" => (Shape::Falling(Fall::Linear), f.number("floor")),
+            "cosine" => (Shape::Falling(DecayCurve::Cosine), f.number("floor")),
+            "linear" => (Shape::Falling(DecayCurve::Linear), f.number("floor")),
             "inverse_root" => (Shape::InverseRoot, 0.0),
             _ => (Shape::Constant, 1.0),
         };
@@ -144,21 +145,21 @@ fn phase(f: &mut Fields) -> Phase {
         let message = "`for` is more than nothing: a phase lasts a while".to_string();
         f.diags.push(finding(f.place(), "E0402", message));
     }
-    let lr = match f.get("lr_scale").map(|tree| (&tree.value, tree)) {
+    let lr_scale = match f.get("lr_scale").map(|tree| (&tree.value, tree)) {
         None => None,
         Some((Value::Map(_), tree)) => Some(f.within("lr_scale", tree, |f| {
             let from = f.number("from");
             let to = f.number("to");
-            (from, to, f.word_or("curve", FALLS))
+            (from, to, f.word_or("curve", DECAY_CURVES))
         })),
         Some(_) => {
             let x = f.number("lr_scale");
-            Some((x, x, Fall::Linear))
+            Some((x, x, DecayCurve::Linear))
         }
     };
     let batch = f.get("batch").and_then(|tree| size(f, "batch", tree));
     let lengths = f.get("lengths").and_then(|tree| weighted(f, tree));
-    Phase { span, lr, batch, lengths }
+    Phase { span, lr_scale, batch, lengths }
 }
 
 /// One length, a list of them, or a mapping from lengths to how likely they are.

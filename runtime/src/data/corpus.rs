@@ -12,9 +12,9 @@ use crate::ground::error::Failure;
 use crate::ground::random::{Purpose, Stream};
 use crate::ops::batch::Batch;
 use crate::ops::loss::NONE;
-use crate::schedule::course::Next;
 use crate::schedule::lengths::draw;
 use crate::schedule::pacing::Pacing;
+use crate::schedule::run::StepPlan;
 use crate::schedule::{Line, Progress};
 
 /// Corpora to learn from.
@@ -202,7 +202,7 @@ impl Open {
     }
 
     /// Draws the sequences of a step. What is drawn depends on the cursor, the step and the seed.
-    pub fn draw(&self, next: &Next, cursor: &mut Cursor) -> Drawn {
+    pub fn draw(&self, next: &StepPlan, cursor: &mut Cursor) -> Drawn {
         let bucket = next.bucket.unwrap_or(0);
         let full = self.lengths()[bucket];
         // Shorter sequences than their pieces: each piece gives several, unless it is truncated.

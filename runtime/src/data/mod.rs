@@ -18,9 +18,9 @@ use std::path::PathBuf;
 use crate::ground::error::Failure;
 use crate::ground::random::{Purpose, Stream};
 use crate::ops::batch::Batch;
-use crate::schedule::course::Next;
 use crate::schedule::lengths::draw;
 use crate::schedule::levels::Levels;
+use crate::schedule::run::StepPlan;
 use corpus::{Corpora, Cursor, Drawn, Open};
 use tasks::Synthetic;
 use text::Text;
@@ -221,7 +221,7 @@ impl Source {
 
     /// Draws the sequences of a step, and goes on to the next place. `odds` says how likely each
     /// level is.
-    pub fn draw(&self, next: &Next, odds: &[f64], place: &mut Place) -> Draw {
+    pub fn draw(&self, next: &StepPlan, odds: &[f64], place: &mut Place) -> Draw {
         if let Some(open) = &self.corpora {
             return Draw::Corpora(open.draw(next, &mut place.pieces));
         }

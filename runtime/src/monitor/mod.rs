@@ -101,7 +101,7 @@ pub enum Action {
     /// Multiply the learning rate from now on, and clip to another norm.
     Change {
         /// Factor on the learning rate.
-        lr: f64,
+        lr_scale: f64,
         /// Another norm to clip to.
         clip: Option<f64>,
     },
@@ -113,7 +113,8 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// Factor on the learning rate.
-    pub lr: f64,
+    #[serde(rename = "lr")]
+    pub lr_scale: f64,
     /// Another norm to clip to.
     pub clip: Option<f64>,
     /// Means of the trace and the signal of the gradients' noise.
@@ -136,7 +137,7 @@ pub struct Memory {
 impl Default for Memory {
     fn default() -> Memory {
         Memory {
-            lr: 1.0,
+            lr_scale: 1.0,
             clip: None,
             noise: None,
             losses: vec![],
@@ -256,8 +257,8 @@ impl Memory {
                 return Err(format!("its policy has acted {acted} times, and may not again"));
             }
             *acted += 1;
-            if let Action::Change { lr, clip } = policy.action {
-                self.lr *= lr;
+            if let Action::Change { lr_scale, clip } = policy.action {
+                self.lr_scale *= lr_scale;
                 self.clip = clip.or(self.clip);
             }
             return Ok(Some(policy.action));
@@ -267,7 +268,12 @@ impl Memory {
 
     /// What a run that goes back keeps of what it has learned about itself.
     pub fn kept(&self, of_checkpoint: Memory) -> Memory {
-        Memory { lr: self.lr, clip: self.clip, acted: self.acted.clone(), ..of_checkpoint }
+        Memory {
+            lr_scale: self.lr_scale,
+            clip: self.clip,
+            acted: self.acted.clone(),
+            ..of_checkpoint
+        }
     }
 }
 
@@ -326,9 +332,9 @@ impl std::fmt::Display for Action {
             Action::Warn => f.write_str("nothing but to say so"),
             Action::Skip => f.write_str("the batch is left out"),
             Action::Back(steps) => write!(f, "back to a checkpoint {steps} steps ago or more"),
-            Action::Change { lr, clip: None } => write!(f, "learning rate x {lr}"),
-            Action::Change { lr, clip: Some(clip) } => {
-                write!(f, "learning rate x {lr}, gradients clipped to {clip}")
+            Action::Change { lr_scale, clip: None } => write!(f, "learning rate x {lr_scale}"),
+            Action::Change { lr_scale, clip: Some(clip) } => {
+                write!(f, "learning rate x {lr_scale}, gradients clipped to {clip}")
             }
             Action::Stop => f.write_str("the run ends"),
         }
@@ -374,7 +380,7 @@ mod tests {
 
     #[test]
     fn policies_act_so_often_and_changes_add_up() {
-        let change = Action::Change { lr: 0.5, clip: Some(0.3) };
+        let change = Action::Change { lr_scale: 0.5, clip: Some(0.3) };
         let on = Trigger::Above(Measure::NormGrowth, 2.0);
         let monitor = monitor(vec![Policy { on, action: change, at_most: 2 }]);
         let mut memory = Memory::default();
@@ -384,7 +390,7 @@ mod tests {
         let mut react = |x: f64| {
             let measures = memory.measures(&layers(x));
             let action = memory.react(&monitor, &|trigger| trigger.met(&measures));
-            (action.map(|a| a.is_some()), memory.lr)
+            (action.map(|a| a.is_some()), memory.lr_scale)
         };
         assert_eq!(react(1.0), (Ok(false), 1.0), "nothing to compare with");
         assert_eq!(react(1.9), (Ok(false), 1.0));

@@ -81,7 +81,7 @@ pub struct Group {
     /// Which parameters.
     pub which: Which,
     /// A factor on the learning rate.
-    pub lr: f64,
+    pub lr_scale: f64,
     /// Another weight decay, also for parameters declared `no decay`.
     pub weight_decay: Option<f64>,
 }
@@ -185,7 +185,7 @@ fn fits(pattern: &str, name: &str) -> bool {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Way {
     /// A factor on the learning rate.
-    pub lr: f64,
+    pub lr_scale: f64,
     /// Its weight decay.
     pub weight_decay: f64,
     /// Rows and columns of its matrices, one after the other, where the rule is for matrices.
@@ -224,7 +224,7 @@ impl Optimizer {
             let matrix = muon.then(|| [param.shape[n - 2], param.shape[n - 1]]);
             let adaptive = matches!(self.method, Method::AdamW { .. } | Method::Muon { .. });
             Way {
-                lr: group.map_or(1.0, |group| group.lr),
+                lr_scale: group.map_or(1.0, |group| group.lr_scale),
                 weight_decay: group.and_then(|group| group.weight_decay).unwrap_or(own),
                 matrix: matrix.filter(|[rows, columns]| *rows > 1 && *columns > 1),
                 second: adaptive && matrix.is_none_or(|[rows, columns]| rows < 2 || columns < 2),
@@ -330,7 +330,7 @@ pub fn step(
     let pairs = params.iter_mut().zip(grads);
     let means = moments.first.iter_mut().zip(&mut moments.second);
     for (((x, g), (m, v)), way) in pairs.zip(means).zip(ways) {
-        let lr = rates.lr * way.lr;
+        let lr = rates.lr * way.lr_scale;
         let keep = (1.0 - lr * way.weight_decay) as f32;
         if let (Method::Muon { momentum, .. }, Some(shape)) = (optimizer.method, way.matrix) {
             let momentum = momentum as f32;
@@ -366,7 +366,7 @@ mod tests {
     use super::*;
 
     fn way(weight_decay: f64, second: bool) -> Way {
-        Way { lr: 1.0, weight_decay, matrix: None, second }
+        Way { lr_scale: 1.0, weight_decay, matrix: None, second }
     }
 
     /// Runs gradients through a rule on one parameter that starts at 1.

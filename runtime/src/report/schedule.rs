@@ -6,9 +6,9 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::report::plot::{COLOURS, Chart, Curve, HEAD, escape};
-use crate::schedule::course::{Course, Next};
+use crate::schedule::run::{RunSchedule, StepPlan};
 
-/// A walk through the course of a run.
+/// A walk through a run schedule.
 #[derive(Clone, Debug, Serialize)]
 pub struct Preview {
     /// Steps of the run.
@@ -52,31 +52,31 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, next: &Next, weights: &[f64]) {
+    fn add(&mut self, next: &StepPlan, weights: &[f64]) {
         self.steps += 1.0;
         self.tokens += next.tokens();
         *self.by_length.entry(next.length).or_default() += 1.0;
         self.length += next.length as f64;
-        self.lr += next.factor;
+        self.lr += next.lr_scale;
         self.mixture.resize(weights.len(), 0.0);
         self.mixture.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += weight);
     }
 }
 
-/// Walks the first `within` of a course (1 for all of it) and sums it up in `count` parts; `lr` is
+/// Walks the first `within` of a run schedule (1 for all of it) and sums it up in `count` parts; `lr` is
 /// the peak rate, `weights` gives the mixture of a step.
 pub fn preview(
-    mut course: Course,
+    mut run_schedule: RunSchedule,
     lr: f64,
     (within, count): (f64, usize),
     sources: Vec<String>,
-    weights: &dyn Fn(&Next) -> Vec<f64>,
+    weights: &dyn Fn(&StepPlan) -> Vec<f64>,
 ) -> Preview {
-    let shown = ((course.whole().steps * within).round() as usize).max(1);
+    let shown = ((run_schedule.whole().steps * within).round() as usize).max(1);
     let count = count.min(shown).max(1);
     let mut sums: Vec<Sums> = (0..count).map(|_| Sums::default()).collect();
     let mut part = 0;
-    while let Some(next) = course.next(0.0) {
+    while let Some(next) = run_schedule.next(0.0) {
         let step = next.step as usize;
         if step >= shown {
             continue;
@@ -106,7 +106,7 @@ pub fn preview(
         part
     });
     let parts = parts.collect();
-    Preview { steps: course.step(), tokens: course.tokens(), lengths, parts, sources }
+    Preview { steps: run_schedule.step(), tokens: run_schedule.tokens(), lengths, parts, sources }
 }
 
 impl Preview {

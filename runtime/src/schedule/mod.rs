@@ -1,9 +1,9 @@
-//! What happens when: amounts of training, the learning rate over a run, and the course of batches.
+//! What happens when: amounts of training, the learning rate over a run, and the run schedule.
 
-pub mod course;
 pub mod lengths;
 pub mod levels;
 pub mod pacing;
+pub mod run;
 pub mod warmup;
 
 use std::f64::consts::PI;
@@ -152,14 +152,14 @@ pub struct Schedule {
     /// The rise at the start.
     pub warmup: Amount,
     /// How it rises.
-    pub rise: Rise,
+    pub rise: WarmupCurve,
     /// Share of the peak at the end.
     pub floor: f64,
 }
 
 /// How a rate rises to its peak, as a function of the share of the warmup that is over.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Rise {
+pub enum WarmupCurve {
     /// In a line.
     Linear,
     /// As the square.
@@ -174,7 +174,7 @@ pub enum Shape {
     /// Flat.
     Constant,
     /// To the floor along a curve.
-    Falling(Fall),
+    Falling(DecayCurve),
     /// One over the root of what is done, 1 at the end of the warmup.
     InverseRoot,
     /// Flat, then to the floor over the last part (warmup, stable, decay).
@@ -182,13 +182,13 @@ pub enum Shape {
         /// How long the last part is.
         decay: Amount,
         /// Its curve.
-        fall: Fall,
+        curve: DecayCurve,
     },
 }
 
 /// Curves from 1 to 0 over the share `d` that is over.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Fall {
+pub enum DecayCurve {
     /// `1 - d`
     Linear,
     /// `(1 + cos(π d)) / 2`
@@ -197,14 +197,14 @@ pub enum Fall {
     Root,
 }
 
-impl Fall {
+impl DecayCurve {
     /// The height at a share of the way.
     pub fn at(self, done: f64) -> f64 {
         let done = done.clamp(0.0, 1.0);
         match self {
-            Fall::Linear => 1.0 - done,
-            Fall::Cosine => 0.5 * (1.0 + (PI * done).cos()),
-            Fall::Root => 1.0 - done.sqrt(),
+            DecayCurve::Linear => 1.0 - done,
+            DecayCurve::Cosine => 0.5 * (1.0 + (PI * done).cos()),
+            DecayCurve::Root => 1.0 - done.sqrt(),
         }
     }
 }
@@ -212,30 +212,30 @@ impl Fall {
 impl Schedule {
     /// The factor on the peak rate in a step that lies between two moments. It depends on nothing
     /// else, so that resuming is exact.
-    pub fn factor(&self, before: &Progress, after: &Progress) -> f64 {
+    pub fn lr_scale(&self, before: &Progress, after: &Progress) -> f64 {
         let risen = if self.warmup.number() > 0.0 { after.since(self.warmup) } else { 1.0 };
         // A step that only begins inside the warmup belongs to it.
         let rising = self.warmup.number() > 0.0 && before.since(self.warmup) < 1.0;
         if rising {
             let u = risen.min(1.0);
             return match self.rise {
-                Rise::Linear => u,
-                Rise::Quadratic => u * u,
-                Rise::Exponential => 0.01_f64.powf(1.0 - u),
+                WarmupCurve::Linear => u,
+                WarmupCurve::Quadratic => u * u,
+                WarmupCurve::Exponential => 0.01_f64.powf(1.0 - u),
             };
         }
         let down = |height: f64| self.floor + (1.0 - self.floor) * height;
         match self.shape {
             Shape::Constant => 1.0,
-            Shape::Falling(fall) => {
+            Shape::Falling(curve) => {
                 let share = before.share();
                 let warm = share / before.since(self.warmup).max(f64::MIN_POSITIVE);
                 let warm = if self.warmup.number() > 0.0 && warm.is_finite() { warm } else { 0.0 };
-                down(fall.at((share - warm) / (1.0 - warm).max(f64::MIN_POSITIVE)))
+                down(curve.at((share - warm) / (1.0 - warm).max(f64::MIN_POSITIVE)))
             }
             Shape::InverseRoot => before.since(self.warmup).max(1.0).sqrt().recip(),
             Shape::Wsd { decay, .. } if decay.number() <= 0.0 => 1.0,
-            Shape::Wsd { decay, fall } => down(fall.at(1.0 - before.left(decay))),
+            Shape::Wsd { decay, curve } => down(curve.at(1.0 - before.left(decay))),
         }
     }
 }
@@ -283,7 +283,7 @@ mod tests {
         (0..1000)
             .map(|s| {
                 let at = f64::from(s);
-                schedule.factor(&progress(at, length), &progress(at + 1.0, length))
+                schedule.lr_scale(&progress(at, length), &progress(at + 1.0, length))
             })
             .collect()
     }
@@ -291,9 +291,9 @@ mod tests {
     #[test]
     fn amounts_in_any_unit_mean_the_same() {
         let wsd = |warmup, decay| Schedule {
-            shape: Shape::Wsd { decay, fall: Fall::Linear },
+            shape: Shape::Wsd { decay, curve: DecayCurve::Linear },
             warmup,
-            rise: Rise::Linear,
+            rise: WarmupCurve::Linear,
             floor: 0.1,
         };
         let length = Amount::Steps(1000.0);
@@ -334,14 +334,14 @@ mod tests {
             factors(schedule, Amount::Steps(1000.0))[step]
         };
         let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-9, "{got} {want}");
-        near(at(Shape::Falling(Fall::Cosine), Rise::Linear, 550), 0.6);
-        near(at(Shape::Falling(Fall::Linear), Rise::Linear, 325), 0.8);
-        near(at(Shape::InverseRoot, Rise::Linear, 400), 0.5);
-        near(at(Shape::Constant, Rise::Quadratic, 49), 0.25);
-        near(at(Shape::Constant, Rise::Exponential, 49), 0.1);
-        let root = Shape::Wsd { decay: Amount::Share(0.4), fall: Fall::Root };
-        near(at(root, Rise::Linear, 700), 0.2 + 0.8 * 0.5);
-        near(at(root, Rise::Linear, 599), 1.0);
+        near(at(Shape::Falling(DecayCurve::Cosine), WarmupCurve::Linear, 550), 0.6);
+        near(at(Shape::Falling(DecayCurve::Linear), WarmupCurve::Linear, 325), 0.8);
+        near(at(Shape::InverseRoot, WarmupCurve::Linear, 400), 0.5);
+        near(at(Shape::Constant, WarmupCurve::Quadratic, 49), 0.25);
+        near(at(Shape::Constant, WarmupCurve::Exponential, 49), 0.1);
+        let root = Shape::Wsd { decay: Amount::Share(0.4), curve: DecayCurve::Root };
+        near(at(root, WarmupCurve::Linear, 700), 0.2 + 0.8 * 0.5);
+        near(at(root, WarmupCurve::Linear, 599), 1.0);
     }
 
     #[test]

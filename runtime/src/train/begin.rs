@@ -32,13 +32,13 @@ impl<'s> Run<'s> {
         arch: &str,
         options: &'s Options,
     ) -> Result<Run<'s>, Failure> {
-        let Ready { source, course, needs, plan } =
+        let Ready { source, run_schedule, needs, plan } =
             ready(spec, &model, options.device, Data::Needed)?;
         let source = source.ok_or_else(|| Failure::World("the data was not opened".into()))?;
         needs.fits(options.device)?;
         let params = fresh(&model.graph.params, spec.seed);
         let (counts, width) = (account(&model), model.width);
-        let training = Training::of(spec, &course, spec.seed);
+        let training = Training::of(spec, &run_schedule, spec.seed);
         let engine = Engine::of(plan, params, options.device, &training)?;
         // What waits for the clock, or for an evaluation, cannot be prepared ahead.
         let waits = matches!(spec.shaping.length, Amount::Time(_)) || spec.levels.is_some();
@@ -50,8 +50,8 @@ impl<'s> Run<'s> {
             spec,
             options,
             sets,
-            bar: progress(options.progress, course.whole().steps),
-            feed: Feed::new(Arc::new(source), course, workers),
+            bar: progress(options.progress, run_schedule.whole().steps),
+            feed: Feed::new(Arc::new(source), run_schedule, workers),
             engine,
             state: State { fingerprint, stage, ..State::default() },
             record: Record::default(),
@@ -144,8 +144,8 @@ impl<'s> Run<'s> {
     /// Whether the spec of the folder would have used up other data so far.
     pub(super) fn moves(&self, changes: &Changes) -> Result<bool, Failure> {
         let Some(before) = &changes.before else { return Ok(true) };
-        let course = super::ready::course(before, Some(self.feed.source()))?;
-        Ok(self.feed.moved(course, &self.state.stretches))
+        let run_schedule = super::ready::run_schedule(before, Some(self.feed.source()))?;
+        Ok(self.feed.moved(run_schedule, &self.state.segments))
     }
 
     /// Says and records what has changed. The checkpoint counts the new line, so that no interruption loses it.
@@ -188,7 +188,7 @@ impl<'s> Run<'s> {
             return Err(Failure::invalid("E0307", why));
         }
         self.engine.restore(numbers)?;
-        self.feed.walk(&state.stretches);
+        self.feed.walk(&state.segments);
         self.before = state.seconds;
         let State { version, fingerprint, .. } = &self.state;
         let (version, fingerprint) = (version.clone(), fingerprint.clone());

@@ -17,8 +17,8 @@ use crate::ground::terminal::tell;
 use crate::monitor::Memory;
 use crate::optim::Moments;
 use crate::report::record::Lineage;
-use crate::schedule::course::MOST_STEPS;
 use crate::schedule::levels::Stage;
+use crate::schedule::run::MOST_STEPS;
 
 /// Where a run stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,10 +30,10 @@ pub struct State {
     /// Seconds of training so far, in all processes.
     #[serde(default)]
     pub seconds: f64,
-    /// Stretches of steps `[from, to)` that were run; with the spec, the position in the data. More
+    /// Segments of steps `[from, to)` that were run; with the spec, the position in the data. More
     /// than one where the run was rolled back.
-    #[serde(default)]
-    pub stretches: Vec<[u64; 2]>,
+    #[serde(default, rename = "stretches")]
+    pub segments: Vec<[u64; 2]>,
     /// A fingerprint of the data.
     pub fingerprint: String,
     /// Lines of `metrics.jsonl`.
@@ -369,15 +369,15 @@ impl State {
     /// What contradicts itself in it.
     fn wrong(&self) -> Option<String> {
         let (mut end, mut all) = (0, 0_u64);
-        for [from, to] in &self.stretches {
-            // A stretch begins where the one before ended, or where the run was rolled back to.
+        for [from, to] in &self.segments {
+            // A segment begins where the one before ended, or where the run was rolled back to.
             if from > to || *from > end || *to > MOST_STEPS {
                 return Some(format!("its stretch of steps {from} to {to} cannot be"));
             }
             (end, all) = (*to, all + (to - from));
         }
         (end != self.step).then(|| {
-            format!("it is of step {}, and its stretches of {all} steps end at {end}", self.step)
+            format!("it is of step {}, and its segments of {all} steps end at {end}", self.step)
         })
     }
 }

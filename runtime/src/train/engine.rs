@@ -19,7 +19,7 @@ use crate::model::treatment::Treatment;
 use crate::ops::batch::Batch;
 use crate::ops::loss::{NONE, Said, Score};
 use crate::optim::{self, Moments, Optimizer, Rates, Way};
-use crate::schedule::course::Course;
+use crate::schedule::run::RunSchedule;
 
 /// A model, its parameters and what the optimiser remembers of them.
 pub struct Engine {
@@ -67,9 +67,9 @@ pub struct Training<'t> {
 
 impl<'t> Training<'t> {
     /// As a spec says. The walk that finds the largest part is for a budget of memory only.
-    pub fn of(spec: &'t Spec, course: &Course, seed: u64) -> Training<'t> {
+    pub fn of(spec: &'t Spec, run_schedule: &RunSchedule, seed: u64) -> Training<'t> {
         let treatment = &spec.treatment;
-        let rows = treatment.activations.map_or(1, |_| rows(spec, course));
+        let rows = treatment.activations.map_or(1, |_| rows(spec, run_schedule));
         Training { optimizer: &spec.optimizer, treatment, rows, seed }
     }
 

@@ -11,8 +11,8 @@ use crate::config::Spec;
 use crate::ground::error::Failure;
 use crate::optim::Optimizer;
 use crate::schedule::Amount;
-use crate::schedule::course::{Course, Next};
 use crate::schedule::lengths::{Cut, Lengths};
+use crate::schedule::run::{RunSchedule, StepPlan};
 
 use crate::model::treatment::bytes;
 
@@ -49,19 +49,19 @@ pub fn estimate(
     spec: &Spec,
     model: &Model,
     prepared: &Prepared,
-    course: &Course,
+    run_schedule: &RunSchedule,
 ) -> Result<Estimate, Failure> {
-    let mut walk = course.clone();
+    let mut walk = run_schedule.clone();
     let first = walk.next(0.0).unwrap_or_else(|| unreachable!("a run has a step"));
-    let (part, whole) = part(spec, course);
+    let (part, whole) = part(spec, run_schedule);
     let numbers = account(model);
     let of_numbers = |count: f64| 4.0 * count;
     let parts = whole.div_ceil(part);
     let parameters = of_numbers(numbers.parameters as f64);
-    let forward = numbers.executed_per_token(longest(spec, course)) as f64;
+    let forward = numbers.executed_per_token(longest(spec, run_schedule)) as f64;
     Ok(Estimate {
-        steps: course.whole().steps.is_finite().then(|| course.whole().steps as u64),
-        tokens: course.whole().tokens.is_finite().then(|| course.whole().tokens),
+        steps: run_schedule.whole().steps.is_finite().then(|| run_schedule.whole().steps as u64),
+        tokens: run_schedule.whole().tokens.is_finite().then(|| run_schedule.whole().tokens),
         first: [first.sequences, first.length],
         parts,
         part,
@@ -85,9 +85,9 @@ fn remembered(optimizer: &Optimizer, model: &Model) -> Result<f64, Failure> {
 
 /// Tokens of the largest part in which the model sees a step, and of the largest step; parts are whole
 /// sequences.
-fn part(spec: &Spec, course: &Course) -> (usize, usize) {
+fn part(spec: &Spec, run_schedule: &RunSchedule) -> (usize, usize) {
     let (mut part, mut whole) = (1, 1);
-    each(spec, course, &mut |next| {
+    each(spec, run_schedule, &mut |next| {
         let step = next.tokens() as usize;
         let micro = spec.micro.map_or(step, |tokens| tokens as usize);
         part = part.max(step.min((micro / next.length).max(1) * next.length));
@@ -97,14 +97,14 @@ fn part(spec: &Spec, course: &Course) -> (usize, usize) {
 }
 
 /// Tokens that run through the model at a time, at most.
-pub fn rows(spec: &Spec, course: &Course) -> usize {
-    part(spec, course).0
+pub fn rows(spec: &Spec, run_schedule: &RunSchedule) -> usize {
+    part(spec, run_schedule).0
 }
 
 /// Calls `see` with every step of a run; with the first one of a run whose steps are all alike, as those of a run of given
 /// time are.
-fn each(spec: &Spec, course: &Course, see: &mut dyn FnMut(&Next)) {
-    let mut walk = course.clone();
+fn each(spec: &Spec, run_schedule: &RunSchedule, see: &mut dyn FnMut(&StepPlan)) {
+    let mut walk = run_schedule.clone();
     while let Some(next) = walk.next(0.0) {
         see(&next);
         if matches!(spec.shaping.length, Amount::Time(_)) || spec.shaping.even() {
@@ -114,14 +114,14 @@ fn each(spec: &Spec, course: &Course, see: &mut dyn FnMut(&Next)) {
 }
 
 /// Tokens of the longest sequences.
-fn longest(spec: &Spec, course: &Course) -> usize {
+fn longest(spec: &Spec, run_schedule: &RunSchedule) -> usize {
     let mut longest = 1;
-    each(spec, course, &mut |next| longest = longest.max(next.length));
+    each(spec, run_schedule, &mut |next| longest = longest.max(next.length));
     longest
 }
 
 /// Known mistakes that a spec may well make on purpose.
-pub fn advice(spec: &Spec, model: &Model, course: &Course) -> Vec<String> {
+pub fn advice(spec: &Spec, model: &Model, run_schedule: &RunSchedule) -> Vec<String> {
     let mut advice = Vec::new();
     let shaping = &spec.shaping;
     let truncates = matches!(shaping.lengths, Lengths::Growing { cut: Cut::Truncate, .. });
@@ -150,7 +150,7 @@ pub fn advice(spec: &Spec, model: &Model, course: &Course) -> Vec<String> {
             "the keys of `{first}`{others} are not normalised, and states are written along them again and again: such a state grows without bound (try `k = l2norm(…)`)"
         ));
     }
-    let vanished = if shaping.even() { None } else { vanishing(course) };
+    let vanished = if shaping.even() { None } else { vanishing(run_schedule) };
     if let Some(length) = vanished {
         advice.push(format!(
             "sequences of {length} tokens do not occur in the last eighth of the run: what only they teach may fade"
@@ -165,12 +165,12 @@ pub fn advice(spec: &Spec, model: &Model, course: &Course) -> Vec<String> {
 }
 
 /// A length that occurs, but no more towards the end.
-fn vanishing(course: &Course) -> Option<usize> {
-    let steps = course.whole().steps;
+fn vanishing(run_schedule: &RunSchedule) -> Option<usize> {
+    let steps = run_schedule.whole().steps;
     if !steps.is_finite() {
         return None;
     }
-    let mut walk = course.clone();
+    let mut walk = run_schedule.clone();
     let (mut early, mut late) = (std::collections::BTreeMap::new(), Vec::new());
     while let Some(next) = walk.next(0.0) {
         if (next.step as f64) < steps * 0.875 {

@@ -21,7 +21,7 @@ pub struct Answers {
     pub sequences: usize,
     /// Of these, in how many every answer was right.
     pub whole: usize,
-    /// Mean loss and number of asked tokens by place in the sequence, in stretches that double:
+    /// Mean loss and number of asked tokens by place in the sequence, in segments that double:
     /// the first token, the second, two more, four more and so on.
     pub places: Vec<(f64, usize)>,
 }
@@ -44,7 +44,7 @@ impl Answers {
                 }
                 asked += 1;
                 right += usize::from(said.guesses[at] == *target);
-                self.place(stretch(place), f64::from(said.losses[at]));
+                self.place(segment(place), f64::from(said.losses[at]));
                 at += 1;
             }
             self.sequences += usize::from(asked > 0);
@@ -52,11 +52,11 @@ impl Answers {
         }
     }
 
-    fn place(&mut self, stretch: usize, loss: f64) {
-        if self.places.len() <= stretch {
-            self.places.resize(stretch + 1, (0.0, 0));
+    fn place(&mut self, segment: usize, loss: f64) {
+        if self.places.len() <= segment {
+            self.places.resize(segment + 1, (0.0, 0));
         }
-        let (mean, count) = &mut self.places[stretch];
+        let (mean, count) = &mut self.places[segment];
         *count += 1;
         *mean += (loss - *mean) / *count as f64;
     }
@@ -76,14 +76,14 @@ impl Answers {
     }
 }
 
-/// The stretch of a place: 0, 1, 2 to 3, 4 to 7 and so on.
-fn stretch(place: usize) -> usize {
+/// The segment of a place: 0, 1, 2 to 3, 4 to 7 and so on.
+fn segment(place: usize) -> usize {
     (usize::BITS - place.leading_zeros()) as usize
 }
 
-/// First place of a stretch, and the one behind its last.
-pub fn places(stretch: usize) -> [usize; 2] {
-    if stretch == 0 { [0, 1] } else { [1 << (stretch - 1), 1 << stretch] }
+/// First place of a segment, and the one behind its last.
+pub fn places(segment: usize) -> [usize; 2] {
+    if segment == 0 { [0, 1] } else { [1 << (segment - 1), 1 << segment] }
 }
 
 /// The answers to unseen sequences, a batch at a time.

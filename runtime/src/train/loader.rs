@@ -11,12 +11,12 @@ use std::thread;
 use crate::data::{Draw, Place, Source};
 use crate::ground::error::Failure;
 use crate::ops::batch::Batch;
-use crate::schedule::course::{Course, Next};
+use crate::schedule::run::{RunSchedule, StepPlan};
 
 /// Gives the batches of a run.
 pub struct Feed {
     source: Arc<Source>,
-    course: Course,
+    run_schedule: RunSchedule,
     /// Behind the last step that was drawn.
     drawn: Place,
     /// Behind the last step that was given.
@@ -28,15 +28,15 @@ pub struct Feed {
     odds: Vec<f64>,
 }
 
-/// Where a course stands in the data after stretches of steps.
-fn walked(source: &Source, course: &mut Course, stretches: &[[u64; 2]]) -> Place {
+/// Where a run schedule stands in the data after segments of steps.
+fn walked(source: &Source, run_schedule: &mut RunSchedule, segments: &[[u64; 2]]) -> Place {
     let mut place = source.start();
-    for [from, to] in stretches {
-        if *from < course.step() {
-            course.rewind();
+    for [from, to] in segments {
+        if *from < run_schedule.step() {
+            run_schedule.rewind();
         }
-        course.walk_to(*from, &mut |_| {});
-        course.walk_to(*to, &mut |next| {
+        run_schedule.walk_to(*from, &mut |_| {});
+        run_schedule.walk_to(*to, &mut |next| {
             source.draw(next, &[], &mut place);
         });
     }
@@ -45,7 +45,7 @@ fn walked(source: &Source, course: &mut Course, stretches: &[[u64; 2]]) -> Place
 
 /// A step that is being prepared.
 struct Ahead {
-    next: Next,
+    next: StepPlan,
     after: Place,
     batch: Receiver<Result<Batch, Failure>>,
 }
@@ -56,8 +56,8 @@ struct Job {
 }
 
 impl Feed {
-    /// The feed of a course from its first step on.
-    pub fn new(source: Arc<Source>, course: Course, workers: usize) -> Feed {
+    /// The feed of a run schedule from its first step on.
+    pub fn new(source: Arc<Source>, run_schedule: RunSchedule, workers: usize) -> Feed {
         let workers = (0..workers)
             .map(|_| {
                 let (jobs, work) = channel::<Job>();
@@ -74,7 +74,7 @@ impl Feed {
         let start = source.start();
         let (drawn, given) = (start.clone(), start);
         let (ahead, odds) = (VecDeque::new(), vec![]);
-        Feed { source, course, drawn, given, ahead, workers, turn: 0, odds }
+        Feed { source, run_schedule, drawn, given, ahead, workers, turn: 0, odds }
     }
 
     /// What the data comes from.
@@ -94,43 +94,43 @@ impl Feed {
         self.source.epochs(&self.given)
     }
 
-    /// Takes up a run that has gone through these stretches of steps, `[from, to)` each. A stretch
+    /// Takes up a run that has gone through these segments of steps, `[from, to)` each. A segment
     /// that begins before the end of the last one was a roll back: its data was used up.
-    pub fn walk(&mut self, stretches: &[[u64; 2]]) {
+    pub fn walk(&mut self, segments: &[[u64; 2]]) {
         self.ahead.clear();
-        self.given = walked(&self.source, &mut self.course, stretches);
+        self.given = walked(&self.source, &mut self.run_schedule, segments);
         self.drawn = self.given.clone();
     }
 
-    /// Whether another course over the same data had used up other data in these stretches, or its steps other tokens.
-    pub fn moved(&self, mut other: Course, stretches: &[[u64; 2]]) -> bool {
-        let place = walked(&self.source, &mut other, stretches);
-        place != self.given || other.tokens() != self.course.tokens()
+    /// Whether another course over the same data had used up other data in these segments, or its steps other tokens.
+    pub fn moved(&self, mut other: RunSchedule, segments: &[[u64; 2]]) -> bool {
+        let place = walked(&self.source, &mut other, segments);
+        place != self.given || other.tokens() != self.run_schedule.tokens()
     }
 
     /// Steps walked.
     pub fn step(&self) -> u64 {
-        self.course.step()
+        self.run_schedule.step()
     }
 
     /// Goes back to a step; the data that was given since stays used up.
     pub fn back_to(&mut self, step: u64) {
         self.ahead.clear();
         self.drawn = self.given.clone();
-        self.course.rewind();
-        self.course.walk_to(step, &mut |_| {});
+        self.run_schedule.rewind();
+        self.run_schedule.walk_to(step, &mut |_| {});
     }
 
     /// The next step with its batch, for a run that has taken so many seconds.
-    pub fn next(&mut self, seconds: f64) -> Result<Option<(Next, Batch)>, Failure> {
+    pub fn next(&mut self, seconds: f64) -> Result<Option<(StepPlan, Batch)>, Failure> {
         if self.workers.is_empty() {
-            let Some(next) = self.course.next(seconds) else { return Ok(None) };
+            let Some(next) = self.run_schedule.next(seconds) else { return Ok(None) };
             let draw = self.source.draw(&next, &self.odds, &mut self.given);
             self.drawn = self.given.clone();
             return Ok(Some((next, self.source.batch(&draw)?)));
         }
         while self.ahead.len() <= self.workers.len() {
-            let Some(next) = self.course.next(seconds) else { break };
+            let Some(next) = self.run_schedule.next(seconds) else { break };
             let draw = self.source.draw(&next, &self.odds, &mut self.drawn);
             let (to, batch) = channel();
             let lost = |_| Failure::World("a thread that prepares batches has ended".into());

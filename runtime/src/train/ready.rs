@@ -15,16 +15,16 @@ use crate::device::Device;
 use crate::ground::error::Failure;
 use crate::ground::memory;
 use crate::ground::memory::gib;
-use crate::schedule::course::Course;
 use crate::schedule::lengths::{Buckets, Lengths};
 use crate::schedule::levels::Levels;
+use crate::schedule::run::RunSchedule;
 
 /// A run that can begin.
 pub struct Ready {
     /// Its data; nothing where that may be missing, and is.
     pub source: Option<Source>,
-    /// The course of its steps. Data that is missing counts as equally much of every length.
-    pub course: Course,
+    /// The run schedule of its steps. Data that is missing counts as equally much of every length.
+    pub run_schedule: RunSchedule,
     /// What it needs.
     pub needs: Estimate,
     /// Its model, prepared to be trained.
@@ -48,24 +48,24 @@ pub fn ready(spec: &Spec, model: &Model, device: Device, data: Data) -> Result<R
         Some(_) if data == Data::Elsewhere => None,
         _ => Some(Source::open_for(&spec.task, spec.seed, &spec.asked(), model.vocab)?),
     };
-    let course = course(spec, source.as_ref())?;
-    let plan = TrainingPlan::new(model.clone(), &Training::of(spec, &course, spec.seed))?;
+    let run_schedule = run_schedule(spec, source.as_ref())?;
+    let plan = TrainingPlan::new(model.clone(), &Training::of(spec, &run_schedule, spec.seed))?;
     lacks(spec, &plan.prepared, device)?;
     if let Some(source) = &source {
-        first_batch(spec, source, &course)?;
+        first_batch(spec, source, &run_schedule)?;
     }
-    let needs = estimate(spec, model, &plan.prepared, &course)?;
+    let needs = estimate(spec, model, &plan.prepared, &run_schedule)?;
     needs.possible()?;
-    Ok(Ready { source, course, needs, plan })
+    Ok(Ready { source, run_schedule, needs, plan })
 }
 
 /// Reads the first batch of documents, as far as that can fail.
-fn first_batch(spec: &Spec, source: &Source, course: &Course) -> Result<(), Failure> {
+fn first_batch(spec: &Spec, source: &Source, run_schedule: &RunSchedule) -> Result<(), Failure> {
     if source.corpora().is_none() {
         return Ok(());
     }
     let odds = spec.levels.as_ref().map(Levels::start).unwrap_or_default().odds;
-    let (mut walk, mut place) = (course.clone(), source.start());
+    let (mut walk, mut place) = (run_schedule.clone(), source.start());
     match walk.next(0.0) {
         Some(next) => source.batch(&source.draw(&next, &odds, &mut place)).map(|_| ()),
         None => Ok(()),
@@ -85,14 +85,14 @@ pub fn missing(task: &Task) -> Option<PathBuf> {
     path.map(Path::to_path_buf)
 }
 
-/// The course of a spec's run over its data. Data that is not there counts as equally much of every length.
-pub fn course(spec: &Spec, source: Option<&Source>) -> Result<Course, Failure> {
+/// The run schedule of a spec's run over its data. Data that is not there counts as equally much of every length.
+pub fn run_schedule(spec: &Spec, source: Option<&Source>) -> Result<RunSchedule, Failure> {
     let buckets = match &spec.shaping.lengths {
         Lengths::Buckets(Buckets { lengths, .. }) => lengths.clone(),
         _ => vec![],
     };
     let Some(source) = source else {
-        return Course::new(&spec.shaping, &vec![1.0; buckets.len()]);
+        return RunSchedule::new(&spec.shaping, &vec![1.0; buckets.len()]);
     };
     let available = source.available(buckets.len());
     for (length, _) in spec.shaping.phases.iter().flat_map(|phase| phase.lengths.iter().flatten()) {
@@ -103,7 +103,7 @@ pub fn course(spec: &Spec, source: Option<&Source>) -> Result<Course, Failure> {
             )));
         }
     }
-    Course::new(&spec.shaping, &available)
+    RunSchedule::new(&spec.shaping, &available)
 }
 
 /// What a process can address.

@@ -24,7 +24,7 @@ use crate::ops::batch::Batch;
 use crate::optim::Rates;
 use crate::report;
 use crate::report::record::{Record, Summary};
-use crate::schedule::course::Next;
+use crate::schedule::run::StepPlan;
 use crate::schedule::{Amount, Progress};
 use indicatif::ProgressBar;
 
@@ -101,7 +101,7 @@ pub(super) enum Then {
 /// A step that was done, as hooks see it.
 pub(super) struct Done {
     /// What it was made of.
-    pub next: Next,
+    pub next: StepPlan,
     /// Where the run stood before and stands now.
     pub span: [Progress; 2],
     /// What its gradient said.
@@ -158,14 +158,14 @@ impl Run<'_> {
     /// One step; nothing where a policy makes the run go back instead.
     fn step(
         &mut self,
-        next: Next,
+        next: StepPlan,
         batch: Batch,
         before: Progress,
     ) -> Result<Option<Done>, Failure> {
         let measured = due(self.spec.monitor.every, &before, &next.after.at(self.seconds()));
         let optimizer = &self.spec.optimizer;
         let rates = Rates {
-            lr: optimizer.lr * next.factor * self.state.monitor.lr,
+            lr: optimizer.lr * next.lr_scale * self.state.monitor.lr_scale,
             clip: self.state.monitor.clip.unwrap_or(optimizer.clip),
             step: self.state.step + 1,
         };
@@ -173,9 +173,9 @@ impl Run<'_> {
             self.engine.watch();
         }
         let (stepped, parts) = self.gradient(batch)?;
-        match self.state.stretches.last_mut() {
+        match self.state.segments.last_mut() {
             Some([_, to]) if *to == next.step => *to += 1,
-            _ => self.state.stretches.push([next.step, next.step + 1]),
+            _ => self.state.segments.push([next.step, next.step + 1]),
         }
         let action = self.unusual(&stepped, &parts)?;
         if let Some(Action::Back(steps)) = action {
@@ -216,7 +216,7 @@ impl Run<'_> {
     }
 
     /// Counts a step that was done.
-    fn count(&mut self, next: &Next) {
+    fn count(&mut self, next: &StepPlan) {
         self.state.step += 1;
         self.state.tokens += next.tokens();
         self.tokens_here += next.tokens();
@@ -226,6 +226,6 @@ impl Run<'_> {
 
     /// Gradients computed so far, with those of steps that were undone.
     pub(super) fn computed(&self) -> u64 {
-        self.state.stretches.iter().map(|[from, to]| to - from).sum()
+        self.state.segments.iter().map(|[from, to]| to - from).sum()
     }
 }

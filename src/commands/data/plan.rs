@@ -11,8 +11,8 @@ use lrc_runtime::ground::atomic;
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::report::schedule::preview;
 use lrc_runtime::schedule::Amount;
-use lrc_runtime::schedule::course::{Course, Next};
 use lrc_runtime::schedule::lengths::{Buckets, Lengths};
+use lrc_runtime::schedule::run::{RunSchedule, StepPlan};
 use lrc_runtime::tell;
 use lrc_runtime::train::ready;
 
@@ -46,8 +46,8 @@ pub struct Plan {
     pub json: bool,
 }
 
-/// The course of a spec's run over buckets of these sizes, in tokens.
-fn over(spec: &Spec, buckets: &[f64]) -> Result<Course, Failure> {
+/// The run schedule of a spec's run over buckets of these sizes, in tokens.
+fn over(spec: &Spec, buckets: &[f64]) -> Result<RunSchedule, Failure> {
     let lengths = match &spec.shaping.lengths {
         Lengths::Buckets(Buckets { lengths, .. }) => lengths.len(),
         _ => 0,
@@ -58,21 +58,21 @@ fn over(spec: &Spec, buckets: &[f64]) -> Result<Course, Failure> {
             buckets.len()
         )));
     }
-    Course::new(&spec.shaping, buckets)
+    RunSchedule::new(&spec.shaping, buckets)
 }
 
 pub fn plan(args: &Plan, sources: &mut Sources) -> Result<(), Failure> {
     let Opened { spec, model, .. } = open(&args.spec, &pairs(&args.set)?, sources)?;
     let buckets = args.tokens.as_deref().map(amounts).transpose()?;
-    let (course, source) = match buckets {
+    let (run_schedule, source) = match buckets {
         Some(buckets) => (over(&spec, &buckets)?, None),
         None => {
             note_missing(&spec);
             let found = ready::ready(&spec, &model, Device::Cpu, ready::Data::Elsewhere)?;
-            (found.course, found.source)
+            (found.run_schedule, found.source)
         }
     };
-    if !course.whole().steps.is_finite() {
+    if !run_schedule.whole().steps.is_finite() {
         return Err(Failure::Usage(
             "a run of given time has no plan: its number of steps is not known".into(),
         ));
@@ -86,7 +86,7 @@ pub fn plan(args: &Plan, sources: &mut Sources) -> Result<(), Failure> {
         _ => vec![],
     };
     // Behind the mixture stands the share of the documents that may be drawn.
-    let weights = |next: &Next| {
+    let weights = |next: &StepPlan| {
         corpora.map_or(vec![], |open| {
             let mut weights = open.weights(&next.before);
             weights.push(open.share(&next.before));
@@ -99,7 +99,7 @@ pub fn plan(args: &Plan, sources: &mut Sources) -> Result<(), Failure> {
     };
     let lr = spec.optimizer.lr;
     let within = 1.0 / cycles as f64;
-    let table = preview(course.clone(), lr, (within, args.parts), names.clone(), &weights);
+    let table = preview(run_schedule.clone(), lr, (within, args.parts), names.clone(), &weights);
     if args.json {
         let json = serde_json::to_string(&table).map_err(|e| Failure::World(e.to_string()))?;
         say!("{json}");
@@ -107,7 +107,7 @@ pub fn plan(args: &Plan, sources: &mut Sources) -> Result<(), Failure> {
         say!("{}", table.table().trim_end());
     }
     if let Some(out) = &args.out {
-        let fine = preview(course, lr, (within, 160), names, &weights);
+        let fine = preview(run_schedule, lr, (within, 160), names, &weights);
         atomic::write(out, fine.page(&spec.name).as_bytes())?;
         tell!("picture: {}", out.display());
     }

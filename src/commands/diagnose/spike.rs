@@ -6,7 +6,7 @@ use lrc_dsl::Sources;
 use lrc_runtime::config::open::open;
 use lrc_runtime::eval::diagnose::spike::{Probe, spike};
 use lrc_runtime::ground::error::Failure;
-use lrc_runtime::schedule::course::MOST_STEPS;
+use lrc_runtime::schedule::run::MOST_STEPS;
 use lrc_runtime::tell;
 
 use super::json;

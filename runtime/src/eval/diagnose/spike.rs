@@ -10,9 +10,9 @@ use crate::ground::error::Failure;
 use crate::ground::statistics::{Mean, mean};
 use crate::model::fresh;
 use crate::optim::Rates;
-use crate::schedule::course::Course;
+use crate::schedule::run::RunSchedule;
 use crate::train::engine::{Engine, Training};
-use crate::train::ready::course;
+use crate::train::ready::run_schedule;
 
 /// A probe.
 #[derive(Clone, Copy, Debug)]
@@ -72,8 +72,8 @@ pub fn spike(
 /// Norms of the gradients of the first steps, before clipping.
 fn norms(spec: &Spec, model: &Model, seed: u64, steps: u64) -> Result<Vec<f64>, Failure> {
     let source = Source::open_for(&spec.task, seed, &spec.asked(), model.vocab)?;
-    let mut course: Course = course(spec, Some(&source))?;
-    let training = Training::of(spec, &course, seed);
+    let mut run_schedule: RunSchedule = run_schedule(spec, Some(&source))?;
+    let training = Training::of(spec, &run_schedule, seed);
     let params = fresh(&model.graph.params, seed);
     let mut engine = Engine::new(model.clone(), params, Device::Cpu, &training)?;
     let odds = spec.levels.as_ref().map_or(vec![], |levels| levels.start().odds);
@@ -81,7 +81,7 @@ fn norms(spec: &Spec, model: &Model, seed: u64, steps: u64) -> Result<Vec<f64>, 
     let mut norms = Vec::new();
     let micro = spec.micro.map_or(usize::MAX, |tokens| tokens as usize);
     for step in 0..steps {
-        let Some(next) = course.next(0.0) else { break };
+        let Some(next) = run_schedule.next(0.0) else { break };
         let batch = source.batch(&source.draw(&next, &odds, &mut place))?;
         let stepped = engine.gradient(&batch.parts(micro), step)?;
         if !stepped.norm.is_finite() {

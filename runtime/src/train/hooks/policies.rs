@@ -141,8 +141,8 @@ impl Run<'_> {
             checkpoint.read(self.engine.declared(), &self.engine.remembered())?;
         self.engine.restore(numbers)?;
         self.feed.back_to(state.step);
-        // A stretch that is empty says where the next one begins.
-        self.state.stretches.push([state.step, state.step]);
+        // A segment that is empty says where the next one begins.
+        self.state.segments.push([state.step, state.step]);
         self.state.monitor = self.state.monitor.kept(state.monitor);
         (self.state.step, self.state.tokens) = (state.step, state.tokens);
         checkpoint::remove_behind(&self.options.folder, *step)?;

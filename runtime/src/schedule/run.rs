@@ -1,8 +1,8 @@
-//! The course of a run: how many sequences of which length each step has, and when it ends. It is a
+//! The run schedule: how many sequences of which length each step has, and when it ends. It is a
 //! function of the spec and of the sizes of the data; whoever walks it to a step knows what follows.
 
 use super::lengths::{Buckets, Chooser, Cut, Lengths, draw};
-use super::{Amount, Clock, Fall, Progress, Schedule, whole};
+use super::{Amount, Clock, DecayCurve, Progress, Schedule, whole};
 use crate::ground::error::Failure;
 use crate::ground::random::{Purpose, Stream};
 
@@ -85,12 +85,12 @@ impl Batch {
             Size::Sequences(n) => Size::Sequences(((n as f64 * share).round() as usize).max(1)),
             Size::Tokens(tokens) => Size::Tokens(tokens * share),
         };
-        let factor = match rule {
+        let lr_scale = match rule {
             Rule::None => 1.0,
             Rule::Root => share.sqrt(),
             Rule::Linear => share,
         };
-        (size, factor)
+        (size, lr_scale)
     }
 }
 
@@ -100,7 +100,7 @@ pub struct Phase {
     /// Its part of the run; phases follow one another, the last lasts to the end.
     pub span: Amount,
     /// Factors on the learning rate at its beginning and at its end, and the curve between.
-    pub lr: Option<(f64, f64, Fall)>,
+    pub lr_scale: Option<(f64, f64, DecayCurve)>,
     /// Its batch.
     pub batch: Option<Size>,
     /// Lengths and how likely each is.
@@ -138,7 +138,7 @@ impl Shaping {
 
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Next {
+pub struct StepPlan {
     /// Steps before it.
     pub step: u64,
     /// Tokens of a sequence.
@@ -150,14 +150,14 @@ pub struct Next {
     /// Its sequences are the first parts of full ones.
     pub truncate: bool,
     /// The factor on the learning rate.
-    pub factor: f64,
+    pub lr_scale: f64,
     /// Where the run stands before it.
     pub before: Progress,
     /// Where it stands behind it.
     pub after: Progress,
 }
 
-impl Next {
+impl StepPlan {
     /// Tokens of the step.
     pub fn tokens(&self) -> u64 {
         (self.sequences * self.length) as u64
@@ -166,7 +166,7 @@ impl Next {
 
 /// Walks the steps of a run.
 #[derive(Clone, Debug)]
-pub struct Course {
+pub struct RunSchedule {
     shaping: Shaping,
     available: Vec<f64>,
     whole: Clock,
@@ -175,11 +175,11 @@ pub struct Course {
     tokens: u64,
 }
 
-impl Course {
-    /// The course of a run over data with so many tokens in each bucket. Too many steps are a failure.
-    pub fn new(shaping: &Shaping, available: &[f64]) -> Result<Course, Failure> {
+impl RunSchedule {
+    /// The run schedule over data with so many tokens in each bucket. Too many steps are a failure.
+    pub fn new(shaping: &Shaping, available: &[f64]) -> Result<RunSchedule, Failure> {
         let unknown = Clock { steps: f64::INFINITY, tokens: f64::INFINITY, seconds: f64::INFINITY };
-        let mut course = Course {
+        let mut run_schedule = RunSchedule {
             shaping: shaping.clone(),
             available: available.to_vec(),
             whole: unknown,
@@ -188,30 +188,30 @@ impl Course {
             tokens: 0,
         };
         match shaping.length {
-            Amount::Time(seconds) => course.whole.seconds = seconds,
+            Amount::Time(seconds) => run_schedule.whole.seconds = seconds,
             _ if shaping.even() => {
-                course.whole = course.evenly()?;
-                course.rewind();
-                return Ok(course);
+                run_schedule.whole = run_schedule.evenly()?;
+                run_schedule.rewind();
+                return Ok(run_schedule);
             }
-            Amount::Steps(steps) => course.whole.steps = steps,
-            _ => course.whole.steps = course.nominal_steps()? as f64,
+            Amount::Steps(steps) => run_schedule.whole.steps = steps,
+            _ => run_schedule.whole.steps = run_schedule.nominal_steps()? as f64,
         }
-        course.rewind();
+        run_schedule.rewind();
         if !matches!(shaping.length, Amount::Time(_)) {
             // Walking costs little, and tells what a run of tokens is in steps, and the reverse.
-            let mut ahead = course.clone();
+            let mut ahead = run_schedule.clone();
             while ahead.next(0.0).is_some() {
                 bounded(ahead.step)?;
             }
-            course.whole.steps = ahead.step as f64;
-            course.whole.tokens = match shaping.length {
+            run_schedule.whole.steps = ahead.step as f64;
+            run_schedule.whole.tokens = match shaping.length {
                 Amount::Tokens(tokens) => tokens,
                 _ => ahead.tokens as f64,
             };
-            course.rewind();
+            run_schedule.rewind();
         }
-        Ok(course)
+        Ok(run_schedule)
     }
 
     /// How much there is to do where all steps are alike.
@@ -291,14 +291,14 @@ impl Course {
     }
 
     /// The next step of a run that has taken so many seconds; nothing at its end.
-    pub fn next(&mut self, seconds: f64) -> Option<Next> {
+    pub fn next(&mut self, seconds: f64) -> Option<StepPlan> {
         let before = self.progress(seconds);
         if before.ended() {
             return None;
         }
         let (phase, into) = self.phase(&before);
         let phase = phase.cloned();
-        let (mut size, mut factor) = self.shaping.batch.at(&before, self.longest());
+        let (mut size, mut lr_scale) = self.shaping.batch.at(&before, self.longest());
         if let Some(own) = phase.as_ref().and_then(|phase| phase.batch) {
             size = own;
         }
@@ -309,24 +309,24 @@ impl Course {
             Size::Sequences(n) if self.splits(length) => (n * self.shaping.full / length).max(1),
             _ => size.sequences(length),
         };
-        let mut next = Next {
+        let mut next = StepPlan {
             step: self.step,
             length,
             sequences,
             bucket,
             truncate,
-            factor,
+            lr_scale,
             before,
             after: before,
         };
         self.step += 1;
         self.tokens += next.tokens();
         next.after = self.progress(seconds);
-        factor *= self.shaping.schedule.factor(&before, &next.after);
-        if let Some((from, to, fall)) = phase.and_then(|phase| phase.lr) {
-            factor *= to + (from - to) * fall.at(into);
+        lr_scale *= self.shaping.schedule.lr_scale(&before, &next.after);
+        if let Some((from, to, curve)) = phase.and_then(|phase| phase.lr_scale) {
+            lr_scale *= to + (from - to) * curve.at(into);
         }
-        next.factor = factor;
+        next.lr_scale = lr_scale;
         Some(next)
     }
 
@@ -377,7 +377,7 @@ impl Course {
     }
 
     /// Walks on to a step, as a run that goes on does; `each` sees the steps on the way.
-    pub fn walk_to(&mut self, step: u64, each: &mut dyn FnMut(&Next)) {
+    pub fn walk_to(&mut self, step: u64, each: &mut dyn FnMut(&StepPlan)) {
         while self.step < step {
             // What happened in a run of given time is known by its steps.
             let Some(next) = self.next(0.0) else { break };
@@ -399,7 +399,7 @@ fn bounded(steps: u64) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::super::lengths::{Reading, odds};
-    use super::super::{Rise, Shape};
+    use super::super::{Shape, WarmupCurve};
     use super::*;
 
     fn shaping(length: Amount, size: Size) -> Shaping {
@@ -411,7 +411,7 @@ mod tests {
             schedule: Schedule {
                 shape: Shape::Constant,
                 warmup: Amount::Steps(0.0),
-                rise: Rise::Linear,
+                rise: WarmupCurve::Linear,
                 floor: 1.0,
             },
             full: 64,
@@ -419,9 +419,9 @@ mod tests {
         }
     }
 
-    fn all(shaping: &Shaping, available: &[f64]) -> Vec<Next> {
-        let mut course = Course::new(shaping, available).unwrap();
-        std::iter::from_fn(|| course.next(0.0)).collect()
+    fn all(shaping: &Shaping, available: &[f64]) -> Vec<StepPlan> {
+        let mut run_schedule = RunSchedule::new(shaping, available).unwrap();
+        std::iter::from_fn(|| run_schedule.next(0.0)).collect()
     }
 
     #[test]
@@ -438,8 +438,8 @@ mod tests {
         assert_eq!(steps.len(), 98);
         assert!(steps.iter().all(|step| step.tokens() == 1024));
         assert_eq!(steps[0].length, 64);
-        let course = Course::new(&shaping, &[1e5, 2e5, 1e5]).unwrap();
-        assert_eq!((course.whole().steps, course.whole().tokens), (98.0, 1e5));
+        let run_schedule = RunSchedule::new(&shaping, &[1e5, 2e5, 1e5]).unwrap();
+        assert_eq!((run_schedule.whole().steps, run_schedule.whole().tokens), (98.0, 1e5));
     }
 
     #[test]
@@ -449,15 +449,15 @@ mod tests {
         for length in lengths.into_iter().flatten() {
             for size in [Size::Sequences(1), Size::Sequences(3), Size::Tokens(100.0)] {
                 let shaping = shaping(length, size);
-                let course = Course::new(&shaping, &[]).unwrap();
+                let run_schedule = RunSchedule::new(&shaping, &[]).unwrap();
                 let steps = all(&shaping, &[]);
-                assert_eq!(course.whole().steps, steps.len() as f64, "{length:?} {size:?}");
-                let tokens = steps.iter().map(Next::tokens).sum::<u64>() as f64;
+                assert_eq!(run_schedule.whole().steps, steps.len() as f64, "{length:?} {size:?}");
+                let tokens = steps.iter().map(StepPlan::tokens).sum::<u64>() as f64;
                 let want = if let Amount::Tokens(tokens) = length { tokens } else { tokens };
-                assert_eq!(course.whole().tokens, want, "{length:?} {size:?}");
+                assert_eq!(run_schedule.whole().tokens, want, "{length:?} {size:?}");
             }
         }
-        let long = Course::new(&shaping(Amount::Tokens(1e18), Size::Sequences(1)), &[]);
+        let long = RunSchedule::new(&shaping(Amount::Tokens(1e18), Size::Sequences(1)), &[]);
         assert!(long.is_err());
     }
 
@@ -469,8 +469,8 @@ mod tests {
         let steps = all(&shaping, &[]);
         let seen: Vec<usize> = [0, 9, 10, 19, 20, 29, 30, 99].map(|s| steps[s].sequences).into();
         assert_eq!(seen, [8, 8, 16, 16, 32, 32, 64, 64]);
-        assert!((steps[0].factor - (8.0_f64 / 64.0).sqrt()).abs() < 1e-12);
-        assert_eq!(steps[40].factor, 1.0);
+        assert!((steps[0].lr_scale - (8.0_f64 / 64.0).sqrt()).abs() < 1e-12);
+        assert_eq!(steps[40].lr_scale, 1.0);
     }
 
     #[test]
@@ -491,22 +491,22 @@ mod tests {
     #[test]
     fn phases_follow_one_another() {
         let mut shaping = shaping(Amount::Tokens(64e3), Size::Tokens(640.0));
-        let phase = |span, lr, length| Phase {
+        let phase = |span, lr_scale, length| Phase {
             span: Amount::Share(span),
-            lr: Some(lr),
+            lr_scale: Some(lr_scale),
             batch: None,
             lengths: Some(vec![(length, 1.0)]),
         };
         shaping.phases = vec![
-            phase(0.4, (4.0, 4.0, Fall::Linear), 16),
-            phase(0.4, (2.0, 2.0, Fall::Linear), 32),
-            phase(0.2, (1.0, 0.0, Fall::Cosine), 64),
+            phase(0.4, (4.0, 4.0, DecayCurve::Linear), 16),
+            phase(0.4, (2.0, 2.0, DecayCurve::Linear), 32),
+            phase(0.2, (1.0, 0.0, DecayCurve::Cosine), 64),
         ];
         let steps = all(&shaping, &[]);
         assert_eq!(steps.len(), 100);
-        assert_eq!((steps[39].length, steps[39].factor), (16, 4.0));
-        assert_eq!((steps[40].length, steps[40].factor), (32, 2.0));
+        assert_eq!((steps[39].length, steps[39].lr_scale), (16, 4.0));
+        assert_eq!((steps[40].length, steps[40].lr_scale), (32, 2.0));
         assert_eq!(steps[80].length, 64);
-        assert!((steps[90].factor - 0.5).abs() < 1e-9);
+        assert!((steps[90].lr_scale - 0.5).abs() < 1e-9);
     }
 }
