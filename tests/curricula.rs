@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use common::{empty, lrc, path, said};
 use lrc_dsl::Sources;
 use lrc_runtime::config::open::open;
-use lrc_runtime::data::Source;
+use lrc_runtime::data::Dataset;
 use lrc_runtime::train::ready::run_schedule;
 use serde_json::Value;
 
@@ -83,7 +83,7 @@ fn easy_documents_come_first() {
     }
     let mut sources = Sources::default();
     let spec = open(&file, &[], &mut sources).unwrap().spec;
-    let source = Source::open(&spec.task, spec.seed, &spec.asked()).unwrap();
+    let source = Dataset::open(&spec.task, spec.seed, &spec.asked()).unwrap();
     let mut run_schedule = run_schedule(&spec, Some(&source)).unwrap();
     let mut place = source.start();
     let mut hard = Vec::new();

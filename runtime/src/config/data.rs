@@ -6,7 +6,7 @@ use super::curriculum::Curriculum;
 use super::fields::{Fields, finding};
 use super::task;
 use super::tree::{Tree, Value};
-use crate::data::corpus::{Corpora, Origin};
+use crate::data::corpus::{Corpora, Source};
 use crate::data::shards::Layout;
 use crate::data::{LONGEST, Task};
 use crate::schedule::lengths::{Buckets, Lengths};
@@ -66,13 +66,13 @@ fn corpora(f: &mut Fields, buckets: Option<Vec<usize>>, base: &Path) -> Option<C
     let boundaries = f.truth("boundaries");
     let verify = f.truth("verify");
     let all = match f.get("sources") {
-        None => vec![origin(f, "data", base)],
+        None => vec![source(f, "data", base)],
         Some(tree) => {
             let words = [
                 "a mapping from names to sources",
                 "`sources: {code: {path: data/code, weight: 0.7}}`",
             ];
-            let all = f.named("sources", words, |name, f| origin(f, name, base));
+            let all = f.named("sources", words, |name, f| source(f, name, base));
             if all.is_empty() && matches!(tree.value, Value::Map(_)) {
                 let message = "`sources` names no source".to_string();
                 f.diags.push(finding(tree.span, "E0401", message).help(words[1]));
@@ -80,7 +80,7 @@ fn corpora(f: &mut Fields, buckets: Option<Vec<usize>>, base: &Path) -> Option<C
             all
         }
     };
-    let sources: Option<Vec<Origin>> = all.into_iter().collect();
+    let sources: Option<Vec<Source>> = all.into_iter().collect();
     let sources = sources.filter(|all| !all.is_empty())?;
     if let Some(when) = weightless(&sources) {
         let message = format!("no source has a weight {when}");
@@ -91,7 +91,7 @@ fn corpora(f: &mut Fields, buckets: Option<Vec<usize>>, base: &Path) -> Option<C
 }
 
 /// When all weights are 0. They are lines between points, so that this shows at a point.
-fn weightless(sources: &[Origin]) -> Option<String> {
+fn weightless(sources: &[Source]) -> Option<String> {
     let all = || sources.iter().map(|source| &source.weight.0);
     if all().flatten().all(|(_, weight)| *weight == 0.0) {
         return Some("at all".into());
@@ -110,7 +110,7 @@ fn weightless(sources: &[Origin]) -> Option<String> {
     points().map(|(at, _)| *at).find(empty).map(|at| format!("at {at}"))
 }
 
-fn origin(f: &mut Fields, name: &str, base: &Path) -> Option<Origin> {
+fn source(f: &mut Fields, name: &str, base: &Path) -> Option<Source> {
     let path = f.need_text("path").and_then(|_| anchored(f, "path", base));
     let layout = f.word_or("format", [Layout::Llmc, Layout::Nanogpt]);
     let end = f.get("end").is_some().then(|| f.whole("end") as u32);
@@ -122,7 +122,7 @@ fn origin(f: &mut Fields, name: &str, base: &Path) -> Option<Origin> {
             Line::flat(1.0)
         }
     };
-    Some(Origin { name: name.into(), path: path?, layout, end, held_out, weight })
+    Some(Source { name: name.into(), path: path?, layout, end, held_out, weight })
 }
 
 /// A number, or points of a line over the run: `[[0%, 1], [80%, 0.2]]`.

@@ -1,4 +1,4 @@
-//! Tokenised corpora as sequences: packed windows, or pieces of single documents in buckets of
+//! Tokenised corpora as sequences: packed windows, or windows of single documents in buckets of
 //! lengths; weighted mixtures of several sources.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use crate::schedule::{Line, Progress};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Corpora {
     /// Where tokens come from.
-    pub sources: Vec<Origin>,
+    pub sources: Vec<Source>,
     /// Tokens of a packed sequence.
     pub length: usize,
     /// Lengths of the buckets, where each sequence comes from one document.
@@ -36,7 +36,7 @@ pub struct Corpora {
 
 /// One source.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Origin {
+pub struct Source {
     /// Its name.
     pub name: String,
     /// A data folder, or a shard, or a folder of shards.
@@ -51,9 +51,9 @@ pub struct Origin {
     pub weight: Line,
 }
 
-/// Open corpora.
+/// Corpora that are open, and how they mix.
 #[derive(Debug)]
-pub struct Open {
+pub struct Mixture {
     spec: Corpora,
     seed: u64,
     sources: Vec<Corpus>,
@@ -68,12 +68,12 @@ struct Corpus {
     weight: Line,
     shards: Vec<Shard>,
     held: Vec<Shard>,
-    /// Pieces by bucket.
-    pieces: Vec<Pieces>,
-    /// Pieces of each bucket from the easiest to the hardest, where the run is paced by that.
+    /// Windows by bucket.
+    windows: Vec<Windows>,
+    /// Windows of each bucket from the easiest to the hardest, where the run is paced by that.
     ranked: Vec<Vec<u32>>,
     /// Windows of held-out documents by their length: shard, start, tokens.
-    windows: BTreeMap<usize, Vec<(u32, u64, u32)>>,
+    held_windows: BTreeMap<usize, Vec<(u32, u64, u32)>>,
     vocab: Option<usize>,
     fingerprint: String,
     tokenizer: Option<String>,
@@ -81,37 +81,37 @@ struct Corpus {
 
 /// Where the sequences of a bucket lie.
 #[derive(Debug)]
-enum Pieces {
+enum Windows {
     /// Windows of one length, side by side: how many of the shards so far.
-    Windows(Vec<u64>),
+    Packed(Vec<u64>),
     /// Shard and first token of each.
     Listed(Vec<(u32, u64)>),
 }
 
 /// Which sequences a step has.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Drawn {
-    /// Source, bucket and number of each piece.
-    pub pieces: Vec<(u32, u32, u64)>,
-    /// The share of the pieces that may be drawn, from the easiest on.
+pub struct Sample {
+    /// Source, bucket and number of each window.
+    pub windows: Vec<(u32, u32, u64)>,
+    /// The share of the windows that may be drawn, from the easiest on.
     pub share: f64,
     /// Tokens of a sequence.
     pub length: usize,
-    /// Sequences; pieces that are longer give several.
+    /// Sequences; windows that are longer give several.
     pub sequences: usize,
-    /// Only the first part of a piece is used.
+    /// Only the first part of a window is used.
     pub truncate: bool,
 }
 
-/// How many pieces were drawn, by source and bucket.
+/// How many windows were drawn, by source and bucket.
 pub type Cursor = Vec<Vec<u64>>;
 
-impl Open {
+impl Mixture {
     /// Opens all sources; held-out documents are cut to the data's length, and to each of `lengths`.
-    pub fn new(spec: &Corpora, seed: u64, lengths: &[usize]) -> Result<Open, Failure> {
+    pub fn new(spec: &Corpora, seed: u64, lengths: &[usize]) -> Result<Mixture, Failure> {
         let sources: Result<Vec<Corpus>, Failure> =
-            spec.sources.iter().map(|origin| Corpus::open(origin, spec, lengths)).collect();
-        let open = Open { spec: spec.clone(), seed, sources: sources?, vocab: usize::MAX };
+            spec.sources.iter().map(|source| Corpus::open(source, spec, lengths)).collect();
+        let open = Mixture { spec: spec.clone(), seed, sources: sources?, vocab: usize::MAX };
         let mut known = open.sources.iter().filter(|source| source.tokenizer.is_some());
         if let Some(first) = known.next()
             && let Some(other) = known.find(|source| source.tokenizer != first.tokenizer)
@@ -133,7 +133,7 @@ impl Open {
             )));
         }
         if spec.buckets.is_none()
-            && let Some(short) = open.sources.iter().find(|source| source.pieces[0].count() == 0)
+            && let Some(short) = open.sources.iter().find(|source| source.windows[0].count() == 0)
         {
             return Err(Failure::World(format!(
                 "`{}` holds no window of {} tokens",
@@ -152,7 +152,7 @@ impl Open {
     pub fn available(&self) -> Vec<f64> {
         let lengths = self.lengths();
         let tokens = |bucket: usize| -> f64 {
-            let counts = self.sources.iter().map(|source| source.pieces[bucket].count() as f64);
+            let counts = self.sources.iter().map(|source| source.windows[bucket].count() as f64);
             counts.sum::<f64>() * lengths[bucket] as f64
         };
         (0..lengths.len()).map(tokens).collect()
@@ -181,7 +181,7 @@ impl Open {
     /// Names of the sources, and the share of the run's sequences that each has had, in epochs.
     pub fn epochs(&self, cursor: &Cursor) -> Vec<(String, f64)> {
         let share = |source: &Corpus, drawn: &Vec<u64>| {
-            let whole: u64 = source.pieces.iter().map(Pieces::count).sum();
+            let whole: u64 = source.windows.iter().map(Windows::count).sum();
             drawn.iter().sum::<u64>() as f64 / whole.max(1) as f64
         };
         let each = self.sources.iter().zip(cursor);
@@ -202,25 +202,25 @@ impl Open {
     }
 
     /// Draws the sequences of a step. What is drawn depends on the cursor, the step and the seed.
-    pub fn draw(&self, next: &StepPlan, cursor: &mut Cursor) -> Drawn {
+    pub fn draw(&self, next: &StepPlan, cursor: &mut Cursor) -> Sample {
         let bucket = next.bucket.unwrap_or(0);
         let full = self.lengths()[bucket];
-        // Shorter sequences than their pieces: each piece gives several, unless it is truncated.
+        // Shorter sequences than their windows: each window gives several, unless it is truncated.
         let of_one = if next.truncate { 1 } else { (full / next.length).max(1) };
         let weights: Vec<f64> = self
             .weights(&next.before)
             .into_iter()
             .zip(&self.sources)
-            .map(|(weight, source)| if source.pieces[bucket].count() > 0 { weight } else { 0.0 })
+            .map(|(weight, source)| if source.windows[bucket].count() > 0 { weight } else { 0.0 })
             .collect();
         // A bucket that only sources of weight 0 have is theirs nevertheless.
         let weights = if weights.iter().all(|weight| *weight == 0.0) {
-            self.sources.iter().map(|s| f64::from(s.pieces[bucket].count() > 0)).collect()
+            self.sources.iter().map(|s| f64::from(s.windows[bucket].count() > 0)).collect()
         } else {
             weights
         };
         let mut random = Stream::new(self.seed, Purpose::Mixture, next.step);
-        let pieces = (0..next.sequences.div_ceil(of_one))
+        let windows = (0..next.sequences.div_ceil(of_one))
             .map(|_| {
                 let source = draw(&weights, random.uniform());
                 let number = cursor[source][bucket];
@@ -228,8 +228,8 @@ impl Open {
                 (source as u32, bucket as u32, number)
             })
             .collect();
-        Drawn {
-            pieces,
+        Sample {
+            windows,
             share: self.share(&next.before),
             length: next.length,
             sequences: next.sequences,
@@ -238,26 +238,27 @@ impl Open {
     }
 
     /// The sequences that were drawn.
-    pub fn batch(&self, drawn: &Drawn) -> Result<Batch, Failure> {
+    pub fn batch(&self, sample: &Sample) -> Result<Batch, Failure> {
         let mut batch = Batch::default();
-        let mut left = drawn.sequences;
-        for (source, bucket, number) in &drawn.pieces {
+        let mut left = sample.sequences;
+        for (source, bucket, number) in &sample.windows {
             let (at, bucket) = (*source as usize, *bucket as usize);
             let corpus = &self.sources[at];
-            let whole = corpus.pieces[bucket].count();
-            let count = ((drawn.share * whole as f64).ceil() as u64).clamp(1, whole);
+            let whole = corpus.windows[bucket].count();
+            let count = ((sample.share * whole as f64).ceil() as u64).clamp(1, whole);
             let full = self.lengths()[bucket];
             // Every epoch has an order of its own. While the share grows, it is an order of another
-            // number of pieces at each step: a draw that may repeat a piece.
+            // number of windows at each step: a draw that may repeat a window.
             let item = (number / count) << 24 | (at as u64) << 8 | bucket as u64;
-            let piece = Order::new(count, self.seed, item).at(number % count);
-            let piece = corpus.ranked.get(bucket).map_or(piece, |all| all[piece as usize].into());
-            let (shard, start) = corpus.pieces[bucket].place(piece, full);
-            let here = if drawn.truncate { 1 } else { (full / drawn.length).max(1) }.min(left);
+            let window = Order::new(count, self.seed, item).at(number % count);
+            let window =
+                corpus.ranked.get(bucket).map_or(window, |all| all[window as usize].into());
+            let (shard, start) = corpus.windows[bucket].place(window, full);
+            let here = if sample.truncate { 1 } else { (full / sample.length).max(1) }.min(left);
             for part in 0..here {
-                let start = start + (part * drawn.length) as u64;
+                let start = start + (part * sample.length) as u64;
                 let shard = &corpus.shards[shard as usize];
-                self.push(&mut batch, shard, [start, drawn.length as u64], self.spec.boundaries)?;
+                self.push(&mut batch, shard, [start, sample.length as u64], self.spec.boundaries)?;
             }
             left -= here;
         }
@@ -266,7 +267,7 @@ impl Open {
 
     /// The sources, and how many windows of a length each keeps for evaluation.
     pub fn held_out(&self, length: usize) -> Vec<(String, usize)> {
-        let windows = |source: &Corpus| source.windows.get(&length).map_or(0, Vec::len);
+        let windows = |source: &Corpus| source.held_windows.get(&length).map_or(0, Vec::len);
         self.sources.iter().map(|source| (source.name.clone(), windows(source))).collect()
     }
 
@@ -279,7 +280,7 @@ impl Open {
         of: usize,
     ) -> Result<Batch, Failure> {
         let corpus = &self.sources[source];
-        let windows = corpus.windows.get(&length).map_or(&[][..], Vec::as_slice);
+        let windows = corpus.held_windows.get(&length).map_or(&[][..], Vec::as_slice);
         let mut batch = Batch::default();
         for i in first..first + count {
             let (shard, start, length) = windows[i * windows.len() / of];
@@ -336,7 +337,7 @@ impl Open {
 impl Corpora {
     /// The tokenizer of the data, where its folders say which.
     pub fn tokenizer(&self) -> Result<Option<Tokenizer>, Failure> {
-        for Origin { path, .. } in &self.sources {
+        for Source { path, .. } in &self.sources {
             if path.join("data.json").exists() {
                 return tokenizer(path, &Manifest::read(path)?).map(Some);
             }
@@ -362,36 +363,36 @@ pub fn tokenizer(folder: &Path, manifest: &Manifest) -> Result<Tokenizer, Failur
     Tokenizer::with_end(&path, manifest.end)
 }
 
-impl Pieces {
+impl Windows {
     fn count(&self) -> u64 {
         match self {
-            Pieces::Windows(so_far) => so_far.last().copied().unwrap_or(0),
-            Pieces::Listed(all) => all.len() as u64,
+            Windows::Packed(so_far) => so_far.last().copied().unwrap_or(0),
+            Windows::Listed(all) => all.len() as u64,
         }
     }
 
-    /// Shard and first token of a piece.
-    fn place(&self, piece: u64, length: usize) -> (u32, u64) {
+    /// Shard and first token of a window.
+    fn place(&self, window: u64, length: usize) -> (u32, u64) {
         match self {
-            Pieces::Windows(so_far) => {
-                let shard = so_far.partition_point(|n| *n <= piece);
+            Windows::Packed(so_far) => {
+                let shard = so_far.partition_point(|n| *n <= window);
                 let before = if shard == 0 { 0 } else { so_far[shard - 1] };
-                (shard as u32, (piece - before) * length as u64)
+                (shard as u32, (window - before) * length as u64)
             }
-            Pieces::Listed(all) => all[piece as usize],
+            Windows::Listed(all) => all[window as usize],
         }
     }
 }
 
 /// Refuses what only shards outside a data folder need to be told, and what would be passed over.
-fn shards_only(origin: &Origin) -> Result<(), Failure> {
+fn shards_only(source: &Source) -> Result<(), Failure> {
     let said = [
-        (origin.held_out.is_some(), "held_out"),
-        (origin.end.is_some(), "end"),
-        (origin.layout != Layout::Llmc, "format"),
+        (source.held_out.is_some(), "held_out"),
+        (source.end.is_some(), "end"),
+        (source.layout != Layout::Llmc, "format"),
     ];
     let Some((_, field)) = said.iter().find(|(said, _)| *said) else { return Ok(()) };
-    let (name, path) = (&origin.name, origin.path.display());
+    let (name, path) = (&source.name, source.path.display());
     let message = format!(
         "`{name}` is a data folder, and `{field}` is for shards outside of one: data.json of {path} says it"
     );
@@ -400,27 +401,27 @@ fn shards_only(origin: &Origin) -> Result<(), Failure> {
 }
 
 impl Corpus {
-    fn open(origin: &Origin, spec: &Corpora, lengths: &[usize]) -> Result<Corpus, Failure> {
-        let folder = origin.path.join("data.json").exists().then_some(&origin.path);
+    fn open(source: &Source, spec: &Corpora, lengths: &[usize]) -> Result<Corpus, Failure> {
+        let folder = source.path.join("data.json").exists().then_some(&source.path);
         if folder.is_some() {
-            shards_only(origin)?;
+            shards_only(source)?;
         }
         let mut corpus = match folder {
-            Some(folder) => Corpus::of_folder(origin, folder, spec)?,
-            None => Corpus::of_shards(origin, spec)?,
+            Some(folder) => Corpus::of_folder(source, folder, spec)?,
+            None => Corpus::of_shards(source, spec)?,
         };
-        if spec.boundaries && folder.is_none() && origin.end.is_none() {
+        if spec.boundaries && folder.is_none() && source.end.is_none() {
             return Err(Failure::invalid(
                 "E0405",
                 format!(
                     "where the documents of `{}` begin is not known: give its `end` token, or say `boundaries: false`",
-                    origin.name
+                    source.name
                 ),
             ));
         }
-        corpus.pieces = match &spec.buckets {
+        corpus.windows = match &spec.buckets {
             Some(lengths) => {
-                decompose(&corpus.shards, lengths).into_iter().map(Pieces::Listed).collect()
+                decompose(&corpus.shards, lengths).into_iter().map(Windows::Listed).collect()
             }
             None => {
                 let counts = corpus.shards.iter().map(|s| (s.tokens - 1) / spec.length as u64);
@@ -428,18 +429,18 @@ impl Corpus {
                     *sum += n;
                     Some(*sum)
                 });
-                vec![Pieces::Windows(so_far.collect())]
+                vec![Windows::Packed(so_far.collect())]
             }
         };
         if let Some(pacing) = &spec.pacing {
             corpus.rank(folder, pacing, spec)?;
         }
         let each = lengths.iter().copied().chain([spec.length]);
-        corpus.windows = each.map(|length| (length, windows(&corpus.held, length))).collect();
+        corpus.held_windows = each.map(|length| (length, windows(&corpus.held, length))).collect();
         Ok(corpus)
     }
 
-    /// Sorts the pieces by the scores of their documents.
+    /// Sorts the windows by the scores of their documents.
     fn rank(
         &mut self,
         folder: Option<&PathBuf>,
@@ -461,10 +462,10 @@ impl Corpus {
             scores.iter_mut().for_each(|score| *score = -*score);
         }
         let lengths = spec.buckets.clone().unwrap_or_else(|| vec![spec.length]);
-        for (pieces, length) in self.pieces.iter().zip(lengths) {
-            let of: Vec<f64> = (0..pieces.count())
-                .map(|piece| {
-                    let (shard, start) = pieces.place(piece, length);
+        for (windows, length) in self.windows.iter().zip(lengths) {
+            let of: Vec<f64> = (0..windows.count())
+                .map(|window| {
+                    let (shard, start) = windows.place(window, length);
                     self.hardness(&scores, shard as usize, [start, length as u64])
                 })
                 .collect();
@@ -475,7 +476,7 @@ impl Corpus {
         Ok(())
     }
 
-    /// The mean score of the documents of a piece, by their tokens in it.
+    /// The mean score of the documents of a window, by their tokens in it.
     fn hardness(&self, scores: &[f32], shard: usize, [start, length]: [u64; 2]) -> f64 {
         let before: usize = self.shards[..shard].iter().map(|one| one.offsets.len() - 1).sum();
         let offsets = &self.shards[shard].offsets;
@@ -492,7 +493,7 @@ impl Corpus {
         sum / length as f64
     }
 
-    fn of_folder(origin: &Origin, folder: &Path, spec: &Corpora) -> Result<Corpus, Failure> {
+    fn of_folder(source: &Source, folder: &Path, spec: &Corpora) -> Result<Corpus, Failure> {
         let manifest = Manifest::read(folder)?;
         let open = |part: &[super::shards::Written]| -> Result<Vec<Shard>, Failure> {
             part.iter().map(|written| Shard::of_folder(folder, written, spec.verify)).collect()
@@ -504,20 +505,20 @@ impl Corpus {
             return Err(Failure::World(why));
         }
         Ok(Corpus {
-            name: origin.name.clone(),
-            weight: origin.weight.clone(),
+            name: source.name.clone(),
+            weight: source.weight.clone(),
             shards: open(&manifest.train)?,
             held: open(&manifest.held_out)?,
-            pieces: vec![],
+            windows: vec![],
             ranked: vec![],
-            windows: BTreeMap::new(),
+            held_windows: BTreeMap::new(),
             vocab: Some(manifest.vocab),
             fingerprint: prints.join(" "),
             tokenizer: Some(manifest.tokenizer_blake3),
         })
     }
 
-    fn of_shards(origin: &Origin, spec: &Corpora) -> Result<Corpus, Failure> {
+    fn of_shards(source: &Source, spec: &Corpora) -> Result<Corpus, Failure> {
         let open = |path: &Path| -> Result<Vec<Shard>, Failure> {
             let mut files = Vec::new();
             super::documents::collect(path, &mut files)?;
@@ -531,9 +532,9 @@ impl Corpus {
             files
                 .iter()
                 .map(|file| {
-                    let mut shard = Shard::open(file, origin.layout)?;
+                    let mut shard = Shard::open(file, source.layout)?;
                     if let Some(end) =
-                        origin.end.filter(|_| spec.boundaries || spec.buckets.is_some())
+                        source.end.filter(|_| spec.boundaries || spec.buckets.is_some())
                     {
                         shard.find_documents(end)?;
                     }
@@ -541,8 +542,8 @@ impl Corpus {
                 })
                 .collect()
         };
-        let shards = open(&origin.path)?;
-        let held = origin.held_out.as_deref().map(open).transpose()?.unwrap_or_default();
+        let shards = open(&source.path)?;
+        let held = source.held_out.as_deref().map(open).transpose()?.unwrap_or_default();
         // Without a manifest a file is known by its name and size.
         let name = |shard: &Shard| {
             let name = shard.path().file_name().map(|n| n.to_string_lossy().into_owned());
@@ -550,13 +551,13 @@ impl Corpus {
         };
         let prints: Vec<String> = shards.iter().chain(&held).map(name).collect();
         Ok(Corpus {
-            name: origin.name.clone(),
-            weight: origin.weight.clone(),
+            name: source.name.clone(),
+            weight: source.weight.clone(),
             shards,
             held,
-            pieces: vec![],
+            windows: vec![],
             ranked: vec![],
-            windows: BTreeMap::new(),
+            held_windows: BTreeMap::new(),
             vocab: None,
             fingerprint: prints.join(" "),
             tokenizer: None,
@@ -564,8 +565,8 @@ impl Corpus {
     }
 }
 
-/// Cuts documents into pieces with lengths that are powers of two, the longest first; what is
-/// shorter than the shortest bucket is left out. Shard and first token of each piece, by length.
+/// Cuts documents into windows with lengths that are powers of two, the longest first; what is
+/// shorter than the shortest bucket is left out. Shard and first token of each window, by length.
 pub fn decompose(shards: &[Shard], lengths: &[usize]) -> Vec<Vec<(u32, u64)>> {
     let mut buckets = vec![Vec::new(); lengths.len()];
     for (number, shard) in shards.iter().enumerate() {

@@ -21,7 +21,7 @@ use crate::ops::batch::Batch;
 use crate::schedule::lengths::draw;
 use crate::schedule::levels::Levels;
 use crate::schedule::run::StepPlan;
-use corpus::{Corpora, Cursor, Drawn, Open};
+use corpus::{Corpora, Cursor, Mixture, Sample};
 use tasks::Synthetic;
 use text::Text;
 
@@ -111,12 +111,12 @@ pub struct Asked {
 }
 
 /// A task ready to give sequences.
-pub struct Source {
+pub struct Dataset {
     task: Task,
     seed: u64,
     asked: Asked,
     text: Option<Text>,
-    corpora: Option<Open>,
+    corpora: Option<Mixture>,
 }
 
 /// Where a walk through the data stands: a function of the steps walked.
@@ -124,8 +124,8 @@ pub struct Source {
 pub struct Place {
     /// Sequences of a synthetic task so far.
     sequences: u64,
-    /// Pieces of corpora so far.
-    pieces: Cursor,
+    /// Windows of corpora so far.
+    windows: Cursor,
 }
 
 /// The sequences of one step.
@@ -143,7 +143,7 @@ pub enum Draw {
         levels: Vec<usize>,
     },
     /// Of corpora.
-    Corpora(Drawn),
+    Corpora(Sample),
 }
 
 /// A set of sequences that training never sees.
@@ -163,19 +163,19 @@ pub struct Unseen {
     pub bytes_per_token: Option<f64>,
 }
 
-impl Source {
+impl Dataset {
     /// Opens a task.
-    pub fn open(task: &Task, seed: u64, asked: &Asked) -> Result<Source, Failure> {
+    pub fn open(task: &Task, seed: u64, asked: &Asked) -> Result<Dataset, Failure> {
         let (mut text, mut corpora) = (None, None);
         match task {
             Task::Text { path, length } => {
                 let longest = asked.lengths.iter().copied().fold(*length, usize::max);
                 text = Some(Text::open(path, longest)?);
             }
-            Task::Corpora(all) => corpora = Some(Open::new(all, seed, &asked.lengths)?),
+            Task::Corpora(all) => corpora = Some(Mixture::new(all, seed, &asked.lengths)?),
             Task::Synthetic(_) => {}
         }
-        Ok(Source { task: task.clone(), seed, asked: asked.clone(), text, corpora })
+        Ok(Dataset { task: task.clone(), seed, asked: asked.clone(), text, corpora })
     }
 
     /// Opens a task for a model with so many tokens.
@@ -184,8 +184,8 @@ impl Source {
         seed: u64,
         asked: &Asked,
         vocab: usize,
-    ) -> Result<Source, Failure> {
-        let mut source = Source::open(task, seed, asked)?;
+    ) -> Result<Dataset, Failure> {
+        let mut source = Dataset::open(task, seed, asked)?;
         fits(task, source.vocab(), vocab)?;
         if let Some(open) = &mut source.corpora {
             open.limit(vocab);
@@ -195,27 +195,27 @@ impl Source {
 
     /// Tokens that appear, at least.
     pub fn vocab(&self) -> usize {
-        self.corpora.as_ref().map_or(self.task.vocab(), Open::vocab)
+        self.corpora.as_ref().map_or(self.task.vocab(), Mixture::vocab)
     }
 
     /// Tokens by bucket; there is no end of those of a synthetic task.
     pub fn available(&self, buckets: usize) -> Vec<f64> {
-        self.corpora.as_ref().map_or_else(|| vec![1.0; buckets], Open::available)
+        self.corpora.as_ref().map_or_else(|| vec![1.0; buckets], Mixture::available)
     }
 
     /// The beginning of the data.
     pub fn start(&self) -> Place {
-        let pieces = self.corpora.as_ref().map_or(vec![], Open::cursor);
-        Place { sequences: 0, pieces }
+        let windows = self.corpora.as_ref().map_or(vec![], Mixture::cursor);
+        Place { sequences: 0, windows }
     }
 
     /// How often each source of a corpus was gone through.
     pub fn epochs(&self, place: &Place) -> Vec<(String, f64)> {
-        self.corpora.as_ref().map_or(vec![], |open| open.epochs(&place.pieces))
+        self.corpora.as_ref().map_or(vec![], |open| open.epochs(&place.windows))
     }
 
     /// The open corpora.
-    pub fn corpora(&self) -> Option<&Open> {
+    pub fn corpora(&self) -> Option<&Mixture> {
         self.corpora.as_ref()
     }
 
@@ -223,7 +223,7 @@ impl Source {
     /// level is.
     pub fn draw(&self, next: &StepPlan, odds: &[f64], place: &mut Place) -> Draw {
         if let Some(open) = &self.corpora {
-            return Draw::Corpora(open.draw(next, &mut place.pieces));
+            return Draw::Corpora(open.draw(next, &mut place.windows));
         }
         let (first, sequences, length) = (place.sequences, next.sequences, next.length);
         place.sequences += sequences as u64;
@@ -238,7 +238,7 @@ impl Source {
     /// The sequences that were drawn.
     pub fn batch(&self, draw: &Draw) -> Result<Batch, Failure> {
         match (draw, &self.corpora) {
-            (Draw::Corpora(drawn), Some(open)) => open.batch(drawn),
+            (Draw::Corpora(sample), Some(open)) => open.batch(sample),
             (Draw::Made { first, sequences, length, levels }, _) => {
                 let level = |at: usize| levels.get(at).copied();
                 Ok(self.made(Purpose::Train, *first, *sequences, *length, &level))

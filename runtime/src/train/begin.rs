@@ -12,7 +12,7 @@ use lrc_compiler::graph::account::account;
 use super::changes::Changes;
 use super::checkpoint::{self, Checkpoint, State};
 use super::engine::{Engine, Numbers, Training};
-use super::loader::Feed;
+use super::loader::DataLoader;
 use super::ready::{Data, Ready, ready};
 use super::run::Run;
 use super::summary::peak;
@@ -51,7 +51,7 @@ impl<'s> Run<'s> {
             options,
             sets,
             bar: progress(options.progress, run_schedule.whole().steps),
-            feed: Feed::new(Arc::new(source), run_schedule, workers),
+            loader: DataLoader::new(Arc::new(source), run_schedule, workers),
             engine,
             state: State { fingerprint, stage, ..State::default() },
             record: Record::default(),
@@ -67,7 +67,7 @@ impl<'s> Run<'s> {
         };
         run.state.version = env!("CARGO_PKG_VERSION").into();
         run.begin(arch)?;
-        run.feed.weigh(&run.state.stage.odds);
+        run.loader.weigh(&run.state.stage.odds);
         run.bar.set_position(run.state.step);
         Ok(run)
     }
@@ -109,7 +109,7 @@ impl<'s> Run<'s> {
             return Err(changes.refuse(folder, "what differs decides what is learned"));
         }
         self.resume(&checkpoint)?;
-        if self.feed.step() < self.state.step {
+        if self.loader.step() < self.state.step {
             return Err(Failure::Usage(format!(
                 "`length` is {}, and the run in {} has done {} steps already",
                 self.spec.shaping.length,
@@ -144,8 +144,8 @@ impl<'s> Run<'s> {
     /// Whether the spec of the folder would have used up other data so far.
     pub(super) fn moves(&self, changes: &Changes) -> Result<bool, Failure> {
         let Some(before) = &changes.before else { return Ok(true) };
-        let run_schedule = super::ready::run_schedule(before, Some(self.feed.source()))?;
-        Ok(self.feed.moved(run_schedule, &self.state.segments))
+        let run_schedule = super::ready::run_schedule(before, Some(self.loader.source()))?;
+        Ok(self.loader.moved(run_schedule, &self.state.segments))
     }
 
     /// Says and records what has changed. The checkpoint counts the new line, so that no interruption loses it.
@@ -188,7 +188,7 @@ impl<'s> Run<'s> {
             return Err(Failure::invalid("E0307", why));
         }
         self.engine.restore(numbers)?;
-        self.feed.walk(&state.segments);
+        self.loader.walk(&state.segments);
         self.before = state.seconds;
         let State { version, fingerprint, .. } = &self.state;
         let (version, fingerprint) = (version.clone(), fingerprint.clone());

@@ -7,7 +7,7 @@ use lrc_compiler::graph::{Model, Prepared};
 use super::engine::Engine;
 use super::{Metrics, checkpoint};
 use crate::config::Spec;
-use crate::data::{Source, Unseen};
+use crate::data::{Dataset, Unseen};
 use crate::device::Device;
 use crate::ground::error::Failure;
 use crate::ops::loss::{NONE, Said, Score};
@@ -62,7 +62,7 @@ impl Answers {
     }
 
     /// As named numbers.
-    pub fn metrics(&self, of: &Unseen, source: &Source) -> Metrics {
+    pub fn metrics(&self, of: &Unseen, source: &Dataset) -> Metrics {
         let Score { loss, .. } = self.score;
         let mut metrics: Metrics =
             [("accuracy".to_string(), self.score.accuracy()), ("loss".to_string(), loss)].into();
@@ -89,7 +89,7 @@ pub fn places(segment: usize) -> [usize; 2] {
 /// The answers to unseen sequences, a batch at a time.
 pub fn unseen(
     engine: &mut Engine,
-    source: &Source,
+    source: &Dataset,
     set: &Unseen,
     batch: usize,
 ) -> Result<Answers, Failure> {
@@ -128,13 +128,13 @@ pub fn evaluate(
     model: Model,
     folder: &Path,
     request: &Request,
-) -> Result<(Source, Vec<(Unseen, Answers)>), Failure> {
+) -> Result<(Dataset, Vec<(Unseen, Answers)>), Failure> {
     let params = checkpoint::parameters(folder, request.step, &model.graph.params)?;
     let mut asked = spec.asked();
     if !request.lengths.is_empty() {
         asked.lengths.clone_from(&request.lengths);
     }
-    let source = Source::open_for(&spec.task, spec.seed, &asked, model.vocab)?;
+    let source = Dataset::open_for(&spec.task, spec.seed, &asked, model.vocab)?;
     let prepared = match &request.ablate {
         Some(layers) => super::ablate::ablate(model, layers)?,
         None => Prepared::plain(model),

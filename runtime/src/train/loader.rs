@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use crate::data::{Draw, Place, Source};
+use crate::data::{Dataset, Draw, Place};
 use crate::ground::error::Failure;
 use crate::ops::batch::Batch;
 use crate::schedule::run::{RunSchedule, StepPlan};
 
 /// Gives the batches of a run.
-pub struct Feed {
-    source: Arc<Source>,
+pub struct DataLoader {
+    source: Arc<Dataset>,
     run_schedule: RunSchedule,
     /// Behind the last step that was drawn.
     drawn: Place,
@@ -29,7 +29,7 @@ pub struct Feed {
 }
 
 /// Where a run schedule stands in the data after segments of steps.
-fn walked(source: &Source, run_schedule: &mut RunSchedule, segments: &[[u64; 2]]) -> Place {
+fn walked(source: &Dataset, run_schedule: &mut RunSchedule, segments: &[[u64; 2]]) -> Place {
     let mut place = source.start();
     for [from, to] in segments {
         if *from < run_schedule.step() {
@@ -55,9 +55,9 @@ struct Job {
     to: Sender<Result<Batch, Failure>>,
 }
 
-impl Feed {
-    /// The feed of a run schedule from its first step on.
-    pub fn new(source: Arc<Source>, run_schedule: RunSchedule, workers: usize) -> Feed {
+impl DataLoader {
+    /// the data loader of a run schedule from its first step on.
+    pub fn new(source: Arc<Dataset>, run_schedule: RunSchedule, workers: usize) -> DataLoader {
         let workers = (0..workers)
             .map(|_| {
                 let (jobs, work) = channel::<Job>();
@@ -74,11 +74,11 @@ impl Feed {
         let start = source.start();
         let (drawn, given) = (start.clone(), start);
         let (ahead, odds) = (VecDeque::new(), vec![]);
-        Feed { source, run_schedule, drawn, given, ahead, workers, turn: 0, odds }
+        DataLoader { source, run_schedule, drawn, given, ahead, workers, turn: 0, odds }
     }
 
     /// What the data comes from.
-    pub fn source(&self) -> &Source {
+    pub fn source(&self) -> &Dataset {
         &self.source
     }
 

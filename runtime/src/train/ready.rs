@@ -10,7 +10,7 @@ use super::estimate::{Estimate, estimate};
 use super::lacks::lacks;
 use crate::config::Spec;
 use crate::data::corpus::Corpora;
-use crate::data::{Source, Task, fits};
+use crate::data::{Dataset, Task, fits};
 use crate::device::Device;
 use crate::ground::error::Failure;
 use crate::ground::memory;
@@ -22,7 +22,7 @@ use crate::schedule::run::RunSchedule;
 /// A run that can begin.
 pub struct Ready {
     /// Its data; nothing where that may be missing, and is.
-    pub source: Option<Source>,
+    pub source: Option<Dataset>,
     /// The run schedule of its steps. Data that is missing counts as equally much of every length.
     pub run_schedule: RunSchedule,
     /// What it needs.
@@ -46,7 +46,7 @@ pub fn ready(spec: &Spec, model: &Model, device: Device, data: Data) -> Result<R
     fits(&spec.task, spec.task.vocab(), model.vocab)?;
     let source = match missing(&spec.task) {
         Some(_) if data == Data::Elsewhere => None,
-        _ => Some(Source::open_for(&spec.task, spec.seed, &spec.asked(), model.vocab)?),
+        _ => Some(Dataset::open_for(&spec.task, spec.seed, &spec.asked(), model.vocab)?),
     };
     let run_schedule = run_schedule(spec, source.as_ref())?;
     let plan = TrainingPlan::new(model.clone(), &Training::of(spec, &run_schedule, spec.seed))?;
@@ -60,7 +60,7 @@ pub fn ready(spec: &Spec, model: &Model, device: Device, data: Data) -> Result<R
 }
 
 /// Reads the first batch of documents, as far as that can fail.
-fn first_batch(spec: &Spec, source: &Source, run_schedule: &RunSchedule) -> Result<(), Failure> {
+fn first_batch(spec: &Spec, source: &Dataset, run_schedule: &RunSchedule) -> Result<(), Failure> {
     if source.corpora().is_none() {
         return Ok(());
     }
@@ -86,7 +86,7 @@ pub fn missing(task: &Task) -> Option<PathBuf> {
 }
 
 /// The run schedule of a spec's run over its data. Data that is not there counts as equally much of every length.
-pub fn run_schedule(spec: &Spec, source: Option<&Source>) -> Result<RunSchedule, Failure> {
+pub fn run_schedule(spec: &Spec, source: Option<&Dataset>) -> Result<RunSchedule, Failure> {
     let buckets = match &spec.shaping.lengths {
         Lengths::Buckets(Buckets { lengths, .. }) => lengths.clone(),
         _ => vec![],

@@ -11,7 +11,7 @@ use lrc_compiler::graph::account::Account;
 use super::checkpoint::State;
 use super::engine::{Engine, Stepped};
 use super::faults::muddled;
-use super::loader::Feed;
+use super::loader::DataLoader;
 use super::signals::signals;
 use super::{Fault, Metrics, Options, hooks};
 use crate::config::Spec;
@@ -32,7 +32,7 @@ use indicatif::ProgressBar;
 pub(super) struct Run<'s> {
     pub(super) spec: &'s Spec,
     pub(super) options: &'s Options,
-    pub(super) feed: Feed,
+    pub(super) loader: DataLoader,
     pub(super) sets: Arc<[Unseen]>,
     pub(super) engine: Engine,
     pub(super) state: State,
@@ -142,7 +142,7 @@ impl Run<'_> {
     fn go(&mut self, stop: &AtomicI32) -> Result<Reached, Failure> {
         'steps: loop {
             let seconds = self.seconds();
-            let Some((next, batch)) = self.feed.next(seconds)? else { return Ok(Reached::End) };
+            let Some((next, batch)) = self.loader.next(seconds)? else { return Ok(Reached::End) };
             let before = next.before.at(seconds);
             let Some(mut done) = self.step(next, batch, before)? else { continue };
             for hook in hooks::ALL {

@@ -48,7 +48,7 @@ impl Run<'_> {
             kernels_per_step: self.engine.started().map(|[kernels, _]| kernels),
             products_per_step: self.engine.started().map(|[_, products]| products),
             seed: self.spec.seed,
-            epochs: self.feed.epochs().into_iter().collect(),
+            epochs: self.loader.epochs().into_iter().collect(),
             utilisation: self.utilisation(
                 self.peak.or_else(|| peak(self.options.device, self.engine.model().width)),
             ),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use lrc_dsl::Sources;
 use lrc_runtime::config::Spec;
 use lrc_runtime::config::open::{Opened, open};
-use lrc_runtime::data::{Source, Task};
+use lrc_runtime::data::{Dataset, Task};
 use lrc_runtime::device::Device;
 use lrc_runtime::ground::atomic;
 use lrc_runtime::ground::error::Failure;
@@ -77,7 +77,7 @@ pub fn plan(args: &Plan, sources: &mut Sources) -> Result<(), Failure> {
             "a run of given time has no plan: its number of steps is not known".into(),
         ));
     }
-    let corpora = source.as_ref().and_then(Source::corpora);
+    let corpora = source.as_ref().and_then(Dataset::corpora);
     let names: Vec<String> = match (&spec.task, corpora) {
         (Task::Corpora(all), Some(_)) => {
             let names = all.sources.iter().map(|s| s.name.clone());

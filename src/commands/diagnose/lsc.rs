@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use lrc_dsl::Sources;
 use lrc_runtime::config::open::open;
-use lrc_runtime::data::{Asked, Source};
+use lrc_runtime::data::{Asked, Dataset};
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::model::fresh;
 use lrc_runtime::model::stability::stability;
@@ -44,7 +44,7 @@ pub fn local_stability(args: &Lsc, sources: &mut Sources) -> Result<(), Failure>
         let params = fresh(&opened.model.graph.params, opened.spec.seed);
         (opened.spec, opened.model, params)
     };
-    let source = Source::open_for(&spec.task, spec.seed, &Asked::default(), model.vocab)?;
+    let source = Dataset::open_for(&spec.task, spec.seed, &Asked::default(), model.vocab)?;
     let sets = source.unseen(None);
     let Some(set) = sets.first() else {
         return Err(Failure::Usage("the data of this spec keeps nothing for evaluation".into()));

@@ -4,7 +4,7 @@ use half::bf16;
 use lrc_compiler::graph::{Model, Prepared};
 use serde::Serialize;
 
-use crate::data::{Source, Unseen};
+use crate::data::{Dataset, Unseen};
 use crate::device::Device;
 use crate::ground::error::Failure;
 use crate::optim::{Class, Which, classes};
@@ -28,7 +28,7 @@ pub struct Rounded {
 pub fn precision(
     model: &Model,
     params: &[Vec<f32>],
-    source: &Source,
+    source: &Dataset,
     set: &Unseen,
     batch: usize,
 ) -> Result<(f64, Vec<Rounded>), Failure> {

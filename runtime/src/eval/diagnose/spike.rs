@@ -4,7 +4,7 @@ use lrc_compiler::graph::Model;
 use serde::Serialize;
 
 use crate::config::Spec;
-use crate::data::Source;
+use crate::data::Dataset;
 use crate::device::Device;
 use crate::ground::error::Failure;
 use crate::ground::statistics::{Mean, mean};
@@ -71,7 +71,7 @@ pub fn spike(
 
 /// Norms of the gradients of the first steps, before clipping.
 fn norms(spec: &Spec, model: &Model, seed: u64, steps: u64) -> Result<Vec<f64>, Failure> {
-    let source = Source::open_for(&spec.task, seed, &spec.asked(), model.vocab)?;
+    let source = Dataset::open_for(&spec.task, seed, &spec.asked(), model.vocab)?;
     let mut run_schedule: RunSchedule = run_schedule(spec, Some(&source))?;
     let training = Training::of(spec, &run_schedule, seed);
     let params = fresh(&model.graph.params, seed);

@@ -19,7 +19,7 @@ use crate::config::open::{Opened, open};
 use crate::config::renewed;
 use crate::config::table::{Kind, Preset, Table, field, whole};
 use crate::config::tree::{self, Tree, Value};
-use crate::data::{Asked, Source, fits};
+use crate::data::{Asked, Dataset, fits};
 use crate::device::Device;
 use crate::ground::error::{Failure, at_path};
 use crate::ground::lock::Lock;
@@ -490,7 +490,7 @@ fn one(
             .collect::<Result<_, Failure>>()?,
     };
     for task in tasks {
-        let source = Source::open_for(&task, seed, &Asked::default(), engine.model().vocab)?;
+        let source = Dataset::open_for(&task, seed, &Asked::default(), engine.model().vocab)?;
         let mut score = Score::default();
         for set in source.unseen(Some(experiment.sequences)) {
             let batch = spec.batch(set.length);

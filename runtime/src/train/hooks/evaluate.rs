@@ -30,7 +30,7 @@ impl Run<'_> {
         let mut right = Vec::new();
         for set in Arc::clone(&self.sets).iter() {
             let batch = self.spec.batch(set.length);
-            let answers = unseen(&mut self.engine, self.feed.source(), set, batch)?;
+            let answers = unseen(&mut self.engine, self.loader.source(), set, batch)?;
             let (loss, accuracy) = (answers.score.loss, answers.score.accuracy());
             if set.level.is_some() {
                 right.push([answers.whole, answers.sequences]);
@@ -40,7 +40,7 @@ impl Run<'_> {
                 first = Some(accuracy);
                 loss_on_unseen = Some(loss);
             }
-            let metrics = answers.metrics(set, self.feed.source());
+            let metrics = answers.metrics(set, self.loader.source());
             let bits = metrics.get("bits_per_byte");
             let bits = bits.map_or(String::new(), |bits| format!(", {bits:.4} bits per byte"));
             let said = format!(
@@ -74,7 +74,7 @@ impl Run<'_> {
                 right.iter().map(|[right, of]| format!("{right} of {of}")).collect();
             self.event(&what, &format!("right were {}", shares.join(", ")))?;
         }
-        self.feed.weigh(&stage.odds);
+        self.loader.weigh(&stage.odds);
         self.state.stage = stage;
         Ok(())
     }

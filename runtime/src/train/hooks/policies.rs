@@ -140,7 +140,7 @@ impl Run<'_> {
         let (state, numbers) =
             checkpoint.read(self.engine.declared(), &self.engine.remembered())?;
         self.engine.restore(numbers)?;
-        self.feed.back_to(state.step);
+        self.loader.back_to(state.step);
         // A segment that is empty says where the next one begins.
         self.state.segments.push([state.step, state.step]);
         self.state.monitor = self.state.monitor.kept(state.monitor);
