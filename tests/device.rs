@@ -14,7 +14,7 @@ use lrc_compiler::plan::verify::verify;
 use lrc_compiler::tile::size;
 use lrc_dsl::Sources;
 use lrc_runtime::data::tasks::{self, Synthetic};
-use lrc_runtime::data::{Asked, Dataset, Draw, Task};
+use lrc_runtime::data::{Dataset, Draw, EvalSets, Task};
 use lrc_runtime::device::Device;
 use lrc_runtime::device::launch::ready;
 use lrc_runtime::device::rows::{On, RowKernel};
@@ -23,7 +23,7 @@ use lrc_runtime::ground::library;
 use lrc_runtime::model::device::OnDevice;
 use lrc_runtime::model::{Executor, fresh};
 use lrc_runtime::ops::batch::Batch;
-use lrc_runtime::ops::loss::{NONE, Said, Score};
+use lrc_runtime::ops::loss::{NONE, Predictions, Score};
 use lrc_runtime::optim::{Optimizer, Rates};
 use lrc_runtime::train::engine::{Engine, Training};
 
@@ -200,7 +200,7 @@ fn gradients_of_a_model_agree_with_the_processor() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-    let Said { score, guesses, .. } = sim.evaluate(&batch).unwrap();
+    let Predictions { score, guesses, .. } = sim.evaluate(&batch).unwrap();
     assert_eq!(guesses.len(), want.asked);
     assert!((score.loss - got.loss).abs() < 1e-4, "{} {}", score.loss, got.loss);
 }
@@ -209,7 +209,7 @@ fn gradients_of_a_model_agree_with_the_processor() {
 fn the_loss_of_twenty_steps_agrees_with_the_processor() {
     let kind = tasks::Kind::Mqar { vocab: 40, pairs: 3, fewest: 3, updates: 0, power: 0.1 };
     let task = Task::Synthetic(Synthetic { kind, length: 32 });
-    let source = Dataset::open(&task, 3, &Asked::default()).unwrap();
+    let source = Dataset::open(&task, 3, &EvalSets::default()).unwrap();
     let model = model("quickstart", HYBRID);
     let params = fresh(&model.graph.params, 3);
     let optimizer = Optimizer { weight_decay: 0.1, ..Optimizer::adamw(1e-3) };

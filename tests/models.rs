@@ -9,7 +9,7 @@ use lrc_compiler::graph::{Model, build};
 use lrc_dsl::Sources;
 use lrc_dsl::ast::Kind;
 use lrc_runtime::data::tasks::{self, Synthetic};
-use lrc_runtime::data::{Asked, Dataset, Draw, Task};
+use lrc_runtime::data::{Dataset, Draw, EvalSets, Task};
 use lrc_runtime::device::Device;
 use lrc_runtime::ground::library::{self, LIBRARY};
 use lrc_runtime::model::fresh;
@@ -89,7 +89,7 @@ fn learns(model: Model, name: &str) {
     let kind = tasks::Kind::Mqar { vocab, pairs: 2, fewest: 2, updates: 0, power: 0.1 };
     let task = Task::Synthetic(Synthetic { kind, length: 24 });
     let draw = Draw::Made { first: 0, sequences: 4, length: 24, levels: vec![] };
-    let batch = Dataset::open(&task, 1, &Asked::default()).unwrap().batch(&draw).unwrap();
+    let batch = Dataset::open(&task, 1, &EvalSets::default()).unwrap().batch(&draw).unwrap();
     let params = fresh(&model.graph.params, 1);
     let mut engine = Engine::new(model, params, Device::Cpu, &Training::plain(&optimizer)).unwrap();
     let losses: Vec<f64> = (1..=6)

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use lrc_dsl::Sources;
 use lrc_runtime::config::Spec;
 use lrc_runtime::config::open::{Opened, open};
-use lrc_runtime::data::{Asked, Dataset};
+use lrc_runtime::data::{Dataset, EvalSets};
 use lrc_runtime::device::Device;
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::model::Executor;
@@ -107,10 +107,10 @@ fn accuracy(
     length: usize,
     from: usize,
 ) -> Result<f64, Failure> {
-    let asked = Asked { lengths: vec![length], levels: None };
+    let asked = EvalSets { lengths: vec![length], levels: None };
     let source = Dataset::open(&spec.task, spec.seed, &asked)?;
-    let set = &source.unseen(Some(SEQUENCES))[1];
-    let mut batch = source.unseen_batch(set, 0, SEQUENCES)?;
+    let set = &source.held_out(Some(SEQUENCES))[1];
+    let mut batch = source.held_out_batch(set, 0, SEQUENCES)?;
     for targets in batch.targets.chunks_exact_mut(length) {
         targets[..from].fill(NONE);
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use lrc_compiler::graph::{Model, Prepared};
 use lrc_dsl::Sources;
 use lrc_runtime::config::Spec;
-use lrc_runtime::data::codec::Tongue;
+use lrc_runtime::data::codec::TextCodec;
 use lrc_runtime::eval::benchmark;
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::train::engine::Engine;
@@ -128,8 +128,8 @@ fn by_place(answers: &Answers) -> Vec<serde_json::Value> {
 
 /// `lrc eval --questions`
 fn questions(args: &Eval, file: &Path, spec: &Spec, model: Model) -> Result<(), Failure> {
-    let tongue = Tongue::of(&spec.task)?;
-    let questions = benchmark::read(file, &tongue, model.vocab)?;
+    let codec = TextCodec::of(&spec.task)?;
+    let questions = benchmark::read(file, &codec, model.vocab)?;
     let params = checkpoint::parameters(&args.run, args.from_step, &model.graph.params)?;
     let prepared = match &args.ablate {
         Some(layers) => ablate::ablate(model, layers)?,

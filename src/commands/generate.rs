@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use lrc_dsl::{Sources, printable};
 use lrc_runtime::data::LONGEST;
-use lrc_runtime::data::codec::Tongue;
+use lrc_runtime::data::codec::TextCodec;
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::ground::random::{Purpose, Stream};
 use lrc_runtime::model::Executor;
@@ -50,9 +50,9 @@ pub struct Generate {
 /// `lrc generate`
 pub fn generate(args: &Generate, sources: &mut Sources) -> Result<(), Failure> {
     let (spec, model) = open(&args.run, sources)?;
-    let tongue = Tongue::of(&spec.task)?;
-    let prompt = tongue.tokens(&args.prompt, model.vocab)?;
-    let prompt = tongue.begun(prompt);
+    let codec = TextCodec::of(&spec.task)?;
+    let prompt = codec.tokens(&args.prompt, model.vocab)?;
+    let prompt = codec.begun(prompt);
     let params = checkpoint::parameters(&args.run, args.from_step, &model.graph.params)?;
     let executor = Executor::new(model, params);
     let sampling = Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
@@ -64,12 +64,12 @@ pub fn generate(args: &Generate, sources: &mut Sources) -> Result<(), Failure> {
     let mut held = 0;
     for at in 0..args.tokens {
         let token = sampling.draw(&logits, &mut random);
-        if tongue.ends(token) {
+        if codec.ends(token) {
             break;
         }
         said.push(token);
         if !args.json {
-            let text = tongue.text(&said[held..]);
+            let text = codec.text(&said[held..]);
             let whole = !text.ends_with(char::REPLACEMENT_CHARACTER) || said.len() - held > 8;
             if whole {
                 held = said.len();
@@ -84,10 +84,10 @@ pub fn generate(args: &Generate, sources: &mut Sources) -> Result<(), Failure> {
         }
     }
     if args.json {
-        let text = tongue.speaks().then(|| tongue.text(&said));
+        let text = codec.speaks().then(|| codec.text(&said));
         say!("{}", serde_json::json!({ "prompt": prompt, "tokens": said, "text": text }));
     } else {
-        write_text(&format!("{}\n", tongue.text(&said[held..])));
+        write_text(&format!("{}\n", codec.text(&said[held..])));
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ use std::path::{Component, Path, PathBuf};
 use lrc_compiler::elaborate::Setting;
 use lrc_dsl::{Diag, FileId};
 
-use crate::data::{Asked, Task};
+use crate::data::{EvalSets, Task};
 use crate::model::treatment::Treatment;
 use crate::monitor::Monitor;
 use crate::optim::Optimizer;
@@ -228,8 +228,8 @@ impl Spec {
     }
 
     /// What its models are asked that training never sees.
-    pub fn asked(&self) -> Asked {
-        Asked { lengths: self.eval.lengths.clone(), levels: self.levels.clone() }
+    pub fn asked(&self) -> EvalSets {
+        EvalSets { lengths: self.eval.lengths.clone(), levels: self.levels.clone() }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::ground::error::Failure;
 
 /// What the tokens of a run stand for.
-pub enum Tongue {
+pub enum TextCodec {
     /// Numbers.
     Numbers,
     /// Bytes of a text without beginning or end.
@@ -14,35 +14,35 @@ pub enum Tongue {
     Documents(Box<Tokenizer>),
 }
 
-impl Tongue {
+impl TextCodec {
     /// That of a task.
-    pub fn of(task: &Task) -> Result<Tongue, Failure> {
+    pub fn of(task: &Task) -> Result<TextCodec, Failure> {
         Ok(match task {
-            Task::Text { .. } => Tongue::Bytes,
+            Task::Text { .. } => TextCodec::Bytes,
             Task::Corpora(corpora) => match corpora.tokenizer()? {
-                Some(tokenizer) => Tongue::Documents(Box::new(tokenizer)),
-                None => Tongue::Numbers,
+                Some(tokenizer) => TextCodec::Documents(Box::new(tokenizer)),
+                None => TextCodec::Numbers,
             },
-            Task::Synthetic(_) => Tongue::Numbers,
+            Task::Synthetic(_) => TextCodec::Numbers,
         })
     }
 
     /// Whether tokens stand for text.
     pub fn speaks(&self) -> bool {
-        !matches!(self, Tongue::Numbers)
+        !matches!(self, TextCodec::Numbers)
     }
 
     /// Whether a token ends a document.
     pub fn ends(&self, token: u32) -> bool {
-        matches!(self, Tongue::Documents(tokenizer) if tokenizer.end() == token)
+        matches!(self, TextCodec::Documents(tokenizer) if tokenizer.end() == token)
     }
 
     /// The text of tokens.
     pub fn text(&self, tokens: &[u32]) -> String {
         match self {
-            Tongue::Numbers => tokens.iter().map(|token| format!("{token} ")).collect(),
-            Tongue::Bytes => Tokenizer::Bytes.decode(tokens),
-            Tongue::Documents(tokenizer) => tokenizer.decode(tokens),
+            TextCodec::Numbers => tokens.iter().map(|token| format!("{token} ")).collect(),
+            TextCodec::Bytes => Tokenizer::Bytes.decode(tokens),
+            TextCodec::Documents(tokenizer) => tokenizer.decode(tokens),
         }
     }
 
@@ -50,16 +50,16 @@ impl Tongue {
     pub fn tokens(&self, text: &str, vocab: usize) -> Result<Vec<u32>, Failure> {
         let wrong = |why: &str| Failure::Usage(format!("{text:?}: {why}"));
         let tokens = match self {
-            Tongue::Numbers => {
+            TextCodec::Numbers => {
                 let tokens: Result<Vec<u32>, _> = text.split_whitespace().map(str::parse).collect();
                 tokens.map_err(|_| {
                     wrong("this model was not trained on text: give token numbers, such as \"3 17 4\"")
                 })?
             }
-            Tongue::Bytes => Tokenizer::Bytes.encode(text)?,
-            Tongue::Documents(tokenizer) => tokenizer.encode(text)?,
+            TextCodec::Bytes => Tokenizer::Bytes.encode(text)?,
+            TextCodec::Documents(tokenizer) => tokenizer.encode(text)?,
         };
-        if tokens.is_empty() && !matches!(self, Tongue::Documents(_)) {
+        if tokens.is_empty() && !matches!(self, TextCodec::Documents(_)) {
             return Err(wrong("expected at least one token"));
         }
         if tokens.iter().any(|token| *token as usize >= vocab) {
@@ -72,7 +72,7 @@ impl Tongue {
     /// documents.
     pub fn begun(&self, tokens: Vec<u32>) -> Vec<u32> {
         match self {
-            Tongue::Documents(tokenizer) => [vec![tokenizer.end()], tokens].concat(),
+            TextCodec::Documents(tokenizer) => [vec![tokenizer.end()], tokens].concat(),
             _ => tokens,
         }
     }

@@ -103,7 +103,7 @@ pub fn fits(task: &Task, tokens: usize, vocab: usize) -> Result<(), Failure> {
 
 /// On what a model is measured that training never sees.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Asked {
+pub struct EvalSets {
     /// Tokens of a sequence besides those of the task.
     pub lengths: Vec<usize>,
     /// Easier and harder tasks; each is measured by itself.
@@ -114,7 +114,7 @@ pub struct Asked {
 pub struct Dataset {
     task: Task,
     seed: u64,
-    asked: Asked,
+    asked: EvalSets,
     text: Option<Text>,
     corpora: Option<Mixture>,
 }
@@ -148,7 +148,7 @@ pub enum Draw {
 
 /// A set of sequences that training never sees.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Unseen {
+pub struct HeldOut {
     /// What it is called in metrics.
     pub name: String,
     /// The source among several.
@@ -165,7 +165,7 @@ pub struct Unseen {
 
 impl Dataset {
     /// Opens a task.
-    pub fn open(task: &Task, seed: u64, asked: &Asked) -> Result<Dataset, Failure> {
+    pub fn open(task: &Task, seed: u64, asked: &EvalSets) -> Result<Dataset, Failure> {
         let (mut text, mut corpora) = (None, None);
         match task {
             Task::Text { path, length } => {
@@ -182,7 +182,7 @@ impl Dataset {
     pub fn open_for(
         task: &Task,
         seed: u64,
-        asked: &Asked,
+        asked: &EvalSets,
         vocab: usize,
     ) -> Result<Dataset, Failure> {
         let mut source = Dataset::open(task, seed, asked)?;
@@ -276,7 +276,7 @@ impl Dataset {
     }
 
     /// What can be evaluated on, at most so many sequences of each; all of a corpus without a number.
-    pub fn unseen(&self, sequences: Option<usize>) -> Vec<Unseen> {
+    pub fn held_out(&self, sequences: Option<usize>) -> Vec<HeldOut> {
         let own = self.task.length();
         let others = self.asked.lengths.iter().copied().filter(|length| *length != own);
         let lengths = std::iter::once(own).chain(others);
@@ -285,7 +285,7 @@ impl Dataset {
             let named =
                 |name: String| if at == 0 { name } else { format!("{name}, {length} tokens") };
             let Some(open) = &self.corpora else {
-                sets.push(Unseen {
+                sets.push(HeldOut {
                     name: named(self.task.name().into()),
                     source: 0,
                     length,
@@ -297,7 +297,7 @@ impl Dataset {
             };
             for (source, (name, windows)) in open.held_out(length).into_iter().enumerate() {
                 if windows > 0 {
-                    sets.push(Unseen {
+                    sets.push(HeldOut {
                         name: named(name),
                         source,
                         length,
@@ -313,16 +313,21 @@ impl Dataset {
         {
             sets.extend(values.iter().enumerate().map(|(at, value)| {
                 let name = format!("{}, {of} {value}", whole.name);
-                Unseen { name, level: Some(at), ..whole.clone() }
+                HeldOut { name, level: Some(at), ..whole.clone() }
             }));
         }
         sets
     }
 
     /// Some of the unseen sequences.
-    pub fn unseen_batch(&self, of: &Unseen, first: usize, count: usize) -> Result<Batch, Failure> {
+    pub fn held_out_batch(
+        &self,
+        of: &HeldOut,
+        first: usize,
+        count: usize,
+    ) -> Result<Batch, Failure> {
         match &self.corpora {
-            Some(open) => open.unseen([of.source, of.length], first, count, of.sequences),
+            Some(open) => open.held_out_batch([of.source, of.length], first, count, of.sequences),
             None => Ok(self.made(Purpose::Eval, first as u64, count, of.length, &|_| of.level)),
         }
     }

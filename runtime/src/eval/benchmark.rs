@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::codec::Tongue;
+use crate::data::codec::TextCodec;
 use crate::ground::bounded;
 use crate::ground::error::Failure;
 use crate::ops::batch::Batch;
@@ -67,7 +67,7 @@ pub struct Recall {
 const MOST_BYTES: u64 = 1 << 28;
 
 /// Reads questions.
-pub fn read(file: &Path, tongue: &Tongue, vocab: usize) -> Result<Vec<Question>, Failure> {
+pub fn read(file: &Path, codec: &TextCodec, vocab: usize) -> Result<Vec<Question>, Failure> {
     let text = bounded::text(file, MOST_BYTES)?;
     let mut questions = Vec::new();
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -89,8 +89,8 @@ pub fn read(file: &Path, tongue: &Tongue, vocab: usize) -> Result<Vec<Question>,
             (_, 1) => return Err(wrong("one choice is none".into())),
             _ => return Err(wrong("`answer` is the number of the right choice, from 0".into())),
         };
-        let tokens = |text: &str| tongue.tokens(text, vocab);
-        let prompt = tongue.begun(tokens(&line.prompt)?);
+        let tokens = |text: &str| codec.tokens(text, vocab);
+        let prompt = codec.begun(tokens(&line.prompt)?);
         let choices: Vec<Vec<u32>> =
             choices.iter().map(|text| tokens(text)).collect::<Result<_, Failure>>()?;
         if prompt.is_empty() || choices.iter().any(Vec::is_empty) {

@@ -25,7 +25,7 @@ use crate::device::store::{Machine, Store, Tensor};
 use crate::ground::error::Failure;
 use crate::ops::batch::Batch;
 use crate::ops::dense::{Dense, Sizes};
-use crate::ops::loss::{NONE, Said, Score};
+use crate::ops::loss::{NONE, Predictions, Score};
 
 /// Logits that are in memory at a time.
 const BLOCK_LOGITS: usize = 1 << 26;
@@ -176,7 +176,7 @@ impl OnDevice {
     }
 
     /// Loss of a batch, and the best guess at each asked row, in order.
-    pub fn evaluate(&mut self, batch: &Batch) -> Result<Said, Failure> {
+    pub fn evaluate(&mut self, batch: &Batch) -> Result<Predictions, Failure> {
         let given = self.begin(batch, &Rc::clone(&self.inference))?;
         for at in 0..self.model.graph.forward {
             let node = Rc::clone(&self.nodes[at]);
@@ -188,7 +188,7 @@ impl OnDevice {
     }
 
     /// What a step says, from the loss and the guess of each asked row.
-    fn score(&mut self, targets: &[u32], said: Tensor) -> Result<Said, Failure> {
+    fn score(&mut self, targets: &[u32], said: Tensor) -> Result<Predictions, Failure> {
         let asked: Vec<u32> = targets.iter().copied().filter(|target| *target != NONE).collect();
         let pairs = self.store.get(said.part(0, 2 * asked.len()))?;
         self.store.give(said);
@@ -202,7 +202,7 @@ impl OnDevice {
             losses.push(pair[0]);
         }
         score.loss /= asked.len().max(1) as f64;
-        Ok(Said { score, guesses, losses })
+        Ok(Predictions { score, guesses, losses })
     }
 
     /// Parameters and both running means.

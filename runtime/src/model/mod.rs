@@ -24,7 +24,7 @@ use rayon::prelude::*;
 use crate::ground::random::{Purpose, Stream};
 use crate::ops::batch::Batch;
 use crate::ops::dense;
-use crate::ops::loss::{Head, Said, Score};
+use crate::ops::loss::{Head, Predictions, Score};
 use measure::Measured;
 pub use session::Session;
 use stability::Seen;
@@ -148,7 +148,7 @@ impl Executor {
     }
 
     /// What the model says at the asked rows of a batch.
-    pub fn evaluate(&mut self, batch: &Batch) -> Said {
+    pub fn evaluate(&mut self, batch: &Batch) -> Predictions {
         let hidden = self.hidden(batch);
         self.head().score(&hidden, &batch.targets)
     }

@@ -46,7 +46,7 @@ impl Score {
 
 /// What a model says at the asked rows of a batch, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Said {
+pub struct Predictions {
     /// Of all of them.
     pub score: Score,
     /// The best guess at each.
@@ -78,7 +78,7 @@ impl Head<'_> {
     }
 
     /// What hidden states say of their targets.
-    pub fn score(&self, hidden: &[f32], targets: &[u32]) -> Said {
+    pub fn score(&self, hidden: &[f32], targets: &[u32]) -> Predictions {
         let (mut guesses, mut losses) = (Vec::new(), Vec::new());
         let score = self.blocks(hidden, targets, |asked, _, logits| {
             let rows = logits.par_chunks_exact_mut(self.vocab).zip(asked);
@@ -93,7 +93,7 @@ impl Head<'_> {
             losses.extend(done.iter().map(|(row, _)| row.loss as f32));
             done.into_iter().map(|(row, _)| row).collect()
         });
-        Said { score, guesses, losses }
+        Predictions { score, guesses, losses }
     }
 
     /// The score of hidden states and the gradient of the loss: written to `d_hidden`, added to

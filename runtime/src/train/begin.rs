@@ -45,7 +45,7 @@ impl<'s> Run<'s> {
         let workers = if waits { 0 } else { spec.workers };
         let stage = spec.levels.as_ref().map(Levels::start).unwrap_or_default();
         let fingerprint = source.fingerprint();
-        let sets = source.unseen(Some(spec.eval.sequences)).into();
+        let sets = source.held_out(Some(spec.eval.sequences)).into();
         let mut run = Run {
             spec,
             options,

@@ -17,7 +17,7 @@ use crate::model::promises::Broken;
 use crate::model::stability::Seen;
 use crate::model::treatment::Treatment;
 use crate::ops::batch::Batch;
-use crate::ops::loss::{NONE, Said, Score};
+use crate::ops::loss::{NONE, Predictions, Score};
 use crate::optim::{self, Moments, Optimizer, Rates, Way};
 use crate::schedule::run::RunSchedule;
 
@@ -315,7 +315,7 @@ impl Engine {
     }
 
     /// What the model says at the asked rows of a batch.
-    pub fn evaluate(&mut self, batch: &Batch) -> Result<Said, Failure> {
+    pub fn evaluate(&mut self, batch: &Batch) -> Result<Predictions, Failure> {
         match &mut self.place {
             Place::Cpu(cpu) => Ok(cpu.executor.evaluate(batch)),
             Place::Kernels(device) => device.evaluate(batch),

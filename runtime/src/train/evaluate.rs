@@ -7,10 +7,10 @@ use lrc_compiler::graph::{Model, Prepared};
 use super::engine::Engine;
 use super::{Metrics, checkpoint};
 use crate::config::Spec;
-use crate::data::{Dataset, Unseen};
+use crate::data::{Dataset, HeldOut};
 use crate::device::Device;
 use crate::ground::error::Failure;
-use crate::ops::loss::{NONE, Said, Score};
+use crate::ops::loss::{NONE, Predictions, Score};
 
 /// What a model answered.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,7 +33,7 @@ impl Answers {
     }
 
     /// Takes in the answers to a batch: guesses and losses at each asked row, in order.
-    fn add(&mut self, targets: &[u32], bounds: &[usize], said: &Said) {
+    fn add(&mut self, targets: &[u32], bounds: &[usize], said: &Predictions) {
         self.score.add(&said.score);
         let mut at = 0;
         for pair in bounds.windows(2) {
@@ -62,7 +62,7 @@ impl Answers {
     }
 
     /// As named numbers.
-    pub fn metrics(&self, of: &Unseen, source: &Dataset) -> Metrics {
+    pub fn metrics(&self, of: &HeldOut, source: &Dataset) -> Metrics {
         let Score { loss, .. } = self.score;
         let mut metrics: Metrics =
             [("accuracy".to_string(), self.score.accuracy()), ("loss".to_string(), loss)].into();
@@ -87,10 +87,10 @@ pub fn places(segment: usize) -> [usize; 2] {
 }
 
 /// The answers to unseen sequences, a batch at a time.
-pub fn unseen(
+pub fn held_out(
     engine: &mut Engine,
     source: &Dataset,
-    set: &Unseen,
+    set: &HeldOut,
     batch: usize,
 ) -> Result<Answers, Failure> {
     let mut answers = Answers::default();
@@ -99,7 +99,7 @@ pub fn unseen(
     let mut first = 0;
     while first < set.sequences {
         let count = batch.min(set.sequences - first);
-        let asked = source.unseen_batch(set, first, count)?;
+        let asked = source.held_out_batch(set, first, count)?;
         let said = engine.evaluate(&asked)?;
         answers.add(&asked.targets, &asked.bounds, &said);
         first += count;
@@ -128,7 +128,7 @@ pub fn evaluate(
     model: Model,
     folder: &Path,
     request: &Request,
-) -> Result<(Dataset, Vec<(Unseen, Answers)>), Failure> {
+) -> Result<(Dataset, Vec<(HeldOut, Answers)>), Failure> {
     let params = checkpoint::parameters(folder, request.step, &model.graph.params)?;
     let mut asked = spec.asked();
     if !request.lengths.is_empty() {
@@ -140,7 +140,7 @@ pub fn evaluate(
         None => Prepared::plain(model),
     };
     let mut engine = Engine::asked(prepared, params, request.device)?;
-    let mut sets = source.unseen(request.sequences);
+    let mut sets = source.held_out(request.sequences);
     if sets.is_empty() {
         return Err(Failure::Usage("the data of this run keeps nothing for evaluation".into()));
     }
@@ -148,7 +148,7 @@ pub fn evaluate(
         sets.retain(|set| set.level.is_none() && request.lengths.contains(&set.length));
     }
     let answers = sets.into_iter().map(|set| {
-        let found = unseen(&mut engine, &source, &set, spec.batch(set.length))?;
+        let found = held_out(&mut engine, &source, &set, spec.batch(set.length))?;
         Ok((set, found))
     });
     let answers: Result<_, Failure> = answers.collect();
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn answers_are_counted_by_sequence_and_by_place() {
         let targets = [1, NONE, 2, 3, NONE, 4, 5, NONE];
-        let said = Said {
+        let said = Predictions {
             score: Score { loss: 2.0, asked: 5, right: 4, ..Score::default() },
             guesses: vec![1, 2, 3, 9, 5],
             losses: vec![1.0, 3.0, 2.0, 2.5, 1.5],

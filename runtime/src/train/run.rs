@@ -15,7 +15,7 @@ use super::loader::DataLoader;
 use super::signals::signals;
 use super::{Fault, Metrics, Options, hooks};
 use crate::config::Spec;
-use crate::data::Unseen;
+use crate::data::HeldOut;
 use crate::ground::error::Failure;
 use crate::ground::lock::Lock;
 use crate::ground::terminal::tell;
@@ -33,7 +33,7 @@ pub(super) struct Run<'s> {
     pub(super) spec: &'s Spec,
     pub(super) options: &'s Options,
     pub(super) loader: DataLoader,
-    pub(super) sets: Arc<[Unseen]>,
+    pub(super) sets: Arc<[HeldOut]>,
     pub(super) engine: Engine,
     pub(super) state: State,
     pub(super) record: Record,

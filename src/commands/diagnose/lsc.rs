@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use lrc_dsl::Sources;
 use lrc_runtime::config::open::open;
-use lrc_runtime::data::{Asked, Dataset};
+use lrc_runtime::data::{Dataset, EvalSets};
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::model::fresh;
 use lrc_runtime::model::stability::stability;
@@ -44,13 +44,13 @@ pub fn local_stability(args: &Lsc, sources: &mut Sources) -> Result<(), Failure>
         let params = fresh(&opened.model.graph.params, opened.spec.seed);
         (opened.spec, opened.model, params)
     };
-    let source = Dataset::open_for(&spec.task, spec.seed, &Asked::default(), model.vocab)?;
-    let sets = source.unseen(None);
+    let source = Dataset::open_for(&spec.task, spec.seed, &EvalSets::default(), model.vocab)?;
+    let sets = source.held_out(None);
     let Some(set) = sets.first() else {
         return Err(Failure::Usage("the data of this spec keeps nothing for evaluation".into()));
     };
     let count = (TOKENS / set.length).clamp(1, set.sequences);
-    let batch = source.unseen_batch(set, 0, count)?;
+    let batch = source.held_out_batch(set, 0, count)?;
     let layers = stability(&model, &params, &batch);
     if args.json {
         return json(serde_json::to_value(&layers));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lrc_dsl::Sources;
-use lrc_runtime::data::{Asked, Dataset};
+use lrc_runtime::data::{Dataset, EvalSets};
 use lrc_runtime::eval::diagnose::precision::precision;
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::train::checkpoint;
@@ -32,8 +32,8 @@ pub struct Precision {
 pub fn rounding(args: &Precision, sources: &mut Sources) -> Result<(), Failure> {
     let (spec, model) = trained::open(&args.run, sources)?;
     let params = checkpoint::parameters(&args.run, args.from_step, &model.graph.params)?;
-    let source = Dataset::open_for(&spec.task, spec.seed, &Asked::default(), model.vocab)?;
-    let sets = source.unseen(Some(args.sequences));
+    let source = Dataset::open_for(&spec.task, spec.seed, &EvalSets::default(), model.vocab)?;
+    let sets = source.held_out(Some(args.sequences));
     let Some(set) = sets.first() else {
         return Err(Failure::Usage("the data of this run keeps nothing for evaluation".into()));
     };

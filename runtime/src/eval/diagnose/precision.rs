@@ -4,12 +4,12 @@ use half::bf16;
 use lrc_compiler::graph::{Model, Prepared};
 use serde::Serialize;
 
-use crate::data::{Dataset, Unseen};
+use crate::data::{Dataset, HeldOut};
 use crate::device::Device;
 use crate::ground::error::Failure;
 use crate::optim::{Class, Which, classes};
 use crate::train::engine::Engine;
-use crate::train::evaluate::unseen;
+use crate::train::evaluate::held_out;
 
 /// What rounding one class of parameters does.
 #[derive(Clone, Debug, Serialize)]
@@ -29,12 +29,12 @@ pub fn precision(
     model: &Model,
     params: &[Vec<f32>],
     source: &Dataset,
-    set: &Unseen,
+    set: &HeldOut,
     batch: usize,
 ) -> Result<(f64, Vec<Rounded>), Failure> {
     let loss = |params: Vec<Vec<f32>>| -> Result<f64, Failure> {
         let mut engine = Engine::asked(Prepared::plain(model.clone()), params, Device::Cpu)?;
-        Ok(unseen(&mut engine, source, set, batch)?.score.loss)
+        Ok(held_out(&mut engine, source, set, batch)?.score.loss)
     };
     let exact = loss(params.to_vec())?;
     let classes = classes(model);

@@ -19,14 +19,14 @@ use crate::config::open::{Opened, open};
 use crate::config::renewed;
 use crate::config::table::{Kind, Preset, Table, field, whole};
 use crate::config::tree::{self, Tree, Value};
-use crate::data::{Asked, Dataset, fits};
+use crate::data::{Dataset, EvalSets, fits};
 use crate::device::Device;
 use crate::ground::error::{Failure, at_path};
 use crate::ground::lock::Lock;
 use crate::ops::loss::Score;
 use crate::report::record::Summary;
 use crate::train::engine::Engine;
-use crate::train::evaluate::unseen;
+use crate::train::evaluate::held_out;
 use crate::train::ready::{Data, ready};
 use crate::train::{Options, checkpoint, train};
 
@@ -490,11 +490,11 @@ fn one(
             .collect::<Result<_, Failure>>()?,
     };
     for task in tasks {
-        let source = Dataset::open_for(&task, seed, &Asked::default(), engine.model().vocab)?;
+        let source = Dataset::open_for(&task, seed, &EvalSets::default(), engine.model().vocab)?;
         let mut score = Score::default();
-        for set in source.unseen(Some(experiment.sequences)) {
+        for set in source.held_out(Some(experiment.sequences)) {
             let batch = spec.batch(set.length);
-            score.add(&unseen(&mut engine, &source, &set, batch)?.score);
+            score.add(&held_out(&mut engine, &source, &set, batch)?.score);
         }
         outcome.accuracy.push(score.accuracy());
         outcome.loss.push(score.loss);

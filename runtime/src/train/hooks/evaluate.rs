@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::ground::error::Failure;
 use crate::monitor::Trigger;
 use crate::report::record::Eval;
-use crate::train::evaluate::unseen;
+use crate::train::evaluate::held_out;
 use crate::train::run::{Done, Run, Then};
 
 /// Asks the model what training has not seen, where that is due.
@@ -30,7 +30,7 @@ impl Run<'_> {
         let mut right = Vec::new();
         for set in Arc::clone(&self.sets).iter() {
             let batch = self.spec.batch(set.length);
-            let answers = unseen(&mut self.engine, self.loader.source(), set, batch)?;
+            let answers = held_out(&mut self.engine, self.loader.source(), set, batch)?;
             let (loss, accuracy) = (answers.score.loss, answers.score.accuracy());
             if set.level.is_some() {
                 right.push([answers.whole, answers.sequences]);
