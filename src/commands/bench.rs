@@ -21,7 +21,7 @@ use lrc_runtime::ground::error::Failure;
 use lrc_runtime::ground::library::LIBRARY;
 use lrc_runtime::ground::memory;
 use lrc_runtime::ground::timing::Repeat;
-use lrc_runtime::model::treatment::bytes;
+use lrc_runtime::model::transforms::bytes;
 use serde_json::{Value, json};
 
 use crate::args::{self, Form, SEQUENCES, count, seconds};

@@ -12,7 +12,7 @@ mod shaping;
 pub mod table;
 pub mod tables;
 mod task;
-mod treatment;
+mod transforms;
 pub mod tree;
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use lrc_compiler::elaborate::Setting;
 use lrc_dsl::{Diag, FileId};
 
 use crate::data::{EvalSets, Task};
-use crate::model::treatment::Treatment;
+use crate::model::transforms::Transforms;
 use crate::monitor::Monitor;
 use crate::optim::Optimizer;
 use crate::schedule::Amount;
@@ -55,7 +55,7 @@ pub struct Spec {
     /// The optimiser.
     pub optimizer: Optimizer,
     /// What training does to the model besides.
-    pub treatment: Treatment,
+    pub transforms: Transforms,
     /// Whether the model chooses the warmup: see [`crate::schedule::warmup`].
     pub auto_warmup: bool,
     /// Easier and harder tasks over the run.
@@ -143,7 +143,7 @@ fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
     let optimizer = f.section("optimizer", optimizer::read);
     let (schedule, auto_warmup) = f.section("schedule", shaping::schedule);
     let phases = shaping::phases(f);
-    let treatment = treatment::read(f);
+    let transforms = transforms::read(f);
     let eval = f.section("eval", |f| eval_fields(f, task.as_ref()));
     let checkpoint = f.section("checkpoint", checkpoint_fields);
     let monitor = monitor::read(f);
@@ -164,7 +164,7 @@ fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
         workers,
         seed,
         optimizer,
-        treatment,
+        transforms,
         auto_warmup,
         levels,
         eval,

@@ -7,7 +7,7 @@ pub mod measure;
 pub mod promises;
 mod session;
 pub mod stability;
-pub mod treatment;
+pub mod transforms;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -22,7 +22,7 @@ impl pulp::NullaryFnOnce for Squares<'_> {
 
 /// A rule and its numbers of the step.
 #[derive(Clone, Copy, Debug)]
-pub enum Ways {
+pub enum UpdateRule {
     /// Running means of gradients and of their squares.
     AdamW {
         /// Decay of the first.
@@ -71,7 +71,7 @@ pub struct Part<'a> {
     /// Factor on the gradient.
     pub clip: f32,
     /// The rule.
-    pub rule: Ways,
+    pub rule: UpdateRule,
 }
 
 impl pulp::NullaryFnOnce for Part<'_> {
@@ -81,7 +81,7 @@ impl pulp::NullaryFnOnce for Part<'_> {
     fn call(self) {
         let Part { x, g, m, v, keep, clip, rule } = self;
         match rule {
-            Ways::AdamW { b1, b2, rate, root, eps } => {
+            UpdateRule::AdamW { b1, b2, rate, root, eps } => {
                 for ((x, g), (m, v)) in x.iter_mut().zip(g).zip(m.iter_mut().zip(v)) {
                     let g = g * clip;
                     *m = b1 * *m + (1.0 - b1) * g;
@@ -89,7 +89,7 @@ impl pulp::NullaryFnOnce for Part<'_> {
                     *x = *x * keep - rate * *m / (v.sqrt() * root + eps);
                 }
             }
-            Ways::Lion { b1, b2, rate } => {
+            UpdateRule::Lion { b1, b2, rate } => {
                 for ((x, g), m) in x.iter_mut().zip(g).zip(m) {
                     let g = g * clip;
                     let update = b1 * *m + (1.0 - b1) * g;
@@ -98,7 +98,7 @@ impl pulp::NullaryFnOnce for Part<'_> {
                     *m = b2 * *m + (1.0 - b2) * g;
                 }
             }
-            Ways::Sgd { momentum, nesterov, rate } => {
+            UpdateRule::Sgd { momentum, nesterov, rate } => {
                 for ((x, g), m) in x.iter_mut().zip(g).zip(m) {
                     let g = g * clip;
                     *m = momentum * *m + g;

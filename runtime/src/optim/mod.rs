@@ -7,7 +7,7 @@ use lrc_compiler::graph::{Kind, Model, Param};
 use rayon::prelude::*;
 
 use crate::device::fixed::Update;
-use elementwise::{Part, Squares, Ways};
+use elementwise::{Part, Squares, UpdateRule};
 
 /// What updates the parameters.
 #[derive(Clone, Debug, PartialEq)]
@@ -183,7 +183,7 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 /// How one parameter is updated.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Way {
+pub struct ParamGroup {
     /// A factor on the learning rate.
     pub lr_scale: f64,
     /// Its weight decay.
@@ -194,7 +194,7 @@ pub struct Way {
     second: bool,
 }
 
-impl Way {
+impl ParamGroup {
     /// Whether a second running mean is kept.
     pub fn second(&self) -> bool {
         self.second
@@ -209,10 +209,10 @@ impl Optimizer {
     }
 
     /// How each parameter of a model is updated. The error names a group that fits none.
-    pub fn ways(&self, model: &Model) -> Result<Vec<Way>, String> {
+    pub fn param_groups(&self, model: &Model) -> Result<Vec<ParamGroup>, String> {
         let graph = &model.graph;
         let mut used = vec![false; self.groups.len()];
-        let ways = graph.params.iter().zip(classes(model)).map(|(param, class)| {
+        let param_groups = graph.params.iter().zip(classes(model)).map(|(param, class)| {
             let chosen = self.groups.iter().position(|group| group.which.picks(param, class));
             if let Some(chosen) = chosen {
                 used[chosen] = true;
@@ -223,17 +223,17 @@ impl Optimizer {
             let muon = matches!(self.method, Method::Muon { .. }) && class == Class::Matrices;
             let matrix = muon.then(|| [param.shape[n - 2], param.shape[n - 1]]);
             let adaptive = matches!(self.method, Method::AdamW { .. } | Method::Muon { .. });
-            Way {
+            ParamGroup {
                 lr_scale: group.map_or(1.0, |group| group.lr_scale),
                 weight_decay: group.and_then(|group| group.weight_decay).unwrap_or(own),
                 matrix: matrix.filter(|[rows, columns]| *rows > 1 && *columns > 1),
                 second: adaptive && matrix.is_none_or(|[rows, columns]| rows < 2 || columns < 2),
             }
         });
-        let ways = ways.collect();
+        let param_groups = param_groups.collect();
         match used.iter().position(|used| !used) {
             Some(at) => Err(format!("`{}` fits no parameter of the model", self.groups[at].name)),
-            None => Ok(ways),
+            None => Ok(param_groups),
         }
     }
 }
@@ -249,14 +249,14 @@ pub struct Moments {
 
 impl Moments {
     /// Zeros, as the rule needs them.
-    pub fn new(params: &[Vec<f32>], ways: &[Way]) -> Moments {
+    pub fn new(params: &[Vec<f32>], param_groups: &[ParamGroup]) -> Moments {
         let zeros = |n: usize| vec![0.0; n];
         Moments {
             first: params.iter().map(|p| zeros(p.len())).collect(),
             second: params
                 .iter()
-                .zip(ways)
-                .map(|(p, way)| zeros(if way.second { p.len() } else { 0 }))
+                .zip(param_groups)
+                .map(|(p, group)| zeros(if group.second { p.len() } else { 0 }))
                 .collect(),
         }
     }
@@ -318,7 +318,7 @@ pub fn norm(grads: &[Vec<f32>]) -> f64 {
 /// Updates all parameters by gradients whose norm is known.
 pub fn step(
     optimizer: &Optimizer,
-    ways: &[Way],
+    param_groups: &[ParamGroup],
     rates: &Rates,
     norm: f64,
     params: &mut [Vec<f32>],
@@ -329,10 +329,10 @@ pub fn step(
     let mut parts = Vec::new();
     let pairs = params.iter_mut().zip(grads);
     let means = moments.first.iter_mut().zip(&mut moments.second);
-    for (((x, g), (m, v)), way) in pairs.zip(means).zip(ways) {
-        let lr = rates.lr * way.lr_scale;
-        let keep = (1.0 - lr * way.weight_decay) as f32;
-        if let (Method::Muon { momentum, .. }, Some(shape)) = (optimizer.method, way.matrix) {
+    for (((x, g), (m, v)), group) in pairs.zip(means).zip(param_groups) {
+        let lr = rates.lr * group.lr_scale;
+        let keep = (1.0 - lr * group.weight_decay) as f32;
+        if let (Method::Muon { momentum, .. }, Some(shape)) = (optimizer.method, group.matrix) {
             let momentum = momentum as f32;
             muon::step(x, g, m, shape, muon::Numbers { momentum, clip, keep, lr: lr as f32 });
             continue;
@@ -341,13 +341,13 @@ pub fn step(
             Method::AdamW { betas, eps } | Method::Muon { betas, eps, .. } => {
                 let [rate, root] = corrected(&Rates { lr, ..*rates }, betas);
                 let [b1, b2] = betas.map(|beta| beta as f32);
-                Ways::AdamW { b1, b2, rate: rate as f32, root: root as f32, eps: eps as f32 }
+                UpdateRule::AdamW { b1, b2, rate: rate as f32, root: root as f32, eps: eps as f32 }
             }
             Method::Lion { beta1, beta2 } => {
-                Ways::Lion { b1: beta1 as f32, b2: beta2 as f32, rate: lr as f32 }
+                UpdateRule::Lion { b1: beta1 as f32, b2: beta2 as f32, rate: lr as f32 }
             }
             Method::Sgd { momentum, nesterov } => {
-                Ways::Sgd { momentum: momentum as f32, nesterov, rate: lr as f32 }
+                UpdateRule::Sgd { momentum: momentum as f32, nesterov, rate: lr as f32 }
             }
         };
         // Rules without a second mean have empty ones.
@@ -365,22 +365,22 @@ pub fn step(
 mod tests {
     use super::*;
 
-    fn way(weight_decay: f64, second: bool) -> Way {
-        Way { lr_scale: 1.0, weight_decay, matrix: None, second }
+    fn group(weight_decay: f64, second: bool) -> ParamGroup {
+        ParamGroup { lr_scale: 1.0, weight_decay, matrix: None, second }
     }
 
     /// Runs gradients through a rule on one parameter that starts at 1.
-    fn run(method: Method, way: &Way, rates: Rates, grads: &[f64]) -> (f64, Moments) {
+    fn run(method: Method, group: &ParamGroup, rates: Rates, grads: &[f64]) -> (f64, Moments) {
         let optimizer =
             Optimizer { method, lr: rates.lr, weight_decay: 0.0, clip: rates.clip, groups: vec![] };
         let mut params = vec![vec![1.0_f32]];
-        let ways = [way.clone()];
-        let mut moments = Moments::new(&params, &ways);
+        let param_groups = [group.clone()];
+        let mut moments = Moments::new(&params, &param_groups);
         for (n, g) in grads.iter().enumerate() {
             let grads = [vec![*g as f32]];
             let rates = Rates { step: n as u64 + 1, ..rates };
             let norm = norm(&grads);
-            step(&optimizer, &ways, &rates, norm, &mut params, &grads, &mut moments);
+            step(&optimizer, &param_groups, &rates, norm, &mut params, &grads, &mut moments);
         }
         (f64::from(params[0][0]), moments)
     }
@@ -401,8 +401,8 @@ mod tests {
             decayed = decayed * (1.0 - 0.05) - move_by;
             plain -= move_by;
         }
-        assert!((run(method, &way(0.5, true), rates, &GRADS).0 - decayed).abs() < 1e-6);
-        assert!((run(method, &way(0.0, true), rates, &GRADS).0 - plain).abs() < 1e-6);
+        assert!((run(method, &group(0.5, true), rates, &GRADS).0 - decayed).abs() < 1e-6);
+        assert!((run(method, &group(0.0, true), rates, &GRADS).0 - plain).abs() < 1e-6);
     }
 
     #[test]
@@ -415,7 +415,7 @@ mod tests {
             m = 0.99 * m + 0.01 * g;
         }
         let lion = Method::Lion { beta1: 0.9, beta2: 0.99 };
-        assert!((run(lion, &way(0.3, false), rates, &GRADS).0 - x).abs() < 1e-6);
+        assert!((run(lion, &group(0.3, false), rates, &GRADS).0 - x).abs() < 1e-6);
         for nesterov in [false, true] {
             let (mut m, mut x) = (0.0, 1.0);
             for g in GRADS {
@@ -423,7 +423,7 @@ mod tests {
                 x -= 0.01 * if nesterov { g + 0.8 * m } else { m };
             }
             let sgd = Method::Sgd { momentum: 0.8, nesterov };
-            assert!((run(sgd, &way(0.0, false), rates, &GRADS).0 - x).abs() < 1e-6);
+            assert!((run(sgd, &group(0.0, false), rates, &GRADS).0 - x).abs() < 1e-6);
         }
     }
 
@@ -431,7 +431,7 @@ mod tests {
     fn a_large_gradient_is_clipped_to_its_norm() {
         let method = Method::AdamW { betas: [0.0, 0.0], eps: 1.0 };
         let rates = Rates { lr: 1.0, clip: 1.0, step: 1 };
-        let (_, moments) = run(method, &way(0.0, true), rates, &[50.0]);
+        let (_, moments) = run(method, &group(0.0, true), rates, &[50.0]);
         assert!((moments.first[0][0] - 1.0).abs() < 1e-6);
     }
 

@@ -15,17 +15,17 @@ use crate::model::device::{OnDevice, none};
 use crate::model::measure::{self, Measured};
 use crate::model::promises::Broken;
 use crate::model::stability::Seen;
-use crate::model::treatment::Treatment;
+use crate::model::transforms::Transforms;
 use crate::ops::batch::Batch;
 use crate::ops::loss::{NONE, Predictions, Score};
-use crate::optim::{self, Moments, Optimizer, Rates, Way};
+use crate::optim::{self, Moments, Optimizer, ParamGroup, Rates};
 use crate::schedule::run::RunSchedule;
 
 /// A model, its parameters and what the optimiser remembers of them.
 pub struct Engine {
     place: Place,
     optimizer: Option<Optimizer>,
-    ways: Vec<Way>,
+    param_groups: Vec<ParamGroup>,
     seed: u64,
     /// Of the last gradient whose layers were measured.
     noise: Option<Noise>,
@@ -58,7 +58,7 @@ pub struct Training<'t> {
     /// The optimiser.
     pub optimizer: &'t Optimizer,
     /// What else is done to the model.
-    pub treatment: &'t Treatment,
+    pub transforms: &'t Transforms,
     /// Tokens that run through the model at a time, at most.
     pub rows: usize,
     /// Of dropout.
@@ -68,16 +68,16 @@ pub struct Training<'t> {
 impl<'t> Training<'t> {
     /// As a spec says. The walk that finds the largest part is for a budget of memory only.
     pub fn of(spec: &'t Spec, run_schedule: &RunSchedule, seed: u64) -> Training<'t> {
-        let treatment = &spec.treatment;
-        let rows = treatment.activations.map_or(1, |_| rows(spec, run_schedule));
-        Training { optimizer: &spec.optimizer, treatment, rows, seed }
+        let transforms = &spec.transforms;
+        let rows = transforms.activations.map_or(1, |_| rows(spec, run_schedule));
+        Training { optimizer: &spec.optimizer, transforms, rows, seed }
     }
 
     /// With nothing but an optimiser.
     pub fn plain(optimizer: &'t Optimizer) -> Training<'t> {
-        const NONE: &Treatment =
-            &Treatment { dropout: 0.0, z_loss: 0.0, activations: None, precision: Vec::new() };
-        Training { optimizer, treatment: NONE, rows: 1, seed: 0 }
+        const NONE: &Transforms =
+            &Transforms { dropout: 0.0, z_loss: 0.0, activations: None, precision: Vec::new() };
+        Training { optimizer, transforms: NONE, rows: 1, seed: 0 }
     }
 }
 
@@ -101,7 +101,7 @@ impl Place {
                 executor: Executor::of(prepared, params),
                 moments,
                 sum: vec![],
-                exact: vec![],
+                master: vec![],
             })),
             Some(machine) => Place::Kernels(Box::new(OnDevice::new(prepared, &params, &machine)?)),
         })
@@ -114,7 +114,7 @@ struct OnCpu {
     /// Gradients of the parts of a step so far.
     sum: Vec<Vec<f32>>,
     /// Of parameters that the model reads in bf16: what is updated. Nothing for the others.
-    exact: Vec<Option<Vec<f32>>>,
+    master: Vec<Option<Vec<f32>>>,
 }
 
 /// What the gradient of a step says, before the update.
@@ -153,20 +153,20 @@ impl Engine {
         device: Device,
         training: &Training,
     ) -> Result<Engine, Failure> {
-        let TrainingPlan { prepared, ways, rounded } = plan;
-        let Training { optimizer, treatment, seed, .. } = *training;
+        let TrainingPlan { prepared, param_groups, rounded } = plan;
+        let Training { optimizer, transforms, seed, .. } = *training;
         if device != Device::Cpu {
-            none(of_training(optimizer, treatment))?;
+            none(of_training(optimizer, transforms))?;
         }
-        let moments = Moments::new(&params, &ways);
+        let moments = Moments::new(&params, &param_groups);
         let mut place = Place::open(prepared, params, device, moments)?;
         if let Place::Cpu(cpu) = &mut place {
-            cpu.executor.z_loss = treatment.z_loss as f32;
+            cpu.executor.z_loss = transforms.z_loss as f32;
             let params = cpu.executor.params.iter().zip(rounded);
-            cpu.exact = params.map(|(param, rounded)| rounded.then(|| param.clone())).collect();
+            cpu.master = params.map(|(param, rounded)| rounded.then(|| param.clone())).collect();
             cpu.round();
         }
-        Ok(Engine { place, optimizer: Some(optimizer.clone()), ways, seed, noise: None })
+        Ok(Engine { place, optimizer: Some(optimizer.clone()), param_groups, seed, noise: None })
     }
 
     /// A model that is asked only.
@@ -176,7 +176,7 @@ impl Engine {
         device: Device,
     ) -> Result<Engine, Failure> {
         let place = Place::open(prepared, params, device, Moments::default())?;
-        Ok(Engine { place, optimizer: None, ways: vec![], seed: 0, noise: None })
+        Ok(Engine { place, optimizer: None, param_groups: vec![], seed: 0, noise: None })
     }
 
     /// The model.
@@ -296,7 +296,7 @@ impl Engine {
                 cpu.swap();
                 let OnCpu { executor, moments, .. } = &mut **cpu;
                 let Executor { params, grads, .. } = executor;
-                optim::step(optimizer, &self.ways, rates, norm, params, grads, moments);
+                optim::step(optimizer, &self.param_groups, rates, norm, params, grads, moments);
                 cpu.swap();
                 cpu.round();
                 Ok(())
@@ -335,7 +335,7 @@ impl Engine {
 
     /// How much each parameter's running means hold: the shape of what a checkpoint has of them.
     pub fn remembered(&self) -> Vec<[bool; 2]> {
-        self.ways.iter().map(|way| [true, way.second()]).collect()
+        self.param_groups.iter().map(|group| [true, group.second()]).collect()
     }
 
     /// Takes the numbers of a checkpoint.
@@ -343,9 +343,9 @@ impl Engine {
         let Numbers { params, moments } = numbers;
         match &mut self.place {
             Place::Cpu(cpu) => {
-                for (exact, param) in cpu.exact.iter_mut().zip(&params) {
-                    if let Some(exact) = exact {
-                        exact.clone_from(param);
+                for (master, param) in cpu.master.iter_mut().zip(&params) {
+                    if let Some(master) = master {
+                        master.clone_from(param);
                     }
                 }
                 cpu.executor.params = params;
@@ -372,7 +372,7 @@ pub struct TrainingPlan {
     /// The model as training runs it.
     pub prepared: Prepared,
     /// How each parameter is updated.
-    ways: Vec<Way>,
+    param_groups: Vec<ParamGroup>,
     /// Which parameters are read in bf16.
     rounded: Vec<bool>,
 }
@@ -380,28 +380,29 @@ pub struct TrainingPlan {
 impl TrainingPlan {
     /// Works it out; refuses what cannot be.
     pub fn new(model: Model, training: &Training) -> Result<TrainingPlan, Failure> {
-        let Training { optimizer, treatment, rows, .. } = *training;
-        let ways = optimizer.ways(&model).map_err(|why| Failure::invalid("E0406", why))?;
-        let rounded = treatment.rounded(&model)?;
-        Ok(TrainingPlan { prepared: treatment.prepare(model, rows)?, ways, rounded })
+        let Training { optimizer, transforms, rows, .. } = *training;
+        let param_groups =
+            optimizer.param_groups(&model).map_err(|why| Failure::invalid("E0406", why))?;
+        let rounded = transforms.rounded(&model)?;
+        Ok(TrainingPlan { prepared: transforms.prepare(model, rows)?, param_groups, rounded })
     }
 }
 
 impl OnCpu {
     /// Exchanges what the model reads and what is updated.
     fn swap(&mut self) {
-        for (exact, read) in self.exact.iter_mut().zip(&mut self.executor.params) {
-            if let Some(exact) = exact {
-                std::mem::swap(exact, read);
+        for (master, read) in self.master.iter_mut().zip(&mut self.executor.params) {
+            if let Some(master) = master {
+                std::mem::swap(master, read);
             }
         }
     }
 
     /// Lets the model read what is updated, in bf16.
     fn round(&mut self) {
-        for (exact, read) in self.exact.iter().zip(&mut self.executor.params) {
-            if let Some(exact) = exact {
-                let rounded = exact.iter().map(|x| bf16::from_f32(*x).to_f32());
+        for (master, read) in self.master.iter().zip(&mut self.executor.params) {
+            if let Some(master) = master {
+                let rounded = master.iter().map(|x| bf16::from_f32(*x).to_f32());
                 read.iter_mut().zip(rounded).for_each(|(to, x)| *to = x);
             }
         }
@@ -410,11 +411,11 @@ impl OnCpu {
     /// All parameters as they are updated.
     fn params(&self) -> Vec<Vec<f32>> {
         let read = self.executor.params.iter();
-        if self.exact.is_empty() {
+        if self.master.is_empty() {
             return read.cloned().collect();
         }
-        let both = read.zip(&self.exact);
-        both.map(|(read, exact)| exact.as_ref().unwrap_or(read).clone()).collect()
+        let both = read.zip(&self.master);
+        both.map(|(read, master)| master.as_ref().unwrap_or(read).clone()).collect()
     }
 
     /// The gradient of part `at` of `count`, weighted by its share and added to those before.

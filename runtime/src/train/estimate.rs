@@ -14,7 +14,7 @@ use crate::schedule::Amount;
 use crate::schedule::lengths::{Cut, Lengths};
 use crate::schedule::run::{RunSchedule, StepPlan};
 
-use crate::model::treatment::bytes;
+use crate::model::transforms::bytes;
 
 /// Needs of a run. Memory is in bytes.
 #[derive(Clone, Debug, Serialize)]
@@ -76,10 +76,11 @@ pub fn estimate(
 
 /// Numbers that an optimiser remembers.
 fn remembered(optimizer: &Optimizer, model: &Model) -> Result<f64, Failure> {
-    let ways = optimizer.ways(model).map_err(|why| Failure::invalid("E0406", why))?;
-    let each = model.graph.params.iter().zip(&ways);
-    let numbers =
-        each.map(|(param, way)| size(&param.shape) as f64 * if way.second() { 2.0 } else { 1.0 });
+    let param_groups =
+        optimizer.param_groups(model).map_err(|why| Failure::invalid("E0406", why))?;
+    let each = model.graph.params.iter().zip(&param_groups);
+    let numbers = each
+        .map(|(param, group)| size(&param.shape) as f64 * if group.second() { 2.0 } else { 1.0 });
     Ok(numbers.sum())
 }
 

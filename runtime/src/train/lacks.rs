@@ -7,7 +7,7 @@ use crate::config::Spec;
 use crate::device::Device;
 use crate::ground::error::Failure;
 use crate::model::device;
-use crate::model::treatment::Treatment;
+use crate::model::transforms::Transforms;
 use crate::optim::{Method, Optimizer};
 
 /// Fails with everything that a device lacks for a run of a spec.
@@ -18,7 +18,7 @@ pub fn lacks(spec: &Spec, prepared: &Prepared, on: Device) -> Result<(), Failure
 /// Everything that a device lacks for a run of a spec. The processor lacks nothing.
 fn lacking(spec: &Spec, prepared: &Prepared, on: Device) -> Vec<Diag> {
     let Some(gpu) = on.kind() else { return vec![] };
-    let mut lacking = of_training(&spec.optimizer, &spec.treatment);
+    let mut lacking = of_training(&spec.optimizer, &spec.transforms);
     for policy in spec.monitor.policies.iter().filter(|policy| policy.on.of_layers()) {
         let why = format!("the policy on `{}` looks into layers, which kernels hide", policy.on);
         lacking.push(Diag::global("E0501", why).help("it runs with `--device cpu`"));
@@ -28,13 +28,13 @@ fn lacking(spec: &Spec, prepared: &Prepared, on: Device) -> Vec<Diag> {
 }
 
 /// What kernels lack of how a model is trained.
-pub fn of_training(optimizer: &Optimizer, treatment: &Treatment) -> Vec<Diag> {
+pub fn of_training(optimizer: &Optimizer, transforms: &Transforms) -> Vec<Diag> {
     let method = format!("the optimiser `{}`", optimizer.method.name());
     let asked = [
-        (treatment.z_loss > 0.0, "`z_loss`"),
-        (treatment.dropout > 0.0, "`dropout`"),
-        (treatment.activations.is_some(), "computing layers again (`activations`)"),
-        (!treatment.precision.is_empty(), "`precision`: what they round is fixed"),
+        (transforms.z_loss > 0.0, "`z_loss`"),
+        (transforms.dropout > 0.0, "`dropout`"),
+        (transforms.activations.is_some(), "computing layers again (`activations`)"),
+        (!transforms.precision.is_empty(), "`precision`: what they round is fixed"),
         (!matches!(optimizer.method, Method::AdamW { .. }), method.as_str()),
         (!optimizer.groups.is_empty(), "groups of parameters"),
     ];

@@ -9,7 +9,7 @@ use crate::optim::{Which, classes};
 
 /// What is done to a model in training.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Treatment {
+pub struct Transforms {
     /// Each number that a layer adds to the residual stream becomes 0 with this probability.
     pub dropout: f64,
     /// The weight of `ln²Z` in the loss: see [`crate::ops::loss::Head::gradient`].
@@ -30,7 +30,7 @@ pub enum Precision {
     Bf16,
 }
 
-impl Treatment {
+impl Transforms {
     /// Prepares a model for training in parts of so many tokens.
     pub fn prepare(&self, model: Model, rows: usize) -> Result<Prepared, Failure> {
         let numbers = |bytes: f64| (bytes / 4.0 / rows as f64) as usize;

@@ -11,7 +11,7 @@ use lrc_dsl::Sources;
 use lrc_runtime::device::Device;
 use lrc_runtime::ground::library;
 use lrc_runtime::ground::random::{Purpose, Stream};
-use lrc_runtime::model::treatment::{Precision, Treatment};
+use lrc_runtime::model::transforms::{Precision, Transforms};
 use lrc_runtime::model::{Executor, fresh};
 use lrc_runtime::ops::batch::Batch;
 use lrc_runtime::optim::{Class, Optimizer, Rates, Which};
@@ -161,9 +161,9 @@ fn a_layer_that_is_taken_out_adds_nothing() {
     assert!(why.contains("atention") && why.contains(&name), "{why}");
 }
 
-fn engine(treatment: &Treatment) -> Engine {
+fn engine(transforms: &Transforms) -> Engine {
     let optimizer = Optimizer::adamw(1e-3);
-    let training = Training { optimizer: &optimizer, treatment, rows: 30, seed: 2 };
+    let training = Training { optimizer: &optimizer, transforms, rows: 30, seed: 2 };
     let params = fresh(&hybrid().graph.params, 3);
     Engine::new(hybrid(), params, Device::Cpu, &training).unwrap()
 }
@@ -174,8 +174,8 @@ fn parameters_read_in_bf16_are_updated_in_f32() {
         (Which::Class(Class::Matrices), Precision::Bf16),
         (Which::Class(Class::Head), Precision::Bf16),
     ];
-    let treatment = Treatment { precision, ..Treatment::default() };
-    let mut engine = engine(&treatment);
+    let transforms = Transforms { precision, ..Transforms::default() };
+    let mut engine = engine(&transforms);
     let batch = batch(24);
     let start = engine.numbers().unwrap().params;
     let exact = engine.evaluate(&batch).unwrap();
@@ -188,26 +188,26 @@ fn parameters_read_in_bf16_are_updated_in_f32() {
     assert!(moved * 10 > 9 * start.iter().flatten().count());
     // What a checkpoint holds goes on as what was.
     let numbers = engine.numbers().unwrap();
-    let mut other = self::engine(&treatment);
+    let mut other = self::engine(&transforms);
     other.restore(numbers).unwrap();
     assert_eq!(other.evaluate(&batch).unwrap(), engine.evaluate(&batch).unwrap());
     assert_eq!(other.numbers().unwrap().params, after);
-    let plain = self::engine(&Treatment::default()).evaluate(&batch).unwrap();
+    let plain = self::engine(&Transforms::default()).evaluate(&batch).unwrap();
     assert!(plain != exact && (plain.score.loss - exact.score.loss).abs() < 0.05);
 }
 
 #[test]
 fn what_fits_no_parameter_or_no_memory_is_refused() {
     let optimizer = Optimizer::adamw(1e-3);
-    let refused = |treatment: Treatment| {
+    let refused = |transforms: Transforms| {
         let params = fresh(&hybrid().graph.params, 3);
-        let treatment = &treatment;
-        let training = Training { optimizer: &optimizer, treatment, rows: 30, seed: 2 };
+        let transforms = &transforms;
+        let training = Training { optimizer: &optimizer, transforms, rows: 30, seed: 2 };
         Engine::new(hybrid(), params, Device::Cpu, &training).err().unwrap().to_string()
     };
     let precision = vec![(Which::Name("nothing*".into()), Precision::Bf16)];
-    assert!(refused(Treatment { precision, ..Treatment::default() }).contains("nothing*"));
-    let why = refused(Treatment { activations: Some(1e3), ..Treatment::default() });
+    assert!(refused(Transforms { precision, ..Transforms::default() }).contains("nothing*"));
+    let why = refused(Transforms { activations: Some(1e3), ..Transforms::default() });
     assert!(why.contains("activations"), "{why}");
     assert!(hybrid().graph.nodes.node_weights().all(|n| !matches!(n.kind, Kind::Drop { .. })));
 }

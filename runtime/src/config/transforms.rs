@@ -2,11 +2,11 @@
 
 use super::fields::{Fields, finding};
 use super::tree::{Tree, Value};
-use crate::model::treatment::{Precision, Treatment};
+use crate::model::transforms::{Precision, Transforms};
 use crate::optim::Which;
 
 /// Reads the fields of a spec.
-pub fn read(f: &mut Fields) -> Treatment {
+pub fn read(f: &mut Fields) -> Transforms {
     let dropout = f.number("dropout");
     let z_loss = f.number("z_loss");
     let activations = f.get("activations").and_then(|tree| {
@@ -20,7 +20,7 @@ pub fn read(f: &mut Fields) -> Treatment {
         found
     });
     let precision = f.get("precision").map_or(vec![], |tree| precisions(f, tree));
-    Treatment { dropout, z_loss, activations, precision }
+    Transforms { dropout, z_loss, activations, precision }
 }
 
 /// `2 GB`
