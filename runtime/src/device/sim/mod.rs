@@ -2,14 +2,17 @@
 //! accesses outside a buffer or misaligned, reads of what nobody wrote, races in shared memory,
 //! copies that nobody waited for, barriers that not all threads reach.
 
+mod arithmetic;
+mod instruction;
 pub mod memory;
 mod ptx;
 mod warp;
 
 use std::fmt;
 
+pub use instruction::Entry;
 use memory::{Memory, Shared};
-pub use ptx::{Entry, parse};
+pub use ptx::parse;
 use rayon::prelude::*;
 use warp::{Around, LANES, Stop, Warp};
 
