@@ -8,7 +8,6 @@ use std::path::Path;
 
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
 use lrc_compiler::graph::{Recur, account};
-use lrc_compiler::plan::Family;
 use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::strategy;
 use lrc_dsl::Sources;
@@ -104,11 +103,11 @@ fn entry(name: &str) -> String {
     let (docs, code): (Vec<&str>, Vec<&str>) = text.lines().partition(|l| l.starts_with("///"));
     let about: Vec<&str> = docs.iter().map(|line| line[3..].trim()).collect();
     let strategy = strategy::of(&r).name();
-    let here = Gpu::named("sm_80").and_then(|gpu| lacks(&r, gpu)).is_none();
-    let kernels = match Family::of(&r) {
-        Ok(_) if here => "",
-        Ok(_) => "; kernels at smaller sizes",
-        Err(_) => "; no kernels yet",
+    let gpu = Gpu::named("sm_80").unwrap();
+    let kernels = match lacks(&r, gpu).map(|diag| diag.message + &diag.label) {
+        None => "",
+        Some(why) if why.contains("no plan fits") => "; kernels at smaller sizes",
+        Some(_) => "; no kernels yet",
     };
     let (inputs, params) = (vec![1; r.inputs.len()], vec![1; r.params.len()]);
     let state = r.state_size();

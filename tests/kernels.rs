@@ -7,11 +7,13 @@
 
 use std::collections::BTreeMap;
 
+use lrc_compiler::compile::all_schedules;
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
 use lrc_compiler::emit;
+use lrc_compiler::plan::Kernel;
 use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::plan::verify::verify;
-use lrc_compiler::plan::{Family, Kernel};
+use lrc_compiler::strategy;
 use lrc_compiler::tile::{Binary, Unary};
 use lrc_dsl::Sources;
 use lrc_runtime::device::cuda::nvrtc::{Code, Nvrtc};
@@ -147,7 +149,7 @@ fn kernels_of_one_token_agree_with_the_recurrent_form() {
 fn kernels_of_scans_agree_with_the_recurrent_form() {
     let texts = SCAN_TEXTS.iter().map(|body| of_text(body));
     for r in SCAN.iter().map(|name| recurrence(name, &[])).chain(texts) {
-        assert!(matches!(Family::of(&r), Ok(Family::Scan)), "{}", r.name);
+        assert_eq!(strategy::of(&r).name(), "scan", "{}", r.name);
         let found = worst(&r);
         let share = found.forward.max(found.backward).max(found.decode);
         assert!(share <= 0.01, "{}: {found:?}\n{:?}", r.name, r.states);
@@ -184,13 +186,11 @@ fn machine_code(names: &[&str], size: f64, arches: &[&str]) -> Vec<(Kernel, Buil
         let sizes: &[&str] = if PAST.contains(name) { &["d"] } else { &["dk", "dv"] };
         let sizes: Vec<(&str, f64)> = sizes.iter().map(|axis| (*axis, size)).collect();
         let r = recurrence(name, &sizes);
-        let family = Family::of(&r).unwrap();
         for arch in arches {
             let gpu = Gpu::named(arch).unwrap();
-            for pass in family.passes() {
-                let schedule = family.schedule(&r, *pass, gpu, None).unwrap();
+            for schedule in all_schedules(&r, gpu).unwrap() {
                 let wrong = verify(&schedule, gpu.shared);
-                assert!(wrong.is_empty(), "{name} {pass:?} {size} {arch}: {wrong:?}");
+                assert!(wrong.is_empty(), "{} {size} {arch}: {wrong:?}", schedule.name);
                 for kernel in &schedule.kernels {
                     sources.push(Source::of(&schedule, kernel, arch));
                     kernels.push(kernel.clone());

@@ -56,8 +56,8 @@ impl Strategy {
     }
 }
 
-/// The strategy of a recurrence, on every target. What a target lacks is said where its programs are
-/// made: see [`crate::plan::Family::of`].
+/// The strategy of a recurrence, on every target. What kernels lack is said by
+/// [`crate::plan::schedules`].
 pub fn of(r: &Recurrence) -> Strategy {
     if r.states.is_empty() {
         let range = Range::of(r).and_then(|range| pair_program(r, 1, 2).map(|_| range));

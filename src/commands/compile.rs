@@ -211,15 +211,17 @@ impl Work {
             let decode = (!r.states.is_empty()).then_some(Purpose::Decode);
             for purpose in [Purpose::Training].into_iter().chain(decode) {
                 let choice = Choice { purpose, tokens: None };
-                match compile::compile(r, Target::Gpu(gpu), choice) {
-                    Ok(artifact) => {
-                        if purpose == Purpose::Training {
-                            self.programs(r, &artifact, gpu.arch)?;
-                        }
-                        schedules.extend(artifact.schedules.into_iter().map(|s| (s, gpu.arch)));
+                let artifact = match compile::compile(r, Target::Gpu(gpu), choice) {
+                    Ok(artifact) => artifact,
+                    Err(refusal) => {
+                        self.lack([without_kernels(r, &refusal)]);
+                        continue;
                     }
-                    Err(refusal) => self.lack([without_kernels(r, &refusal)]),
+                };
+                if purpose == Purpose::Training {
+                    self.programs(r, &artifact, gpu.arch)?;
                 }
+                schedules.extend(artifact.schedules.into_iter().map(|s| (s, gpu.arch)));
             }
         }
         self.build(schedules, "")

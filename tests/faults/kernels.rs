@@ -291,3 +291,40 @@ fn what_kernels_lack_is_known_before_a_run() {
     assert_eq!(output.status.code(), Some(3));
     assert!(said(&output).contains("as long as the sequence"), "{}", said(&output));
 }
+
+/// Each kind of GPU has its own files, and so has the processor.
+#[test]
+fn files_are_written_for_each_target() {
+    let folder = empty("targets");
+    std::fs::write(folder.join("s.arch"), SMALL).unwrap();
+    let stages = "normal,chunk,grad,plan,cuda";
+    let args = ["compile", "s.arch", "--emit", stages, "--arch", "sm_80,sm_90a", "--out", "o"];
+    let output = with(&folder, &[], &args);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let mut wanted = vec!["small.normal".to_string()];
+    for target in ["cpu", "sm_80", "sm_90a"] {
+        wanted.extend(["chunk", "grad"].map(|stage| format!("small.{target}.{stage}")));
+    }
+    for arch in ["sm_80", "sm_90a"] {
+        for pass in ["forward", "backward", "decode"] {
+            wanted.extend(["plan", "cu"].map(|stage| format!("small_{pass}.{arch}.{stage}")));
+        }
+    }
+    for file in wanted {
+        let text = std::fs::read_to_string(folder.join("o").join(&file));
+        assert!(text.is_ok_and(|text| !text.is_empty()), "{file}");
+    }
+}
+
+/// What no GPU can hold is refused by its name and size.
+#[test]
+fn what_exceeds_every_gpu_is_named() {
+    let folder = empty("exceeds");
+    let text = "recurrence huge { in q, k : [100000]; in v : [100000]; state S : [100000, 100000]; S[t] = S[t-1] + k * v^T; out o = S[t]^T * q }";
+    std::fs::write(folder.join("h.arch"), text).unwrap();
+    let args = ["compile", "h.arch", "--emit", "plan", "--arch", "sm_80", "--out", "o"];
+    let output = with(&folder, &[], &args);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    let said = said(&output);
+    assert!(said.contains("`S` is [100000, 100000]"), "{said}");
+}

@@ -46,7 +46,7 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
         tile0[8 * (i0) + i1] = 0.0f;
     }
     wait_for_block();
-    // map [8, 8]: tile0[i0, i1] = (given buffer5 ? buffer5[i0, i1] : tile0[i0, i1])
+    // map [8, 8]: tile0[i0, i1] = (given state_S_before ? state_S_before[i0, i1] : tile0[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
@@ -59,7 +59,7 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        // map [8, 8]: buffer8[i0, i1] = tile0[i0, i1]
+        // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
         if (state_S_at_chunks != 0) {
             #pragma unroll 1
             for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -75,7 +75,7 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
             const int i1 = e % 16;
             tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
         }
-        // map [8]: tile5[i0] = exp(buffer3[t of row i0; ])
+        // map [8]: tile5[i0] = exp(in_g[t of row i0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -92,14 +92,14 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
         // chain [8, 8, 1]: tile6 = Prefix(Versions { micro: 1, offsets: [1] }) tile4
         prefix<8, 8, 1>(tile6, tile4, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [8, 8]: tile3[i0, i1] = ((buffer0[t of row i0; i1] * 0.35355339059327373) * tile6[i0, 0])
+        // map [8, 8]: tile3[i0, i1] = ((in_q[t of row i0; i1] * 0.35355339059327373) * tile6[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile6[i0] : 0.f);
         }
-        // map [8, 8]: tile9[i0, i1] = (buffer1[t of row i0; i1] * valid[i0])
+        // map [8, 8]: tile9[i0, i1] = (in_k[t of row i0; i1] * valid[i0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
@@ -114,7 +114,7 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
             const int i1 = e % 16;
             tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile9[8 * (i0) + i1] : 0.f);
         }
-        // map [8, 8]: tile10[i0, i1] = (buffer0[t of row i0; i1] * 0.35355339059327373)
+        // map [8, 8]: tile10[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -135,14 +135,14 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
             });
         }
         wait_for_block();
-        // map [8]: tile15[i0] = (buffer4[t of row i0; ] * neg(tile5[i0]))
+        // map [8]: tile15[i0] = (in_beta[t of row i0] * neg(tile5[i0]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             tile15[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile5[i0]);
         }
         wait_for_block();
-        // map [8, 8]: tile14[i0, i1] = (buffer1[t of row i0; i1] * tile15[i0])
+        // map [8, 8]: tile14[i0, i1] = (in_k[t of row i0; i1] * tile15[i0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -168,7 +168,7 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
         // chain [8, 8, 1]: tile19 = Prefix(Versions { micro: 1, offsets: [0] }) tile4
         prefix<8, 8, 1>(tile19, tile4, [](int i) -> int { return i; });
         wait_for_block();
-        // map [8, 8]: tile18[i0, i1] = ((buffer1[t of row i0; i1] * tile15[i0]) * tile19[i0, 0])
+        // map [8, 8]: tile18[i0, i1] = ((in_k[t of row i0; i1] * tile15[i0]) * tile19[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -176,7 +176,7 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
             tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile15[i0] * tile19[i0] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile18 tile2 over 8: tile17[i0, i1] = add((buffer4[t of row i0; ] * buffer2[t of row i0; i1]), sum)
+        // product [8, 8] sum = tile18 tile2 over 8: tile17[i0, i1] = add((in_beta[t of row i0] * in_v[t of row i0; i1]), sum)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -200,7 +200,7 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
             tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile17[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile2ᵀ tile3ᵀ over 8 + tile12ᵀ tile7ᵀ over 8: buffer6[t of row i0; i1] = sum
+        // product [8, 8] sum = tile2ᵀ tile3ᵀ over 8 + tile12ᵀ tile7ᵀ over 8: out_o[t of row i0; i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -242,7 +242,7 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
         }
         wait_for_block();
     }
-    // map [8, 8]: buffer7[i0, i1] = tile0[i0, i1]
+    // map [8, 8]: state_S_after[i0, i1] = tile0[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
@@ -323,7 +323,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
     bf16* const tile52 = (bf16*)(shared + 0);
     float* const tile53 = (float*)(shared + 1024);
     float* const tile54 = (float*)(shared + 0);
-    // map [8, 8]: tile0[i0, i1] = (given buffer8 ? buffer8[i0, i1] : 0)
+    // map [8, 8]: tile0[i0, i1] = (given d_state_S_after ? d_state_S_after[i0, i1] : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
@@ -336,14 +336,14 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        // map [8]: tile3[i0] = exp(buffer3[t of row i0; ])
+        // map [8]: tile3[i0] = exp(in_g[t of row i0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             tile3[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
         }
         wait_for_block();
-        // map [8]: tile2[i0] = (buffer4[t of row i0; ] * neg(tile3[i0]))
+        // map [8]: tile2[i0] = (in_beta[t of row i0] * neg(tile3[i0]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -358,21 +358,21 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         wait_for_block();
         // chain [8, 8, 1]: tile5 = Prefix(Versions { micro: 1, offsets: [0] }) tile4
         prefix<8, 8, 1>(tile5, tile4, [](int i) -> int { return i; });
-        // map [8, 8]: tile7[i0, i1] = buffer6[i0, i1]
+        // map [8, 8]: tile7[i0, i1] = state_S_at_chunks[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
         }
-        // map [8, 8]: tile11[i0, i1] = (buffer1[t of row i0; i1] * tile2[i0])
+        // map [8, 8]: tile11[i0, i1] = (in_k[t of row i0; i1] * tile2[i0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile2[i0] : 0.f);
         }
-        // map [8, 8]: tile13[i0, i1] = (buffer1[t of row i0; i1] * valid[i0])
+        // map [8, 8]: tile13[i0, i1] = (in_k[t of row i0; i1] * valid[i0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
@@ -427,7 +427,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             const int i1 = e % 16;
             tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
         }
-        // map [8, 8]: tile21[i0, i1] = (buffer0[t of row i0; i1] * 0.35355339059327373)
+        // map [8, 8]: tile21[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -457,7 +457,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             const int i1 = e % 16;
             tile19[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile20[8 * (i0) + i1] * tile22[8 * (i0) + i1] : 0.f);
         }
-        // map [8, 8]: tile23[i0, i1] = (given buffer7 ? (valid[i0] ? buffer7[t of row i0; i1] : 0) : 0)
+        // map [8, 8]: tile23[i0, i1] = (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i1] : 0) : 0)
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -502,7 +502,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
                 }
             });
         }
-        // map [8, 8]: tile30[i0, i1] = ((buffer1[t of row i0; i1] * tile2[i0]) * tile5[i0, 0])
+        // map [8, 8]: tile30[i0, i1] = ((in_k[t of row i0; i1] * tile2[i0]) * tile5[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
@@ -518,7 +518,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile29[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile30[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile29 tile7 over 8: tile28[i0, i1] = add((buffer4[t of row i0; ] * buffer2[t of row i0; i1]), sum)
+        // product [8, 8] sum = tile29 tile7 over 8: tile28[i0, i1] = add((in_beta[t of row i0] * in_v[t of row i0; i1]), sum)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -608,7 +608,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile32[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile22[8 * (i0) + i1] * tile33[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile21ᵀ tile32 over 8 + tile11ᵀ tile25 over 8: buffer10[t of row i0; i1] = add((tile2[i0] * add((tile5[i0, 0] * tile6[i0, i1, 0]), tile24[i...
+        // product [8, 8] sum = tile21ᵀ tile32 over 8 + tile11ᵀ tile25 over 8: d_in_k[t of row i0; i1] = add((tile2[i0] * add((tile5[i0, 0] * tile6[i0, i1, 0]), tile24[i0,...
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -623,7 +623,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             });
         }
         wait_for_block();
-        // reduce [8, 8] over [1]: tile34[i0, 0] = Sum (buffer1[t of row i0; i1] * add((tile5[i0, 0] * tile6[i0, i1, 0]), tile24[i0, i1, 0]))
+        // reduce [8, 8] over [1]: tile34[i0, 0] = Sum (in_k[t of row i0; i1] * add((tile5[i0, 0] * tile6[i0, i1, 0]), tile24[i0, i1, 0]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -635,7 +635,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             }
             tile34[i0] = x;
         }
-        // reduce [8, 8] over [0, 1]: tile36[0, 0] = Sum (buffer6[i0, i1] * tile0[i0, i1])
+        // reduce [8, 8] over [0, 1]: tile36[0, 0] = Sum (state_S_at_chunks[i0, i1] * tile0[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x / 32; e < 1; e += WARPS) {
             float x = 0.f;
@@ -699,7 +699,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             });
         }
         wait_for_block();
-        // reduce [8, 8] over [1]: tile43[i0, 0] = Sum ((buffer0[t of row i0; i1] * 0.35355339059327373) * tile44[i0, i1, 0])
+        // reduce [8, 8] over [1]: tile43[i0, 0] = Sum ((in_q[t of row i0; i1] * 0.35355339059327373) * tile44[i0, i1, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -715,7 +715,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         // chain [8, 8, 1]: tile45 = PrefixGrad(Versions { micro: 1, offsets: [1] }) tile4 tile43
         prefix_grad<8, 8, 1>(tile45, tile4, tile43, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // reduce [8, 8] over [1]: tile46[i0, 0] = Sum ((buffer1[t of row i0; i1] * tile2[i0]) * tile6[i0, i1, 0])
+        // reduce [8, 8] over [1]: tile46[i0, 0] = Sum ((in_k[t of row i0; i1] * tile2[i0]) * tile6[i0, i1, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -741,7 +741,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         // chain [8, 8, 1]: tile49 = PairsGrad(Versions { micro: 1, offsets: [0] }) tile4 tile48
         pairs_grad<8, 8>(tile49, tile4, tile48, tile50, [](int i) -> int { return i; });
         wait_for_block();
-        // map [8]: buffer12[t of row i0; ] = (tile3[i0] * add(neg((buffer4[t of row i0; ] * tile34[i0, 0])), (valid[i0] * add(add(add(add(add(tile37[i0, 0], tile39[i0, 0]...
+        // map [8]: d_in_g[t of row i0] = (tile3[i0] * add(neg((in_beta[t of row i0] * tile34[i0, 0])), (valid[i0] * add(add(add(add(add(tile37[i0, 0], tile39[i0, 0]), til...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -754,7 +754,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         // chain [8, 8, 1]: tile53 = Prefix(Versions { micro: 1, offsets: [1] }) tile4
         prefix<8, 8, 1>(tile53, tile4, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [8, 8]: tile52[i0, i1] = ((buffer0[t of row i0; i1] * 0.35355339059327373) * tile53[i0, 0])
+        // map [8, 8]: tile52[i0, i1] = ((in_q[t of row i0; i1] * 0.35355339059327373) * tile53[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -776,7 +776,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             });
         }
         wait_for_block();
-        // reduce [8, 8] over [1]: tile54[i0, 0] = Sum (buffer2[t of row i0; i1] * tile15[i0, i1])
+        // reduce [8, 8] over [1]: tile54[i0, 0] = Sum (in_v[t of row i0; i1] * tile15[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -789,14 +789,14 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile54[i0] = x;
         }
         wait_for_block();
-        // map [8]: buffer13[t of row i0; ] = add((neg(tile3[i0]) * tile34[i0, 0]), tile54[i0, 0])
+        // map [8]: d_in_beta[t of row i0] = add((neg(tile3[i0]) * tile34[i0, 0]), tile54[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             const int to_row = at.start + inside(at, i0);
             if (i0 < at.valid) d_in_beta[((long long)(to_row) * heads + at.head) * 1 + 0] = (op_neg(tile3[i0]) * tile34[i0] + tile54[i0]);
         }
-        // map [8, 8]: buffer11[t of row i0; i1] = (buffer4[t of row i0; ] * tile15[i0, i1])
+        // map [8, 8]: d_in_v[t of row i0; i1] = (in_beta[t of row i0] * tile15[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
@@ -804,7 +804,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             const int to_row = at.start + inside(at, i0);
             if (i0 < at.valid) d_in_v[((long long)(to_row) * heads + at.head) * 8 + i1] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile15[8 * (i0) + i1];
         }
-        // product [8, 8] sum = tile12ᵀ tile32ᵀ over 8: buffer9[t of row i0; i1] = (0.35355339059327373 * add(sum, (tile53[i0, 0] * tile44[i0, i1, 0])))
+        // product [8, 8] sum = tile12ᵀ tile32ᵀ over 8: d_in_q[t of row i0; i1] = (0.35355339059327373 * add(sum, (tile53[i0, 0] * tile44[i0, i1, 0])))
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -819,7 +819,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         }
         wait_for_block();
     }
-    // map [8, 8]: buffer14[i0, i1] = tile0[i0, i1]
+    // map [8, 8]: d_state_S_before[i0, i1] = tile0[i0, i1]
     if (d_state_S_before != 0) {
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {

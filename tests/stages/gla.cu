@@ -35,7 +35,7 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, unsi
         tile0[8 * (i0) + i1] = 0.0f;
     }
     wait_for_block();
-    // map [8, 8]: tile0[i0, i1] = (given buffer4 ? buffer4[i0, i1] : tile0[i0, i1])
+    // map [8, 8]: tile0[i0, i1] = (given state_S_before ? state_S_before[i0, i1] : tile0[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
@@ -48,7 +48,7 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, unsi
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
-        // map [8, 8]: buffer7[i0, i1] = tile0[i0, i1]
+        // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
         if (state_S_at_chunks != 0) {
             #pragma unroll 1
             for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -57,7 +57,7 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, unsi
                 state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
             }
         }
-        // map [4, 8]: tile4[i0, i1] = exp(buffer3[t of row i0; i1])
+        // map [4, 8]: tile4[i0, i1] = exp(in_g[t of row i0; i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -76,7 +76,7 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, unsi
         // chain [4, 4, 8]: tile5 = Prefix(Versions { micro: 1, offsets: [1] }) tile3
         prefix<4, 4, 8>(tile5, tile3, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // reduce [4, 8, 8] over [1]: tile2[i0, 0, i2] = Sum (((buffer0[t of row i0; i1] * 0.35355339059327373) * tile5[i0, i1]) * tile0[i1, i2])
+        // reduce [4, 8, 8] over [1]: tile2[i0, 0, i2] = Sum (((in_q[t of row i0; i1] * 0.35355339059327373) * tile5[i0, i1]) * tile0[i1, i2])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -90,14 +90,14 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, unsi
             tile2[8 * (i0) + i2] = x;
         }
         wait_for_block();
-        // map [4, 8]: tile7[i0, i1] = (buffer0[t of row i0; i1] * 0.35355339059327373)
+        // map [4, 8]: tile7[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
             tile7[8 * (i0) + i1] = in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f;
         }
-        // map [4, 8]: tile8[i0, i1] = (buffer1[t of row i0; i1] * valid[i0])
+        // map [4, 8]: tile8[i0, i1] = (in_k[t of row i0; i1] * valid[i0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -108,7 +108,7 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, unsi
         // chain [4, 4, 8]: tile9 = Gram(Versions { micro: 1, offsets: [1] }) tile7 tile8 tile3
         gram<4, 4, 8>(tile9, tile7, tile8, tile3, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // reduce [4, 4, 8] over [1]: tile6[i0, 0, i2] = Sum (tile9[i0, i1] * buffer2[t of row i1; i2])
+        // reduce [4, 4, 8] over [1]: tile6[i0, 0, i2] = Sum (tile9[i0, i1] * in_v[t of row i1; i2])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -122,7 +122,7 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, unsi
             tile6[8 * (i0) + i2] = x;
         }
         wait_for_block();
-        // map [4, 8]: buffer5[t of row i0; i1] = add(tile2[i0, 0, i1], tile6[i0, 0, i1])
+        // map [4, 8]: out_o[t of row i0; i1] = add(tile2[i0, 0, i1], tile6[i0, 0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -136,7 +136,7 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, unsi
         // chain [4, 4, 8]: tile12 = Suffix tile3
         suffix<4, 8>(tile12, tile3);
         wait_for_block();
-        // reduce [8, 4, 8] over [1]: tile11[i0, 0, i2] = Sum (buffer2[t of row i1; i2] * (tile8[i1, i0] * tile12[i1, i0]))
+        // reduce [8, 4, 8] over [1]: tile11[i0, 0, i2] = Sum (in_v[t of row i1; i2] * (tile8[i1, i0] * tile12[i1, i0]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
@@ -159,7 +159,7 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, unsi
         }
         wait_for_block();
     }
-    // map [8, 8]: buffer6[i0, i1] = tile0[i0, i1]
+    // map [8, 8]: state_S_after[i0, i1] = tile0[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
@@ -212,7 +212,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
     float* const tile24 = (float*)(shared + 768);
     float* const tile25 = (float*)(shared + 512);
     float* const tile26 = (float*)(shared + 256);
-    // map [8, 8]: tile0[i0, i1] = (given buffer7 ? buffer7[i0, i1] : 0)
+    // map [8, 8]: tile0[i0, i1] = (given d_state_S_after ? d_state_S_after[i0, i1] : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
@@ -225,7 +225,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
-        // map [4, 8]: tile3[i0, i1] = exp(buffer3[t of row i0; i1])
+        // map [4, 8]: tile3[i0, i1] = exp(in_g[t of row i0; i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -243,7 +243,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
         wait_for_block();
         // chain [4, 4, 8]: tile4 = Suffix tile2
         suffix<4, 8>(tile4, tile2);
-        // reduce [8, 4, 8] over [2]: tile5[i0, i1, 0] = Sum (buffer2[t of row i1; i2] * tile0[i0, i2])
+        // reduce [8, 4, 8] over [2]: tile5[i0, i1, 0] = Sum (in_v[t of row i1; i2] * tile0[i0, i2])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 4;
@@ -256,7 +256,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
             }
             tile5[4 * (i0) + i1] = x;
         }
-        // reduce [4, 4, 8] over [2]: tile7[i0, i1, 0] = Sum (buffer2[t of row i1; i2] * (given buffer6 ? (valid[i0] ? buffer6[t of row i0; i2] : 0) : 0))
+        // reduce [4, 4, 8] over [2]: tile7[i0, i1, 0] = Sum (in_v[t of row i1; i2] * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i2] : 0) : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e / 4;
@@ -278,7 +278,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
             tile6[4 * (i0) + i1] = tile7[4 * (i0) + i1];
         }
         wait_for_block();
-        // map [4, 8]: tile8[i0, i1] = (buffer0[t of row i0; i1] * 0.35355339059327373)
+        // map [4, 8]: tile8[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -289,7 +289,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
         // chain [4, 4, 8]: tile9 = ApplyT(Versions { micro: 1, offsets: [1] }) tile6 tile8 tile2
         apply_t<4, 4, 8>(tile9, tile6, tile8, tile2, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [4, 8]: buffer9[t of row i0; i1] = (valid[i0] * add((tile4[i0, i1] * tile5[i1, i0, 0]), tile9[i0, i1]))
+        // map [4, 8]: d_in_k[t of row i0; i1] = (valid[i0] * add((tile4[i0, i1] * tile5[i1, i0, 0]), tile9[i0, i1]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -298,7 +298,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
             if (i0 < at.valid) d_in_k[((long long)(to_row) * heads + at.head) * 8 + i1] = (i0 < at.valid ? 1.f : 0.f) * (tile4[8 * (i0) + i1] * tile5[i0 + 4 * (i1)] + tile9[8 * (i0) + i1]);
         }
         wait_for_block();
-        // reduce [8, 8] over [1]: tile11[i0, 0] = Sum (buffer5[i0, i1] * tile0[i0, i1])
+        // reduce [8, 8] over [1]: tile11[i0, 0] = Sum (state_S_at_chunks[i0, i1] * tile0[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -321,7 +321,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
         // chain [1, 4, 8]: tile12 = PrefixGrad(Versions { micro: 4, offsets: [4] }) tile2 tile10
         prefix_grad<1, 4, 8>(tile12, tile2, tile10, [](int i) -> int { return 4 * (i) + 4; });
         wait_for_block();
-        // map [4, 8]: tile14[i0, i1] = (buffer1[t of row i0; i1] * valid[i0])
+        // map [4, 8]: tile14[i0, i1] = (in_k[t of row i0; i1] * valid[i0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -342,7 +342,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
         wait_for_block();
         // chain [4, 4, 8]: tile16 = GramGrad(Versions { micro: 1, offsets: [1] }) tile6 tile8 tile14 tile2
         gram_grad<4, 4, 8>(tile16, tile6, tile8, tile14, tile2, [](int i) -> int { return i + 1; });
-        // reduce [4, 8, 8] over [2]: tile18[i0, i1, 0] = Sum (buffer5[i1, i2] * (given buffer6 ? (valid[i0] ? buffer6[t of row i0; i2] : 0) : 0))
+        // reduce [4, 8, 8] over [2]: tile18[i0, i1, 0] = Sum (state_S_at_chunks[i1, i2] * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i2] : 0) : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -367,7 +367,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
         // chain [4, 4, 8]: tile19 = PrefixGrad(Versions { micro: 1, offsets: [1] }) tile2 tile17
         prefix_grad<4, 4, 8>(tile19, tile2, tile17, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [4, 8]: buffer11[t of row i0; i1] = (tile3[i0, i1] * (valid[i0] * add(add(add(tile12[i0, i1], tile15[i0, i1]), tile16[i0, i1]), tile19[i0, i1])))
+        // map [4, 8]: d_in_g[t of row i0; i1] = (tile3[i0, i1] * (valid[i0] * add(add(add(tile12[i0, i1], tile15[i0, i1]), tile16[i0, i1]), tile19[i0, i1])))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -381,7 +381,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
         // chain [4, 4, 8]: tile22 = Prefix(Versions { micro: 1, offsets: [1] }) tile2
         prefix<4, 4, 8>(tile22, tile2, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // reduce [4, 8, 8] over [0]: tile21[0, i1, i2] = Sum ((tile8[i0, i1] * tile22[i0, i1]) * (given buffer6 ? (valid[i0] ? buffer6[t of row i0; i2] : 0) : 0))
+        // reduce [4, 8, 8] over [0]: tile21[0, i1, i2] = Sum ((tile8[i0, i1] * tile22[i0, i1]) * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i2] : 0) : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i1 = e / 8;
@@ -420,7 +420,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
         // chain [4, 4, 8]: tile25 = Gram(Versions { micro: 1, offsets: [1] }) tile8 tile14 tile2
         gram<4, 4, 8>(tile25, tile8, tile14, tile2, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // reduce [4, 4, 8] over [0]: tile24[0, i1, i2] = Sum (tile25[i0, i1] * (given buffer6 ? (valid[i0] ? buffer6[t of row i0; i2] : 0) : 0))
+        // reduce [4, 4, 8] over [0]: tile24[0, i1, i2] = Sum (tile25[i0, i1] * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i2] : 0) : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i1 = e / 8;
@@ -434,7 +434,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
             tile24[8 * (i1) + i2] = x;
         }
         wait_for_block();
-        // map [4, 8]: buffer10[t of row i0; i1] = add(tile23[0, i0, i1], tile24[0, i0, i1])
+        // map [4, 8]: d_in_v[t of row i0; i1] = add(tile23[0, i0, i1], tile24[0, i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -446,7 +446,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
         // chain [4, 4, 8]: tile26 = Apply(Versions { micro: 1, offsets: [1] }) tile6 tile14 tile2
         apply<4, 4, 8>(tile26, tile6, tile14, tile2, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [4, 8]: buffer8[t of row i0; i1] = (0.35355339059327373 * add(tile26[i0, i1], (tile22[i0, i1] * tile18[i0, i1, 0])))
+        // map [4, 8]: d_in_q[t of row i0; i1] = (0.35355339059327373 * add(tile26[i0, i1], (tile22[i0, i1] * tile18[i0, i1, 0])))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -463,7 +463,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
         }
         wait_for_block();
     }
-    // map [8, 8]: buffer12[i0, i1] = tile0[i0, i1]
+    // map [8, 8]: d_state_S_before[i0, i1] = tile0[i0, i1]
     if (d_state_S_before != 0) {
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {

@@ -24,7 +24,7 @@ hgrn_forward(const int* bounds, const int* chunks, int sequences, int heads, uns
         tile0[0] = 0.0f;
     }
     wait_for_block();
-    // map []: tile0[] = (given buffer2 ? buffer2[] : tile0[])
+    // map []: tile0[] = (given state_h_before ? state_h_before[] : tile0[])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 1; e += THREADS) {
         tile0[0] = (state_h_before != 0 ? state_h_before[((long long)(at.sequence) * heads + at.head) * 1 + 0] : tile0[0]);
@@ -35,20 +35,20 @@ hgrn_forward(const int* bounds, const int* chunks, int sequences, int heads, uns
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        // map []: buffer5[] = tile0[]
+        // map []: state_h_at_chunks[] = tile0[]
         if (state_h_at_chunks != 0) {
             #pragma unroll 1
             for (int e = threadIdx.x; e < 1; e += THREADS) {
                 state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile0[0];
             }
         }
-        // map [8, 1, 1, 1]: tile2[i0, 0, 0, 0] = add((exp(buffer1[t of row i0; ]) * valid[i0]), (sub(1, valid[i0]) * (0 == 0 ? 1 : 0)))
+        // map [8, 1, 1, 1]: tile2[i0, 0, 0, 0] = add((exp(in_g[t of row i0]) * valid[i0]), (sub(1, valid[i0]) * (0 == 0 ? 1 : 0)))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             tile2[i0] = (op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]) * (i0 < at.valid ? 1.f : 0.f) + (1.0f - (i0 < at.valid ? 1.f : 0.f)) * (0 == 0 ? 1.0f : 0.0f));
         }
-        // map [8, 1, 1]: tile3[i0, 0, 0] = (buffer0[t of row i0; ] * valid[i0])
+        // map [8, 1, 1]: tile3[i0, 0, 0] = (in_x[t of row i0] * valid[i0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -63,7 +63,7 @@ hgrn_forward(const int* bounds, const int* chunks, int sequences, int heads, uns
         // chain [8, 1, 1]: tile5 = Scan(Linear) tile2 tile3 tile4
         scan<8, 1, 1>(tile5, tile2, tile3, tile4);
         wait_for_block();
-        // map [8]: buffer3[t of row i0; ] = tile5[i0, 0, 0]
+        // map [8]: out_o[t of row i0] = tile5[i0, 0, 0]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -77,7 +77,7 @@ hgrn_forward(const int* bounds, const int* chunks, int sequences, int heads, uns
         }
         wait_for_block();
     }
-    // map []: buffer4[] = tile0[]
+    // map []: state_h_after[] = tile0[]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 1; e += THREADS) {
         state_h_after[((long long)(at.sequence) * heads + at.head) * 1 + 0] = tile0[0];
@@ -107,7 +107,7 @@ hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, un
     float* const tile6 = (float*)(shared + 640);
     float* const tile7 = (float*)(shared + 384);
     float* const tile8 = (float*)(shared + 512);
-    // map []: tile0[] = (given buffer5 ? buffer5[] : 0)
+    // map []: tile0[] = (given d_state_h_after ? d_state_h_after[] : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 1; e += THREADS) {
         tile0[0] = (d_state_h_after != 0 ? d_state_h_after[((long long)(at.sequence) * heads + at.head) * 1 + 0] : 0.0f);
@@ -118,7 +118,7 @@ hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, un
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        // map [8]: tile2[i0] = exp(buffer1[t of row i0; ])
+        // map [8]: tile2[i0] = exp(in_g[t of row i0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -131,13 +131,13 @@ hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, un
             const int i0 = e;
             tile3[i0] = (tile2[i0] * (i0 < at.valid ? 1.f : 0.f) + (1.0f - (i0 < at.valid ? 1.f : 0.f)) * (0 == 0 ? 1.0f : 0.0f));
         }
-        // map [8, 1, 1]: tile4[i0, 0, 0] = (buffer0[t of row i0; ] * valid[i0])
+        // map [8, 1, 1]: tile4[i0, 0, 0] = (in_x[t of row i0] * valid[i0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             tile4[i0] = in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 1 + 0] * (i0 < at.valid ? 1.f : 0.f);
         }
-        // map [1, 1]: tile5[0, 0] = buffer3[]
+        // map [1, 1]: tile5[0, 0] = state_h_at_chunks[]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 1; e += THREADS) {
             tile5[0] = state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 1 + 0];
@@ -146,7 +146,7 @@ hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, un
         // chain [8, 1, 1]: tile6 = Scan(Linear) tile3 tile4 tile5
         scan<8, 1, 1>(tile6, tile3, tile4, tile5);
         wait_for_block();
-        // map [8, 1, 1]: tile7[i0, 0, 0] = add((given buffer4 ? (valid[i0] ? buffer4[t of row i0; ] : 0) : 0), (i0 < 7 ? 0 : (i0 < 8 ? tile0[] : 0)))
+        // map [8, 1, 1]: tile7[i0, 0, 0] = add((given d_out_o ? (valid[i0] ? d_out_o[t of row i0] : 0) : 0), (i0 < 7 ? 0 : (i0 < 8 ? tile0[] : 0)))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -156,14 +156,14 @@ hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, un
         // chain [8, 1, 1]: tile8 = ScanGrad tile3 tile7
         scan_grad<8, 1, 1>(tile8, tile3, tile7);
         wait_for_block();
-        // map [8]: buffer7[t of row i0; ] = (tile2[i0] * (valid[i0] * ((i0 < 1 ? buffer3[] : tile6[i0+-1, 0, 0]) * tile8[i0, 0, 0])))
+        // map [8]: d_in_g[t of row i0] = (tile2[i0] * (valid[i0] * ((i0 < 1 ? state_h_at_chunks[] : tile6[i0+-1, 0, 0]) * tile8[i0, 0, 0])))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             const int to_row = at.start + inside(at, i0);
             if (i0 < at.valid) d_in_g[((long long)(to_row) * heads + at.head) * 1 + 0] = tile2[i0] * (i0 < at.valid ? 1.f : 0.f) * (i0 < 1 ? state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 1 + 0] : tile6[i0 + -1]) * tile8[i0];
         }
-        // map [8]: buffer6[t of row i0; ] = (valid[i0] * tile8[i0, 0, 0])
+        // map [8]: d_in_x[t of row i0] = (valid[i0] * tile8[i0, 0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -177,7 +177,7 @@ hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, un
         }
         wait_for_block();
     }
-    // map []: buffer8[] = tile0[]
+    // map []: d_state_h_before[] = tile0[]
     if (d_state_h_before != 0) {
         #pragma unroll 1
         for (int e = threadIdx.x; e < 1; e += THREADS) {

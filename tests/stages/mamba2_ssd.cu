@@ -42,7 +42,7 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
         tile0[8 * (i0) + i1] = 0.0f;
     }
     wait_for_block();
-    // map [8, 8]: tile0[i0, i1] = (given buffer6 ? buffer6[i0, i1] : tile0[i0, i1])
+    // map [8, 8]: tile0[i0, i1] = (given state_S_before ? state_S_before[i0, i1] : tile0[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
@@ -55,7 +55,7 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        // map [8, 8]: buffer9[i0, i1] = tile0[i0, i1]
+        // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
         if (state_S_at_chunks != 0) {
             #pragma unroll 1
             for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -64,7 +64,7 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
                 state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
             }
         }
-        // map [8]: tile5[i0] = (buffer1[t of row i0; ] * buffer4[])
+        // map [8]: tile5[i0] = (in_dt[t of row i0] * param_A[])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -88,7 +88,7 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
         // chain [8, 8, 1]: tile6 = Prefix(Versions { micro: 1, offsets: [1] }) tile3
         prefix<8, 8, 1>(tile6, tile3, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [8, 8]: tile2[i0, i1] = (buffer3[t of row i0; i1] * tile6[i0, 0])
+        // map [8, 8]: tile2[i0, i1] = (in_C[t of row i0; i1] * tile6[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -103,14 +103,14 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
             const int i1 = e % 16;
             tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
         }
-        // map [8, 8]: tile9[i0, i1] = buffer3[t of row i0; i1]
+        // map [8, 8]: tile9[i0, i1] = in_C[t of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] : 0.f);
         }
-        // map [8, 8]: tile11[i0, i1] = (buffer2[t of row i0; i1] * valid[i0])
+        // map [8, 8]: tile11[i0, i1] = (in_B[t of row i0; i1] * valid[i0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
@@ -139,7 +139,7 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
             });
         }
         wait_for_block();
-        // map [8, 8]: tile14[i0, i1] = (buffer1[t of row i0; ] * buffer0[t of row i0; i1])
+        // map [8, 8]: tile14[i0, i1] = (in_dt[t of row i0] * in_x[t of row i0; i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
@@ -155,7 +155,7 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
             tile13[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile14[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile2 tile7 over 8 + tile8 tile13 over 8: buffer7[t of row i0; i1] = add(sum, (buffer0[t of row i0; i1] * buffer5[]))
+        // product [8, 8] sum = tile2 tile7 over 8 + tile8 tile13 over 8: out_o[t of row i0; i1] = add(sum, (in_x[t of row i0; i1] * param_D[]))
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -197,7 +197,7 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
         }
         wait_for_block();
     }
-    // map [8, 8]: buffer8[i0, i1] = tile0[i0, i1]
+    // map [8, 8]: state_S_after[i0, i1] = tile0[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
@@ -268,7 +268,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
     bf16* const tile41 = (bf16*)(shared + 1536);
     float* const tile42 = (float*)(shared + 3200);
     float* const tile43 = (float*)(shared + 0);
-    // map [8, 8]: tile0[i0, i1] = (given buffer9 ? buffer9[i0, i1] : 0)
+    // map [8, 8]: tile0[i0, i1] = (given d_state_S_after ? d_state_S_after[i0, i1] : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
@@ -291,7 +291,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        // map [8]: tile6[i0] = (buffer1[t of row i0; ] * buffer4[])
+        // map [8]: tile6[i0] = (in_dt[t of row i0] * param_A[])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -314,7 +314,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         wait_for_block();
         // chain [8, 8, 1]: tile7 = Suffix tile4
         suffix<8, 1>(tile7, tile4);
-        // map [8, 8]: tile10[i0, i1] = (buffer1[t of row i0; ] * buffer0[t of row i0; i1])
+        // map [8, 8]: tile10[i0, i1] = (in_dt[t of row i0] * in_x[t of row i0; i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
@@ -350,7 +350,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
                 }
             });
         }
-        // map [8, 8]: tile12[i0, i1] = buffer3[t of row i0; i1]
+        // map [8, 8]: tile12[i0, i1] = in_C[t of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -359,7 +359,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         }
         // chain [8, 8, 1]: tile14 = Pairs(Versions { micro: 1, offsets: [1] }) tile4
         pairs<8, 8>(tile14, tile4, [](int i) -> int { return i + 1; });
-        // map [8, 8]: tile16[i0, i1] = (given buffer8 ? (valid[i0] ? buffer8[t of row i0; i1] : 0) : 0)
+        // map [8, 8]: tile16[i0, i1] = (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i1] : 0) : 0)
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -388,7 +388,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile13[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile14[8 * (i0) + i1] * tile15[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile12ᵀ tile13 over 8: buffer12[t of row i0; i1] = (valid[i0] * add((tile7[i0, 0] * tile8[i1, i0, 0]), sum))
+        // product [8, 8] sum = tile12ᵀ tile13 over 8: d_in_B[t of row i0; i1] = (valid[i0] * add((tile7[i0, 0] * tile8[i1, i0, 0]), sum))
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -401,7 +401,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
                 }
             });
         }
-        // map [8, 8]: tile20[i0, i1] = (buffer2[t of row i0; i1] * valid[i0])
+        // map [8, 8]: tile20[i0, i1] = (in_B[t of row i0; i1] * valid[i0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
@@ -472,7 +472,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             });
         }
         wait_for_block();
-        // reduce [8, 8] over [1]: tile17[i0, 0] = Sum (buffer0[t of row i0; i1] * add(tile18[0, i0, i1], tile21[0, i0, i1]))
+        // reduce [8, 8] over [1]: tile17[i0, 0] = Sum (in_x[t of row i0; i1] * add(tile18[0, i0, i1], tile21[0, i0, i1]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -484,7 +484,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             }
             tile17[i0] = x;
         }
-        // reduce [8, 8] over [0, 1]: tile28[0, 0] = Sum (buffer7[i0, i1] * tile0[i0, i1])
+        // reduce [8, 8] over [0, 1]: tile28[0, 0] = Sum (state_S_at_chunks[i0, i1] * tile0[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x / 32; e < 1; e += WARPS) {
             float x = 0.f;
@@ -535,7 +535,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         // chain [8, 8, 1]: tile33 = PairsGrad(Versions { micro: 1, offsets: [1] }) tile4 tile32
         pairs_grad<8, 8>(tile33, tile4, tile32, tile34, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [8, 8]: tile37[i0, i1] = buffer7[i0, i1]
+        // map [8, 8]: tile37[i0, i1] = state_S_at_chunks[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -556,7 +556,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             });
         }
         wait_for_block();
-        // reduce [8, 8] over [1]: tile35[i0, 0] = Sum (buffer3[t of row i0; i1] * tile36[i0, i1, 0])
+        // reduce [8, 8] over [1]: tile35[i0, 0] = Sum (in_C[t of row i0; i1] * tile36[i0, i1, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -586,14 +586,14 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile25[i0] = op_exp(tile6[i0]) * (i0 < at.valid ? 1.f : 0.f) * tile26[i0];
         }
         wait_for_block();
-        // map [8]: buffer11[t of row i0; ] = add(tile17[i0, 0], (buffer4[] * tile25[i0]))
+        // map [8]: d_in_dt[t of row i0] = add(tile17[i0, 0], (param_A[] * tile25[i0]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             const int to_row = at.start + inside(at, i0);
             if (i0 < at.valid) d_in_dt[((long long)(to_row) * heads + at.head) * 1 + 0] = (tile17[i0] + param_A[(long long)(own_param_A) * 1 + 0] * tile25[i0]);
         }
-        // reduce [8] over [0]: tile39[0] = Sum (buffer1[t of row i0; ] * tile25[i0])
+        // reduce [8] over [0]: tile39[0] = Sum (in_dt[t of row i0] * tile25[i0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 1; e += THREADS) {
             float x = 0.f;
@@ -615,7 +615,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         // chain [8, 8, 1]: tile42 = Prefix(Versions { micro: 1, offsets: [1] }) tile4
         prefix<8, 8, 1>(tile42, tile4, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [8, 8]: tile41[i0, i1] = (buffer3[t of row i0; i1] * tile42[i0, 0])
+        // map [8, 8]: tile41[i0, i1] = (in_C[t of row i0; i1] * tile42[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -635,7 +635,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
                 }
             });
         }
-        // map [8, 8]: buffer10[t of row i0; i1] = add((buffer5[] * (given buffer8 ? (valid[i0] ? buffer8[t of row i0; i1] : 0) : 0)), (buffer1[t of row i0; ] * add(tile18...
+        // map [8, 8]: d_in_x[t of row i0; i1] = add((param_D[] * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i1] : 0) : 0)), (in_dt[t of row i0] * add(tile18[0, i0...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
@@ -643,7 +643,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             const int to_row = at.start + inside(at, i0);
             if (i0 < at.valid) d_in_x[((long long)(to_row) * heads + at.head) * 8 + i1] = (param_D[(long long)(own_param_D) * 1 + 0] * (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) + in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * (tile18[8 * (i0) + i1] + tile21[8 * (i0) + i1]));
         }
-        // product [8, 8] sum = tile24ᵀ tile13ᵀ over 8: buffer13[t of row i0; i1] = add(sum, (tile42[i0, 0] * tile36[i0, i1, 0]))
+        // product [8, 8] sum = tile24ᵀ tile13ᵀ over 8: d_in_C[t of row i0; i1] = add(sum, (tile42[i0, 0] * tile36[i0, i1, 0]))
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -657,7 +657,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             });
         }
         wait_for_block();
-        // reduce [8, 8] over [0, 1]: tile43[0, 0] = Sum (buffer0[t of row i0; i1] * (given buffer8 ? (valid[i0] ? buffer8[t of row i0; i1] : 0) : 0))
+        // reduce [8, 8] over [0, 1]: tile43[0, 0] = Sum (in_x[t of row i0; i1] * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i1] : 0) : 0))
         #pragma unroll 1
         for (int e = threadIdx.x / 32; e < 1; e += WARPS) {
             float x = 0.f;
@@ -680,7 +680,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         }
         wait_for_block();
     }
-    // map [8, 8]: buffer16[i0, i1] = tile0[i0, i1]
+    // map [8, 8]: d_state_S_before[i0, i1] = tile0[i0, i1]
     if (d_state_S_before != 0) {
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -689,12 +689,12 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             d_state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
         }
     }
-    // map []: buffer14[] = tile1[]
+    // map []: d_param_A[] = tile1[]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 1; e += THREADS) {
         d_param_A[((long long)(at.sequence) * heads + at.head) * 1 + 0] = tile1[0];
     }
-    // map []: buffer15[] = tile2[]
+    // map []: d_param_D[] = tile2[]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 1; e += THREADS) {
         d_param_D[((long long)(at.sequence) * heads + at.head) * 1 + 0] = tile2[0];

@@ -47,7 +47,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
         tile0[8 * (i0) + i1] = 0.0f;
     }
     wait_for_block();
-    // map [8, 8]: tile0[i0, i1] = (given buffer6 ? buffer6[i0, i1] : tile0[i0, i1])
+    // map [8, 8]: tile0[i0, i1] = (given state_S_before ? state_S_before[i0, i1] : tile0[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
@@ -60,7 +60,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
-        // map [8, 8]: buffer9[i0, i1] = tile0[i0, i1]
+        // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
         if (state_S_at_chunks != 0) {
             #pragma unroll 1
             for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -69,7 +69,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
                 state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
             }
         }
-        // map [4, 8]: tile4[i0, i1] = exp(buffer3[t of row i0; i1])
+        // map [4, 8]: tile4[i0, i1] = exp(in_w[t of row i0; i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -95,7 +95,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
         // chain [4, 8, 8]: tile6 = Prefix(Versions { micro: 2, offsets: [2] }) tile3
         prefix<4, 8, 8>(tile6, tile3, [](int i) -> int { return 2 * (i) + 2; });
         wait_for_block();
-        // reduce [4, 8, 8] over [1]: tile2[i0, 0, i2] = Sum (tile0[i1, i2] * (buffer0[t of row i0; i1] * tile6[i0, i1]))
+        // reduce [4, 8, 8] over [1]: tile2[i0, 0, i2] = Sum (tile0[i1, i2] * (in_r[t of row i0; i1] * tile6[i0, i1]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -109,14 +109,14 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
             tile2[8 * (i0) + i2] = x;
         }
         wait_for_block();
-        // map [4, 8]: tile8[i0, i1] = buffer0[t of row i0; i1]
+        // map [4, 8]: tile8[i0, i1] = in_r[t of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
             tile8[8 * (i0) + i1] = in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1];
         }
-        // map [4, 8]: tile10[i0, i1] = (buffer2[t of row i0; i1] * buffer4[t of row i0; i1])
+        // map [4, 8]: tile10[i0, i1] = (in_kk[t of row i0; i1] * in_a[t of row i0; i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -124,7 +124,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
             tile10[8 * (i0) + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1];
         }
         wait_for_block();
-        // map [8, 8]: tile9[i0, i1] = (((i0)%2 < 1 ? tile10[(i0)/2+(i0)%2, i1] : buffer1[t of row (i0)/2+(i0)%2+-1; i1]) * tile5[(i0)/2, (i0)%2, 0])
+        // map [8, 8]: tile9[i0, i1] = (((i0)%2 < 1 ? tile10[(i0)/2+(i0)%2, i1] : in_k[t of row (i0)/2+(i0)%2+-1; i1]) * tile5[(i0)/2, (i0)%2, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
@@ -134,7 +134,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
         wait_for_block();
         // chain [4, 8, 8]: tile11 = Gram(Versions { micro: 2, offsets: [2] }) tile8 tile9 tile3
         gram<4, 8, 8>(tile11, tile8, tile9, tile3, [](int i) -> int { return 2 * (i) + 2; });
-        // map [8, 8]: tile13[i0, i1] = ((i0)%2 < 1 ? neg(buffer2[t of row (i0)/2+(i0)%2; i1]) : 0)
+        // map [8, 8]: tile13[i0, i1] = ((i0)%2 < 1 ? neg(in_kk[t of row (i0)/2+(i0)%2; i1]) : 0)
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
@@ -171,7 +171,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
             tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile16 tile18 over 8: tile15[i0, i1] = add(((i0)%2 < 1 ? 0 : buffer5[t of row (i0)/2+(i0)%2+-1; i1]), sum)
+        // product [8, 8] sum = tile16 tile18 over 8: tile15[i0, i1] = add(((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1]), sum)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -201,7 +201,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
             tile7[8 * (i0) + i2] = x;
         }
         wait_for_block();
-        // map [4, 8]: buffer7[t of row i0; i1] = add(tile2[i0, 0, i1], tile7[i0, 0, i1])
+        // map [4, 8]: out_o[t of row i0; i1] = add(tile2[i0, 0, i1], tile7[i0, 0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -244,7 +244,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
         }
         wait_for_block();
     }
-    // map [8, 8]: buffer8[i0, i1] = tile0[i0, i1]
+    // map [8, 8]: state_S_after[i0, i1] = tile0[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
@@ -321,7 +321,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
     float* const tile47 = (float*)(shared + 512);
     float* const tile48 = (float*)(shared + 384);
     float* const tile49 = (float*)(shared + 256);
-    // map [8, 8]: tile0[i0, i1] = (given buffer9 ? buffer9[i0, i1] : 0)
+    // map [8, 8]: tile0[i0, i1] = (given d_state_S_after ? d_state_S_after[i0, i1] : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
@@ -334,7 +334,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
-        // map [4, 8]: tile3[i0, i1] = exp(buffer3[t of row i0; i1])
+        // map [4, 8]: tile3[i0, i1] = exp(in_w[t of row i0; i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -359,21 +359,21 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
         wait_for_block();
         // chain [8, 8, 8]: tile5 = Prefix(Versions { micro: 2, offsets: [0, 0] }) tile2
         prefix<8, 8, 8>(tile5, tile2, [](int i) -> int { return 2 * ((i) / 2); });
-        // map [8, 8]: tile7[i0, i1] = buffer7[i0, i1]
+        // map [8, 8]: tile7[i0, i1] = state_S_at_chunks[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
         }
-        // map [8, 8]: tile10[i0, i1] = ((i0)%2 < 1 ? neg(buffer2[t of row (i0)/2+(i0)%2; i1]) : 0)
+        // map [8, 8]: tile10[i0, i1] = ((i0)%2 < 1 ? neg(in_kk[t of row (i0)/2+(i0)%2; i1]) : 0)
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
             tile10[8 * (i0) + i1] = ((i0) % 2 < 1 ? op_neg(in_kk[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2)) * heads_in_kk + own_in_kk) * 8 + i1]) : 0.0f);
         }
-        // map [4, 8]: tile12[i0, i1] = (buffer2[t of row i0; i1] * buffer4[t of row i0; i1])
+        // map [4, 8]: tile12[i0, i1] = (in_kk[t of row i0; i1] * in_a[t of row i0; i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -381,7 +381,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile12[8 * (i0) + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1];
         }
         wait_for_block();
-        // map [8, 8]: tile11[i0, i1] = (((i0)%2 < 1 ? tile12[(i0)/2+(i0)%2, i1] : buffer1[t of row (i0)/2+(i0)%2+-1; i1]) * tile4[(i0)/2, (i0)%2, 0])
+        // map [8, 8]: tile11[i0, i1] = (((i0)%2 < 1 ? tile12[(i0)/2+(i0)%2, i1] : in_k[t of row (i0)/2+(i0)%2+-1; i1]) * tile4[(i0)/2, (i0)%2, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
@@ -416,7 +416,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             const int i1 = e % 16;
             tile17[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
         }
-        // map [4, 8]: tile19[i0, i1] = buffer0[t of row i0; i1]
+        // map [4, 8]: tile19[i0, i1] = in_r[t of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -427,7 +427,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
         // chain [4, 8, 8]: tile20 = Gram(Versions { micro: 2, offsets: [2] }) tile19 tile11 tile2
         gram<4, 8, 8>(tile20, tile19, tile11, tile2, [](int i) -> int { return 2 * (i) + 2; });
         wait_for_block();
-        // reduce [4, 8, 8] over [0]: tile18[0, i1, i2] = Sum (tile20[i0, i1] * (given buffer8 ? (valid[i0] ? buffer8[t of row i0; i2] : 0) : 0))
+        // reduce [4, 8, 8] over [0]: tile18[0, i1, i2] = Sum (tile20[i0, i1] * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i2] : 0) : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i1 = e / 8;
@@ -493,7 +493,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile25[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile26[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile25 tile7 over 8: tile24[i0, i1] = add(((i0)%2 < 1 ? 0 : buffer5[t of row (i0)/2+(i0)%2+-1; i1]), sum)
+        // product [8, 8] sum = tile25 tile7 over 8: tile24[i0, i1] = add(((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1]), sum)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -553,7 +553,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             });
         }
         wait_for_block();
-        // reduce [4, 8, 8] over [2]: tile31[i0, i1, 0] = Sum (tile24[i1, i2] * (given buffer8 ? (valid[i0] ? buffer8[t of row i0; i2] : 0) : 0))
+        // reduce [4, 8, 8] over [2]: tile31[i0, i1, 0] = Sum (tile24[i1, i2] * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i2] : 0) : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -588,7 +588,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile28[8 * (i0) + i1] = ((tile16[8 * (i0) + i1] * tile29[i0 + 8 * (i1)] + tile32[8 * (i0) + i1]) + tile33[8 * (i0) + i1]);
         }
         wait_for_block();
-        // map [4, 8]: buffer12[t of row i0; i1] = add(neg(add((tile5[2*i0, i1] * tile6[2*i0, i1, 0]), tile27[2*i0, i1])), (buffer4[t of row i0; i1] * (tile4[i0, 0, 0] * t...
+        // map [4, 8]: d_in_kk[t of row i0; i1] = add(neg(add((tile5[2*i0, i1] * tile6[2*i0, i1, 0]), tile27[2*i0, i1])), (in_a[t of row i0; i1] * (tile4[i0, 0, 0] * tile2...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -596,7 +596,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             const int to_row = at.start + inside(at, i0);
             if (i0 < at.valid) d_in_kk[((long long)(to_row) * heads + at.head) * 8 + i1] = (op_neg((tile5[16 * (i0) + i1] * tile6[16 * (i0) + i1] + tile27[16 * (i0) + i1])) + in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1] * tile4[2 * (i0)] * tile28[16 * (i0) + i1]);
         }
-        // map [4, 8]: buffer14[t of row i0; i1] = (buffer2[t of row i0; i1] * (tile4[i0, 0, 0] * tile28[2*i0, i1]))
+        // map [4, 8]: d_in_a[t of row i0; i1] = (in_kk[t of row i0; i1] * (tile4[i0, 0, 0] * tile28[2*i0, i1]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -604,7 +604,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             const int to_row = at.start + inside(at, i0);
             if (i0 < at.valid) d_in_a[((long long)(to_row) * heads + at.head) * 8 + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * tile4[2 * (i0)] * tile28[16 * (i0) + i1];
         }
-        // map [4, 8]: buffer11[t of row i0; i1] = (tile4[i0, 1, 0] * tile28[2*i0+1, i1])
+        // map [4, 8]: d_in_k[t of row i0; i1] = (tile4[i0, 1, 0] * tile28[2*i0+1, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -612,7 +612,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             const int to_row = at.start + inside(at, i0);
             if (i0 < at.valid) d_in_k[((long long)(to_row) * heads + at.head) * 8 + i1] = tile4[2 * (i0) + 1] * tile28[16 * (i0) + i1 + 8];
         }
-        // reduce [8, 8] over [1]: tile35[i0, 0] = Sum (buffer7[i0, i1] * tile0[i0, i1])
+        // reduce [8, 8] over [1]: tile35[i0, 0] = Sum (state_S_at_chunks[i0, i1] * tile0[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -647,7 +647,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
         wait_for_block();
         // chain [4, 8, 8]: tile39 = GramGrad(Versions { micro: 2, offsets: [2] }) tile30 tile19 tile11 tile2
         gram_grad<4, 8, 8>(tile39, tile30, tile19, tile11, tile2, [](int i) -> int { return 2 * (i) + 2; });
-        // reduce [4, 8, 8] over [2]: tile41[i0, i1, 0] = Sum (buffer7[i1, i2] * (given buffer8 ? (valid[i0] ? buffer8[t of row i0; i2] : 0) : 0))
+        // reduce [4, 8, 8] over [2]: tile41[i0, i1, 0] = Sum (state_S_at_chunks[i1, i2] * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i2] : 0) : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -685,7 +685,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
         // chain [8, 8, 8]: tile45 = GramGrad(Versions { micro: 2, offsets: [0, 0] }) tile21 tile10 tile11 tile2
         gram_grad<8, 8, 8>(tile45, tile21, tile10, tile11, tile2, [](int i) -> int { return 2 * ((i) / 2); });
         wait_for_block();
-        // map [4, 8]: buffer13[t of row i0; i1] = (tile3[i0, i1] * (tile4[i0, 0, 0] * add(add(add(add(add(tile36[2*i0, i1], tile38[2*i0, i1]), tile39[2*i0, i1]), tile42[2...
+        // map [4, 8]: d_in_w[t of row i0; i1] = (tile3[i0, i1] * (tile4[i0, 0, 0] * add(add(add(add(add(tile36[2*i0, i1], tile38[2*i0, i1]), tile39[2*i0, i1]), tile42[2*i...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -699,7 +699,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
         // chain [4, 8, 8]: tile48 = Prefix(Versions { micro: 2, offsets: [2] }) tile2
         prefix<4, 8, 8>(tile48, tile2, [](int i) -> int { return 2 * (i) + 2; });
         wait_for_block();
-        // reduce [4, 8, 8] over [0]: tile47[0, i1, i2] = Sum ((tile19[i0, i1] * tile48[i0, i1]) * (given buffer8 ? (valid[i0] ? buffer8[t of row i0; i2] : 0) : 0))
+        // reduce [4, 8, 8] over [0]: tile47[0, i1, i2] = Sum ((tile19[i0, i1] * tile48[i0, i1]) * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i2] : 0) : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i1 = e / 8;
@@ -725,7 +725,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
                 }
             });
         }
-        // map [4, 8]: buffer15[t of row i0; i1] = tile14[2*i0+1, i1]
+        // map [4, 8]: d_in_v[t of row i0; i1] = tile14[2*i0+1, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -737,7 +737,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
         // chain [4, 8, 8]: tile49 = Apply(Versions { micro: 2, offsets: [2] }) tile30 tile11 tile2
         apply<4, 8, 8>(tile49, tile30, tile11, tile2, [](int i) -> int { return 2 * (i) + 2; });
         wait_for_block();
-        // map [4, 8]: buffer10[t of row i0; i1] = add(tile49[i0, i1], (tile48[i0, i1] * tile41[i0, i1, 0]))
+        // map [4, 8]: d_in_r[t of row i0; i1] = add(tile49[i0, i1], (tile48[i0, i1] * tile41[i0, i1, 0]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -747,7 +747,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
         }
         wait_for_block();
     }
-    // map [8, 8]: buffer16[i0, i1] = tile0[i0, i1]
+    // map [8, 8]: d_state_S_before[i0, i1] = tile0[i0, i1]
     if (d_state_S_before != 0) {
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {

@@ -44,7 +44,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
         tile1[i0] = 0.0f;
     }
     wait_for_block();
-    // map [16, 8]: tile3[i0, i1] = (buffer0[t of row i0; i1] * 0.35355339059327373)
+    // map [16, 8]: tile3[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
@@ -56,7 +56,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
     for (int c = job[2]; c < job[3]; c += 16) {
         at.first_key = c;
         at.valid_keys = min(at.length - at.first_key, 16);
-        // map [16, 8]: tile4[i0, i1] = buffer1[u of row i0; i1]
+        // map [16, 8]: tile4[i0, i1] = in_k[u of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -137,7 +137,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
         tile9[8 * (i0) + i2] = 0.0f;
     }
     wait_for_block();
-    // map [16, 8]: tile12[i0, i1] = (buffer0[t of row i0; i1] * 0.35355339059327373)
+    // map [16, 8]: tile12[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
@@ -149,14 +149,14 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
     for (int c = job[2]; c < job[3]; c += 16) {
         at.first_key = c;
         at.valid_keys = min(at.length - at.first_key, 16);
-        // map [16, 8]: tile10[i0, i1] = buffer2[u of row i0; i1]
+        // map [16, 8]: tile10[i0, i1] = in_v[u of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile10[24 * (i0) + i1] = narrow(i1 < 8 ? in_v[((long long)(at.start + key(at, i0)) * heads_in_v + own_in_v) * 8 + i1] : 0.f);
         }
-        // map [16, 8]: tile13[i0, i1] = buffer1[u of row i0; i1]
+        // map [16, 8]: tile13[i0, i1] = in_k[u of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -189,7 +189,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
         }
         wait_for_block();
     }
-    // map [16, 8]: buffer3[t of row i0; i1] = tile9[i0, 0, i1]
+    // map [16, 8]: out_o[t of row i0; i1] = tile9[i0, 0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 128; e += THREADS) {
         const int i0 = e / 8;
@@ -197,7 +197,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
         const int to_row = at.start + inside(at, i0);
         if (i0 < at.valid) out_o[((long long)(to_row) * heads + at.head) * 8 + i1] = tile9[8 * (i0) + i1];
     }
-    // map [16, 1]: buffer4[t of row i0; 0] = tile8[i0, 0]
+    // map [16, 1]: saved_0[t of row i0; 0] = tile8[i0, 0]
     if (saved_0 != 0) {
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
@@ -249,14 +249,14 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
         tile0[i0] = 0.0f;
     }
     wait_for_block();
-    // map [16, 8]: tile3[i0, i1] = (buffer0[t of row i0; i1] * 0.35355339059327373)
+    // map [16, 8]: tile3[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
         tile3[24 * (i0) + i1] = narrow(i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
     }
-    // map [16, 8]: tile7[i0, i1] = (given buffer3 ? (valid[i0] ? buffer3[t of row i0; i1] : 0) : 0)
+    // map [16, 8]: tile7[i0, i1] = (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i1] : 0) : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
@@ -268,7 +268,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
     for (int c = job[2]; c < job[3]; c += 16) {
         at.first_key = c;
         at.valid_keys = min(at.length - at.first_key, 16);
-        // map [16, 8]: tile4[i0, i1] = buffer1[u of row i0; i1]
+        // map [16, 8]: tile4[i0, i1] = in_k[u of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -287,7 +287,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
             });
         }
         wait_for_block();
-        // map [16, 8]: tile6[i0, i1] = buffer2[u of row i0; i1]
+        // map [16, 8]: tile6[i0, i1] = in_v[u of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -306,7 +306,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
             });
         }
         wait_for_block();
-        // reduce [16, 16] over [1]: tile1[i0, 0] = Sum neg((exp((allowed[i0, i1] ? tile2[i0, i1, 0] : -inf) - buffer4[t of row i0; 0]) * tile5[i0, i1, 0]))
+        // reduce [16, 16] over [1]: tile1[i0, 0] = Sum neg((exp((allowed[i0, i1] ? tile2[i0, i1, 0] : -inf) - saved_0[t of row i0; 0]) * tile5[i0, i1, 0]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e;
@@ -335,14 +335,14 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
         tile8[8 * (i0) + i2] = 0.0f;
     }
     wait_for_block();
-    // map [16, 8]: tile12[i0, i1] = (buffer0[t of row i0; i1] * 0.35355339059327373)
+    // map [16, 8]: tile12[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
         tile12[24 * (i0) + i1] = narrow(i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
     }
-    // map [16, 8]: tile14[i0, i1] = (given buffer3 ? (valid[i0] ? buffer3[t of row i0; i1] : 0) : 0)
+    // map [16, 8]: tile14[i0, i1] = (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i1] : 0) : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
@@ -354,7 +354,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
     for (int c = job[2]; c < job[3]; c += 16) {
         at.first_key = c;
         at.valid_keys = min(at.length - at.first_key, 16);
-        // map [16, 8]: tile9[i0, i1] = buffer1[u of row i0; i1]
+        // map [16, 8]: tile9[i0, i1] = in_k[u of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -362,7 +362,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
             tile9[24 * (i0) + i1] = narrow(i1 < 8 ? in_k[((long long)(at.start + key(at, i0)) * heads_in_k + own_in_k) * 8 + i1] : 0.f);
         }
         wait_for_block();
-        // product [16, 16] sum = tile12 tile9ᵀ over 8: tile11[i0, i1] = exp((allowed[i0, i1] ? sum : -inf) - buffer4[t of row i0; 0])
+        // product [16, 16] sum = tile12 tile9ᵀ over 8: tile11[i0, i1] = exp((allowed[i0, i1] ? sum : -inf) - saved_0[t of row i0; 0])
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -372,7 +372,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
                 tile11[16 * (i0) + i1] = op_exp((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? sum : -bits(0x7f800000u)) - saved_0[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0]);
             });
         }
-        // map [16, 8]: tile13[i0, i1] = buffer2[u of row i0; i1]
+        // map [16, 8]: tile13[i0, i1] = in_v[u of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -405,7 +405,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
         }
         wait_for_block();
     }
-    // map [16, 8]: buffer6[t of row i0; i1] = (0.35355339059327373 * tile8[i0, 0, i1])
+    // map [16, 8]: d_in_q[t of row i0; i1] = (0.35355339059327373 * tile8[i0, 0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 128; e += THREADS) {
         const int i0 = e / 8;
@@ -413,7 +413,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
         const int to_row = at.start + inside(at, i0);
         if (i0 < at.valid) d_in_q[((long long)(to_row) * heads + at.head) * 8 + i1] = 0.35355338f * tile8[8 * (i0) + i1];
     }
-    // map [16, 1]: buffer5[t of row i0; 0] = tile0[i0, 0]
+    // map [16, 1]: saved_1[t of row i0; 0] = tile0[i0, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 16; e += THREADS) {
         const int i0 = e;
@@ -465,14 +465,14 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
         tile1[8 * (i1) + i2] = 0.0f;
     }
     wait_for_block();
-    // map [16, 8]: tile5[i0, i1] = buffer1[u of row i0; i1]
+    // map [16, 8]: tile5[i0, i1] = in_k[u of row i0; i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
         tile5[24 * (i0) + i1] = narrow(i1 < 8 ? in_k[((long long)(at.start + key(at, i0)) * heads_in_k + own_in_k) * 8 + i1] : 0.f);
     }
-    // map [16, 8]: tile8[i0, i1] = buffer2[u of row i0; i1]
+    // map [16, 8]: tile8[i0, i1] = in_v[u of row i0; i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
@@ -484,7 +484,7 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
     for (int c = job[2]; c < job[3]; c += 16) {
         at.first = c;
         at.valid = min(at.length - at.first, 16);
-        // map [16, 8]: tile4[i0, i1] = (buffer0[t of row i0; i1] * 0.35355339059327373)
+        // map [16, 8]: tile4[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -492,7 +492,7 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
             tile4[24 * (i0) + i1] = narrow(i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
         }
         wait_for_block();
-        // product [16, 16] sum = tile4 tile5ᵀ over 8: tile3[i0, i1] = exp((allowed[i0, i1] ? sum : -inf) - buffer4[t of row i0; 0])
+        // product [16, 16] sum = tile4 tile5ᵀ over 8: tile3[i0, i1] = exp((allowed[i0, i1] ? sum : -inf) - saved_0[t of row i0; 0])
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -510,7 +510,7 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
             const int i1 = e % 16;
             tile2[24 * (i0) + i1] = narrow(tile3[16 * (i0) + i1]);
         }
-        // map [16, 8]: tile6[i0, i1] = (given buffer3 ? (valid[i0] ? buffer3[t of row i0; i1] : 0) : 0)
+        // map [16, 8]: tile6[i0, i1] = (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i1] : 0) : 0)
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -531,7 +531,7 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
             });
         }
         wait_for_block();
-        // product [16, 16] sum = tile8 tile6ᵀ over 8: tile7[i0, i1] = (allowed[i0, i1] ? add((tile3[i0, i1] * sum), (tile3[i0, i1] * (valid[i0] ? buffer5[t of row i0; 0] ...
+        // product [16, 16] sum = tile8 tile6ᵀ over 8: tile7[i0, i1] = (allowed[i0, i1] ? add((tile3[i0, i1] * sum), (tile3[i0, i1] * (valid[i0] ? saved_1[t of row i0; 0] ...
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -556,7 +556,7 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
         }
         wait_for_block();
     }
-    // map [16, 8]: buffer7[u of row i0; i1] = tile1[0, i0, i1]
+    // map [16, 8]: d_in_k[u of row i0; i1] = tile1[0, i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 128; e += THREADS) {
         const int i0 = e / 8;
@@ -564,7 +564,7 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
         const int to_row = at.start + key(at, i0);
         if (i0 < at.valid_keys) d_in_k[((long long)(to_row) * heads + at.head) * 8 + i1] = tile1[8 * (i0) + i1];
     }
-    // map [16, 8]: buffer8[u of row i0; i1] = tile0[0, i0, i1]
+    // map [16, 8]: d_in_v[u of row i0; i1] = tile0[0, i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 128; e += THREADS) {
         const int i0 = e / 8;

@@ -55,25 +55,25 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, un
         tile3[i0] = -bits(0x7f800000u);
     }
     wait_for_block();
-    // map [4]: tile0[i0] = (given buffer3 ? buffer3[i0] : tile0[i0])
+    // map [4]: tile0[i0] = (given state_h_before ? state_h_before[i0] : tile0[i0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 4; e += THREADS) {
         const int i0 = e;
         tile0[i0] = (state_h_before != 0 ? state_h_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] : tile0[i0]);
     }
-    // map [4]: tile1[i0] = (given buffer4 ? buffer4[i0] : tile1[i0])
+    // map [4]: tile1[i0] = (given state_c_before ? state_c_before[i0] : tile1[i0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 4; e += THREADS) {
         const int i0 = e;
         tile1[i0] = (state_c_before != 0 ? state_c_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] : tile1[i0]);
     }
-    // map [4]: tile2[i0] = (given buffer5 ? buffer5[i0] : tile2[i0])
+    // map [4]: tile2[i0] = (given state_n_before ? state_n_before[i0] : tile2[i0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 4; e += THREADS) {
         const int i0 = e;
         tile2[i0] = (state_n_before != 0 ? state_n_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] : tile2[i0]);
     }
-    // map [4]: tile3[i0] = (given buffer6 ? buffer6[i0] : tile3[i0])
+    // map [4]: tile3[i0] = (given state_m_before ? state_m_before[i0] : tile3[i0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 4; e += THREADS) {
         const int i0 = e;
@@ -85,7 +85,7 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, un
         at.first = c * 1;
         at.valid = min(at.length - at.first, 1);
         at.chunk = chunks[at.sequence] + c;
-        // map [4]: buffer12[i0] = tile0[i0]
+        // map [4]: state_h_at_chunks[i0] = tile0[i0]
         if (state_h_at_chunks != 0) {
             #pragma unroll 1
             for (int e = threadIdx.x; e < 4; e += THREADS) {
@@ -93,7 +93,7 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, un
                 state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i0] = tile0[i0];
             }
         }
-        // map [4]: buffer13[i0] = tile1[i0]
+        // map [4]: state_c_at_chunks[i0] = tile1[i0]
         if (state_c_at_chunks != 0) {
             #pragma unroll 1
             for (int e = threadIdx.x; e < 4; e += THREADS) {
@@ -101,7 +101,7 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, un
                 state_c_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i0] = tile1[i0];
             }
         }
-        // map [4]: buffer14[i0] = tile2[i0]
+        // map [4]: state_n_at_chunks[i0] = tile2[i0]
         if (state_n_at_chunks != 0) {
             #pragma unroll 1
             for (int e = threadIdx.x; e < 4; e += THREADS) {
@@ -109,7 +109,7 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, un
                 state_n_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i0] = tile2[i0];
             }
         }
-        // map [4]: buffer15[i0] = tile3[i0]
+        // map [4]: state_m_at_chunks[i0] = tile3[i0]
         if (state_m_at_chunks != 0) {
             #pragma unroll 1
             for (int e = threadIdx.x; e < 4; e += THREADS) {
@@ -117,7 +117,7 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, un
                 state_m_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i0] = tile3[i0];
             }
         }
-        // reduce [1, 4, 4, 4] over [1]: tile13[0, 0, i2, i3] = Sum (buffer1[i1, i2, i3] * tile0[i1])
+        // reduce [1, 4, 4, 4] over [1]: tile13[0, 0, i2, i3] = Sum (param_R[i1, i2, i3] * tile0[i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i2 = e / 4;
@@ -131,7 +131,7 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, un
             tile13[4 * (i2) + i3] = x;
         }
         wait_for_block();
-        // map [1, 4, 4]: tile12[0, i1, i2] = add(add(buffer0[t of row 0; i1, i2], tile13[0, 0, i1, i2]), buffer2[i1, i2])
+        // map [1, 4, 4]: tile12[0, i1, i2] = add(add(in_wx[t of row 0; i1, i2], tile13[0, 0, i1, i2]), param_b[i1, i2])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i1 = e / 4;
@@ -206,7 +206,7 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, un
             tile8[i1] = op_div((tile9[i1] + tile14[i1]) * tile17[i1], tile18[i1]);
         }
         wait_for_block();
-        // map [1, 4]: buffer7[t of row 0; i1] = tile8[0, i1]
+        // map [1, 4]: out_o[t of row 0; i1] = tile8[0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i1 = e;
@@ -239,25 +239,25 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, un
         }
         wait_for_block();
     }
-    // map [4]: buffer8[i0] = tile0[i0]
+    // map [4]: state_h_after[i0] = tile0[i0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 4; e += THREADS) {
         const int i0 = e;
         state_h_after[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile0[i0];
     }
-    // map [4]: buffer9[i0] = tile1[i0]
+    // map [4]: state_c_after[i0] = tile1[i0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 4; e += THREADS) {
         const int i0 = e;
         state_c_after[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile1[i0];
     }
-    // map [4]: buffer10[i0] = tile2[i0]
+    // map [4]: state_n_after[i0] = tile2[i0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 4; e += THREADS) {
         const int i0 = e;
         state_n_after[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile2[i0];
     }
-    // map [4]: buffer11[i0] = tile3[i0]
+    // map [4]: state_m_after[i0] = tile3[i0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 4; e += THREADS) {
         const int i0 = e;
@@ -318,25 +318,25 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
     float* const tile38 = (float*)(shared + 1408);
     float* const tile39 = (float*)(shared + 1024);
     float* const tile40 = (float*)(shared + 1024);
-    // map [4]: tile0[i0] = (given buffer12 ? buffer12[i0] : 0)
+    // map [4]: tile0[i0] = (given d_state_h_after ? d_state_h_after[i0] : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 4; e += THREADS) {
         const int i0 = e;
         tile0[i0] = (d_state_h_after != 0 ? d_state_h_after[((long long)(at.sequence) * heads + at.head) * 4 + i0] : 0.0f);
     }
-    // map [4]: tile1[i0] = (given buffer13 ? buffer13[i0] : 0)
+    // map [4]: tile1[i0] = (given d_state_c_after ? d_state_c_after[i0] : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 4; e += THREADS) {
         const int i0 = e;
         tile1[i0] = (d_state_c_after != 0 ? d_state_c_after[((long long)(at.sequence) * heads + at.head) * 4 + i0] : 0.0f);
     }
-    // map [4]: tile2[i0] = (given buffer14 ? buffer14[i0] : 0)
+    // map [4]: tile2[i0] = (given d_state_n_after ? d_state_n_after[i0] : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 4; e += THREADS) {
         const int i0 = e;
         tile2[i0] = (d_state_n_after != 0 ? d_state_n_after[((long long)(at.sequence) * heads + at.head) * 4 + i0] : 0.0f);
     }
-    // map [4]: tile3[i0] = (given buffer15 ? buffer15[i0] : 0)
+    // map [4]: tile3[i0] = (given d_state_m_after ? d_state_m_after[i0] : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 4; e += THREADS) {
         const int i0 = e;
@@ -363,7 +363,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
         at.first = c * 1;
         at.valid = min(at.length - at.first, 1);
         at.chunk = chunks[at.sequence] + c;
-        // reduce [1, 4, 4, 4] over [1]: tile16[0, 0, i2, i3] = Sum (buffer1[i1, i2, i3] * buffer7[i1])
+        // reduce [1, 4, 4, 4] over [1]: tile16[0, 0, i2, i3] = Sum (param_R[i1, i2, i3] * state_h_at_chunks[i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i2 = e / 4;
@@ -377,7 +377,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile16[4 * (i2) + i3] = x;
         }
         wait_for_block();
-        // map [1, 4, 4]: tile15[0, i1, i2] = add(add(buffer0[t of row 0; i1, i2], tile16[0, 0, i1, i2]), buffer2[i1, i2])
+        // map [1, 4, 4]: tile15[0, i1, i2] = add(add(in_wx[t of row 0; i1, i2], tile16[0, 0, i1, i2]), param_b[i1, i2])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i1 = e / 4;
@@ -392,20 +392,20 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile14[i1] = op_logsigmoid(tile15[i1 + 4]);
         }
         wait_for_block();
-        // map [1, 4]: tile13[0, i1] = sub(add(tile14[0, i1], buffer10[i1]), max(add(tile14[0, i1], buffer10[i1]), tile15[0, 0, i1]))
+        // map [1, 4]: tile13[0, i1] = sub(add(tile14[0, i1], state_m_at_chunks[i1]), max(add(tile14[0, i1], state_m_at_chunks[i1]), tile15[0, 0, i1]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i1 = e;
             tile13[i1] = ((tile14[i1] + state_m_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1]) - op_max((tile14[i1] + state_m_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1]), tile15[i1]));
         }
         wait_for_block();
-        // map [1, 4]: tile12[0, i1] = (exp(tile13[0, i1]) * buffer8[i1])
+        // map [1, 4]: tile12[0, i1] = (exp(tile13[0, i1]) * state_c_at_chunks[i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i1 = e;
             tile12[i1] = op_exp(tile13[i1]) * state_c_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1];
         }
-        // map [1, 4]: tile18[0, i1] = sub(tile15[0, 0, i1], max(add(tile14[0, i1], buffer10[i1]), tile15[0, 0, i1]))
+        // map [1, 4]: tile18[0, i1] = sub(tile15[0, 0, i1], max(add(tile14[0, i1], state_m_at_chunks[i1]), tile15[0, 0, i1]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i1 = e;
@@ -424,7 +424,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             const int i1 = e;
             tile17[i1] = op_exp(tile18[i1]) * tile19[i1];
         }
-        // map [1, 4]: tile22[0, i1] = (exp(tile13[0, i1]) * buffer9[i1])
+        // map [1, 4]: tile22[0, i1] = (exp(tile13[0, i1]) * state_n_at_chunks[i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i1 = e;
@@ -438,7 +438,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile21[i1] = (tile22[i1] + op_exp(tile18[i1]));
         }
         wait_for_block();
-        // map [1, 4]: tile20[0, i1] = div(add((given buffer11 ? (valid[0] ? buffer11[t of row 0; i1] : 0) : 0), tile0[i1]), tile21[0, i1])
+        // map [1, 4]: tile20[0, i1] = div(add((given d_out_o ? (valid[0] ? d_out_o[t of row 0; i1] : 0) : 0), tile0[i1]), tile21[0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i1 = e;
@@ -498,28 +498,28 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile29[i1] = op_exp(tile18[i1]) * (tile30[i1] + tile32[i1]);
         }
         wait_for_block();
-        // map [1, 4]: tile28[0, i1] = (tile29[0, i1] * ge(add(tile14[0, i1], buffer10[i1]), tile15[0, 0, i1]))
+        // map [1, 4]: tile28[0, i1] = (tile29[0, i1] * ge(add(tile14[0, i1], state_m_at_chunks[i1]), tile15[0, 0, i1]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i1 = e;
             tile28[i1] = tile29[i1] * op_ge((tile14[i1] + state_m_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1]), tile15[i1]);
         }
         wait_for_block();
-        // map [1, 4]: tile34[0, i1] = (buffer8[i1] * add(tile1[i1], (tile23[0, i1] * tile20[0, i1])))
+        // map [1, 4]: tile34[0, i1] = (state_c_at_chunks[i1] * add(tile1[i1], (tile23[0, i1] * tile20[0, i1])))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i1 = e;
             tile34[i1] = state_c_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1] * (tile1[i1] + tile23[i1] * tile20[i1]);
         }
         wait_for_block();
-        // map [1, 4]: tile33[0, i1] = (exp(tile13[0, i1]) * add((buffer9[i1] * tile30[0, i1]), tile34[0, i1]))
+        // map [1, 4]: tile33[0, i1] = (exp(tile13[0, i1]) * add((state_n_at_chunks[i1] * tile30[0, i1]), tile34[0, i1]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i1 = e;
             tile33[i1] = op_exp(tile13[i1]) * (state_n_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1] * tile30[i1] + tile34[i1]);
         }
         wait_for_block();
-        // map [1, 4]: tile35[0, i1] = (ge(add(tile14[0, i1], buffer10[i1]), tile15[0, 0, i1]) * tile33[0, i1])
+        // map [1, 4]: tile35[0, i1] = (ge(add(tile14[0, i1], state_m_at_chunks[i1]), tile15[0, 0, i1]) * tile33[0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i1 = e;
@@ -532,7 +532,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             const int i1 = e;
             tile27[i1] = (op_neg(tile28[i1]) + (tile33[i1] - tile35[i1]));
         }
-        // map [1, 4]: tile36[0, i1] = (tile3[i1] * ge(add(tile14[0, i1], buffer10[i1]), tile15[0, 0, i1]))
+        // map [1, 4]: tile36[0, i1] = (tile3[i1] * ge(add(tile14[0, i1], state_m_at_chunks[i1]), tile15[0, 0, i1]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i1 = e;
@@ -577,7 +577,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile38[4 * (i1) + i2] = (i1 < 0 ? 0.0f : (i1 < 1 ? (tile39[i2] + (tile3[i2] - tile36[i2])) : 0.0f));
         }
         wait_for_block();
-        // map [1, 4, 4]: buffer16[t of row 0; i1, i2] = add(tile10[0, i1, i2], tile38[0, i1, i2])
+        // map [1, 4, 4]: d_in_wx[t of row 0; i1, i2] = add(tile10[0, i1, i2], tile38[0, i1, i2])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i1 = e / 4;
@@ -585,7 +585,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             const int to_row = at.start + inside(at, 0);
             if (0 < at.valid) d_in_wx[((long long)(to_row) * heads + at.head) * 16 + 4 * (i1) + i2] = (tile10[4 * (i1) + i2] + tile38[4 * (i1) + i2]);
         }
-        // reduce [1, 4, 4, 4] over [2, 3]: tile40[0, i1, 0, 0] = Sum (buffer1[i1, i2, i3] * add(tile10[0, i2, i3], tile38[0, i2, i3]))
+        // reduce [1, 4, 4, 4] over [2, 3]: tile40[0, i1, 0, 0] = Sum (param_R[i1, i2, i3] * add(tile10[0, i2, i3], tile38[0, i2, i3]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i1 = e;
@@ -605,7 +605,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             const int i0 = e;
             tile0[i0] = tile40[i0];
         }
-        // map [1, 4, 4, 4]: tile4[i1, i2, i3] += (buffer7[i1] * add(tile10[0, i2, i3], tile38[0, i2, i3]))
+        // map [1, 4, 4, 4]: tile4[i1, i2, i3] += (state_h_at_chunks[i1] * add(tile10[0, i2, i3], tile38[0, i2, i3]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i1 = e / 16;
@@ -640,7 +640,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
         }
         wait_for_block();
     }
-    // map [4]: buffer19[i0] = tile0[i0]
+    // map [4]: d_state_h_before[i0] = tile0[i0]
     if (d_state_h_before != 0) {
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
@@ -648,7 +648,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             d_state_h_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile0[i0];
         }
     }
-    // map [4]: buffer20[i0] = tile1[i0]
+    // map [4]: d_state_c_before[i0] = tile1[i0]
     if (d_state_c_before != 0) {
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
@@ -656,7 +656,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             d_state_c_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile1[i0];
         }
     }
-    // map [4]: buffer21[i0] = tile2[i0]
+    // map [4]: d_state_n_before[i0] = tile2[i0]
     if (d_state_n_before != 0) {
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
@@ -664,7 +664,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             d_state_n_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile2[i0];
         }
     }
-    // map [4]: buffer22[i0] = tile3[i0]
+    // map [4]: d_state_m_before[i0] = tile3[i0]
     if (d_state_m_before != 0) {
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
@@ -672,7 +672,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             d_state_m_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile3[i0];
         }
     }
-    // map [4, 4, 4]: buffer17[i0, i1, i2] = tile4[i0, i1, i2]
+    // map [4, 4, 4]: d_param_R[i0, i1, i2] = tile4[i0, i1, i2]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 16;
@@ -680,7 +680,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
         const int i2 = e % 4;
         d_param_R[((long long)(at.sequence) * heads + at.head) * 64 + 16 * (i0) + 4 * (i1) + i2] = tile4[16 * (i0) + 4 * (i1) + i2];
     }
-    // map [4, 4]: buffer18[i0, i1] = tile5[i0, i1]
+    // map [4, 4]: d_param_b[i0, i1] = tile5[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 16; e += THREADS) {
         const int i0 = e / 4;

@@ -21,6 +21,7 @@
 //! never built. Everything else of a token is lifted over the rows of the chunk.
 
 pub mod attention;
+mod cost;
 pub mod gradient;
 pub mod pointwise;
 pub mod scan;
@@ -31,7 +32,7 @@ use std::collections::HashMap;
 use crate::elaborate::Recurrence;
 use crate::normal::{Decay, Normal, Refusal};
 use crate::tile::lift::{self, Over};
-use crate::tile::{Builder, Leaf, Node, Op, Program, Stream, Value, Versions, size};
+use crate::tile::{Builder, Leaf, Node, Op, Program, Stream, Value, Versions};
 
 /// The program of one chunk. Results: outputs `[chunk, …]`, then states.
 #[derive(Clone, Debug)]
@@ -51,7 +52,7 @@ pub fn derive(
     masked: bool,
 ) -> Result<Chunk, Refusal> {
     let micro = normal.states.iter().map(|_| Vec::new()).collect();
-    let mut maker = Maker {
+    let mut builder = ChunkBuilder {
         r: recurrence,
         n: normal,
         b: Builder::new(),
@@ -63,41 +64,19 @@ pub fn derive(
         micro,
     };
     for state in 0..normal.states.len() {
-        maker.micro[state] = maker.micro_steps(state);
+        builder.micro[state] = builder.micro_steps(state);
     }
     let mut outputs = Vec::new();
     for (slot, out) in recurrence.outs.iter().zip(&normal.outs) {
-        let value = maker.lift(*out)?;
+        let value = builder.lift(*out)?;
         let full = [&[tokens], slot.shape.as_slice()].concat();
-        outputs.push(maker.b.expand(value, &full));
+        outputs.push(builder.b.expand(value, &full));
     }
     for state in 0..normal.states.len() {
-        let value = maker.leaving(state)?;
+        let value = builder.leaving(state)?;
         outputs.push(value);
     }
-    Ok(Chunk { tokens, program: maker.b.finish(&outputs) })
-}
-
-impl Chunk {
-    /// Operations of its products and solves; a multiply-add is two.
-    pub fn flops(&self) -> usize {
-        let program = &self.program;
-        let of = |node: &Node| {
-            let shape = |k: usize| program.shape(node.args[k]);
-            match &node.op {
-                Op::MulSum(axes) if !axes.is_empty() => {
-                    let both = shape(0).iter().zip(shape(1));
-                    2 * both.map(|(a, b)| *a.max(b)).product::<usize>()
-                }
-                Op::Gram(_) => 2 * size(&node.shape) * shape(0)[1],
-                Op::Apply(_) | Op::ApplyT(_) => 2 * size(shape(0)) * node.shape[1],
-                // Half of the matrix is zero.
-                Op::Solve(_) => node.shape[0] * size(&node.shape),
-                _ => 0,
-            }
-        };
-        program.nodes.iter().map(of).sum()
-    }
+    Ok(Chunk { tokens, program: builder.b.finish(&outputs) })
 }
 
 /// One micro-step in the algebra: a decay, then one write.
@@ -132,7 +111,7 @@ struct Tiles {
     carry: Value,
 }
 
-struct Maker<'a> {
+struct ChunkBuilder<'a> {
     r: &'a Recurrence,
     n: &'a Normal,
     b: Builder,
@@ -146,7 +125,7 @@ struct Maker<'a> {
 
 type Tried<T> = Result<T, Refusal>;
 
-impl Maker<'_> {
+impl ChunkBuilder<'_> {
     /// Splits updates into micro-steps of one write each. A decay without a write moves to the next
     /// update's first micro-step; reads in between have it folded into their vector.
     fn micro_steps(&self, state: usize) -> Vec<Micro> {

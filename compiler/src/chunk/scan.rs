@@ -12,6 +12,8 @@
 
 use std::collections::HashMap;
 
+use lrc_dsl::Span;
+
 use super::token::wider_reads;
 use super::{Chunk, over_rows};
 use crate::elaborate::Recurrence;
@@ -54,7 +56,7 @@ pub fn derive(r: &Recurrence, tokens: usize, masked: bool) -> Result<Chunk, Refu
             return Err(refuse(None, format!("`{}` is set more than once a token", slot.name)));
         }
     }
-    let mut maker = Maker {
+    let mut builder = ScanBuilder {
         r,
         b: Builder::new(),
         tokens,
@@ -63,18 +65,18 @@ pub fn derive(r: &Recurrence, tokens: usize, masked: bool) -> Result<Chunk, Refu
         seen: HashMap::new(),
         known: vec![None; r.states.len()],
     };
-    maker.solve_states()?;
+    builder.solve_states()?;
     let mut outputs = Vec::new();
     for (slot, out) in r.outs.iter().zip(&r.token.outputs) {
-        let value = maker.lift(*out)?;
-        outputs.push(maker.b.expand(value, &[&[tokens], slot.shape.as_slice()].concat()));
+        let value = builder.lift(*out)?;
+        outputs.push(builder.b.expand(value, &[&[tokens], slot.shape.as_slice()].concat()));
     }
     for (state, slot) in r.states.iter().enumerate() {
-        let rows = maker.known[state].as_ref().expect("all states are known").after;
-        let last = maker.b.slice(rows, 0, tokens - 1, 1);
-        outputs.push(maker.b.reshape(last, &slot.shape));
+        let rows = builder.known[state].as_ref().expect("all states are known").after;
+        let last = builder.b.slice(rows, 0, tokens - 1, 1);
+        outputs.push(builder.b.reshape(last, &slot.shape));
     }
-    Ok(Chunk { tokens, program: maker.b.finish(&outputs) })
+    Ok(Chunk { tokens, program: builder.b.finish(&outputs) })
 }
 
 /// A state at every row: before its token's update and after it, `[tokens, …]`.
@@ -91,7 +93,7 @@ struct Affine {
     rest: Option<Value>,
 }
 
-struct Maker<'a> {
+struct ScanBuilder<'a> {
     r: &'a Recurrence,
     b: Builder,
     tokens: usize,
@@ -104,7 +106,7 @@ struct Maker<'a> {
 
 type Tried<T> = Result<T, Refusal>;
 
-impl Maker<'_> {
+impl ScanBuilder<'_> {
     /// States one after the other, or two together, as far as what they use is known.
     fn solve_states(&mut self) -> Tried<()> {
         loop {
@@ -318,12 +320,7 @@ impl Maker<'_> {
 
     fn affine_fresh(&mut self, value: Value, group: &[usize]) -> Tried<Option<Affine>> {
         let node = self.node(value).clone();
-        let refuse = |what: &str| {
-            let why = format!(
-                "the update holds {what} of a state, and a scan's is `a .* h[t-1] + b` or `max(h[t-1] + a, b)`"
-            );
-            Err(Refusal { span: node.span, why })
-        };
+        let refuse = |what: &str| Err(no_scan(node.span, what));
         if let Op::Leaf(Leaf::Read(Stream::State(state), _)) = &node.op
             && let Some(at) = group.iter().position(|own| own == state)
         {
@@ -409,4 +406,12 @@ impl Maker<'_> {
         let coefficients = both.map(|(x, y)| join(*x, *y)).collect();
         Ok(Affine { coefficients, rest: join(x.rest, y.rest) })
     }
+}
+
+/// Says that an update holds something that no scan's does.
+fn no_scan(span: Option<Span>, what: &str) -> Refusal {
+    let why = format!(
+        "the update holds {what} of a state, and a scan's is `a .* h[t-1] + b` or `max(h[t-1] + a, b)`"
+    );
+    Refusal { span, why }
 }

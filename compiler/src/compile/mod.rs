@@ -18,8 +18,9 @@ use crate::elaborate::Recurrence;
 use crate::normal::Refusal;
 use crate::plan::target::Gpu;
 use crate::plan::verify::verify as sound;
-use crate::plan::{Family, Purpose, Schedule};
+use crate::plan::{Purpose, Schedule, schedules};
 use crate::strategy::{self, Strategy};
+use crate::tile::size;
 use crate::tile::verify::verify;
 
 /// Where programs run.
@@ -63,8 +64,8 @@ pub fn compile(r: &Recurrence, target: Target, choice: Choice) -> Result<Artifac
             (vec![], block::full_and_tail(r, &strategy, tokens)?.into())
         }
         (Target::Gpu(gpu), _) => {
-            let family = Family::by(r, &strategy)?;
-            let schedules = family.schedules(r, choice.purpose, gpu, choice.tokens)?;
+            let schedules = schedules(r, &strategy, choice.purpose, gpu, choice.tokens)?;
+            fits(r, &schedules)?;
             for schedule in &schedules {
                 debug_assert_eq!(sound(schedule, gpu.shared), [""; 0], "{}", schedule.name);
             }
@@ -74,4 +75,31 @@ pub fn compile(r: &Recurrence, target: Target, choice: Choice) -> Result<Artifac
         }
     };
     Ok(Artifact { strategy, blocks, schedules })
+}
+
+/// Everything that a recurrence may be launched for on a kind of GPU: training, and where it has states,
+/// decoding.
+pub fn all_schedules(r: &Recurrence, gpu: Gpu) -> Result<Vec<Schedule>, Refusal> {
+    // Sums over the past have no state to go on from.
+    let decode = (!r.states.is_empty()).then_some(Purpose::Decode);
+    let mut all = Vec::new();
+    for purpose in [Purpose::Training].into_iter().chain(decode) {
+        all.extend(compile(r, Target::Gpu(gpu), Choice { purpose, tokens: None })?.schedules);
+    }
+    Ok(all)
+}
+
+/// Bytes of working memory that a block may have: with more, no GPU could hold all blocks that run at once.
+const WORKING: usize = 1 << 30;
+
+/// Refuses kernels whose blocks need more memory than there is.
+fn fits(r: &Recurrence, schedules: &[Schedule]) -> Result<(), Refusal> {
+    let mut kernels = schedules.iter().flat_map(|schedule| &schedule.kernels);
+    let Some(kernel) = kernels.find(|kernel| kernel.working > WORKING) else { return Ok(()) };
+    let needs =
+        format!("a block of `{}` needs {} bytes of working memory", kernel.name, kernel.working);
+    let largest = r.states.iter().max_by_key(|state| size(&state.shape));
+    let of = largest.map(|state| format!("state `{}` is {:?}: ", state.name, state.shape));
+    let why = format!("{}{needs}, and there are at most {WORKING}", of.unwrap_or_default());
+    Err(Refusal { span: largest.map(|state| state.span), why })
 }

@@ -186,7 +186,7 @@ impl Text<'_> {
         if *step == Step::Barrier {
             return self.line("wait_for_block();");
         }
-        let text = step.to_string();
+        let text = self.of.shown(step).to_string();
         let shown: String = text.chars().take(COMMENT).collect();
         let more = if shown.len() < text.len() { "..." } else { "" };
         self.line(&format!("// {shown}{more}"));

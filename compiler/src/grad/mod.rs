@@ -150,22 +150,7 @@ impl Reverse {
                     }
                 }
             }
-            // A square has one slope, twice as large.
-            Op::MulSum(_) if args[0] == args[1] => {
-                let lacking = lacks(b, args[0], args[0], dy);
-                let twice = b.scale(dy, 2.0);
-                let d = b.mul_sum(twice, args[0], &lacking);
-                self.give(b, args[0], d);
-            }
-            Op::MulSum(_) => {
-                for (mine, other) in [(args[0], args[1]), (args[1], args[0])] {
-                    if self.live[mine.at()] {
-                        let lacking = lacks(b, mine, other, dy);
-                        let d = b.mul_sum(dy, other, &lacking);
-                        self.give(b, mine, d);
-                    }
-                }
-            }
+            Op::MulSum(_) => self.product(b, [args[0], args[1]], dy),
             Op::Sum(_) => {
                 let shape = b.shape(args[0]).to_vec();
                 let dx = b.expand(dy, &shape);
@@ -267,16 +252,13 @@ impl Reverse {
             b.raw(op, args, shape)
         };
         match &node.op {
-            Op::Prefix(v) => {
-                let da = like(b, Op::PrefixGrad(v.clone()), vec![args[0], dy], args[0]);
-                self.give(b, args[0], da);
-            }
-            Op::Suffix => {
-                let da = like(b, Op::SuffixGrad, vec![args[0], dy], args[0]);
-                self.give(b, args[0], da);
-            }
-            Op::Pairs(v) => {
-                let da = like(b, Op::PairsGrad(v.clone()), vec![args[0], dy], args[0]);
+            Op::Prefix(_) | Op::Suffix | Op::Pairs(_) => {
+                let op = match &node.op {
+                    Op::Prefix(v) => Op::PrefixGrad(v.clone()),
+                    Op::Pairs(v) => Op::PairsGrad(v.clone()),
+                    _ => Op::SuffixGrad,
+                };
+                let da = like(b, op, vec![args[0], dy], args[0]);
                 self.give(b, args[0], da);
             }
             Op::Gram(v) => {
@@ -320,6 +302,23 @@ impl Reverse {
                 }
             }
             other => unreachable!("{other} is made by gradients only"),
+        }
+    }
+
+    fn product(&mut self, b: &mut Builder, [x, y]: [Value; 2], dy: Value) {
+        // A square has one slope, twice as large.
+        if x == y {
+            let lacking = lacks(b, x, x, dy);
+            let twice = b.scale(dy, 2.0);
+            let d = b.mul_sum(twice, x, &lacking);
+            return self.give(b, x, d);
+        }
+        for (mine, other) in [(x, y), (y, x)] {
+            if self.live[mine.at()] {
+                let lacking = lacks(b, mine, other, dy);
+                let d = b.mul_sum(dy, other, &lacking);
+                self.give(b, mine, d);
+            }
         }
     }
 

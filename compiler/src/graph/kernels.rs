@@ -9,11 +9,11 @@ use lrc_dsl::Diag;
 
 use super::prepare::Prepared;
 use super::{Graph, Kind, Node, ValueId};
-use crate::elaborate::Recurrence;
+use crate::compile::all_schedules;
 use crate::normal::Refusal;
+use crate::plan::Schedule;
 use crate::plan::rows::Pointwise;
 use crate::plan::target::Gpu;
-use crate::plan::{Family, Schedule};
 use crate::tile::Op;
 
 /// A kind of node without kernels, and what is said of it.
@@ -68,7 +68,7 @@ fn kernels(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Vec<Schedule>, Refusa
         Kind::Rows(_) | Kind::RowsGrad(_) => {
             pointwise(graph, node, gpu).map(|schedule| vec![schedule]).map_err(no_kernels)
         }
-        Kind::Recur(recur) => of_recurrence(&recur.recurrence, gpu).map_err(no_kernels),
+        Kind::Recur(recur) => all_schedules(&recur.recurrence, gpu).map_err(no_kernels),
         _ => Ok(vec![]),
     }
 }
@@ -97,11 +97,6 @@ fn pointwise(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Schedule, Refusal> 
         .backward(grad, gpu),
         _ => Err(Refusal { span: None, why: "it is no pointwise node".into() }),
     }
-}
-
-fn of_recurrence(r: &Recurrence, gpu: Gpu) -> Result<Vec<Schedule>, Refusal> {
-    let family = Family::of(r)?;
-    family.passes().iter().map(|pass| family.schedule(r, *pass, gpu, None)).collect()
 }
 
 /// What has no kernels: each reason once, with the first part that it holds for and how many more.

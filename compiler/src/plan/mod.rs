@@ -32,11 +32,11 @@ pub mod verify;
 pub use buffer::{Access, Binding, Buffer, BufferId, Dim, Role};
 pub use ir::*;
 
-use crate::chunk::token::of_token;
 use crate::elaborate::Recurrence;
-use crate::normal::{Normal, Refusal};
-use crate::strategy::{self, Strategy};
+use crate::normal::Refusal;
+use crate::strategy::Strategy;
 use chunk::Body;
+use target::Gpu;
 
 /// Which pass of a recurrence is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,85 +71,45 @@ pub enum Purpose {
     Decode,
 }
 
-/// Which kernels a recurrence has.
-#[derive(Clone, Debug)]
-pub enum Family {
-    /// Those of states entry by entry, chunk by chunk.
-    Scan,
-    /// Those of the normal form, chunk by chunk.
-    Normal(Box<Normal>),
-    /// Those of sums over the past, block by block.
-    Past,
-    /// Those of the program of one token, token by token.
-    Token,
+/// What is launched for a purpose, in chunks or blocks of `tokens` if given: forward, then backward. The
+/// error says which kernels a strategy lacks, or what is too large.
+pub fn schedules(
+    r: &Recurrence,
+    strategy: &Strategy,
+    purpose: Purpose,
+    gpu: Gpu,
+    tokens: Option<usize>,
+) -> Result<Vec<Schedule>, Refusal> {
+    let of = |pass, tokens| schedule(r, strategy, pass, gpu, tokens);
+    match (purpose, strategy) {
+        (Purpose::Forward, _) => Ok(vec![of(Pass::Forward, tokens)?]),
+        (Purpose::Decode, Strategy::Attention(_)) => {
+            let why = "it has no state to go on from, and no kernels that decode";
+            Err(Refusal { span: None, why: why.into() })
+        }
+        (Purpose::Decode, _) => Ok(vec![of(Pass::Decode, None)?]),
+        (Purpose::Training, Strategy::Attention(_)) => {
+            Ok(vec![of(Pass::Forward, tokens)?, of(Pass::Backward, tokens)?])
+        }
+        (Purpose::Training, _) => {
+            // The way back reads the states that entered its own chunks.
+            let back = of(Pass::Backward, tokens)?;
+            Ok(vec![of(Pass::Forward, Some(back.kernels[0].chunk))?, back])
+        }
+    }
 }
 
-impl Family {
-    /// The kernels that fit a recurrence; the error says why there are none.
-    pub fn of(r: &Recurrence) -> Result<Family, Refusal> {
-        Family::by(r, &strategy::of(r))
-    }
-
-    /// The kernels of a strategy. Which kernels lack what is said here.
-    pub fn by(r: &Recurrence, strategy: &Strategy) -> Result<Family, Refusal> {
-        match strategy {
-            Strategy::Scan => Ok(Family::Scan),
-            Strategy::Chunk(normal) => Ok(Family::Normal(normal.clone())),
-            Strategy::Attention(_) => Ok(Family::Past),
-            Strategy::Recurrent(_) => of_token(r).map(|_| Family::Token),
-        }
-    }
-
-    /// Its passes.
-    pub fn passes(&self) -> &'static [Pass] {
-        match self {
-            Family::Scan | Family::Normal(_) | Family::Token => {
-                &[Pass::Forward, Pass::Backward, Pass::Decode]
-            }
-            Family::Past => &[Pass::Forward, Pass::Backward],
-        }
-    }
-
-    /// What is launched for a purpose, in chunks or blocks of `tokens` if given: forward, then backward.
-    pub fn schedules(
-        &self,
-        r: &Recurrence,
-        purpose: Purpose,
-        gpu: target::Gpu,
-        tokens: Option<usize>,
-    ) -> Result<Vec<Schedule>, Refusal> {
-        let of = |pass, tokens| self.schedule(r, pass, gpu, tokens);
-        match (purpose, self) {
-            (Purpose::Forward, _) => Ok(vec![of(Pass::Forward, tokens)?]),
-            (Purpose::Decode, Family::Past) => {
-                let why = "it has no state to go on from, and no kernels that decode";
-                Err(Refusal { span: None, why: why.into() })
-            }
-            (Purpose::Decode, _) => Ok(vec![of(Pass::Decode, None)?]),
-            (Purpose::Training, Family::Past) => {
-                Ok(vec![of(Pass::Forward, tokens)?, of(Pass::Backward, tokens)?])
-            }
-            (Purpose::Training, _) => {
-                // The way back reads the states that entered its own chunks.
-                let back = of(Pass::Backward, tokens)?;
-                Ok(vec![of(Pass::Forward, Some(back.kernels[0].chunk))?, back])
-            }
-        }
-    }
-
-    /// What a pass is, in chunks or blocks of `tokens` if given. The error names what is too large.
-    pub fn schedule(
-        &self,
-        r: &Recurrence,
-        pass: Pass,
-        gpu: target::Gpu,
-        tokens: Option<usize>,
-    ) -> Result<Schedule, Refusal> {
-        match self {
-            Family::Normal(normal) => chunk::schedule(r, Body::Normal(normal), pass, gpu, tokens),
-            Family::Scan => chunk::schedule(r, Body::Scan, pass, gpu, tokens),
-            Family::Token => chunk::schedule(r, Body::Token, pass, gpu, tokens),
-            Family::Past => past::schedule(r, pass, gpu, tokens),
-        }
+fn schedule(
+    r: &Recurrence,
+    strategy: &Strategy,
+    pass: Pass,
+    gpu: Gpu,
+    tokens: Option<usize>,
+) -> Result<Schedule, Refusal> {
+    match strategy {
+        Strategy::Scan => chunk::schedule(r, Body::Scan, pass, gpu, tokens),
+        Strategy::Chunk(normal) => chunk::schedule(r, Body::Normal(normal), pass, gpu, tokens),
+        Strategy::Recurrent(_) => chunk::schedule(r, Body::Token, pass, gpu, tokens),
+        Strategy::Attention(_) => past::schedule(r, pass, gpu, tokens),
     }
 }

@@ -1,4 +1,4 @@
-//! A plan as text.
+//! A plan as text, in which buffers have their names.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -50,9 +50,27 @@ impl Display for Tile {
     }
 }
 
-impl Display for BufferId {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        write!(f, "buffer{}", self.0)
+/// A part of a schedule as text.
+#[derive(Clone, Copy)]
+pub struct Shown<'a, T> {
+    of: &'a Schedule,
+    part: &'a T,
+}
+
+impl Schedule {
+    /// A part of the schedule as text.
+    pub fn shown<'a, T>(&'a self, part: &'a T) -> Shown<'a, T> {
+        Shown { of: self, part }
+    }
+}
+
+impl<'a, T> Shown<'a, T> {
+    fn with<U>(&self, part: &'a U) -> Shown<'a, U> {
+        Shown { of: self.of, part }
+    }
+
+    fn name(&self, id: BufferId) -> &'a str {
+        &self.of.buffer(id).name
     }
 }
 
@@ -88,13 +106,14 @@ impl Display for Buffer {
     }
 }
 
-impl Display for Element {
+impl Display for Shown<'_, Element> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        write!(f, "{}[", self.buffer)?;
-        if let Some(token) = &self.row {
-            write!(f, "{} of row {}; ", token.at, token.row)?;
+        write!(f, "{}[", self.name(self.part.buffer))?;
+        if let Some(token) = &self.part.row {
+            let end = if self.part.index.is_empty() { "" } else { "; " };
+            write!(f, "{} of row {}{end}", token.at, token.row)?;
         }
-        write!(f, "{}]", list(&self.index))
+        write!(f, "{}]", list(&self.part.index))
     }
 }
 
@@ -108,51 +127,62 @@ impl Display for Condition {
     }
 }
 
-impl Display for Expr {
+impl Display for Shown<'_, Expr> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        match self {
-            Expr::Number(x) => write!(f, "{}", x.value()),
-            Expr::Tile(TileId(tile), index) => write!(f, "tile{tile}[{}]", list(index)),
-            Expr::Buffer(element) => write!(f, "{element}"),
+        let pair = |of: &'_ [Expr; 2], [before, between, after]: [&str; 3]| {
+            let [a, b] = [self.of.shown(&of[0]), self.of.shown(&of[1])];
+            format!("{before}{a}{between}{b}{after}")
+        };
+        let text = match self.part {
+            Expr::Number(x) => x.value().to_string(),
+            Expr::Tile(TileId(tile), index) => format!("tile{tile}[{}]", list(index)),
+            Expr::Buffer(element) => self.with(element).to_string(),
             Expr::Position(at, [row, key]) if at.binds(0) => {
-                write!(f, "({at} of row {row} and key {key})")
+                format!("({at} of row {row} and key {key})")
             }
-            Expr::Position(at, [row, _]) => write!(f, "({at} of row {row})"),
-            Expr::Allowed([row, key]) => write!(f, "allowed[{row}, {key}]"),
-            Expr::Head => write!(f, "head"),
-            Expr::Valid(row) => write!(f, "valid[{row}]"),
-            Expr::Sum => write!(f, "sum"),
-            Expr::Unary(op, x) => write!(f, "{}({x})", op.name()),
-            Expr::Binary(op, of) => write!(f, "{}({}, {})", op.name(), of[0], of[1]),
-            Expr::Mul(of) => write!(f, "({} * {})", of[0], of[1]),
-            Expr::Weight(of) => write!(f, "exp({} - {})", of[0], of[1]),
-            Expr::Select(of) => write!(f, "({} ? {} : {})", of[0], of[1], of[2]),
-            Expr::Where(condition, of) => write!(f, "({condition} ? {} : {})", of[0], of[1]),
-            Expr::Given(buffer, of) => write!(f, "(given {buffer} ? {} : {})", of[0], of[1]),
-        }
+            Expr::Position(at, [row, _]) => format!("({at} of row {row})"),
+            Expr::Allowed([row, key]) => format!("allowed[{row}, {key}]"),
+            Expr::Head => "head".into(),
+            Expr::Valid(row) => format!("valid[{row}]"),
+            Expr::Sum => "sum".into(),
+            Expr::Unary(op, x) => format!("{}({})", op.name(), self.with(&**x)),
+            Expr::Binary(op, of) => pair(of, [&format!("{}(", op.name()), ", ", ")"]),
+            Expr::Mul(of) => pair(of, ["(", " * ", ")"]),
+            Expr::Weight(of) => pair(of, ["exp(", " - ", ")"]),
+            Expr::Select(of) => {
+                let [c, a, b] = [&of[0], &of[1], &of[2]].map(|x| self.with(x));
+                format!("({c} ? {a} : {b})")
+            }
+            Expr::Where(condition, of) => pair(of, [&format!("({condition} ? "), " : ", ")"]),
+            Expr::Given(id, of) => pair(of, [&format!("(given {} ? ", self.name(*id)), " : ", ")"]),
+        };
+        f.write_str(&text)
     }
 }
 
-impl Display for Target {
+impl Display for Shown<'_, Target> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        match self {
+        match self.part {
             Target::Tile(TileId(tile), index) => write!(f, "tile{tile}[{}]", list(index)),
-            Target::Buffer(element) => write!(f, "{element}"),
+            Target::Buffer(element) => write!(f, "{}", self.with(element)),
         }
     }
 }
 
-impl Display for Step {
+impl Display for Shown<'_, Step> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let becomes = |add: &bool| if *add { "+=" } else { "=" };
-        match self {
+        match self.part {
             Step::Map { sizes, value, to, add } => {
+                let (value, to) = (self.with(value), self.with(to));
                 write!(f, "map {sizes:?}: {to} {} {value}", becomes(add))
             }
             Step::Reduce { sizes, over, reduction, value, to } => {
+                let (value, to) = (self.with(value), self.with(to));
                 write!(f, "reduce {sizes:?} over {over:?}: {to} = {reduction:?} {value}")
             }
             Step::Product { sizes, terms, value, to, add, .. } => {
+                let (value, to) = (self.with(value), self.with(to));
                 let operand = |o: &super::Operand| {
                     format!("tile{}{}", o.tile.0, if o.transposed { "ᵀ" } else { "" })
                 };
@@ -183,27 +213,26 @@ impl Display for Step {
 impl Display for Schedule {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         writeln!(f, "schedule {}", self.name)?;
-        for (at, buffer) in self.buffers.iter().enumerate() {
-            writeln!(f, "  buffer{at}: {buffer}")?;
-        }
-        self.kernels.iter().try_for_each(|kernel| write!(f, "{kernel}"))
+        self.buffers.iter().try_for_each(|buffer| writeln!(f, "  {buffer}"))?;
+        self.kernels.iter().try_for_each(|kernel| write!(f, "{}", self.shown(kernel)))
     }
 }
 
-impl Display for Kernel {
+impl Display for Shown<'_, Kernel> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let kernel = self.part;
         writeln!(
             f,
             "kernel {}: {} threads, chunks of {}, {} parts, {} bytes shared, {} bytes working",
-            self.name, self.threads, self.chunk, self.parts, self.shared, self.working
+            kernel.name, kernel.threads, kernel.chunk, kernel.parts, kernel.shared, kernel.working
         )?;
-        for (at, tile) in self.tiles.iter().enumerate() {
+        for (at, tile) in kernel.tiles.iter().enumerate() {
             writeln!(f, "  tile{at}: {tile}")?;
         }
-        for section in &self.sections {
+        for section in &kernel.sections {
             writeln!(f, "{}:", if section.each { "each" } else { "once" })?;
             for step in &section.steps {
-                writeln!(f, "  {step}")?;
+                writeln!(f, "  {}", self.with(step))?;
             }
         }
         Ok(())

@@ -1,12 +1,12 @@
 //! A recurrence by its kernels, on a GPU or on the sim device.
 
-use lrc_compiler::compile::{Choice, Target, compile};
+use lrc_compiler::compile::{Choice, Target, all_schedules, compile};
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::form::{Cotangents, Gradients, Outputs, Problem};
 use lrc_compiler::normal::Refusal;
 pub use lrc_compiler::plan::Purpose as Wanted;
 use lrc_compiler::plan::target::Gpu;
-use lrc_compiler::plan::{Binding, Family, Role};
+use lrc_compiler::plan::{Binding, Role};
 use lrc_compiler::tile::size;
 use lrc_dsl::Diag;
 
@@ -43,10 +43,7 @@ pub fn without_kernels(r: &Recurrence, refusal: &Refusal) -> Diag {
 
 /// Why a recurrence lacks kernels on a kind of GPU: nothing where it has all of them.
 pub fn lacks(r: &Recurrence, gpu: Gpu) -> Option<Diag> {
-    let planned = Family::of(r).and_then(|family| {
-        family.passes().iter().try_for_each(|pass| family.schedule(r, *pass, gpu, None).map(|_| ()))
-    });
-    planned.err().map(|refusal| without_kernels(r, &refusal))
+    all_schedules(r, gpu).err().map(|refusal| without_kernels(r, &refusal))
 }
 
 /// What a recurrence runs on: a [`Problem`] whose tensors lie in a store.

@@ -1,8 +1,9 @@
 //! How many kernels and dense products a step of training starts, counted from its plans.
 
+use lrc_compiler::compile::{Choice, Target, compile};
 use lrc_compiler::graph::{Kind, Node, Recur};
 use lrc_compiler::plan::target::Gpu;
-use lrc_compiler::plan::{Binding, Buffer, Dim, Family, Pass, Schedule};
+use lrc_compiler::plan::{Binding, Buffer, Dim, Pass, Purpose, Schedule};
 
 /// What blocks of the loss start: rows taken and put back, three products, the cross-entropy.
 const LOSS: usize = 6;
@@ -46,7 +47,9 @@ fn extent(dim: &Dim) -> usize {
 /// The kernels of a recurrence's gradient, and those that add up what they leave in several places.
 fn backward(recur: &Recur, gpu: Gpu) -> Option<usize> {
     let r = &recur.recurrence;
-    let schedule = Family::of(r).ok()?.schedule(r, Pass::Backward, gpu, None).ok()?;
+    let choice = Choice { purpose: Purpose::Training, tokens: None };
+    let made = compile(r, Target::Gpu(gpu), choice).ok()?;
+    let schedule = made.schedules.into_iter().find(|made| made.pass == Pass::Backward)?;
     let share = |buffer: &Buffer| match buffer.binding {
         Binding::InputGrad(i) => recur.heads / recur.input_heads[i],
         Binding::ParamGrad(i) => recur.heads / recur.param_heads[i],

@@ -1,6 +1,6 @@
 //! `grad(…)`: the derivative of an objective by a state, as a program.
 
-use lrc_dsl::ast::Arg;
+use lrc_dsl::ast::{Arg, Expr};
 use lrc_dsl::{Diag, Span};
 
 use crate::elaborate::eval::{Binding, Derivation, Elaborator, FIRST_SYMBOL};
@@ -36,20 +36,7 @@ impl Elaborator<'_> {
             .as_name()
             .filter(|name| matches!(self.lookup(name), Some(Binding::Equation(..))));
         let (symbol, loss) = match named {
-            Some(name) => {
-                let shape = self.b.shape(target.value).to_vec();
-                self.symbols += 1;
-                let id = FIRST_SYMBOL + self.symbols;
-                let symbol = self.b.raw(Op::Alias(id), vec![target.value], shape);
-                let value = Val::Tensor(Tensor { value: symbol, ..target.clone() });
-                let scope = [(name.to_string(), Binding::Value(value))].into();
-                self.scope.push(scope);
-                let outer = std::mem::replace(&mut self.anew, true);
-                let loss = self.eval(&objective.value);
-                self.anew = outer;
-                self.scope.pop();
-                (symbol, loss?)
-            }
+            Some(name) => self.by_symbol(name, &target, &objective.value)?,
             None => (target.value, self.eval(&objective.value)?),
         };
         let loss = match loss {
@@ -73,6 +60,21 @@ impl Elaborator<'_> {
             formula,
         });
         Some(Val::Tensor(Tensor { value, ..target }))
+    }
+
+    /// A symbol in the place of a named value, and an objective in which the name stands for it.
+    fn by_symbol(&mut self, name: &str, of: &Tensor, objective: &Expr) -> Option<(Value, Val)> {
+        let shape = self.b.shape(of.value).to_vec();
+        self.symbols += 1;
+        let id = FIRST_SYMBOL + self.symbols;
+        let symbol = self.b.raw(Op::Alias(id), vec![of.value], shape);
+        let value = Val::Tensor(Tensor { value: symbol, ..of.clone() });
+        self.scope.push([(name.to_string(), Binding::Value(value))].into());
+        let outer = std::mem::replace(&mut self.anew, true);
+        let loss = self.eval(objective);
+        self.anew = outer;
+        self.scope.pop();
+        Some((symbol, loss?))
     }
 
     /// A value in the words of the declaration; what has a name is not written out.

@@ -284,6 +284,12 @@ impl Elaborator<'_> {
         Some(Tensor { value: self.b.binary(op, a, b), ..wide })
     }
 
+    /// The mean of a vector's entries.
+    fn mean(&mut self, x: Value) -> Value {
+        let (sum, n) = (self.b.sum(x, &[0]), self.b.shape(x)[0]);
+        self.b.scale(sum, 1.0 / n as f64)
+    }
+
     /// Functions of one vector or matrix.
     fn of_vector(&mut self, name: &Name, args: &[Arg]) -> Option<Val> {
         let value = self.only(name, args, 1)?.remove(0);
@@ -311,7 +317,6 @@ impl Elaborator<'_> {
                 });
             }
         };
-        let n = t.dims[0].size as f64;
         let scalar = |e: &mut Self, x: Value| {
             let value = e.b.reshape(x, &[]);
             Some(Val::Tensor(Tensor { value, dims: vec![], row: false }))
@@ -322,16 +327,14 @@ impl Elaborator<'_> {
                 scalar(self, sum)
             }
             "mean" => {
-                let sum = self.b.sum(t.value, &[0]);
-                let mean = self.b.scale(sum, 1.0 / n);
+                let mean = self.mean(t.value);
                 scalar(self, mean)
             }
             "var" => {
-                let sum = self.b.sum(t.value, &[0]);
-                let mean = self.b.scale(sum, 1.0 / n);
+                let mean = self.mean(t.value);
                 let gap = self.b.sub(t.value, mean);
                 let square = self.b.mul_sum(gap, gap, &[0]);
-                let var = self.b.scale(square, 1.0 / n);
+                let var = self.b.scale(square, 1.0 / t.dims[0].size as f64);
                 scalar(self, var)
             }
             "softmax" => {

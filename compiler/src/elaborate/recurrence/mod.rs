@@ -332,6 +332,21 @@ impl<'d> RecurrenceBuilder<'d> {
         }
     }
 
+    /// A named value that other tokens read.
+    fn export(&self, (name, value): &(String, Value)) -> Slot {
+        Slot {
+            name: name.clone(),
+            count: None,
+            shape: self.e.b.shape(*value).to_vec(),
+            text: String::new(),
+            axes: Vec::new(),
+            interval: None,
+            unit: false,
+            complex: false,
+            span: self.span,
+        }
+    }
+
     fn finish(mut self) -> Option<Recurrence> {
         for (i, slot) in self.states.iter().enumerate() {
             if self.e.states[i].1.is_none() {
@@ -354,22 +369,7 @@ impl<'d> RecurrenceBuilder<'d> {
         if !self.broken.is_empty() || self.outs.is_empty() {
             return None;
         }
-        let exports: Vec<Slot> = self
-            .e
-            .exports
-            .iter()
-            .map(|(name, value)| Slot {
-                name: name.clone(),
-                count: None,
-                shape: self.e.b.shape(*value).to_vec(),
-                text: String::new(),
-                axes: Vec::new(),
-                interval: None,
-                unit: false,
-                complex: false,
-                span: self.span,
-            })
-            .collect();
+        let exports = self.e.exports.iter().map(|export| self.export(export)).collect();
         let mut outputs: Vec<Value> = self.outs.iter().map(|(_, value)| *value).collect();
         outputs.extend(self.e.states.iter().filter_map(|(_, value)| *value));
         outputs.extend(self.e.exports.iter().map(|(_, value)| *value));

@@ -1,6 +1,7 @@
 //! One sequence and some of its heads, token after token.
 
 use super::{Block, Lanes, Target, Trajectories};
+use crate::elaborate::recurrence::Slot;
 use crate::form::{Cotangents, Gradients, Problem, add};
 use crate::grad::Scatter;
 use crate::interpret::{Machine, Plan};
@@ -142,6 +143,19 @@ impl<R: Real> Task<'_, '_, R> {
         to.copy_from_slice(&stream[slot * to.len()..][..to.len()]);
     }
 
+    /// Gradients to which nothing has been added.
+    fn no_gradients(&self) -> TaskGradients<R> {
+        let r = self.problem.recurrence;
+        let zeros = |slots: &[Slot], rows: usize| -> Vec<Vec<R>> {
+            slots.iter().map(|slot| vec![R::ZERO; rows * self.width * size(&slot.shape)]).collect()
+        };
+        TaskGradients {
+            inputs: zeros(&r.inputs, self.tokens()),
+            params: zeros(&r.params, 1),
+            initial: Vec::new(),
+        }
+    }
+
     pub(super) fn backward(
         &self,
         stored: &Trajectories<R>,
@@ -160,20 +174,7 @@ impl<R: Real> Task<'_, '_, R> {
                 d_states[k][tokens * given.len()..].copy_from_slice(given);
             }
         }
-        let mut gradients = TaskGradients {
-            inputs: r
-                .inputs
-                .iter()
-                .zip(&self.problem.inputs)
-                .map(|(slot, _)| vec![R::ZERO; tokens * self.width * size(&slot.shape)])
-                .collect(),
-            params: r
-                .params
-                .iter()
-                .map(|slot| vec![R::ZERO; self.width * size(&slot.shape)])
-                .collect(),
-            initial: Vec::new(),
-        };
+        let mut gradients = self.no_gradients();
         let mut machine = Machine::new(&self.lanes.backward);
         let mut scatter_machines: Vec<Machine<R>> =
             self.lanes.scatters.iter().map(|(_, plan)| Machine::new(plan)).collect();
