@@ -51,13 +51,17 @@ pub fn derive(r: &Recurrence, tokens: usize, masked: bool) -> Result<Chunk, Refu
     if let Some((span, why)) = wider_reads(&r.token) {
         return Err(refuse(span, why.into()));
     }
+    let mut updates = Vec::with_capacity(r.states.len());
     for (state, slot) in r.states.iter().enumerate() {
-        if r.updates.iter().filter(|update| update.state == state).count() != 1 {
+        let mut own = r.updates.iter().filter(|update| update.state == state);
+        let (Some(update), None) = (own.next(), own.next()) else {
             return Err(refuse(None, format!("`{}` is set more than once a token", slot.name)));
-        }
+        };
+        updates.push(update.value);
     }
     let mut builder = ScanBuilder {
         r,
+        updates,
         b: Builder::new(),
         tokens,
         masked,
@@ -65,15 +69,14 @@ pub fn derive(r: &Recurrence, tokens: usize, masked: bool) -> Result<Chunk, Refu
         seen: HashMap::new(),
         known: vec![None; r.states.len()],
     };
-    builder.solve_states()?;
+    let known = builder.solve_states()?;
     let mut outputs = Vec::new();
     for (slot, out) in r.outs.iter().zip(&r.token.outputs) {
         let value = builder.lift(*out)?;
         outputs.push(builder.b.expand(value, &[&[tokens], slot.shape.as_slice()].concat()));
     }
-    for (state, slot) in r.states.iter().enumerate() {
-        let rows = builder.known[state].as_ref().expect("all states are known").after;
-        let last = builder.b.slice(rows, 0, tokens - 1, 1);
+    for (state, slot) in known.iter().zip(&r.states) {
+        let last = builder.b.slice(state.after, 0, tokens - 1, 1);
         outputs.push(builder.b.reshape(last, &slot.shape));
     }
     Ok(Chunk { tokens, program: builder.b.finish(&outputs) })
@@ -95,6 +98,8 @@ struct Affine {
 
 struct ScanBuilder<'a> {
     r: &'a Recurrence,
+    /// The new value of each state.
+    updates: Vec<Value>,
     b: Builder,
     tokens: usize,
     masked: bool,
@@ -108,11 +113,13 @@ type Tried<T> = Result<T, Refusal>;
 
 impl ScanBuilder<'_> {
     /// States one after the other, or two together, as far as what they use is known.
-    fn solve_states(&mut self) -> Tried<()> {
+    fn solve_states(&mut self) -> Tried<Vec<Known>> {
         loop {
             let open: Vec<usize> =
                 (0..self.known.len()).filter(|s| self.known[*s].is_none()).collect();
-            let Some(&first) = open.first() else { return Ok(()) };
+            let Some(&first) = open.first() else {
+                return Ok(self.known.iter().flatten().cloned().collect());
+            };
             let pairs = open.windows(2).map(|pair| pair.to_vec());
             let groups: Vec<Vec<usize>> = open.iter().map(|s| vec![*s]).chain(pairs).collect();
             let mut why = None;
@@ -129,11 +136,6 @@ impl ScanBuilder<'_> {
                 return Err(why.unwrap_or_else(unknown));
             }
         }
-    }
-
-    fn update(&self, state: usize) -> Value {
-        let mut updates = self.r.updates.iter();
-        updates.find(|update| update.state == state).expect("checked before").value
     }
 
     /// Finds states that carry only each other.
@@ -160,7 +162,7 @@ impl ScanBuilder<'_> {
         group
             .iter()
             .map(|state| {
-                let update = self.update(*state);
+                let update = self.updates[*state];
                 match self.affine(update, group)? {
                     Some(affine) => Ok(affine),
                     None => {
@@ -174,7 +176,7 @@ impl ScanBuilder<'_> {
 
     /// `max(h + a, b)` with `a` and `b` free of `h`, and whether the state stands first.
     fn maximum(&mut self, state: usize) -> Tried<Option<(Affine, bool)>> {
-        let mut root = self.update(state);
+        let mut root = self.updates[state];
         while matches!(self.node(root).op, Op::Alias(_)) {
             root = self.node(root).args[0];
         }

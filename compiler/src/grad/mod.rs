@@ -332,7 +332,7 @@ impl Reverse {
         dy: Value,
     ) {
         let shape = b.shape(value).to_vec();
-        let [m, s, n] = shape[..] else { unreachable!("a scan has three axes") };
+        let (m, s, n) = (shape[0], shape[1], shape[2]);
         let first = b.reshape(start, &[1, s, n]);
         let before = if m == 1 {
             first

@@ -5,6 +5,7 @@
 //! they are other strides over the same memory. A [`Machine`] holds that memory; running allocates
 //! nothing.
 
+mod actions;
 mod decay;
 mod layout;
 mod linear;
@@ -17,12 +18,10 @@ use std::ops::Range;
 
 use crate::memory;
 use crate::num::Real;
-use crate::tile::{
-    Binary, Gather, Int, Leaf, Node, Op, Past, Program, Scan, Unary, Value, Versions, size,
-};
-use layout::{Fused, Layout, View};
+use crate::tile::{Binary, Gather, Int, Leaf, Op, Past, Program, Scan, Unary, Value, Versions};
+use layout::{Layout, View};
 use loops::{Loops, Sides, Two};
-use mask::{Mask, Placed};
+use mask::Placed;
 use product::Product;
 
 /// How to run one program.
@@ -200,147 +199,6 @@ impl Plan {
         }
         plan.length = layout.length;
         plan
-    }
-
-    /// Adds a product to a value.
-    fn sum(&mut self, program: &Program, layout: &Layout, fused: &Fused, to: Range<usize>) {
-        if !fused.in_place {
-            let base = layout.view(fused.base);
-            let action = Action::Copy(Loops::new(&base.shape, [base]));
-            self.steps.push(Step { to: to.clone(), action });
-        }
-        let node = &program.nodes[fused.product];
-        let Op::MulSum(axes) = &node.op else { unreachable!("only products are fused") };
-        let [a, b] = [layout.view(node.args[0]), layout.view(node.args[1])];
-        let product = Product::onto(axes, a, b, &node.shape, &fused.strides);
-        self.steps.push(Step { to, action: Action::Product(product) });
-    }
-
-    /// Keeps what a mask excludes out of the product that was just planned, also where it is not
-    /// finite: 0 times it is no number. `at` is the node that holds the product.
-    fn keep_apart(
-        &mut self,
-        program: &Program,
-        layout: &Layout,
-        masks: &[Option<Mask>],
-        [at, product]: [usize; 2],
-        to: Range<usize>,
-    ) {
-        let node = &program.nodes[product];
-        let Op::MulSum(axes) = &node.op else { return };
-        let of = |arg: usize| masks[node.args[arg].at()].as_ref();
-        // Two of the same leave nothing to keep out.
-        if of(0) == of(1) {
-            return;
-        }
-        let placed = |mask: &Mask| mask.placed(|leaf| layout.view(leaf));
-        if let Some(mask) = &masks[at] {
-            let shape = &program.nodes[at].shape;
-            let action = Action::Mask(placed(mask), [shape[0], shape[1], size(&shape[2..])]);
-            self.steps.push(Step { to, action });
-        } else if let (Some(masked), true) = ((0..2).find(|k| of(*k).is_some()), *axes == [1])
-            && let Some(Step { action: Action::Product(last), .. }) = self.steps.last_mut()
-        {
-            let strides = match layout.fused.get(&at) {
-                Some(fused) => fused.strides.clone(),
-                None => layout::row_major(&node.shape),
-            };
-            let views = [layout.view(node.args[0]), layout.view(node.args[1])];
-            last.guard(masked, placed(of(masked).expect("just found")), views, &strides);
-        }
-    }
-
-    /// Where a node reads its arguments; those that it needs dense are copied first.
-    fn arguments(&mut self, layout: &Layout, at: usize, node: &Node) -> Vec<View> {
-        let mut views = Vec::with_capacity(node.args.len());
-        for (slot, arg) in node.args.iter().enumerate() {
-            let mut view = layout.view(*arg).clone();
-            if let Some(to) = layout.copies.get(&(at, slot)) {
-                let action = Action::Copy(Loops::new(&view.shape, [&view]));
-                self.steps.push(Step { to: to.clone(), action });
-                view.strides = layout::row_major(&view.shape);
-                view.start = to.start;
-            }
-            views.push(view);
-        }
-        views
-    }
-
-    fn action(&mut self, op: &Op, args: &[&View], shape: &[usize], to: &Range<usize>) -> Action {
-        match op {
-            Op::Fill(x) => Action::Fill(x.value()),
-            Op::Eye => Action::Eye(shape[0]),
-            Op::Reshape | Op::Permute(_) | Op::Slice(..) | Op::Expand | Op::Alias(_) => {
-                Action::Copy(Loops::new(&args[0].shape, [args[0]]))
-            }
-            Op::Unary(op) => Action::Unary(*op, Loops::new(shape, [args[0]])),
-            Op::Binary(op) => Action::Binary(*op, Loops::new(shape, [args[0], args[1]])),
-            Op::MulSum(axes) if axes.is_empty() => {
-                Action::Mul(Loops::new(shape, [args[0], args[1]]))
-            }
-            Op::MulSum(axes) => Action::Product(Product::new(axes, args[0], args[1], shape)),
-            Op::Weight => Action::Weight(Loops::new(shape, [args[0], args[1]])),
-            Op::Select => Action::Select(Loops::new(shape, [args[0], args[1], args[2]])),
-            Op::Sum(_) => Action::Sum(Loops::reducing(shape, args[0])),
-            Op::LogSumExp(axis) => {
-                let of = &args[0].shape;
-                Action::LogSumExp(args[0].start, [of[*axis], size(&of[axis + 1..])])
-            }
-            Op::Pad(axis, before) => {
-                let start: usize = before * size(&shape[axis + 1..]);
-                Action::Pad { from: Loops::strided(shape, args[0]), start }
-            }
-            Op::Concat(axis) => {
-                let mut start = 0;
-                let inner = size(&shape[axis + 1..]);
-                let mut parts = Vec::new();
-                for arg in args {
-                    parts.push((Loops::strided(shape, arg), start * inner));
-                    start += arg.shape[*axis];
-                }
-                Action::Concat(parts)
-            }
-            Op::Pick(index) | Op::Place(index) => {
-                let place = matches!(op, Op::Place(_));
-                let wide = if place { shape } else { &args[0].shape };
-                let width = wide.last().copied().unwrap_or(1);
-                Action::Pick { index: index.clone(), from: args[0].start, width, place }
-            }
-            Op::Scan(scan) => {
-                let sizes = scan::Sizes { rows: shape[0], states: shape[1], width: shape[2] };
-                Action::Scan(*scan, [args[0].start, args[1].start, args[2].start], sizes)
-            }
-            Op::ScanGrad => {
-                let sizes = scan::Sizes { rows: shape[0], states: shape[1], width: shape[2] };
-                Action::ScanGrad([args[0].start, args[1].start], sizes)
-            }
-            Op::Largest(count) => {
-                let width = shape.last().copied().unwrap_or(1);
-                Action::Largest { from: args[0].start, width, count: *count }
-            }
-            Op::LinearSolve(transposed) => {
-                let n = shape[shape.len() - 2];
-                self.scratch = self.scratch.max(n * n);
-                let sizes = [n, shape[shape.len() - 1]];
-                Action::LinearSolve([args[0].start, args[1].start], sizes, *transposed)
-            }
-            Op::Past(past) => {
-                let captured =
-                    args.iter().map(|view| view.start..view.start + size(&view.shape)).collect();
-                let plan = Plan::new(&past.term);
-                self.regions.push(Region { plan, past: (**past).clone(), captured });
-                Action::Past(self.regions.len() - 1)
-            }
-            _ => {
-                let (kind, versions) = decay::Kind::of(op);
-                let ranges: Vec<Range<usize>> =
-                    args.iter().map(|view| view.start..view.start + size(&view.shape)).collect();
-                let sizes = kind.sizes(args, shape);
-                self.scratch = self.scratch.max(kind.scratch(sizes));
-                debug_assert_eq!(to.len(), size(shape));
-                Action::Decay(kind, versions, ranges, sizes, true)
-            }
-        }
     }
 
     /// Runs the program at token `t`. `feed` fills each leaf; `bound` holds the positions that
