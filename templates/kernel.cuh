@@ -1,7 +1,7 @@
 // Tensors in the device's memory, as kernels of recurrences read and write them.
 
 struct Place {
-    int sequence, head, heads, part;  // which block this is
+    int sequence, head, part;         // which block this is
     int start, length;                // rows of the sequence
     int rows;                         // rows of all sequences
     const int* positions;             // of each row in its sequence, where rows are of any sequence
@@ -38,6 +38,3 @@ INLINE float allowed(const Place& at, int i, int j, int low, int high) {
     const int t = token(at, i), u = at.first_key + j;
     return j < at.valid_keys && u >= min(max(low, 0), t) && u <= max(min(high, t), 0) ? 1.f : 0.f;
 }
-
-// What f reads at a row; before the first token all is zero.
-template <class F> INLINE float read_row(int row, F f) { return row < 0 ? 0.f : f(row); }

@@ -224,7 +224,7 @@ template <int N> struct Sums {
 // falls. See the operations of the same name.
 
 template <int ROWS, int M, int D, class Seen>
-INLINE void prefix(float* to, const float* a, Seen seen) {
+INLINE void cumulative_product(float* to, const float* a, Seen seen) {
     #pragma unroll 1
     for (int d = threadIdx.x; d < D; d += THREADS) {
         float p = 1.f;
@@ -238,7 +238,7 @@ INLINE void prefix(float* to, const float* a, Seen seen) {
     }
 }
 
-template <int M, int D> INLINE void suffix(float* to, const float* a) {
+template <int M, int D> INLINE void reverse_cumulative_product(float* to, const float* a) {
     #pragma unroll 1
     for (int d = threadIdx.x; d < D; d += THREADS) {
         float p = 1.f;
@@ -251,7 +251,7 @@ template <int M, int D> INLINE void suffix(float* to, const float* a) {
 }
 
 template <int ROWS, int M, int D, class Seen>
-INLINE void prefix_grad(float* to, const float* a, const float* dy, Seen seen) {
+INLINE void cumulative_product_grad(float* to, const float* a, const float* dy, Seen seen) {
     #pragma unroll 1
     for (int d = threadIdx.x; d < D; d += THREADS) {
         // What flows into the product of the first l + 1 decays, without the l-th.
@@ -273,7 +273,7 @@ INLINE void prefix_grad(float* to, const float* a, const float* dy, Seen seen) {
     }
 }
 
-template <int M, int D> INLINE void suffix_grad(float* to, const float* a, const float* dy) {
+template <int M, int D> INLINE void reverse_cumulative_product_grad(float* to, const float* a, const float* dy) {
     #pragma unroll 1
     for (int d = threadIdx.x; d < D; d += THREADS) {
         float q = 0.f;
@@ -292,7 +292,7 @@ template <int M, int D> INLINE void suffix_grad(float* to, const float* a, const
 }
 
 template <int ROWS, int M, class Seen>
-INLINE void pairs(float* to, const float* a, Seen seen) {
+INLINE void decay_mask(float* to, const float* a, Seen seen) {
     #pragma unroll 1
     for (int j = threadIdx.x; j < M; j += THREADS) {
         float p = 1.f;
@@ -307,7 +307,7 @@ INLINE void pairs(float* to, const float* a, Seen seen) {
 }
 
 template <int ROWS, int M, class Seen>
-INLINE void pairs_grad(float* to, const float* a, const float* dy, float* scratch, Seen seen) {
+INLINE void decay_mask_grad(float* to, const float* a, const float* dy, float* scratch, Seen seen) {
     #pragma unroll 1
     for (int j = threadIdx.x; j < M; j += THREADS) {
         float r = 0.f;

@@ -359,7 +359,7 @@ fn in_json(Row { kernel, pass, arch, built }: &Row) -> Value {
         "registers": cubin.map(|b| b.registers),
         "spill_bytes": cubin.map(|b| b.spill_bytes),
         "shared_bytes": kernel.shared,
-        "working_bytes": kernel.working,
+        "working_bytes": kernel.workspace,
         "threads": kernel.threads,
         "chunk": kernel.chunk,
         "parts": kernel.parts,
@@ -400,7 +400,7 @@ fn table(kernels: &[Row]) {
             text(|b| b.registers, Some(Code::Cubin)),
             text(|b| b.spill_bytes, Some(Code::Cubin)),
             kernel.shared,
-            kernel.working,
+            kernel.workspace,
             text(|b| b.code.len(), None),
         );
     }

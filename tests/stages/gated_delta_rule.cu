@@ -1,12 +1,11 @@
 extern "C" __global__ void __launch_bounds__(128, 1)
-gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* in_g, int heads_in_g, const float* in_beta, int heads_in_beta, const float* state_S_before, float* out_o, float* state_S_after, float* state_S_at_chunks) {
+gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* in_g, int heads_in_g, const float* in_beta, int heads_in_beta, const float* state_S_before, float* out_o, float* state_S_after, float* state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
     at.head = blockIdx.x / 1 % heads;
     at.sequence = blockIdx.x / 1 / heads;
     at.job = at.sequence;
-    at.heads = heads;
     at.positions = 0;
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
@@ -59,8 +58,8 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
         if (state_S_at_chunks != 0) {
+            // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
             #pragma unroll 1
             for (int e = threadIdx.x; e < 64; e += THREADS) {
                 const int i0 = e / 8;
@@ -68,7 +67,7 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
                 state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
             }
         }
-        // map [8, 8]: tile2[i0, i1] = tile0[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile2[i0, i1] = tile0[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -82,49 +81,49 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
             tile5[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
         }
         wait_for_block();
-        // map [8, 1]: tile4[i0, 0] = add((tile5[i0] * valid[i0]), sub(1, valid[i0]))
+        // map [8, 1]: tile4[i0, 0] = add((tile5[i0] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            tile4[i0] = (tile5[i0] * (i0 < at.valid ? 1.f : 0.f) + (1.0f - (i0 < at.valid ? 1.f : 0.f)));
+            tile4[i0] = (tile5[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
         }
         wait_for_block();
-        // chain [8, 8, 1]: tile6 = Prefix(Versions { micro: 1, offsets: [1] }) tile4
-        prefix<8, 8, 1>(tile6, tile4, [](int i) -> int { return i + 1; });
+        // scan of 8 rows, 8 steps, 1 wide: tile6 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile4
+        cumulative_product<8, 8, 1>(tile6, tile4, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [8, 8]: tile3[i0, i1] = ((in_q[t of row i0; i1] * 0.35355339059327373) * tile6[i0, 0])
+        // map [8, 8] filled to [16, 16]: tile3[i0, i1] = ((in_q[t of row i0; i1] * 0.35355339059327373) * tile6[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile6[i0] : 0.f);
         }
-        // map [8, 8]: tile9[i0, i1] = (in_k[t of row i0; i1] * valid[i0])
+        // map [8, 8]: tile9[i0, i1] = (in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            tile9[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.f : 0.f);
+            tile9[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
         }
         wait_for_block();
-        // map [8, 8]: tile8[i0, i1] = tile9[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile8[i0, i1] = tile9[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile9[8 * (i0) + i1] : 0.f);
         }
-        // map [8, 8]: tile10[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
+        // map [8, 8] filled to [16, 16]: tile10[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
         }
-        // chain [8, 8, 1]: tile11 = Pairs(Versions { micro: 1, offsets: [1] }) tile4
-        pairs<8, 8>(tile11, tile4, [](int i) -> int { return i + 1; });
+        // scan of 8 rows, 8 steps, 1 wide: tile11 = DecayMask(Versions { micro: 1, offsets: [1] }) tile4
+        decay_mask<8, 8>(tile11, tile4, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // product [8, 8] sum = tile8 tile10ᵀ over 8: tile7[i0, i1] = (sum * tile11[i0, i1])
+        // product [8, 8] in 16x16, filled: sum = tile8 tile10ᵀ over 8; tile7[i0, i1] = (sum * tile11[i0, i1])
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -142,17 +141,17 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
             tile15[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile5[i0]);
         }
         wait_for_block();
-        // map [8, 8]: tile14[i0, i1] = (in_k[t of row i0; i1] * tile15[i0])
+        // map [8, 8] filled to [16, 16]: tile14[i0, i1] = (in_k[t of row i0; i1] * tile15[i0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile14[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile15[i0] : 0.f);
         }
-        // chain [8, 8, 1]: tile16 = Pairs(Versions { micro: 1, offsets: [0] }) tile4
-        pairs<8, 8>(tile16, tile4, [](int i) -> int { return i; });
+        // scan of 8 rows, 8 steps, 1 wide: tile16 = DecayMask(Versions { micro: 1, offsets: [0] }) tile4
+        decay_mask<8, 8>(tile16, tile4, [](int i) -> int { return i; });
         wait_for_block();
-        // product [8, 8] sum = tile14 tile8ᵀ over 8: tile13[i0, i1] = neg((sum * tile16[i0, i1]))
+        // product [8, 8] in 16x16: sum = tile14 tile8ᵀ over 8; tile13[i0, i1] = neg((sum * tile16[i0, i1]))
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -165,10 +164,10 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
             });
         }
         wait_for_block();
-        // chain [8, 8, 1]: tile19 = Prefix(Versions { micro: 1, offsets: [0] }) tile4
-        prefix<8, 8, 1>(tile19, tile4, [](int i) -> int { return i; });
+        // scan of 8 rows, 8 steps, 1 wide: tile19 = CumulativeProduct(Versions { micro: 1, offsets: [0] }) tile4
+        cumulative_product<8, 8, 1>(tile19, tile4, [](int i) -> int { return i; });
         wait_for_block();
-        // map [8, 8]: tile18[i0, i1] = ((in_k[t of row i0; i1] * tile15[i0]) * tile19[i0, 0])
+        // map [8, 8] filled to [16, 16]: tile18[i0, i1] = ((in_k[t of row i0; i1] * tile15[i0]) * tile19[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -176,7 +175,7 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
             tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile15[i0] * tile19[i0] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile18 tile2 over 8: tile17[i0, i1] = add((in_beta[t of row i0] * in_v[t of row i0; i1]), sum)
+        // product [8, 8] in 16x16: sum = tile18 tile2 over 8; tile17[i0, i1] = add((in_beta[t of row i0] * in_v[t of row i0; i1]), sum)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -192,7 +191,7 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
         // solve tile13: tile17
         solve<8, 8, false>(tile13, tile17);
         wait_for_block();
-        // map [8, 8]: tile12[i0, i1] = tile17[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile12[i0, i1] = tile17[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -200,7 +199,7 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
             tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile17[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile2ᵀ tile3ᵀ over 8 + tile12ᵀ tile7ᵀ over 8: out_o[t of row i0; i1] = sum
+        // product [8, 8] in 16x16: sum = tile2ᵀ tile3ᵀ over 8 + tile12ᵀ tile7ᵀ over 8; out_o[t of row i0; i1] where row i0 is among the queries = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -209,18 +208,17 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
             sums.add<16, true, 24, true, 24>(tile12, tile7, row0, col0);
             sums.each(row0, col0, [&](int i1, int i0, float sum) {
                 if (i0 < 8 && i1 < 8) {
-                    const int to_row = at.start + inside(at, i0);
-                    if (i0 < at.valid) out_o[((long long)(to_row) * heads + at.head) * 8 + i1] = sum;
+                    if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = sum;
                 }
             });
         }
         wait_for_block();
-        // chain [1, 8, 1]: tile20 = Prefix(Versions { micro: 8, offsets: [8] }) tile4
-        prefix<1, 8, 1>(tile20, tile4, [](int i) -> int { return 8 * (i) + 8; });
-        // chain [8, 8, 1]: tile22 = Suffix tile4
-        suffix<8, 1>(tile22, tile4);
+        // scan of 1 rows, 8 steps, 1 wide: tile20 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile4
+        cumulative_product<1, 8, 1>(tile20, tile4, [](int i) -> int { return 8 * (i) + 8; });
+        // scan of 8 rows, 8 steps, 1 wide: tile22 = ReverseCumulativeProduct tile4
+        reverse_cumulative_product<8, 1>(tile22, tile4);
         wait_for_block();
-        // map [8, 8]: tile21[i0, i1] = (tile9[i0, i1] * tile22[i0, 0])
+        // map [8, 8] filled to [16, 16]: tile21[i0, i1] = (tile9[i0, i1] * tile22[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -228,7 +226,7 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
             tile21[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile9[8 * (i0) + i1] * tile22[i0] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile12ᵀ tile21 over 8: tile0[i0, i1] = add((tile0[i0, i1] * tile20[0, 0]), sum)
+        // product [8, 8] in 16x16: sum = tile12ᵀ tile21 over 8; tile0[i0, i1] = add((tile0[i0, i1] * tile20[0, 0]), sum)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -252,14 +250,13 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* in_g, int heads_in_g, const float* in_beta, int heads_in_beta, const float* state_S_before, const float* state_S_at_chunks, const float* d_out_o, const float* d_state_S_after, float* d_in_q, float* d_in_k, float* d_in_v, float* d_in_g, float* d_in_beta, float* d_state_S_before) {
+gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* in_g, int heads_in_g, const float* in_beta, int heads_in_beta, const float* state_S_before, const float* state_S_at_chunks, const float* d_out_o, const float* d_state_S_after, float* d_in_q, float* d_in_k, float* d_in_v, float* d_in_g, float* d_in_beta, float* d_state_S_before) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
     at.head = blockIdx.x / 1 % heads;
     at.sequence = blockIdx.x / 1 / heads;
     at.job = at.sequence;
-    at.heads = heads;
     at.positions = 0;
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
@@ -349,38 +346,38 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             const int i0 = e;
             tile2[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile3[i0]);
         }
-        // map [8, 1]: tile4[i0, 0] = add((tile3[i0] * valid[i0]), sub(1, valid[i0]))
+        // map [8, 1]: tile4[i0, 0] = add((tile3[i0] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            tile4[i0] = (tile3[i0] * (i0 < at.valid ? 1.f : 0.f) + (1.0f - (i0 < at.valid ? 1.f : 0.f)));
+            tile4[i0] = (tile3[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
         }
         wait_for_block();
-        // chain [8, 8, 1]: tile5 = Prefix(Versions { micro: 1, offsets: [0] }) tile4
-        prefix<8, 8, 1>(tile5, tile4, [](int i) -> int { return i; });
-        // map [8, 8]: tile7[i0, i1] = state_S_at_chunks[i0, i1]
+        // scan of 8 rows, 8 steps, 1 wide: tile5 = CumulativeProduct(Versions { micro: 1, offsets: [0] }) tile4
+        cumulative_product<8, 8, 1>(tile5, tile4, [](int i) -> int { return i; });
+        // map [8, 8] filled to [16, 16]: tile7[i0, i1] = state_S_at_chunks[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
         }
-        // map [8, 8]: tile11[i0, i1] = (in_k[t of row i0; i1] * tile2[i0])
+        // map [8, 8] filled to [16, 16]: tile11[i0, i1] = (in_k[t of row i0; i1] * tile2[i0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile2[i0] : 0.f);
         }
-        // map [8, 8]: tile13[i0, i1] = (in_k[t of row i0; i1] * valid[i0])
+        // map [8, 8]: tile13[i0, i1] = (in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            tile13[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.f : 0.f);
+            tile13[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
         }
         wait_for_block();
-        // map [8, 8]: tile12[i0, i1] = tile13[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile12[i0, i1] = tile13[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -388,7 +385,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile13[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile11 tile12ᵀ over 8: tile10[i0, 0, i1] = sum
+        // product [8, 8] in 16x16: sum = tile11 tile12ᵀ over 8; tile10[i0, 0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -400,8 +397,8 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
                 }
             });
         }
-        // chain [8, 8, 1]: tile14 = Pairs(Versions { micro: 1, offsets: [0] }) tile4
-        pairs<8, 8>(tile14, tile4, [](int i) -> int { return i; });
+        // scan of 8 rows, 8 steps, 1 wide: tile14 = DecayMask(Versions { micro: 1, offsets: [0] }) tile4
+        decay_mask<8, 8>(tile14, tile4, [](int i) -> int { return i; });
         wait_for_block();
         // map [8, 8]: tile9[i0, i1] = neg((tile10[i0, 0, i1] * tile14[i0, i1]))
         #pragma unroll 1
@@ -410,24 +407,24 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             const int i1 = e % 8;
             tile9[8 * (i0) + i1] = op_neg(tile10[8 * (i0) + i1] * tile14[8 * (i0) + i1]);
         }
-        // chain [8, 8, 1]: tile17 = Suffix tile4
-        suffix<8, 1>(tile17, tile4);
+        // scan of 8 rows, 8 steps, 1 wide: tile17 = ReverseCumulativeProduct tile4
+        reverse_cumulative_product<8, 1>(tile17, tile4);
         wait_for_block();
-        // map [8, 8]: tile16[i0, i1] = (tile13[i0, i1] * tile17[i0, 0])
+        // map [8, 8] filled to [16, 16]: tile16[i0, i1] = (tile13[i0, i1] * tile17[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile16[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile13[8 * (i0) + i1] * tile17[i0] : 0.f);
         }
-        // map [8, 8]: tile18[i0, i1] = tile0[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile18[i0, i1] = tile0[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
         }
-        // map [8, 8]: tile21[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
+        // map [8, 8] filled to [16, 16]: tile21[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -435,7 +432,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile21[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile12 tile21ᵀ over 8: tile20[i1, 0, i0] = sum
+        // product [8, 8] in 16x16: sum = tile12 tile21ᵀ over 8; tile20[i1, 0, i0] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -447,25 +444,25 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
                 }
             });
         }
-        // chain [8, 8, 1]: tile22 = Pairs(Versions { micro: 1, offsets: [1] }) tile4
-        pairs<8, 8>(tile22, tile4, [](int i) -> int { return i + 1; });
+        // scan of 8 rows, 8 steps, 1 wide: tile22 = DecayMask(Versions { micro: 1, offsets: [1] }) tile4
+        decay_mask<8, 8>(tile22, tile4, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [8, 8]: tile19[i0, i1] = (tile20[i0, 0, i1] * tile22[i0, i1])
+        // map [8, 8] filled to [16, 16]: tile19[i0, i1] = (tile20[i0, 0, i1] * tile22[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile19[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile20[8 * (i0) + i1] * tile22[8 * (i0) + i1] : 0.f);
         }
-        // map [8, 8]: tile23[i0, i1] = (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i1] : 0) : 0)
+        // map [8, 8] filled to [16, 16]: tile23[i0, i1] = (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0)
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile23[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
+            tile23[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile16 tile18 over 8 + tile19ᵀ tile23 over 8: tile15[i0, i1] = sum
+        // product [8, 8] in 16x16: sum = tile16 tile18 over 8 + tile19ᵀ tile23 over 8; tile15[i0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -482,7 +479,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         // solve tile9ᵀ: tile15
         solve<8, 8, true>(tile9, tile15);
         wait_for_block();
-        // map [8, 8]: tile8[i0, i1] = tile15[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile8[i0, i1] = tile15[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -490,7 +487,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile15[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile7 tile8ᵀ over 8: tile6[i1, i0, 0] = sum
+        // product [8, 8] in 16x16: sum = tile7 tile8ᵀ over 8; tile6[i1, i0, 0] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -510,7 +507,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile30[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile2[i0] * tile5[i0];
         }
         wait_for_block();
-        // map [8, 8]: tile29[i0, i1] = tile30[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile29[i0, i1] = tile30[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -518,7 +515,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile29[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile30[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile29 tile7 over 8: tile28[i0, i1] = add((in_beta[t of row i0] * in_v[t of row i0; i1]), sum)
+        // product [8, 8] in 16x16: sum = tile29 tile7 over 8; tile28[i0, i1] = add((in_beta[t of row i0] * in_v[t of row i0; i1]), sum)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -534,7 +531,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         // solve tile9: tile28
         solve<8, 8, false>(tile9, tile28);
         wait_for_block();
-        // map [8, 8]: tile27[i0, i1] = tile28[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile27[i0, i1] = tile28[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -542,7 +539,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile27[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile28[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile8 tile27ᵀ over 8: tile26[i0, 0, i1] = sum
+        // product [8, 8] in 16x16: sum = tile8 tile27ᵀ over 8; tile26[i0, 0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -555,7 +552,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             });
         }
         wait_for_block();
-        // map [8, 8]: tile25[i0, i1] = (tile14[i0, i1] * (tile26[i0, 0, i1] * (i1 < i0 ? 1 : 0)))
+        // map [8, 8] filled to [16, 16]: tile25[i0, i1] = (tile14[i0, i1] * (tile26[i0, 0, i1] * (i1 < i0 ? 1 : 0)))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -563,7 +560,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile25[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile14[8 * (i0) + i1] * tile26[8 * (i0) + i1] * (i1 < i0 ? 1.0f : 0.0f) : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile12ᵀ tile25ᵀ over 8: tile24[i1, i0, 0] = sum
+        // product [8, 8] in 16x16: sum = tile12ᵀ tile25ᵀ over 8; tile24[i1, i0, 0] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -575,7 +572,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
                 }
             });
         }
-        // product [8, 8] sum = tile27 tile18ᵀ over 8: tile31[i1, i0, 0] = sum
+        // product [8, 8] in 16x16: sum = tile27 tile18ᵀ over 8; tile31[i1, i0, 0] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -587,7 +584,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
                 }
             });
         }
-        // product [8, 8] sum = tile27 tile23ᵀ over 8: tile33[i1, i0, 0] = sum
+        // product [8, 8] in 16x16: sum = tile27 tile23ᵀ over 8; tile33[i1, i0, 0] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -600,7 +597,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             });
         }
         wait_for_block();
-        // map [8, 8]: tile32[i0, i1] = (tile22[i0, i1] * tile33[i0, i1, 0])
+        // map [8, 8] filled to [16, 16]: tile32[i0, i1] = (tile22[i0, i1] * tile33[i0, i1, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -608,7 +605,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile32[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile22[8 * (i0) + i1] * tile33[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile21ᵀ tile32 over 8 + tile11ᵀ tile25 over 8: d_in_k[t of row i0; i1] = add((tile2[i0] * add((tile5[i0, 0] * tile6[i0, i1, 0]), tile24[i0,...
+        // product [8, 8] in 16x16: sum = tile21ᵀ tile32 over 8 + tile11ᵀ tile25 over 8; d_in_k[t of row i0; i1] where row i0 is among the queries = add((tile2[i0] * add((...
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -617,8 +614,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             sums.add<16, true, 24, false, 24>(tile11, tile25, row0, col0);
             sums.each(row0, col0, [&](int i1, int i0, float sum) {
                 if (i0 < 8 && i1 < 8) {
-                    const int to_row = at.start + inside(at, i0);
-                    if (i0 < at.valid) d_in_k[((long long)(to_row) * heads + at.head) * 8 + i1] = (tile2[i0] * (tile5[i0] * tile6[8 * (i0) + i1] + tile24[8 * (i0) + i1]) + (i0 < at.valid ? 1.f : 0.f) * (tile17[i0] * tile31[i0 + 8 * (i1)] + sum));
+                    if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile2[i0] * (tile5[i0] * tile6[8 * (i0) + i1] + tile24[8 * (i0) + i1]) + (i0 < at.valid ? 1.0f : 0.0f) * (tile17[i0] * tile31[i0 + 8 * (i1)] + sum));
                 }
             });
         }
@@ -635,9 +631,9 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             }
             tile34[i0] = x;
         }
-        // reduce [8, 8] over [0, 1]: tile36[0, 0] = Sum (state_S_at_chunks[i0, i1] * tile0[i0, i1])
+        // reduce [8, 8] over [0, 1] by warps: tile36[0, 0] = Sum (state_S_at_chunks[i0, i1] * tile0[i0, i1])
         #pragma unroll 1
-        for (int e = threadIdx.x / 32; e < 1; e += WARPS) {
+        for (int e = threadIdx.x / 32; e < 1; e += THREADS / 32) {
             float x = 0.f;
             #pragma unroll 1
             for (int s = threadIdx.x % 32; s < 64; s += 32) {
@@ -657,8 +653,8 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile35[0] = tile36[0];
         }
         wait_for_block();
-        // chain [1, 8, 1]: tile37 = PrefixGrad(Versions { micro: 8, offsets: [8] }) tile4 tile35
-        prefix_grad<1, 8, 1>(tile37, tile4, tile35, [](int i) -> int { return 8 * (i) + 8; });
+        // scan of 1 rows, 8 steps, 1 wide: tile37 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile4 tile35
+        cumulative_product_grad<1, 8, 1>(tile37, tile4, tile35, [](int i) -> int { return 8 * (i) + 8; });
         wait_for_block();
         // reduce [8, 8] over [1]: tile38[i0, 0] = Sum (tile13[i0, i1] * tile31[i1, i0, 0])
         #pragma unroll 1
@@ -673,8 +669,8 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile38[i0] = x;
         }
         wait_for_block();
-        // chain [8, 8, 1]: tile39 = SuffixGrad tile4 tile38
-        suffix_grad<8, 1>(tile39, tile4, tile38);
+        // scan of 8 rows, 8 steps, 1 wide: tile39 = ReverseCumulativeProductGrad tile4 tile38
+        reverse_cumulative_product_grad<8, 1>(tile39, tile4, tile38);
         // map [8, 8]: tile40[i0, i1] = (tile20[i0, 0, i1] * tile33[i0, i1, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -683,10 +679,10 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile40[8 * (i0) + i1] = tile20[8 * (i0) + i1] * tile33[8 * (i0) + i1];
         }
         wait_for_block();
-        // chain [8, 8, 1]: tile41 = PairsGrad(Versions { micro: 1, offsets: [1] }) tile4 tile40
-        pairs_grad<8, 8>(tile41, tile4, tile40, tile42, [](int i) -> int { return i + 1; });
+        // scan of 8 rows, 8 steps, 1 wide: tile41 = DecayMaskGrad(Versions { micro: 1, offsets: [1] }) tile4 tile40
+        decay_mask_grad<8, 8>(tile41, tile4, tile40, tile42, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // product [8, 8] sum = tile7 tile23ᵀ over 8: tile44[i1, i0, 0] = sum
+        // product [8, 8] in 16x16: sum = tile7 tile23ᵀ over 8; tile44[i1, i0, 0] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -712,8 +708,8 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile43[i0] = x;
         }
         wait_for_block();
-        // chain [8, 8, 1]: tile45 = PrefixGrad(Versions { micro: 1, offsets: [1] }) tile4 tile43
-        prefix_grad<8, 8, 1>(tile45, tile4, tile43, [](int i) -> int { return i + 1; });
+        // scan of 8 rows, 8 steps, 1 wide: tile45 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile4 tile43
+        cumulative_product_grad<8, 8, 1>(tile45, tile4, tile43, [](int i) -> int { return i + 1; });
         wait_for_block();
         // reduce [8, 8] over [1]: tile46[i0, 0] = Sum ((in_k[t of row i0; i1] * tile2[i0]) * tile6[i0, i1, 0])
         #pragma unroll 1
@@ -728,8 +724,8 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile46[i0] = x;
         }
         wait_for_block();
-        // chain [8, 8, 1]: tile47 = PrefixGrad(Versions { micro: 1, offsets: [0] }) tile4 tile46
-        prefix_grad<8, 8, 1>(tile47, tile4, tile46, [](int i) -> int { return i; });
+        // scan of 8 rows, 8 steps, 1 wide: tile47 = CumulativeProductGrad(Versions { micro: 1, offsets: [0] }) tile4 tile46
+        cumulative_product_grad<8, 8, 1>(tile47, tile4, tile46, [](int i) -> int { return i; });
         // map [8, 8]: tile48[i0, i1] = (tile10[i0, 0, i1] * (tile26[i0, 0, i1] * (i1 < i0 ? 1 : 0)))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -738,23 +734,22 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile48[8 * (i0) + i1] = tile10[8 * (i0) + i1] * tile26[8 * (i0) + i1] * (i1 < i0 ? 1.0f : 0.0f);
         }
         wait_for_block();
-        // chain [8, 8, 1]: tile49 = PairsGrad(Versions { micro: 1, offsets: [0] }) tile4 tile48
-        pairs_grad<8, 8>(tile49, tile4, tile48, tile50, [](int i) -> int { return i; });
+        // scan of 8 rows, 8 steps, 1 wide: tile49 = DecayMaskGrad(Versions { micro: 1, offsets: [0] }) tile4 tile48
+        decay_mask_grad<8, 8>(tile49, tile4, tile48, tile50, [](int i) -> int { return i; });
         wait_for_block();
-        // map [8]: d_in_g[t of row i0] = (tile3[i0] * add(neg((in_beta[t of row i0] * tile34[i0, 0])), (valid[i0] * add(add(add(add(add(tile37[i0, 0], tile39[i0, 0]), til...
+        // map [8]: d_in_g[t of row i0] where row i0 is among the queries = (tile3[i0] * add(neg((in_beta[t of row i0] * tile34[i0, 0])), ((row i0 is among the queries ? 1...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) d_in_g[((long long)(to_row) * heads + at.head) * 1 + 0] = tile3[i0] * (op_neg(in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile34[i0]) + (i0 < at.valid ? 1.f : 0.f) * (((((tile37[i0] + tile39[i0]) + tile41[i0]) + tile45[i0]) + tile47[i0]) + tile49[i0]));
+            if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = tile3[i0] * (op_neg(in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile34[i0]) + (i0 < at.valid ? 1.0f : 0.0f) * (((((tile37[i0] + tile39[i0]) + tile41[i0]) + tile45[i0]) + tile47[i0]) + tile49[i0]));
         }
         wait_for_block();
-        // chain [1, 8, 1]: tile51 = Prefix(Versions { micro: 8, offsets: [8] }) tile4
-        prefix<1, 8, 1>(tile51, tile4, [](int i) -> int { return 8 * (i) + 8; });
-        // chain [8, 8, 1]: tile53 = Prefix(Versions { micro: 1, offsets: [1] }) tile4
-        prefix<8, 8, 1>(tile53, tile4, [](int i) -> int { return i + 1; });
+        // scan of 1 rows, 8 steps, 1 wide: tile51 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile4
+        cumulative_product<1, 8, 1>(tile51, tile4, [](int i) -> int { return 8 * (i) + 8; });
+        // scan of 8 rows, 8 steps, 1 wide: tile53 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile4
+        cumulative_product<8, 8, 1>(tile53, tile4, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [8, 8]: tile52[i0, i1] = ((in_q[t of row i0; i1] * 0.35355339059327373) * tile53[i0, 0])
+        // map [8, 8] filled to [16, 16]: tile52[i0, i1] = ((in_q[t of row i0; i1] * 0.35355339059327373) * tile53[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -762,7 +757,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile52[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile53[i0] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile52ᵀ tile23 over 8 + tile29ᵀ tile8 over 8: tile0[i0, i1] = add((tile51[0, 0] * tile0[i0, i1]), sum)
+        // product [8, 8] in 16x16: sum = tile52ᵀ tile23 over 8 + tile29ᵀ tile8 over 8; tile0[i0, i1] = add((tile51[0, 0] * tile0[i0, i1]), sum)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -789,22 +784,20 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile54[i0] = x;
         }
         wait_for_block();
-        // map [8]: d_in_beta[t of row i0] = add((neg(tile3[i0]) * tile34[i0, 0]), tile54[i0, 0])
+        // map [8]: d_in_beta[t of row i0] where row i0 is among the queries = add((neg(tile3[i0]) * tile34[i0, 0]), tile54[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) d_in_beta[((long long)(to_row) * heads + at.head) * 1 + 0] = (op_neg(tile3[i0]) * tile34[i0] + tile54[i0]);
+            if (i0 < at.valid) d_in_beta[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (op_neg(tile3[i0]) * tile34[i0] + tile54[i0]);
         }
-        // map [8, 8]: d_in_v[t of row i0; i1] = (in_beta[t of row i0] * tile15[i0, i1])
+        // map [8, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = (in_beta[t of row i0] * tile15[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) d_in_v[((long long)(to_row) * heads + at.head) * 8 + i1] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile15[8 * (i0) + i1];
+            if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile15[8 * (i0) + i1];
         }
-        // product [8, 8] sum = tile12ᵀ tile32ᵀ over 8: d_in_q[t of row i0; i1] = (0.35355339059327373 * add(sum, (tile53[i0, 0] * tile44[i0, i1, 0])))
+        // product [8, 8] in 16x16: sum = tile12ᵀ tile32ᵀ over 8; d_in_q[t of row i0; i1] where row i0 is among the queries = (0.35355339059327373 * add(sum, (tile53[i0, 0...
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -812,15 +805,14 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             sums.add<16, true, 24, true, 24>(tile12, tile32, row0, col0);
             sums.each(row0, col0, [&](int i1, int i0, float sum) {
                 if (i0 < 8 && i1 < 8) {
-                    const int to_row = at.start + inside(at, i0);
-                    if (i0 < at.valid) d_in_q[((long long)(to_row) * heads + at.head) * 8 + i1] = 0.35355338f * (sum + tile53[i0] * tile44[8 * (i0) + i1]);
+                    if (i0 < at.valid) d_in_q[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = 0.35355338f * (sum + tile53[i0] * tile44[8 * (i0) + i1]);
                 }
             });
         }
         wait_for_block();
     }
-    // map [8, 8]: d_state_S_before[i0, i1] = tile0[i0, i1]
     if (d_state_S_before != 0) {
+        // map [8, 8]: d_state_S_before[i0, i1] = tile0[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;

@@ -1,12 +1,11 @@
 extern "C" __global__ void __launch_bounds__(128, 1)
-gla_forward(const int* bounds, const int* chunks, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* in_g, int heads_in_g, const float* state_S_before, float* out_o, float* state_S_after, float* state_S_at_chunks) {
+gla_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* in_g, int heads_in_g, const float* state_S_before, float* out_o, float* state_S_after, float* state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
     at.head = blockIdx.x / 1 % heads;
     at.sequence = blockIdx.x / 1 / heads;
     at.job = at.sequence;
-    at.heads = heads;
     at.positions = 0;
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
@@ -48,8 +47,8 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, unsi
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
-        // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
         if (state_S_at_chunks != 0) {
+            // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
             #pragma unroll 1
             for (int e = threadIdx.x; e < 64; e += THREADS) {
                 const int i0 = e / 8;
@@ -65,16 +64,16 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, unsi
             tile4[8 * (i0) + i1] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]);
         }
         wait_for_block();
-        // map [4, 8]: tile3[i0, i1] = add((tile4[i0, i1] * valid[i0]), sub(1, valid[i0]))
+        // map [4, 8]: tile3[i0, i1] = add((tile4[i0, i1] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            tile3[8 * (i0) + i1] = (tile4[8 * (i0) + i1] * (i0 < at.valid ? 1.f : 0.f) + (1.0f - (i0 < at.valid ? 1.f : 0.f)));
+            tile3[8 * (i0) + i1] = (tile4[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
         }
         wait_for_block();
-        // chain [4, 4, 8]: tile5 = Prefix(Versions { micro: 1, offsets: [1] }) tile3
-        prefix<4, 4, 8>(tile5, tile3, [](int i) -> int { return i + 1; });
+        // scan of 4 rows, 4 steps, 8 wide: tile5 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile3
+        cumulative_product<4, 4, 8>(tile5, tile3, [](int i) -> int { return i + 1; });
         wait_for_block();
         // reduce [4, 8, 8] over [1]: tile2[i0, 0, i2] = Sum (((in_q[t of row i0; i1] * 0.35355339059327373) * tile5[i0, i1]) * tile0[i1, i2])
         #pragma unroll 1
@@ -97,15 +96,15 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, unsi
             const int i1 = e % 8;
             tile7[8 * (i0) + i1] = in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f;
         }
-        // map [4, 8]: tile8[i0, i1] = (in_k[t of row i0; i1] * valid[i0])
+        // map [4, 8]: tile8[i0, i1] = (in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            tile8[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.f : 0.f);
+            tile8[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
         }
         wait_for_block();
-        // chain [4, 4, 8]: tile9 = Gram(Versions { micro: 1, offsets: [1] }) tile7 tile8 tile3
+        // scan of 4 rows, 4 steps, 8 wide: tile9 = Gram(Versions { micro: 1, offsets: [1] }) tile7 tile8 tile3
         gram<4, 4, 8>(tile9, tile7, tile8, tile3, [](int i) -> int { return i + 1; });
         wait_for_block();
         // reduce [4, 4, 8] over [1]: tile6[i0, 0, i2] = Sum (tile9[i0, i1] * in_v[t of row i1; i2])
@@ -122,19 +121,18 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, unsi
             tile6[8 * (i0) + i2] = x;
         }
         wait_for_block();
-        // map [4, 8]: out_o[t of row i0; i1] = add(tile2[i0, 0, i1], tile6[i0, 0, i1])
+        // map [4, 8]: out_o[t of row i0; i1] where row i0 is among the queries = add(tile2[i0, 0, i1], tile6[i0, 0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) out_o[((long long)(to_row) * heads + at.head) * 8 + i1] = (tile2[8 * (i0) + i1] + tile6[8 * (i0) + i1]);
+            if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile2[8 * (i0) + i1] + tile6[8 * (i0) + i1]);
         }
         wait_for_block();
-        // chain [1, 4, 8]: tile10 = Prefix(Versions { micro: 4, offsets: [4] }) tile3
-        prefix<1, 4, 8>(tile10, tile3, [](int i) -> int { return 4 * (i) + 4; });
-        // chain [4, 4, 8]: tile12 = Suffix tile3
-        suffix<4, 8>(tile12, tile3);
+        // scan of 1 rows, 4 steps, 8 wide: tile10 = CumulativeProduct(Versions { micro: 4, offsets: [4] }) tile3
+        cumulative_product<1, 4, 8>(tile10, tile3, [](int i) -> int { return 4 * (i) + 4; });
+        // scan of 4 rows, 4 steps, 8 wide: tile12 = ReverseCumulativeProduct tile3
+        reverse_cumulative_product<4, 8>(tile12, tile3);
         wait_for_block();
         // reduce [8, 4, 8] over [1]: tile11[i0, 0, i2] = Sum (in_v[t of row i1; i2] * (tile8[i1, i0] * tile12[i1, i0]))
         #pragma unroll 1
@@ -169,14 +167,13 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, unsi
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-gla_backward(const int* bounds, const int* chunks, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* in_g, int heads_in_g, const float* state_S_before, const float* state_S_at_chunks, const float* d_out_o, const float* d_state_S_after, float* d_in_q, float* d_in_k, float* d_in_v, float* d_in_g, float* d_state_S_before) {
+gla_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* in_g, int heads_in_g, const float* state_S_before, const float* state_S_at_chunks, const float* d_out_o, const float* d_state_S_after, float* d_in_q, float* d_in_k, float* d_in_v, float* d_in_g, float* d_state_S_before) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
     at.head = blockIdx.x / 1 % heads;
     at.sequence = blockIdx.x / 1 / heads;
     at.job = at.sequence;
-    at.heads = heads;
     at.positions = 0;
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
@@ -233,16 +230,16 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
             tile3[8 * (i0) + i1] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]);
         }
         wait_for_block();
-        // map [4, 8]: tile2[i0, i1] = add((tile3[i0, i1] * valid[i0]), sub(1, valid[i0]))
+        // map [4, 8]: tile2[i0, i1] = add((tile3[i0, i1] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            tile2[8 * (i0) + i1] = (tile3[8 * (i0) + i1] * (i0 < at.valid ? 1.f : 0.f) + (1.0f - (i0 < at.valid ? 1.f : 0.f)));
+            tile2[8 * (i0) + i1] = (tile3[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
         }
         wait_for_block();
-        // chain [4, 4, 8]: tile4 = Suffix tile2
-        suffix<4, 8>(tile4, tile2);
+        // scan of 4 rows, 4 steps, 8 wide: tile4 = ReverseCumulativeProduct tile2
+        reverse_cumulative_product<4, 8>(tile4, tile2);
         // reduce [8, 4, 8] over [2]: tile5[i0, i1, 0] = Sum (in_v[t of row i1; i2] * tile0[i0, i2])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
@@ -256,7 +253,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
             }
             tile5[4 * (i0) + i1] = x;
         }
-        // reduce [4, 4, 8] over [2]: tile7[i0, i1, 0] = Sum (in_v[t of row i1; i2] * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i2] : 0) : 0))
+        // reduce [4, 4, 8] over [2]: tile7[i0, i1, 0] = Sum (in_v[t of row i1; i2] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e / 4;
@@ -265,7 +262,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
             #pragma unroll 1
             for (int s = 0; s < 8; s++) {
                 const int i2 = s;
-                x += in_v[((long long)(at.start + inside(at, i1)) * heads_in_v + own_in_v) * 8 + i2] * (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
+                x += in_v[((long long)(at.start + inside(at, i1)) * heads_in_v + own_in_v) * 8 + i2] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
             }
             tile7[4 * (i0) + i1] = x;
         }
@@ -286,16 +283,15 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
             tile8[8 * (i0) + i1] = in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f;
         }
         wait_for_block();
-        // chain [4, 4, 8]: tile9 = ApplyT(Versions { micro: 1, offsets: [1] }) tile6 tile8 tile2
+        // scan of 4 rows, 4 steps, 8 wide: tile9 = ApplyT(Versions { micro: 1, offsets: [1] }) tile6 tile8 tile2
         apply_t<4, 4, 8>(tile9, tile6, tile8, tile2, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [4, 8]: d_in_k[t of row i0; i1] = (valid[i0] * add((tile4[i0, i1] * tile5[i1, i0, 0]), tile9[i0, i1]))
+        // map [4, 8]: d_in_k[t of row i0; i1] where row i0 is among the queries = ((row i0 is among the queries ? 1 : 0) * add((tile4[i0, i1] * tile5[i1, i0, 0]), tile9[i...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) d_in_k[((long long)(to_row) * heads + at.head) * 8 + i1] = (i0 < at.valid ? 1.f : 0.f) * (tile4[8 * (i0) + i1] * tile5[i0 + 4 * (i1)] + tile9[8 * (i0) + i1]);
+            if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (i0 < at.valid ? 1.0f : 0.0f) * (tile4[8 * (i0) + i1] * tile5[i0 + 4 * (i1)] + tile9[8 * (i0) + i1]);
         }
         wait_for_block();
         // reduce [8, 8] over [1]: tile11[i0, 0] = Sum (state_S_at_chunks[i0, i1] * tile0[i0, i1])
@@ -318,15 +314,15 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
             tile10[i1] = tile11[i1];
         }
         wait_for_block();
-        // chain [1, 4, 8]: tile12 = PrefixGrad(Versions { micro: 4, offsets: [4] }) tile2 tile10
-        prefix_grad<1, 4, 8>(tile12, tile2, tile10, [](int i) -> int { return 4 * (i) + 4; });
+        // scan of 1 rows, 4 steps, 8 wide: tile12 = CumulativeProductGrad(Versions { micro: 4, offsets: [4] }) tile2 tile10
+        cumulative_product_grad<1, 4, 8>(tile12, tile2, tile10, [](int i) -> int { return 4 * (i) + 4; });
         wait_for_block();
-        // map [4, 8]: tile14[i0, i1] = (in_k[t of row i0; i1] * valid[i0])
+        // map [4, 8]: tile14[i0, i1] = (in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            tile14[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.f : 0.f);
+            tile14[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
         }
         wait_for_block();
         // map [4, 8]: tile13[i0, i1] = (tile14[i0, i1] * tile5[i1, i0, 0])
@@ -337,12 +333,12 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
             tile13[8 * (i0) + i1] = tile14[8 * (i0) + i1] * tile5[i0 + 4 * (i1)];
         }
         wait_for_block();
-        // chain [4, 4, 8]: tile15 = SuffixGrad tile2 tile13
-        suffix_grad<4, 8>(tile15, tile2, tile13);
+        // scan of 4 rows, 4 steps, 8 wide: tile15 = ReverseCumulativeProductGrad tile2 tile13
+        reverse_cumulative_product_grad<4, 8>(tile15, tile2, tile13);
         wait_for_block();
-        // chain [4, 4, 8]: tile16 = GramGrad(Versions { micro: 1, offsets: [1] }) tile6 tile8 tile14 tile2
+        // scan of 4 rows, 4 steps, 8 wide: tile16 = GramGrad(Versions { micro: 1, offsets: [1] }) tile6 tile8 tile14 tile2
         gram_grad<4, 4, 8>(tile16, tile6, tile8, tile14, tile2, [](int i) -> int { return i + 1; });
-        // reduce [4, 8, 8] over [2]: tile18[i0, i1, 0] = Sum (state_S_at_chunks[i1, i2] * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i2] : 0) : 0))
+        // reduce [4, 8, 8] over [2]: tile18[i0, i1, 0] = Sum (state_S_at_chunks[i1, i2] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : ...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -351,7 +347,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
             #pragma unroll 1
             for (int s = 0; s < 8; s++) {
                 const int i2 = s;
-                x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] * (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
+                x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
             }
             tile18[8 * (i0) + i1] = x;
         }
@@ -364,24 +360,23 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
             tile17[8 * (i0) + i1] = tile8[8 * (i0) + i1] * tile18[8 * (i0) + i1];
         }
         wait_for_block();
-        // chain [4, 4, 8]: tile19 = PrefixGrad(Versions { micro: 1, offsets: [1] }) tile2 tile17
-        prefix_grad<4, 4, 8>(tile19, tile2, tile17, [](int i) -> int { return i + 1; });
+        // scan of 4 rows, 4 steps, 8 wide: tile19 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile2 tile17
+        cumulative_product_grad<4, 4, 8>(tile19, tile2, tile17, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [4, 8]: d_in_g[t of row i0; i1] = (tile3[i0, i1] * (valid[i0] * add(add(add(tile12[i0, i1], tile15[i0, i1]), tile16[i0, i1]), tile19[i0, i1])))
+        // map [4, 8]: d_in_g[t of row i0; i1] where row i0 is among the queries = (tile3[i0, i1] * ((row i0 is among the queries ? 1 : 0) * add(add(add(tile12[i0, i1], ti...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) d_in_g[((long long)(to_row) * heads + at.head) * 8 + i1] = tile3[8 * (i0) + i1] * (i0 < at.valid ? 1.f : 0.f) * (((tile12[8 * (i0) + i1] + tile15[8 * (i0) + i1]) + tile16[8 * (i0) + i1]) + tile19[8 * (i0) + i1]);
+            if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile3[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) * (((tile12[8 * (i0) + i1] + tile15[8 * (i0) + i1]) + tile16[8 * (i0) + i1]) + tile19[8 * (i0) + i1]);
         }
         wait_for_block();
-        // chain [1, 4, 8]: tile20 = Prefix(Versions { micro: 4, offsets: [4] }) tile2
-        prefix<1, 4, 8>(tile20, tile2, [](int i) -> int { return 4 * (i) + 4; });
-        // chain [4, 4, 8]: tile22 = Prefix(Versions { micro: 1, offsets: [1] }) tile2
-        prefix<4, 4, 8>(tile22, tile2, [](int i) -> int { return i + 1; });
+        // scan of 1 rows, 4 steps, 8 wide: tile20 = CumulativeProduct(Versions { micro: 4, offsets: [4] }) tile2
+        cumulative_product<1, 4, 8>(tile20, tile2, [](int i) -> int { return 4 * (i) + 4; });
+        // scan of 4 rows, 4 steps, 8 wide: tile22 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile2
+        cumulative_product<4, 4, 8>(tile22, tile2, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // reduce [4, 8, 8] over [0]: tile21[0, i1, i2] = Sum ((tile8[i0, i1] * tile22[i0, i1]) * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i2] : 0) : 0))
+        // reduce [4, 8, 8] over [0]: tile21[0, i1, i2] = Sum ((tile8[i0, i1] * tile22[i0, i1]) * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] ...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i1 = e / 8;
@@ -390,7 +385,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
             #pragma unroll 1
             for (int s = 0; s < 4; s++) {
                 const int i0 = s;
-                x += tile8[8 * (i0) + i1] * tile22[8 * (i0) + i1] * (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
+                x += tile8[8 * (i0) + i1] * tile22[8 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
             }
             tile21[8 * (i1) + i2] = x;
         }
@@ -417,10 +412,10 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
             tile23[8 * (i1) + i2] = x;
         }
         wait_for_block();
-        // chain [4, 4, 8]: tile25 = Gram(Versions { micro: 1, offsets: [1] }) tile8 tile14 tile2
+        // scan of 4 rows, 4 steps, 8 wide: tile25 = Gram(Versions { micro: 1, offsets: [1] }) tile8 tile14 tile2
         gram<4, 4, 8>(tile25, tile8, tile14, tile2, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // reduce [4, 4, 8] over [0]: tile24[0, i1, i2] = Sum (tile25[i0, i1] * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i2] : 0) : 0))
+        // reduce [4, 4, 8] over [0]: tile24[0, i1, i2] = Sum (tile25[i0, i1] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i1 = e / 8;
@@ -429,30 +424,28 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
             #pragma unroll 1
             for (int s = 0; s < 4; s++) {
                 const int i0 = s;
-                x += tile25[4 * (i0) + i1] * (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
+                x += tile25[4 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
             }
             tile24[8 * (i1) + i2] = x;
         }
         wait_for_block();
-        // map [4, 8]: d_in_v[t of row i0; i1] = add(tile23[0, i0, i1], tile24[0, i0, i1])
+        // map [4, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = add(tile23[0, i0, i1], tile24[0, i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) d_in_v[((long long)(to_row) * heads + at.head) * 8 + i1] = (tile23[8 * (i0) + i1] + tile24[8 * (i0) + i1]);
+            if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile23[8 * (i0) + i1] + tile24[8 * (i0) + i1]);
         }
         wait_for_block();
-        // chain [4, 4, 8]: tile26 = Apply(Versions { micro: 1, offsets: [1] }) tile6 tile14 tile2
+        // scan of 4 rows, 4 steps, 8 wide: tile26 = Apply(Versions { micro: 1, offsets: [1] }) tile6 tile14 tile2
         apply<4, 4, 8>(tile26, tile6, tile14, tile2, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [4, 8]: d_in_q[t of row i0; i1] = (0.35355339059327373 * add(tile26[i0, i1], (tile22[i0, i1] * tile18[i0, i1, 0])))
+        // map [4, 8]: d_in_q[t of row i0; i1] where row i0 is among the queries = (0.35355339059327373 * add(tile26[i0, i1], (tile22[i0, i1] * tile18[i0, i1, 0])))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) d_in_q[((long long)(to_row) * heads + at.head) * 8 + i1] = 0.35355338f * (tile26[8 * (i0) + i1] + tile22[8 * (i0) + i1] * tile18[8 * (i0) + i1]);
+            if (i0 < at.valid) d_in_q[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = 0.35355338f * (tile26[8 * (i0) + i1] + tile22[8 * (i0) + i1] * tile18[8 * (i0) + i1]);
         }
         // map [8, 8]: tile0[i0, i1] = tile1[i0, i1]
         #pragma unroll 1
@@ -463,8 +456,8 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, uns
         }
         wait_for_block();
     }
-    // map [8, 8]: d_state_S_before[i0, i1] = tile0[i0, i1]
     if (d_state_S_before != 0) {
+        // map [8, 8]: d_state_S_before[i0, i1] = tile0[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;

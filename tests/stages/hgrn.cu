@@ -1,12 +1,11 @@
 extern "C" __global__ void __launch_bounds__(32, 1)
-hgrn_forward(const int* bounds, const int* chunks, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_x, int heads_in_x, const float* in_g, int heads_in_g, const float* state_h_before, float* out_o, float* state_h_after, float* state_h_at_chunks) {
+hgrn_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_x, int heads_in_x, const float* in_g, int heads_in_g, const float* state_h_before, float* out_o, float* state_h_after, float* state_h_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
     at.head = blockIdx.x / 1 % heads;
     at.sequence = blockIdx.x / 1 / heads;
     at.job = at.sequence;
-    at.heads = heads;
     at.positions = 0;
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
@@ -35,24 +34,24 @@ hgrn_forward(const int* bounds, const int* chunks, int sequences, int heads, uns
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        // map []: state_h_at_chunks[] = tile0[]
         if (state_h_at_chunks != 0) {
+            // map []: state_h_at_chunks[] = tile0[]
             #pragma unroll 1
             for (int e = threadIdx.x; e < 1; e += THREADS) {
                 state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile0[0];
             }
         }
-        // map [8, 1, 1, 1]: tile2[i0, 0, 0, 0] = add((exp(in_g[t of row i0]) * valid[i0]), (sub(1, valid[i0]) * (0 == 0 ? 1 : 0)))
+        // map [8, 1, 1, 1]: tile2[i0, 0, 0, 0] = add((exp(in_g[t of row i0]) * (row i0 is among the queries ? 1 : 0)), (sub(1, (row i0 is among the queries ? 1 : 0)) * (0...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            tile2[i0] = (op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]) * (i0 < at.valid ? 1.f : 0.f) + (1.0f - (i0 < at.valid ? 1.f : 0.f)) * (0 == 0 ? 1.0f : 0.0f));
+            tile2[i0] = (op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]) * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)) * (0 == 0 ? 1.0f : 0.0f));
         }
-        // map [8, 1, 1]: tile3[i0, 0, 0] = (in_x[t of row i0] * valid[i0])
+        // map [8, 1, 1]: tile3[i0, 0, 0] = (in_x[t of row i0] * (row i0 is among the queries ? 1 : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            tile3[i0] = in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 1 + 0] * (i0 < at.valid ? 1.f : 0.f);
+            tile3[i0] = in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 1 + 0] * (i0 < at.valid ? 1.0f : 0.0f);
         }
         // map [1, 1]: tile4[0, 0] = tile0[]
         #pragma unroll 1
@@ -60,15 +59,14 @@ hgrn_forward(const int* bounds, const int* chunks, int sequences, int heads, uns
             tile4[0] = tile0[0];
         }
         wait_for_block();
-        // chain [8, 1, 1]: tile5 = Scan(Linear) tile2 tile3 tile4
+        // scan of 8 rows, 1 steps, 1 wide: tile5 = Linear tile2 tile3 tile4
         scan<8, 1, 1>(tile5, tile2, tile3, tile4);
         wait_for_block();
-        // map [8]: out_o[t of row i0] = tile5[i0, 0, 0]
+        // map [8]: out_o[t of row i0] where row i0 is among the queries = tile5[i0, 0, 0]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) out_o[((long long)(to_row) * heads + at.head) * 1 + 0] = tile5[i0];
+            if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = tile5[i0];
         }
         // map []: tile0[] = tile5[7, 0, 0]
         #pragma unroll 1
@@ -85,14 +83,13 @@ hgrn_forward(const int* bounds, const int* chunks, int sequences, int heads, uns
 }
 
 extern "C" __global__ void __launch_bounds__(32, 1)
-hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_x, int heads_in_x, const float* in_g, int heads_in_g, const float* state_h_before, const float* state_h_at_chunks, const float* d_out_o, const float* d_state_h_after, float* d_in_x, float* d_in_g, float* d_state_h_before) {
+hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_x, int heads_in_x, const float* in_g, int heads_in_g, const float* state_h_before, const float* state_h_at_chunks, const float* d_out_o, const float* d_state_h_after, float* d_in_x, float* d_in_g, float* d_state_h_before) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
     at.head = blockIdx.x / 1 % heads;
     at.sequence = blockIdx.x / 1 / heads;
     at.job = at.sequence;
-    at.heads = heads;
     at.positions = 0;
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
@@ -125,17 +122,17 @@ hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, un
             tile2[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
         }
         wait_for_block();
-        // map [8, 1, 1, 1]: tile3[i0, 0, 0, 0] = add((tile2[i0] * valid[i0]), (sub(1, valid[i0]) * (0 == 0 ? 1 : 0)))
+        // map [8, 1, 1, 1]: tile3[i0, 0, 0, 0] = add((tile2[i0] * (row i0 is among the queries ? 1 : 0)), (sub(1, (row i0 is among the queries ? 1 : 0)) * (0 == 0 ? 1 : 0...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            tile3[i0] = (tile2[i0] * (i0 < at.valid ? 1.f : 0.f) + (1.0f - (i0 < at.valid ? 1.f : 0.f)) * (0 == 0 ? 1.0f : 0.0f));
+            tile3[i0] = (tile2[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)) * (0 == 0 ? 1.0f : 0.0f));
         }
-        // map [8, 1, 1]: tile4[i0, 0, 0] = (in_x[t of row i0] * valid[i0])
+        // map [8, 1, 1]: tile4[i0, 0, 0] = (in_x[t of row i0] * (row i0 is among the queries ? 1 : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            tile4[i0] = in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 1 + 0] * (i0 < at.valid ? 1.f : 0.f);
+            tile4[i0] = in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 1 + 0] * (i0 < at.valid ? 1.0f : 0.0f);
         }
         // map [1, 1]: tile5[0, 0] = state_h_at_chunks[]
         #pragma unroll 1
@@ -143,32 +140,30 @@ hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, un
             tile5[0] = state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 1 + 0];
         }
         wait_for_block();
-        // chain [8, 1, 1]: tile6 = Scan(Linear) tile3 tile4 tile5
+        // scan of 8 rows, 1 steps, 1 wide: tile6 = Linear tile3 tile4 tile5
         scan<8, 1, 1>(tile6, tile3, tile4, tile5);
         wait_for_block();
-        // map [8, 1, 1]: tile7[i0, 0, 0] = add((given d_out_o ? (valid[i0] ? d_out_o[t of row i0] : 0) : 0), (i0 < 7 ? 0 : (i0 < 8 ? tile0[] : 0)))
+        // map [8, 1, 1]: tile7[i0, 0, 0] = add((given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0] : 0) : 0), (i0 < 7 ? 0 : (i0 < 8 ? tile0[] : 0)))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            tile7[i0] = ((d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] : 0.0f) : 0.0f) + (i0 < 7 ? 0.0f : (i0 < 8 ? tile0[0] : 0.0f)));
+            tile7[i0] = ((d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] : 0.0f) : 0.0f) + (i0 < 7 ? 0.0f : (i0 < 8 ? tile0[0] : 0.0f)));
         }
         wait_for_block();
-        // chain [8, 1, 1]: tile8 = ScanGrad tile3 tile7
+        // scan of 8 rows, 1 steps, 1 wide: tile8 = LinearGrad tile3 tile7
         scan_grad<8, 1, 1>(tile8, tile3, tile7);
         wait_for_block();
-        // map [8]: d_in_g[t of row i0] = (tile2[i0] * (valid[i0] * ((i0 < 1 ? state_h_at_chunks[] : tile6[i0+-1, 0, 0]) * tile8[i0, 0, 0])))
+        // map [8]: d_in_g[t of row i0] where row i0 is among the queries = (tile2[i0] * ((row i0 is among the queries ? 1 : 0) * ((i0 < 1 ? state_h_at_chunks[] : tile6[i0...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) d_in_g[((long long)(to_row) * heads + at.head) * 1 + 0] = tile2[i0] * (i0 < at.valid ? 1.f : 0.f) * (i0 < 1 ? state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 1 + 0] : tile6[i0 + -1]) * tile8[i0];
+            if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = tile2[i0] * (i0 < at.valid ? 1.0f : 0.0f) * (i0 < 1 ? state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 1 + 0] : tile6[i0 + -1]) * tile8[i0];
         }
-        // map [8]: d_in_x[t of row i0] = (valid[i0] * tile8[i0, 0, 0])
+        // map [8]: d_in_x[t of row i0] where row i0 is among the queries = ((row i0 is among the queries ? 1 : 0) * tile8[i0, 0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) d_in_x[((long long)(to_row) * heads + at.head) * 1 + 0] = (i0 < at.valid ? 1.f : 0.f) * tile8[i0];
+            if (i0 < at.valid) d_in_x[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (i0 < at.valid ? 1.0f : 0.0f) * tile8[i0];
         }
         // map []: tile0[] = (tile3[0, 0, 0, 0] * tile8[0, 0, 0])
         #pragma unroll 1
@@ -177,8 +172,8 @@ hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, un
         }
         wait_for_block();
     }
-    // map []: d_state_h_before[] = tile0[]
     if (d_state_h_before != 0) {
+        // map []: d_state_h_before[] = tile0[]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 1; e += THREADS) {
             d_state_h_before[((long long)(at.sequence) * heads + at.head) * 1 + 0] = tile0[0];

@@ -1,12 +1,11 @@
 extern "C" __global__ void __launch_bounds__(128, 1)
-mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_x, int heads_in_x, const float* in_dt, int heads_in_dt, const float* in_B, int heads_in_B, const float* in_C, int heads_in_C, const float* param_A, int heads_param_A, const float* param_D, int heads_param_D, const float* state_S_before, float* out_o, float* state_S_after, float* state_S_at_chunks) {
+mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_x, int heads_in_x, const float* in_dt, int heads_in_dt, const float* in_B, int heads_in_B, const float* in_C, int heads_in_C, const float* param_A, int heads_param_A, const float* param_D, int heads_param_D, const float* state_S_before, float* out_o, float* state_S_after, float* state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
     at.head = blockIdx.x / 1 % heads;
     at.sequence = blockIdx.x / 1 / heads;
     at.job = at.sequence;
-    at.heads = heads;
     at.positions = 0;
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
@@ -55,8 +54,8 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
         if (state_S_at_chunks != 0) {
+            // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
             #pragma unroll 1
             for (int e = threadIdx.x; e < 64; e += THREADS) {
                 const int i0 = e / 8;
@@ -71,24 +70,24 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
             tile5[i0] = in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * param_A[(long long)(own_param_A) * 1 + 0];
         }
         wait_for_block();
-        // map [8, 1]: tile4[i0, 0] = (exp(tile5[i0]) * valid[i0])
+        // map [8, 1]: tile4[i0, 0] = (exp(tile5[i0]) * (row i0 is among the queries ? 1 : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            tile4[i0] = op_exp(tile5[i0]) * (i0 < at.valid ? 1.f : 0.f);
+            tile4[i0] = op_exp(tile5[i0]) * (i0 < at.valid ? 1.0f : 0.0f);
         }
         wait_for_block();
-        // map [8, 1]: tile3[i0, 0] = add(tile4[i0, 0], sub(1, valid[i0]))
+        // map [8, 1]: tile3[i0, 0] = add(tile4[i0, 0], sub(1, (row i0 is among the queries ? 1 : 0)))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            tile3[i0] = (tile4[i0] + (1.0f - (i0 < at.valid ? 1.f : 0.f)));
+            tile3[i0] = (tile4[i0] + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
         }
         wait_for_block();
-        // chain [8, 8, 1]: tile6 = Prefix(Versions { micro: 1, offsets: [1] }) tile3
-        prefix<8, 8, 1>(tile6, tile3, [](int i) -> int { return i + 1; });
+        // scan of 8 rows, 8 steps, 1 wide: tile6 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile3
+        cumulative_product<8, 8, 1>(tile6, tile3, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [8, 8]: tile2[i0, i1] = (in_C[t of row i0; i1] * tile6[i0, 0])
+        // map [8, 8] filled to [16, 16]: tile2[i0, i1] = (in_C[t of row i0; i1] * tile6[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -96,39 +95,39 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
             tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] * tile6[i0] : 0.f);
         }
         wait_for_block();
-        // map [8, 8]: tile7[i0, i1] = tile0[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile7[i0, i1] = tile0[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
         }
-        // map [8, 8]: tile9[i0, i1] = in_C[t of row i0; i1]
+        // map [8, 8] filled to [16, 16]: tile9[i0, i1] = in_C[t of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] : 0.f);
         }
-        // map [8, 8]: tile11[i0, i1] = (in_B[t of row i0; i1] * valid[i0])
+        // map [8, 8]: tile11[i0, i1] = (in_B[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            tile11[8 * (i0) + i1] = in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1] * (i0 < at.valid ? 1.f : 0.f);
+            tile11[8 * (i0) + i1] = in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
         }
         wait_for_block();
-        // map [8, 8]: tile10[i0, i1] = tile11[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile10[i0, i1] = tile11[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile11[8 * (i0) + i1] : 0.f);
         }
-        // chain [8, 8, 1]: tile12 = Pairs(Versions { micro: 1, offsets: [1] }) tile3
-        pairs<8, 8>(tile12, tile3, [](int i) -> int { return i + 1; });
+        // scan of 8 rows, 8 steps, 1 wide: tile12 = DecayMask(Versions { micro: 1, offsets: [1] }) tile3
+        decay_mask<8, 8>(tile12, tile3, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // product [8, 8] sum = tile9 tile10ᵀ over 8: tile8[i0, i1] = (sum * tile12[i0, i1])
+        // product [8, 8] in 16x16, filled: sum = tile9 tile10ᵀ over 8; tile8[i0, i1] = (sum * tile12[i0, i1])
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -147,7 +146,7 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
             tile14[8 * (i0) + i1] = in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1];
         }
         wait_for_block();
-        // map [8, 8]: tile13[i0, i1] = tile14[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile13[i0, i1] = tile14[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -155,7 +154,7 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
             tile13[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile14[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile2 tile7 over 8 + tile8 tile13 over 8: out_o[t of row i0; i1] = add(sum, (in_x[t of row i0; i1] * param_D[]))
+        // product [8, 8] in 16x16: sum = tile2 tile7 over 8 + tile8 tile13 over 8; out_o[t of row i0; i1] where row i0 is among the queries = add(sum, (in_x[t of row i0; ...
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -164,18 +163,17 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
             sums.add<16, false, 24, false, 24>(tile8, tile13, row0, col0);
             sums.each(row0, col0, [&](int i0, int i1, float sum) {
                 if (i0 < 8 && i1 < 8) {
-                    const int to_row = at.start + inside(at, i0);
-                    if (i0 < at.valid) out_o[((long long)(to_row) * heads + at.head) * 8 + i1] = (sum + in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1] * param_D[(long long)(own_param_D) * 1 + 0]);
+                    if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (sum + in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1] * param_D[(long long)(own_param_D) * 1 + 0]);
                 }
             });
         }
         wait_for_block();
-        // chain [1, 8, 1]: tile15 = Prefix(Versions { micro: 8, offsets: [8] }) tile3
-        prefix<1, 8, 1>(tile15, tile3, [](int i) -> int { return 8 * (i) + 8; });
-        // chain [8, 8, 1]: tile17 = Suffix tile3
-        suffix<8, 1>(tile17, tile3);
+        // scan of 1 rows, 8 steps, 1 wide: tile15 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile3
+        cumulative_product<1, 8, 1>(tile15, tile3, [](int i) -> int { return 8 * (i) + 8; });
+        // scan of 8 rows, 8 steps, 1 wide: tile17 = ReverseCumulativeProduct tile3
+        reverse_cumulative_product<8, 1>(tile17, tile3);
         wait_for_block();
-        // map [8, 8]: tile16[i0, i1] = (tile11[i0, i1] * tile17[i0, 0])
+        // map [8, 8] filled to [16, 16]: tile16[i0, i1] = (tile11[i0, i1] * tile17[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -183,7 +181,7 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
             tile16[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile11[8 * (i0) + i1] * tile17[i0] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile13ᵀ tile16 over 8: tile0[i0, i1] = add((tile0[i0, i1] * tile15[0, 0]), sum)
+        // product [8, 8] in 16x16: sum = tile13ᵀ tile16 over 8; tile0[i0, i1] = add((tile0[i0, i1] * tile15[0, 0]), sum)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -207,14 +205,13 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_x, int heads_in_x, const float* in_dt, int heads_in_dt, const float* in_B, int heads_in_B, const float* in_C, int heads_in_C, const float* param_A, int heads_param_A, const float* param_D, int heads_param_D, const float* state_S_before, const float* state_S_at_chunks, const float* d_out_o, const float* d_state_S_after, float* d_in_x, float* d_in_dt, float* d_in_B, float* d_in_C, float* d_param_A, float* d_param_D, float* d_state_S_before) {
+mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_x, int heads_in_x, const float* in_dt, int heads_in_dt, const float* in_B, int heads_in_B, const float* in_C, int heads_in_C, const float* param_A, int heads_param_A, const float* param_D, int heads_param_D, const float* state_S_before, const float* state_S_at_chunks, const float* d_out_o, const float* d_state_S_after, float* d_in_x, float* d_in_dt, float* d_in_B, float* d_in_C, float* d_param_A, float* d_param_D, float* d_state_S_before) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
     at.head = blockIdx.x / 1 % heads;
     at.sequence = blockIdx.x / 1 / heads;
     at.job = at.sequence;
-    at.heads = heads;
     at.positions = 0;
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
@@ -298,22 +295,22 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile6[i0] = in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * param_A[(long long)(own_param_A) * 1 + 0];
         }
         wait_for_block();
-        // map [8, 1]: tile5[i0, 0] = (exp(tile6[i0]) * valid[i0])
+        // map [8, 1]: tile5[i0, 0] = (exp(tile6[i0]) * (row i0 is among the queries ? 1 : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            tile5[i0] = op_exp(tile6[i0]) * (i0 < at.valid ? 1.f : 0.f);
+            tile5[i0] = op_exp(tile6[i0]) * (i0 < at.valid ? 1.0f : 0.0f);
         }
         wait_for_block();
-        // map [8, 1]: tile4[i0, 0] = add(tile5[i0, 0], sub(1, valid[i0]))
+        // map [8, 1]: tile4[i0, 0] = add(tile5[i0, 0], sub(1, (row i0 is among the queries ? 1 : 0)))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            tile4[i0] = (tile5[i0] + (1.0f - (i0 < at.valid ? 1.f : 0.f)));
+            tile4[i0] = (tile5[i0] + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
         }
         wait_for_block();
-        // chain [8, 8, 1]: tile7 = Suffix tile4
-        suffix<8, 1>(tile7, tile4);
+        // scan of 8 rows, 8 steps, 1 wide: tile7 = ReverseCumulativeProduct tile4
+        reverse_cumulative_product<8, 1>(tile7, tile4);
         // map [8, 8]: tile10[i0, i1] = (in_dt[t of row i0] * in_x[t of row i0; i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -322,7 +319,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile10[8 * (i0) + i1] = in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1];
         }
         wait_for_block();
-        // map [8, 8]: tile9[i0, i1] = tile10[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile9[i0, i1] = tile10[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -330,7 +327,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile10[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // map [8, 8]: tile11[i0, i1] = tile0[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile11[i0, i1] = tile0[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -338,7 +335,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile9 tile11ᵀ over 8: tile8[i1, i0, 0] = sum
+        // product [8, 8] in 16x16: sum = tile9 tile11ᵀ over 8; tile8[i1, i0, 0] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -350,24 +347,24 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
                 }
             });
         }
-        // map [8, 8]: tile12[i0, i1] = in_C[t of row i0; i1]
+        // map [8, 8] filled to [16, 16]: tile12[i0, i1] = in_C[t of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] : 0.f);
         }
-        // chain [8, 8, 1]: tile14 = Pairs(Versions { micro: 1, offsets: [1] }) tile4
-        pairs<8, 8>(tile14, tile4, [](int i) -> int { return i + 1; });
-        // map [8, 8]: tile16[i0, i1] = (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i1] : 0) : 0)
+        // scan of 8 rows, 8 steps, 1 wide: tile14 = DecayMask(Versions { micro: 1, offsets: [1] }) tile4
+        decay_mask<8, 8>(tile14, tile4, [](int i) -> int { return i + 1; });
+        // map [8, 8] filled to [16, 16]: tile16[i0, i1] = (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0)
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile16[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
+            tile16[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile9 tile16ᵀ over 8: tile15[i1, i0, 0] = sum
+        // product [8, 8] in 16x16: sum = tile9 tile16ᵀ over 8; tile15[i1, i0, 0] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -380,7 +377,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             });
         }
         wait_for_block();
-        // map [8, 8]: tile13[i0, i1] = (tile14[i0, i1] * tile15[i0, i1, 0])
+        // map [8, 8] filled to [16, 16]: tile13[i0, i1] = (tile14[i0, i1] * tile15[i0, i1, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -388,7 +385,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile13[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile14[8 * (i0) + i1] * tile15[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile12ᵀ tile13 over 8: d_in_B[t of row i0; i1] = (valid[i0] * add((tile7[i0, 0] * tile8[i1, i0, 0]), sum))
+        // product [8, 8] in 16x16: sum = tile12ᵀ tile13 over 8; d_in_B[t of row i0; i1] where row i0 is among the queries = ((row i0 is among the queries ? 1 : 0) * add((...
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -396,20 +393,19 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             sums.add<16, true, 24, false, 24>(tile12, tile13, row0, col0);
             sums.each(row0, col0, [&](int i1, int i0, float sum) {
                 if (i0 < 8 && i1 < 8) {
-                    const int to_row = at.start + inside(at, i0);
-                    if (i0 < at.valid) d_in_B[((long long)(to_row) * heads + at.head) * 8 + i1] = (i0 < at.valid ? 1.f : 0.f) * (tile7[i0] * tile8[i0 + 8 * (i1)] + sum);
+                    if (i0 < at.valid) d_in_B[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (i0 < at.valid ? 1.0f : 0.0f) * (tile7[i0] * tile8[i0 + 8 * (i1)] + sum);
                 }
             });
         }
-        // map [8, 8]: tile20[i0, i1] = (in_B[t of row i0; i1] * valid[i0])
+        // map [8, 8]: tile20[i0, i1] = (in_B[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            tile20[8 * (i0) + i1] = in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1] * (i0 < at.valid ? 1.f : 0.f);
+            tile20[8 * (i0) + i1] = in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
         }
         wait_for_block();
-        // map [8, 8]: tile19[i0, i1] = (tile20[i0, i1] * tile7[i0, 0])
+        // map [8, 8] filled to [16, 16]: tile19[i0, i1] = (tile20[i0, i1] * tile7[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -417,7 +413,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile19[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile20[8 * (i0) + i1] * tile7[i0] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile19 tile11 over 8: tile18[0, i0, i1] = sum
+        // product [8, 8] in 16x16: sum = tile19 tile11 over 8; tile18[0, i0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -430,7 +426,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             });
         }
         wait_for_block();
-        // map [8, 8]: tile24[i0, i1] = tile20[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile24[i0, i1] = tile20[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -438,7 +434,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile24[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile20[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile12 tile24ᵀ over 8: tile23[i0, 0, i1] = sum
+        // product [8, 8] in 16x16: sum = tile12 tile24ᵀ over 8; tile23[i0, 0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -451,7 +447,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             });
         }
         wait_for_block();
-        // map [8, 8]: tile22[i0, i1] = (tile23[i0, 0, i1] * tile14[i0, i1])
+        // map [8, 8] filled to [16, 16]: tile22[i0, i1] = (tile23[i0, 0, i1] * tile14[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -459,7 +455,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile22[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile23[8 * (i0) + i1] * tile14[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile22ᵀ tile16 over 8: tile21[0, i0, i1] = sum
+        // product [8, 8] in 16x16: sum = tile22ᵀ tile16 over 8; tile21[0, i0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -484,9 +480,9 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             }
             tile17[i0] = x;
         }
-        // reduce [8, 8] over [0, 1]: tile28[0, 0] = Sum (state_S_at_chunks[i0, i1] * tile0[i0, i1])
+        // reduce [8, 8] over [0, 1] by warps: tile28[0, 0] = Sum (state_S_at_chunks[i0, i1] * tile0[i0, i1])
         #pragma unroll 1
-        for (int e = threadIdx.x / 32; e < 1; e += WARPS) {
+        for (int e = threadIdx.x / 32; e < 1; e += THREADS / 32) {
             float x = 0.f;
             #pragma unroll 1
             for (int s = threadIdx.x % 32; s < 64; s += 32) {
@@ -506,8 +502,8 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile27[0] = tile28[0];
         }
         wait_for_block();
-        // chain [1, 8, 1]: tile29 = PrefixGrad(Versions { micro: 8, offsets: [8] }) tile4 tile27
-        prefix_grad<1, 8, 1>(tile29, tile4, tile27, [](int i) -> int { return 8 * (i) + 8; });
+        // scan of 1 rows, 8 steps, 1 wide: tile29 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile4 tile27
+        cumulative_product_grad<1, 8, 1>(tile29, tile4, tile27, [](int i) -> int { return 8 * (i) + 8; });
         // reduce [8, 8] over [1]: tile30[i0, 0] = Sum (tile20[i0, i1] * tile8[i1, i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
@@ -521,8 +517,8 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile30[i0] = x;
         }
         wait_for_block();
-        // chain [8, 8, 1]: tile31 = SuffixGrad tile4 tile30
-        suffix_grad<8, 1>(tile31, tile4, tile30);
+        // scan of 8 rows, 8 steps, 1 wide: tile31 = ReverseCumulativeProductGrad tile4 tile30
+        reverse_cumulative_product_grad<8, 1>(tile31, tile4, tile30);
         wait_for_block();
         // map [8, 8]: tile32[i0, i1] = (tile23[i0, 0, i1] * tile15[i0, i1, 0])
         #pragma unroll 1
@@ -532,10 +528,10 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile32[8 * (i0) + i1] = tile23[8 * (i0) + i1] * tile15[8 * (i0) + i1];
         }
         wait_for_block();
-        // chain [8, 8, 1]: tile33 = PairsGrad(Versions { micro: 1, offsets: [1] }) tile4 tile32
-        pairs_grad<8, 8>(tile33, tile4, tile32, tile34, [](int i) -> int { return i + 1; });
+        // scan of 8 rows, 8 steps, 1 wide: tile33 = DecayMaskGrad(Versions { micro: 1, offsets: [1] }) tile4 tile32
+        decay_mask_grad<8, 8>(tile33, tile4, tile32, tile34, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [8, 8]: tile37[i0, i1] = state_S_at_chunks[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile37[i0, i1] = state_S_at_chunks[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -543,7 +539,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile37[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile37 tile16ᵀ over 8: tile36[i1, i0, 0] = sum
+        // product [8, 8] in 16x16: sum = tile37 tile16ᵀ over 8; tile36[i1, i0, 0] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -569,8 +565,8 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile35[i0] = x;
         }
         wait_for_block();
-        // chain [8, 8, 1]: tile38 = PrefixGrad(Versions { micro: 1, offsets: [1] }) tile4 tile35
-        prefix_grad<8, 8, 1>(tile38, tile4, tile35, [](int i) -> int { return i + 1; });
+        // scan of 8 rows, 8 steps, 1 wide: tile38 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile4 tile35
+        cumulative_product_grad<8, 8, 1>(tile38, tile4, tile35, [](int i) -> int { return i + 1; });
         wait_for_block();
         // map [8, 1]: tile26[i0, 0] = add(add(add(tile29[i0, 0], tile31[i0, 0]), tile33[i0, 0]), tile38[i0, 0])
         #pragma unroll 1
@@ -579,19 +575,18 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile26[i0] = (((tile29[i0] + tile31[i0]) + tile33[i0]) + tile38[i0]);
         }
         wait_for_block();
-        // map [8]: tile25[i0] = (exp(tile6[i0]) * (valid[i0] * tile26[i0, 0]))
+        // map [8]: tile25[i0] = (exp(tile6[i0]) * ((row i0 is among the queries ? 1 : 0) * tile26[i0, 0]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            tile25[i0] = op_exp(tile6[i0]) * (i0 < at.valid ? 1.f : 0.f) * tile26[i0];
+            tile25[i0] = op_exp(tile6[i0]) * (i0 < at.valid ? 1.0f : 0.0f) * tile26[i0];
         }
         wait_for_block();
-        // map [8]: d_in_dt[t of row i0] = add(tile17[i0, 0], (param_A[] * tile25[i0]))
+        // map [8]: d_in_dt[t of row i0] where row i0 is among the queries = add(tile17[i0, 0], (param_A[] * tile25[i0]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) d_in_dt[((long long)(to_row) * heads + at.head) * 1 + 0] = (tile17[i0] + param_A[(long long)(own_param_A) * 1 + 0] * tile25[i0]);
+            if (i0 < at.valid) d_in_dt[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (tile17[i0] + param_A[(long long)(own_param_A) * 1 + 0] * tile25[i0]);
         }
         // reduce [8] over [0]: tile39[0] = Sum (in_dt[t of row i0] * tile25[i0])
         #pragma unroll 1
@@ -610,12 +605,12 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         for (int e = threadIdx.x; e < 1; e += THREADS) {
             tile1[0] += tile39[0];
         }
-        // chain [1, 8, 1]: tile40 = Prefix(Versions { micro: 8, offsets: [8] }) tile4
-        prefix<1, 8, 1>(tile40, tile4, [](int i) -> int { return 8 * (i) + 8; });
-        // chain [8, 8, 1]: tile42 = Prefix(Versions { micro: 1, offsets: [1] }) tile4
-        prefix<8, 8, 1>(tile42, tile4, [](int i) -> int { return i + 1; });
+        // scan of 1 rows, 8 steps, 1 wide: tile40 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile4
+        cumulative_product<1, 8, 1>(tile40, tile4, [](int i) -> int { return 8 * (i) + 8; });
+        // scan of 8 rows, 8 steps, 1 wide: tile42 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile4
+        cumulative_product<8, 8, 1>(tile42, tile4, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [8, 8]: tile41[i0, i1] = (in_C[t of row i0; i1] * tile42[i0, 0])
+        // map [8, 8] filled to [16, 16]: tile41[i0, i1] = (in_C[t of row i0; i1] * tile42[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -623,7 +618,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile41[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] * tile42[i0] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile41ᵀ tile16 over 8: tile0[i0, i1] = add((tile40[0, 0] * tile0[i0, i1]), sum)
+        // product [8, 8] in 16x16: sum = tile41ᵀ tile16 over 8; tile0[i0, i1] = add((tile40[0, 0] * tile0[i0, i1]), sum)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -635,15 +630,14 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
                 }
             });
         }
-        // map [8, 8]: d_in_x[t of row i0; i1] = add((param_D[] * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i1] : 0) : 0)), (in_dt[t of row i0] * add(tile18[0, i0...
+        // map [8, 8]: d_in_x[t of row i0; i1] where row i0 is among the queries = add((param_D[] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) d_in_x[((long long)(to_row) * heads + at.head) * 8 + i1] = (param_D[(long long)(own_param_D) * 1 + 0] * (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) + in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * (tile18[8 * (i0) + i1] + tile21[8 * (i0) + i1]));
+            if (i0 < at.valid) d_in_x[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (param_D[(long long)(own_param_D) * 1 + 0] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) + in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * (tile18[8 * (i0) + i1] + tile21[8 * (i0) + i1]));
         }
-        // product [8, 8] sum = tile24ᵀ tile13ᵀ over 8: d_in_C[t of row i0; i1] = add(sum, (tile42[i0, 0] * tile36[i0, i1, 0]))
+        // product [8, 8] in 16x16: sum = tile24ᵀ tile13ᵀ over 8; d_in_C[t of row i0; i1] where row i0 is among the queries = add(sum, (tile42[i0, 0] * tile36[i0, i1, 0]))
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -651,21 +645,20 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             sums.add<16, true, 24, true, 24>(tile24, tile13, row0, col0);
             sums.each(row0, col0, [&](int i1, int i0, float sum) {
                 if (i0 < 8 && i1 < 8) {
-                    const int to_row = at.start + inside(at, i0);
-                    if (i0 < at.valid) d_in_C[((long long)(to_row) * heads + at.head) * 8 + i1] = (sum + tile42[i0] * tile36[8 * (i0) + i1]);
+                    if (i0 < at.valid) d_in_C[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (sum + tile42[i0] * tile36[8 * (i0) + i1]);
                 }
             });
         }
         wait_for_block();
-        // reduce [8, 8] over [0, 1]: tile43[0, 0] = Sum (in_x[t of row i0; i1] * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i1] : 0) : 0))
+        // reduce [8, 8] over [0, 1] by warps: tile43[0, 0] = Sum (in_x[t of row i0; i1] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : ...
         #pragma unroll 1
-        for (int e = threadIdx.x / 32; e < 1; e += WARPS) {
+        for (int e = threadIdx.x / 32; e < 1; e += THREADS / 32) {
             float x = 0.f;
             #pragma unroll 1
             for (int s = threadIdx.x % 32; s < 64; s += 32) {
                 const int i0 = s / 8;
                 const int i1 = s % 8;
-                x += in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1] * (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f);
+                x += in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f);
             }
             x = warp_sum(x);
             if (threadIdx.x % 32 == 0) {
@@ -680,8 +673,8 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         }
         wait_for_block();
     }
-    // map [8, 8]: d_state_S_before[i0, i1] = tile0[i0, i1]
     if (d_state_S_before != 0) {
+        // map [8, 8]: d_state_S_before[i0, i1] = tile0[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;

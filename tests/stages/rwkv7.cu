@@ -1,12 +1,11 @@
 extern "C" __global__ void __launch_bounds__(128, 1)
-rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_r, int heads_in_r, const float* in_k, int heads_in_k, const float* in_kk, int heads_in_kk, const float* in_w, int heads_in_w, const float* in_a, int heads_in_a, const float* in_v, int heads_in_v, const float* state_S_before, float* out_o, float* state_S_after, float* state_S_at_chunks) {
+rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_r, int heads_in_r, const float* in_k, int heads_in_k, const float* in_kk, int heads_in_kk, const float* in_w, int heads_in_w, const float* in_a, int heads_in_a, const float* in_v, int heads_in_v, const float* state_S_before, float* out_o, float* state_S_after, float* state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
     at.head = blockIdx.x / 1 % heads;
     at.sequence = blockIdx.x / 1 / heads;
     at.job = at.sequence;
-    at.heads = heads;
     at.positions = 0;
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
@@ -60,8 +59,8 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
-        // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
         if (state_S_at_chunks != 0) {
+            // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
             #pragma unroll 1
             for (int e = threadIdx.x; e < 64; e += THREADS) {
                 const int i0 = e / 8;
@@ -76,12 +75,12 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
             const int i1 = e % 8;
             tile4[8 * (i0) + i1] = op_exp(in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
         }
-        // map [4, 2, 1]: tile5[i0, i1, 0] = (i1 < 1 ? valid[i0+i1] : valid[i0+i1+-1])
+        // map [4, 2, 1]: tile5[i0, i1, 0] = (i1 < 1 ? (row i0+i1 is among the queries ? 1 : 0) : (row i0+i1+-1 is among the queries ? 1 : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e / 2;
             const int i1 = e % 2;
-            tile5[2 * (i0) + i1] = (i1 < 1 ? (i0 + i1 < at.valid ? 1.f : 0.f) : (i0 + i1 + -1 < at.valid ? 1.f : 0.f));
+            tile5[2 * (i0) + i1] = (i1 < 1 ? (i0 + i1 < at.valid ? 1.0f : 0.0f) : (i0 + i1 + -1 < at.valid ? 1.0f : 0.0f));
         }
         wait_for_block();
         // map [8, 8]: tile3[i0, i1] = add((((i0)%2 < 1 ? tile4[(i0)/2+(i0)%2, i1] : 1) * tile5[(i0)/2, (i0)%2, 0]), sub(1, tile5[(i0)/2, (i0)%2, 0]))
@@ -92,8 +91,8 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
             tile3[8 * (i0) + i1] = (((i0) % 2 < 1 ? tile4[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : 1.0f) * tile5[2 * ((i0) / 2) + (i0) % 2] + (1.0f - tile5[2 * ((i0) / 2) + (i0) % 2]));
         }
         wait_for_block();
-        // chain [4, 8, 8]: tile6 = Prefix(Versions { micro: 2, offsets: [2] }) tile3
-        prefix<4, 8, 8>(tile6, tile3, [](int i) -> int { return 2 * (i) + 2; });
+        // scan of 4 rows, 8 steps, 8 wide: tile6 = CumulativeProduct(Versions { micro: 2, offsets: [2] }) tile3
+        cumulative_product<4, 8, 8>(tile6, tile3, [](int i) -> int { return 2 * (i) + 2; });
         wait_for_block();
         // reduce [4, 8, 8] over [1]: tile2[i0, 0, i2] = Sum (tile0[i1, i2] * (in_r[t of row i0; i1] * tile6[i0, i1]))
         #pragma unroll 1
@@ -132,7 +131,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
             tile9[8 * (i0) + i1] = ((i0) % 2 < 1 ? tile10[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : in_k[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_k + own_in_k) * 8 + i1]) * tile5[2 * ((i0) / 2) + (i0) % 2];
         }
         wait_for_block();
-        // chain [4, 8, 8]: tile11 = Gram(Versions { micro: 2, offsets: [2] }) tile8 tile9 tile3
+        // scan of 4 rows, 8 steps, 8 wide: tile11 = Gram(Versions { micro: 2, offsets: [2] }) tile8 tile9 tile3
         gram<4, 8, 8>(tile11, tile8, tile9, tile3, [](int i) -> int { return 2 * (i) + 2; });
         // map [8, 8]: tile13[i0, i1] = ((i0)%2 < 1 ? neg(in_kk[t of row (i0)/2+(i0)%2; i1]) : 0)
         #pragma unroll 1
@@ -142,7 +141,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
             tile13[8 * (i0) + i1] = ((i0) % 2 < 1 ? op_neg(in_kk[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2)) * heads_in_kk + own_in_kk) * 8 + i1]) : 0.0f);
         }
         wait_for_block();
-        // chain [8, 8, 8]: tile14 = Gram(Versions { micro: 2, offsets: [0, 0] }) tile13 tile9 tile3
+        // scan of 8 rows, 8 steps, 8 wide: tile14 = Gram(Versions { micro: 2, offsets: [0, 0] }) tile13 tile9 tile3
         gram<8, 8, 8>(tile14, tile13, tile9, tile3, [](int i) -> int { return 2 * ((i) / 2); });
         wait_for_block();
         // map [8, 8]: tile12[i0, i1] = neg(tile14[i0, i1])
@@ -152,10 +151,10 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
             const int i1 = e % 8;
             tile12[8 * (i0) + i1] = op_neg(tile14[8 * (i0) + i1]);
         }
-        // chain [8, 8, 8]: tile17 = Prefix(Versions { micro: 2, offsets: [0, 0] }) tile3
-        prefix<8, 8, 8>(tile17, tile3, [](int i) -> int { return 2 * ((i) / 2); });
+        // scan of 8 rows, 8 steps, 8 wide: tile17 = CumulativeProduct(Versions { micro: 2, offsets: [0, 0] }) tile3
+        cumulative_product<8, 8, 8>(tile17, tile3, [](int i) -> int { return 2 * ((i) / 2); });
         wait_for_block();
-        // map [8, 8]: tile16[i0, i1] = (tile13[i0, i1] * tile17[i0, i1])
+        // map [8, 8] filled to [16, 16]: tile16[i0, i1] = (tile13[i0, i1] * tile17[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -163,7 +162,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
             tile16[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile13[8 * (i0) + i1] * tile17[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // map [8, 8]: tile18[i0, i1] = tile0[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile18[i0, i1] = tile0[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -171,7 +170,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
             tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile16 tile18 over 8: tile15[i0, i1] = add(((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1]), sum)
+        // product [8, 8] in 16x16: sum = tile16 tile18 over 8; tile15[i0, i1] = add(((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1]), sum)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -201,28 +200,27 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
             tile7[8 * (i0) + i2] = x;
         }
         wait_for_block();
-        // map [4, 8]: out_o[t of row i0; i1] = add(tile2[i0, 0, i1], tile7[i0, 0, i1])
+        // map [4, 8]: out_o[t of row i0; i1] where row i0 is among the queries = add(tile2[i0, 0, i1], tile7[i0, 0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) out_o[((long long)(to_row) * heads + at.head) * 8 + i1] = (tile2[8 * (i0) + i1] + tile7[8 * (i0) + i1]);
+            if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile2[8 * (i0) + i1] + tile7[8 * (i0) + i1]);
         }
         wait_for_block();
-        // chain [1, 8, 8]: tile19 = Prefix(Versions { micro: 8, offsets: [8] }) tile3
-        prefix<1, 8, 8>(tile19, tile3, [](int i) -> int { return 8 * (i) + 8; });
-        // map [8, 8]: tile20[i0, i1] = tile15[i0, i1]
+        // scan of 1 rows, 8 steps, 8 wide: tile19 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile3
+        cumulative_product<1, 8, 8>(tile19, tile3, [](int i) -> int { return 8 * (i) + 8; });
+        // map [8, 8] filled to [16, 16]: tile20[i0, i1] = tile15[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile20[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile15[8 * (i0) + i1] : 0.f);
         }
-        // chain [8, 8, 8]: tile22 = Suffix tile3
-        suffix<8, 8>(tile22, tile3);
+        // scan of 8 rows, 8 steps, 8 wide: tile22 = ReverseCumulativeProduct tile3
+        reverse_cumulative_product<8, 8>(tile22, tile3);
         wait_for_block();
-        // map [8, 8]: tile21[i0, i1] = (tile9[i0, i1] * tile22[i0, i1])
+        // map [8, 8] filled to [16, 16]: tile21[i0, i1] = (tile9[i0, i1] * tile22[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -230,7 +228,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
             tile21[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile9[8 * (i0) + i1] * tile22[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile20ᵀ tile21 over 8: tile0[i0, i1] = add((tile0[i0, i1] * tile19[0, i0]), sum)
+        // product [8, 8] in 16x16: sum = tile20ᵀ tile21 over 8; tile0[i0, i1] = add((tile0[i0, i1] * tile19[0, i0]), sum)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -254,14 +252,13 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, un
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_r, int heads_in_r, const float* in_k, int heads_in_k, const float* in_kk, int heads_in_kk, const float* in_w, int heads_in_w, const float* in_a, int heads_in_a, const float* in_v, int heads_in_v, const float* state_S_before, const float* state_S_at_chunks, const float* d_out_o, const float* d_state_S_after, float* d_in_r, float* d_in_k, float* d_in_kk, float* d_in_w, float* d_in_a, float* d_in_v, float* d_state_S_before) {
+rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_r, int heads_in_r, const float* in_k, int heads_in_k, const float* in_kk, int heads_in_kk, const float* in_w, int heads_in_w, const float* in_a, int heads_in_a, const float* in_v, int heads_in_v, const float* state_S_before, const float* state_S_at_chunks, const float* d_out_o, const float* d_state_S_after, float* d_in_r, float* d_in_k, float* d_in_kk, float* d_in_w, float* d_in_a, float* d_in_v, float* d_state_S_before) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
     at.head = blockIdx.x / 1 % heads;
     at.sequence = blockIdx.x / 1 / heads;
     at.job = at.sequence;
-    at.heads = heads;
     at.positions = 0;
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
@@ -341,12 +338,12 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             const int i1 = e % 8;
             tile3[8 * (i0) + i1] = op_exp(in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
         }
-        // map [4, 2, 1]: tile4[i0, i1, 0] = (i1 < 1 ? valid[i0+i1] : valid[i0+i1+-1])
+        // map [4, 2, 1]: tile4[i0, i1, 0] = (i1 < 1 ? (row i0+i1 is among the queries ? 1 : 0) : (row i0+i1+-1 is among the queries ? 1 : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e / 2;
             const int i1 = e % 2;
-            tile4[2 * (i0) + i1] = (i1 < 1 ? (i0 + i1 < at.valid ? 1.f : 0.f) : (i0 + i1 + -1 < at.valid ? 1.f : 0.f));
+            tile4[2 * (i0) + i1] = (i1 < 1 ? (i0 + i1 < at.valid ? 1.0f : 0.0f) : (i0 + i1 + -1 < at.valid ? 1.0f : 0.0f));
         }
         wait_for_block();
         // map [8, 8]: tile2[i0, i1] = add((((i0)%2 < 1 ? tile3[(i0)/2+(i0)%2, i1] : 1) * tile4[(i0)/2, (i0)%2, 0]), sub(1, tile4[(i0)/2, (i0)%2, 0]))
@@ -357,9 +354,9 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile2[8 * (i0) + i1] = (((i0) % 2 < 1 ? tile3[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : 1.0f) * tile4[2 * ((i0) / 2) + (i0) % 2] + (1.0f - tile4[2 * ((i0) / 2) + (i0) % 2]));
         }
         wait_for_block();
-        // chain [8, 8, 8]: tile5 = Prefix(Versions { micro: 2, offsets: [0, 0] }) tile2
-        prefix<8, 8, 8>(tile5, tile2, [](int i) -> int { return 2 * ((i) / 2); });
-        // map [8, 8]: tile7[i0, i1] = state_S_at_chunks[i0, i1]
+        // scan of 8 rows, 8 steps, 8 wide: tile5 = CumulativeProduct(Versions { micro: 2, offsets: [0, 0] }) tile2
+        cumulative_product<8, 8, 8>(tile5, tile2, [](int i) -> int { return 2 * ((i) / 2); });
+        // map [8, 8] filled to [16, 16]: tile7[i0, i1] = state_S_at_chunks[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -389,7 +386,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile11[8 * (i0) + i1] = ((i0) % 2 < 1 ? tile12[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : in_k[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_k + own_in_k) * 8 + i1]) * tile4[2 * ((i0) / 2) + (i0) % 2];
         }
         wait_for_block();
-        // chain [8, 8, 8]: tile13 = Gram(Versions { micro: 2, offsets: [0, 0] }) tile10 tile11 tile2
+        // scan of 8 rows, 8 steps, 8 wide: tile13 = Gram(Versions { micro: 2, offsets: [0, 0] }) tile10 tile11 tile2
         gram<8, 8, 8>(tile13, tile10, tile11, tile2, [](int i) -> int { return 2 * ((i) / 2); });
         wait_for_block();
         // map [8, 8]: tile9[i0, i1] = neg(tile13[i0, i1])
@@ -399,17 +396,17 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             const int i1 = e % 8;
             tile9[8 * (i0) + i1] = op_neg(tile13[8 * (i0) + i1]);
         }
-        // chain [8, 8, 8]: tile16 = Suffix tile2
-        suffix<8, 8>(tile16, tile2);
+        // scan of 8 rows, 8 steps, 8 wide: tile16 = ReverseCumulativeProduct tile2
+        reverse_cumulative_product<8, 8>(tile16, tile2);
         wait_for_block();
-        // map [8, 8]: tile15[i0, i1] = (tile11[i0, i1] * tile16[i0, i1])
+        // map [8, 8] filled to [16, 16]: tile15[i0, i1] = (tile11[i0, i1] * tile16[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile11[8 * (i0) + i1] * tile16[8 * (i0) + i1] : 0.f);
         }
-        // map [8, 8]: tile17[i0, i1] = tile0[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile17[i0, i1] = tile0[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -424,10 +421,10 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile19[8 * (i0) + i1] = in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1];
         }
         wait_for_block();
-        // chain [4, 8, 8]: tile20 = Gram(Versions { micro: 2, offsets: [2] }) tile19 tile11 tile2
+        // scan of 4 rows, 8 steps, 8 wide: tile20 = Gram(Versions { micro: 2, offsets: [2] }) tile19 tile11 tile2
         gram<4, 8, 8>(tile20, tile19, tile11, tile2, [](int i) -> int { return 2 * (i) + 2; });
         wait_for_block();
-        // reduce [4, 8, 8] over [0]: tile18[0, i1, i2] = Sum (tile20[i0, i1] * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i2] : 0) : 0))
+        // reduce [4, 8, 8] over [0]: tile18[0, i1, i2] = Sum (tile20[i0, i1] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i1 = e / 8;
@@ -436,12 +433,12 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             #pragma unroll 1
             for (int s = 0; s < 4; s++) {
                 const int i0 = s;
-                x += tile20[8 * (i0) + i1] * (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
+                x += tile20[8 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
             }
             tile18[8 * (i1) + i2] = x;
         }
         wait_for_block();
-        // product [8, 8] sum = tile15 tile17 over 8: tile14[i0, i1] = add(sum, tile18[0, i0, i1])
+        // product [8, 8] in 16x16: sum = tile15 tile17 over 8; tile14[i0, i1] = add(sum, tile18[0, i0, i1])
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -457,7 +454,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
         // solve tile9ᵀ: tile14
         solve<8, 8, true>(tile9, tile14);
         wait_for_block();
-        // map [8, 8]: tile8[i0, i1] = tile14[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile8[i0, i1] = tile14[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -465,7 +462,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile14[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile7 tile8ᵀ over 8: tile6[i1, i0, 0] = sum
+        // product [8, 8] in 16x16: sum = tile7 tile8ᵀ over 8; tile6[i1, i0, 0] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -485,7 +482,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile26[8 * (i0) + i1] = tile10[8 * (i0) + i1] * tile5[8 * (i0) + i1];
         }
         wait_for_block();
-        // map [8, 8]: tile25[i0, i1] = tile26[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile25[i0, i1] = tile26[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -493,7 +490,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile25[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile26[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile25 tile7 over 8: tile24[i0, i1] = add(((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1]), sum)
+        // product [8, 8] in 16x16: sum = tile25 tile7 over 8; tile24[i0, i1] = add(((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1]), sum)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -509,7 +506,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
         // solve tile9: tile24
         solve<8, 8, false>(tile9, tile24);
         wait_for_block();
-        // map [8, 8]: tile23[i0, i1] = tile24[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile23[i0, i1] = tile24[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -517,7 +514,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile23[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile24[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] sum = tile8 tile23ᵀ over 8: tile22[i0, 0, i1] = sum
+        // product [8, 8] in 16x16: sum = tile8 tile23ᵀ over 8; tile22[i0, 0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -538,9 +535,9 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile21[8 * (i0) + i1] = tile22[8 * (i0) + i1] * (i1 < i0 ? 1.0f : 0.0f);
         }
         wait_for_block();
-        // chain [8, 8, 8]: tile27 = Apply(Versions { micro: 2, offsets: [0, 0] }) tile21 tile11 tile2
+        // scan of 8 rows, 8 steps, 8 wide: tile27 = Apply(Versions { micro: 2, offsets: [0, 0] }) tile21 tile11 tile2
         apply<8, 8, 8>(tile27, tile21, tile11, tile2, [](int i) -> int { return 2 * ((i) / 2); });
-        // product [8, 8] sum = tile23 tile17ᵀ over 8: tile29[i1, i0, 0] = sum
+        // product [8, 8] in 16x16: sum = tile23 tile17ᵀ over 8; tile29[i1, i0, 0] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -553,7 +550,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             });
         }
         wait_for_block();
-        // reduce [4, 8, 8] over [2]: tile31[i0, i1, 0] = Sum (tile24[i1, i2] * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i2] : 0) : 0))
+        // reduce [4, 8, 8] over [2]: tile31[i0, i1, 0] = Sum (tile24[i1, i2] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -562,7 +559,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             #pragma unroll 1
             for (int s = 0; s < 8; s++) {
                 const int i2 = s;
-                x += tile24[8 * (i1) + i2] * (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
+                x += tile24[8 * (i1) + i2] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
             }
             tile31[8 * (i0) + i1] = x;
         }
@@ -575,9 +572,9 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile30[8 * (i0) + i1] = tile31[8 * (i0) + i1];
         }
         wait_for_block();
-        // chain [4, 8, 8]: tile32 = ApplyT(Versions { micro: 2, offsets: [2] }) tile30 tile19 tile2
+        // scan of 4 rows, 8 steps, 8 wide: tile32 = ApplyT(Versions { micro: 2, offsets: [2] }) tile30 tile19 tile2
         apply_t<4, 8, 8>(tile32, tile30, tile19, tile2, [](int i) -> int { return 2 * (i) + 2; });
-        // chain [8, 8, 8]: tile33 = ApplyT(Versions { micro: 2, offsets: [0, 0] }) tile21 tile10 tile2
+        // scan of 8 rows, 8 steps, 8 wide: tile33 = ApplyT(Versions { micro: 2, offsets: [0, 0] }) tile21 tile10 tile2
         apply_t<8, 8, 8>(tile33, tile21, tile10, tile2, [](int i) -> int { return 2 * ((i) / 2); });
         wait_for_block();
         // map [8, 8]: tile28[i0, i1] = add(add((tile16[i0, i1] * tile29[i1, i0, 0]), tile32[i0, i1]), tile33[i0, i1])
@@ -588,29 +585,26 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile28[8 * (i0) + i1] = ((tile16[8 * (i0) + i1] * tile29[i0 + 8 * (i1)] + tile32[8 * (i0) + i1]) + tile33[8 * (i0) + i1]);
         }
         wait_for_block();
-        // map [4, 8]: d_in_kk[t of row i0; i1] = add(neg(add((tile5[2*i0, i1] * tile6[2*i0, i1, 0]), tile27[2*i0, i1])), (in_a[t of row i0; i1] * (tile4[i0, 0, 0] * tile2...
+        // map [4, 8]: d_in_kk[t of row i0; i1] where row i0 is among the queries = add(neg(add((tile5[2*i0, i1] * tile6[2*i0, i1, 0]), tile27[2*i0, i1])), (in_a[t of row ...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) d_in_kk[((long long)(to_row) * heads + at.head) * 8 + i1] = (op_neg((tile5[16 * (i0) + i1] * tile6[16 * (i0) + i1] + tile27[16 * (i0) + i1])) + in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1] * tile4[2 * (i0)] * tile28[16 * (i0) + i1]);
+            if (i0 < at.valid) d_in_kk[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (op_neg((tile5[16 * (i0) + i1] * tile6[16 * (i0) + i1] + tile27[16 * (i0) + i1])) + in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1] * tile4[2 * (i0)] * tile28[16 * (i0) + i1]);
         }
-        // map [4, 8]: d_in_a[t of row i0; i1] = (in_kk[t of row i0; i1] * (tile4[i0, 0, 0] * tile28[2*i0, i1]))
+        // map [4, 8]: d_in_a[t of row i0; i1] where row i0 is among the queries = (in_kk[t of row i0; i1] * (tile4[i0, 0, 0] * tile28[2*i0, i1]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) d_in_a[((long long)(to_row) * heads + at.head) * 8 + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * tile4[2 * (i0)] * tile28[16 * (i0) + i1];
+            if (i0 < at.valid) d_in_a[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * tile4[2 * (i0)] * tile28[16 * (i0) + i1];
         }
-        // map [4, 8]: d_in_k[t of row i0; i1] = (tile4[i0, 1, 0] * tile28[2*i0+1, i1])
+        // map [4, 8]: d_in_k[t of row i0; i1] where row i0 is among the queries = (tile4[i0, 1, 0] * tile28[2*i0+1, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) d_in_k[((long long)(to_row) * heads + at.head) * 8 + i1] = tile4[2 * (i0) + 1] * tile28[16 * (i0) + i1 + 8];
+            if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile4[2 * (i0) + 1] * tile28[16 * (i0) + i1 + 8];
         }
         // reduce [8, 8] over [1]: tile35[i0, 0] = Sum (state_S_at_chunks[i0, i1] * tile0[i0, i1])
         #pragma unroll 1
@@ -632,8 +626,8 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile34[i1] = tile35[i1];
         }
         wait_for_block();
-        // chain [1, 8, 8]: tile36 = PrefixGrad(Versions { micro: 8, offsets: [8] }) tile2 tile34
-        prefix_grad<1, 8, 8>(tile36, tile2, tile34, [](int i) -> int { return 8 * (i) + 8; });
+        // scan of 1 rows, 8 steps, 8 wide: tile36 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile2 tile34
+        cumulative_product_grad<1, 8, 8>(tile36, tile2, tile34, [](int i) -> int { return 8 * (i) + 8; });
         // map [8, 8]: tile37[i0, i1] = (tile11[i0, i1] * tile29[i1, i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -642,12 +636,12 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile37[8 * (i0) + i1] = tile11[8 * (i0) + i1] * tile29[i0 + 8 * (i1)];
         }
         wait_for_block();
-        // chain [8, 8, 8]: tile38 = SuffixGrad tile2 tile37
-        suffix_grad<8, 8>(tile38, tile2, tile37);
+        // scan of 8 rows, 8 steps, 8 wide: tile38 = ReverseCumulativeProductGrad tile2 tile37
+        reverse_cumulative_product_grad<8, 8>(tile38, tile2, tile37);
         wait_for_block();
-        // chain [4, 8, 8]: tile39 = GramGrad(Versions { micro: 2, offsets: [2] }) tile30 tile19 tile11 tile2
+        // scan of 4 rows, 8 steps, 8 wide: tile39 = GramGrad(Versions { micro: 2, offsets: [2] }) tile30 tile19 tile11 tile2
         gram_grad<4, 8, 8>(tile39, tile30, tile19, tile11, tile2, [](int i) -> int { return 2 * (i) + 2; });
-        // reduce [4, 8, 8] over [2]: tile41[i0, i1, 0] = Sum (state_S_at_chunks[i1, i2] * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i2] : 0) : 0))
+        // reduce [4, 8, 8] over [2]: tile41[i0, i1, 0] = Sum (state_S_at_chunks[i1, i2] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : ...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
@@ -656,7 +650,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             #pragma unroll 1
             for (int s = 0; s < 8; s++) {
                 const int i2 = s;
-                x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] * (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
+                x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
             }
             tile41[8 * (i0) + i1] = x;
         }
@@ -669,8 +663,8 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile40[8 * (i0) + i1] = tile19[8 * (i0) + i1] * tile41[8 * (i0) + i1];
         }
         wait_for_block();
-        // chain [4, 8, 8]: tile42 = PrefixGrad(Versions { micro: 2, offsets: [2] }) tile2 tile40
-        prefix_grad<4, 8, 8>(tile42, tile2, tile40, [](int i) -> int { return 2 * (i) + 2; });
+        // scan of 4 rows, 8 steps, 8 wide: tile42 = CumulativeProductGrad(Versions { micro: 2, offsets: [2] }) tile2 tile40
+        cumulative_product_grad<4, 8, 8>(tile42, tile2, tile40, [](int i) -> int { return 2 * (i) + 2; });
         // map [8, 8]: tile43[i0, i1] = (tile10[i0, i1] * tile6[i0, i1, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -679,27 +673,26 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile43[8 * (i0) + i1] = tile10[8 * (i0) + i1] * tile6[8 * (i0) + i1];
         }
         wait_for_block();
-        // chain [8, 8, 8]: tile44 = PrefixGrad(Versions { micro: 2, offsets: [0, 0] }) tile2 tile43
-        prefix_grad<8, 8, 8>(tile44, tile2, tile43, [](int i) -> int { return 2 * ((i) / 2); });
+        // scan of 8 rows, 8 steps, 8 wide: tile44 = CumulativeProductGrad(Versions { micro: 2, offsets: [0, 0] }) tile2 tile43
+        cumulative_product_grad<8, 8, 8>(tile44, tile2, tile43, [](int i) -> int { return 2 * ((i) / 2); });
         wait_for_block();
-        // chain [8, 8, 8]: tile45 = GramGrad(Versions { micro: 2, offsets: [0, 0] }) tile21 tile10 tile11 tile2
+        // scan of 8 rows, 8 steps, 8 wide: tile45 = GramGrad(Versions { micro: 2, offsets: [0, 0] }) tile21 tile10 tile11 tile2
         gram_grad<8, 8, 8>(tile45, tile21, tile10, tile11, tile2, [](int i) -> int { return 2 * ((i) / 2); });
         wait_for_block();
-        // map [4, 8]: d_in_w[t of row i0; i1] = (tile3[i0, i1] * (tile4[i0, 0, 0] * add(add(add(add(add(tile36[2*i0, i1], tile38[2*i0, i1]), tile39[2*i0, i1]), tile42[2*i...
+        // map [4, 8]: d_in_w[t of row i0; i1] where row i0 is among the queries = (tile3[i0, i1] * (tile4[i0, 0, 0] * add(add(add(add(add(tile36[2*i0, i1], tile38[2*i0, i...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) d_in_w[((long long)(to_row) * heads + at.head) * 8 + i1] = tile3[8 * (i0) + i1] * tile4[2 * (i0)] * (((((tile36[16 * (i0) + i1] + tile38[16 * (i0) + i1]) + tile39[16 * (i0) + i1]) + tile42[16 * (i0) + i1]) + tile44[16 * (i0) + i1]) + tile45[16 * (i0) + i1]);
+            if (i0 < at.valid) d_in_w[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile3[8 * (i0) + i1] * tile4[2 * (i0)] * (((((tile36[16 * (i0) + i1] + tile38[16 * (i0) + i1]) + tile39[16 * (i0) + i1]) + tile42[16 * (i0) + i1]) + tile44[16 * (i0) + i1]) + tile45[16 * (i0) + i1]);
         }
-        // chain [1, 8, 8]: tile46 = Prefix(Versions { micro: 8, offsets: [8] }) tile2
-        prefix<1, 8, 8>(tile46, tile2, [](int i) -> int { return 8 * (i) + 8; });
+        // scan of 1 rows, 8 steps, 8 wide: tile46 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile2
+        cumulative_product<1, 8, 8>(tile46, tile2, [](int i) -> int { return 8 * (i) + 8; });
         wait_for_block();
-        // chain [4, 8, 8]: tile48 = Prefix(Versions { micro: 2, offsets: [2] }) tile2
-        prefix<4, 8, 8>(tile48, tile2, [](int i) -> int { return 2 * (i) + 2; });
+        // scan of 4 rows, 8 steps, 8 wide: tile48 = CumulativeProduct(Versions { micro: 2, offsets: [2] }) tile2
+        cumulative_product<4, 8, 8>(tile48, tile2, [](int i) -> int { return 2 * (i) + 2; });
         wait_for_block();
-        // reduce [4, 8, 8] over [0]: tile47[0, i1, i2] = Sum ((tile19[i0, i1] * tile48[i0, i1]) * (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i2] : 0) : 0))
+        // reduce [4, 8, 8] over [0]: tile47[0, i1, i2] = Sum ((tile19[i0, i1] * tile48[i0, i1]) * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2]...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i1 = e / 8;
@@ -708,12 +701,12 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             #pragma unroll 1
             for (int s = 0; s < 4; s++) {
                 const int i0 = s;
-                x += tile19[8 * (i0) + i1] * tile48[8 * (i0) + i1] * (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
+                x += tile19[8 * (i0) + i1] * tile48[8 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
             }
             tile47[8 * (i1) + i2] = x;
         }
         wait_for_block();
-        // product [8, 8] sum = tile25ᵀ tile8 over 8: tile0[i0, i1] = add((tile46[0, i0] * tile0[i0, i1]), add(tile47[0, i0, i1], sum))
+        // product [8, 8] in 16x16: sum = tile25ᵀ tile8 over 8; tile0[i0, i1] = add((tile46[0, i0] * tile0[i0, i1]), add(tile47[0, i0, i1], sum))
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -725,30 +718,28 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, u
                 }
             });
         }
-        // map [4, 8]: d_in_v[t of row i0; i1] = tile14[2*i0+1, i1]
+        // map [4, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = tile14[2*i0+1, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) d_in_v[((long long)(to_row) * heads + at.head) * 8 + i1] = tile14[16 * (i0) + i1 + 8];
+            if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile14[16 * (i0) + i1 + 8];
         }
         wait_for_block();
-        // chain [4, 8, 8]: tile49 = Apply(Versions { micro: 2, offsets: [2] }) tile30 tile11 tile2
+        // scan of 4 rows, 8 steps, 8 wide: tile49 = Apply(Versions { micro: 2, offsets: [2] }) tile30 tile11 tile2
         apply<4, 8, 8>(tile49, tile30, tile11, tile2, [](int i) -> int { return 2 * (i) + 2; });
         wait_for_block();
-        // map [4, 8]: d_in_r[t of row i0; i1] = add(tile49[i0, i1], (tile48[i0, i1] * tile41[i0, i1, 0]))
+        // map [4, 8]: d_in_r[t of row i0; i1] where row i0 is among the queries = add(tile49[i0, i1], (tile48[i0, i1] * tile41[i0, i1, 0]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) d_in_r[((long long)(to_row) * heads + at.head) * 8 + i1] = (tile49[8 * (i0) + i1] + tile48[8 * (i0) + i1] * tile41[8 * (i0) + i1]);
+            if (i0 < at.valid) d_in_r[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile49[8 * (i0) + i1] + tile48[8 * (i0) + i1] * tile41[8 * (i0) + i1]);
         }
         wait_for_block();
     }
-    // map [8, 8]: d_state_S_before[i0, i1] = tile0[i0, i1]
     if (d_state_S_before != 0) {
+        // map [8, 8]: d_state_S_before[i0, i1] = tile0[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;

@@ -1,5 +1,5 @@
 extern "C" __global__ void __launch_bounds__(256, 1)
-sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, float* out_o, float* saved_0) {
+sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, int heads, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, float* out_o, float* saved_0) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -7,7 +7,6 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
     at.part = 0;
     at.head = blockIdx.x % heads;
     at.sequence = job[0];
-    at.heads = heads;
     at.positions = 0;
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
@@ -18,15 +17,15 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
     const int own_in_k = at.head / (heads / heads_in_k);
     const int own_in_v = at.head / (heads / heads_in_v);
     float* const tile0 = (float*)(shared + 3840);
-    float* const tile1 = (float*)(shared + 4608);
+    float* const tile1 = (float*)(shared + 3968);
     float* const tile2 = (float*)(shared + 2304);
     bf16* const tile3 = (bf16*)(shared + 0);
     bf16* const tile4 = (bf16*)(shared + 768);
     float* const tile5 = (float*)(shared + 768);
     float* const tile6 = (float*)(shared + 896);
     float* const tile7 = (float*)(shared + 1024);
-    float* const tile8 = (float*)(shared + 3968);
-    float* const tile9 = (float*)(shared + 4096);
+    float* const tile8 = (float*)(shared + 4096);
+    float* const tile9 = (float*)(shared + 4224);
     bf16* const tile10 = (bf16*)(shared + 768);
     bf16* const tile11 = (bf16*)(shared + 3072);
     bf16* const tile12 = (bf16*)(shared + 1536);
@@ -43,8 +42,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
         const int i0 = e;
         tile1[i0] = 0.0f;
     }
-    wait_for_block();
-    // map [16, 8]: tile3[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
+    // map [16, 8] filled to [16, 16]: tile3[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
@@ -56,7 +54,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
     for (int c = job[2]; c < job[3]; c += 16) {
         at.first_key = c;
         at.valid_keys = min(at.length - at.first_key, 16);
-        // map [16, 8]: tile4[i0, i1] = in_k[u of row i0; i1]
+        // map [16, 8] filled to [16, 16]: tile4[i0, i1] = in_k[u of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -64,7 +62,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
             tile4[24 * (i0) + i1] = narrow(i1 < 8 ? in_k[((long long)(at.start + key(at, i0)) * heads_in_k + own_in_k) * 8 + i1] : 0.f);
         }
         wait_for_block();
-        // product [16, 16] sum = tile3 tile4ᵀ over 8: tile2[i0, i1] = (allowed[i0, i1] ? sum : -inf)
+        // product [16, 16] in 16x16: sum = tile3 tile4ᵀ over 8; tile2[i0, i1] = (allowed[i0, i1] ? sum : -inf)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -128,7 +126,6 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
         const int i0 = e;
         tile8[i0] = (tile0[i0] + op_log(tile1[i0]));
     }
-    wait_for_block();
     // map [16, 1, 8]: tile9[i0, 0, i2] = 0
     #pragma unroll 1
     for (int e = threadIdx.x; e < 128; e += THREADS) {
@@ -136,8 +133,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
         const int i2 = e % 8;
         tile9[8 * (i0) + i2] = 0.0f;
     }
-    wait_for_block();
-    // map [16, 8]: tile12[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
+    // map [16, 8] filled to [16, 16]: tile12[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
@@ -149,14 +145,14 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
     for (int c = job[2]; c < job[3]; c += 16) {
         at.first_key = c;
         at.valid_keys = min(at.length - at.first_key, 16);
-        // map [16, 8]: tile10[i0, i1] = in_v[u of row i0; i1]
+        // map [16, 8] filled to [16, 16]: tile10[i0, i1] = in_v[u of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile10[24 * (i0) + i1] = narrow(i1 < 8 ? in_v[((long long)(at.start + key(at, i0)) * heads_in_v + own_in_v) * 8 + i1] : 0.f);
         }
-        // map [16, 8]: tile13[i0, i1] = in_k[u of row i0; i1]
+        // map [16, 8] filled to [16, 16]: tile13[i0, i1] = in_k[u of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -164,7 +160,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
             tile13[24 * (i0) + i1] = narrow(i1 < 8 ? in_k[((long long)(at.start + key(at, i0)) * heads_in_k + own_in_k) * 8 + i1] : 0.f);
         }
         wait_for_block();
-        // product [16, 16] sum = tile12 tile13ᵀ over 8: tile11[i0, i1] = exp((allowed[i0, i1] ? sum : -inf) - tile8[i0, 0])
+        // product [16, 16] in 16x16, filled: sum = tile12 tile13ᵀ over 8; tile11[i0, i1] = exp((allowed[i0, i1] ? sum : -inf) - tile8[i0, 0])
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -175,7 +171,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
             });
         }
         wait_for_block();
-        // product [16, 1, 8] sum = tile10ᵀ tile11ᵀ over 16: tile9[i0, 0, i2] += sum
+        // product [16, 1, 8] in 16x16: sum = tile10ᵀ tile11ᵀ over 16; tile9[i0, 0, i2] += sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -189,27 +185,25 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
         }
         wait_for_block();
     }
-    // map [16, 8]: out_o[t of row i0; i1] = tile9[i0, 0, i1]
+    // map [16, 8]: out_o[t of row i0; i1] where row i0 is among the queries = tile9[i0, 0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 128; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        const int to_row = at.start + inside(at, i0);
-        if (i0 < at.valid) out_o[((long long)(to_row) * heads + at.head) * 8 + i1] = tile9[8 * (i0) + i1];
+        if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile9[8 * (i0) + i1];
     }
-    // map [16, 1]: saved_0[t of row i0; 0] = tile8[i0, 0]
     if (saved_0 != 0) {
+        // map [16, 1]: saved_0[t of row i0; 0] where row i0 is among the queries = tile8[i0, 0]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e;
-            const int to_row = at.start + inside(at, i0);
-            if (i0 < at.valid) saved_0[((long long)(to_row) * heads + at.head) * 1 + 0] = tile8[i0];
+            if (i0 < at.valid) saved_0[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = tile8[i0];
         }
     }
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1)
-sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* d_out_o, const float* saved_0, float* saved_1, float* d_in_q, float* d_in_k, float* d_in_v) {
+sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, int heads, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* d_out_o, const float* saved_0, float* saved_1, float* d_in_q, float* d_in_k, float* d_in_v) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -217,7 +211,6 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
     at.part = 0;
     at.head = blockIdx.x % heads;
     at.sequence = job[0];
-    at.heads = heads;
     at.positions = 0;
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
@@ -228,18 +221,18 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
     const int own_in_k = at.head / (heads / heads_in_k);
     const int own_in_v = at.head / (heads / heads_in_v);
     float* const tile0 = (float*)(shared + 5376);
-    float* const tile1 = (float*)(shared + 768);
+    float* const tile1 = (float*)(shared + 1536);
     float* const tile2 = (float*)(shared + 3840);
     bf16* const tile3 = (bf16*)(shared + 0);
-    bf16* const tile4 = (bf16*)(shared + 768);
+    bf16* const tile4 = (bf16*)(shared + 1536);
     float* const tile5 = (float*)(shared + 6016);
-    bf16* const tile6 = (bf16*)(shared + 768);
-    bf16* const tile7 = (bf16*)(shared + 2304);
+    bf16* const tile6 = (bf16*)(shared + 1536);
+    bf16* const tile7 = (bf16*)(shared + 768);
     float* const tile8 = (float*)(shared + 5504);
-    bf16* const tile9 = (bf16*)(shared + 768);
+    bf16* const tile9 = (bf16*)(shared + 1536);
     bf16* const tile10 = (bf16*)(shared + 4608);
     float* const tile11 = (float*)(shared + 6016);
-    bf16* const tile12 = (bf16*)(shared + 1536);
+    bf16* const tile12 = (bf16*)(shared + 2304);
     bf16* const tile13 = (bf16*)(shared + 3840);
     bf16* const tile14 = (bf16*)(shared + 3072);
     // map [16, 1]: tile0[i0, 0] = 0
@@ -248,27 +241,26 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
         const int i0 = e;
         tile0[i0] = 0.0f;
     }
-    wait_for_block();
-    // map [16, 8]: tile3[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
+    // map [16, 8] filled to [16, 16]: tile3[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
         tile3[24 * (i0) + i1] = narrow(i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
     }
-    // map [16, 8]: tile7[i0, i1] = (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i1] : 0) : 0)
+    // map [16, 8] filled to [16, 16]: tile7[i0, i1] = (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile7[24 * (i0) + i1] = narrow(i1 < 8 ? (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
+        tile7[24 * (i0) + i1] = narrow(i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
     }
     wait_for_block();
     #pragma unroll 1
     for (int c = job[2]; c < job[3]; c += 16) {
         at.first_key = c;
         at.valid_keys = min(at.length - at.first_key, 16);
-        // map [16, 8]: tile4[i0, i1] = in_k[u of row i0; i1]
+        // map [16, 8] filled to [16, 16]: tile4[i0, i1] = in_k[u of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -276,7 +268,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
             tile4[24 * (i0) + i1] = narrow(i1 < 8 ? in_k[((long long)(at.start + key(at, i0)) * heads_in_k + own_in_k) * 8 + i1] : 0.f);
         }
         wait_for_block();
-        // product [16, 16] sum = tile3 tile4ᵀ over 8: tile2[i0, i1, 0] = sum
+        // product [16, 16] in 16x16: sum = tile3 tile4ᵀ over 8; tile2[i0, i1, 0] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -287,7 +279,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
             });
         }
         wait_for_block();
-        // map [16, 8]: tile6[i0, i1] = in_v[u of row i0; i1]
+        // map [16, 8] filled to [16, 16]: tile6[i0, i1] = in_v[u of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -295,7 +287,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
             tile6[24 * (i0) + i1] = narrow(i1 < 8 ? in_v[((long long)(at.start + key(at, i0)) * heads_in_v + own_in_v) * 8 + i1] : 0.f);
         }
         wait_for_block();
-        // product [16, 16] sum = tile6 tile7ᵀ over 8: tile5[i1, i0, 0] = sum
+        // product [16, 16] in 16x16: sum = tile6 tile7ᵀ over 8; tile5[i1, i0, 0] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -334,27 +326,26 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
         const int i2 = e % 8;
         tile8[8 * (i0) + i2] = 0.0f;
     }
-    wait_for_block();
-    // map [16, 8]: tile12[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
+    // map [16, 8] filled to [16, 16]: tile12[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
         tile12[24 * (i0) + i1] = narrow(i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
     }
-    // map [16, 8]: tile14[i0, i1] = (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i1] : 0) : 0)
+    // map [16, 8] filled to [16, 16]: tile14[i0, i1] = (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile14[24 * (i0) + i1] = narrow(i1 < 8 ? (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
+        tile14[24 * (i0) + i1] = narrow(i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
     }
     wait_for_block();
     #pragma unroll 1
     for (int c = job[2]; c < job[3]; c += 16) {
         at.first_key = c;
         at.valid_keys = min(at.length - at.first_key, 16);
-        // map [16, 8]: tile9[i0, i1] = in_k[u of row i0; i1]
+        // map [16, 8] filled to [16, 16]: tile9[i0, i1] = in_k[u of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -362,7 +353,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
             tile9[24 * (i0) + i1] = narrow(i1 < 8 ? in_k[((long long)(at.start + key(at, i0)) * heads_in_k + own_in_k) * 8 + i1] : 0.f);
         }
         wait_for_block();
-        // product [16, 16] sum = tile12 tile9ᵀ over 8: tile11[i0, i1] = exp((allowed[i0, i1] ? sum : -inf) - saved_0[t of row i0; 0])
+        // product [16, 16] in 16x16: sum = tile12 tile9ᵀ over 8; tile11[i0, i1] = exp((allowed[i0, i1] ? sum : -inf) - saved_0[t of row i0; 0])
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -372,7 +363,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
                 tile11[16 * (i0) + i1] = op_exp((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? sum : -bits(0x7f800000u)) - saved_0[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0]);
             });
         }
-        // map [16, 8]: tile13[i0, i1] = in_v[u of row i0; i1]
+        // map [16, 8] filled to [16, 16]: tile13[i0, i1] = in_v[u of row i0; i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -380,7 +371,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
             tile13[24 * (i0) + i1] = narrow(i1 < 8 ? in_v[((long long)(at.start + key(at, i0)) * heads_in_v + own_in_v) * 8 + i1] : 0.f);
         }
         wait_for_block();
-        // product [16, 16] sum = tile13 tile14ᵀ over 8: tile10[i0, i1] = (allowed[i0, i1] ? add((tile11[i0, i1] * sum), (tile11[i0, i1] * tile0[i0, 0])) : 0)
+        // product [16, 16] in 16x16, filled: sum = tile13 tile14ᵀ over 8; tile10[i0, i1] = (allowed[i0, i1] ? add((tile11[i0, i1] * sum), (tile11[i0, i1] * tile0[i0, 0]))...
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -391,7 +382,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
             });
         }
         wait_for_block();
-        // product [16, 1, 8] sum = tile9ᵀ tile10ᵀ over 16: tile8[i0, 0, i2] += sum
+        // product [16, 1, 8] in 16x16: sum = tile9ᵀ tile10ᵀ over 16; tile8[i0, 0, i2] += sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -405,25 +396,23 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
         }
         wait_for_block();
     }
-    // map [16, 8]: d_in_q[t of row i0; i1] = (0.35355339059327373 * tile8[i0, 0, i1])
+    // map [16, 8]: d_in_q[t of row i0; i1] where row i0 is among the queries = (0.35355339059327373 * tile8[i0, 0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 128; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        const int to_row = at.start + inside(at, i0);
-        if (i0 < at.valid) d_in_q[((long long)(to_row) * heads + at.head) * 8 + i1] = 0.35355338f * tile8[8 * (i0) + i1];
+        if (i0 < at.valid) d_in_q[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = 0.35355338f * tile8[8 * (i0) + i1];
     }
-    // map [16, 1]: saved_1[t of row i0; 0] = tile0[i0, 0]
+    // map [16, 1]: saved_1[t of row i0; 0] where row i0 is among the queries = tile0[i0, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 16; e += THREADS) {
         const int i0 = e;
-        const int to_row = at.start + inside(at, i0);
-        if (i0 < at.valid) saved_1[((long long)(to_row) * heads + at.head) * 1 + 0] = tile0[i0];
+        if (i0 < at.valid) saved_1[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = tile0[i0];
     }
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1)
-sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* d_out_o, const float* saved_0, float* saved_1, float* d_in_q, float* d_in_k, float* d_in_v) {
+sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequences, int heads, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* d_out_o, const float* saved_0, float* saved_1, float* d_in_q, float* d_in_k, float* d_in_v) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -431,7 +420,6 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
     at.part = 0;
     at.head = blockIdx.x % heads;
     at.sequence = job[0];
-    at.heads = heads;
     at.positions = 0;
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
@@ -445,11 +433,11 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
     float* const tile1 = (float*)(shared + 4352);
     bf16* const tile2 = (bf16*)(shared + 2304);
     float* const tile3 = (float*)(shared + 4864);
-    bf16* const tile4 = (bf16*)(shared + 0);
-    bf16* const tile5 = (bf16*)(shared + 768);
+    bf16* const tile4 = (bf16*)(shared + 1536);
+    bf16* const tile5 = (bf16*)(shared + 0);
     bf16* const tile6 = (bf16*)(shared + 3072);
     bf16* const tile7 = (bf16*)(shared + 2304);
-    bf16* const tile8 = (bf16*)(shared + 1536);
+    bf16* const tile8 = (bf16*)(shared + 768);
     // map [1, 16, 8]: tile0[0, i1, i2] = 0
     #pragma unroll 1
     for (int e = threadIdx.x; e < 128; e += THREADS) {
@@ -464,15 +452,14 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
         const int i2 = e % 8;
         tile1[8 * (i1) + i2] = 0.0f;
     }
-    wait_for_block();
-    // map [16, 8]: tile5[i0, i1] = in_k[u of row i0; i1]
+    // map [16, 8] filled to [16, 16]: tile5[i0, i1] = in_k[u of row i0; i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
         tile5[24 * (i0) + i1] = narrow(i1 < 8 ? in_k[((long long)(at.start + key(at, i0)) * heads_in_k + own_in_k) * 8 + i1] : 0.f);
     }
-    // map [16, 8]: tile8[i0, i1] = in_v[u of row i0; i1]
+    // map [16, 8] filled to [16, 16]: tile8[i0, i1] = in_v[u of row i0; i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
@@ -484,7 +471,7 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
     for (int c = job[2]; c < job[3]; c += 16) {
         at.first = c;
         at.valid = min(at.length - at.first, 16);
-        // map [16, 8]: tile4[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
+        // map [16, 8] filled to [16, 16]: tile4[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
@@ -492,7 +479,7 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
             tile4[24 * (i0) + i1] = narrow(i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
         }
         wait_for_block();
-        // product [16, 16] sum = tile4 tile5ᵀ over 8: tile3[i0, i1] = exp((allowed[i0, i1] ? sum : -inf) - saved_0[t of row i0; 0])
+        // product [16, 16] in 16x16: sum = tile4 tile5ᵀ over 8; tile3[i0, i1] = exp((allowed[i0, i1] ? sum : -inf) - saved_0[t of row i0; 0])
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -510,15 +497,15 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
             const int i1 = e % 16;
             tile2[24 * (i0) + i1] = narrow(tile3[16 * (i0) + i1]);
         }
-        // map [16, 8]: tile6[i0, i1] = (given d_out_o ? (valid[i0] ? d_out_o[t of row i0; i1] : 0) : 0)
+        // map [16, 8] filled to [16, 16]: tile6[i0, i1] = (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0)
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile6[24 * (i0) + i1] = narrow(i1 < 8 ? (d_out_o != 0 ? ((i0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
+            tile6[24 * (i0) + i1] = narrow(i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
         }
         wait_for_block();
-        // product [1, 16, 8] sum = tile2ᵀ tile6 over 16: tile0[0, i1, i2] += sum
+        // product [1, 16, 8] in 16x16: sum = tile2ᵀ tile6 over 16; tile0[0, i1, i2] += sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -531,18 +518,18 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
             });
         }
         wait_for_block();
-        // product [16, 16] sum = tile8 tile6ᵀ over 8: tile7[i0, i1] = (allowed[i0, i1] ? add((tile3[i0, i1] * sum), (tile3[i0, i1] * (valid[i0] ? saved_1[t of row i0; 0] ...
+        // product [16, 16] in 16x16, filled: sum = tile8 tile6ᵀ over 8; tile7[i0, i1] = (allowed[i0, i1] ? add((tile3[i0, i1] * sum), (tile3[i0, i1] * (row i0 is among th...
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, false, 24, true, 24>(tile8, tile6, row0, col0);
             sums.each(row0, col0, [&](int i1, int i0, float sum) {
-                tile7[24 * (i0) + i1] = narrow((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? (tile3[16 * (i0) + i1] * sum + tile3[16 * (i0) + i1] * ((i0 < at.valid ? 1.f : 0.f) != 0.f ? saved_1[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] : 0.0f)) : 0.0f));
+                tile7[24 * (i0) + i1] = narrow((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? (tile3[16 * (i0) + i1] * sum + tile3[16 * (i0) + i1] * (i0 < at.valid ? saved_1[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] : 0.0f)) : 0.0f));
             });
         }
         wait_for_block();
-        // product [1, 16, 8] sum = tile4ᵀ tile7 over 16: tile1[0, i1, i2] += sum
+        // product [1, 16, 8] in 16x16: sum = tile4ᵀ tile7 over 16; tile1[0, i1, i2] += sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -556,20 +543,18 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
         }
         wait_for_block();
     }
-    // map [16, 8]: d_in_k[u of row i0; i1] = tile1[0, i0, i1]
+    // map [16, 8]: d_in_k[u of row i0; i1] where row i0 is among the keys = tile1[0, i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 128; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        const int to_row = at.start + key(at, i0);
-        if (i0 < at.valid_keys) d_in_k[((long long)(to_row) * heads + at.head) * 8 + i1] = tile1[8 * (i0) + i1];
+        if (i0 < at.valid_keys) d_in_k[((long long)(at.start + key(at, i0)) * heads + at.head) * 8 + i1] = tile1[8 * (i0) + i1];
     }
-    // map [16, 8]: d_in_v[u of row i0; i1] = tile0[0, i0, i1]
+    // map [16, 8]: d_in_v[u of row i0; i1] where row i0 is among the keys = tile0[0, i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 128; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        const int to_row = at.start + key(at, i0);
-        if (i0 < at.valid_keys) d_in_v[((long long)(to_row) * heads + at.head) * 8 + i1] = tile0[8 * (i0) + i1];
+        if (i0 < at.valid_keys) d_in_v[((long long)(at.start + key(at, i0)) * heads + at.head) * 8 + i1] = tile0[8 * (i0) + i1];
     }
 }

@@ -1,12 +1,11 @@
 extern "C" __global__ void __launch_bounds__(32, 1)
-slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_wx, int heads_in_wx, const float* param_R, int heads_param_R, const float* param_b, int heads_param_b, const float* state_h_before, const float* state_c_before, const float* state_n_before, const float* state_m_before, float* out_o, float* state_h_after, float* state_c_after, float* state_n_after, float* state_m_after, float* state_h_at_chunks, float* state_c_at_chunks, float* state_n_at_chunks, float* state_m_at_chunks) {
+slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_wx, int heads_in_wx, const float* param_R, int heads_param_R, const float* param_b, int heads_param_b, const float* state_h_before, const float* state_c_before, const float* state_n_before, const float* state_m_before, float* out_o, float* state_h_after, float* state_c_after, float* state_n_after, float* state_m_after, float* state_h_at_chunks, float* state_c_at_chunks, float* state_n_at_chunks, float* state_m_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
     at.head = blockIdx.x / 1 % heads;
     at.sequence = blockIdx.x / 1 / heads;
     at.job = at.sequence;
-    at.heads = heads;
     at.positions = 0;
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
@@ -85,32 +84,32 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, un
         at.first = c * 1;
         at.valid = min(at.length - at.first, 1);
         at.chunk = chunks[at.sequence] + c;
-        // map [4]: state_h_at_chunks[i0] = tile0[i0]
         if (state_h_at_chunks != 0) {
+            // map [4]: state_h_at_chunks[i0] = tile0[i0]
             #pragma unroll 1
             for (int e = threadIdx.x; e < 4; e += THREADS) {
                 const int i0 = e;
                 state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i0] = tile0[i0];
             }
         }
-        // map [4]: state_c_at_chunks[i0] = tile1[i0]
         if (state_c_at_chunks != 0) {
+            // map [4]: state_c_at_chunks[i0] = tile1[i0]
             #pragma unroll 1
             for (int e = threadIdx.x; e < 4; e += THREADS) {
                 const int i0 = e;
                 state_c_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i0] = tile1[i0];
             }
         }
-        // map [4]: state_n_at_chunks[i0] = tile2[i0]
         if (state_n_at_chunks != 0) {
+            // map [4]: state_n_at_chunks[i0] = tile2[i0]
             #pragma unroll 1
             for (int e = threadIdx.x; e < 4; e += THREADS) {
                 const int i0 = e;
                 state_n_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i0] = tile2[i0];
             }
         }
-        // map [4]: state_m_at_chunks[i0] = tile3[i0]
         if (state_m_at_chunks != 0) {
+            // map [4]: state_m_at_chunks[i0] = tile3[i0]
             #pragma unroll 1
             for (int e = threadIdx.x; e < 4; e += THREADS) {
                 const int i0 = e;
@@ -206,12 +205,11 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, un
             tile8[i1] = op_div((tile9[i1] + tile14[i1]) * tile17[i1], tile18[i1]);
         }
         wait_for_block();
-        // map [1, 4]: out_o[t of row 0; i1] = tile8[0, i1]
+        // map [1, 4]: out_o[t of row 0; i1] where row 0 is among the queries = tile8[0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i1 = e;
-            const int to_row = at.start + inside(at, 0);
-            if (0 < at.valid) out_o[((long long)(to_row) * heads + at.head) * 4 + i1] = tile8[i1];
+            if (0 < at.valid) out_o[((long long)(at.start + inside(at, 0)) * heads + at.head) * 4 + i1] = tile8[i1];
         }
         // map [4]: tile0[i0] = tile8[0, i0]
         #pragma unroll 1
@@ -266,14 +264,13 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, un
 }
 
 extern "C" __global__ void __launch_bounds__(32, 1)
-slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, unsigned char* __restrict__ working_memory, const float* in_wx, int heads_in_wx, const float* param_R, int heads_param_R, const float* param_b, int heads_param_b, const float* state_h_before, const float* state_c_before, const float* state_n_before, const float* state_m_before, const float* state_h_at_chunks, const float* state_c_at_chunks, const float* state_n_at_chunks, const float* state_m_at_chunks, const float* d_out_o, const float* d_state_h_after, const float* d_state_c_after, const float* d_state_n_after, const float* d_state_m_after, float* d_in_wx, float* d_param_R, float* d_param_b, float* d_state_h_before, float* d_state_c_before, float* d_state_n_before, float* d_state_m_before) {
+slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_wx, int heads_in_wx, const float* param_R, int heads_param_R, const float* param_b, int heads_param_b, const float* state_h_before, const float* state_c_before, const float* state_n_before, const float* state_m_before, const float* state_h_at_chunks, const float* state_c_at_chunks, const float* state_n_at_chunks, const float* state_m_at_chunks, const float* d_out_o, const float* d_state_h_after, const float* d_state_c_after, const float* d_state_n_after, const float* d_state_m_after, float* d_in_wx, float* d_param_R, float* d_param_b, float* d_state_h_before, float* d_state_c_before, float* d_state_n_before, float* d_state_m_before) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
     at.head = blockIdx.x / 1 % heads;
     at.sequence = blockIdx.x / 1 / heads;
     at.job = at.sequence;
-    at.heads = heads;
     at.positions = 0;
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
@@ -438,11 +435,11 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile21[i1] = (tile22[i1] + op_exp(tile18[i1]));
         }
         wait_for_block();
-        // map [1, 4]: tile20[0, i1] = div(add((given d_out_o ? (valid[0] ? d_out_o[t of row 0; i1] : 0) : 0), tile0[i1]), tile21[0, i1])
+        // map [1, 4]: tile20[0, i1] = div(add((given d_out_o ? (row 0 is among the queries ? d_out_o[t of row 0; i1] : 0) : 0), tile0[i1]), tile21[0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i1 = e;
-            tile20[i1] = op_div(((d_out_o != 0 ? ((0 < at.valid ? 1.f : 0.f) != 0.f ? d_out_o[((long long)(at.start + inside(at, 0)) * heads + at.head) * 4 + i1] : 0.0f) : 0.0f) + tile0[i1]), tile21[i1]);
+            tile20[i1] = op_div(((d_out_o != 0 ? (0 < at.valid ? d_out_o[((long long)(at.start + inside(at, 0)) * heads + at.head) * 4 + i1] : 0.0f) : 0.0f) + tile0[i1]), tile21[i1]);
         }
         // map [1, 4]: tile23[0, i1] = sigmoid(tile15[0, 3, i1])
         #pragma unroll 1
@@ -577,13 +574,12 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
             tile38[4 * (i1) + i2] = (i1 < 0 ? 0.0f : (i1 < 1 ? (tile39[i2] + (tile3[i2] - tile36[i2])) : 0.0f));
         }
         wait_for_block();
-        // map [1, 4, 4]: d_in_wx[t of row 0; i1, i2] = add(tile10[0, i1, i2], tile38[0, i1, i2])
+        // map [1, 4, 4]: d_in_wx[t of row 0; i1, i2] where row 0 is among the queries = add(tile10[0, i1, i2], tile38[0, i1, i2])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i1 = e / 4;
             const int i2 = e % 4;
-            const int to_row = at.start + inside(at, 0);
-            if (0 < at.valid) d_in_wx[((long long)(to_row) * heads + at.head) * 16 + 4 * (i1) + i2] = (tile10[4 * (i1) + i2] + tile38[4 * (i1) + i2]);
+            if (0 < at.valid) d_in_wx[((long long)(at.start + inside(at, 0)) * heads + at.head) * 16 + 4 * (i1) + i2] = (tile10[4 * (i1) + i2] + tile38[4 * (i1) + i2]);
         }
         // reduce [1, 4, 4, 4] over [2, 3]: tile40[0, i1, 0, 0] = Sum (param_R[i1, i2, i3] * add(tile10[0, i2, i3], tile38[0, i2, i3]))
         #pragma unroll 1
@@ -640,32 +636,32 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, u
         }
         wait_for_block();
     }
-    // map [4]: d_state_h_before[i0] = tile0[i0]
     if (d_state_h_before != 0) {
+        // map [4]: d_state_h_before[i0] = tile0[i0]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i0 = e;
             d_state_h_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile0[i0];
         }
     }
-    // map [4]: d_state_c_before[i0] = tile1[i0]
     if (d_state_c_before != 0) {
+        // map [4]: d_state_c_before[i0] = tile1[i0]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i0 = e;
             d_state_c_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile1[i0];
         }
     }
-    // map [4]: d_state_n_before[i0] = tile2[i0]
     if (d_state_n_before != 0) {
+        // map [4]: d_state_n_before[i0] = tile2[i0]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i0 = e;
             d_state_n_before[((long long)(at.sequence) * heads + at.head) * 4 + i0] = tile2[i0];
         }
     }
-    // map [4]: d_state_m_before[i0] = tile3[i0]
     if (d_state_m_before != 0) {
+        // map [4]: d_state_m_before[i0] = tile3[i0]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i0 = e;

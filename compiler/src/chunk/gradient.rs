@@ -3,7 +3,8 @@
 use super::{Chunk, result_stream};
 use crate::elaborate::Recurrence;
 use crate::grad::by_leaves;
-use crate::tile::{Builder, Int, Leaf, Node, Op, Program, Stream, Value};
+use crate::tile::split::{Piece, piece};
+use crate::tile::{Builder, Int, Leaf, Node, Program, Stream, Value};
 
 /// With respect to what a gradient is.
 #[derive(Clone, Debug)]
@@ -41,22 +42,9 @@ pub fn gradient(r: &Recurrence, chunk: &Chunk, keep: &dyn Fn(&Program, &Node) ->
         Leaf::Carry(state) => Some(Wrt::Carry(*state)),
         _ => None,
     });
-    // The forward program's nodes come first, under the same numbers; what the gradient does not
-    // need once others are kept is pruned.
-    let mut program = Program { nodes: b.program.nodes, outputs: found.values };
-    for at in 0..chunk.program.nodes.len() {
-        if keep(&program, &program.nodes[at]) {
-            let node = &mut program.nodes[at];
-            (node.op, node.args) = (Op::Leaf(Leaf::Kept(at)), vec![]);
-        }
-    }
-    let mut program = program.pruned();
-    let mut kept = Vec::new();
-    for node in &mut program.nodes {
-        if let Op::Leaf(Leaf::Kept(at)) = &mut node.op {
-            kept.push(Value(*at as u32));
-            *at = kept.len() - 1;
-        }
-    }
+    // The forward program's nodes come first, under the same numbers.
+    let (forward, whole) = (chunk.program.nodes.len(), b.program);
+    let cut = |value: Value| value.at() < forward && keep(&whole, whole.node(value));
+    let Piece { program, kept, .. } = piece(&whole, &found.values, &cut);
     Gradient { program, wrt: found.targets, kept }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::buffer::{Binding, Buffer, BufferId};
+use super::buffer::{Binding, Buffer, BufferId, Dim};
 use super::index::Ix;
-use super::narrow::Whole;
-use super::{Condition, Element, Expr, Token};
+use super::value_split::Whole;
+use super::{Condition, Element, Expr, Side, Step, Stmt, Target, Token};
 use crate::elaborate::Recurrence;
 use crate::tile::{Bits, Int, Leaf, Stream};
 
@@ -19,6 +19,10 @@ pub(super) struct Cut<'a> {
 
 pub(super) fn zero() -> Expr {
     Expr::Number(Bits::of(0.0))
+}
+
+pub(super) fn one() -> Expr {
+    Expr::Number(Bits::of(1.0))
 }
 
 /// The buffer that is a tensor of the caller.
@@ -45,13 +49,23 @@ impl Cut<'_> {
     pub(super) fn leaf_row(&self, leaf: &Leaf, index: &[Ix]) -> Expr {
         match leaf {
             Leaf::Read(Stream::Input(i), at) => {
-                Expr::Buffer(self.row(Binding::Input(*i), Whole::Input(*i), at, index))
+                read(self.row(Binding::Input(*i), Whole::Input(*i), at, index))
             }
             Leaf::Cotangent(Stream::Out(k)) => {
                 flows(self.row(Binding::OutGrad(*k), Whole::Out(*k), &Int::T, index))
             }
             other => unreachable!("{other} has no tokens"),
         }
+    }
+
+    /// Where an element is written. One part of a head writes what all of them hold, but for what
+    /// each adds to.
+    pub(super) fn store(&self, element: Element) -> Target {
+        let dims = &self.buffers[element.buffer.0].dims;
+        let own = element.split.is_some() || dims.iter().any(|dim| matches!(dim, Dim::Parts(_)));
+        let mut when = conditions(&element);
+        when.extend((self.parts > 1 && !own).then_some(Condition::FirstPart));
+        Target::Buffer(element, when)
     }
 
     /// An element of an output.
@@ -86,14 +100,57 @@ impl Cut<'_> {
     }
 }
 
+/// An element of a buffer; nothing before the first token.
+pub(super) fn read(element: Element) -> Expr {
+    match element.row.clone().filter(|token| !token.is_certain()) {
+        None => Expr::Buffer(element),
+        Some(token) => {
+            let both = [Expr::Buffer(element), zero()];
+            Expr::Where(Condition::Reached(token), Box::new(both))
+        }
+    }
+}
+
 /// What flows into a row: nothing if nobody gave it, or past the sequence's end.
 pub(super) fn flows(element: Element) -> Expr {
-    let (buffer, row) = (element.buffer, element.row.clone());
-    let flow = match row {
-        Some(Token { row, .. }) => {
-            Expr::Select(Box::new([Expr::Valid(row), Expr::Buffer(element), zero()]))
-        }
+    let given = Condition::Given(element.buffer);
+    let flow = match element.row.clone() {
+        Some(token) => inside(Side::Queries, token.row, Expr::Buffer(element)),
         None => Expr::Buffer(element),
     };
-    Expr::Given(buffer, Box::new([flow, zero()]))
+    Expr::Where(given, Box::new([flow, zero()]))
+}
+
+/// A value where the row is a token of the sequence, else nothing.
+pub(super) fn inside(side: Side, row: Ix, value: Expr) -> Expr {
+    Expr::Where(Condition::Inside(side, row), Box::new([value, zero()]))
+}
+
+/// Where an element is written, by a block that holds whole heads.
+pub(super) fn store(element: Element) -> Target {
+    let when = conditions(&element);
+    Target::Buffer(element, when)
+}
+
+/// Rows that are no tokens are not written.
+fn conditions(element: &Element) -> Vec<Condition> {
+    let mut when = Vec::new();
+    if let Some(token) = &element.row {
+        let side = if token.at.binds(0) { Side::Keys } else { Side::Queries };
+        when.push(Condition::Inside(side, token.row.clone()));
+        when.extend((!token.is_certain()).then(|| Condition::Reached(token.clone())));
+    }
+    when
+}
+
+/// Steps as statements; those that write what a call may go without run only where it does not.
+pub(super) fn statements(buffers: &[Buffer], steps: Vec<Step>) -> Vec<Stmt> {
+    let one = |step: Step| {
+        let to = step.target().and_then(Target::element).map(|element| element.buffer);
+        match to.filter(|id| buffers[id.0].may_be_absent) {
+            Some(id) => Stmt::Given(id, vec![Stmt::Step(step)]),
+            None => Stmt::Step(step),
+        }
+    };
+    steps.into_iter().map(one).collect()
 }

@@ -1,10 +1,11 @@
 //! What a plan is made of: schedules of kernels, what each block of threads does, step by step.
 
 use super::Pass;
-use super::buffer::{Access, Buffer, BufferId, Dim, Role};
+use super::buffer::{Buffer, BufferId};
+use super::cost::Cost;
 use super::index::Ix;
 use crate::chunk::attention::Range;
-use crate::tile::{Binary, Bits, Int, Scan, Unary, Versions};
+use crate::tile::{Binary, Bits, Int, Unary, Versions};
 
 /// How a number is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,8 +35,8 @@ pub struct TileId(pub usize);
 pub enum Place {
     /// At these bytes of the block's shared memory.
     Shared(usize),
-    /// At these bytes of the block's part of the working memory.
-    Working(usize),
+    /// At these bytes of the block's part of the workspace.
+    Workspace(usize),
 }
 
 /// A tile of a kernel.
@@ -51,8 +52,8 @@ pub struct Tile {
     pub strides: Vec<usize>,
     /// Bytes, with what pads it.
     pub bytes: usize,
-    /// Whether it keeps its contents from one chunk to the next.
-    pub lasting: bool,
+    /// Whether it keeps its contents from one round of a loop to the next, or from one loop to another.
+    pub carried: bool,
     /// Where it lies, once placed.
     pub place: Option<Place>,
 }
@@ -64,16 +65,19 @@ pub enum Expr {
     Number(Bits),
     /// An element of a tile.
     Tile(TileId, Vec<Ix>),
-    /// An element of a buffer; zero at a position before the first token.
+    /// An element of a buffer.
     Buffer(Element),
     /// A whole number at the token of a row and, where it is bound, of a key's row.
     Position(Int, [Ix; 2]),
     /// 1 where the query of a row reads the key of another, else 0.
-    Allowed([Ix; 2]),
+    Allowed {
+        /// Rows of the query and of the key.
+        rows: [Ix; 2],
+        /// Which keys the query reads.
+        range: Range,
+    },
     /// The index of the head.
     Head,
-    /// 1 where the row is a token of the sequence, else 0.
-    Valid(Ix),
     /// What a product has accumulated at this element.
     Sum,
     /// A function of one number.
@@ -86,13 +90,11 @@ pub enum Expr {
     Weight(Box<[Expr; 2]>),
     /// `a` where the first number is not 0, else `b`.
     Select(Box<[Expr; 3]>),
-    /// `a` where the condition on the element's place holds, else `b`.
+    /// `a` where the condition holds, else `b`; what is not taken is not read.
     Where(Condition, Box<[Expr; 2]>),
-    /// `a` where the buffer was given, else `b`.
-    Given(BufferId, Box<[Expr; 2]>),
 }
 
-/// A condition on whole numbers.
+/// A condition on where an element is, or on the call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
     /// `a < b`.
@@ -101,6 +103,12 @@ pub enum Condition {
     Equal(Ix, Ix),
     /// The block holds the first part of its head's values.
     FirstPart,
+    /// The row is a token of the sequence, not what fills up the last chunk.
+    Inside(Side, Ix),
+    /// The position is not before the first token.
+    Reached(Token),
+    /// The call has the buffer.
+    Given(BufferId),
 }
 
 /// An element of a buffer: at the block's own place along the dims that a call makes large, and at an
@@ -126,13 +134,20 @@ pub struct Token {
     pub row: Ix,
 }
 
+impl Token {
+    /// Whether it lies in the sequence for certain.
+    pub fn is_certain(&self) -> bool {
+        matches!(self.at, Int::T | Int::Bound(_))
+    }
+}
+
 /// Where a step puts what it computes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     /// An element of a tile.
     Tile(TileId, Vec<Ix>),
-    /// An element of a buffer; rows past the sequence's end are left out.
-    Buffer(Element),
+    /// An element of a buffer, where all conditions hold.
+    Buffer(Element, Vec<Condition>),
 }
 
 /// Operand of a product: a bf16 tile `[rows, cols]`, or its transpose.
@@ -144,6 +159,26 @@ pub struct Operand {
     pub transposed: bool,
 }
 
+/// A product of two operands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Term {
+    /// `[rows, length]`.
+    pub left: Operand,
+    /// `[length, cols]`.
+    pub right: Operand,
+    /// The length of the sum.
+    pub length: usize,
+}
+
+/// The piece of a product's result that a warp makes at a time, in registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WarpTile {
+    /// Rows.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+}
+
 /// How terms of a [`Step::Reduce`] are put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reduction {
@@ -153,33 +188,46 @@ pub enum Reduction {
     Largest,
 }
 
-/// An operation on whole tiles that runs along the chunk; see the op of the same name.
+/// An operation on whole tiles that runs along the chunk; see the operation of the tile program.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Chain {
+pub enum ScanOp {
     /// `Op::Prefix`.
-    Prefix(Versions),
+    CumulativeProduct(Versions),
     /// `Op::PrefixGrad`.
-    PrefixGrad(Versions),
+    CumulativeProductGrad(Versions),
     /// `Op::Suffix`.
-    Suffix,
+    ReverseCumulativeProduct,
     /// `Op::SuffixGrad`.
-    SuffixGrad,
+    ReverseCumulativeProductGrad,
     /// `Op::Pairs`.
-    Pairs(Versions),
+    DecayMask(Versions),
     /// `Op::PairsGrad`.
-    PairsGrad(Versions),
+    DecayMaskGrad(Versions),
     /// `Op::Gram`.
     Gram(Versions),
+    /// `Op::GramGrad`.
+    GramGrad(Versions),
     /// `Op::Apply`.
     Apply(Versions),
     /// `Op::ApplyT`.
     ApplyT(Versions),
-    /// `Op::GramGrad`.
-    GramGrad(Versions),
-    /// `Op::Scan`.
-    Scan(Scan),
+    /// `Op::Scan` of a linear state.
+    Linear,
     /// `Op::ScanGrad`.
-    ScanGrad,
+    LinearGrad,
+    /// `Op::Scan` of a running maximum.
+    Max,
+}
+
+/// How large a scan is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScanSizes {
+    /// Rows of the chunk.
+    pub rows: usize,
+    /// Micro-steps of the chunk; of a linear scan or a maximum the states that meet.
+    pub steps: usize,
+    /// What is done side by side.
+    pub width: usize,
 }
 
 /// What all threads of a block do together.
@@ -189,6 +237,8 @@ pub enum Step {
     Map {
         /// Sizes of the loop's axes.
         sizes: Vec<usize>,
+        /// Sizes up to which the target is filled with zeros.
+        filled: Vec<usize>,
         /// What to compute.
         value: Expr,
         /// Where to put it.
@@ -204,6 +254,8 @@ pub enum Step {
         over: Vec<usize>,
         /// How.
         reduction: Reduction,
+        /// Neighbouring threads that share the terms of a result: 1 or a warp.
+        lanes: usize,
         /// One term.
         value: Expr,
         /// Where to put the result; its index does not mention the axes that disappear.
@@ -215,8 +267,12 @@ pub enum Step {
         sizes: Vec<usize>,
         /// Which of them are the rows and the columns of the result; all others have size 1.
         axes: [usize; 2],
-        /// Pairs of operands, and the length of the sum of each.
-        terms: Vec<(Operand, Operand, usize)>,
+        /// What is added up.
+        terms: Vec<Term>,
+        /// What a warp makes at a time; whole such tiles cover the result.
+        warp: WarpTile,
+        /// Whether what the tiles hold beyond the result is filled with zeros.
+        filled: bool,
         /// What to compute of the sum.
         value: Expr,
         /// Where to put it.
@@ -225,16 +281,16 @@ pub enum Step {
         add: bool,
     },
     /// Along the chunk.
-    Chain {
+    Scan {
         /// What.
-        chain: Chain,
-        /// Rows, micro-steps, width; of a scan rows, states, entries.
-        sizes: [usize; 3],
+        op: ScanOp,
+        /// How large.
+        sizes: ScanSizes,
         /// f32 tiles.
         from: Vec<TileId>,
         /// The result.
         to: TileId,
-        /// Working memory, as the chain wants it.
+        /// Scratch memory, as the scan wants it.
         scratch: Option<TileId>,
     },
     /// `(I + a) x = b` in place of `b`, which stands in `x`.
@@ -257,25 +313,101 @@ pub enum Step {
     Barrier,
 }
 
-/// Steps that run one after the other, once or again and again.
-#[derive(Clone, Debug)]
-pub struct Section {
-    /// Whether they run for each round of the kernel's loop; see [`Grid`].
-    pub each: bool,
-    /// The steps.
-    pub steps: Vec<Step>,
+/// What a block does: steps, and loops around them.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all statements are steps")]
+pub enum Stmt {
+    /// Something that all threads do once.
+    Step(Step),
+    /// Again and again.
+    Loop(Loop),
+    /// Only where the call has a buffer.
+    Given(BufferId, Vec<Stmt>),
 }
 
-impl Section {
-    /// Steps that run once.
-    pub fn once(steps: Vec<Step>) -> Section {
-        Section { each: false, steps }
+/// Statements that run once for each round.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loop {
+    /// What the rounds are.
+    pub over: Over,
+    /// The statements.
+    pub body: Vec<Stmt>,
+}
+
+/// The tokens of the rounds of a loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Chunks of the block's sequence.
+    Chunks {
+        /// Tokens of a chunk.
+        tokens: usize,
+        /// Whether they run from the last to the first.
+        reverse: bool,
+    },
+    /// Those blocks of tokens of a side that the block's job names.
+    Blocks {
+        /// The side.
+        side: Side,
+        /// Tokens of a block.
+        tokens: usize,
+    },
+    /// Groups of rows: every so many of them, as there are blocks of threads.
+    Groups {
+        /// Rows of a group.
+        rows: usize,
+        /// Rows after them that are computed too.
+        halo: usize,
+    },
+}
+
+impl Stmt {
+    /// All steps inside, in order.
+    pub fn steps(&self) -> Vec<&Step> {
+        match self {
+            Stmt::Step(step) => vec![step],
+            Stmt::Loop(Loop { body, .. }) | Stmt::Given(_, body) => {
+                body.iter().flat_map(Stmt::steps).collect()
+            }
+        }
     }
 
-    /// Steps that run for each round of the kernel's loop.
-    pub fn each(steps: Vec<Step>) -> Section {
-        Section { each: true, steps }
+    /// Tiles that are read inside, with repetitions.
+    pub fn reads(&self) -> Vec<TileId> {
+        self.steps().into_iter().flat_map(Step::reads).collect()
     }
+
+    /// Tiles that are written inside.
+    pub fn writes(&self) -> Vec<TileId> {
+        self.steps().into_iter().flat_map(Step::writes).collect()
+    }
+}
+
+/// An argument of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// Row at which each sequence starts, and the total.
+    Bounds,
+    /// The number of chunks before each sequence.
+    Chunks {
+        /// Tokens of a chunk.
+        every: usize,
+    },
+    /// What each block does; see [`super::attention::jobs`].
+    Jobs,
+    /// The position of each row in its sequence.
+    Positions,
+    /// How many sequences there are.
+    Sequences,
+    /// How many rows there are.
+    Rows,
+    /// How many heads there are.
+    Heads,
+    /// Memory of all blocks for what has no room on chip.
+    Workspace,
+    /// A tensor.
+    Buffer(BufferId),
+    /// How many heads a tensor has of its own.
+    OwnHeads(BufferId),
 }
 
 /// Which of two kinds of token.
@@ -287,25 +419,20 @@ pub enum Side {
     Keys,
 }
 
-/// What one block of threads is there for, and what its loop runs over.
+/// What one block of threads is there for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Grid {
-    /// A sequence, a head and a part of its values; the loop runs over chunks of tokens.
+    /// A sequence, a head and a part of its values.
     Heads,
-    /// A head and a block of tokens of one side; the loop runs over blocks of the other side.
+    /// A head and a block of tokens of one side, with those of the other side that they meet.
     Pairs {
         /// The side of the block's own tokens.
         own: Side,
-        /// Tokens of a block of the other side.
-        other: usize,
         /// Which keys a query reads.
         range: Range,
     },
-    /// Groups of rows of all sequences: the loop runs over every so many of them.
-    Rows {
-        /// Rows after its own that a block computes too.
-        halo: usize,
-    },
+    /// Rows of any sequences.
+    Rows,
 }
 
 /// What one pass of a recurrence is, or of a group of rows: kernels that run one after the other on
@@ -329,8 +456,8 @@ pub struct Kernel {
     pub grid: Grid,
     /// The symbol.
     pub name: String,
-    /// Whether the rounds of its loop run from the last to the first.
-    pub reverse: bool,
+    /// Its arguments, in order.
+    pub arguments: Vec<Argument>,
     /// Threads of a block.
     pub threads: usize,
     /// Tokens of a chunk, or of the block itself.
@@ -339,166 +466,22 @@ pub struct Kernel {
     pub parts: usize,
     /// Tiles.
     pub tiles: Vec<Tile>,
-    /// What the block does, one section after the other.
-    pub sections: Vec<Section>,
+    /// What the block does.
+    pub body: Vec<Stmt>,
     /// Bytes of shared memory.
     pub shared: usize,
-    /// Bytes of working memory of a block.
-    pub working: usize,
-}
-
-impl Schedule {
-    /// A buffer.
-    pub fn buffer(&self, id: BufferId) -> &Buffer {
-        &self.buffers[id.0]
-    }
-
-    /// Works out from the kernels what the buffers are to hold before and what is written to them.
-    pub(super) fn finish(mut self) -> Schedule {
-        let steps = || self.kernels.iter().flat_map(Kernel::steps);
-        let written: Vec<BufferId> =
-            steps().filter_map(|step| step.target()?.element()).map(|e| e.buffer).collect();
-        let added: Vec<BufferId> = steps().filter_map(Step::adds_to).collect();
-        for (at, buffer) in self.buffers.iter_mut().enumerate() {
-            let id = BufferId(at);
-            let write = written.contains(&id);
-            buffer.access = if write { Access::Write } else { Access::Read };
-            buffer.starts_at_zero = buffer.role == Role::Result && (!write || added.contains(&id));
-        }
-        self
-    }
-
-    /// Kernels that a call starts, with those that add up partial results afterwards: given the
-    /// length of each axis, how many heads share what a buffer belongs to, and whether it is asked
-    /// for.
-    pub fn launches(
-        &self,
-        extent: &dyn Fn(&Dim) -> usize,
-        share: &dyn Fn(&Buffer) -> usize,
-        asked: &dyn Fn(&Buffer) -> bool,
-    ) -> usize {
-        let results = self.buffers.iter().filter(|b| b.role == Role::Result && asked(b));
-        let sums = results
-            .map(|b| usize::from(b.terms(extent) > 1) + usize::from(share(b) > 1))
-            .sum::<usize>();
-        self.kernels.len() + sums
-    }
-}
-
-impl Kernel {
-    /// Columns of a product that one warp makes at a time, in eights: as many as give every warp
-    /// work, since each of them reads the rows' operand once.
-    pub fn strip(&self, rows: usize, cols: usize) -> usize {
-        let (eights, warps) = (cols / 8, self.threads / 32);
-        let fits: Vec<usize> = [8, 6, 4, 2].into_iter().filter(|n| eights % n == 0).collect();
-        let busy = fits.iter().find(|n| rows / 16 * (eights / **n) >= warps);
-        *busy.or(fits.last()).expect("columns are filled up to sixteens")
-    }
-
-    /// All steps.
-    pub fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.sections.iter().flat_map(|section| &section.steps)
-    }
-
-    /// A tile.
-    pub fn tile(&self, id: TileId) -> &Tile {
-        &self.tiles[id.0]
-    }
+    /// Bytes of the workspace of a block.
+    pub workspace: usize,
+    /// What it does, counted.
+    pub cost: Cost,
 }
 
 impl Target {
     /// The element of a buffer, if it is one.
     pub fn element(&self) -> Option<&Element> {
         match self {
-            Target::Buffer(element) => Some(element),
+            Target::Buffer(element, _) => Some(element),
             Target::Tile(..) => None,
-        }
-    }
-}
-
-impl Expr {
-    /// Calls `f` for every expression inside, outermost first.
-    pub fn walk<'a>(&'a self, f: &mut dyn FnMut(&'a Expr)) {
-        f(self);
-        match self {
-            Expr::Unary(_, x) => x.walk(f),
-            Expr::Binary(_, of) | Expr::Mul(of) | Expr::Weight(of) => {
-                of.iter().for_each(|x| x.walk(f));
-            }
-            Expr::Where(_, of) | Expr::Given(_, of) => of.iter().for_each(|x| x.walk(f)),
-            Expr::Select(of) => of.iter().for_each(|x| x.walk(f)),
-            _ => {}
-        }
-    }
-}
-
-impl Step {
-    /// The expression that the step evaluates, if it has one.
-    pub fn value(&self) -> Option<&Expr> {
-        match self {
-            Step::Map { value, .. } | Step::Reduce { value, .. } | Step::Product { value, .. } => {
-                Some(value)
-            }
-            _ => None,
-        }
-    }
-
-    /// Where the step puts its results, if by an expression.
-    pub fn target(&self) -> Option<&Target> {
-        match self {
-            Step::Map { to, .. } | Step::Reduce { to, .. } | Step::Product { to, .. } => Some(to),
-            _ => None,
-        }
-    }
-
-    /// Tiles that the step reads, with repetitions.
-    pub fn reads(&self) -> Vec<TileId> {
-        let mut tiles = Vec::new();
-        if let Some(value) = self.value() {
-            value.walk(&mut |e| {
-                if let Expr::Tile(tile, _) = e {
-                    tiles.push(*tile);
-                }
-            });
-        }
-        match self {
-            Step::Product { terms, .. } => {
-                tiles.extend(terms.iter().flat_map(|(a, b, _)| [a.tile, b.tile]));
-            }
-            Step::Chain { from, .. } => tiles.extend(from),
-            Step::Solve { a, x, .. } | Step::LinearSolve { a, x } => tiles.extend([a, x]),
-            _ => {}
-        }
-        if let Step::Map { to: Target::Tile(tile, _), add: true, .. }
-        | Step::Product { to: Target::Tile(tile, _), add: true, .. } = self
-        {
-            tiles.push(*tile);
-        }
-        tiles
-    }
-
-    /// Tiles that the step writes.
-    pub fn writes(&self) -> Vec<TileId> {
-        match self {
-            Step::Chain { to, scratch, .. } => {
-                [Some(*to), *scratch].into_iter().flatten().collect()
-            }
-            Step::Solve { x, .. } => vec![*x],
-            Step::LinearSolve { a, x } => vec![*a, *x],
-            Step::Barrier => vec![],
-            step => match step.target() {
-                Some(Target::Tile(tile, _)) => vec![*tile],
-                _ => vec![],
-            },
-        }
-    }
-
-    /// The device's memory that the step adds to: two such steps must not meet.
-    pub fn adds_to(&self) -> Option<BufferId> {
-        match self {
-            Step::Map { to: Target::Buffer(element), add: true, .. }
-            | Step::Product { to: Target::Buffer(element), add: true, .. } => Some(element.buffer),
-            _ => None,
         }
     }
 }

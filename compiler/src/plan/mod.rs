@@ -5,28 +5,33 @@
 //!
 //! Idea: one block of threads runs one head of one sequence (and a part of its values), chunk after
 //! chunk. Every step is done by all threads of the block together; tiles lie in shared memory, or in
-//! a working memory of the block where that is full. Elementwise operations and views never get a
+//! a workspace of the block where that is full. Elementwise operations and views never get a
 //! step of their own: they are expressions inside the step that needs them. Matrix products read
 //! bf16 copies of their operands and accumulate in f32; around quotients a second copy holds what the
 //! first leaves.
 //!
-//! Phases: [`narrow`] cuts the value axis so that several blocks share a head; [`lower`] turns a
-//! program into steps; [`place`] gives tiles their memory and inserts barriers; [`chunk`] puts the
-//! kernels of a recurrence together and chooses among plans; [`verify`] checks a plan on its own;
-//! [`print`] shows it. `emit` prints it as CUDA C++.
+//! Phases: [`value_split`] cuts the value axis so that several blocks share a head; [`lower`] turns a
+//! program into steps; [`place`] gives tiles their memory and [`sync`] inserts barriers; [`chunk`],
+//! [`attention`] and [`rows`] put schedules of kernels together, for a choice out of [`space`]; [`cost`] counts
+//! what a kernel does; [`verify`] checks a schedule on its own; [`print`] shows it. `emit` prints it as CUDA C++ and decides nothing.
 
+pub mod attention;
 pub mod buffer;
 pub mod chunk;
+pub mod cost;
 mod cut;
 pub mod index;
 mod ir;
 pub(crate) mod lower;
-mod narrow;
-pub mod past;
 mod place;
 pub mod print;
 pub mod rows;
+mod schedule;
+pub mod space;
+mod step;
+mod sync;
 pub mod target;
+mod value_split;
 pub mod verify;
 
 pub use buffer::{Access, Binding, Buffer, BufferId, Dim, Role};
@@ -110,6 +115,6 @@ fn schedule(
         Strategy::Scan => chunk::schedule(r, Body::Scan, pass, gpu, tokens),
         Strategy::Chunk(normal) => chunk::schedule(r, Body::Normal(normal), pass, gpu, tokens),
         Strategy::Recurrent(_) => chunk::schedule(r, Body::Token, pass, gpu, tokens),
-        Strategy::Attention(_) => past::schedule(r, pass, gpu, tokens),
+        Strategy::Attention(_) => attention::schedule(r, pass, gpu, tokens),
     }
 }

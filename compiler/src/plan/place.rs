@@ -1,31 +1,22 @@
-//! Gives tiles their memory, and puts barriers where threads must wait.
+//! Gives tiles their memory by when they live.
 
-use super::{BufferId, Kernel, Number, Place, Section, Step, Target, Tile, TileId};
+use super::sync::sync;
+use super::{Kernel, Number, Place, Step, Stmt, Target, Tile, TileId};
 
 /// Bytes to whose multiples tiles are aligned: what a copy of a matrix fragment needs, and more.
 const ALIGN: usize = 128;
 
-/// Which sections a tile is used in, and between which of their steps.
+/// Between which of a kernel's steps a tile is used.
 #[derive(Clone, Copy, Debug)]
 struct Life {
-    section: usize,
     from: usize,
     to: usize,
 }
 
 impl Life {
     fn meets(&self, other: &Life) -> bool {
-        self.section == other.section && self.from <= other.to && other.from <= self.to
+        self.from <= other.to && other.from <= self.to
     }
-}
-
-/// Keeps the plan that needs less working memory; says whether it needs none, so that no better one
-/// can come.
-pub fn keep_better<T>(best: &mut Option<T>, made: T, working: impl Fn(&T) -> usize) -> bool {
-    if best.as_ref().is_none_or(|best| working(&made) < working(best)) {
-        *best = Some(made);
-    }
-    best.as_ref().is_some_and(|best| working(best) == 0)
 }
 
 /// Places all tiles, in shared memory as long as there is `room`, and inserts barriers. `false`
@@ -34,13 +25,12 @@ pub fn keep_better<T>(best: &mut Option<T>, made: T, working: impl Fn(&T) -> usi
 pub fn place(kernel: &mut Kernel, room: usize) -> bool {
     let mut late = kernel.clone();
     let fits = place_in_order(kernel, room);
-    if fits && kernel.working == 0 {
+    if fits && kernel.workspace == 0 {
         return true;
     }
-    let Kernel { sections, tiles, .. } = &mut late;
-    sections.iter_mut().for_each(|section| put_off(&mut section.steps, tiles));
+    put_off(&mut late.body, &late.tiles);
     let late_fits = place_in_order(&mut late, room);
-    if late_fits && (!fits || late.working < kernel.working) {
+    if late_fits && (!fits || late.workspace < kernel.workspace) {
         *kernel = late;
     }
     fits || late_fits
@@ -48,42 +38,49 @@ pub fn place(kernel: &mut Kernel, room: usize) -> bool {
 
 /// Moves steps that make a tile from nothing but what stays, states and tensors, to just before the
 /// tile's first reader.
-fn put_off(steps: &mut [Step], tiles: &[Tile]) {
-    for at in (0..steps.len()).rev() {
-        let Step::Map { to: Target::Tile(made, _), add: false, .. } = &steps[at] else { continue };
-        let (made, reads) = (*made, steps[at].reads());
-        let later = &steps[at + 1..];
-        let alone = steps.iter().filter(|step| step.writes().contains(&made)).count() == 1;
-        let stays = |tile: &TileId| tiles[tile.0].lasting;
+fn put_off(body: &mut [Stmt], tiles: &[Tile]) {
+    for stmt in body.iter_mut() {
+        if let Stmt::Loop(inner) = stmt {
+            put_off(&mut inner.body, tiles);
+        }
+    }
+    for at in (0..body.len()).rev() {
+        let Stmt::Step(Step::Map { to: Target::Tile(made, _), add: false, .. }) = &body[at] else {
+            continue;
+        };
+        let (made, reads) = (*made, body[at].reads());
+        let later = &body[at + 1..];
+        let alone = body.iter().filter(|stmt| stmt.writes().contains(&made)).count() == 1;
+        let stays = |tile: &TileId| tiles[tile.0].carried;
         if !alone || stays(&made) || !reads.iter().all(stays) {
             continue;
         }
-        let Some(first) = later.iter().position(|step| step.reads().contains(&made)) else {
+        let Some(first) = later.iter().position(|stmt| stmt.reads().contains(&made)) else {
             continue;
         };
-        let changed = |step: &Step| step.writes().iter().any(|tile| reads.contains(tile));
+        let changed = |stmt: &Stmt| stmt.writes().iter().any(|tile| reads.contains(tile));
         let until = later[..first].iter().position(changed).unwrap_or(first);
-        steps[at..=at + until].rotate_left(1);
+        body[at..=at + until].rotate_left(1);
     }
 }
 
 fn place_in_order(kernel: &mut Kernel, room: usize) -> bool {
-    let lives: Vec<Option<Life>> = (0..kernel.tiles.len()).map(|at| life(kernel, at)).collect();
+    let lives = lives(kernel);
     // Matrix units read shared memory only; what lasts is used most.
     let mut order: Vec<usize> = (0..kernel.tiles.len()).collect();
     order.sort_by_key(|&at| {
         let tile = &kernel.tiles[at];
-        let urgent = match (tile.number, tile.lasting) {
+        let urgent = match (tile.number, tile.carried) {
             (Number::Bf16, _) => 0,
             (_, true) => 1,
             _ => 2,
         };
         (urgent, lives[at].map_or(0, |life| life.from))
     });
-    let (mut shared, mut working) = (Vec::new(), Vec::new());
+    let (mut shared, mut outer) = (Vec::new(), Vec::new());
     for at in order {
         let tile = &kernel.tiles[at];
-        if lives[at].is_none() && !tile.lasting {
+        if lives[at].is_none() && !tile.carried {
             continue;
         }
         let inside = fit(&kernel.tiles, &lives, &shared, at);
@@ -95,38 +92,34 @@ fn place_in_order(kernel: &mut Kernel, room: usize) -> bool {
             if tile.number == Number::Bf16 {
                 return false;
             }
-            let outside = fit(&kernel.tiles, &lives, &working, at);
-            working.push((at, outside));
-            kernel.working = kernel.working.max(outside + tile.bytes);
-            Place::Working(outside)
+            let outside = fit(&kernel.tiles, &lives, &outer, at);
+            outer.push((at, outside));
+            kernel.workspace = kernel.workspace.max(outside + tile.bytes);
+            Place::Workspace(outside)
         };
         kernel.tiles[at].place = Some(place);
     }
-    kernel.working = kernel.working.next_multiple_of(ALIGN);
-    for section in 0..kernel.sections.len() {
-        barriers(kernel, section);
-    }
+    kernel.workspace = kernel.workspace.next_multiple_of(ALIGN);
+    sync(kernel);
     true
 }
 
-fn life(kernel: &Kernel, tile: usize) -> Option<Life> {
-    let id = TileId(tile);
-    let mut life: Option<Life> = None;
-    for (section, Section { steps, .. }) in kernel.sections.iter().enumerate() {
-        for (at, step) in steps.iter().enumerate() {
-            if step.reads().contains(&id) || step.writes().contains(&id) {
-                life.get_or_insert(Life { section, from: at, to: at }).to = at;
-            }
+/// The life of each tile that is used.
+fn lives(kernel: &Kernel) -> Vec<Option<Life>> {
+    let mut lives: Vec<Option<Life>> = vec![None; kernel.tiles.len()];
+    for (at, step) in kernel.steps().into_iter().enumerate() {
+        for TileId(tile) in step.reads().into_iter().chain(step.writes()) {
+            lives[tile].get_or_insert(Life { from: at, to: at }).to = at;
         }
     }
-    life
+    lives
 }
 
 /// The lowest place at which a tile meets no other.
 fn fit(tiles: &[Tile], lives: &[Option<Life>], placed: &[(usize, usize)], at: usize) -> usize {
     let meets = |other: usize| {
-        tiles[at].lasting
-            || tiles[other].lasting
+        tiles[at].carried
+            || tiles[other].carried
             || lives[at].zip(lives[other]).is_some_and(|(a, b)| a.meets(&b))
     };
     let taken: Vec<(usize, usize)> = placed
@@ -141,68 +134,4 @@ fn fit(tiles: &[Tile], lives: &[Option<Life>], placed: &[(usize, usize)], at: us
         taken.iter().all(|(from, to)| start + tiles[at].bytes <= *from || *to <= start)
     };
     starts.into_iter().find(|start| free(*start)).expect("the end of all others is free")
-}
-
-/// Memory that a step touches.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Region {
-    /// Bytes of shared memory.
-    Shared(usize, usize),
-    /// Bytes of working memory.
-    Working(usize, usize),
-    /// A tensor that is added to.
-    Whole(BufferId),
-}
-
-impl Region {
-    /// Whether two steps that touch these must not run at the same time.
-    pub fn meets(&self, other: &Region) -> bool {
-        match (self, other) {
-            (Region::Shared(a, b), Region::Shared(c, d))
-            | (Region::Working(a, b), Region::Working(c, d)) => a < d && c < b,
-            (Region::Whole(a), Region::Whole(b)) => a == b,
-            _ => false,
-        }
-    }
-}
-
-/// What a step reads and writes.
-pub fn touched(tiles: &[Tile], step: &Step) -> (Vec<Region>, Vec<Region>) {
-    let region = |id: &TileId| {
-        let tile = &tiles[id.0];
-        match tile.place {
-            Some(Place::Shared(at)) => Some(Region::Shared(at, at + tile.bytes)),
-            Some(Place::Working(at)) => Some(Region::Working(at, at + tile.bytes)),
-            None => None,
-        }
-    };
-    let reads = step.reads().iter().filter_map(region).collect();
-    let mut writes: Vec<Region> = step.writes().iter().filter_map(region).collect();
-    writes.extend(step.adds_to().map(Region::Whole));
-    (reads, writes)
-}
-
-/// Puts a barrier before each step that meets what others have touched since the last one, and one
-/// at the end: the next chunk begins with the same steps.
-fn barriers(kernel: &mut Kernel, section: usize) {
-    let last = section + 1 == kernel.sections.len();
-    let Section { each, steps } = &mut kernel.sections[section];
-    let (each, steps) = (*each, std::mem::take(steps));
-    let (mut read, mut written): (Vec<Region>, Vec<Region>) = (vec![], vec![]);
-    let mut done = Vec::with_capacity(steps.len() * 2);
-    for step in steps {
-        let (reads, writes) = touched(&kernel.tiles, &step);
-        let meets = |a: &[Region], b: &[Region]| a.iter().any(|x| b.iter().any(|y| x.meets(y)));
-        if meets(&reads, &written) || meets(&writes, &written) || meets(&writes, &read) {
-            done.push(Step::Barrier);
-            (read, written) = (vec![], vec![]);
-        }
-        read.extend(reads);
-        written.extend(writes);
-        done.push(step);
-    }
-    if (each || !last) && !(read.is_empty() && written.is_empty()) {
-        done.push(Step::Barrier);
-    }
-    kernel.sections[section].steps = done;
 }

@@ -2,10 +2,11 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::cost::Cost;
 use super::index::{Atom, Ix};
 use super::{
-    Buffer, BufferId, Condition, Dim, Element, Expr, Kernel, Place, Role, Schedule, Step, Target,
-    Tile, TileId,
+    Buffer, BufferId, Condition, Dim, Element, Expr, Kernel, Loop, Operand, Over, Place, Role,
+    ScanSizes, Schedule, Side, Step, Stmt, Target, Term, Tile, TileId, Token,
 };
 
 impl Display for Ix {
@@ -38,13 +39,13 @@ impl Display for Tile {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let place = match self.place {
             Some(Place::Shared(at)) => format!("shared {at}"),
-            Some(Place::Working(at)) => format!("working {at}"),
+            Some(Place::Workspace(at)) => format!("workspace {at}"),
             None => "unused".to_string(),
         };
-        let lasting = if self.lasting { ", lasting" } else { "" };
+        let carried = if self.carried { ", carried" } else { "" };
         write!(
             f,
-            "{:?} {:?} {place}, {} bytes{lasting}: {}",
+            "{:?} {:?} {place}, {} bytes{carried}: {}",
             self.number, self.shape, self.bytes, self.name
         )
     }
@@ -69,8 +70,10 @@ impl<'a, T> Shown<'a, T> {
         Shown { of: self.of, part }
     }
 
-    fn name(&self, id: BufferId) -> &'a str {
-        &self.of.buffer(id).name
+    /// Of a buffer that is not there, which only a faulty schedule names, its number.
+    fn name(&self, id: BufferId) -> String {
+        let buffer = self.of.buffers.get(id.0);
+        buffer.map_or_else(|| format!("buffer {}", id.0), |buffer| buffer.name.clone())
     }
 }
 
@@ -106,23 +109,40 @@ impl Display for Buffer {
     }
 }
 
+impl Display for Token {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "{} of row {}", self.at, self.row)
+    }
+}
+
+impl Display for Side {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Side::Queries => "queries",
+            Side::Keys => "keys",
+        })
+    }
+}
+
 impl Display for Shown<'_, Element> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         write!(f, "{}[", self.name(self.part.buffer))?;
         if let Some(token) = &self.part.row {
-            let end = if self.part.index.is_empty() { "" } else { "; " };
-            write!(f, "{} of row {}{end}", token.at, token.row)?;
+            write!(f, "{token}{}", if self.part.index.is_empty() { "" } else { "; " })?;
         }
         write!(f, "{}]", list(&self.part.index))
     }
 }
 
-impl Display for Condition {
+impl Display for Shown<'_, Condition> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        match self {
+        match self.part {
             Condition::Less(a, b) => write!(f, "{a} < {b}"),
             Condition::Equal(a, b) => write!(f, "{a} == {b}"),
             Condition::FirstPart => write!(f, "first part"),
+            Condition::Inside(side, row) => write!(f, "row {row} is among the {side}"),
+            Condition::Reached(token) => write!(f, "{token} >= 0"),
+            Condition::Given(buffer) => write!(f, "given {}", self.name(*buffer)),
         }
     }
 }
@@ -141,9 +161,8 @@ impl Display for Shown<'_, Expr> {
                 format!("({at} of row {row} and key {key})")
             }
             Expr::Position(at, [row, _]) => format!("({at} of row {row})"),
-            Expr::Allowed([row, key]) => format!("allowed[{row}, {key}]"),
+            Expr::Allowed { rows: [row, key], .. } => format!("allowed[{row}, {key}]"),
             Expr::Head => "head".into(),
-            Expr::Valid(row) => format!("valid[{row}]"),
             Expr::Sum => "sum".into(),
             Expr::Unary(op, x) => format!("{}({})", op.name(), self.with(&**x)),
             Expr::Binary(op, of) => pair(of, [&format!("{}(", op.name()), ", ", ")"]),
@@ -153,8 +172,7 @@ impl Display for Shown<'_, Expr> {
                 let [c, a, b] = [&of[0], &of[1], &of[2]].map(|x| self.with(x));
                 format!("({c} ? {a} : {b})")
             }
-            Expr::Where(condition, of) => pair(of, [&format!("({condition} ? "), " : ", ")"]),
-            Expr::Given(id, of) => pair(of, [&format!("(given {} ? ", self.name(*id)), " : ", ")"]),
+            Expr::Where(when, of) => pair(of, [&format!("({} ? ", self.with(when)), " : ", ")"]),
         };
         f.write_str(&text)
     }
@@ -164,8 +182,58 @@ impl Display for Shown<'_, Target> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         match self.part {
             Target::Tile(TileId(tile), index) => write!(f, "tile{tile}[{}]", list(index)),
-            Target::Buffer(element) => write!(f, "{}", self.with(element)),
+            Target::Buffer(element, when) => {
+                write!(f, "{}", self.with(element))?;
+                let when: Vec<String> =
+                    when.iter().map(|when| self.with(when).to_string()).collect();
+                if when.is_empty() { Ok(()) } else { write!(f, " where {}", list(&when)) }
+            }
         }
+    }
+}
+
+impl Display for Operand {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "tile{}{}", self.tile.0, if self.transposed { "ᵀ" } else { "" })
+    }
+}
+
+impl Display for Term {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "{} {} over {}", self.left, self.right, self.length)
+    }
+}
+
+impl Display for Over {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match self {
+            Over::Chunks { tokens, reverse: false } => write!(f, "chunks of {tokens}"),
+            Over::Chunks { tokens, .. } => write!(f, "chunks of {tokens}, from the last"),
+            Over::Blocks { side, tokens } => write!(f, "blocks of {tokens} {side}"),
+            Over::Groups { rows, halo: 0 } => write!(f, "groups of {rows} rows"),
+            Over::Groups { rows, halo } => write!(f, "groups of {rows} rows and {halo} more"),
+        }
+    }
+}
+
+impl Shown<'_, Kernel> {
+    /// Statements, each on lines of its own.
+    fn body(&self, f: &mut Formatter, body: &[Stmt], depth: usize) -> fmt::Result {
+        let indent = "  ".repeat(depth);
+        for stmt in body {
+            match stmt {
+                Stmt::Step(step) => writeln!(f, "{indent}{}", self.of.shown(step))?,
+                Stmt::Given(buffer, body) => {
+                    writeln!(f, "{indent}where {} is given:", self.name(*buffer))?;
+                    self.body(f, body, depth + 1)?;
+                }
+                Stmt::Loop(Loop { over, body }) => {
+                    writeln!(f, "{indent}for {over}:")?;
+                    self.body(f, body, depth + 1)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -173,33 +241,33 @@ impl Display for Shown<'_, Step> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let becomes = |add: &bool| if *add { "+=" } else { "=" };
         match self.part {
-            Step::Map { sizes, value, to, add } => {
+            Step::Map { sizes, filled, value, to, add } => {
                 let (value, to) = (self.with(value), self.with(to));
-                write!(f, "map {sizes:?}: {to} {} {value}", becomes(add))
+                let filled =
+                    if filled == sizes { String::new() } else { format!(" filled to {filled:?}") };
+                write!(f, "map {sizes:?}{filled}: {to} {} {value}", becomes(add))
             }
-            Step::Reduce { sizes, over, reduction, value, to } => {
+            Step::Reduce { sizes, over, reduction, lanes, value, to } => {
                 let (value, to) = (self.with(value), self.with(to));
-                write!(f, "reduce {sizes:?} over {over:?}: {to} = {reduction:?} {value}")
+                let by = if *lanes == 1 { "" } else { " by warps" };
+                write!(f, "reduce {sizes:?} over {over:?}{by}: {to} = {reduction:?} {value}")
             }
-            Step::Product { sizes, terms, value, to, add, .. } => {
+            Step::Product { sizes, terms, warp, filled, value, to, add, .. } => {
                 let (value, to) = (self.with(value), self.with(to));
-                let operand = |o: &super::Operand| {
-                    format!("tile{}{}", o.tile.0, if o.transposed { "ᵀ" } else { "" })
-                };
-                let terms: Vec<String> = terms
-                    .iter()
-                    .map(|(a, b, n)| format!("{} {} over {n}", operand(a), operand(b)))
-                    .collect();
+                let filled = if *filled { ", filled" } else { "" };
                 write!(
                     f,
-                    "product {sizes:?} sum = {}: {to} {} {value}",
-                    terms.join(" + "),
+                    "product {sizes:?} in {}x{}{filled}: sum = {}; {to} {} {value}",
+                    warp.rows,
+                    warp.cols,
+                    terms.iter().map(ToString::to_string).collect::<Vec<_>>().join(" + "),
                     becomes(add)
                 )
             }
-            Step::Chain { chain, sizes, from, to, .. } => {
+            Step::Scan { op, sizes: ScanSizes { rows, steps, width }, from, to, .. } => {
                 let from: Vec<String> = from.iter().map(|t| format!("tile{}", t.0)).collect();
-                write!(f, "chain {sizes:?}: tile{} = {chain:?} {}", to.0, from.join(" "))
+                let sizes = format!("{rows} rows, {steps} steps, {width} wide");
+                write!(f, "scan of {sizes}: tile{} = {op:?} {}", to.0, from.join(" "))
             }
             Step::Solve { a, x, transposed } => {
                 write!(f, "solve tile{}{}: tile{}", a.0, if *transposed { "ᵀ" } else { "" }, x.0)
@@ -220,21 +288,14 @@ impl Display for Schedule {
 
 impl Display for Shown<'_, Kernel> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let kernel = self.part;
-        writeln!(
-            f,
-            "kernel {}: {} threads, chunks of {}, {} parts, {} bytes shared, {} bytes working",
-            kernel.name, kernel.threads, kernel.chunk, kernel.parts, kernel.shared, kernel.working
-        )?;
-        for (at, tile) in kernel.tiles.iter().enumerate() {
+        let Kernel { name, threads, chunk, parts, shared, workspace, .. } = self.part;
+        write!(f, "kernel {name}: {threads} threads, chunks of {chunk}, {parts} parts, ")?;
+        writeln!(f, "{shared} bytes shared, {workspace} bytes workspace")?;
+        let Cost { once, round, blocks } = self.part.cost;
+        writeln!(f, "  once {once}; each round {round}; {blocks} blocks at a time")?;
+        for (at, tile) in self.part.tiles.iter().enumerate() {
             writeln!(f, "  tile{at}: {tile}")?;
         }
-        for section in &kernel.sections {
-            writeln!(f, "{}:", if section.each { "each" } else { "once" })?;
-            for step in &section.steps {
-                writeln!(f, "  {}", self.with(step))?;
-            }
-        }
-        Ok(())
+        self.body(f, &self.part.body, 1)
     }
 }

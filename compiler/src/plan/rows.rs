@@ -8,26 +8,21 @@
 use std::collections::BTreeMap;
 
 use super::buffer::{identifier, numbers};
-use super::cut::{find, flows};
+use super::cost::Cost;
+use super::cut::{find, flows, one, read, statements, store, zero};
 use super::index::Ix;
 use super::lower::{Lower, axes_of, new_tile, plannable, steps};
-use super::place::{keep_better, place};
+use super::place::place;
+use super::space::{Choice, Subject, choose, space};
 use super::target::Gpu;
 use super::{
-    Binding, Buffer, Condition, Dim, Element, Expr, Grid, Kernel, Number, Pass, Role, Schedule,
-    Section, Step, Target, Tile, Token,
+    Binding, Buffer, Condition, Dim, Element, Expr, Grid, Kernel, Loop, Number, Over, Pass, Role,
+    Schedule, Step, Stmt, Target, Tile, Token,
 };
 use crate::chunk::pointwise::{RowsGrad, lifted};
 use crate::grad::gradient;
 use crate::normal::Refusal;
-use crate::tile::{Binary, Bits, Builder, Int, Leaf, Program, Stream, Value, size};
-
-/// Threads of a block.
-const THREADS: usize = 256;
-/// Numbers of the widest value that a block should hold.
-const NUMBERS: usize = 8192;
-/// Rows of a block at most.
-const MOST_ROWS: usize = 64;
+use crate::tile::{Binary, Builder, Int, Leaf, Program, Stream, Value};
 
 /// A pointwise node: its program, and which of its inputs and whether its output have a single row.
 #[derive(Clone, Copy, Debug)]
@@ -46,34 +41,35 @@ impl Pointwise<'_> {
     /// The forward kernel.
     pub fn forward(&self, gpu: Gpu) -> Result<Schedule, Refusal> {
         let buffers = self.buffers(None);
-        let kernel = self.kernel(Pass::Forward, gpu, &|rows| {
-            let (b, outputs) = self.lifted(rows);
+        let kernel = self.kernel(Pass::Forward, gpu, &|choice| {
+            let (b, outputs) = self.lifted(choice.chunk);
             let program = b.finish(&outputs);
-            let mut maker = Maker { node: self, buffers: &buffers, rows, tiles: vec![] };
+            let mut maker = Maker { node: self, buffers: &buffers, choice, tiles: vec![] };
             let steps = maker.lower(&program, |lower| {
                 let shape = program.shape(program.outputs[0]).to_vec();
                 let index = axes_of(&shape);
-                let to = Target::Buffer(row(&buffers, Binding::Out(0), &Int::T, &index));
+                let to = store(row(&buffers, Binding::Out(0), &Int::T, &index));
                 lower.write(program.outputs[0], &index, &shape, to, false);
             });
-            Made { tiles: maker.tiles, sections: vec![Section::each(steps)], halo: 0 }
+            let body = vec![groups(choice.chunk, 0, statements(&buffers, steps))];
+            Made { tiles: maker.tiles, body }
         })?;
-        Ok(self.schedule(Pass::Forward, buffers, kernel))
+        Ok(self.schedule(Pass::Forward, buffers, kernel, gpu))
     }
 
     /// The backward kernel, whose gradients are numbered as in [`RowsGrad`].
     pub fn backward(&self, grad: &RowsGrad, gpu: Gpu) -> Result<Schedule, Refusal> {
         let halo = self.program.leaves().map(|(_, leaf, _)| lag(leaf)).max().unwrap_or(0);
         let buffers = self.buffers(Some(grad));
-        let kernel = self.kernel(Pass::Backward, gpu, &|rows| {
-            let mut maker = Maker { node: self, buffers: &buffers, rows, tiles: vec![] };
-            Made { sections: maker.backward(grad, halo), tiles: maker.tiles, halo }
+        let kernel = self.kernel(Pass::Backward, gpu, &|choice| {
+            let mut maker = Maker { node: self, buffers: &buffers, choice, tiles: vec![] };
+            Made { body: maker.backward(grad, halo), tiles: maker.tiles }
         })?;
-        Ok(self.schedule(Pass::Backward, buffers, kernel))
+        Ok(self.schedule(Pass::Backward, buffers, kernel, gpu))
     }
 
-    fn schedule(&self, pass: Pass, buffers: Vec<Buffer>, kernel: Kernel) -> Schedule {
-        Schedule { name: kernel.name.clone(), pass, buffers, kernels: vec![kernel] }.finish()
+    fn schedule(&self, pass: Pass, buffers: Vec<Buffer>, kernel: Kernel, gpu: Gpu) -> Schedule {
+        Schedule { name: kernel.name.clone(), pass, buffers, kernels: vec![kernel] }.finish(gpu)
     }
 
     fn lifted(&self, rows: usize) -> (Builder, Vec<Value>) {
@@ -85,34 +81,29 @@ impl Pointwise<'_> {
         &self,
         pass: Pass,
         gpu: Gpu,
-        make: &dyn Fn(usize) -> Made,
+        make: &dyn Fn(Choice) -> Made,
     ) -> Result<Kernel, Refusal> {
         plannable(self.program)?;
-        let widest = self.program.nodes.iter().map(|n| size(&n.shape)).max().unwrap_or(1);
-        let most = (NUMBERS / widest.max(1)).clamp(1, MOST_ROWS).next_power_of_two();
-        let mut rows = if self.output_once { 1 } else { most };
-        let mut best: Option<Kernel> = None;
-        while rows > 0 {
-            let Made { tiles, sections, halo } = make(rows);
+        let subject = Subject::Rows { program: self.program, single: self.output_once };
+        let name = format!("rows_{}_{}", identifier(self.label), pass.name());
+        let workspace = |kernel: &Kernel| kernel.workspace;
+        let best = choose(space(subject, None), workspace, |choice| {
+            let Made { tiles, body } = make(choice);
             let mut kernel = Kernel {
-                grid: Grid::Rows { halo },
-                name: format!("rows_{}_{}", identifier(self.label), pass.name()),
-                reverse: false,
-                threads: THREADS,
-                chunk: rows,
+                grid: Grid::Rows,
+                name: name.clone(),
+                arguments: vec![],
+                threads: choice.threads(),
+                chunk: choice.chunk,
                 parts: 1,
                 tiles,
-                sections,
+                body,
                 shared: 0,
-                working: 0,
+                workspace: 0,
+                cost: Cost::default(),
             };
-            if place(&mut kernel, gpu.shared)
-                && keep_better(&mut best, kernel, |kernel| kernel.working)
-            {
-                break;
-            }
-            rows /= 2;
-        }
+            Ok(place(&mut kernel, gpu.shared).then_some(kernel))
+        })?;
         best.ok_or_else(|| {
             let why = format!("no plan of `{}` fits the shared memory of {}", self.label, gpu.arch);
             Refusal { span: None, why }
@@ -131,7 +122,7 @@ impl Pointwise<'_> {
             };
             shapes.insert(binding, shape);
         }
-        let one = |name: &str, binding, role, rows: bool, shape: &[usize]| {
+        let make = |name: &str, binding, role, rows: bool, shape: &[usize]| {
             let dims = rows.then_some(Dim::Rows).into_iter().chain(numbers(shape)).collect();
             Buffer::new(name, binding, role, dims)
         };
@@ -139,32 +130,32 @@ impl Pointwise<'_> {
         for (binding, shape) in &shapes {
             all.push(match binding {
                 Binding::Input(i) => {
-                    one(&format!("in_{i}"), *binding, Role::Argument, !self.once[*i], shape)
+                    make(&format!("in_{i}"), *binding, Role::Argument, !self.once[*i], shape)
                 }
                 Binding::Param(i) => {
-                    one(&format!("param_{i}"), *binding, Role::Argument, false, shape)
+                    make(&format!("param_{i}"), *binding, Role::Argument, false, shape)
                 }
                 _ => continue,
             });
         }
         let output = self.program.shape(self.program.outputs[0]);
         let Some(grad) = grad else {
-            all.push(one("out", Binding::Out(0), Role::Result, true, output));
+            all.push(make("out", Binding::Out(0), Role::Result, true, output));
             return all;
         };
-        all.push(one("d_out", Binding::OutGrad(0), Role::Argument, true, output));
+        all.push(make("d_out", Binding::OutGrad(0), Role::Argument, true, output));
         let jobs = || vec![Dim::Jobs { kernel: 0 }];
         for (place, i) in grad.wanted.iter().enumerate() {
             let (binding, shape) = (Binding::InputGrad(place), shapes[&Binding::Input(*i)]);
             let name = format!("d_in_{i}");
             let alone = self.alone(*i);
-            let made = one(&name, binding, Role::Result, !alone, shape);
+            let made = make(&name, binding, Role::Result, !alone, shape);
             all.push(if alone { made.summed(jobs()) } else { made });
         }
         for (place, i) in grad.params.iter().enumerate() {
             let (binding, shape) = (Binding::ParamGrad(place), shapes[&Binding::Param(*i)]);
             let name = format!("d_param_{i}");
-            all.push(one(&name, binding, Role::Result, false, shape).summed(jobs()));
+            all.push(make(&name, binding, Role::Result, false, shape).summed(jobs()));
         }
         all
     }
@@ -178,14 +169,18 @@ impl Pointwise<'_> {
 /// A plan in the making.
 struct Made {
     tiles: Vec<Tile>,
-    sections: Vec<Section>,
-    halo: usize,
+    body: Vec<Stmt>,
+}
+
+/// A loop over groups of rows.
+fn groups(rows: usize, halo: usize, body: Vec<Stmt>) -> Stmt {
+    Stmt::Loop(Loop { over: Over::Groups { rows, halo }, body })
 }
 
 struct Maker<'a> {
     node: &'a Pointwise<'a>,
     buffers: &'a [Buffer],
-    rows: usize,
+    choice: Choice,
     tiles: Vec<Tile>,
 }
 
@@ -201,7 +196,7 @@ impl Maker<'_> {
     fn lower(&mut self, program: &Program, write: impl FnOnce(&mut Lower)) -> Vec<Step> {
         let mut tiles = std::mem::take(&mut self.tiles);
         let leaf = |leaf: &Leaf, _: &[usize], index: &[Ix]| self.leaf(leaf, index);
-        let steps = steps(program, &mut tiles, &leaf, write);
+        let steps = steps(program, self.choice, &mut tiles, &leaf, write);
         self.tiles = tiles;
         steps
     }
@@ -212,22 +207,21 @@ impl Maker<'_> {
                 Expr::Buffer(once(self.buffers, Binding::Input(*i), &index[1..]))
             }
             Leaf::Read(Stream::Input(i), at) => {
-                Expr::Buffer(row(self.buffers, Binding::Input(*i), at, index))
+                read(row(self.buffers, Binding::Input(*i), at, index))
             }
             Leaf::Param(i) => Expr::Buffer(once(self.buffers, Binding::Param(*i), &index[1..])),
             Leaf::Number(at) => Expr::Position(at.clone(), [index[0].clone(), Ix::default()]),
             Leaf::Cotangent(_) => flows(row(self.buffers, Binding::OutGrad(0), &Int::T, index)),
             // Rows that the block owns, in the gradient of what all rows share.
             Leaf::Valid => {
-                let own = Condition::Less(index[0].clone(), Ix::number(self.rows as i64));
-                let number = |x| Expr::Number(Bits::of(x));
-                Expr::Where(own, Box::new([number(1.0), number(0.0)]))
+                let own = Condition::Less(index[0].clone(), Ix::number(self.choice.chunk as i64));
+                Expr::Where(own, Box::new([one(), zero()]))
             }
             other => unreachable!("{other} is no leaf of a pointwise program"),
         }
     }
 
-    fn backward(&mut self, grad: &RowsGrad, halo: usize) -> Vec<Section> {
+    fn backward(&mut self, grad: &RowsGrad, halo: usize) -> Vec<Stmt> {
         let (b, results) = self.gradients(grad, halo);
         let values: Vec<Value> = results.values().copied().collect();
         let program = b.finish(&values);
@@ -240,7 +234,7 @@ impl Maker<'_> {
                 Of::Param(place) => Binding::ParamGrad(*place),
             };
             let tile = new_tile(&mut self.tiles, format!("sum of {of:?}"), Number::F32, &shape);
-            self.tiles[tile.0].lasting = true;
+            self.tiles[tile.0].carried = true;
             sums.push((*of, binding, shape, tile));
         }
         let buffers = self.buffers;
@@ -253,28 +247,29 @@ impl Maker<'_> {
                     (_, Some((.., tile))) => (Target::Tile(*tile, index[1..].to_vec()), true),
                     (Of::Input(place) | Of::Once(place) | Of::Param(place), None) => {
                         let to = row(buffers, Binding::InputGrad(*place), &Int::T, &index);
-                        (Target::Buffer(to), false)
+                        (store(to), false)
                     }
                 };
                 lower.write(output, &index, &shape, to, add);
             }
         });
-        let (mut start, mut end) = (Vec::new(), Vec::new());
+        let mut body = Vec::new();
+        for (_, _, shape, tile) in &sums {
+            body.push(Stmt::Step(Step::map(shape, zero(), Target::Tile(*tile, axes_of(shape)))));
+        }
+        body.push(groups(self.choice.chunk, halo, statements(buffers, steps)));
         for (_, binding, shape, tile) in &sums {
             let index = axes_of(shape);
-            let (zero, sum) = (Expr::Number(Bits::of(0.0)), Expr::Tile(*tile, index.clone()));
-            let result = Target::Buffer(once(buffers, *binding, &index));
-            let step = |value, to| Step::Map { sizes: shape.clone(), value, to, add: false };
-            start.push(step(zero, Target::Tile(*tile, index)));
-            end.push(step(sum, result));
+            let to = store(once(buffers, *binding, &index));
+            body.push(Stmt::Step(Step::map(shape, Expr::Tile(*tile, index), to)));
         }
-        vec![Section::once(start), Section::each(steps), Section::once(end)]
+        body
     }
 
     /// The gradients of the rows that the block owns: what all rows share gets a sum over them, an
     /// input the sum of what later rows read of it.
     fn gradients(&self, grad: &RowsGrad, halo: usize) -> (Builder, BTreeMap<Of, Value>) {
-        let (mut b, outputs) = self.node.lifted(self.rows + halo);
+        let (mut b, outputs) = self.node.lifted(self.choice.chunk + halo);
         let shape = b.shape(outputs[0]).to_vec();
         let flows = b.leaf(Leaf::Cotangent(Stream::Out(0)), &shape);
         let leaves: Vec<(Value, Of, usize)> = b
@@ -285,9 +280,9 @@ impl Maker<'_> {
         let own_rows = if halo == 0 {
             flows
         } else {
-            let valid = b.leaf(Leaf::Valid, &[self.rows + halo, 1]);
+            let valid = b.leaf(Leaf::Valid, &[self.choice.chunk + halo, 1]);
             let ones = vec![1; shape.len() - 1];
-            let valid = b.reshape(valid, &[&[self.rows + halo], ones.as_slice()].concat());
+            let valid = b.reshape(valid, &[&[self.choice.chunk + halo], ones.as_slice()].concat());
             b.mul(flows, valid)
         };
         let mut results: BTreeMap<Of, Value> = BTreeMap::new();
@@ -319,7 +314,7 @@ impl Maker<'_> {
         let mut d = d;
         if lag > 0 {
             // A row gives nothing to rows of the sequence before its own.
-            let rows = self.rows + halo;
+            let rows = self.choice.chunk + halo;
             let rank = b.shape(d).len();
             let t = b.leaf(Leaf::Number(Int::T), &[rows]);
             let t = b.reshape(t, &[&[rows], vec![1; rank - 1].as_slice()].concat());
@@ -327,7 +322,7 @@ impl Maker<'_> {
             let reaches = b.binary(Binary::Ge, t, far);
             d = b.mul(d, reaches);
         }
-        b.slice(d, 0, lag, self.rows)
+        b.slice(d, 0, lag, self.choice.chunk)
     }
 
     /// What a leaf's gradient belongs to, if it is wanted.

@@ -5,19 +5,32 @@
 pub struct Gpu {
     /// As NVRTC names it.
     pub arch: &'static str,
+    /// Compute capability, major and minor.
+    pub capability: (i32, i32),
     /// Bytes of shared memory that one block may have.
     pub shared: usize,
+    /// Bytes of shared memory of a multiprocessor, for all of its blocks.
+    pub shared_in_all: usize,
+    /// Threads that a multiprocessor holds at a time.
+    pub threads: usize,
+}
+
+const KIB: usize = 1024;
+
+/// A kind of GPU; what one block may have is 1 KiB less than a multiprocessor has.
+const fn gpu(arch: &'static str, capability: (i32, i32), kib: usize, threads: usize) -> Gpu {
+    Gpu { arch, capability, shared: (kib - 1) * KIB, shared_in_all: kib * KIB, threads }
 }
 
 /// Those that kernels are made for, by compute capability (CUDA programming guide, table of
 /// technical specifications).
 pub const GPUS: [Gpu; 6] = [
-    Gpu { arch: "sm_80", shared: 163 * 1024 },
-    Gpu { arch: "sm_86", shared: 99 * 1024 },
-    Gpu { arch: "sm_89", shared: 99 * 1024 },
-    Gpu { arch: "sm_90a", shared: 227 * 1024 },
-    Gpu { arch: "sm_100a", shared: 227 * 1024 },
-    Gpu { arch: "sm_120", shared: 99 * 1024 },
+    gpu("sm_80", (8, 0), 164, 2048),
+    gpu("sm_86", (8, 6), 100, 1536),
+    gpu("sm_89", (8, 9), 100, 1536),
+    gpu("sm_90a", (9, 0), 228, 2048),
+    gpu("sm_100a", (10, 0), 228, 2048),
+    gpu("sm_120", (12, 0), 100, 1536),
 ];
 
 impl Gpu {
@@ -25,18 +38,15 @@ impl Gpu {
     pub fn named(arch: &str) -> Option<Gpu> {
         GPUS.into_iter().find(|gpu| gpu.arch == arch)
     }
+
+    /// Blocks that a multiprocessor holds at a time, by shared memory and threads. Of the memory 1 KiB
+    /// a block is the system's.
+    pub fn blocks(&self, shared: usize, threads: usize) -> usize {
+        (self.shared_in_all / (shared + KIB)).min(self.threads / threads.max(1))
+    }
 }
 
 /// The kind of a GPU by its compute capability.
 pub fn of_capability(capability: (i32, i32)) -> Option<Gpu> {
-    let arch = match capability {
-        (8, 0) => "sm_80",
-        (8, 6) => "sm_86",
-        (8, 9) => "sm_89",
-        (9, 0) => "sm_90a",
-        (10, 0) => "sm_100a",
-        (12, 0) => "sm_120",
-        _ => return None,
-    };
-    Gpu::named(arch)
+    GPUS.into_iter().find(|gpu| gpu.capability == capability)
 }

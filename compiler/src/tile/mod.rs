@@ -15,6 +15,7 @@ pub mod int;
 pub mod interval;
 pub mod lift;
 pub mod print;
+pub mod split;
 pub mod verify;
 
 pub use build::Builder;
@@ -82,7 +83,7 @@ pub enum Leaf {
     Carry(usize),
     /// The gradient that flows into the state leaving a chunk.
     CarryCotangent(usize),
-    /// A value that the forward program of a chunk has kept for the backward program.
+    /// A value that another piece of a program has computed; see [`split`].
     Kept(usize),
     /// 1 for rows of a chunk that are tokens, 0 for padding, shape `[chunk, 1]`.
     Valid,

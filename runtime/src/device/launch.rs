@@ -1,8 +1,8 @@
 //! Runs schedules: what flows between kernels, what must start at zero, and what is added up in the
 //! end all follow from the axes of their buffers.
 
-use lrc_compiler::plan::past::jobs;
-use lrc_compiler::plan::{Binding, Buffer, Dim, Grid, Kernel, Role, Schedule};
+use lrc_compiler::plan::attention::jobs;
+use lrc_compiler::plan::{Argument as Place, Binding, Buffer, Dim, Grid, Kernel, Role, Schedule};
 
 use super::fixed::{FOLD, fold};
 use super::jit::Source;
@@ -101,6 +101,8 @@ struct Partial {
 pub struct Run<'a> {
     ready: &'a Ready,
     over: Over<'a>,
+    /// Where sequences start, or the positions of rows.
+    first: Tensor,
     spread: Vec<Spread>,
 }
 
@@ -109,7 +111,14 @@ impl<'a> Run<'a> {
     pub fn new(store: &mut Store, ready: &'a Ready, over: Over<'a>) -> Result<Run<'a>, Failure> {
         let kernels = ready.schedule.kernels.iter();
         let spread = kernels.map(|kernel| Spread::new(store, kernel, over));
-        Ok(Run { ready, over, spread: spread.collect::<Result<_, _>>()? })
+        let spread = spread.collect::<Result<_, _>>()?;
+        let first = match over {
+            Over::Sequences { bounds, .. } => {
+                store.table(bounds.iter().map(|x| *x as u32).collect())?
+            }
+            Over::Rows { positions, .. } => positions,
+        };
+        Ok(Run { ready, over, first, spread })
     }
 
     /// The length of an axis.
@@ -225,7 +234,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Starts one kernel: tables, sizes, working memory, then every buffer.
+    /// Starts one kernel.
     fn kernel(
         &self,
         store: &mut Store,
@@ -234,31 +243,24 @@ impl<'a> Run<'a> {
         spread: &Spread,
         given: &[Option<Bound>],
     ) -> Result<(), Failure> {
-        let working = (kernel.working > 0)
-            .then(|| store.take("working memory", spread.blocks * kernel.working / 4))
+        let workspace = (kernel.workspace > 0)
+            .then(|| store.take("workspace", spread.blocks * kernel.workspace / 4))
             .transpose()?;
-        let (first, count) = match self.over {
-            Over::Sequences { bounds, .. } => {
-                let table = store.table(bounds.iter().map(|x| *x as u32).collect())?;
-                (table, self.extent(&Dim::Sequences))
-            }
-            Over::Rows { rows, positions } => (positions, rows),
-        };
-        let mut arguments: Vec<Argument> = vec![
-            first.into(),
-            Argument::Tensor(spread.table),
-            count.into(),
-            self.extent(&Dim::Heads).into(),
-            Argument::Tensor(working),
-        ];
-        for (buffer, own) in self.ready.schedule.buffers.iter().zip(given) {
-            arguments.push(Argument::Tensor(own.map(|own| own.tensor)));
-            if buffer.has_own_heads() {
-                arguments.push(own.map_or(1, |own| own.heads).into());
-            }
+        let mut arguments: Vec<Argument> = Vec::with_capacity(kernel.arguments.len());
+        for argument in &kernel.arguments {
+            arguments.push(match argument {
+                Place::Bounds | Place::Positions => Argument::Tensor(Some(self.first)),
+                Place::Chunks { .. } | Place::Jobs => Argument::Tensor(spread.table),
+                Place::Sequences => self.extent(&Dim::Sequences).into(),
+                Place::Rows => self.extent(&Dim::Rows).into(),
+                Place::Heads => self.extent(&Dim::Heads).into(),
+                Place::Workspace => Argument::Tensor(workspace),
+                Place::Buffer(id) => Argument::Tensor(given[id.0].map(|own| own.tensor)),
+                Place::OwnHeads(id) => given[id.0].map_or(1, |own| own.heads).into(),
+            });
         }
         store.launch(loaded, [spread.blocks, kernel.threads, kernel.shared], &arguments)?;
-        working.into_iter().for_each(|tensor| store.give(tensor));
+        workspace.into_iter().for_each(|tensor| store.give(tensor));
         Ok(())
     }
 }
@@ -279,12 +281,12 @@ impl Spread {
             Grid::Pairs { .. } => {
                 let jobs = jobs(kernel, bounds);
                 Spread {
-                    table: table(store, &mut jobs.iter().flatten().copied())?,
+                    table: table(store, &mut jobs.iter().flat_map(|job| job.words()))?,
                     jobs: jobs.len(),
                     blocks: jobs.len() * heads,
                 }
             }
-            Grid::Heads | Grid::Rows { .. } => {
+            Grid::Heads | Grid::Rows => {
                 let mut chunks = vec![0];
                 for w in bounds.windows(2) {
                     chunks.push(chunks[chunks.len() - 1] + (w[1] - w[0]).div_ceil(kernel.chunk));

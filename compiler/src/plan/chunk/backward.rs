@@ -2,9 +2,9 @@
 
 use super::super::cut::{flows as flow, zero};
 use super::super::lower::axes_of;
-use super::super::narrow::{Narrow, Whole};
-use super::super::{Binding, Expr, Kernel, Section, Step, Target, TileId};
-use super::maker::{Maker, States, map, replace, tile};
+use super::super::value_split::{ValueSplit, Whole};
+use super::super::{Binding, Expr, Kernel, Step, Target, TileId};
+use super::maker::{Maker, States, replace, tile};
 use crate::chunk::Chunk;
 use crate::chunk::gradient::{Wrt, gradient};
 use crate::grad::by_leaves;
@@ -16,12 +16,12 @@ impl Maker<'_> {
         let r = self.r;
         let shapes: Vec<Vec<usize>> = (0..r.states.len()).map(|k| self.state(k)).collect();
         let flows: Vec<TileId> = (0..r.states.len())
-            .map(|k| self.lasting(format!("gradient of {}", r.states[k].name), &shapes[k]))
+            .map(|k| self.carried(format!("gradient of {}", r.states[k].name), &shapes[k]))
             .collect();
         let params: Vec<(Vec<usize>, TileId)> = (0..r.params.len())
             .map(|i| {
                 let shape = self.param(i);
-                let id = self.lasting(format!("gradient of {}", r.params[i].name), &shape);
+                let id = self.carried(format!("gradient of {}", r.params[i].name), &shape);
                 (shape, id)
             })
             .collect();
@@ -31,21 +31,21 @@ impl Maker<'_> {
             let index = axes_of(shape);
             let given = self.cut().own(Binding::FinalGrad(k), Whole::State(k), &index);
             let value = self.cut().once(Whole::State(k), flow(given));
-            before.push(map(shape, value, tile(flows[k], shape)));
+            before.push(Step::map(shape, value, tile(flows[k], shape)));
         }
         for (shape, id) in &params {
-            before.push(map(shape, zero(), tile(*id, shape)));
+            before.push(Step::map(shape, zero(), tile(*id, shape)));
         }
         let each = self.chunk_gradient(chunk, &states, &params, &shapes);
         let mut after = self.init_gradient(&states, &params);
         after.extend(self.copies(&flows, &shapes, Binding::InitialGrad));
         for (i, (shape, id)) in params.iter().enumerate() {
             let index = axes_of(shape);
-            let to = self.cut().own(Binding::ParamGrad(i), Whole::Param(i), &index);
-            after.push(map(shape, Expr::Tile(*id, index), Target::Buffer(to)));
+            let cut = self.cut();
+            let to = cut.store(cut.own(Binding::ParamGrad(i), Whole::Param(i), &index));
+            after.push(Step::map(shape, Expr::Tile(*id, index), to));
         }
-        let sections = vec![Section::once(before), Section::each(each), Section::once(after)];
-        self.kernel(true, sections)
+        self.kernel(true, [before, each, after])
     }
 
     fn chunk_gradient(
@@ -87,7 +87,7 @@ impl Maker<'_> {
                         lower.write(output, &index, shape, to, true);
                     }
                     Wrt::Input(i, at) => {
-                        let to = Target::Buffer(cut.input_grad(*i, at, &index));
+                        let to = cut.store(cut.input_grad(*i, at, &index));
                         lower.write(output, &index, shape, to, !once(*i));
                     }
                 }
@@ -95,7 +95,7 @@ impl Maker<'_> {
         });
         for (k, started) in started.iter().enumerate() {
             if !started {
-                each.push(map(&shapes[k], zero(), tile(next[k], &shapes[k])));
+                each.push(Step::map(&shapes[k], zero(), tile(next[k], &shapes[k])));
             }
         }
         replace(&mut each, &states.gradient, &next, shapes);
@@ -104,7 +104,7 @@ impl Maker<'_> {
 
     /// Where no state was given, the declared one may come from parameters.
     fn init_gradient(&mut self, states: &States, params: &[(Vec<usize>, TileId)]) -> Vec<Step> {
-        let Narrow { program, axis, .. } = self.init.clone();
+        let ValueSplit { program, axis, .. } = self.init.clone();
         let mut b = Builder::extending(program.clone());
         let outputs = program.outputs.iter().enumerate();
         let seeds = outputs.map(|(k, &output)| (output, Leaf::Cotangent(Stream::State(k))));

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::super::buffer::{name_apart, of_heads, of_rows};
-use super::super::narrow::Whole;
+use super::super::space::Choice;
+use super::super::value_split::Whole;
 use super::super::{Binding, Buffer, Dim, Pass, Role};
-use super::Choice;
 use crate::elaborate::Recurrence;
 
 /// The arguments of a pass, in order; `axis` says what the parts of a head cut.

@@ -3,14 +3,16 @@
 
 use std::collections::HashMap;
 
-use super::super::cut::{Cut, find, zero};
+use super::super::cost::Cost;
+use super::super::cut::{Cut, find, inside, one, statements, zero};
 use super::super::index::Ix;
 use super::super::lower::{Lower, axes_of, new_tile, steps};
-use super::super::narrow::{Narrow, Whole};
+use super::super::space::Choice;
+use super::super::value_split::{ValueSplit, Whole};
 use super::super::{
-    Binding, Buffer, Expr, Grid, Kernel, Number, Section, Step, Target, Tile, TileId,
+    Binding, Buffer, Condition, Expr, Grid, Kernel, Loop, Number, Over, Side, Step, Stmt, Target,
+    Tile, TileId,
 };
-use super::Choice;
 use crate::elaborate::Recurrence;
 use crate::tile::{Leaf, Program, Stream};
 
@@ -19,13 +21,9 @@ pub(super) struct Maker<'a> {
     pub(super) r: &'a Recurrence,
     pub(super) choice: Choice,
     pub(super) buffers: &'a [Buffer],
-    pub(super) body: Narrow,
-    pub(super) init: Narrow,
+    pub(super) body: ValueSplit,
+    pub(super) init: ValueSplit,
     pub(super) tiles: Vec<Tile>,
-}
-
-pub(super) fn map(sizes: &[usize], value: Expr, to: Target) -> Step {
-    Step::Map { sizes: sizes.to_vec(), value, to, add: false }
 }
 
 pub(super) fn tile(id: TileId, shape: &[usize]) -> Target {
@@ -58,25 +56,34 @@ impl Maker<'_> {
         shape
     }
 
-    pub(super) fn lasting(&mut self, name: String, shape: &[usize]) -> TileId {
+    /// A tile that keeps its contents from chunk to chunk.
+    pub(super) fn carried(&mut self, name: String, shape: &[usize]) -> TileId {
         let id = new_tile(&mut self.tiles, name, Number::F32, shape);
-        self.tiles[id.0].lasting = true;
+        self.tiles[id.0].carried = true;
         id
     }
 
-    pub(super) fn kernel(self, reverse: bool, sections: Vec<Section>) -> Kernel {
-        let Choice { chunk, parts, threads, .. } = self.choice;
+    /// The kernel of steps before, in and after a loop over the chunks.
+    pub(super) fn kernel(self, reverse: bool, [before, each, after]: [Vec<Step>; 3]) -> Kernel {
+        let Choice { chunk, parts, .. } = self.choice;
+        let threads = self.choice.threads();
+        let over = Over::Chunks { tokens: chunk, reverse };
+        let each = Loop { over, body: statements(self.buffers, each) };
+        let mut body = statements(self.buffers, before);
+        body.push(Stmt::Loop(each));
+        body.extend(statements(self.buffers, after));
         Kernel {
             grid: Grid::Heads,
             name: String::new(),
-            reverse,
+            arguments: vec![],
             threads,
             chunk,
             parts,
             tiles: self.tiles,
-            sections,
+            body,
             shared: 0,
-            working: 0,
+            workspace: 0,
+            cost: Cost::default(),
         }
     }
 
@@ -95,7 +102,7 @@ impl Maker<'_> {
             Leaf::Param(i) => cut.leaf_param(*i, index),
             Leaf::Number(at) => Expr::Position(at.clone(), [index[0].clone(), Ix::default()]),
             Leaf::Head => Expr::Head,
-            Leaf::Valid => Expr::Valid(index[0].clone()),
+            Leaf::Valid => inside(Side::Queries, index[0].clone(), one()),
             Leaf::Carry(k) => match states.carry.get(*k) {
                 Some(id) => Expr::Tile(*id, index.to_vec()),
                 None => Expr::Buffer(cut.own(Binding::Boundary(*k), Whole::State(*k), index)),
@@ -104,7 +111,7 @@ impl Maker<'_> {
             Leaf::Cotangent(Stream::State(k)) => {
                 let flows = Expr::Tile(states.gradient[*k], index.to_vec());
                 let given = find(self.buffers, Binding::Initial(*k));
-                Expr::Given(given, Box::new([zero(), flows]))
+                Expr::Where(Condition::Given(given), Box::new([zero(), flows]))
             }
             other => unreachable!("{other} is no leaf of a chunk"),
         }
@@ -120,8 +127,7 @@ impl Maker<'_> {
     ) -> Vec<Step> {
         let mut tiles = std::mem::take(&mut self.tiles);
         let leaf = |leaf: &Leaf, _: &[usize], index: &[Ix]| self.leaf(axis, leaf, index, states);
-        let steps = steps(program, &mut tiles, &leaf, |lower| {
-            lower.matrix_units = self.choice.matrix_units;
+        let steps = steps(program, self.choice, &mut tiles, &leaf, |lower| {
             write(lower, &self.cut_by(axis));
         });
         self.tiles = tiles;
@@ -133,20 +139,20 @@ impl Maker<'_> {
         let r = self.r;
         let shapes: Vec<Vec<usize>> = (0..r.states.len()).map(|k| self.state(k)).collect();
         let carry: Vec<TileId> = (0..r.states.len())
-            .map(|k| self.lasting(format!("state {}", r.states[k].name), &shapes[k]))
+            .map(|k| self.carried(format!("state {}", r.states[k].name), &shapes[k]))
             .collect();
         let states = States { carry: carry.clone(), gradient: vec![] };
         let before = self.initial(&states);
         let mut each = self.copies(&carry, &shapes, Binding::Boundary);
         let next = self.next("next", &shapes);
-        let Narrow { program, axis, .. } = self.body.clone();
+        let ValueSplit { program, axis, .. } = self.body.clone();
         each.extend(self.lower(&program, &axis, &states, |lower, cut| {
             for (k, &output) in program.outputs.iter().enumerate() {
                 match k.checked_sub(r.outs.len()) {
                     None => {
                         let shape = program.shape(output);
                         let index = axes_of(shape);
-                        let to = Target::Buffer(cut.out(k, &index));
+                        let to = cut.store(cut.out(k, &index));
                         lower.write(output, &index, shape, to, false);
                     }
                     Some(state) => lower.write_tile(output, next[state], false),
@@ -155,8 +161,7 @@ impl Maker<'_> {
         }));
         replace(&mut each, &carry, &next, &shapes);
         let after = self.copies(&carry, &shapes, Binding::Final);
-        let sections = vec![Section::once(before), Section::each(each), Section::once(after)];
-        self.kernel(false, sections)
+        self.kernel(false, [before, each, after])
     }
 
     /// Copies of states, or of what flows into them, to buffers.
@@ -168,8 +173,9 @@ impl Maker<'_> {
     ) -> Vec<Step> {
         let copy = |(k, shape): (usize, &Vec<usize>)| {
             let index = axes_of(shape);
-            let to = self.cut().own(to(k), Whole::State(k), &index);
-            map(shape, Expr::Tile(from[k], index), Target::Buffer(to))
+            let cut = self.cut();
+            let to = cut.store(cut.own(to(k), Whole::State(k), &index));
+            Step::map(shape, Expr::Tile(from[k], index), to)
         };
         shapes.iter().enumerate().map(copy).collect()
     }
@@ -187,7 +193,7 @@ impl Maker<'_> {
 
     /// The states before the first token: as given, else as declared.
     fn initial(&mut self, states: &States) -> Vec<Step> {
-        let Narrow { program, axis, .. } = self.init.clone();
+        let ValueSplit { program, axis, .. } = self.init.clone();
         let mut steps = self.lower(&program, &axis, states, |lower, _| {
             for (k, &output) in program.outputs.iter().enumerate() {
                 lower.write_tile(output, states.carry[k], false);
@@ -198,8 +204,9 @@ impl Maker<'_> {
             let index = axes_of(&shape);
             let given = self.cut().own(Binding::Initial(k), Whole::State(k), &index);
             let declared = Expr::Tile(*id, index);
-            let value = Expr::Given(given.buffer, Box::new([Expr::Buffer(given), declared]));
-            steps.push(map(&shape, value, tile(*id, &shape)));
+            let condition = Condition::Given(given.buffer);
+            let value = Expr::Where(condition, Box::new([Expr::Buffer(given), declared]));
+            steps.push(Step::map(&shape, value, tile(*id, &shape)));
         }
         steps
     }
@@ -234,7 +241,7 @@ pub(super) fn replace(
             }
             _ => {
                 let value = Expr::Tile(next, axes_of(&shapes[k]));
-                copies.push(map(&shapes[k], value, tile(old, &shapes[k])));
+                copies.push(Step::map(&shapes[k], value, tile(old, &shapes[k])));
             }
         }
     }

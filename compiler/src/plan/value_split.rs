@@ -41,17 +41,17 @@ impl Whole {
 
 /// A program for a part of the values.
 #[derive(Clone, Debug)]
-pub struct Narrow {
+pub struct ValueSplit {
     /// The program.
     pub program: Program,
     /// The axis that is cut, of each tensor that is; rows of the chunk do not count.
     pub axis: HashMap<Whole, usize>,
 }
 
-impl Narrow {
+impl ValueSplit {
     /// The whole program.
-    pub fn not(program: Program) -> Narrow {
-        Narrow { program, axis: HashMap::new() }
+    pub fn not(program: Program) -> ValueSplit {
+        ValueSplit { program, axis: HashMap::new() }
     }
 }
 
@@ -96,15 +96,15 @@ impl Classes {
 
 /// Cuts the given axes, and whatever must be cut with them, into `parts`. `results` says what each
 /// result of the program is. `None` where they cannot be cut.
-pub fn narrow(
+pub fn split_values(
     program: &Program,
     lifted: bool,
     results: &[Whole],
     cut: &[(Whole, usize)],
     parts: usize,
-) -> Option<Narrow> {
+) -> Option<ValueSplit> {
     if parts == 1 || cut.is_empty() {
-        return Some(Narrow::not(program.clone()));
+        return Some(ValueSplit::not(program.clone()));
     }
     let program = &unshared(program);
     let mut classes = Classes { parent: vec![0], first: vec![], whole: HashMap::new() };
@@ -146,7 +146,7 @@ pub fn narrow(
     }
     let axis = classes.whole.iter().filter(|(_, at)| classes.find(**at) == chosen);
     let axis = axis.map(|((whole, axis), _)| (*whole, *axis)).collect();
-    Some(Narrow { program: narrow, axis })
+    Some(ValueSplit { program: narrow, axis })
 }
 
 /// The same program with a constant of its own for every use: equal constants of two uses are no
@@ -194,19 +194,7 @@ fn relate(program: &Program, lifted: bool, value: Value, classes: &mut Classes) 
         }
     };
     match &node.op {
-        Op::Leaf(leaf) => match Whole::of(leaf, lifted) {
-            Some((whole, rows)) => {
-                for axis in 0..node.shape.len() {
-                    if axis < rows {
-                        classes.keep(value, axis);
-                    } else {
-                        let (a, b) = (classes.axis(value, axis), classes.whole(whole, axis - rows));
-                        classes.join(a, b);
-                    }
-                }
-            }
-            None => (0..node.shape.len()).for_each(|axis| classes.keep(value, axis)),
-        },
+        Op::Leaf(leaf) => relate_leaf(leaf, value, &node.shape, lifted, classes),
         Op::Fill(_) => {}
         Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Weight | Op::Expand | Op::Alias(_) => {
             all(classes, &[]);
@@ -246,6 +234,21 @@ fn relate(program: &Program, lifted: bool, value: Value, classes: &mut Classes) 
             for arg in node.args.iter().chain([&value]) {
                 (0..program.shape(*arg).len()).for_each(|axis| classes.keep(*arg, axis));
             }
+        }
+    }
+}
+
+/// A leaf is cut as the tensor that it stands for.
+fn relate_leaf(leaf: &Leaf, value: Value, shape: &[usize], lifted: bool, classes: &mut Classes) {
+    let Some((whole, rows)) = Whole::of(leaf, lifted) else {
+        return (0..shape.len()).for_each(|axis| classes.keep(value, axis));
+    };
+    for axis in 0..shape.len() {
+        if axis < rows {
+            classes.keep(value, axis);
+        } else {
+            let (a, b) = (classes.axis(value, axis), classes.whole(whole, axis - rows));
+            classes.join(a, b);
         }
     }
 }

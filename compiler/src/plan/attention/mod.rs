@@ -12,26 +12,30 @@
 
 use std::collections::BTreeMap;
 
-use super::buffer::{name_apart, numbers};
-use super::chunk::buffers::{arguments, input_grad, out_grads, outs, param_grad};
-use super::cut::{Cut, find};
+mod derived;
+mod hoist;
+mod jobs;
+
+pub use jobs::{Job, jobs};
+
+use super::cost::Cost;
+use super::cut::{Cut, find, inside, read, statements, store};
 use super::index::Ix;
-use super::lower::{Lower, around_quotients, axes_of, log_of, new_tile, plannable, steps};
-use super::place::{keep_better, place};
+use super::lower::{Lower, axes_of, log_of, new_tile, plannable, steps};
+use super::place::place;
+use super::space::{Choice, Subject, choose, space};
 use super::target::Gpu;
 use super::{
-    Binding, Buffer, Dim, Element, Expr, Grid, Kernel, Number, Pass, Role, Schedule, Section, Side,
-    Step, Target, Tile, TileId, Token,
+    Binding, Buffer, Element, Expr, Grid, Kernel, Loop, Number, Over, Pass, Schedule, Side, Step,
+    Stmt, Target, Tile, TileId, Token,
 };
-use crate::chunk::attention::{Range, Target as Gradient, gradient, pair_program};
+use crate::chunk::attention::{Range, Target as Gradient};
 use crate::elaborate::Recurrence;
 use crate::normal::Refusal;
-use crate::tile::{Binary, Bits, Builder, Int, Leaf, Node, Op, Program, Stream, Value};
-
-/// Tokens of the block itself and of the blocks of the other side, in order of preference.
-const BLOCKS: [[usize; 2]; 5] = [[64, 64], [64, 32], [32, 32], [32, 16], [16, 16]];
-/// Threads of a block.
-const THREADS: usize = 256;
+use crate::tile::split::{Piece, piece};
+use crate::tile::{Binary, Bits, Int, Leaf, Node, Op, Stream, Value};
+use derived::{Derived, buffers, gathers};
+use hoist::hoist;
 
 /// What a pass is, each kernel by the first plan that fits a GPU; with blocks of `tokens` if given.
 pub fn schedule(
@@ -49,13 +53,14 @@ pub fn schedule(
         }
     };
     let range = Range::of(r)?;
-    let buffers = buffers(r, pass, &Derived::new(r, BLOCKS[0][0], BLOCKS[0][1])?);
+    // What passes between kernels is the same for blocks of any size.
+    let buffers = buffers(r, pass, &Derived::new(r, 2, 2)?);
     let mut kernels = Vec::new();
     for &work in works {
         kernels.push(kernel(r, work, &range, &buffers, gpu, tokens)?);
     }
     let name = format!("{}_{}", r.name, pass.name());
-    Ok(Schedule { name, pass, buffers, kernels }.finish())
+    Ok(Schedule { name, pass, buffers, kernels }.finish(gpu))
 }
 
 fn kernel(
@@ -66,14 +71,14 @@ fn kernel(
     gpu: Gpu,
     tokens: Option<usize>,
 ) -> Result<Kernel, Refusal> {
-    let mut best: Option<Kernel> = None;
-    let given = tokens.map(|n| [n, n]);
-    for [own, other] in given.into_iter().chain(BLOCKS.into_iter().filter(|_| given.is_none())) {
-        let mut made = Maker::new(r, work, buffers, [own, other])?.kernel(range);
-        if place(&mut made, gpu.shared) && keep_better(&mut best, made, |kernel| kernel.working) {
-            break;
-        }
-    }
+    let best = choose(
+        space(Subject::Pairs, tokens),
+        |kernel: &Kernel| kernel.workspace,
+        |choice| {
+            let mut made = Maker::new(r, work, buffers, range, choice)?.kernel();
+            Ok(place(&mut made, gpu.shared).then_some(made))
+        },
+    )?;
     let why = || format!("no plan fits the shared memory of {}", gpu.arch);
     best.ok_or_else(|| Refusal { span: None, why: why() })
 }
@@ -99,113 +104,23 @@ impl Work {
     }
 }
 
-/// What each block of threads does: sequence, first own token, and the other side's first token and
-/// end. The longest loops come first, so that they do not run alone at the end.
-pub fn jobs(kernel: &Kernel, bounds: &[usize]) -> Vec<[usize; 4]> {
-    let Grid::Pairs { own, range, .. } = &kernel.grid else { return vec![] };
-    let mut jobs = Vec::new();
-    for (sequence, w) in bounds.windows(2).enumerate() {
-        let tokens = w[1] - w[0];
-        let blocks = || (0..tokens).step_by(kernel.chunk);
-        let rows = |first: usize| first..tokens.min(first + kernel.chunk);
-        let reads: Vec<(usize, usize)> = blocks().map(|first| range.of_rows(rows(first))).collect();
-        for (at, first) in blocks().enumerate() {
-            let (from, until) = match own {
-                Side::Queries => (reads[at].0, reads[at].1 + 1),
-                Side::Keys => {
-                    let meets =
-                        |(low, high): &(usize, usize)| *low < rows(first).end && *high >= first;
-                    let found = reads.iter().position(meets).zip(reads.iter().rposition(meets));
-                    found.map_or((0, 0), |(a, b)| (a * kernel.chunk, rows(b * kernel.chunk).end))
-                }
-            };
-            jobs.push([sequence, first, from, until]);
-        }
-    }
-    jobs.sort_by_key(|[_, _, from, until]| std::cmp::Reverse(until.saturating_sub(*from)));
-    jobs
-}
-
-/// The program of a pair of blocks with its gradient, and what passes between kernels.
-struct Derived {
-    program: Program,
-    outputs: Vec<Value>,
-    gradients: Vec<(Value, Gradient)>,
-    /// Values gathered over keys on the way forward that the way back needs.
-    forward: Vec<Value>,
-    /// Values gathered over keys on the way back that gradients of keys need.
-    backward: Vec<Value>,
-    /// Which products read their operands in two pieces; a sweep sees its own part of the program only.
-    whole: Vec<bool>,
-}
-
 /// The axis of a pair's program that is gathered over.
 const KEYS: usize = 1;
 /// The other one.
 const QUERIES: usize = 0;
-
-/// Whether a node gathers over an axis of the pair.
-fn gathers(program: &Program, node: &Node, axis: usize) -> bool {
-    let over = match &node.op {
-        Op::Sum(over) | Op::MulSum(over) => over.contains(&axis),
-        Op::LogSumExp(over) => *over == axis,
-        _ => false,
-    };
-    over && node.args.iter().any(|arg| program.shape(*arg)[axis] > 1)
-}
-
-/// Which nodes some values need, where what `stop` picks needs nothing.
-fn needed(program: &Program, of: &[Value], stop: &dyn Fn(Value) -> bool) -> Vec<bool> {
-    let mut needed = vec![false; program.nodes.len()];
-    of.iter().for_each(|value| needed[value.at()] = true);
-    for at in (0..needed.len()).rev() {
-        if needed[at] && !stop(Value(at as u32)) {
-            program.nodes[at].args.iter().for_each(|arg| needed[arg.at()] = true);
-        }
-    }
-    needed
-}
-
-impl Derived {
-    fn new(r: &Recurrence, queries: usize, keys: usize) -> Result<Derived, Refusal> {
-        let mut b = Builder::extending(pair_program(r, queries, keys)?);
-        let (outputs, forward_nodes) = (b.program.outputs.clone(), b.program.nodes.len());
-        let found = gradient(&mut b);
-        let program = b.program;
-        let gathered = |value: Value| gathers(&program, program.node(value), KEYS);
-        let at = |found: Vec<bool>, from: usize| -> Vec<Value> {
-            let all = found.iter().enumerate().skip(from).filter(|(_, needed)| **needed);
-            all.map(|(at, _)| Value(at as u32)).filter(|value| gathered(*value)).collect()
-        };
-        let early = |value: Value| value.at() < forward_nodes && gathered(value);
-        // What the way back gathers itself is no matter of the way forward.
-        let mut forward = at(needed(&program, &found.values, &early), 0);
-        forward.retain(|value| value.at() < forward_nodes);
-        let gradients: Vec<(Value, Gradient)> =
-            found.values.into_iter().zip(found.targets).collect();
-        let of_keys: Vec<Value> = gradients
-            .iter()
-            .filter(|(_, target)| matches!(target, Gradient::Key(_)))
-            .map(|(value, _)| *value)
-            .collect();
-        let backward = at(needed(&program, &of_keys, &gathered), forward_nodes);
-        let whole = around_quotients(&program);
-        Ok(Derived { program, outputs, gradients, forward, backward, whole })
-    }
-}
 
 /// Makes one kernel.
 struct Maker<'a> {
     r: &'a Recurrence,
     work: Work,
     buffers: &'a [Buffer],
-    /// Tokens of the block itself and of the other side's blocks.
-    blocks: [usize; 2],
+    range: &'a Range,
+    choice: Choice,
     derived: Derived,
     tiles: Vec<Tile>,
     /// Tiles that hold gathered values.
     held: BTreeMap<Value, TileId>,
-    sections: Vec<Section>,
+    body: Vec<Stmt>,
 }
 
 fn number(x: f64) -> Expr {
@@ -217,9 +132,11 @@ impl<'a> Maker<'a> {
         r: &'a Recurrence,
         work: Work,
         buffers: &'a [Buffer],
-        blocks: [usize; 2],
+        range: &'a Range,
+        choice: Choice,
     ) -> Result<Maker<'a>, Refusal> {
-        let [queries, keys] = if work == Work::Keys { [blocks[1], blocks[0]] } else { blocks };
+        let Choice { chunk, other, .. } = choice;
+        let (queries, keys) = if work == Work::Keys { (other, chunk) } else { (chunk, other) };
         let derived = Derived::new(r, queries, keys)?;
         plannable(&derived.program)?;
         let late = derived
@@ -230,8 +147,8 @@ impl<'a> Maker<'a> {
             let why = "a query reads an input of an earlier token";
             return Err(Refusal { span: None, why: why.into() });
         }
-        let (tiles, held, sections) = (vec![], BTreeMap::new(), vec![]);
-        Ok(Maker { r, work, buffers, blocks, derived, tiles, held, sections })
+        let (tiles, held, body) = (vec![], BTreeMap::new(), vec![]);
+        Ok(Maker { r, work, buffers, range, choice, derived, tiles, held, body })
     }
 
     /// The axis of the pair that the kernel's loop runs over.
@@ -273,37 +190,38 @@ impl<'a> Maker<'a> {
         }
     }
 
-    fn kernel(mut self, range: &Range) -> Kernel {
+    fn kernel(mut self) -> Kernel {
         let wanted = self.wanted();
         let values: Vec<Value> = wanted.iter().map(|(value, _)| *value).collect();
         self.sweeps(&values);
         let last = self.results(wanted);
-        self.sections.push(Section::once(last));
+        self.body.extend(statements(self.buffers, last));
         let axis = self.axis();
-        hoist(&mut self.sections, &mut self.tiles, axis);
+        let body = hoist(self.body, &mut self.tiles, axis);
         let own = if self.work == Work::Keys { Side::Keys } else { Side::Queries };
         Kernel {
-            grid: Grid::Pairs { own, other: self.blocks[1], range: range.clone() },
+            grid: Grid::Pairs { own, range: self.range.clone() },
             name: format!("{}_{}", self.r.name, self.work.name()),
-            reverse: false,
-            threads: THREADS,
-            chunk: self.blocks[0],
+            arguments: vec![],
+            threads: self.choice.threads(),
+            chunk: self.choice.chunk,
             parts: 1,
             tiles: self.tiles,
-            sections: self.sections,
+            body,
             shared: 0,
-            working: 0,
+            workspace: 0,
+            cost: Cost::default(),
         }
     }
 
     /// In which sweep each gathered value that is needed adds up.
     fn stages(&self, wanted: &[Value]) -> BTreeMap<Value, usize> {
         let (program, axis) = (&self.derived.program, self.axis());
-        let needed = needed(program, wanted, &|value| self.kept(value).is_some());
+        let needed = piece(program, wanted, &|value| self.kept(value).is_some()).of;
         let mut stage = vec![0; program.nodes.len()];
         let mut stages = BTreeMap::new();
-        for (at, node) in program.nodes.iter().enumerate().filter(|(at, _)| needed[*at]) {
-            let value = Value(at as u32);
+        for value in needed {
+            let (at, node) = (value.at(), program.node(value));
             if self.kept(value).is_some() {
                 continue;
             }
@@ -338,7 +256,7 @@ impl<'a> Maker<'a> {
                 _ => &[("gathered", 0.0)],
             };
             let tiles = parts.iter().map(|(what, x)| {
-                let tile = self.lasting(what, &node.shape);
+                let tile = self.carried(what, &node.shape);
                 start.push(map(&node.shape, number(*x), tile));
                 tile
             });
@@ -355,8 +273,9 @@ impl<'a> Maker<'a> {
                 },
             )
             .collect();
-        let (program, whole) = self.with_leaves(&outputs);
-        let steps = self.lower(&program, whole, |lower| {
+        let part = self.piece(&outputs);
+        let program = &part.program;
+        let steps = self.lower(&part, |lower| {
             for ((output, node), sums) in program.outputs.iter().zip(&nodes).zip(&sums) {
                 match (&node.op, sums.as_slice()) {
                     (Op::LogSumExp(axis), [peak, sum]) => {
@@ -367,65 +286,50 @@ impl<'a> Maker<'a> {
                 }
             }
         });
-        self.sections.push(Section::once(start));
-        self.sections.push(Section::each(steps));
-        let mut after = Vec::new();
+        self.body.extend(start.into_iter().map(Stmt::Step));
+        let side = if self.work == Work::Keys { Side::Queries } else { Side::Keys };
+        let over = Over::Blocks { side, tokens: self.choice.other };
+        let body = steps.into_iter().map(Stmt::Step).collect();
+        self.body.push(Stmt::Loop(Loop { over, body }));
         for ((value, node), sums) in gathered.iter().zip(&nodes).zip(&sums) {
             let tile = match sums.as_slice() {
                 [peak, sum] => {
-                    let tile = self.lasting("log of the sum", &node.shape);
-                    after.push(log_of([*peak, *sum], &node.shape, tile));
+                    let tile = self.carried("log of the sum", &node.shape);
+                    self.body.push(Stmt::Step(log_of([*peak, *sum], &node.shape, tile)));
                     tile
                 }
                 _ => sums[0],
             };
             self.held.insert(*value, tile);
         }
-        if !after.is_empty() {
-            self.sections.push(Section::once(after));
-        }
     }
 
-    fn lasting(&mut self, what: &str, shape: &[usize]) -> TileId {
+    fn carried(&mut self, what: &str, shape: &[usize]) -> TileId {
         let tile = new_tile(&mut self.tiles, what.to_string(), Number::F32, shape);
-        self.tiles[tile.0].lasting = true;
+        self.tiles[tile.0].carried = true;
         tile
     }
 
-    /// The program of some values; what this kernel or others have gathered before are leaves. With it,
-    /// which of its products read their operands in two pieces.
-    fn with_leaves(&self, outputs: &[Value]) -> (Program, Vec<bool>) {
-        let mut program = self.derived.program.clone();
-        for (at, node) in program.nodes.iter_mut().enumerate() {
-            let value = Value(at as u32);
-            if self.held.contains_key(&value) || self.kept(value).is_some() {
-                (node.op, node.args) = (Op::Leaf(Leaf::Kept(at)), vec![]);
-            }
-        }
-        let stays = needed(&program, outputs, &|_| false);
-        let whole = self.derived.whole.iter().zip(stays).filter(|(_, stays)| *stays);
-        let whole = whole.map(|(whole, _)| *whole).collect();
-        (Program { outputs: outputs.to_vec(), ..program }.pruned(), whole)
+    /// The piece of the program that computes some values: what this kernel or others have gathered
+    /// before are leaves.
+    fn piece(&self, outputs: &[Value]) -> Piece {
+        let known = |value: Value| self.held.contains_key(&value) || self.kept(value).is_some();
+        piece(&self.derived.program, outputs, &known)
     }
 
-    fn lower(
-        &mut self,
-        program: &Program,
-        whole: Vec<bool>,
-        write: impl FnOnce(&mut Lower),
-    ) -> Vec<Step> {
+    fn lower(&mut self, part: &Piece, write: impl FnOnce(&mut Lower)) -> Vec<Step> {
         let mut tiles = std::mem::take(&mut self.tiles);
-        let leaf = |leaf: &Leaf, _: &[usize], index: &[Ix]| self.leaf(leaf, index);
-        let steps = steps(program, &mut tiles, &leaf, |lower| {
-            lower.whole = whole;
+        let leaf = |leaf: &Leaf, _: &[usize], index: &[Ix]| self.leaf(&part.kept, leaf, index);
+        let steps = steps(&part.program, self.choice, &mut tiles, &leaf, |lower| {
+            lower.whole = part.of.iter().map(|value| self.derived.whole[value.at()]).collect();
             write(lower);
         });
         self.tiles = tiles;
         steps
     }
 
-    /// An element of a leaf.
-    fn leaf(&self, leaf: &Leaf, index: &[Ix]) -> Expr {
+    /// An element of a leaf; `kept` are the values that its numbers stand for.
+    fn leaf(&self, kept: &[Value], leaf: &Leaf, index: &[Ix]) -> Expr {
         let axis = Default::default();
         let cut = Cut { r: self.r, buffers: self.buffers, axis: &axis, parts: 1 };
         let first = || index.first().cloned().unwrap_or_default();
@@ -439,10 +343,13 @@ impl<'a> Maker<'a> {
                 let key = index.get(1).cloned().unwrap_or_default();
                 Expr::Position(at.clone(), [first(), key])
             }
-            Leaf::Allowed => Expr::Allowed([index[0].clone(), index[1].clone()]),
+            Leaf::Allowed => Expr::Allowed {
+                rows: [index[0].clone(), index[1].clone()],
+                range: self.range.clone(),
+            },
             Leaf::Head => Expr::Head,
             Leaf::Kept(at) => {
-                let value = Value(*at as u32);
+                let value = kept[*at];
                 match (self.held.get(&value), self.kept(value)) {
                     (Some(tile), _) => Expr::Tile(*tile, index.to_vec()),
                     (_, Some(k)) => self.kept_value(k, index),
@@ -457,21 +364,21 @@ impl<'a> Maker<'a> {
     /// one, as they have its inputs, so that what is computed of them is a number; what flows into
     /// them is nothing.
     fn kept_value(&self, k: usize, index: &[Ix]) -> Expr {
-        let value = Expr::Buffer(saved(self.buffers, k, index));
+        let value = read(saved(self.buffers, k, index));
         if k < self.derived.forward.len() {
             return value;
         }
-        let valid = Expr::Valid(index[QUERIES].clone());
-        Expr::Select(Box::new([valid, value, number(0.0)]))
+        inside(Side::Queries, index[QUERIES].clone(), value)
     }
 
     /// The steps that write what the kernel gives.
     fn results(&mut self, wanted: Vec<(Value, Place)>) -> Vec<Step> {
         let (values, places): (Vec<Value>, Vec<Place>) = wanted.into_iter().unzip();
-        let (program, whole) = self.with_leaves(&values);
+        let part = self.piece(&values);
+        let program = &part.program;
         let both = self.shared_gradients();
         let (r, buffers) = (self.r, self.buffers);
-        self.lower(&program, whole, |lower| {
+        self.lower(&part, |lower| {
             let axis = Default::default();
             let cut = Cut { r, buffers, axis: &axis, parts: 1 };
             for (output, place) in program.outputs.iter().zip(places) {
@@ -488,7 +395,7 @@ impl<'a> Maker<'a> {
                     }
                     Place::Gradient(Gradient::Param(i)) => (cut.param_grad(i, &index), false),
                 };
-                let to = Target::Buffer(to);
+                let to = store(to);
                 lower.write(*output, &index, &shape, to, add);
             }
         })
@@ -507,33 +414,6 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// The arguments of a pass, in order.
-fn buffers(r: &Recurrence, pass: Pass, derived: &Derived) -> Vec<Buffer> {
-    let mut all = arguments(r);
-    let saved = |values: &[Value], first: usize, role: Role| -> Vec<Buffer> {
-        let named = values.iter().zip(first..);
-        let one = |(value, at): (&Value, usize)| {
-            let axes = numbers(&derived.program.shape(*value)[1..]);
-            let dims = [Dim::Rows, Dim::Heads].into_iter().chain(axes).collect();
-            Buffer::new(&format!("saved_{at}"), Binding::Saved(at), role, dims)
-        };
-        named.map(one).collect()
-    };
-    if pass == Pass::Backward {
-        all.extend(out_grads(r));
-        all.extend(saved(&derived.forward, 0, Role::Argument));
-        all.extend(saved(&derived.backward, derived.forward.len(), Role::Temporary));
-        all.extend((0..r.inputs.len()).map(|i| input_grad(r, i)));
-        let jobs = Dim::Jobs { kernel: 0 };
-        all.extend((0..r.params.len()).map(|i| param_grad(r, i).summed(vec![jobs])));
-    } else {
-        all.extend(outs(r));
-        all.extend(saved(&derived.forward, 0, Role::Saved).into_iter().map(Buffer::optional));
-    }
-    name_apart(&mut all);
-    all
-}
-
 /// Where a result goes.
 enum Place {
     Out(usize),
@@ -545,8 +425,7 @@ enum Place {
 const LOWEST: f64 = -3.0e38;
 
 fn map(shape: &[usize], value: Expr, to: TileId) -> Step {
-    let to = Target::Tile(to, axes_of(shape));
-    Step::Map { sizes: shape.to_vec(), value, to, add: false }
+    Step::map(shape, value, Target::Tile(to, axes_of(shape)))
 }
 
 /// An element of a value that one kernel leaves for another: `[queries, 1, …]`.
@@ -569,54 +448,4 @@ fn merge(lower: &mut Lower, shape: &[usize], [peak, sum]: [TileId; 2], found: [T
     lower.steps.push(map(shape, larger, new));
     lower.steps.push(map(shape, Expr::Binary(Binary::Add, Box::new(both)), sum));
     lower.steps.push(map(shape, at(new), peak));
-}
-
-/// Moves steps that do the same in each round of a loop before it.
-fn hoist(sections: &mut Vec<Section>, tiles: &mut [Tile], axis: usize) {
-    let mut done: Vec<Section> = Vec::with_capacity(sections.len());
-    for Section { each, steps } in std::mem::take(sections) {
-        if !each {
-            done.push(Section { each, steps });
-            continue;
-        }
-        let makers = |tile: &TileId| steps.iter().filter(|s| s.writes().contains(tile)).count();
-        let mut same: Vec<TileId> = Vec::new();
-        let mut before = Vec::new();
-        let mut rest = Vec::new();
-        for step in &steps {
-            let written = step.writes();
-            let fixed = |tile: &TileId| same.contains(tile) || makers(tile) == 0;
-            let own = |tile: &TileId| makers(tile) == 1 && !tiles[tile.0].lasting;
-            let constant = !written.is_empty()
-                && written.iter().all(own)
-                && step.reads().iter().all(fixed)
-                && step.value().is_some_and(|value| !varies(value, axis));
-            if constant {
-                same.extend(&written);
-                before.push(step.clone());
-            } else {
-                rest.push(step.clone());
-            }
-        }
-        same.iter().for_each(|tile| tiles[tile.0].lasting = true);
-        if !before.is_empty() {
-            done.push(Section::once(before));
-        }
-        done.push(Section::each(rest));
-    }
-    *sections = done;
-}
-
-/// Whether an expression reads tokens of the side that a loop runs over.
-fn varies(value: &Expr, axis: usize) -> bool {
-    let mut found = false;
-    value.walk(&mut |e| {
-        found |= match e {
-            Expr::Buffer(Element { row: Some(row), .. }) => row.at.binds(0) == (axis == KEYS),
-            Expr::Position(at, _) => at.binds(0) || axis == QUERIES,
-            Expr::Allowed(_) => true,
-            _ => false,
-        }
-    });
-    found
 }

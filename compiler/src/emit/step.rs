@@ -1,0 +1,224 @@
+//! The text of each kind of step: how the threads of a block share its elements is said by the step.
+
+use super::Text;
+use super::expr::{condition, element, expr, placed, seen};
+use crate::plan::lower::FRAGMENT;
+use crate::plan::{Kernel, Number, Operand, Reduction, ScanOp, ScanSizes, Step, Target, Term};
+
+/// Letters of a step that its comment shows.
+const COMMENT: usize = 160;
+
+impl Text<'_> {
+    /// The text of a step, behind a comment that says what it does.
+    pub(super) fn step(&mut self, k: &Kernel, step: &Step) {
+        if *step == Step::Barrier {
+            return self.line("wait_for_block();");
+        }
+        let text = self.of.shown(step).to_string();
+        let shown: String = text.chars().take(COMMENT).collect();
+        let more = if shown.len() < text.len() { "..." } else { "" };
+        self.line(&format!("// {shown}{more}"));
+        match step {
+            Step::Map { .. } => self.map(k, step),
+            Step::Reduce { .. } => self.reduce(k, step),
+            Step::Product { .. } => self.product(k, step),
+            Step::Scan { .. } => self.scan(step),
+            Step::Solve { a, x, transposed } => {
+                let shape = &k.tile(*x).shape;
+                let [rows, cols] = [shape[0], shape[1]];
+                self.line(&format!(
+                    "solve<{rows}, {cols}, {transposed}>(tile{}, tile{});",
+                    a.0, x.0
+                ));
+            }
+            Step::LinearSolve { a, x } => {
+                let shape = &k.tile(*x).shape;
+                let [n, cols] = [shape[shape.len() - 2], shape[shape.len() - 1]];
+                let count: usize = shape[..shape.len() - 2].iter().product();
+                self.line(&format!(
+                    "linear_solve<{count}, {n}, {cols}>(tile{}, tile{});",
+                    a.0, x.0
+                ));
+            }
+            Step::Barrier => {}
+        }
+    }
+
+    /// The indices along all axes of the element `place` of a loop.
+    fn indices(&mut self, place: &str, sizes: &[usize], axes: &[usize]) {
+        let mut below = 1;
+        let mut lines = Vec::new();
+        for &axis in axes.iter().rev() {
+            let n = sizes[axis];
+            if n == 1 {
+                continue;
+            }
+            let div = if below == 1 { place.to_string() } else { format!("{place} / {below}") };
+            let first = axes.iter().take_while(|a| **a != axis).all(|a| sizes[*a] == 1);
+            let rem = if first { div } else { format!("{div} % {n}") };
+            lines.push(format!("const int i{axis} = {rem};"));
+            below *= n;
+        }
+        lines.iter().rev().for_each(|line| self.line(line));
+    }
+
+    fn map(&mut self, k: &Kernel, step: &Step) {
+        let Step::Map { sizes, filled, value, to, add } = step else { return };
+        let n: usize = filled.iter().product();
+        let axes: Vec<usize> = (0..filled.len()).collect();
+        self.line("#pragma unroll 1");
+        self.block(&format!("for (int e = threadIdx.x; e < {n}; e += THREADS)"), |t| {
+            t.indices("e", filled, &axes);
+            let (inside, value) = (inside(sizes, filled), expr(t.of, k, value));
+            let value = if inside.is_empty() { value } else { format!("{inside} ? {value} : 0.f") };
+            t.store(k, to, &value, *add);
+        });
+    }
+
+    fn reduce(&mut self, k: &Kernel, step: &Step) {
+        let Step::Reduce { sizes, over, reduction, lanes, value, to } = step else { return };
+        let kept: Vec<usize> = (0..sizes.len()).filter(|axis| !over.contains(axis)).collect();
+        let count = |axes: &[usize]| axes.iter().map(|axis| sizes[*axis]).product::<usize>();
+        let (results, terms, value) = (count(&kept), count(over), expr(self.of, k, value));
+        let (start, put, all) = match reduction {
+            Reduction::Sum => ("0.f", format!("x += {value};"), "warp_sum"),
+            Reduction::Largest => ("LOWEST", format!("x = larger(x, {value});"), "warp_largest"),
+        };
+        let [each, term] = match lanes {
+            1 => [
+                format!("for (int e = threadIdx.x; e < {results}; e += THREADS)"),
+                format!("for (int s = 0; s < {terms}; s++)"),
+            ],
+            n => [
+                format!("for (int e = threadIdx.x / {n}; e < {results}; e += THREADS / {n})"),
+                format!("for (int s = threadIdx.x % {n}; s < {terms}; s += {n})"),
+            ],
+        };
+        self.line("#pragma unroll 1");
+        self.block(&each, |t| {
+            t.indices("e", sizes, &kept);
+            t.line(&format!("float x = {start};"));
+            t.line("#pragma unroll 1");
+            t.block(&term, |t| {
+                t.indices("s", sizes, over);
+                t.line(&put);
+            });
+            match lanes {
+                1 => t.store(k, to, "x", false),
+                n => {
+                    t.line(&format!("x = {all}(x);"));
+                    t.block(&format!("if (threadIdx.x % {n} == 0)"), |t| {
+                        t.store(k, to, "x", false)
+                    });
+                }
+            }
+        });
+    }
+
+    fn product(&mut self, k: &Kernel, step: &Step) {
+        let Step::Product { sizes, axes: [p, q], terms, warp, filled, value, to, add } = step
+        else {
+            return;
+        };
+        let mut whole = sizes.clone();
+        whole[*p] = sizes[*p].next_multiple_of(warp.rows);
+        whole[*q] = sizes[*q].next_multiple_of(warp.cols);
+        let across = whole[*q] / warp.cols;
+        let jobs = whole[*p] / warp.rows * across;
+        self.line("#pragma unroll 1");
+        let head = format!("for (int job = threadIdx.x / 32; job < {jobs}; job += WARPS)");
+        self.block(&head, |t| {
+            t.line(&format!(
+                "const int row0 = job / {across} * {}, col0 = job % {across} * {};",
+                warp.rows, warp.cols
+            ));
+            t.line(&format!("Sums<{}> sums;", warp.cols / 8));
+            for Term { left, right, length } in terms {
+                let pitch = |o: &Operand| k.tile(o.tile).strides[0];
+                t.line(&format!(
+                    "sums.add<{}, {}, {}, {}, {}>(tile{}, tile{}, row0, col0);",
+                    length.next_multiple_of(FRAGMENT),
+                    left.transposed,
+                    pitch(left),
+                    right.transposed,
+                    pitch(right),
+                    left.tile.0,
+                    right.tile.0
+                ));
+            }
+            t.line(&format!("sums.each(row0, col0, [&](int i{p}, int i{q}, float sum) {{"));
+            t.depth += 1;
+            let (inside, value) = (inside(sizes, &whole), expr(t.of, k, value));
+            match (inside.is_empty(), filled) {
+                (true, _) => t.store(k, to, &value, *add),
+                (false, true) => t.store(k, to, &format!("{inside} ? {value} : 0.f"), *add),
+                (false, false) => {
+                    t.block(&format!("if ({inside})"), |t| t.store(k, to, &value, *add));
+                }
+            }
+            t.depth -= 1;
+            t.line("});");
+        });
+    }
+
+    fn scan(&mut self, step: &Step) {
+        let Step::Scan { op, sizes, from, to, scratch } = step else { return };
+        let ScanSizes { rows, steps, width } = *sizes;
+        let whole = vec![rows, steps, width];
+        let (name, sizes, versions) = match op {
+            ScanOp::CumulativeProduct(v) => ("cumulative_product", whole, Some(v)),
+            ScanOp::CumulativeProductGrad(v) => ("cumulative_product_grad", whole, Some(v)),
+            ScanOp::ReverseCumulativeProduct => {
+                ("reverse_cumulative_product", vec![steps, width], None)
+            }
+            ScanOp::ReverseCumulativeProductGrad => {
+                ("reverse_cumulative_product_grad", vec![steps, width], None)
+            }
+            ScanOp::DecayMask(v) => ("decay_mask", vec![rows, steps], Some(v)),
+            ScanOp::DecayMaskGrad(v) => ("decay_mask_grad", vec![rows, steps], Some(v)),
+            ScanOp::Gram(v) => ("gram", whole, Some(v)),
+            ScanOp::GramGrad(v) => ("gram_grad", whole, Some(v)),
+            ScanOp::Apply(v) => ("apply", whole, Some(v)),
+            ScanOp::ApplyT(v) => ("apply_t", whole, Some(v)),
+            ScanOp::Linear => ("scan", whole, None),
+            ScanOp::LinearGrad => ("scan_grad", whole, None),
+            ScanOp::Max => ("scan_max", vec![rows, width], None),
+        };
+        let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+        let mut arguments = vec![format!("tile{}", to.0)];
+        arguments.extend(from.iter().chain(scratch).map(|id| format!("tile{}", id.0)));
+        arguments.extend(versions.map(|v| format!("[](int i) -> int {{ return {}; }}", seen(v))));
+        self.line(&format!("{name}<{}>({});", sizes.join(", "), arguments.join(", ")));
+    }
+
+    /// Puts a value where it belongs, where all conditions hold.
+    fn store(&mut self, k: &Kernel, to: &Target, value: &str, add: bool) {
+        let sign = if add { "+=" } else { "=" };
+        let text = match to {
+            Target::Tile(id, index) => match k.tile(*id).number {
+                Number::F32 => format!("{} {sign} {value};", element(k, *id, index)),
+                Number::Bf16 => format!("{} = narrow({value});", element(k, *id, index)),
+            },
+            Target::Buffer(element, when) => {
+                let when: Vec<String> = when.iter().map(|when| condition(self.of, when)).collect();
+                let guard = match when.as_slice() {
+                    [] => String::new(),
+                    all => format!("if ({}) ", all.join(" && ")),
+                };
+                let place = placed(k, self.of.buffer(element.buffer), element);
+                format!("{guard}{place} {sign} {value};")
+            }
+        };
+        self.line(&text);
+    }
+}
+
+/// The condition under which an element of a filled-up loop is one of the loop itself.
+fn inside(sizes: &[usize], padded: &[usize]) -> String {
+    let axes = sizes.iter().zip(padded).enumerate();
+    let short: Vec<String> = axes
+        .filter(|(_, (n, full))| n < full)
+        .map(|(axis, (n, _))| format!("i{axis} < {n}"))
+        .collect();
+    short.join(" && ")
+}

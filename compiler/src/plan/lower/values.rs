@@ -1,0 +1,83 @@
+//! Which values of a program become tiles.
+
+use super::scan::scan;
+use crate::tile::{Binary, Leaf, Op, Program, Unary, Value, size};
+
+/// The work of evaluating an expression again, above which a value becomes a tile.
+const MATERIALISE: usize = 6;
+
+/// How many times the expression of each value stands in steps, where `kept` values are tiles.
+pub(super) fn multiplicity(program: &Program, kept: &[bool]) -> Vec<usize> {
+    let mut uses = vec![0_usize; program.nodes.len()];
+    program.outputs.iter().for_each(|output| uses[output.at()] += 1);
+    for (at, node) in program.nodes.iter().enumerate().rev() {
+        let alone = kept[at] || heavy(program, Value(at as u32));
+        let times = if alone { 1 } else { uses[at] };
+        for arg in &node.args {
+            uses[arg.at()] = uses[arg.at()].saturating_add(times);
+        }
+    }
+    uses
+}
+
+/// Which light values become tiles: those that several steps, or many elements of one step, would
+/// compute again.
+pub(super) fn materialised(program: &Program, uses: &[usize]) -> Vec<bool> {
+    let nodes = &program.nodes;
+    let mut spread: Vec<usize> = nodes.iter().map(|node| size(&node.shape)).collect();
+    for at in (0..nodes.len()).rev() {
+        if !heavy(program, Value(at as u32)) {
+            for arg in &nodes[at].args {
+                spread[arg.at()] = spread[arg.at()].max(spread[at]);
+            }
+        }
+    }
+    let mut cost = vec![0; nodes.len()];
+    let mut kept = vec![false; nodes.len()];
+    for (at, node) in nodes.iter().enumerate() {
+        if heavy(program, Value(at as u32)) {
+            cost[at] = 1;
+            continue;
+        }
+        cost[at] = own_cost(&node.op) + node.args.iter().map(|a| cost[a.at()]).sum::<usize>();
+        let again = uses[at] > 1 && cost[at] > MATERIALISE;
+        let wide = spread[at] > size(&node.shape) && cost[at] >= MATERIALISE;
+        if !is_view(&node.op) && (again || wide) {
+            kept[at] = true;
+            cost[at] = 1;
+        }
+    }
+    kept
+}
+
+/// Whether a value is computed by a step of its own.
+pub(super) fn heavy(program: &Program, value: Value) -> bool {
+    match &program.node(value).op {
+        Op::MulSum(axes) => !axes.is_empty(),
+        Op::Sum(_) | Op::LogSumExp(_) | Op::Solve(_) | Op::LinearSolve(_) => true,
+        op => scan(op).is_some(),
+    }
+}
+
+pub(super) fn is_view(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Reshape | Op::Permute(_) | Op::Slice(..) | Op::Expand | Op::Alias(_) | Op::Pick(_)
+    )
+}
+
+/// What one evaluation costs, in additions.
+fn own_cost(op: &Op) -> usize {
+    match op {
+        Op::Leaf(Leaf::Carry(_) | Leaf::CarryCotangent(_)) => 1,
+        Op::Leaf(_) => 3,
+        Op::Unary(Unary::Neg | Unary::Abs | Unary::Relu | Unary::Step | Unary::Sign) => 1,
+        Op::Unary(Unary::Exp | Unary::Sqrt) => 4,
+        Op::Unary(_) => 8,
+        Op::Binary(Binary::Div) => 4,
+        Op::Binary(Binary::LogAddExp) => 16,
+        Op::Binary(_) | Op::MulSum(_) | Op::Select | Op::Pad(..) | Op::Concat(_) => 1,
+        Op::Weight => 5,
+        _ => 0,
+    }
+}

@@ -1,0 +1,193 @@
+//! What may be chosen about a kernel, and the choice among plans.
+//!
+//! A place in the space is a [`Choice`]. [`space`] lists those that make sense for a subject, the
+//! preferred ones first; [`choose`] plans them in that order and takes the first that needs no
+//! workspace, or else the one that needs least.
+
+use super::lower::WARP;
+use crate::elaborate::Recurrence;
+use crate::normal::{Decay, Normal, Refusal};
+use crate::tile::{Program, size};
+
+/// What products run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// The ordinary units, in f32.
+    Fma,
+    /// The matrix units: operands in bf16, sums in f32.
+    Mma,
+}
+
+/// What may be chosen about a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Tokens of a chunk, of a block's own side, or rows of a group.
+    pub chunk: usize,
+    /// Tokens of a block of the other side.
+    pub other: usize,
+    /// Blocks of threads that share a head, each with a part of its values.
+    pub parts: usize,
+    /// Warps of a block.
+    pub warps: usize,
+    /// What products run on.
+    pub unit: Unit,
+}
+
+impl Choice {
+    /// Threads of a block.
+    pub fn threads(&self) -> usize {
+        self.warps * WARP
+    }
+}
+
+/// What is planned, as far as the choice depends on it.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// Chunks of a recurrence in the normal form.
+    Chunks(&'a Normal),
+    /// Chunks of states entry by entry.
+    Scan(&'a Recurrence),
+    /// One token after the other.
+    Token(&'a Recurrence),
+    /// Blocks of queries against blocks of keys.
+    Pairs,
+    /// Rows of a pointwise program; `single` where there is one row only.
+    Rows {
+        /// The program of one row.
+        program: &'a Program,
+        /// Whether its output has a single row.
+        single: bool,
+    },
+}
+
+/// Micro-steps of a chunk with one decay per head, and with a decay per channel: its Gram products
+/// cost the square of the chunk on the ordinary units.
+const MICRO_STEPS: usize = 64;
+const CHANNEL_MICRO_STEPS: usize = 16;
+/// Numbers that a state has at all rows of a scan's chunk together, at most: several such tiles share
+/// a block's memory.
+const SCAN_NUMBERS: usize = 1 << 11;
+/// Values of a part at least: what fills the rows of a matrix fragment twice.
+const PART_VALUES: usize = 32;
+/// Values of a part at most, if there is a choice: more blocks fill the machine sooner.
+const PART_WIDE: usize = 64;
+/// Tokens of a block of attention and of the blocks that it meets.
+const PAIRS: [(usize, usize); 5] = [(64, 64), (64, 32), (32, 32), (32, 16), (16, 16)];
+/// Numbers of the widest value that a group of rows should hold, and rows of it at most.
+const ROW_NUMBERS: usize = 8192;
+const MOST_ROWS: usize = 64;
+/// Warps of a block with much to do, and with little.
+const WARPS: usize = 8;
+const FEW_WARPS: usize = 4;
+
+/// What may be chosen, in order of preference; with chunks of so many `tokens` if given.
+pub fn space(subject: Subject, tokens: Option<usize>) -> Vec<Choice> {
+    let plain = |chunk| Choice { chunk, other: chunk, parts: 1, warps: WARPS, unit: Unit::Mma };
+    match subject {
+        Subject::Chunks(normal) => chunks(normal, tokens),
+        Subject::Scan(r) => {
+            let widest = widest_state(r);
+            let fits = |chunk: &usize| *chunk == 8 || chunk * widest <= SCAN_NUMBERS;
+            let chunks = given(tokens, [256, 128, 64, 32, 16, 8].into_iter().filter(fits));
+            let of = |chunk: usize| Choice { warps: warps_for(chunk * widest), ..plain(chunk) };
+            chunks.into_iter().map(of).collect()
+        }
+        // A state that passes through a product at every token would drift, rounded each time.
+        Subject::Token(r) => {
+            vec![Choice { warps: warps_for(widest_state(r)), unit: Unit::Fma, ..plain(1) }]
+        }
+        Subject::Pairs => match tokens {
+            Some(tokens) => vec![plain(tokens)],
+            None => PAIRS.map(|(own, other)| Choice { other, ..plain(own) }).to_vec(),
+        },
+        Subject::Rows { program, single } => {
+            let widest = program.nodes.iter().map(|n| size(&n.shape)).max().unwrap_or(1);
+            let most = (ROW_NUMBERS / widest.max(1)).clamp(1, MOST_ROWS).next_power_of_two();
+            let halves = std::iter::successors(Some(most), |n| (*n > 1).then_some(n / 2));
+            halves.filter(|n| *n == 1 || !single).map(plain).collect()
+        }
+    }
+}
+
+fn given(tokens: Option<usize>, others: impl Iterator<Item = usize>) -> Vec<usize> {
+    tokens.map_or_else(|| others.collect(), |tokens| vec![tokens])
+}
+
+fn widest_state(r: &Recurrence) -> usize {
+    r.states.iter().map(|state| size(&state.shape)).max().unwrap_or(1).max(1)
+}
+
+/// A thread for each element, as far as a block goes.
+fn warps_for(elements: usize) -> usize {
+    elements.div_ceil(WARP).clamp(1, WARPS)
+}
+
+fn chunks(normal: &Normal, tokens: Option<usize>) -> Vec<Choice> {
+    let updates = normal.states.iter().flat_map(|state| &state.updates);
+    let channels = updates.clone().any(|update| matches!(update.decay, Decay::Vector(_)));
+    let micro = normal.states.iter().map(|s| s.updates.len()).max().unwrap_or(1);
+    let steps = if channels { CHANNEL_MICRO_STEPS } else { MICRO_STEPS };
+    let lengths = [64, 32, 16, 8].into_iter().filter(|n| *n <= steps);
+    let lengths = given(tokens, lengths.map(|n| (n / micro).max(1)));
+    let values = normal.states.first().map_or(1, |state| state.v);
+    let fits = |parts: &usize| {
+        *parts == 1 || values.is_multiple_of(*parts) && values / parts >= PART_VALUES
+    };
+    let mut all_parts: Vec<usize> = [1, 2, 4, 8].into_iter().filter(fits).collect();
+    all_parts.sort_by_key(|parts| (values / parts > PART_WIDE, *parts));
+    let mut choices = Vec::new();
+    for &chunk in &lengths {
+        for &parts in &all_parts {
+            let much = values / parts >= 64 || chunk >= 64;
+            let warps = if much { WARPS } else { FEW_WARPS };
+            choices.push(Choice { chunk, other: chunk, parts, warps, unit: Unit::Mma });
+        }
+    }
+    choices
+}
+
+/// The plan of the first choice that needs no workspace, or of the one that needs least. `make` plans
+/// a choice, if it can be; nothing where none can.
+pub fn choose<T>(
+    choices: Vec<Choice>,
+    workspace: impl Fn(&T) -> usize,
+    mut make: impl FnMut(Choice) -> Result<Option<T>, Refusal>,
+) -> Result<Option<T>, Refusal> {
+    let mut best: Option<(usize, T)> = None;
+    for choice in choices {
+        let Some(made) = make(choice)? else { continue };
+        let needs = workspace(&made);
+        if best.as_ref().is_none_or(|(least, _)| needs < *least) {
+            best = Some((needs, made));
+        }
+        if needs == 0 {
+            break;
+        }
+    }
+    Ok(best.map(|(_, made)| made))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_that_needs_no_workspace_is_taken() {
+        let choices = || space(Subject::Pairs, None);
+        let planned = |needs: [usize; 5]| {
+            let mut needs = needs.into_iter();
+            let mut made = Vec::new();
+            let chosen = choose(
+                choices(),
+                |n: &usize| *n,
+                |choice| {
+                    made.push(choice.chunk);
+                    Ok(needs.next())
+                },
+            );
+            (chosen.ok().flatten(), made.len())
+        };
+        assert_eq!(planned([3, 0, 1, 0, 0]), (Some(0), 2));
+        assert_eq!(planned([3, 2, 2, 4, 5]), (Some(2), 5));
+    }
+}

@@ -1,0 +1,97 @@
+//! What a step reads and writes.
+
+use super::buffer::BufferId;
+use super::{Expr, Step, Target, TileId};
+
+impl Step {
+    /// A map that fills nothing and adds to nothing.
+    pub fn map(sizes: &[usize], value: Expr, to: Target) -> Step {
+        let sizes = sizes.to_vec();
+        Step::Map { filled: sizes.clone(), sizes, value, to, add: false }
+    }
+
+    /// The expression that the step evaluates, if it has one.
+    pub fn value(&self) -> Option<&Expr> {
+        match self {
+            Step::Map { value, .. } | Step::Reduce { value, .. } | Step::Product { value, .. } => {
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
+    /// Where the step puts its results, if by an expression.
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Step::Map { to, .. } | Step::Reduce { to, .. } | Step::Product { to, .. } => Some(to),
+            _ => None,
+        }
+    }
+
+    /// Tiles that the step reads, with repetitions.
+    pub fn reads(&self) -> Vec<TileId> {
+        let mut tiles = Vec::new();
+        if let Some(value) = self.value() {
+            value.walk(&mut |e| {
+                if let Expr::Tile(tile, _) = e {
+                    tiles.push(*tile);
+                }
+            });
+        }
+        match self {
+            Step::Product { terms, .. } => {
+                tiles.extend(terms.iter().flat_map(|term| [term.left.tile, term.right.tile]));
+            }
+            Step::Scan { from, .. } => tiles.extend(from),
+            Step::Solve { a, x, .. } | Step::LinearSolve { a, x } => tiles.extend([a, x]),
+            _ => {}
+        }
+        if let Step::Map { to: Target::Tile(tile, _), add: true, .. }
+        | Step::Product { to: Target::Tile(tile, _), add: true, .. } = self
+        {
+            tiles.push(*tile);
+        }
+        tiles
+    }
+
+    /// Tiles that the step writes.
+    pub fn writes(&self) -> Vec<TileId> {
+        match self {
+            Step::Scan { to, scratch, .. } => [Some(*to), *scratch].into_iter().flatten().collect(),
+            Step::Solve { x, .. } => vec![*x],
+            Step::LinearSolve { a, x } => vec![*a, *x],
+            Step::Barrier => vec![],
+            step => match step.target() {
+                Some(Target::Tile(tile, _)) => vec![*tile],
+                _ => vec![],
+            },
+        }
+    }
+
+    /// The device's memory that the step adds to: two such steps must not meet.
+    pub fn adds_to(&self) -> Option<BufferId> {
+        match self {
+            Step::Map { to: Target::Buffer(element, _), add: true, .. }
+            | Step::Product { to: Target::Buffer(element, _), add: true, .. } => {
+                Some(element.buffer)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Expr {
+    /// Calls `f` for every expression inside, outermost first.
+    pub fn walk<'a>(&'a self, f: &mut dyn FnMut(&'a Expr)) {
+        f(self);
+        match self {
+            Expr::Unary(_, x) => x.walk(f),
+            Expr::Binary(_, of) | Expr::Mul(of) | Expr::Weight(of) => {
+                of.iter().for_each(|x| x.walk(f));
+            }
+            Expr::Where(_, of) => of.iter().for_each(|x| x.walk(f)),
+            Expr::Select(of) => of.iter().for_each(|x| x.walk(f)),
+            _ => {}
+        }
+    }
+}

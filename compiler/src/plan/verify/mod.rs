@@ -1,0 +1,97 @@
+//! Checks a schedule on its own: it trusts nothing that planning has worked out, least of all lives
+//! of tiles and barriers.
+//!
+//! After planning, every schedule keeps these promises:
+//!
+//! * **P1** Every tile that is used has a place inside the memory that a block has; operands of
+//!   products lie in shared memory.
+//! * **P2** Tiles that hold something at the same time share no bytes.
+//! * **P3** An index of a tile has as many axes as the tile, and lies inside it.
+//! * **P4** So do indices of buffers; a row is named where the buffer has rows, and nowhere else.
+//! * **P5** Between two barriers no step reads what another one writes, and none writes what another
+//!   one reads or writes: in one round of a loop, and from one round to the next.
+//! * **P6** Every result is written whole, or starts at zero.
+//! * **P7** What one kernel leaves for another is written whole before a later kernel reads it.
+//! * **P8** What a call may go without is touched only where the call has it.
+//! * **P9** A tile is written before it is read.
+//! * **P10** Operands of a product are bf16 matrices as large as the product says, and warps cover
+//!   its result.
+//! * **P11** A step that reads the tile that it writes reads the element that it writes.
+//! * **P12** Every buffer that a kernel touches is among its arguments, and its loops are those of its
+//!   grid.
+
+mod bounds;
+mod buffers;
+mod memory;
+mod order;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::{self, Display, Formatter};
+
+use super::{Kernel, Schedule};
+
+/// A promise that a schedule does not keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Its number.
+    pub promise: u8,
+    /// Where, and how.
+    pub what: String,
+}
+
+impl Display for Broken {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "P{}: {}", self.promise, self.what)
+    }
+}
+
+/// What is wrong with a schedule on a GPU whose blocks may have `room` bytes of shared memory; nothing
+/// if it is sound.
+pub fn verify(schedule: &Schedule, room: usize) -> Vec<Broken> {
+    let mut wrong = Wrong::default();
+    for kernel in &schedule.kernels {
+        wrong.place = kernel.name.clone();
+        memory::check(kernel, room, &mut wrong);
+        bounds::check(schedule, kernel, &mut wrong);
+        order::check(schedule, kernel, &mut wrong);
+    }
+    wrong.place = schedule.name.clone();
+    buffers::check(schedule, &mut wrong);
+    // Rounds of a loop break the same promises.
+    let mut found: Vec<Broken> = Vec::new();
+    for broken in wrong.found {
+        if !found.contains(&broken) {
+            found.push(broken);
+        }
+    }
+    found
+}
+
+/// What has been found so far.
+#[derive(Default)]
+struct Wrong {
+    place: String,
+    found: Vec<Broken>,
+}
+
+impl Wrong {
+    fn say(&mut self, promise: u8, what: impl Display) {
+        let what = format!("{}: {what}", self.place);
+        self.found.push(Broken { promise, what });
+    }
+}
+
+/// The bytes of a tile, if it has a place: in shared memory or not, from, to.
+fn bytes(kernel: &Kernel, tile: usize) -> Option<(bool, usize, usize)> {
+    let tile = kernel.tiles.get(tile)?;
+    Some(match tile.place? {
+        super::Place::Shared(at) => (true, at, at + tile.bytes),
+        super::Place::Workspace(at) => (false, at, at + tile.bytes),
+    })
+}
+
+/// Whether two places have bytes in common.
+fn overlap(a: (bool, usize, usize), b: (bool, usize, usize)) -> bool {
+    a.0 == b.0 && a.1 < b.2 && b.1 < a.2
+}
