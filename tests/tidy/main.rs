@@ -18,9 +18,9 @@ const FUNCTION: usize = 60;
 const FILE: usize = 500;
 
 /// The most of each that there may be; whoever brings a number down writes the new one here.
-const LONG_FUNCTIONS: usize = 21;
+const LONG_FUNCTIONS: usize = 20;
 const LONG_FILES: usize = 11;
-const PANICS: usize = 89;
+const PANICS: usize = 83;
 const REPETITIONS: usize = 1;
 
 #[test]

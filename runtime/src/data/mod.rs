@@ -115,8 +115,21 @@ pub struct Dataset {
     task: Task,
     seed: u64,
     asked: EvalSets,
-    text: Option<Text>,
-    corpora: Option<Mixture>,
+    content: Content,
+}
+
+/// What sequences come from.
+enum Content {
+    /// They are made by their number.
+    Made(Maker),
+    /// They are read.
+    Corpora(Mixture),
+}
+
+/// What makes a sequence of its number.
+enum Maker {
+    Synthetic(Synthetic),
+    Text(Text),
 }
 
 /// Where a walk through the data stands: a function of the steps walked.
@@ -166,16 +179,15 @@ pub struct HeldOut {
 impl Dataset {
     /// Opens a task.
     pub fn open(task: &Task, seed: u64, asked: &EvalSets) -> Result<Dataset, Failure> {
-        let (mut text, mut corpora) = (None, None);
-        match task {
+        let content = match task {
             Task::Text { path, length } => {
                 let longest = asked.lengths.iter().copied().fold(*length, usize::max);
-                text = Some(Text::open(path, longest)?);
+                Content::Made(Maker::Text(Text::open(path, longest)?))
             }
-            Task::Corpora(all) => corpora = Some(Mixture::new(all, seed, &asked.lengths)?),
-            Task::Synthetic(_) => {}
-        }
-        Ok(Dataset { task: task.clone(), seed, asked: asked.clone(), text, corpora })
+            Task::Corpora(all) => Content::Corpora(Mixture::new(all, seed, &asked.lengths)?),
+            Task::Synthetic(synthetic) => Content::Made(Maker::Synthetic(synthetic.clone())),
+        };
+        Ok(Dataset { task: task.clone(), seed, asked: asked.clone(), content })
     }
 
     /// Opens a task for a model with so many tokens.
@@ -187,7 +199,7 @@ impl Dataset {
     ) -> Result<Dataset, Failure> {
         let mut source = Dataset::open(task, seed, asked)?;
         fits(task, source.vocab(), vocab)?;
-        if let Some(open) = &mut source.corpora {
+        if let Content::Corpora(open) = &mut source.content {
             open.limit(vocab);
         }
         Ok(source)
@@ -195,34 +207,37 @@ impl Dataset {
 
     /// Tokens that appear, at least.
     pub fn vocab(&self) -> usize {
-        self.corpora.as_ref().map_or(self.task.vocab(), Mixture::vocab)
+        self.corpora().map_or(self.task.vocab(), Mixture::vocab)
     }
 
     /// Tokens by bucket; there is no end of those of a synthetic task.
     pub fn available(&self, buckets: usize) -> Vec<f64> {
-        self.corpora.as_ref().map_or_else(|| vec![1.0; buckets], Mixture::available)
+        self.corpora().map_or_else(|| vec![1.0; buckets], Mixture::available)
     }
 
     /// The beginning of the data.
     pub fn start(&self) -> Place {
-        let windows = self.corpora.as_ref().map_or(vec![], Mixture::cursor);
+        let windows = self.corpora().map_or(vec![], Mixture::cursor);
         Place { sequences: 0, windows }
     }
 
     /// How often each source of a corpus was gone through.
     pub fn epochs(&self, place: &Place) -> Vec<(String, f64)> {
-        self.corpora.as_ref().map_or(vec![], |open| open.epochs(&place.windows))
+        self.corpora().map_or(vec![], |open| open.epochs(&place.windows))
     }
 
     /// The open corpora.
     pub fn corpora(&self) -> Option<&Mixture> {
-        self.corpora.as_ref()
+        match &self.content {
+            Content::Corpora(open) => Some(open),
+            Content::Made(_) => None,
+        }
     }
 
     /// Draws the sequences of a step, and goes on to the next place. `odds` says how likely each
     /// level is.
     pub fn draw(&self, next: &StepPlan, odds: &[f64], place: &mut Place) -> Draw {
-        if let Some(open) = &self.corpora {
+        if let Content::Corpora(open) = &self.content {
             return Draw::Corpora(open.draw(next, &mut place.windows));
         }
         let (first, sequences, length) = (place.sequences, next.sequences, next.length);
@@ -237,19 +252,20 @@ impl Dataset {
 
     /// The sequences that were drawn.
     pub fn batch(&self, draw: &Draw) -> Result<Batch, Failure> {
-        match (draw, &self.corpora) {
-            (Draw::Corpora(sample), Some(open)) => open.batch(sample),
-            (Draw::Made { first, sequences, length, levels }, _) => {
+        match (draw, &self.content) {
+            (Draw::Corpora(sample), Content::Corpora(open)) => open.batch(sample),
+            (Draw::Made { first, sequences, length, levels }, Content::Made(maker)) => {
                 let level = |at: usize| levels.get(at).copied();
-                Ok(self.made(Purpose::Train, *first, *sequences, *length, &level))
+                Ok(self.made(maker, Purpose::Train, *first, *sequences, *length, &level))
             }
-            (Draw::Corpora(_), None) => unreachable!("only corpora draw pieces"),
+            _ => Err(Failure::World("these sequences were drawn from other data".into())),
         }
     }
 
     /// Sequences `first..first + count` of a task that makes them up, each with its level.
     fn made(
         &self,
+        maker: &Maker,
         purpose: Purpose,
         first: u64,
         count: usize,
@@ -259,16 +275,15 @@ impl Dataset {
         let mut batch = Batch::default();
         for at in 0..count {
             let item = first + at as u64;
-            let (tokens, targets) = match (&self.text, &self.task) {
-                (Some(text), _) => text.sequence(self.seed, purpose, item, length),
-                (None, Task::Synthetic(synthetic)) => {
+            let (tokens, targets) = match maker {
+                Maker::Text(text) => text.sequence(self.seed, purpose, item, length),
+                Maker::Synthetic(synthetic) => {
                     let mut task = Synthetic { length, ..synthetic.clone() };
                     if let (Some(levels), Some(level)) = (&self.asked.levels, level(at)) {
                         task.vary(&levels.of, levels.values[level]);
                     }
                     task.sequence(self.seed, purpose, item)
                 }
-                _ => unreachable!("corpora are not made up"),
             };
             batch.push(&tokens, &targets);
         }
@@ -284,14 +299,14 @@ impl Dataset {
         for (at, length) in lengths.enumerate() {
             let named =
                 |name: String| if at == 0 { name } else { format!("{name}, {length} tokens") };
-            let Some(open) = &self.corpora else {
+            let Content::Corpora(open) = &self.content else {
                 sets.push(HeldOut {
                     name: named(self.task.name().into()),
                     source: 0,
                     length,
                     level: None,
                     sequences: sequences.unwrap_or(1024),
-                    bytes_per_token: self.text.as_ref().map(|_| 1.0),
+                    bytes_per_token: matches!(self.task, Task::Text { .. }).then_some(1.0),
                 });
                 continue;
             };
@@ -326,9 +341,13 @@ impl Dataset {
         first: usize,
         count: usize,
     ) -> Result<Batch, Failure> {
-        match &self.corpora {
-            Some(open) => open.held_out_batch([of.source, of.length], first, count, of.sequences),
-            None => Ok(self.made(Purpose::Eval, first as u64, count, of.length, &|_| of.level)),
+        match &self.content {
+            Content::Corpora(open) => {
+                open.held_out_batch([of.source, of.length], first, count, of.sequences)
+            }
+            Content::Made(maker) => {
+                Ok(self.made(maker, Purpose::Eval, first as u64, count, of.length, &|_| of.level))
+            }
         }
     }
 
@@ -339,13 +358,15 @@ impl Dataset {
 
     /// A fingerprint of what the sequences are made of.
     pub fn fingerprint(&self) -> String {
-        let text = match (&self.text, &self.corpora) {
+        let text = match &self.content {
             // Where the data lies does not matter, only what is in it and how it is cut.
-            (_, Some(open)) => format!("{} {}", open.fingerprint(), self.seed),
-            (Some(text), _) => {
+            Content::Corpora(open) => format!("{} {}", open.fingerprint(), self.seed),
+            Content::Made(Maker::Text(text)) => {
                 format!("{} {} {}", text.fingerprint(), self.task.length(), self.seed)
             }
-            _ => format!("{:?} {:?} {}", self.task, self.asked.levels, self.seed),
+            Content::Made(Maker::Synthetic(_)) => {
+                format!("{:?} {:?} {}", self.task, self.asked.levels, self.seed)
+            }
         };
         blake3::hash(text.as_bytes()).to_hex()[..16].to_string()
     }

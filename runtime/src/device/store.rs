@@ -338,7 +338,7 @@ impl Store {
                     .collect();
                 gpu.launch(function, [blocks, threads, shared], &arguments)
             }
-            _ => unreachable!("a kernel runs on the machine that it was loaded for"),
+            _ => Err(Failure::World("a kernel was loaded for another machine".into())),
         }
     }
 

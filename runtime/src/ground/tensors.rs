@@ -73,8 +73,8 @@ pub fn parse(bytes: &[u8]) -> Result<Tensors, String> {
 }
 
 fn words<const N: usize, T>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
-    let whole = bytes.chunks_exact(N);
-    whole.map(|chunk| read(chunk.try_into().expect("chunks have N bytes"))).collect()
+    let (whole, _) = bytes.as_chunks::<N>();
+    whole.iter().map(|chunk| read(*chunk)).collect()
 }
 
 /// Writes a file, whole or not at all.

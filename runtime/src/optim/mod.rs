@@ -7,6 +7,7 @@ use lrc_compiler::graph::{Kind, Model, Param};
 use rayon::prelude::*;
 
 use crate::device::fixed::Update;
+use crate::ground::error::Failure;
 use elementwise::{Part, Squares, UpdateRule};
 
 /// What updates the parameters.
@@ -275,20 +276,19 @@ pub struct Rates {
 
 impl Update {
     /// The numbers of a step of AdamW on a device.
-    pub fn new(optimizer: &Optimizer, rates: &Rates) -> Update {
-        let [b1, b2, eps] = match optimizer.method {
-            Method::AdamW { betas: [b1, b2], eps } => [b1, b2, eps],
-            _ => unreachable!("devices run AdamW"),
+    pub fn new(optimizer: &Optimizer, rates: &Rates) -> Result<Update, Failure> {
+        let Method::AdamW { betas: [b1, b2], eps } = optimizer.method else {
+            return Err(Failure::invalid("E0406", "kernels update by AdamW only"));
         };
         let [rate, root] = corrected(rates, [b1, b2]);
-        Update {
+        Ok(Update {
             keep: (1.0 - rates.lr * optimizer.weight_decay) as f32,
             clip: rates.clip as f32,
             betas: [b1 as f32, b2 as f32],
             rate: rate as f32,
             root: root as f32,
             eps: eps as f32,
-        }
+        })
     }
 }
 

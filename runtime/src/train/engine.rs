@@ -301,7 +301,7 @@ impl Engine {
                 cpu.round();
                 Ok(())
             }
-            Place::Kernels(device) => device.update(Update::new(optimizer, rates)),
+            Place::Kernels(device) => device.update(Update::new(optimizer, rates)?),
         }
     }
 

@@ -52,7 +52,7 @@ pub fn estimate(
     run_schedule: &RunSchedule,
 ) -> Result<Estimate, Failure> {
     let mut walk = run_schedule.clone();
-    let first = walk.next(0.0).unwrap_or_else(|| unreachable!("a run has a step"));
+    let first = walk.next(0.0).ok_or_else(|| Failure::World("the run has no step".into()))?;
     let (part, whole) = part(spec, run_schedule);
     let numbers = account(model);
     let of_numbers = |count: f64| 4.0 * count;

@@ -50,21 +50,7 @@ pub fn score(args: &ScoreDocuments, sources: &mut Sources) -> Result<(), Failure
     if asked.iter().filter(|asked| **asked).count() > 1 {
         return Err(Failure::Usage("one of --metric, --teacher and --import at a time".into()));
     }
-    let made = if let Some(name) = &args.metric {
-        let metric = Metric::parse(name).ok_or_else(|| {
-            Failure::Usage(format!("--metric {name}: it is `compression` or `diversity`"))
-        })?;
-        Some((name.clone(), documents.measure(metric)?))
-    } else if let Some(run) = &args.teacher {
-        let mut model = trained::trained(run, sources)?;
-        Some(("teacher".into(), teacher::scores(&documents, &mut model, args.longest.max(2))?))
-    } else if let Some(file) = &args.import {
-        let scores = data::score::import(file, &args.field, documents.count())?;
-        Some((args.field.clone(), scores))
-    } else {
-        None
-    };
-    if let Some((name, scores)) = made {
+    if let Some((name, scores)) = make(args, &documents, sources)? {
         data::score::save(folder, args.name.as_ref().unwrap_or(&name), scores)?;
     }
     let all = data::score::all(folder, documents.count())?;
@@ -72,12 +58,38 @@ pub fn score(args: &ScoreDocuments, sources: &mut Sources) -> Result<(), Failure
         let each: serde_json::Map<String, serde_json::Value> =
             all.into_iter().map(|(name, scores)| (name, scores.into())).collect();
         say!("{}", serde_json::Value::Object(each));
-        return Ok(());
-    }
-    if all.is_empty() {
+    } else if all.is_empty() {
         say!("no scores yet: make some with --metric, --teacher or --import");
-        return Ok(());
+    } else {
+        table(&all);
     }
+    Ok(())
+}
+
+/// Makes the scores that are asked for, with their name.
+fn make(
+    args: &ScoreDocuments,
+    documents: &Documents,
+    sources: &mut Sources,
+) -> Result<Option<(String, Vec<f32>)>, Failure> {
+    Ok(if let Some(name) = &args.metric {
+        let metric = Metric::parse(name).ok_or_else(|| {
+            Failure::Usage(format!("--metric {name}: it is `compression` or `diversity`"))
+        })?;
+        Some((name.clone(), documents.measure(metric)?))
+    } else if let Some(run) = &args.teacher {
+        let mut model = trained::trained(run, sources)?;
+        Some(("teacher".into(), teacher::scores(documents, &mut model, args.longest.max(2))?))
+    } else if let Some(file) = &args.import {
+        let scores = data::score::import(file, &args.field, documents.count())?;
+        Some((args.field.clone(), scores))
+    } else {
+        None
+    })
+}
+
+/// What scores there are, and how their ranks agree.
+fn table(all: &[(String, Vec<f32>)]) {
     say!(
         "{:<14} {:>9} {:>9} {:>9} {:>9} {:>9}   correlation of ranks",
         "",
@@ -87,7 +99,7 @@ pub fn score(args: &ScoreDocuments, sources: &mut Sources) -> Result<(), Failure
         "90 %",
         "most"
     );
-    for (name, scores) in &all {
+    for (name, scores) in all {
         let mut sorted = scores.clone();
         sorted.sort_by(f32::total_cmp);
         let at = |share: f64| sorted[(share * (sorted.len() - 1) as f64).round() as usize];
@@ -106,5 +118,4 @@ pub fn score(args: &ScoreDocuments, sources: &mut Sources) -> Result<(), Failure
             with.join(", ")
         );
     }
-    Ok(())
 }
