@@ -202,81 +202,70 @@ impl Reader {
 
     /// The operation; `None` for hints that change nothing.
     fn op(&self, parts: &[&str], args: &[&str]) -> Result<Option<Op>, String> {
-        let ty = || {
-            let named = parts.iter().rev().find_map(|part| Type::of(part));
-            named.ok_or("an instruction without a type".to_string())
-        };
-        let arg = |at: usize| args.get(at).copied().ok_or("an argument is missing".to_string());
-        let reg = |at: usize| self.reg(arg(at)?);
-        let src = |at: usize| self.src(arg(at)?);
-        let regs = |at: usize| -> Result<Vec<Reg>, String> {
-            list(arg(at)?).into_iter().map(|text| self.reg(text)).collect()
-        };
-        let srcs = |at: usize| -> Result<Vec<Src>, String> {
-            list(arg(at)?).into_iter().map(|text| self.src(text)).collect()
-        };
-        let four = |v: Vec<Reg>| <[Reg; 4]>::try_from(v).map_err(|_| "four registers".to_string());
-        let four_src = |v: Vec<Src>| <[Src; 4]>::try_from(v).map_err(|_| "four values".to_string());
+        let of = Arguments { reader: self, parts, args };
         let two = |f: Two| -> Result<Option<Op>, String> {
-            Ok(Some(Op::Two(f, ty()?, reg(0)?, src(1)?, src(2)?)))
+            Ok(Some(Op::Two(f, of.ty()?, of.reg(0)?, of.src(1)?, of.src(2)?)))
         };
         let has = |part: &str| parts.contains(&part);
         if let Some(f) = Two::named(parts[0]) {
             return two(f);
         }
         if let Some(f) = One::named(parts[0]) {
-            return Ok(Some(Op::One(f, ty()?, reg(0)?, src(1)?)));
+            return Ok(Some(Op::One(f, of.ty()?, of.reg(0)?, of.src(1)?)));
         }
         Ok(Some(match parts[0] {
             "mov" | "cvta" => {
-                let from = src(1)?;
+                let from = of.src(1)?;
                 let shared = has("shared");
                 if parts[0] == "cvta" && shared {
                     // Between shared addresses and generic ones.
                     let window = Src::Value(super::memory::SHARED_WINDOW);
                     let f = if has("to") { Two::Sub } else { Two::Add };
-                    Op::Two(f, Type::U64, reg(0)?, from, window)
+                    Op::Two(f, Type::U64, of.reg(0)?, from, window)
                 } else {
-                    Op::Move(ty()?, reg(0)?, from)
+                    Op::Move(of.ty()?, of.reg(0)?, from)
                 }
             }
-            "mul" if has("wide") => Op::Wide(ty()?, reg(0)?, src(1)?, src(2)?, None),
+            "mul" if has("wide") => Op::Wide(of.ty()?, of.reg(0)?, of.src(1)?, of.src(2)?, None),
             "mul" if has("hi") => return two(Two::High),
             "mul" => return two(Two::Mul),
-            "mad" if has("wide") => Op::Wide(ty()?, reg(0)?, src(1)?, src(2)?, Some(src(3)?)),
-            "mad" | "fma" => Op::Fused(ty()?, reg(0)?, [src(1)?, src(2)?, src(3)?]),
+            "mad" if has("wide") => {
+                Op::Wide(of.ty()?, of.reg(0)?, of.src(1)?, of.src(2)?, Some(of.src(3)?))
+            }
+            "mad" | "fma" => Op::Fused(of.ty()?, of.reg(0)?, [of.src(1)?, of.src(2)?, of.src(3)?]),
             "cvt" => {
                 let types: Vec<Type> = parts.iter().filter_map(|part| Type::of(part)).collect();
                 let [to, from] = types[..] else { return Err("a conversion has two types".into()) };
-                Op::Convert { to, from, whole: has("rni") || has("rzi"), d: reg(0)?, a: src(1)? }
-            }
-            "setp" => self.compare(parts, args, ty()?)?,
-            "selp" => Op::Choose(ty()?, reg(0)?, src(1)?, src(2)?, reg(3)?),
-            "bfi" => Op::Insert(reg(0)?, [src(1)?, src(2)?, src(3)?, src(4)?]),
-            "ld" => Op::Load(space(parts), ty()?, regs(0)?, self.address(arg(1)?)?),
-            "st" => Op::Store(space(parts), ty()?, srcs(1)?, self.address(arg(0)?)?),
-            "bar" | "barrier" => Op::Barrier,
-            "ret" | "exit" => Op::Return,
-            "shfl" if has("bfly") => {
-                Op::Shuffle(self.reg(arg(0)?.split('|').next().unwrap_or(""))?, src(1)?, src(2)?)
-            }
-            "ldmatrix" if has("x4") => {
-                Op::Matrices(has("trans"), four(regs(0)?)?, self.address(arg(1)?)?)
-            }
-            "mma" if parts.ends_with(&["m16n8k16", "row", "col", "f32", "bf16", "bf16", "f32"]) => {
-                let b = <[Src; 2]>::try_from(srcs(2)?).map_err(|_| "two values")?;
-                Op::Multiply {
-                    d: four(regs(0)?)?,
-                    a: four_src(srcs(1)?)?,
-                    b,
-                    c: four_src(srcs(3)?)?,
+                Op::Convert {
+                    to,
+                    from,
+                    whole: has("rni") || has("rzi"),
+                    d: of.reg(0)?,
+                    a: of.src(1)?,
                 }
             }
+            "setp" => self.compare(parts, args, of.ty()?)?,
+            "selp" => Op::Choose(of.ty()?, of.reg(0)?, of.src(1)?, of.src(2)?, of.reg(3)?),
+            "bfi" => Op::Insert(of.reg(0)?, [of.src(1)?, of.src(2)?, of.src(3)?, of.src(4)?]),
+            "ld" => Op::Load(space(parts), of.ty()?, of.regs(0)?, of.address(1)?),
+            "st" => Op::Store(space(parts), of.ty()?, of.srcs(1)?, of.address(0)?),
+            "bar" | "barrier" => Op::Barrier,
+            "ret" | "exit" => Op::Return,
+            "shfl" if has("bfly") => Op::Shuffle(
+                self.reg(of.arg(0)?.split('|').next().unwrap_or(""))?,
+                of.src(1)?,
+                of.src(2)?,
+            ),
+            "ldmatrix" if has("x4") => Op::Matrices(has("trans"), of.four(0)?, of.address(1)?),
+            "mma" if parts.ends_with(&["m16n8k16", "row", "col", "f32", "bf16", "bf16", "f32"]) => {
+                let b = <[Src; 2]>::try_from(of.srcs(2)?).map_err(|_| "two values")?;
+                Op::Multiply { d: of.four(0)?, a: of.four_values(1)?, b, c: of.four_values(3)? }
+            }
             "cp" if has("async") && has("commit_group") => Op::CopyGroup,
-            "cp" if has("async") && has("wait_group") => Op::CopyWait(value(arg(0)?)? as usize),
+            "cp" if has("async") && has("wait_group") => Op::CopyWait(value(of.arg(0)?)? as usize),
             "cp" if has("async") && has("wait_all") => Op::CopyWait(0),
             "cp" if has("async") => {
-                Op::Copy(value(arg(2)?)? as usize, self.address(arg(0)?)?, self.address(arg(1)?)?)
+                Op::Copy(value(of.arg(2)?)? as usize, of.address(0)?, of.address(1)?)
             }
             "prefetch" | "membar" | "fence" => return Ok(None),
             _ => return Err("an instruction that the sim device does not know".into()),
@@ -309,6 +298,52 @@ impl Reader {
         };
         let (d, a, b) = (self.reg(args[0])?, self.src(args[1])?, self.src(args[2])?);
         Ok(Op::Compare { order, unordered, ty, d, a, b, with })
+    }
+}
+
+/// The arguments of an instruction, read as what it takes.
+struct Arguments<'a> {
+    reader: &'a Reader,
+    parts: &'a [&'a str],
+    args: &'a [&'a str],
+}
+
+impl Arguments<'_> {
+    fn ty(&self) -> Result<Type, String> {
+        let named = self.parts.iter().rev().find_map(|part| Type::of(part));
+        named.ok_or("an instruction without a type".to_string())
+    }
+
+    fn arg(&self, at: usize) -> Result<&str, String> {
+        self.args.get(at).copied().ok_or("an argument is missing".to_string())
+    }
+
+    fn reg(&self, at: usize) -> Result<Reg, String> {
+        self.reader.reg(self.arg(at)?)
+    }
+
+    fn src(&self, at: usize) -> Result<Src, String> {
+        self.reader.src(self.arg(at)?)
+    }
+
+    fn regs(&self, at: usize) -> Result<Vec<Reg>, String> {
+        list(self.arg(at)?).into_iter().map(|text| self.reader.reg(text)).collect()
+    }
+
+    fn srcs(&self, at: usize) -> Result<Vec<Src>, String> {
+        list(self.arg(at)?).into_iter().map(|text| self.reader.src(text)).collect()
+    }
+
+    fn four(&self, at: usize) -> Result<[Reg; 4], String> {
+        self.regs(at)?.try_into().map_err(|_| "four registers".to_string())
+    }
+
+    fn four_values(&self, at: usize) -> Result<[Src; 4], String> {
+        self.srcs(at)?.try_into().map_err(|_| "four values".to_string())
+    }
+
+    fn address(&self, at: usize) -> Result<Address, String> {
+        self.reader.address(self.arg(at)?)
     }
 }
 

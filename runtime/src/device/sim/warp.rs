@@ -127,6 +127,14 @@ impl Warp {
         });
     }
 
+    /// Lets the threads that do not take part go on by themselves.
+    fn leave(&mut self, pc: usize, mask: u32) {
+        if mask != 0 {
+            self.groups.push((pc, mask));
+            self.settle();
+        }
+    }
+
     /// Runs until every thread has finished or waits at a barrier.
     pub fn run(&mut self, around: &mut Around) -> Result<(), Stop> {
         let code = &around.entry.code;
@@ -164,18 +172,12 @@ impl Warp {
                         }
                     }
                     Op::Return => {
-                        if mask != active {
-                            self.groups.push((pc + 1, mask & !active));
-                            self.settle();
-                        }
+                        self.leave(pc + 1, mask & !active);
                         break;
                     }
                     Op::Barrier => {
                         self.waiting.push((pc, active));
-                        if mask != active {
-                            self.groups.push((pc + 1, mask & !active));
-                            self.settle();
-                        }
+                        self.leave(pc + 1, mask & !active);
                         break;
                     }
                     op => {
@@ -296,19 +298,7 @@ impl Warp {
                 self.put_word(*d, mask, value);
             }
             Op::Fused(ty, d, of) => self.fused(*ty, *d, of, mask, around),
-            Op::Wide(ty, d, a, b, c) => {
-                let (a, b) = (self.word(*a, around), self.word(*b, around));
-                let c = c.map_or([0; LANES], |c| self.long(c, around));
-                let widen = |x: u32| match ty {
-                    Type::S32 => i64::from(x as i32) as u64,
-                    Type::S16 => i64::from(x as i16) as u64,
-                    Type::U16 => u64::from(x as u16),
-                    _ => u64::from(x),
-                };
-                let value =
-                    |lane: usize| widen(a[lane]).wrapping_mul(widen(b[lane])).wrapping_add(c[lane]);
-                self.put_long(*d, mask, std::array::from_fn(value));
-            }
+            Op::Wide(ty, d, a, b, c) => self.wide(*ty, *d, [*a, *b], *c, mask, around),
             Op::One(f, ty, d, a) if ty.bytes() == 8 => {
                 let a = self.long(*a, around);
                 let f = *f;
@@ -328,40 +318,71 @@ impl Warp {
             }
             Op::Compare { order, unordered, ty, d, a, b, with } => {
                 let (a, b) = (self.long(*a, around), self.long(*b, around));
-                let mut set = 0;
-                for lane in 0..LANES {
-                    set |= u32::from(compare(*order, *unordered, *ty, a[lane], b[lane])) << lane;
-                }
-                if let Some((f, p, holds)) = with {
-                    let p = if *holds { self.pred(*p) } else { !self.pred(*p) };
-                    set = match f {
-                        Two::And => set & p,
-                        Two::Or => set | p,
-                        _ => set ^ p,
-                    };
-                }
-                if let Reg::Pred(at) = d {
-                    self.preds[*at] = self.preds[*at] & !mask | set & mask;
-                }
+                let holds = |lane: usize| compare(*order, *unordered, *ty, a[lane], b[lane]);
+                let set = (0..LANES).fold(0, |set, lane| set | u32::from(holds(lane)) << lane);
+                self.put_truth(*d, mask, set, *with);
             }
             Op::Choose(_, d, a, b, p) => {
                 let (a, b, p) = (self.long(*a, around), self.long(*b, around), self.pred(*p));
                 let value = |lane: usize| if p >> lane & 1 == 1 { a[lane] } else { b[lane] };
                 self.put_long(*d, mask, std::array::from_fn(value));
             }
-            Op::Insert(d, [a, b, first, length]) => {
-                let [a, b, first, length] = [a, b, first, length].map(|x| self.word(*x, around));
-                let value = |lane: usize| {
-                    let bits = (1_u64 << length[lane].min(32)) - 1;
-                    let at = first[lane].min(31);
-                    let keep = !((bits << at) as u32);
-                    b[lane] & keep | ((u64::from(a[lane]) & bits) << at) as u32
-                };
-                self.put_word(*d, mask, std::array::from_fn(value));
-            }
+            Op::Insert(d, of) => self.insert(*d, of, mask, around),
             other => self.together_or_memory(other, mask, group, around)?,
         }
         Ok(())
+    }
+
+    /// A product of twice as many bits, and perhaps a sum.
+    fn wide(
+        &mut self,
+        ty: Type,
+        d: Reg,
+        [a, b]: [Src; 2],
+        c: Option<Src>,
+        mask: u32,
+        around: &Around,
+    ) {
+        let (a, b) = (self.word(a, around), self.word(b, around));
+        let c = c.map_or([0; LANES], |c| self.long(c, around));
+        let widen = |x: u32| match ty {
+            Type::S32 => i64::from(x as i32) as u64,
+            Type::S16 => i64::from(x as i16) as u64,
+            Type::U16 => u64::from(x as u16),
+            _ => u64::from(x),
+        };
+        let value = |lane: usize| widen(a[lane]).wrapping_mul(widen(b[lane])).wrapping_add(c[lane]);
+        self.put_long(d, mask, std::array::from_fn(value));
+    }
+
+    /// Truth values of comparisons, perhaps together with another one.
+    fn put_truth(&mut self, d: Reg, mask: u32, set: u32, with: Option<(Two, Reg, bool)>) {
+        let set = match with {
+            None => set,
+            Some((f, p, holds)) => {
+                let p = if holds { self.pred(p) } else { !self.pred(p) };
+                match f {
+                    Two::And => set & p,
+                    Two::Or => set | p,
+                    _ => set ^ p,
+                }
+            }
+        };
+        if let Reg::Pred(at) = d {
+            self.preds[at] = self.preds[at] & !mask | set & mask;
+        }
+    }
+
+    /// Bits of one value put into another.
+    fn insert(&mut self, d: Reg, of: &[Src; 4], mask: u32, around: &Around) {
+        let [a, b, first, length] = of.map(|x| self.word(x, around));
+        let value = |lane: usize| {
+            let bits = (1_u64 << length[lane].min(32)) - 1;
+            let at = first[lane].min(31);
+            let keep = !((bits << at) as u32);
+            b[lane] & keep | ((u64::from(a[lane]) & bits) << at) as u32
+        };
+        self.put_word(d, mask, std::array::from_fn(value));
     }
 
     /// `d = a * b + c`
