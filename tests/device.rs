@@ -183,9 +183,9 @@ fn gradients_of_a_model_agree_with_the_processor() {
     // In parts, as a step that is too large for the memory.
     let mut got = Score::default();
     for (at, part) in batch.clone().parts(batch.rows() / 2).iter().enumerate() {
-        got.add(&sim.train(part, want.asked, at == 0).unwrap());
+        got.add(&sim.train(part, want.targets, at == 0).unwrap());
     }
-    assert_eq!((got.asked, sim.started[0] > 0), (want.asked, true));
+    assert_eq!((got.targets, sim.started[0] > 0), (want.targets, true));
     assert!((got.loss - want.loss).abs() < 5e-3 * want.loss, "{} {}", got.loss, want.loss);
     let mut noisy = Executor::new(model.clone(), rounded(&params));
     noisy.train(&batch);
@@ -201,7 +201,7 @@ fn gradients_of_a_model_agree_with_the_processor() {
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
     let Predictions { score, guesses, .. } = sim.evaluate(&batch).unwrap();
-    assert_eq!(guesses.len(), want.asked);
+    assert_eq!(guesses.len(), want.targets);
     assert!((score.loss - got.loss).abs() < 1e-4, "{} {}", score.loss, got.loss);
 }
 

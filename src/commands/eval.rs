@@ -72,7 +72,7 @@ pub fn eval(args: &Eval, sources: &mut Sources) -> Result<(), Failure> {
     if args.json {
         let each = found.iter().map(|(set, answers)| {
             let mut line = serde_json::json!({
-                "task": set.name, "length": set.length, "asked": answers.score.asked,
+                "task": set.name, "length": set.length, "asked": answers.score.targets,
             });
             if let (Some(line), Ok(serde_json::Value::Object(more))) =
                 (line.as_object_mut(), serde_json::to_value(answers.metrics(set, &source)))

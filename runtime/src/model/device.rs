@@ -192,7 +192,7 @@ impl OnDevice {
         let asked: Vec<u32> = targets.iter().copied().filter(|target| *target != NONE).collect();
         let pairs = self.store.get(said.part(0, 2 * asked.len()))?;
         self.store.give(said);
-        let mut score = Score { asked: asked.len(), ..Score::default() };
+        let mut score = Score { targets: asked.len(), ..Score::default() };
         let (mut guesses, mut losses) = (Vec::with_capacity(asked.len()), Vec::new());
         for (pair, target) in pairs.chunks_exact(2).zip(&asked) {
             let guess = pair[1] as u32;

@@ -14,37 +14,37 @@ pub const NONE: u32 = u32::MAX;
 /// What the loss of a batch says.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Score {
-    /// Mean cross-entropy over the asked rows, in nats.
+    /// Mean cross-entropy over the target tokens, in nats.
     pub loss: f64,
-    /// Rows at which something was asked.
-    pub asked: usize,
+    /// Target tokens: rows at which something was asked.
+    pub targets: usize,
     /// Of these, how many the model's best guess got right.
     pub right: usize,
     /// What the model's mixers add to the loss in training, such as the balance of experts.
     pub auxiliary: f64,
-    /// Mean of `ln²Z` over the asked rows, in a gradient.
+    /// Mean of `ln²Z` over the target tokens, in a gradient.
     pub log_z: f64,
 }
 
 impl Score {
     /// Takes in what another batch says.
     pub fn add(&mut self, other: &Score) {
-        let both = self.asked + other.asked;
+        let both = self.targets + other.targets;
         if both > 0 {
-            let sum = self.loss * self.asked as f64 + other.loss * other.asked as f64;
+            let sum = self.loss * self.targets as f64 + other.loss * other.targets as f64;
             self.loss = sum / both as f64;
         }
-        self.asked = both;
+        self.targets = both;
         self.right += other.right;
     }
 
-    /// Share of asked rows that were right.
+    /// Share of target tokens that were right.
     pub fn accuracy(&self) -> f64 {
-        self.right as f64 / self.asked.max(1) as f64
+        self.right as f64 / self.targets.max(1) as f64
     }
 }
 
-/// What a model says at the asked rows of a batch, in order.
+/// What a model says at the target tokens of a batch, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Predictions {
     /// Of all of them.
@@ -80,8 +80,8 @@ impl Head<'_> {
     /// What hidden states say of their targets.
     pub fn score(&self, hidden: &[f32], targets: &[u32]) -> Predictions {
         let (mut guesses, mut losses) = (Vec::new(), Vec::new());
-        let score = self.blocks(hidden, targets, |asked, _, logits| {
-            let rows = logits.par_chunks_exact_mut(self.vocab).zip(asked);
+        let score = self.blocks(hidden, targets, |at, _, logits| {
+            let rows = logits.par_chunks_exact_mut(self.vocab).zip(at);
             let done: Vec<(Row, u32)> = rows
                 .map(|(logits, row)| {
                     let top = top(logits);
@@ -110,8 +110,8 @@ impl Head<'_> {
         let (width, shape) = (self.width, [self.width, self.vocab]);
         let scale = 1.0 / targets.iter().filter(|t| **t != NONE).count().max(1) as f32;
         d_hidden.fill(0.0);
-        self.blocks(hidden, targets, |asked, x, logits| {
-            let rows = logits.par_chunks_exact_mut(self.vocab).zip(asked);
+        self.blocks(hidden, targets, |at, x, logits| {
+            let rows = logits.par_chunks_exact_mut(self.vocab).zip(at);
             let said = rows
                 .map(|(logits, row)| {
                     let target = targets[*row] as usize;
@@ -129,7 +129,7 @@ impl Head<'_> {
             let factors = || said.iter().map(|row| scale / row.sum);
             let mut d = memory::take(x.len());
             dense::grad_input(&mut d, logits, self.weight, 1, shape);
-            for ((row, d), factor) in asked.iter().zip(d.chunks_exact(width)).zip(factors()) {
+            for ((row, d), factor) in at.iter().zip(d.chunks_exact(width)).zip(factors()) {
                 let to = d_hidden[row * width..][..width].iter_mut();
                 to.zip(d).for_each(|(to, d)| *to = d * factor);
             }
@@ -142,7 +142,7 @@ impl Head<'_> {
         })
     }
 
-    /// Calls `each` with the asked rows of a block, their hidden states and logits, both free to
+    /// Calls `each` with the target tokens of a block, their hidden states and logits, both free to
     /// be overwritten.
     fn blocks(
         &self,
@@ -161,12 +161,12 @@ impl Head<'_> {
                 score.loss += row.loss;
                 score.right += usize::from(row.right);
                 score.log_z += row.log_z * row.log_z;
-                score.asked += 1;
+                score.targets += 1;
             }
             memory::give(logits);
         }
-        score.loss /= score.asked.max(1) as f64;
-        score.log_z /= score.asked.max(1) as f64;
+        score.loss /= score.targets.max(1) as f64;
+        score.log_z /= score.targets.max(1) as f64;
         score
     }
 }
@@ -258,7 +258,7 @@ mod tests {
         };
         let want = (loss(0.5, 2) + loss(-1.0, 0)) / 2.0;
         assert!((score.loss - want).abs() < 1e-6, "{} {want}", score.loss);
-        assert_eq!((score.asked, score.right), (2, 1));
+        assert_eq!((score.targets, score.right), (2, 1));
         let slope = (loss(0.5 + 1e-5, 2) - loss(0.5 - 1e-5, 2)) / 2e-5 / 2.0;
         assert!((f64::from(d_hidden[0]) - slope).abs() < 1e-6);
         assert_eq!(d_hidden[1], 0.0);

@@ -228,7 +228,7 @@ impl Engine {
             };
             score.loss += one.loss * share;
             score.auxiliary += one.auxiliary * share;
-            score.asked += one.asked;
+            score.targets += one.targets;
             score.right += one.right;
         }
         let norm = match &mut self.place {

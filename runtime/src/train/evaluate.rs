@@ -163,7 +163,7 @@ mod tests {
     fn answers_are_counted_by_sequence_and_by_place() {
         let targets = [1, NONE, 2, 3, NONE, 4, 5, NONE];
         let said = Predictions {
-            score: Score { loss: 2.0, asked: 5, right: 4, ..Score::default() },
+            score: Score { loss: 2.0, targets: 5, right: 4, ..Score::default() },
             guesses: vec![1, 2, 3, 9, 5],
             losses: vec![1.0, 3.0, 2.0, 2.5, 1.5],
         };
