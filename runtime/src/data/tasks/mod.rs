@@ -1,10 +1,15 @@
 //! Synthetic tasks: every sequence is a function of the seed and its number, so that a run has as many
 //! as it wants, and never sees those of evaluation.
 
-mod in_context;
+mod classification;
+mod copy;
+mod cycle;
+mod induction;
+mod modular;
+mod mqar;
 mod needles;
-mod recall;
-mod tracking;
+mod parity;
+mod permutations;
 
 use crate::ground::random::{Purpose, Stream};
 pub use needles::{Haystack, Needles};
@@ -185,26 +190,26 @@ impl Synthetic {
             Kind::Mqar { vocab, pairs, fewest, updates, power } => {
                 let pairs =
                     if fewest == pairs { *pairs } else { doubling(random, *fewest, *pairs) };
-                recall::mqar(random, length, *vocab, [pairs, (*updates).min(pairs)], *power)
+                mqar::mqar(random, length, *vocab, [pairs, (*updates).min(pairs)], *power)
             }
             Kind::Needles(needles) => needles.sequence(random, length),
-            Kind::Copy { vocab } => recall::copy(random, length, *vocab),
+            Kind::Copy { vocab } => copy::copy(random, length, *vocab),
             Kind::SelectiveCopy { vocab, marked } => {
-                recall::selective_copy(random, length, *vocab, *marked)
+                copy::selective_copy(random, length, *vocab, *marked)
             }
-            Kind::Induction { vocab } => recall::induction(random, length, *vocab),
+            Kind::Induction { vocab } => induction::induction(random, length, *vocab),
             Kind::Classification { features, values, labels } => {
-                in_context::classification(random, length, [*features, *values, *labels])
+                classification::classification(random, length, [*features, *values, *labels])
             }
-            Kind::Parity => tracking::parity(random, length),
+            Kind::Parity => parity::parity(random, length),
             Kind::Modular { modulus, brackets: false } => {
-                tracking::modular(random, length, *modulus)
+                modular::modular(random, length, *modulus)
             }
             Kind::Modular { modulus, brackets: true } => {
-                tracking::brackets(random, length, *modulus)
+                modular::brackets(random, length, *modulus)
             }
-            Kind::Permutations { of } => tracking::permutations(random, length, *of),
-            Kind::Cycle { places } => tracking::cycle(random, length, *places),
+            Kind::Permutations { of } => permutations::permutations(random, length, *of),
+            Kind::Cycle { places } => cycle::cycle(random, length, *places),
         }
     }
 }

@@ -1,20 +1,8 @@
-//! A state that every token changes.
+//! `modular`: chains of sums and products, or an expression with brackets.
 
 use super::Sequence;
 use crate::ground::random::Stream;
 use crate::ops::loss::NONE;
-
-/// Zeros and ones.
-pub fn parity(random: &mut Stream, length: usize) -> Sequence {
-    let mut sum = 0;
-    (0..length)
-        .map(|_| {
-            let bit = random.bits() & 1;
-            sum ^= bit;
-            (bit, sum)
-        })
-        .unzip()
-}
 
 /// Plus, minus, times, as tokens behind the digits.
 fn apply(op: usize, a: usize, b: usize, modulus: usize) -> usize {
@@ -92,57 +80,6 @@ pub fn brackets(random: &mut Stream, length: usize, modulus: usize) -> Sequence 
     (tokens, targets)
 }
 
-/// Tokens are the permutations in the order of their digits (Lehmer codes); the state is the product.
-pub fn permutations(random: &mut Stream, length: usize, of: usize) -> Sequence {
-    let whole: usize = (1..=of).product();
-    let mut state: Vec<usize> = (0..of).collect();
-    (0..length)
-        .map(|_| {
-            let drawn = random.below(whole);
-            let by = unrank(drawn, of);
-            state = by.iter().map(|at| state[*at]).collect();
-            (drawn as u32, rank(&state) as u32)
-        })
-        .unzip()
-}
-
-/// The permutation of a number.
-fn unrank(mut number: usize, of: usize) -> Vec<usize> {
-    let mut left: Vec<usize> = (0..of).collect();
-    (1..=of)
-        .rev()
-        .map(|n| {
-            let block: usize = (1..n).product();
-            let at = number / block;
-            number %= block;
-            left.remove(at)
-        })
-        .collect()
-}
-
-/// The number of a permutation.
-fn rank(permutation: &[usize]) -> usize {
-    let n = permutation.len();
-    (0..n)
-        .map(|i| {
-            let smaller = permutation[i + 1..].iter().filter(|x| **x < permutation[i]).count();
-            smaller * (1..n - i).product::<usize>()
-        })
-        .sum()
-}
-
-/// Tokens: stay, forward, backward.
-pub fn cycle(random: &mut Stream, length: usize, places: usize) -> Sequence {
-    let mut at = 0;
-    (0..length)
-        .map(|_| {
-            let step = random.below(3);
-            at = (at + [0, 1, places - 1][step]) % places;
-            (step as u32, at as u32)
-        })
-        .unzip()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,26 +132,5 @@ mod tests {
         }
         // Deep, and it must not end the program.
         assert_eq!(brackets(&mut random(0), 1 << 20, 7).0.len(), 1 << 20);
-    }
-
-    #[test]
-    fn permutations_multiply() {
-        for number in 0..120 {
-            assert_eq!(rank(&unrank(number, 5)), number);
-        }
-        let (tokens, targets) = permutations(&mut random(2), 50, 5);
-        let mut things: Vec<usize> = (0..5).collect();
-        for (token, target) in tokens.iter().zip(targets) {
-            let by = unrank(*token as usize, 5);
-            things = (0..5).map(|i| things[by[i]]).collect();
-            assert_eq!(unrank(target as usize, 5), things);
-        }
-    }
-
-    #[test]
-    fn cycles_go_round() {
-        let (tokens, targets) = cycle(&mut random(2), 50, 5);
-        let steps: i64 = tokens.iter().map(|t| [0, 1, -1][*t as usize]).sum();
-        assert_eq!(i64::from(targets[49]), steps.rem_euclid(5));
     }
 }
