@@ -214,18 +214,7 @@ impl Reader {
             return Ok(Some(Op::One(f, of.ty()?, of.reg(0)?, of.src(1)?)));
         }
         Ok(Some(match parts[0] {
-            "mov" | "cvta" => {
-                let from = of.src(1)?;
-                let shared = has("shared");
-                if parts[0] == "cvta" && shared {
-                    // Between shared addresses and generic ones.
-                    let window = Src::Value(super::memory::SHARED_WINDOW);
-                    let f = if has("to") { Two::Sub } else { Two::Add };
-                    Op::Two(f, Type::U64, of.reg(0)?, from, window)
-                } else {
-                    Op::Move(of.ty()?, of.reg(0)?, from)
-                }
-            }
+            "mov" | "cvta" => of.moved()?,
             "mul" if has("wide") => Op::Wide(of.ty()?, of.reg(0)?, of.src(1)?, of.src(2)?, None),
             "mul" if has("hi") => return two(Two::High),
             "mul" => return two(Two::Mul),
@@ -261,12 +250,7 @@ impl Reader {
                 let b = <[Src; 2]>::try_from(of.srcs(2)?).map_err(|_| "two values")?;
                 Op::Multiply { d: of.four(0)?, a: of.four_values(1)?, b, c: of.four_values(3)? }
             }
-            "cp" if has("async") && has("commit_group") => Op::CopyGroup,
-            "cp" if has("async") && has("wait_group") => Op::CopyWait(value(of.arg(0)?)? as usize),
-            "cp" if has("async") && has("wait_all") => Op::CopyWait(0),
-            "cp" if has("async") => {
-                Op::Copy(value(of.arg(2)?)? as usize, of.address(0)?, of.address(1)?)
-            }
+            "cp" if has("async") => of.copied()?,
             "prefetch" | "membar" | "fence" => return Ok(None),
             _ => return Err("an instruction that the sim device does not know".into()),
         }))
@@ -340,6 +324,30 @@ impl Arguments<'_> {
 
     fn four_values(&self, at: usize) -> Result<[Src; 4], String> {
         self.srcs(at)?.try_into().map_err(|_| "four values".to_string())
+    }
+
+    /// `mov`, and `cvta` between shared addresses and generic ones.
+    fn moved(&self) -> Result<Op, String> {
+        let (d, from) = (self.reg(0)?, self.src(1)?);
+        let has = |part: &str| self.parts.contains(&part);
+        if !(self.parts[0] == "cvta" && has("shared")) {
+            return Ok(Op::Move(self.ty()?, d, from));
+        }
+        let window = Src::Value(super::memory::SHARED_WINDOW);
+        let f = if has("to") { Two::Sub } else { Two::Add };
+        Ok(Op::Two(f, Type::U64, d, from, window))
+    }
+
+    /// `cp.async`: a copy, or what is done with groups of them.
+    fn copied(&self) -> Result<Op, String> {
+        let has = |part: &str| self.parts.contains(&part);
+        let number = |at: usize| Ok::<usize, String>(value(self.arg(at)?)? as usize);
+        Ok(match () {
+            () if has("commit_group") => Op::CopyGroup,
+            () if has("wait_group") => Op::CopyWait(number(0)?),
+            () if has("wait_all") => Op::CopyWait(0),
+            () => Op::Copy(number(2)?, self.address(0)?, self.address(1)?),
+        })
     }
 
     fn address(&self, at: usize) -> Result<Address, String> {
