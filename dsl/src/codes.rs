@@ -182,6 +182,11 @@ pub static CODES: &[(&str, &str, &str)] = &[
         "The value cannot work; the message says what can.",
     ),
     (
+        "N0403",
+        "a field goes by an older name",
+        "Both names are read and mean the same; the spec that a run keeps has the new one. `lrc spec` prints all fields.",
+    ),
+    (
         "E0405",
         "data that cannot be used as the spec says",
         "Sources made with different tokenizers cannot be mixed, and documents can be kept apart only where it is known where they begin: say the `end` token, or `boundaries: false`.",

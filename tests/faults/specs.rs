@@ -156,6 +156,7 @@ fn a_resolved_spec_trains_the_same_run() {
 fn policies_survive_other_readers_of_yaml() {
     let output = lrc(&["check", &input("spec/policies_through_pyyaml.yaml")]);
     assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("`true` is an older name of `when`"), "{}", said(&output));
     let with = |policy: &str| {
         let text = format!("model: {{file: m.arch}}\ntask: {{parity: }}\npolicies: [{policy}]\n");
         read(Path::new("s.yaml"), &text, &[]).unwrap()

@@ -4,6 +4,7 @@ mod curriculum;
 mod data;
 pub mod fields;
 mod monitor;
+pub mod notes;
 pub mod open;
 mod optimizer;
 pub mod page;

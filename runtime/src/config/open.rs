@@ -6,7 +6,7 @@ use lrc_compiler::graph::{Model, build};
 use lrc_dsl::ast::{Decl, File, Kind};
 use lrc_dsl::{Diag, Namespace, Sources};
 
-use super::Spec;
+use super::{Spec, notes, tables, tree};
 use crate::ground::bounded;
 use crate::ground::error::{Failure, at_path};
 use crate::ground::library::LIBRARY;
@@ -35,7 +35,9 @@ pub fn open(
     let mut spec = super::read(path, file, &text, overrides).map_err(Failure::Invalid)?;
     let namespace = declarations(&spec.file, sources)?;
     let decl = choose(&namespace, spec.model.as_deref(), &spec.file)?;
-    let mut diags = Vec::new();
+    // What could be read is a tree.
+    let mut diags =
+        tree::parse(file, &text).map_or(vec![], |tree| notes::old_names(&tree, &tables::SPEC));
     let Some(model) = build(&namespace, decl, &spec.settings, &mut diags) else {
         return Err(Failure::Invalid(diags));
     };
