@@ -20,10 +20,9 @@ use lrc_runtime::device::launch::ready;
 use lrc_runtime::device::rows::{On, RowKernel};
 use lrc_runtime::device::store::{Machine, Store, Tensor};
 use lrc_runtime::ground::library;
-use lrc_runtime::model::device::OnDevice;
-use lrc_runtime::model::{Executor, fresh};
+use lrc_runtime::model::{Walk, fresh};
 use lrc_runtime::ops::batch::Batch;
-use lrc_runtime::ops::loss::{NONE, Predictions, Score};
+use lrc_runtime::ops::loss::{NONE, Predictions};
 use lrc_runtime::optim::{Optimizer, Rates};
 use lrc_runtime::train::engine::{Engine, Training};
 
@@ -177,22 +176,20 @@ fn gradients_of_a_model_agree_with_the_processor() {
     let model = model("quickstart", HYBRID);
     let params = fresh(&model.graph.params, 7);
     let batch = batch();
-    let mut cpu = Executor::new(model.clone(), params.clone());
-    let want = cpu.train(&batch);
-    let mut sim = OnDevice::new(Prepared::plain(model.clone()), &params, &Machine::Sim).unwrap();
-    // In parts, as a step that is too large for the memory.
-    let mut got = Score::default();
-    for (at, part) in batch.clone().parts(batch.rows() / 2).iter().enumerate() {
-        got.add(&sim.train(part, want.targets, at == 0).unwrap());
-    }
-    assert_eq!((got.targets, sim.started[0] > 0), (want.targets, true));
+    let mut cpu = Walk::new(model.clone(), &params).unwrap();
+    let want = cpu.train(&batch).unwrap();
+    let mut sim = Walk::by_kernels(Prepared::plain(model.clone()), &params, &Machine::Sim).unwrap();
+    sim.count();
+    let got = sim.train(&batch).unwrap();
+    assert_eq!((got.targets, sim.started().unwrap()[0] > 0), (want.targets, true));
     assert!((got.loss - want.loss).abs() < 5e-3 * want.loss, "{} {}", got.loss, want.loss);
-    let mut noisy = Executor::new(model.clone(), rounded(&params));
-    noisy.train(&batch);
+    let mut noisy = Walk::new(model.clone(), &rounded(&params)).unwrap();
+    noisy.train(&batch).unwrap();
     let mut missed = Vec::new();
-    let both = cpu.grads.iter().zip(&noisy.grads);
+    let (cpu, noisy) = (cpu.grads().unwrap(), noisy.grads().unwrap());
+    let both = cpu.iter().zip(&noisy);
     for ((declared, got), (want, noisy)) in
-        sim.model.graph.params.iter().zip(sim.grads().unwrap()).zip(both)
+        sim.model().graph.params.iter().zip(sim.grads().unwrap()).zip(both)
     {
         let (found, noise) = (gap(&got, want), gap(noisy, want));
         if found.is_nan() || found > 1e-2 + 4.0 * noise {

@@ -10,7 +10,7 @@ use lrc_compiler::graph::{Model, build};
 use lrc_dsl::Sources;
 use lrc_runtime::ground::library::LIBRARY;
 use lrc_runtime::ground::random::{Purpose, Stream};
-use lrc_runtime::model::{Executor, fresh};
+use lrc_runtime::model::{Walk, fresh};
 use lrc_runtime::ops::batch::Batch;
 use lrc_runtime::ops::loss::NONE;
 
@@ -103,9 +103,9 @@ fn experts_are_weighted_and_balanced_as_declared() {
                 .unwrap_or_else(|| panic!("{end}: {names:?}"))]
             .clone()
         };
-        let mut executor = Executor::new(model, params.clone());
+        let mut executor = Walk::new(model, &params).unwrap();
         let batch = batch();
-        let hidden = executor.hidden(&batch);
+        let hidden = executor.hidden(&batch).unwrap();
         let table = param("embedding.weight");
         let (mut share, mut mean) = (vec![0.0; EXPERTS], vec![0.0; EXPERTS]);
         for (token, row) in batch.tokens.iter().zip(hidden.chunks_exact(WIDTH)) {
@@ -122,14 +122,14 @@ fn experts_are_weighted_and_balanced_as_declared() {
         }
         let balance: f64 = share.iter().zip(&mean).map(|(s, m)| s * m).sum::<f64>();
         let want = 0.3 * EXPERTS as f64 / top as f64 * balance;
-        let got = executor.train(&batch).auxiliary;
+        let got = executor.train(&batch).unwrap().auxiliary;
         assert!((got - want).abs() < 1e-5, "{got} for {want}");
         // A text that grows goes the same way.
         let text = &batch.tokens[..9];
-        let mut session = executor.session();
+        let mut session = executor.session().unwrap();
         session.feed(&text[..4]);
         let logits = session.feed(&text[4..]);
-        let whole = executor.logits(&hidden[8 * WIDTH..9 * WIDTH]);
+        let whole = executor.logits(&hidden[8 * WIDTH..9 * WIDTH]).unwrap();
         assert!(logits.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-5));
     }
 }
@@ -141,21 +141,22 @@ fn gradients_are_slopes() {
         let model = model(text, 2);
         let params = fresh(&model.graph.params, 5);
         let names: Vec<String> = model.graph.params.iter().map(|p| p.name.clone()).collect();
-        let mut executor = Executor::new(model, params.clone());
-        executor.train(&batch);
-        for (at, grad) in executor.grads.clone().iter().enumerate() {
+        let mut executor = Walk::new(model, &params).unwrap();
+        executor.train(&batch).unwrap();
+        for (at, grad) in executor.grads().unwrap().iter().enumerate() {
             let norm = grad.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
             assert!(norm > 0.0, "nothing flows into {}", names[at]);
             let step = 2e-2;
             let mut loss = |sign: f64| {
-                let moved = params[at].iter().zip(grad);
-                executor.params[at] =
-                    moved.map(|(p, g)| p + (sign * step * f64::from(*g) / norm) as f32).collect();
-                let score = executor.train(&batch);
+                let mut moved = params.clone();
+                for (p, g) in moved[at].iter_mut().zip(grad) {
+                    *p += (sign * step * f64::from(*g) / norm) as f32;
+                }
+                executor.parameters.write(&moved).unwrap();
+                let score = executor.train(&batch).unwrap();
                 score.loss + score.auxiliary
             };
             let slope = (loss(1.0) - loss(-1.0)) / (2.0 * step);
-            executor.params[at].clone_from(&params[at]);
             let gap = (slope - norm).abs();
             assert!(gap < 2e-2 * norm + 1e-4, "{}: {slope} for {norm}", names[at]);
         }
@@ -179,8 +180,8 @@ fn the_order_of_factors_does_not_matter() {
         let model = model(&text, 2);
         let params = fresh(&model.graph.params, 2);
         let shapes: Vec<Vec<usize>> = model.graph.params.iter().map(|p| p.shape.clone()).collect();
-        let mut executor = Executor::new(model, params);
-        (executor.hidden(&batch()), shapes)
+        let mut executor = Walk::new(model, &params).unwrap();
+        (executor.hidden(&batch()).unwrap(), shapes)
     };
     let plain = "out y = linear(silu(x))";
     let (first, shapes) = written(plain, "e(w[j] * x)");
@@ -209,7 +210,7 @@ fn averages_may_be_used_per_token() {
     let weight = model.graph.params.iter().position(|p| p.name.ends_with("d.weight")).unwrap();
     let weight = params[weight].clone();
     let batch = batch();
-    let got = Executor::new(model, params).train(&batch).auxiliary;
+    let got = Walk::new(model, &params).unwrap().train(&batch).unwrap().auxiliary;
     let rows: Vec<&[f32]> =
         batch.tokens.iter().map(|t| &table[*t as usize * WIDTH..][..WIDTH]).collect();
     let n = rows.len() as f64;

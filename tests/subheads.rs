@@ -8,11 +8,11 @@ use lrc_compiler::graph::{Kind, build};
 use lrc_dsl::Sources;
 use lrc_runtime::ground::library::LIBRARY;
 use lrc_runtime::ground::random::{Purpose, Stream};
-use lrc_runtime::model::{Executor, fresh};
+use lrc_runtime::model::{Walk, fresh};
 use lrc_runtime::ops::batch::Batch;
 
 /// Gated DeltaNet or attention with subheads; both ways of adding them up.
-fn executor(name: &str, sum: &str) -> Executor {
+fn executor(name: &str, sum: &str) -> Walk {
     let text = format!(
         "use \"recurrences/gated_delta_rule.arch\"
         mixer delta(heads = 2, expand = 4, d = 8) {{
@@ -41,11 +41,11 @@ fn executor(name: &str, sum: &str) -> Executor {
     let model = build(&names, names.get("m").unwrap(), &BTreeMap::new(), &mut diags);
     let model = model.unwrap_or_else(|| panic!("{diags:?}"));
     let params = fresh(&model.graph.params, 4);
-    Executor::new(model, params)
+    Walk::new(model, &params).unwrap()
 }
 
-fn sums(executor: &Executor) -> Vec<usize> {
-    let kinds = executor.model.graph.nodes.node_weights().map(|node| &node.kind);
+fn sums(executor: &Walk) -> Vec<usize> {
+    let kinds = executor.model().graph.nodes.node_weights().map(|node| &node.kind);
     let recurs = kinds.filter_map(|kind| match kind {
         Kind::Recur(recur) => Some(recur.sum),
         _ => None,
@@ -66,9 +66,9 @@ fn sums_inside_and_behind_are_the_same() {
     let mut behind = executor("delta", "sum(max(o, -1e30), expand)");
     assert_eq!(sums(&inside), [4, 4]);
     assert_eq!(sums(&behind), [1, 1]);
-    let scores = [inside.train(&batch).loss, behind.train(&batch).loss];
+    let scores = [inside.train(&batch).unwrap().loss, behind.train(&batch).unwrap().loss];
     assert_eq!(scores[0].to_bits(), scores[1].to_bits());
-    assert_eq!(inside.grads, behind.grads);
+    assert_eq!(inside.grads().unwrap(), behind.grads().unwrap());
     // What reads the past itself is left as it is.
     assert_eq!(sums(&executor("attending", "sum(o, expand)")), [1, 1]);
     // So is what is read elsewhere too.
@@ -81,10 +81,10 @@ fn a_growing_text_adds_them_up_too() {
     let tokens: Vec<u32> = (0..40).map(|i| (i * 7 % 19) as u32).collect();
     let mut batch = Batch::default();
     batch.push(&tokens, &tokens);
-    let hidden = inside.hidden(&batch);
-    let mut session = inside.session();
+    let hidden = inside.hidden(&batch).unwrap();
+    let mut session = inside.session().unwrap();
     session.feed(&tokens[..39]);
     let grown = session.feed(&tokens[39..]);
-    let whole = inside.logits(&hidden[39 * 12..]);
+    let whole = inside.logits(&hidden[39 * 12..]).unwrap();
     assert!(grown.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-4), "{grown:?}\n{whole:?}");
 }

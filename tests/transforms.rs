@@ -12,7 +12,7 @@ use lrc_runtime::device::Device;
 use lrc_runtime::ground::library;
 use lrc_runtime::ground::random::{Purpose, Stream};
 use lrc_runtime::model::transforms::{Precision, Transforms};
-use lrc_runtime::model::{Executor, fresh};
+use lrc_runtime::model::{Walk, fresh};
 use lrc_runtime::ops::batch::Batch;
 use lrc_runtime::optim::{Class, Optimizer, Rates, Which};
 use lrc_runtime::train::ablate::ablate;
@@ -56,19 +56,19 @@ fn layers_computed_again_give_the_same_gradient_in_less_memory() {
     for model in models {
         let params = fresh(&model.graph.params, 3);
         let batch = batch(24);
-        let mut plain = Executor::new(model.clone(), params.clone());
-        let want = plain.train(&batch);
+        let mut plain = Walk::new(model.clone(), &params).unwrap();
+        let want = plain.train(&batch).unwrap();
         let layers = model.graph.layers();
         for picked in [layers.clone(), layers[..1].to_vec(), layers[layers.len() / 2..].to_vec()] {
             let recompute = Recompute::Layers(picked.clone());
             let options = Options { recompute, ..Options::default() };
             let again = prepare(model.clone(), &options).unwrap();
-            let mut again = Executor::of(again, params.clone());
-            assert_eq!(again.train(&batch), want, "{}: {picked:?}", model.name);
-            assert!(again.grads == plain.grads, "{}: {picked:?}", model.name);
+            let mut again = Walk::on_cpu(again, &params).unwrap();
+            assert_eq!(again.train(&batch).unwrap(), want, "{}: {picked:?}", model.name);
+            assert!(again.grads().unwrap() == plain.grads().unwrap(), "{}: {picked:?}", model.name);
             // And once more: nothing is left over from the step before.
-            assert_eq!(again.train(&batch), want);
-            assert_eq!(again.evaluate(&batch), plain.evaluate(&batch));
+            assert_eq!(again.train(&batch).unwrap(), want);
+            assert_eq!(again.evaluate(&batch).unwrap(), plain.evaluate(&batch).unwrap());
         }
     }
 }
@@ -112,28 +112,30 @@ fn dropout_drops_its_share_and_its_gradient_is_that_of_what_is_left() {
     assert_eq!(branches, graph.layers().len());
     let params = fresh(&graph.params, 3);
     let batch = batch(24);
-    let mut executor = Executor::of(dropping, params.clone());
+    let mut executor = Walk::on_cpu(dropping, &params).unwrap();
     executor.draws = 17;
-    let first = executor.train(&batch);
-    let grads = executor.grads.clone();
-    assert_eq!(executor.train(&batch), first, "the same draws drop the same");
+    let first = executor.train(&batch).unwrap();
+    let grads = executor.grads().unwrap();
+    assert_eq!(executor.train(&batch).unwrap(), first, "the same draws drop the same");
     executor.draws = 18;
-    assert!(executor.train(&batch) != first, "others drop others");
+    assert!(executor.train(&batch).unwrap() != first, "others drop others");
     // Along the gradient the loss changes by its square.
     executor.draws = 17;
     let mut moved = |step: f32| {
-        for ((to, from), grad) in executor.params.iter_mut().zip(&params).zip(&grads) {
-            to.iter_mut().zip(from).zip(grad).for_each(|((to, x), g)| *to = x + step * g);
+        let mut moved = params.clone();
+        for (to, grad) in moved.iter_mut().zip(&grads) {
+            to.iter_mut().zip(grad).for_each(|(to, g)| *to += step * g);
         }
-        executor.train(&batch).loss
+        executor.parameters.write(&moved).unwrap();
+        executor.train(&batch).unwrap().loss
     };
     let square: f64 = grads.iter().flatten().map(|g| f64::from(*g) * f64::from(*g)).sum();
     let slope = (moved(2e-5) - moved(-2e-5)) / 4e-5;
     assert!((slope - square).abs() < 0.01 * square, "{slope} {square}");
     // A model that is asked drops nothing.
-    let mut plain = Executor::new(hybrid(), params.clone());
-    executor.params = params;
-    assert_eq!(executor.evaluate(&batch), plain.evaluate(&batch));
+    let mut plain = Walk::new(hybrid(), &params).unwrap();
+    executor.parameters.write(&params).unwrap();
+    assert_eq!(executor.evaluate(&batch).unwrap(), plain.evaluate(&batch).unwrap());
 }
 
 #[test]
@@ -154,8 +156,8 @@ fn a_layer_that_is_taken_out_adds_nothing() {
     }
     assert!(silent != params);
     let without = ablate(whole.clone(), &name).unwrap();
-    let want = Executor::new(whole.clone(), silent).evaluate(&batch);
-    let got = Executor::of(without, params).evaluate(&batch);
+    let want = Walk::new(whole.clone(), &silent).unwrap().evaluate(&batch).unwrap();
+    let got = Walk::on_cpu(without, &params).unwrap().evaluate(&batch).unwrap();
     assert!((got.score.loss - want.score.loss).abs() < 1e-6);
     let why = ablate(whole, "atention").unwrap_err().to_string();
     assert!(why.contains("atention") && why.contains(&name), "{why}");
@@ -189,7 +191,7 @@ fn parameters_read_in_bf16_are_updated_in_f32() {
     // What a checkpoint holds goes on as what was.
     let numbers = engine.numbers().unwrap();
     let mut other = self::engine(&transforms);
-    other.restore(numbers).unwrap();
+    other.restore(&numbers).unwrap();
     assert_eq!(other.evaluate(&batch).unwrap(), engine.evaluate(&batch).unwrap());
     assert_eq!(other.numbers().unwrap().params, after);
     let plain = self::engine(&Transforms::default()).evaluate(&batch).unwrap();

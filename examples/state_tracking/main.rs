@@ -22,7 +22,7 @@ use lrc_runtime::config::open::{Opened, open};
 use lrc_runtime::data::{Dataset, EvalSets};
 use lrc_runtime::device::Device;
 use lrc_runtime::ground::error::Failure;
-use lrc_runtime::model::Executor;
+use lrc_runtime::model::Walk;
 use lrc_runtime::ops::loss::NONE;
 use lrc_runtime::train::{Options, checkpoint, train};
 
@@ -87,7 +87,7 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
             };
             train(&spec, model.clone(), &arch, &options)?;
             let params = checkpoint::parameters(&run, None, &model.graph.params)?;
-            let mut executor = Executor::new(model, params);
+            let mut executor = Walk::new(model, &params)?;
             let trained = spec.task.length();
             println!(
                 "{kind:<28} {seed:>4} {:>10.4} {:>10.4} {:>13.4}",
@@ -101,12 +101,7 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
 }
 
 /// Share of right answers on sequences of `length` bits, counted from bit `from` on.
-fn accuracy(
-    executor: &mut Executor,
-    spec: &Spec,
-    length: usize,
-    from: usize,
-) -> Result<f64, Failure> {
+fn accuracy(executor: &mut Walk, spec: &Spec, length: usize, from: usize) -> Result<f64, Failure> {
     let asked = EvalSets { lengths: vec![length], levels: None };
     let source = Dataset::open(&spec.task, spec.seed, &asked)?;
     let set = &source.held_out(Some(SEQUENCES))[1];
@@ -114,5 +109,5 @@ fn accuracy(
     for targets in batch.targets.chunks_exact_mut(length) {
         targets[..from].fill(NONE);
     }
-    Ok(executor.evaluate(&batch).score.accuracy())
+    Ok(executor.evaluate(&batch)?.score.accuracy())
 }

@@ -79,7 +79,7 @@ fn kernels_lack(namespace: &Namespace, gpu: Gpu) -> Result<Vec<Diag>, Failure> {
     }
     for decl in chosen(namespace, Kind::Model, None)? {
         let prepared = Prepared::plain(built(namespace, decl, &given)?);
-        lacking.extend(lrc_runtime::model::device::lacks(&prepared, gpu));
+        lacking.extend(lrc_compiler::graph::kernels::plan(&prepared, gpu).lacking);
     }
     Ok(lacking)
 }

@@ -18,7 +18,7 @@ use lrc_runtime::device::jit::{self, Built, Source};
 use lrc_runtime::device::kernels::without_kernels;
 use lrc_runtime::ground::atomic::Folder;
 use lrc_runtime::ground::error::{Failure, at_path};
-use lrc_runtime::model::device::plans;
+use lrc_runtime::model::plans::plans;
 use lrc_runtime::tell;
 use serde_json::{Value, json};
 

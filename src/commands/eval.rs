@@ -135,7 +135,7 @@ fn questions(args: &Eval, file: &Path, spec: &Spec, model: Model) -> Result<(), 
         Some(layers) => ablate::ablate(model, layers)?,
         None => Prepared::plain(model),
     };
-    let mut engine = Engine::asked(prepared, params, args.device.into())?;
+    let mut engine = Engine::asked(prepared, &params, args.device.into())?;
     let result = benchmark::ask(&mut engine, &questions)?;
     if args.json {
         let json = serde_json::to_string(&result).map_err(|e| Failure::World(e.to_string()))?;

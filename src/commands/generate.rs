@@ -8,7 +8,7 @@ use lrc_runtime::data::LONGEST;
 use lrc_runtime::data::codec::TextCodec;
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::ground::random::{Purpose, Stream};
-use lrc_runtime::model::Executor;
+use lrc_runtime::model::Walk;
 use lrc_runtime::ops::sample::Sampling;
 use lrc_runtime::train::checkpoint;
 
@@ -54,10 +54,10 @@ pub fn generate(args: &Generate, sources: &mut Sources) -> Result<(), Failure> {
     let prompt = codec.tokens(&args.prompt, model.vocab)?;
     let prompt = codec.begun(prompt);
     let params = checkpoint::parameters(&args.run, args.from_step, &model.graph.params)?;
-    let executor = Executor::new(model, params);
+    let walk = Walk::new(model, &params)?;
     let sampling = Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
     let mut random = Stream::new(args.seed, Purpose::Sample, 0);
-    let mut session = executor.session();
+    let mut session = walk.session()?;
     let mut logits = session.feed(&prompt);
     let mut said = Vec::with_capacity(args.tokens);
     // Tokens of which no text was written yet: a character may take several.

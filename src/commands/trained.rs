@@ -23,5 +23,5 @@ pub fn open(run: &Path, sources: &mut Sources) -> Result<(Spec, Model), Failure>
 pub fn trained(run: &Path, sources: &mut Sources) -> Result<Engine, Failure> {
     let (_, model) = open(run, sources)?;
     let params = checkpoint::parameters(run, None, &model.graph.params)?;
-    Engine::asked(Prepared::plain(model), params, Device::Cpu)
+    Engine::asked(Prepared::plain(model), &params, Device::Cpu)
 }

@@ -1,5 +1,6 @@
-// Cross-entropy of rows of logits, a block of 256 threads for each: said[row] = (loss, best guess).
-// Unless `scale` is 0 the logits become the gradient of `scale` times the sum of the losses.
+// Cross-entropy of rows of logits, a block of 256 threads for each: said[row] = (loss, best guess, ln Z).
+// Where there is room for factors, the logits become the gradient of `scale` times the sum of the losses
+// and of `z` times ln²Z, but for the factor of each row.
 __device__ __forceinline__ float exponential(float x) {
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
@@ -12,7 +13,8 @@ __device__ __forceinline__ float logarithm(float x) {
     return y * 0.693147181f;
 }
 
-extern "C" __global__ void cross_entropy(float* logits, const int* targets, float* said, int vocab, float scale) {
+extern "C" __global__ void cross_entropy(float* logits, const int* targets, float* said, float* factors, int vocab,
+                                         float scale, float z) {
     extern __shared__ float shared[];
     float* row = logits + (long long)blockIdx.x * vocab;
     const int me = threadIdx.x, target = targets[blockIdx.x];
@@ -51,13 +53,16 @@ extern "C" __global__ void cross_entropy(float* logits, const int* targets, floa
         __syncthreads();
     }
     sum = shared[0];
+    const float log_z = logarithm(sum) + top;
     if (me == 0) {
-        said[2 * blockIdx.x] = logarithm(sum) + top - given;
-        said[2 * blockIdx.x + 1] = best;
+        said[3 * blockIdx.x] = log_z - given;
+        said[3 * blockIdx.x + 1] = best;
+        said[3 * blockIdx.x + 2] = log_z;
     }
-    if (scale == 0.f) return;
-    const float factor = scale / sum;
+    if (!factors) return;
+    if (me == 0) factors[blockIdx.x] = scale / sum;
+    const float steeper = 1.f + 2.f * z * log_z;
     for (int i = me; i < vocab; i += 256) {
-        row[i] = exponential(row[i] - top) * factor - (i == target ? scale : 0.f);
+        row[i] = exponential(row[i] - top) * steeper - (i == target ? sum : 0.f);
     }
 }

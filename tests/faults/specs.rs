@@ -468,11 +468,6 @@ fn all_three_refuse_the_same_specs_in_the_same_words() {
         assert_eq!(check, train, "{rest}");
         assert_eq!(dry, train, "{rest}");
     }
-    std::fs::write(&file, format!("{head}task: {{parity: }}\ndropout: 0.5\n")).unwrap();
-    let [check, dry, train] = thrice(&file, &["--device", "sim"]);
-    assert_eq!(train.0, Some(3), "{}", train.1);
-    assert_eq!(check, train);
-    assert_eq!(dry, train);
 }
 
 /// What sections of a spec may say; each list begins with what is sound.

@@ -8,6 +8,7 @@
 
 pub mod attention;
 pub mod chunk;
+pub mod elementwise;
 pub mod recurrent;
 pub mod rows;
 mod task;

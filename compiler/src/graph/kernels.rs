@@ -10,11 +10,12 @@ use lrc_dsl::Diag;
 use super::prepare::Prepared;
 use super::{Graph, Kind, Node, ValueId};
 use crate::compile::all_schedules;
+use crate::form::rows::RowsGrad;
 use crate::normal::Refusal;
 use crate::plan::Schedule;
+use crate::plan::ranks::ranked;
 use crate::plan::rows::Pointwise;
 use crate::plan::target::Gpu;
-use crate::tile::Op;
 
 /// A kind of node without kernels, and what is said of it.
 struct Lack {
@@ -23,33 +24,7 @@ struct Lack {
 }
 
 /// What kernels lack: a row for each thing. Delete the row of what gets some.
-const LACKS: &[Lack] = &[
-    Lack {
-        is: |kind| {
-            matches!(kind, Kind::Route { .. } | Kind::RouteGrad | Kind::Average | Kind::AverageGrad)
-        },
-        why: "chooses among experts",
-    },
-    Lack {
-        is: |kind| matches!(kind, Kind::Expert | Kind::ExpertGradInput | Kind::ExpertGradWeight),
-        why: "is made of experts",
-    },
-    Lack { is: |kind| matches!(kind, Kind::Drop { .. }), why: "is dropped out" },
-    Lack { is: chooses, why: "chooses the largest entries" },
-    Lack {
-        is: |kind| matches!(kind, Kind::LongConv | Kind::LongConvGrad),
-        why: "is a convolution as long as the sequence",
-    },
-];
-
-fn chooses(kind: &Kind) -> bool {
-    let program = match kind {
-        Kind::Rows(program) => program,
-        Kind::RowsGrad(grad) => &grad.program,
-        _ => return false,
-    };
-    program.nodes.iter().any(|node| matches!(node.op, Op::Largest(_)))
-}
+const LACKS: &[Lack] = &[];
 
 /// Whether a node runs by kernels of a kind of GPU, at its sizes. The error says what it lacks.
 pub fn supports(graph: &Graph, node: &Node, gpu: Gpu) -> Result<(), Refusal> {
@@ -83,18 +58,21 @@ fn pointwise(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Schedule, Refusal> 
     match &node.kind {
         Kind::Rows(program) => Pointwise {
             label: &label,
-            program,
+            program: &ranked(program),
             once: &once(&node.inputs),
             output_once: graph.value(node.outputs[0]).once,
         }
         .forward(gpu),
-        Kind::RowsGrad(grad) => Pointwise {
-            label: &label,
-            program: &grad.program,
-            once: &once(&node.inputs[..grad.inputs]),
-            output_once: graph.value(node.inputs[grad.inputs]).once,
+        Kind::RowsGrad(grad) => {
+            let grad = RowsGrad { program: ranked(&grad.program), ..(**grad).clone() };
+            Pointwise {
+                label: &label,
+                program: &grad.program,
+                once: &once(&node.inputs[..grad.inputs]),
+                output_once: graph.value(node.inputs[grad.inputs]).once,
+            }
+            .backward(&grad, gpu)
         }
-        .backward(grad, gpu),
         _ => Err(Refusal { span: None, why: "it is no pointwise node".into() }),
     }
 }
@@ -150,9 +128,6 @@ pub fn plan(prepared: &Prepared, gpu: Gpu) -> Planned {
         recurrences: vec![],
         lacking: vec![],
     };
-    if !model.losses.is_empty() {
-        lacking.add(&model.name, "adds to the loss, for which there are no kernels".into());
-    }
     let mut rows: HashMap<String, usize> = HashMap::new();
     let (mut known, mut distinct) = (HashSet::new(), HashSet::new());
     for (at, node) in model.graph.nodes.node_weights().enumerate() {

@@ -17,6 +17,7 @@ mod model;
 mod pointwise;
 pub mod prepare;
 mod rewrite;
+mod split;
 pub mod text;
 
 use petgraph::graph::{DiGraph, NodeIndex};

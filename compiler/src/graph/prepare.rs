@@ -7,6 +7,7 @@ use super::backward::differentiate;
 use super::buffers::{self, Buffers};
 use super::fuse::sums_of_heads;
 use super::rewrite::{drop_branches, fit, recompute};
+use super::split::states_beside_sums;
 use super::{Kind, Model};
 
 /// What is done to a model's graph besides its backward pass.
@@ -97,6 +98,7 @@ pub fn prepare(mut model: Model, options: &Options) -> Result<Prepared, Unprepar
 }
 
 fn with_backward(mut model: Model) -> Model {
+    states_beside_sums(&mut model);
     sums_of_heads(&mut model);
     differentiate(&mut model);
     model

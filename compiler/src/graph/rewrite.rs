@@ -9,12 +9,12 @@ use super::{Graph, Kind, Model, Node, ValueId, buffers};
 
 impl Graph {
     /// A graph of the same values and parameters without nodes, to be filled by [`Graph::place`].
-    fn emptied(&self) -> Graph {
+    pub(super) fn emptied(&self) -> Graph {
         Graph { values: self.values.clone(), params: self.params.clone(), ..Graph::default() }
     }
 
     /// Adds a node that makes values which are there already.
-    fn place(&mut self, node: Node) -> NodeIndex {
+    pub(super) fn place(&mut self, node: Node) -> NodeIndex {
         let (inputs, outputs) = (node.inputs.clone(), node.outputs.clone());
         let index = self.nodes.add_node(node);
         for input in inputs {

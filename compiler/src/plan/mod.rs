@@ -25,6 +25,7 @@ mod ir;
 pub(crate) mod lower;
 mod place;
 pub mod print;
+pub mod ranks;
 pub mod rows;
 mod schedule;
 pub mod space;

@@ -46,10 +46,12 @@ impl Pointwise<'_> {
             let program = b.finish(&outputs);
             let mut maker = Maker { node: self, buffers: &buffers, choice, tiles: vec![] };
             let steps = maker.lower(&program, |lower| {
-                let shape = program.shape(program.outputs[0]).to_vec();
-                let index = axes_of(&shape);
-                let to = store(row(&buffers, Binding::Out(0), &Int::T, &index));
-                lower.write(program.outputs[0], &index, &shape, to, false);
+                for (at, &output) in program.outputs.iter().enumerate() {
+                    let shape = program.shape(output).to_vec();
+                    let index = axes_of(&shape);
+                    let to = store(row(&buffers, Binding::Out(at), &Int::T, &index));
+                    lower.write(output, &index, &shape, to, false);
+                }
             });
             let body = vec![groups(choice.chunk, 0, statements(&buffers, steps))];
             Made { tiles: maker.tiles, body }
@@ -141,6 +143,10 @@ impl Pointwise<'_> {
         let output = self.program.shape(self.program.outputs[0]);
         let Some(grad) = grad else {
             all.push(make("out", Binding::Out(0), Role::Result, true, output));
+            for (at, more) in self.program.outputs.iter().enumerate().skip(1) {
+                let (name, shape) = (format!("out_{at}"), self.program.shape(*more));
+                all.push(make(&name, Binding::Out(at), Role::Result, true, shape));
+            }
             return all;
         };
         all.push(make("d_out", Binding::OutGrad(0), Role::Argument, true, output));

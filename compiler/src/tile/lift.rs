@@ -74,6 +74,10 @@ pub(crate) fn one(
             let eye = b.raw(Op::Eye, vec![], shape.to_vec());
             b.reshape(eye, &[&ones, shape].concat())
         }
+        Op::Below(versions) => {
+            let below = b.raw(Op::Below(versions.clone()), vec![], shape.to_vec());
+            b.reshape(below, &[&ones, shape].concat())
+        }
         Op::Unary(op) => b.unary(*op, args[0]),
         Op::Binary(op) => b.binary(*op, args[0], args[1]),
         Op::MulSum(axes) => b.mul_sum(args[0], args[1], &moved(axes, lead)),

@@ -1,13 +1,14 @@
 //! Kernels that are written by hand, since a tile program cannot say what they do.
 
+use super::backend::CrossEntropy;
 use super::jit::Source;
 use super::store::{Argument, Loaded, Machine, Store, Tensor};
 use crate::ground::error::Failure;
 
 /// Threads of a block.
-const THREADS: usize = 256;
+pub(super) const THREADS: usize = 256;
 /// Blocks of a kernel whose threads go over all elements: enough to fill a GPU.
-const BLOCKS: usize = 1024;
+pub(super) const BLOCKS: usize = 1024;
 /// Numbers of a piece of the parameters, all of one kind.
 pub const PIECE: usize = 1024;
 
@@ -16,7 +17,7 @@ macro_rules! kernels {
         /// The kernels, by the name of their file under `templates/kernels`.
         #[derive(Clone, Debug)]
         pub struct Fixed {
-            $($name: Loaded,)*
+            $(pub(super) $name: Loaded,)*
         }
 
         impl Fixed {
@@ -41,24 +42,25 @@ macro_rules! kernels {
     };
 }
 
-kernels!(fold, add, gather, scatter, collect, cross_entropy, squares, adamw);
-
-/// The numbers of a step of AdamW; see `train::adamw`.
-#[derive(Clone, Copy, Debug)]
-pub struct Update {
-    /// What is left of a weight that decays.
-    pub keep: f32,
-    /// Norm to which the gradient is clipped; 0 for none.
-    pub clip: f32,
-    /// Weights of the running means.
-    pub betas: [f32; 2],
-    /// Learning rate over the correction of the first mean.
-    pub rate: f32,
-    /// One over the root of the correction of the second.
-    pub root: f32,
-    /// Added to the root of the second mean.
-    pub eps: f32,
-}
+kernels!(
+    fold,
+    add,
+    gather,
+    scatter,
+    collect,
+    cross_entropy,
+    squares,
+    scale_rows,
+    round_bf16,
+    transpose,
+    drop_out,
+    route,
+    route_grad,
+    long_conv,
+    long_conv_grad,
+    average,
+    average_grad,
+);
 
 impl Fixed {
     /// `to[o, i] = Σ_n from[o, n, i]`, or added to what is there.
@@ -139,20 +141,26 @@ impl Fixed {
         store.launch(&self.collect, [count.min(BLOCKS), THREADS, 0], &arguments)
     }
 
-    /// Loss and best guess of each row of logits, `said: [rows, 2]`; unless `scale` is 0 the logits
-    /// become the gradient of `scale` times the sum of the losses.
+    /// Loss, best guess and the logarithm of the sum of exponentials of each row of logits,
+    /// `said: [rows, 3]`; see [`CrossEntropy`] for the gradient.
     pub fn cross_entropy(
         &self,
         store: &mut Store,
-        logits: Tensor,
-        targets: &[u32],
+        on: &CrossEntropy,
         said: Tensor,
-        vocab: usize,
-        scale: f32,
     ) -> Result<(), Failure> {
-        let rows = targets.len();
-        let targets = store.table(targets.to_vec())?;
-        let arguments = [logits.into(), targets.into(), said.into(), vocab.into(), scale.into()];
+        let rows = on.targets.len();
+        let targets = store.table(on.targets.to_vec())?;
+        let (scale, z) = on.gradient.map_or((0.0, 0.0), |gradient| (gradient.scale, gradient.z));
+        let arguments = [
+            on.logits.into(),
+            targets.into(),
+            said.into(),
+            Argument::Tensor(on.gradient.map(|gradient| gradient.factors)),
+            on.vocab.into(),
+            scale.into(),
+            z.into(),
+        ];
         store.launch(&self.cross_entropy, [rows, THREADS, THREADS * 8], &arguments)
     }
 
@@ -170,23 +178,6 @@ impl Fixed {
         store.launch(&self.squares, [pieces, THREADS, shared], &first)?;
         let second = [to.into(), parts.into(), pieces.into()];
         store.launch(&self.squares, [1, THREADS, shared], &second)
-    }
-
-    /// A step of AdamW over parameters that lie one after the other in pieces; `state` is the
-    /// parameters, their gradients and both means.
-    pub fn adamw(
-        &self,
-        store: &mut Store,
-        state: [Tensor; 4],
-        decays: Tensor,
-        square: Tensor,
-        update: Update,
-    ) -> Result<(), Failure> {
-        let Update { keep, clip, betas: [b1, b2], rate, root, eps } = update;
-        let mut arguments: Vec<Argument> = state.into_iter().map(Argument::from).collect();
-        arguments.extend([decays, square].map(Argument::from));
-        arguments.extend([keep, clip, b1, b2, rate, root, eps].map(Argument::from));
-        store.launch(&self.adamw, [state[0].words / PIECE, THREADS, 0], &arguments)
     }
 }
 

@@ -1,14 +1,19 @@
-//! Devices other than the CPU: [`cuda`] compiles kernels for GPUs, and [`sim`] executes the
-//! compiled kernels on the CPU, with checks that no GPU makes. [`kernels`] runs a recurrence by
-//! its kernels on either.
+//! Where models run: [`backend`] is what a place can do, [`cpu`] the processor, [`accelerator`] kernels.
+//! [`cuda`] compiles and runs these on GPUs, and [`sim`] executes them on the processor, with checks that
+//! no GPU makes. [`kernels`] runs a recurrence by its kernels on either.
 
+pub mod accelerator;
+mod across;
+pub mod backend;
 pub mod cache;
+pub mod cpu;
 pub mod cuda;
 pub mod fixed;
 pub mod jit;
 pub mod kernels;
 pub mod launch;
 pub mod library;
+pub mod parameters;
 pub mod rows;
 pub mod sim;
 pub mod store;

@@ -1,6 +1,6 @@
 //! Tensors in a machine's memory, and what runs on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::cuda::gpu::{self, Function, Gpu, Words};
 use super::cuda::nvrtc::Code;
@@ -64,8 +64,8 @@ pub enum Loaded {
 /// Words in a machine's memory: numbers of four bytes each, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tensor {
-    slot: usize,
-    start: usize,
+    pub(crate) slot: usize,
+    pub(crate) start: usize,
     /// How many.
     pub words: usize,
 }
@@ -110,7 +110,8 @@ impl From<f32> for Argument {
 enum Backing {
     /// The address of each slot's buffer.
     Sim(Memory, Vec<u64>),
-    Cuda(Gpu, Vec<Words>),
+    /// What lies in each slot; nothing in those that were emptied.
+    Cuda(Gpu, HashMap<usize, Words>),
 }
 
 /// A machine's memory. Tensors that are given back are kept and taken again by those of the same
@@ -119,6 +120,8 @@ pub struct Store {
     backing: Backing,
     names: Vec<(String, usize)>,
     free: BTreeMap<usize, Vec<Tensor>>,
+    /// Words that may be held at most, where that is limited.
+    most: Option<usize>,
     tables: BTreeMap<Vec<u32>, Tensor>,
     /// Kernels started so far.
     pub launches: u64,
@@ -136,12 +139,13 @@ impl Store {
     pub fn new(machine: &Machine) -> Store {
         let backing = match machine {
             Machine::Sim => Backing::Sim(Memory::default(), vec![]),
-            Machine::Cuda(gpu) => Backing::Cuda(gpu.clone(), vec![]),
+            Machine::Cuda(gpu) => Backing::Cuda(gpu.clone(), HashMap::new()),
         };
         Store {
             backing,
             names: vec![],
             free: BTreeMap::new(),
+            most: None,
             tables: BTreeMap::new(),
             launches: 0,
             products: 0,
@@ -159,15 +163,42 @@ impl Store {
             return Ok(tensor);
         }
         let slot = self.names.len();
-        match &mut self.backing {
-            Backing::Sim(memory, addresses) => addresses.push(memory.reserve(name, words * 4)),
-            Backing::Cuda(gpu, slots) => match gpu.reserve(words) {
-                Ok(made) => slots.push(made),
-                Err(why) => return Err(self.full(name, words, &why)),
-            },
+        // What nobody holds may be in the way: memory that is full is emptied of it once.
+        if self.reserve(slot, name, words).is_err() {
+            self.empty()?;
+            self.reserve(slot, name, words).map_err(|why| self.full(name, words, &why))?;
         }
         self.names.push((name.to_string(), words));
         Ok(Tensor { slot, start: 0, words })
+    }
+
+    /// Makes a new slot.
+    fn reserve(&mut self, slot: usize, name: &str, words: usize) -> Result<(), String> {
+        let held: usize = self.names.iter().map(|(_, words)| words).sum();
+        if self.most.is_some_and(|most| held + words > most) {
+            return Err("more than it was limited to".into());
+        }
+        match &mut self.backing {
+            Backing::Sim(memory, addresses) => addresses.push(memory.reserve(name, words * 4)),
+            Backing::Cuda(gpu, slots) => {
+                slots.insert(slot, gpu.reserve(words)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the memory of tensors that nobody holds back to the machine.
+    fn empty(&mut self) -> Result<(), Failure> {
+        for tensor in std::mem::take(&mut self.free).into_values().flatten() {
+            self.names[tensor.slot] = (String::new(), 0);
+            match &mut self.backing {
+                Backing::Sim(memory, addresses) => memory.release(addresses[tensor.slot]),
+                Backing::Cuda(_, slots) => {
+                    slots.remove(&tensor.slot);
+                }
+            }
+        }
+        self.wait()
     }
 
     /// Says what fills the memory.
@@ -251,7 +282,7 @@ impl Store {
                 Ok(())
             }
             Backing::Cuda(gpu, slots) => {
-                gpu.clear(&mut slots[tensor.slot], tensor.start..tensor.start + tensor.words)
+                gpu.clear(held(slots, tensor)?, tensor.start..tensor.start + tensor.words)
             }
         }
     }
@@ -273,7 +304,7 @@ impl Store {
                 memory.fill(addresses[tensor.slot], tensor.start, words.iter().copied());
                 Ok(())
             }
-            Backing::Cuda(gpu, slots) => gpu.put(&mut slots[tensor.slot], tensor.start, words),
+            Backing::Cuda(gpu, slots) => gpu.put(held(slots, tensor)?, tensor.start, words),
         }
     }
 
@@ -285,7 +316,7 @@ impl Store {
                 .map_err(Failure::Verification),
             Backing::Cuda(gpu, slots) => {
                 let words =
-                    gpu.get(&slots[tensor.slot], tensor.start..tensor.start + tensor.words)?;
+                    gpu.get(&slots[&tensor.slot], tensor.start..tensor.start + tensor.words)?;
                 Ok(words.into_iter().map(f32::from_bits).collect())
             }
         }
@@ -331,7 +362,7 @@ impl Store {
                     .iter()
                     .map(|argument| match argument {
                         Argument::Tensor(None) => gpu::Argument::Null,
-                        Argument::Tensor(Some(t)) => gpu::Argument::Words(&slots[t.slot], t.start),
+                        Argument::Tensor(Some(t)) => gpu::Argument::Words(&slots[&t.slot], t.start),
                         Argument::Number(x) => gpu::Argument::Number(*x),
                         Argument::Float(x) => gpu::Argument::Number(x.to_bits() as i32),
                     })
@@ -352,7 +383,7 @@ impl Store {
     ) -> Result<(), Failure> {
         self.products += 1;
         if let Backing::Cuda(gpu, slots) = &mut self.backing {
-            let at = |t: Tensor| (&slots[t.slot], t.start);
+            let at = |t: Tensor| (&slots[&t.slot], t.start);
             return gpu.dense(kind, at(to), from.map(at), sizes);
         }
         let [a, b] = [self.get(from[0])?, self.get(from[1])?].map(|mut x| {
@@ -362,5 +393,30 @@ impl Store {
         let mut y = if kind.adds() { self.get(to)? } else { vec![0.0; to.words] };
         dense::run(kind, &mut y, [&a, &b], sizes);
         self.put(to, &y)
+    }
+}
+
+/// What lies in a tensor's slot.
+fn held(slots: &mut HashMap<usize, Words>, tensor: Tensor) -> Result<&mut Words, Failure> {
+    let gone = || Failure::World("a tensor that was given back is written".into());
+    slots.get_mut(&tensor.slot).ok_or_else(gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_full_is_emptied_of_what_nobody_holds() {
+        let mut store = Store { most: Some(100), ..Store::new(&Machine::Sim) };
+        let (a, b) = (store.take("a", 40).unwrap(), store.take("b", 50).unwrap());
+        store.give(a);
+        // No tensor of this size was given back, and beside both there is no room for it.
+        let c = store.holding("c", &[1.0; 45]).unwrap();
+        assert_eq!(store.get(c).unwrap(), [1.0; 45]);
+        let why = store.take("d", 20).unwrap_err().to_string();
+        assert!(why.contains("for d") && why.contains("b 0.0 MiB"), "{why}");
+        store.give(b);
+        assert!(store.take("d", 20).is_ok());
     }
 }

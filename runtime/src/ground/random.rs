@@ -61,9 +61,13 @@ pub struct Stream {
 impl Stream {
     /// The numbers of item `item`.
     pub fn new(seed: u64, purpose: Purpose, item: u64) -> Stream {
+        Stream { key: Stream::key(seed, purpose), item, block: 0, ready: [0; 4], used: 4 }
+    }
+
+    /// The key of [`philox`] for a seed and purpose; item and block are the counter.
+    pub fn key(seed: u64, purpose: Purpose) -> [u32; 2] {
         let mixed = seed ^ (purpose as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let key = [mixed as u32, (mixed >> 32) as u32];
-        Stream { key, item, block: 0, ready: [0; 4], used: 4 }
+        [mixed as u32, (mixed >> 32) as u32]
     }
 
     /// 32 random bits.

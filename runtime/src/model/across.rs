@@ -1,95 +1,70 @@
-//! Nodes that see more than a row and are no recurrence: mixtures of experts, what they average over
-//! the batch, and long convolutions.
+//! Nodes that see more than a row and are no recurrence: mixtures of experts, what they average over the
+//! batch, and long convolutions.
 
-use lrc_compiler::graph::buffers::Buffers;
 use lrc_compiler::graph::{Kind, Node, ParamId, ValueId};
 
-use super::Executor;
-use crate::ops::batch::Batch;
-use crate::ops::{experts, longconv};
+use super::walk::{Pass, Walk};
+use crate::device::store::Tensor;
+use crate::ground::error::Failure;
+use crate::ops::dense::Dense;
+use crate::ops::experts;
 
-impl Executor {
-    /// Runs such a node.
+impl Walk {
+    /// Nodes that see more than a row and are no recurrence: mixtures of experts, what they average
+    /// over the batch, and long convolutions.
     pub(super) fn across_rows(
         &mut self,
         node: &Node,
-        batch: &Batch,
-        buffers: &Buffers,
-        outputs: &mut [Vec<f32>],
-    ) {
+        pass: &Pass,
+        inputs: &[Tensor],
+        outputs: &[Tensor],
+    ) -> Result<(), Failure> {
+        let rows = pass.rows();
         match &node.kind {
             Kind::Route { slots } => {
-                let w = self.value(buffers, node.inputs[0]);
-                let experts = self.model.graph.value(node.inputs[0]).width();
-                let [ids, kept] = &mut outputs[..] else { unreachable!("numbers and weights") };
-                experts::route(w, experts, *slots, ids, kept);
+                let sizes = [self.width(node.inputs[0]), *slots];
+                self.parameters.backend.route([outputs[0], outputs[1]], inputs[0], sizes)
             }
             Kind::RouteGrad => {
-                let (ids, d) = (node.inputs[0], node.inputs[1]);
-                let slots = self.model.graph.value(ids).width();
-                let experts = self.model.graph.value(node.outputs[0]).width();
-                let (ids, d) = (self.value(buffers, ids), self.value(buffers, d));
-                experts::route_grad(ids, d, experts, slots, &mut outputs[0]);
+                let sizes = [self.width(node.outputs[0]), self.width(node.inputs[0])];
+                self.parameters.backend.route_grad(outputs[0], [inputs[0], inputs[1]], sizes)
             }
             Kind::Expert => {
-                let sizes = self.expert_sizes(node.params[0], node.inputs[1], node.inputs[0]);
-                let x = self.value(buffers, node.inputs[0]);
-                let ids = self.value(buffers, node.inputs[1]);
-                experts::forward(&mut outputs[0], x, &self.params[node.params[0].0], ids, sizes);
+                let sizes = self.experts(node.params[0], node.inputs[1], node.inputs[0]);
+                let from = [inputs[0], self.value(node.params[0])];
+                self.parameters.backend.expert(Dense::Forward, outputs[0], from, inputs[1], sizes)
             }
             Kind::ExpertGradInput => {
-                let sizes = self.expert_sizes(node.params[0], node.inputs[1], node.outputs[0]);
-                let dy = self.value(buffers, node.inputs[0]);
-                let ids = self.value(buffers, node.inputs[1]);
-                let w = &self.params[node.params[0].0];
-                experts::grad_input(&mut outputs[0], dy, w, ids, sizes);
+                let sizes = self.experts(node.params[0], node.inputs[1], node.outputs[0]);
+                let from = [inputs[0], self.value(node.params[0])];
+                self.parameters.backend.expert(Dense::GradInput, outputs[0], from, inputs[1], sizes)
             }
             Kind::ExpertGradWeight => {
-                let id = node.gives[0];
-                let sizes = self.expert_sizes(id, node.inputs[2], node.inputs[0]);
-                let mut grad = std::mem::take(&mut self.grads[id.0]);
-                let x = self.value(buffers, node.inputs[0]);
-                let dy = self.value(buffers, node.inputs[1]);
-                let ids = self.value(buffers, node.inputs[2]);
-                experts::grad_weight(&mut grad, x, dy, ids, sizes);
-                self.grads[id.0] = grad;
+                let sizes = self.experts(node.gives[0], node.inputs[2], node.inputs[0]);
+                let (to, from) = (self.grad(node.gives[0]), [inputs[0], inputs[1]]);
+                self.parameters.backend.expert(Dense::GradWeight, to, from, inputs[2], sizes)
             }
             Kind::LongConv => {
-                let width = self.model.graph.value(node.outputs[0]).width();
-                let x = self.value(buffers, node.inputs[0]);
-                let h = self.value(buffers, node.inputs[1]);
-                longconv::forward(&mut outputs[0], x, h, &batch.bounds, width);
+                let width = self.width(node.outputs[0]);
+                let from = [inputs[0], inputs[1]];
+                self.parameters.backend.long_conv(outputs[0], from, pass.bounds, width)
             }
             Kind::LongConvGrad => {
-                let width = self.model.graph.value(node.outputs[0]).width();
-                let given = [0, 1, 2].map(|at| self.value(buffers, node.inputs[at]));
-                let [dx, dh] = outputs else { unreachable!("gradients of both inputs") };
-                longconv::backward([dx, dh], given, &batch.bounds, width);
+                let width = self.width(node.outputs[0]);
+                let (to, from) = ([outputs[0], outputs[1]], [inputs[0], inputs[1], inputs[2]]);
+                self.parameters.backend.long_conv_grad(to, from, pass.bounds, width)
             }
-            Kind::Average => {
-                let mut sum = vec![0.0; outputs[0].len()];
-                for row in self.value(buffers, node.inputs[0]).chunks_exact(sum.len()) {
-                    sum.iter_mut().zip(row).for_each(|(to, x)| *to += f64::from(*x));
-                }
-                let rows = batch.rows().max(1) as f64;
-                outputs[0].iter_mut().zip(sum).for_each(|(to, x)| *to = (x / rows) as f32);
-            }
-            Kind::AverageGrad => {
-                let share = 1.0 / batch.rows().max(1) as f32;
-                let d: Vec<f32> =
-                    self.value(buffers, node.inputs[0]).iter().map(|d| share * d).collect();
-                outputs[0].chunks_exact_mut(d.len()).for_each(|row| row.copy_from_slice(&d));
-            }
-            _ => unreachable!("all other nodes run elsewhere"),
+            Kind::Average => self.parameters.backend.average(outputs[0], inputs[0], rows),
+            Kind::AverageGrad => self.parameters.backend.average_grad(outputs[0], inputs[0], rows),
+            other => unreachable!("{other:?} runs elsewhere"),
         }
     }
 
     /// Sizes of a product by expert: of its matrices, and of what reads or is read as `x`.
-    pub(super) fn expert_sizes(&self, weight: ParamId, ids: ValueId, x: ValueId) -> experts::Sizes {
-        let graph = &self.model.graph;
-        let slots = graph.value(ids).width();
-        let shape = self.param_shape(weight.0);
-        let experts = graph.params[weight.0].shape[0];
-        experts::Sizes { experts, slots, shape, own: graph.value(x).width() != shape[0] }
+    fn experts(&self, weight: ParamId, ids: ValueId, x: ValueId) -> experts::Sizes {
+        let shape = self.shape_of(weight);
+        let experts = self.model().graph.params[weight.0].shape[0];
+        let slots = self.width(ids);
+        experts::Sizes { experts, slots, shape, own: self.width(x) != shape[0] }
     }
 }

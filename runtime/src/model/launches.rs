@@ -5,19 +5,22 @@ use lrc_compiler::graph::{Kind, Node, Recur};
 use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::plan::{Binding, Buffer, Dim, Pass, Purpose, Schedule};
 
-/// What blocks of the loss start: rows taken and put back, three products, the cross-entropy.
-const LOSS: usize = 6;
-/// The square of the gradient in two kernels, and the update.
+/// What blocks of the loss start: rows taken and put back, three products, the cross-entropy, and the
+/// factors of rows twice.
+const LOSS: usize = 8;
+/// The square of the gradient in two kernels, and the update, for each group of parameters.
 const UPDATE: usize = 3;
 
-/// Of a step of one sequence that runs as one part and whose asked rows fit a block of logits;
+/// Of a step of one sequence that runs as one part and whose asked rows fit a block of logits, by an
+/// optimiser that treats so many groups of parameters apart;
 /// `pointwise` gives the schedule of a pointwise node. `None` where something has no kernels.
 pub(super) fn launches<'k>(
     nodes: &[&Node],
+    groups: usize,
     gpu: Gpu,
     pointwise: impl Fn(usize) -> Option<&'k Schedule>,
 ) -> Option<usize> {
-    let mut all = UPDATE;
+    let mut all = UPDATE * groups;
     for (at, node) in nodes.iter().enumerate() {
         all += match &node.kind {
             Kind::Sum => node.inputs.len() - 1,

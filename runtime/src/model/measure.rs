@@ -1,9 +1,10 @@
 //! Looks into the layers of a model while it runs: how large their outputs, states, queries and keys
 //! are, how much of a state is used, how wide attention looks.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use lrc_compiler::form::{Form, Operand, Problem};
+use lrc_compiler::form::{Form, FormKind, Operand, Problem};
 use lrc_compiler::graph::{Param, layer};
 use lrc_compiler::tile::size;
 
@@ -32,9 +33,8 @@ pub fn output(measured: &mut Measured, label: &str, data: &[f32]) {
 pub fn recurrence(
     measured: &mut Measured,
     label: &str,
-    form: &Form,
     problem: &Problem<f32>,
-    finals: &[Vec<f32>],
+    finals: &[Cow<'_, [f32]>],
 ) {
     let at = layer(label);
     let r = problem.recurrence;
@@ -62,7 +62,7 @@ pub fn recurrence(
         }
     }
     if r.states.is_empty()
-        && let Some(entropy) = entropy(form, problem)
+        && let Some(entropy) = entropy(problem)
     {
         note(measured, at, "entropy", entropy);
     }
@@ -89,7 +89,8 @@ fn rank(state: &[f32], columns: usize) -> Option<f64> {
 /// Rényi's entropy of order 2, in nats, of the weights that attention gives to the past, averaged
 /// inside the logarithm: `-ln E Σp²`. With values that are random signs, the mean square of an
 /// output is `Σp²` in expectation, whatever makes the weights.
-fn entropy(form: &Form, problem: &Problem<f32>) -> Option<f64> {
+fn entropy(problem: &Problem<f32>) -> Option<f64> {
+    let form = Form::new(problem, FormKind::Auto, None).ok()?;
     let v = problem.recurrence.inputs.iter().position(|slot| slot.name == "v")?;
     let mut random = Stream::new(0, Purpose::Verify, 0);
     let signs: Vec<f32> = (0..problem.inputs[v].data.len())

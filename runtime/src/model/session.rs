@@ -4,16 +4,19 @@
 //! its states only keeps those, shifted rows keep as many rows as they are shifted by, and what
 //! reads the past itself, such as attention, keeps its inputs.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use lrc_compiler::form::attention::Attention;
+use lrc_compiler::form::rows::Rows;
 use lrc_compiler::form::{Form, FormKind, Operand, Problem};
-use lrc_compiler::graph::{Kind, Node, Recur, ValueId};
+use lrc_compiler::graph::{Kind, Model, Node, ParamId, Prepared, Recur, ValueId};
 use lrc_compiler::tile::{Leaf, Program, Stream};
+use petgraph::graph::NodeIndex;
 
-use super::Executor;
-use crate::ops::batch::Batch;
-use crate::ops::loss::NONE;
+use super::Walk;
+use crate::ground::error::Failure;
 use crate::ops::{dense, experts, longconv};
 
 /// What a node keeps of the tokens so far.
@@ -27,18 +30,69 @@ enum Memory {
 }
 
 /// One sequence, fed in pieces of any length.
-pub struct Session<'e> {
-    executor: &'e Executor,
+pub struct Session<'w> {
+    here: Arc<Here<'w>>,
     tokens: usize,
     values: Vec<Vec<f32>>,
     memory: HashMap<usize, Memory>,
 }
 
-impl Executor {
-    /// Begins a text.
-    pub fn session(&self) -> Session<'_> {
-        let values = vec![Vec::new(); self.model.graph.values.len()];
-        Session { executor: self, tokens: 0, values, memory: HashMap::new() }
+/// A model's parameters and its planned rows on the processor.
+struct Here<'w> {
+    prepared: &'w Prepared,
+    params: Vec<Cow<'w, [f32]>>,
+    rows: HashMap<usize, Rows>,
+}
+
+impl Walk {
+    /// Begins a text, on the processor.
+    pub fn session(&self) -> Result<Session<'_>, Failure> {
+        let prepared = self.prepared();
+        let graph = &prepared.model.graph;
+        let read = |at: usize| self.parameters.backend.read(self.parameters.value(at));
+        let params = (0..graph.params.len()).map(read).collect::<Result<_, _>>()?;
+        let mut rows = HashMap::new();
+        for (at, node) in graph.nodes.node_weights().enumerate().take(graph.forward) {
+            if let Kind::Rows(program) = &node.kind {
+                let once: Vec<bool> =
+                    node.inputs.iter().map(|value| graph.value(*value).once).collect();
+                rows.insert(at, Rows::new(program, &once, graph.value(node.outputs[0]).once));
+            }
+        }
+        let values = vec![Vec::new(); graph.values.len()];
+        let here = Arc::new(Here { prepared, params, rows });
+        Ok(Session { here, tokens: 0, values, memory: HashMap::new() })
+    }
+}
+
+impl Here<'_> {
+    fn model(&self) -> &Model {
+        &self.prepared.model
+    }
+
+    fn shape(&self, param: ParamId) -> [usize; 2] {
+        let shape = &self.model().graph.params[param.0].shape;
+        let n = shape.len();
+        [shape[n - 1], shape[n - 2]]
+    }
+
+    fn once(&self, values: &[ValueId]) -> Vec<bool> {
+        values.iter().map(|value| self.model().graph.value(*value).once).collect()
+    }
+
+    fn expert_sizes(&self, weight: ParamId, ids: ValueId, x: ValueId) -> experts::Sizes {
+        let graph = &self.model().graph;
+        let (slots, shape) = (graph.value(ids).width(), self.shape(weight));
+        let experts = graph.params[weight.0].shape[0];
+        experts::Sizes { experts, slots, shape, own: graph.value(x).width() != shape[0] }
+    }
+
+    fn logits(&self, hidden: &[f32]) -> Vec<f32> {
+        let model = self.model();
+        let mut logits = vec![0.0; hidden.len() / model.width * model.vocab];
+        let head = &self.params[model.head.0];
+        dense::forward(&mut logits, hidden, head, 1, [model.width, model.vocab]);
+        logits
     }
 }
 
@@ -62,31 +116,31 @@ impl Session<'_> {
         if tokens.is_empty() {
             return Vec::new();
         }
-        for at in (0..self.executor.model.graph.forward).filter(|at| self.executor.needed[*at]) {
+        for at in 0..self.here.model().graph.forward {
+            if !self.here.prepared.needed[at] {
+                continue;
+            }
             self.node(at, tokens);
         }
         self.tokens += tokens.len();
-        let hidden = &self.values[self.executor.model.hidden.0];
-        let width = self.executor.model.width;
-        self.executor.logits(&hidden[hidden.len() - width..])
+        let hidden = &self.values[self.here.model().hidden.0];
+        let width = self.here.model().width;
+        self.here.logits(&hidden[hidden.len() - width..])
     }
 
     fn node(&mut self, at: usize, tokens: &[u32]) {
-        let executor = self.executor;
-        let node = &*executor.nodes[at];
+        let here = Arc::clone(&self.here);
+        let executor = &*here;
+        let node = &executor.model().graph.nodes[NodeIndex::new(at)];
         let made: Vec<Vec<f32>> = match &node.kind {
             Kind::Embed => {
-                let mut rows = vec![0.0; tokens.len() * executor.model.width];
-                let batch = Batch {
-                    tokens: tokens.to_vec(),
-                    targets: vec![NONE; tokens.len()],
-                    bounds: vec![0, tokens.len()],
-                };
-                executor.embed(node, &batch, &mut rows);
+                let (width, table) = (executor.model().width, &executor.params[node.params[0].0]);
+                let row = |token: &u32| &table[*token as usize * width..][..width];
+                let rows = tokens.iter().flat_map(row).copied().collect();
                 vec![rows]
             }
             Kind::Dense { groups } => {
-                let shape = executor.param_shape(node.params[0].0);
+                let shape = executor.shape(node.params[0]);
                 let x = &self.values[node.inputs[0].0];
                 let mut y = vec![0.0; x.len() / shape[0] * shape[1]];
                 dense::forward(&mut y, x, &executor.params[node.params[0].0], *groups, shape);
@@ -96,7 +150,7 @@ impl Session<'_> {
             Kind::Recur(recur) => self.recur(at, node, recur, tokens.len()),
             Kind::Route { slots } => {
                 let w = &self.values[node.inputs[0].0];
-                let experts = executor.model.graph.value(node.inputs[0]).width();
+                let experts = executor.model().graph.value(node.inputs[0]).width();
                 let mut ids = vec![0.0; tokens.len() * slots];
                 let mut kept = ids.clone();
                 experts::route(w, experts, *slots, &mut ids, &mut kept);
@@ -111,7 +165,7 @@ impl Session<'_> {
                     }
                     _ => new.collect(),
                 };
-                let width = executor.model.graph.value(node.outputs[0]).width();
+                let width = executor.model().graph.value(node.outputs[0]).width();
                 let mut y = vec![0.0; tokens.len() * width];
                 if self.tokens == 0 {
                     longconv::forward(&mut y, &rows[0], &rows[1], &[0, tokens.len()], width);
@@ -138,8 +192,9 @@ impl Session<'_> {
 
     /// Runs a pointwise node on the rows it keeps and the new ones.
     fn rows(&mut self, at: usize, node: &Node, program: &Program, count: usize) -> Vec<f32> {
-        let executor = self.executor;
-        let info = executor.model.graph.value(node.outputs[0]);
+        let here = Arc::clone(&self.here);
+        let executor = &*here;
+        let info = executor.model().graph.value(node.outputs[0]);
         if info.once && self.tokens > 0 {
             return std::mem::take(&mut self.values[node.outputs[0].0]);
         }
@@ -168,7 +223,7 @@ impl Session<'_> {
         let input = lrc_compiler::form::rows::RowsInput {
             inputs: joined.iter().map(Vec::as_slice).collect(),
             once: &once,
-            params: node.params.iter().map(|p| executor.params[p.0].as_slice()).collect(),
+            params: node.params.iter().map(|p| &*executor.params[p.0]).collect(),
             positions: &positions,
             rows,
         };
@@ -178,7 +233,7 @@ impl Session<'_> {
         if back > 0 {
             let keep = back.min(self.tokens + count);
             let last = joined.iter().zip(&node.inputs).zip(&once).map(|((rows, value), once)| {
-                let width = executor.model.graph.value(*value).width();
+                let width = executor.model().graph.value(*value).width();
                 if *once { Vec::new() } else { rows[rows.len() - keep * width..].to_vec() }
             });
             self.memory.insert(at, Memory::Rows(last.collect()));
@@ -298,6 +353,7 @@ mod tests {
     use crate::ground::library::LIBRARY;
     use crate::model::fresh;
     use crate::ops::batch::Batch;
+    use crate::ops::loss::NONE;
     use lrc_dsl::{Sources, load_text};
 
     /// Fed in pieces, token by token at last, a text gives the logits it gives as a whole.
@@ -340,17 +396,28 @@ mod tests {
         let model = built.unwrap_or_else(|| panic!("{}", lrc_dsl::render(&sources, &diags, false)));
         let params = fresh(&model.graph.params, 3);
         let width = model.width;
-        let mut executor = Executor::new(model, params);
+        let mut walk = Walk::new(model, &params).unwrap();
         let tokens: Vec<u32> = (0..90).map(|i| (i * i + i / 3) % 16).collect();
         let mut batch = Batch::default();
         batch.push(&tokens, &vec![NONE; tokens.len()]);
-        let hidden = executor.hidden(&batch);
-        let mut session = executor.session();
+        let hidden = walk.hidden(&batch).unwrap();
+        let logits_of = |walk: &mut Walk, hidden: &[f32]| walk.logits(hidden).unwrap();
+        let ends: Vec<usize> = [1, 2, 70, 1, 3, 1, 1, 1, 1, 9]
+            .iter()
+            .scan(0, |from, count| {
+                *from += count;
+                Some(*from)
+            })
+            .collect();
+        let wanted: Vec<Vec<f32>> = ends
+            .iter()
+            .map(|end| logits_of(&mut walk, &hidden[(end - 1) * width..end * width]))
+            .collect();
+        let mut session = walk.session().unwrap();
         let mut from = 0;
-        for count in [1, 2, 70, 1, 3, 1, 1, 1, 1, 9] {
+        for (count, want) in [1, 2, 70, 1, 3, 1, 1, 1, 1, 9].into_iter().zip(wanted) {
             let logits = session.feed(&tokens[from..from + count]);
             from += count;
-            let want = executor.logits(&hidden[(from - 1) * width..from * width]);
             let gap = logits.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(gap < 1e-4, "after {from} tokens: {gap}");
         }

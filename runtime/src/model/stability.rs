@@ -6,13 +6,14 @@
 //! more paths the longer and deeper it is.
 
 use lrc_compiler::form::{Form, FormKind, Operand, Problem};
-use lrc_compiler::graph::Model;
+use lrc_compiler::graph::{Model, Node};
 use lrc_compiler::tile::size;
 use serde::Serialize;
 
-use super::promises::Broken;
+use super::promises::{self, Broken};
+use crate::ground::error::Failure;
 use crate::ground::random::{Purpose, Stream};
-use crate::model::Executor;
+use crate::model::Walk;
 use crate::ops::batch::Batch;
 
 /// Radii of a layer.
@@ -38,36 +39,48 @@ pub struct Seen {
     pub broken: Vec<Broken>,
 }
 
+impl Seen {
+    /// Looks at a recurrence with its operands.
+    pub(super) fn look(&mut self, node: &Node, problem: &Problem<f32>) {
+        self.broken.extend(promises::broken(&node.label, problem));
+        if let Some(radius) = in_time(problem) {
+            self.times.push((node.layer().to_string(), radius));
+        }
+    }
+}
+
 /// Tokens over which a state is followed.
 const TOKENS: [usize; 4] = [8, 4, 2, 1];
 /// Size of a disturbance, relative to what is disturbed.
 const SMALL: f64 = 1e-3;
 
 /// Measures a model on a batch: the embedding is disturbed for depth, states for time.
-pub fn stability(model: &Model, params: &[Vec<f32>], batch: &Batch) -> Vec<Layer> {
-    let mut executor = Executor::new(model.clone(), params.to_vec());
-    executor.seen = Some(Seen::default());
-    executor.hidden(batch);
-    let plain = executor.seen.take().unwrap_or_default();
+pub fn stability(model: &Model, params: &[Vec<f32>], batch: &Batch) -> Result<Vec<Layer>, Failure> {
+    let mut walk = Walk::new(model.clone(), params)?;
+    walk.seen = Some(Seen::default());
+    walk.hidden(batch)?;
+    let plain = walk.seen.take().unwrap_or_default();
     let embedding = model
         .graph
         .nodes
         .node_weights()
         .find(|node| matches!(node.kind, lrc_compiler::graph::Kind::Embed))
         .map(|node| node.params[0].0);
+    let mut moved = params.to_vec();
     if let Some(table) = embedding {
-        disturb(&mut executor.params[table], SMALL, 1);
+        disturb(&mut moved[table], SMALL, 1);
+        walk.parameters.write(&moved)?;
     }
-    executor.seen = Some(Seen::default());
-    executor.hidden(batch);
-    let disturbed = executor.seen.take().unwrap_or_default();
+    walk.seen = Some(Seen::default());
+    walk.hidden(batch)?;
+    let disturbed = walk.seen.take().unwrap_or_default();
     let width = model.width;
     let rows = |param: &[f32]| -> Vec<f32> {
         let each = batch.tokens.iter().map(|token| &param[*token as usize * width..][..width]);
         each.flatten().copied().collect()
     };
-    let mut before = embedding
-        .map_or(0.0, |table| difference(&rows(&params[table]), &rows(&executor.params[table])));
+    let mut before =
+        embedding.map_or(0.0, |table| difference(&rows(&params[table]), &rows(&moved[table])));
     let mut layers = Vec::new();
     for ((name, a), (_, b)) in plain.streams.iter().zip(&disturbed.streams) {
         let after = difference(a, b);
@@ -75,7 +88,7 @@ pub fn stability(model: &Model, params: &[Vec<f32>], batch: &Batch) -> Vec<Layer
         layers.push(Layer { name: name.clone(), time, depth: after / before.max(1e-30) });
         before = after;
     }
-    layers
+    Ok(layers)
 }
 
 /// The radius of a recurrence in time: two runs over the same inputs from states that differ a little,

@@ -5,4 +5,5 @@ pub mod dense;
 pub mod experts;
 pub mod longconv;
 pub mod loss;
+pub mod norm;
 pub mod sample;

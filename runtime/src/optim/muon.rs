@@ -1,20 +1,15 @@
-//! Muon: the running mean of a matrix's gradient, made orthogonal by a few steps of a Newton–Schulz
-//! iteration.
+//! Muon (Jordan et al. 2024) for matrices: the running mean of the gradient, made orthogonal by a few
+//! steps of a Newton–Schulz iteration, scaled so that entries are as large as those of AdamW's updates
+//! (Liu et al. 2025).
 
-use crate::ops::dense;
+use lrc_compiler::tile::Program;
 
-/// The numbers of a step.
-#[derive(Clone, Copy, Debug)]
-pub struct Numbers {
-    /// Decay of the running mean.
-    pub momentum: f32,
-    /// Factor on the gradient.
-    pub clip: f32,
-    /// What is left of a weight after weight decay.
-    pub keep: f32,
-    /// The learning rate.
-    pub lr: f32,
-}
+use super::rule::{Formula, Step};
+use crate::device::backend::{Backend, Elementwise};
+use crate::device::parameters::zeros;
+use crate::device::store::Tensor;
+use crate::ground::error::Failure;
+use crate::ops::dense::{Dense, Sizes};
 
 /// Coefficients of the iteration `X ← aX + (bA + cA²)X`, `A = XXᵀ` (Jordan et al. 2024): they drive
 /// singular values from anywhere in (0, 1] to about 1.
@@ -22,95 +17,223 @@ const COEFFICIENTS: [f32; 3] = [3.4445, -4.7750, 2.0315];
 /// Steps of the iteration.
 const STEPS: usize = 5;
 
-/// Updates the matrices of one parameter, which lie one after the other.
-pub fn step(x: &mut [f32], g: &[f32], m: &mut [f32], [rows, columns]: [usize; 2], n: Numbers) {
-    let one = rows * columns;
-    // As large as an update of AdamW, whose entries are near 0.2 (Liu et al. 2025).
-    let scale = n.lr * 0.2 * (rows.max(columns) as f32).sqrt();
-    for ((x, g), m) in x.chunks_mut(one).zip(g.chunks(one)).zip(m.chunks_mut(one)) {
-        let ahead: Vec<f32> = m
-            .iter_mut()
-            .zip(g)
-            .map(|(m, g)| {
-                let g = g * n.clip;
-                *m = n.momentum * *m + (1.0 - n.momentum) * g;
-                n.momentum * *m + (1.0 - n.momentum) * g
-            })
-            .collect();
-        let update = orthogonal(ahead, [rows, columns]);
-        x.iter_mut().zip(&update).for_each(|(x, u)| *x = *x * n.keep - scale * u);
-    }
+/// The rule, ready to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Muon {
+    /// Decay of the running mean, with Nesterov's look ahead.
+    momentum: f32,
+    /// The running mean, and where it goes next.
+    mean: Elementwise,
+    /// `x ← a x + y`.
+    add: Elementwise,
+    /// `y ← b x + c y`.
+    mix: Elementwise,
+    /// `x ← keep x - rate u`.
+    step: Elementwise,
 }
 
-/// The nearest matrix with orthogonal rows or columns, roughly: singular values between 0.7 and 1.2.
-fn orthogonal(x: Vec<f32>, [rows, columns]: [usize; 2]) -> Vec<f32> {
-    if rows > columns {
-        let turned = transposed(&x, [rows, columns]);
-        return transposed(&orthogonal(turned, [columns, rows]), [columns, rows]);
-    }
-    let norm = x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt() + 1e-7;
-    let mut x: Vec<f32> = x.into_iter().map(|x| (f64::from(x) / norm) as f32).collect();
-    let [a, b, c] = COEFFICIENTS;
-    let (mut square, mut fourth) = (vec![0.0; rows * rows], vec![0.0; rows * rows]);
-    let mut next = vec![0.0; rows * columns];
-    for _ in 0..STEPS {
-        dense::forward(&mut square, &x, &x, 1, [columns, rows]);
-        dense::forward(&mut fourth, &square, &square, 1, [rows, rows]);
-        fourth.iter_mut().zip(&square).for_each(|(f, s)| *f = b * s + c * *f);
-        dense::grad_input(&mut next, &fourth, &x, 1, [columns, rows]);
-        x.iter_mut().zip(&next).for_each(|(x, n)| *x = a * *x + n);
-    }
-    x
+/// The numbers of one parameter: its matrices lie one after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrices {
+    /// The parameter.
+    pub x: Tensor,
+    /// Where the running mean of its gradient goes next.
+    pub ahead: Tensor,
+    /// Rows and columns.
+    pub shape: [usize; 2],
 }
 
-fn transposed(x: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
-    let mut to = vec![0.0; x.len()];
-    for (row, line) in x.chunks_exact(columns).enumerate() {
-        for (column, value) in line.iter().enumerate() {
-            to[column * rows + row] = *value;
+fn mean(shape: &[usize]) -> Program {
+    let mut f = Formula::new(shape);
+    let [_, m, g] = [0, 1, 2].map(|at| f.input(at));
+    let [clip, b, c] = [0, 1, 2].map(|at| f.number(at));
+    let g = f.b.mul(g, clip);
+    let m = f.mix([b, m], [c, g]);
+    let ahead = f.mix([b, m], [c, g]);
+    f.b.finish(&[ahead, m])
+}
+
+/// `p0 x0 + x1`
+fn scaled_sum(shape: &[usize]) -> Program {
+    let mut f = Formula::new(shape);
+    let ([x, y], a) = ([0, 1].map(|at| f.input(at)), f.number(0));
+    let scaled = f.b.mul(a, x);
+    let sum = f.b.add(scaled, y);
+    f.b.finish(&[sum])
+}
+
+/// `p0 x1 + p1 x0`
+fn mixed(shape: &[usize]) -> Program {
+    let mut f = Formula::new(shape);
+    let ([y, x], [b, c]) = ([0, 1].map(|at| f.input(at)), [0, 1].map(|at| f.number(at)));
+    let sum = f.mix([b, x], [c, y]);
+    f.b.finish(&[sum])
+}
+
+/// `x0 p0 - p1 x1`
+fn stepped(shape: &[usize]) -> Program {
+    let mut f = Formula::new(shape);
+    let ([x, u], [keep, rate]) = ([0, 1].map(|at| f.input(at)), [0, 1].map(|at| f.number(at)));
+    let update = f.b.mul(rate, u);
+    let x = f.step([x, keep], update);
+    f.b.finish(&[x])
+}
+
+impl Muon {
+    /// Makes the programs ready.
+    pub fn new(momentum: f64, backend: &mut dyn Backend) -> Result<Muon, Failure> {
+        Ok(Muon {
+            momentum: momentum as f32,
+            mean: backend.compile("muon_mean", &mean)?,
+            add: backend.compile("muon_add", &scaled_sum)?,
+            mix: backend.compile("muon_mix", &mixed)?,
+            step: backend.compile("muon_step", &stepped)?,
+        })
+    }
+
+    /// Updates the running mean `m` of whole spans and writes where it goes next.
+    pub fn mean(
+        &self,
+        backend: &mut dyn Backend,
+        [ahead, m, g]: [Tensor; 3],
+        step: &Step,
+    ) -> Result<(), Failure> {
+        let numbers = [step.clip, self.momentum, 1.0 - self.momentum];
+        backend.elementwise(self.mean, &[ahead, m], &[g], &numbers)
+    }
+
+    /// Updates the matrices of a parameter.
+    pub fn update(
+        &self,
+        backend: &mut dyn Backend,
+        of: &Matrices,
+        step: &Step,
+    ) -> Result<(), Failure> {
+        let [rows, columns] = of.shape;
+        let one = rows * columns;
+        // As large as an update of AdamW, whose entries are near 0.2 (Liu et al. 2025).
+        let rate = step.lr as f32 * 0.2 * (rows.max(columns) as f32).sqrt();
+        for start in (0..of.x.words).step_by(one) {
+            let update = self.orthogonal(backend, of.ahead.part(start, one), of.shape)?;
+            // What lies behind a matrix belongs to others: it is updated where it lies alone.
+            let x = padded(backend, one)?;
+            let own = of.x.part(start, one);
+            backend.gather(x.part(0, one), own, &[0], one)?;
+            backend.elementwise(self.step, &[x], &[update], &[step.keep, rate])?;
+            backend.gather(own, x.part(0, one), &[0], one)?;
+            backend.free(x);
+            backend.free(update);
         }
+        Ok(())
     }
-    to
+
+    /// The nearest matrix with orthogonal rows or columns, roughly: singular values between 0.7 and 1.2.
+    fn orthogonal(
+        &self,
+        backend: &mut dyn Backend,
+        from: Tensor,
+        [rows, columns]: [usize; 2],
+    ) -> Result<Tensor, Failure> {
+        let turned = rows > columns;
+        let [short, long] = if turned { [columns, rows] } else { [rows, columns] };
+        let one = rows * columns;
+        let mut x = padded(backend, one)?;
+        if turned {
+            let other = backend.alloc("transposed", one)?;
+            backend.transpose(other, from, [rows, columns])?;
+            backend.unit(x.part(0, one), other)?;
+            backend.free(other);
+        } else {
+            backend.unit(x.part(0, one), from)?;
+        }
+        self.iterate(backend, x, [short, long])?;
+        if turned {
+            let other = padded(backend, one)?;
+            backend.transpose(other.part(0, one), x.part(0, one), [short, long])?;
+            backend.free(std::mem::replace(&mut x, other));
+        }
+        Ok(x)
+    }
+
+    /// The iteration on a matrix with at most as many rows as columns.
+    fn iterate(
+        &self,
+        backend: &mut dyn Backend,
+        x: Tensor,
+        [rows, columns]: [usize; 2],
+    ) -> Result<(), Failure> {
+        let [a, b, c] = COEFFICIENTS;
+        let (one, gram) = (rows * columns, rows * rows);
+        let [square, fourth] = [padded(backend, gram)?, padded(backend, gram)?];
+        let next = padded(backend, one)?;
+        let wide = Sizes { rows, groups: 1, shape: [columns, rows] };
+        let narrow = Sizes { rows, groups: 1, shape: [rows, rows] };
+        let part = |tensor: Tensor, words: usize| tensor.part(0, words);
+        let (own, second, power) = (part(x, one), part(square, gram), part(fourth, gram));
+        for _ in 0..STEPS {
+            backend.dense(Dense::Forward, second, [own, own], wide)?;
+            backend.dense(Dense::Forward, power, [second, second], narrow)?;
+            backend.elementwise(self.mix, &[fourth], &[square], &[b, c])?;
+            backend.dense(Dense::GradInput, part(next, one), [power, own], wide)?;
+            backend.elementwise(self.add, &[x], &[next], &[a])?;
+        }
+        [square, fourth, next].into_iter().for_each(|tensor| backend.free(tensor));
+        Ok(())
+    }
+}
+
+/// Room for so many numbers, in whole pieces; what fills them up is 0.
+fn padded(backend: &mut dyn Backend, words: usize) -> Result<Tensor, Failure> {
+    let whole = words.next_multiple_of(backend.piece().unwrap_or(1));
+    zeros(backend, "matrix", whole)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::cpu::Cpu;
     use crate::ground::random::{Purpose, Stream};
+
+    fn drawn(count: usize) -> Vec<f32> {
+        let mut random = Stream::new(1, Purpose::Verify, 0);
+        (0..count).map(|_| random.normal() as f32).collect()
+    }
 
     #[test]
     fn rows_become_nearly_orthogonal() {
         for shape @ [rows, columns] in [[6, 10], [10, 6], [7, 7]] {
-            let mut random = Stream::new(1, Purpose::Verify, 0);
-            let x: Vec<f32> = (0..rows * columns).map(|_| random.normal() as f32).collect();
-            let o = orthogonal(x.clone(), shape);
-            let (o, n) = if rows > columns { (transposed(&o, shape), columns) } else { (o, rows) };
-            let m = o.len() / n;
+            let mut backend = Cpu::default();
+            let muon = Muon::new(0.95, &mut backend).unwrap();
+            let x = drawn(rows * columns);
+            let from = backend.alloc("x", x.len()).unwrap();
+            backend.write(from, &x).unwrap();
+            let made = muon.orthogonal(&mut backend, from, shape).unwrap();
+            let o = backend.read(made).unwrap().into_owned();
+            // It keeps the direction: the product with what came in is positive.
+            assert!(x.iter().zip(&o).map(|(a, b)| a * b).sum::<f32>() > 0.0);
+            let [n, m] = [rows.min(columns), rows.max(columns)];
+            let at = |i: usize, k: usize| if rows > columns { o[k * n + i] } else { o[i * m + k] };
             for i in 0..n {
                 for j in 0..n {
-                    let dot: f32 = (0..m).map(|k| o[i * m + k] * o[j * m + k]).sum();
+                    let dot: f32 = (0..m).map(|k| at(i, k) * at(j, k)).sum();
                     let near = if i == j { 0.45..1.5 } else { -0.4..0.4 };
                     assert!(near.contains(&dot), "{shape:?} {i} {j} {dot}");
                 }
             }
-            // It keeps the direction: the product with what came in is positive.
-            let back = orthogonal(x.clone(), shape);
-            assert!(x.iter().zip(&back).map(|(a, b)| a * b).sum::<f32>() > 0.0);
         }
     }
 
     #[test]
     fn an_update_is_as_large_as_one_of_adamw() {
-        let mut random = Stream::new(2, Purpose::Verify, 0);
-        let g: Vec<f32> = (0..32 * 64).map(|_| random.normal() as f32).collect();
-        let (mut x, mut m) = (vec![0.0; g.len()], vec![0.0; g.len()]);
-        step(
-            &mut x,
-            &g,
-            &mut m,
-            [32, 64],
-            Numbers { momentum: 0.95, clip: 1.0, keep: 1.0, lr: 1.0 },
-        );
+        let mut backend = Cpu::default();
+        let muon = Muon::new(0.95, &mut backend).unwrap();
+        let g = drawn(32 * 64);
+        let [x, m, ahead, grad] = [0; 4].map(|_| zeros(&mut backend, "numbers", g.len()).unwrap());
+        backend.write(grad, &g).unwrap();
+        let step = Step { lr: 1.0, keep: 1.0, clip: 1.0, number: 1 };
+        muon.mean(&mut backend, [ahead, m, grad], &step).unwrap();
+        muon.update(&mut backend, &Matrices { x, ahead, shape: [32, 64] }, &step).unwrap();
+        let x = backend.read(x).unwrap();
         let size = (x.iter().map(|x| x * x).sum::<f32>() / x.len() as f32).sqrt();
         assert!((0.1..0.3).contains(&size), "{size}");
     }

@@ -39,7 +39,7 @@ impl<'s> Run<'s> {
         let params = fresh(&model.graph.params, spec.seed);
         let (counts, width) = (account(&model), model.width);
         let training = Training::of(spec, &run_schedule, spec.seed);
-        let engine = Engine::of(plan, params, options.device, &training)?;
+        let engine = Engine::of(plan, &params, options.device, &training)?;
         // What waits for the clock, or for an evaluation, cannot be prepared ahead.
         let waits = matches!(spec.shaping.length, Amount::Time(_)) || spec.levels.is_some();
         let workers = if waits { 0 } else { spec.workers };
@@ -187,7 +187,7 @@ impl<'s> Run<'s> {
             let why = format!("{}: its levels are not those of the spec", folder.display());
             return Err(Failure::invalid("E0307", why));
         }
-        self.engine.restore(numbers)?;
+        self.engine.restore(&numbers)?;
         self.loader.walk(&state.segments);
         self.before = state.seconds;
         let State { version, fingerprint, .. } = &self.state;
@@ -206,7 +206,7 @@ impl<'s> Run<'s> {
         } else {
             let params = checkpoint.model(self.engine.declared())?;
             let moments = self.engine.numbers()?.moments;
-            self.engine.restore(Numbers { params, moments })?;
+            self.engine.restore(&Numbers { params, moments })?;
             self.state.lineage = there.lineage;
         }
         self.state.lines = 0;

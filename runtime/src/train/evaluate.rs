@@ -139,7 +139,7 @@ pub fn evaluate(
         Some(layers) => super::ablate::ablate(model, layers)?,
         None => Prepared::plain(model),
     };
-    let mut engine = Engine::asked(prepared, params, request.device)?;
+    let mut engine = Engine::asked(prepared, &params, request.device)?;
     let mut sets = source.held_out(request.sequences);
     if sets.is_empty() {
         return Err(Failure::Usage("the data of this run keeps nothing for evaluation".into()));

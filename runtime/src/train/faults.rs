@@ -17,7 +17,7 @@ impl Run<'_> {
     pub(super) fn grow(&mut self) -> Result<(), Failure> {
         let mut numbers = self.engine.numbers()?;
         numbers.params.iter_mut().flatten().for_each(|x| *x *= 2.0);
-        self.engine.restore(numbers)
+        self.engine.restore(&numbers)
     }
 }
 

@@ -50,7 +50,7 @@ pub fn ready(spec: &Spec, model: &Model, device: Device, data: Data) -> Result<R
     };
     let run_schedule = run_schedule(spec, source.as_ref())?;
     let plan = TrainingPlan::new(model.clone(), &Training::of(spec, &run_schedule, spec.seed))?;
-    lacks(spec, &plan.prepared, device)?;
+    lacks(&plan.prepared, device)?;
     if let Some(source) = &source {
         first_batch(spec, source, &run_schedule)?;
     }

@@ -51,7 +51,7 @@ pub fn local_stability(args: &Lsc, sources: &mut Sources) -> Result<(), Failure>
     };
     let count = (TOKENS / set.length).clamp(1, set.sequences);
     let batch = source.held_out_batch(set, 0, count)?;
-    let layers = stability(&model, &params, &batch);
+    let layers = stability(&model, &params, &batch)?;
     if args.json {
         return json(serde_json::to_value(&layers));
     }

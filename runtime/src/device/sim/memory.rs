@@ -39,6 +39,12 @@ impl Memory {
         (self.buffers.len() as u64) << OFFSET_BITS
     }
 
+    /// Gives a buffer's memory back: nobody may use it again.
+    pub fn release(&mut self, address: u64) {
+        let buffer = self.buffer(address);
+        (buffer.bytes, buffer.words, buffer.written) = (0, vec![], vec![]);
+    }
+
     /// Takes a buffer for something else: nobody has written it.
     pub fn forget(&mut self, address: u64, name: &str) {
         let buffer = self.buffer(address);

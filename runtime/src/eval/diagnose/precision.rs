@@ -33,7 +33,7 @@ pub fn precision(
     batch: usize,
 ) -> Result<(f64, Vec<Rounded>), Failure> {
     let loss = |params: Vec<Vec<f32>>| -> Result<f64, Failure> {
-        let mut engine = Engine::asked(Prepared::plain(model.clone()), params, Device::Cpu)?;
+        let mut engine = Engine::asked(Prepared::plain(model.clone()), &params, Device::Cpu)?;
         Ok(held_out(&mut engine, source, set, batch)?.score.loss)
     };
     let exact = loss(params.to_vec())?;

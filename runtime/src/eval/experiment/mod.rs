@@ -257,7 +257,7 @@ fn one(
         }
     };
     let params = checkpoint::parameters(&at, None, &model.graph.params)?;
-    let mut engine = Engine::asked(Prepared::plain(model), params, running.device)?;
+    let mut engine = Engine::asked(Prepared::plain(model), &params, running.device)?;
     let mut outcome = Outcome {
         series: case.series.clone(),
         case: case.name.clone(),

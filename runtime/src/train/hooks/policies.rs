@@ -106,7 +106,7 @@ impl Run<'_> {
 
     /// Writes down the measures of the layers, and lets policies see them.
     fn measure(&mut self, stepped: &Stepped) -> Result<Option<Action>, Failure> {
-        let mut layers = self.engine.measured().unwrap_or_default();
+        let mut layers = self.engine.measured()?.unwrap_or_default();
         if let Some(Noise { trace, signal }) = self.engine.noise()
             && let Some(scale) = self.state.monitor.noise(trace, signal)
         {
@@ -139,7 +139,7 @@ impl Run<'_> {
         let checkpoint = Checkpoint::of(&self.options.folder, Some(*step))?;
         let (state, numbers) =
             checkpoint.read(self.engine.declared(), &self.engine.remembered())?;
-        self.engine.restore(numbers)?;
+        self.engine.restore(&numbers)?;
         self.loader.back_to(state.step);
         // A segment that is empty says where the next one begins.
         self.state.segments.push([state.step, state.step]);

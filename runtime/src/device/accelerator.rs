@@ -1,0 +1,500 @@
+//! Kernels as a back end, on a GPU or on the sim device: every tensor lies in the device's memory, and
+//! a step sends only tokens and tables to it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use lrc_compiler::graph::kernels::Planned;
+use lrc_compiler::graph::{Kind, Prepared, Recur};
+use lrc_compiler::plan::rows::Pointwise as PlannedPointwise;
+use lrc_compiler::tile::{Program, size};
+
+use super::backend::{self, Backend, CrossEntropy, Drop, Elementwise, Pointwise};
+use super::fixed::{Fixed, PIECE};
+use super::kernels::{Call, Into as Gradients, Kernels, Left, Unready, Wanted, without_kernels};
+use super::launch::ready;
+use super::rows::{On, RowKernel};
+use super::store::{Machine, Store, Tensor};
+use crate::ground::error::Failure;
+use crate::ops::dense::{Dense, Sizes};
+use crate::ops::experts;
+use crate::ops::loss::SaidRow;
+
+/// Logits that are in memory at a time.
+const BLOCK_LOGITS: usize = 1 << 26;
+/// Rows of them at most.
+const BLOCK_ROWS: usize = 4096;
+
+/// A device that runs kernels.
+pub struct Accelerator {
+    machine: Machine,
+    store: Store,
+    fixed: Fixed,
+    rows: HashMap<usize, Rc<RowKernel>>,
+    /// The kernels of recurrences for training and for the forward pass alone, made when they are wanted.
+    recurring: HashMap<(String, bool), Rc<Kernels>>,
+    names: HashMap<usize, String>,
+    left: HashMap<usize, Left>,
+    /// What rows have said, and their targets.
+    said: Vec<(Tensor, Vec<u32>)>,
+    programs: Vec<RowKernel>,
+    scale: Elementwise,
+}
+
+impl Accelerator {
+    /// Compiles a model's kernels.
+    pub fn new(
+        prepared: &Prepared,
+        planned: Planned,
+        machine: &Machine,
+    ) -> Result<Accelerator, Failure> {
+        if !planned.lacking.is_empty() {
+            return Err(Failure::Invalid(planned.lacking));
+        }
+        let ready = ready(machine, planned.pointwise)?.into_iter().map(RowKernel).map(Rc::new);
+        let ready: Vec<Rc<RowKernel>> = ready.collect();
+        let of_node = planned.of_node.into_iter();
+        let mut made = Accelerator {
+            machine: machine.clone(),
+            store: Store::new(machine),
+            fixed: Fixed::new(machine)?,
+            rows: of_node.map(|(at, found)| (at, Rc::clone(&ready[found]))).collect(),
+            recurring: HashMap::new(),
+            names: HashMap::new(),
+            left: HashMap::new(),
+            said: vec![],
+            programs: vec![],
+            scale: Elementwise(0),
+        };
+        for (at, node) in prepared.model.graph.nodes.node_weights().enumerate() {
+            let Kind::Recur(recur) = &node.kind else { continue };
+            made.names.insert(at, format!("{:?}", recur.recurrence));
+            made.kernels(at, recur, true)?;
+        }
+        made.scale = made.compile("scale", &scaled)?;
+        Ok(made)
+    }
+
+    /// The kernels of a recurrence; layers that do the same share them.
+    fn kernels(
+        &mut self,
+        at: usize,
+        recur: &Recur,
+        training: bool,
+    ) -> Result<Rc<Kernels>, Failure> {
+        let key = (self.names[&at].clone(), training);
+        if let Some(known) = self.recurring.get(&key) {
+            return Ok(Rc::clone(known));
+        }
+        let r = &recur.recurrence;
+        let wanted = if training { Wanted::Training } else { Wanted::Forward };
+        let made = Kernels::new(r, wanted, None, &self.machine).map_err(|why| match why {
+            Unready::Failed(failure) => failure,
+            Unready::Refused(refusal) => Failure::Invalid(vec![without_kernels(r, &refusal)]),
+        })?;
+        let made = Rc::new(made);
+        self.recurring.insert(key, Rc::clone(&made));
+        Ok(made)
+    }
+
+    /// Where a recurrence's kernels write: its outputs, or, where subheads add up, room for each.
+    fn of_heads(&mut self, call: &backend::Call, outs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
+        if call.recur.sum == 1 {
+            return Ok(outs.to_vec());
+        }
+        let rows = call.bounds.last().copied().unwrap_or(0) * call.recur.heads;
+        let slots = call.recur.recurrence.outs.iter();
+        slots.map(|s| self.store.take("outputs of subheads", rows * size(&s.shape))).collect()
+    }
+
+    /// The slots of each expert, in order.
+    fn seats(&self, ids: Tensor, experts: usize) -> Result<Vec<Vec<u32>>, Failure> {
+        let mut seats = vec![Vec::new(); experts];
+        for (at, id) in self.store.get(ids)?.into_iter().enumerate().filter(|(_, id)| *id >= 0.0) {
+            seats[id as usize].push(at as u32);
+        }
+        Ok(seats)
+    }
+}
+
+/// `x0 p0`
+fn scaled(shape: &[usize]) -> Program {
+    use lrc_compiler::tile::{Builder, Int, Leaf, Stream};
+    let mut b = Builder::new();
+    let x = b.leaf(Leaf::Read(Stream::Input(0), Int::T), shape);
+    let factor = b.leaf(Leaf::Param(0), &vec![1; shape.len()]);
+    let y = b.mul(x, factor);
+    b.finish(&[y])
+}
+
+fn call<'c>(call: &backend::Call<'c>) -> Call<'c> {
+    let recur = call.recur;
+    let (inputs, params) = call.operands.split_at(recur.recurrence.inputs.len());
+    let pairs = |tensors: &[Tensor], heads: &[usize]| {
+        tensors.iter().copied().zip(heads.iter().copied()).collect()
+    };
+    Call {
+        recurrence: &recur.recurrence,
+        heads: recur.heads,
+        bounds: call.bounds,
+        inputs: pairs(inputs, &recur.input_heads),
+        params: pairs(&params[..recur.recurrence.params.len()], &recur.param_heads),
+        initial: call.initial.to_vec(),
+    }
+}
+
+impl Backend for Accelerator {
+    fn alloc(&mut self, name: &str, words: usize) -> Result<Tensor, Failure> {
+        self.store.take(name, words)
+    }
+
+    fn free(&mut self, tensor: Tensor) {
+        self.store.give(tensor);
+    }
+
+    fn forget(&mut self, tensor: Tensor, name: &dyn Fn() -> String) {
+        if matches!(self.machine, Machine::Sim) {
+            self.store.forget(tensor, &name());
+        }
+    }
+
+    fn clear(&mut self, tensor: Tensor) -> Result<(), Failure> {
+        self.store.clear(tensor)
+    }
+
+    fn write(&mut self, tensor: Tensor, data: &[f32]) -> Result<(), Failure> {
+        self.store.put(tensor, data)
+    }
+
+    fn read(&self, tensor: Tensor) -> Result<Cow<'_, [f32]>, Failure> {
+        self.store.get(tensor).map(Cow::Owned)
+    }
+
+    fn piece(&self) -> Option<usize> {
+        Some(PIECE)
+    }
+
+    fn started(&self) -> Option<[u64; 2]> {
+        Some([self.store.launches, self.store.products])
+    }
+
+    fn begin(&mut self) {
+        self.store.trim_tables();
+        for left in std::mem::take(&mut self.left).into_values() {
+            left.release(&mut self.store);
+        }
+    }
+
+    fn rows_of_logits(&self, vocab: usize) -> usize {
+        (BLOCK_LOGITS / vocab).clamp(16, BLOCK_ROWS)
+    }
+
+    fn dense(
+        &mut self,
+        kind: Dense,
+        to: Tensor,
+        from: [Tensor; 2],
+        sizes: Sizes,
+    ) -> Result<(), Failure> {
+        self.store.dense(kind, to, from, sizes)
+    }
+
+    fn gather(
+        &mut self,
+        to: Tensor,
+        table: Tensor,
+        which: &[u32],
+        width: usize,
+    ) -> Result<(), Failure> {
+        self.fixed.gather(&mut self.store, to, table, which, width)
+    }
+
+    fn scatter(
+        &mut self,
+        to: Tensor,
+        from: Tensor,
+        which: &[u32],
+        width: usize,
+    ) -> Result<(), Failure> {
+        self.fixed.scatter(&mut self.store, to, from, which, width)
+    }
+
+    fn collect(
+        &mut self,
+        to: Tensor,
+        from: Tensor,
+        which: &[u32],
+        width: usize,
+    ) -> Result<(), Failure> {
+        self.fixed.collect(&mut self.store, to, from, which, width)
+    }
+
+    fn sum(&mut self, to: Tensor, from: &[Tensor]) -> Result<(), Failure> {
+        match *from {
+            [] => self.store.clear(to),
+            [one] => self.fixed.gather(&mut self.store, to, one, &[0], to.words),
+            [a, b, ref rest @ ..] => {
+                self.fixed.add(&mut self.store, to, [a, b])?;
+                rest.iter().try_for_each(|c| self.fixed.add(&mut self.store, to, [to, *c]))
+            }
+        }
+    }
+
+    fn scale_rows(&mut self, rows: Tensor, factors: Tensor, width: usize) -> Result<(), Failure> {
+        self.fixed.scale_rows(&mut self.store, rows, factors, width)
+    }
+
+    fn pointwise(&mut self, on: &Pointwise) -> Result<(), Failure> {
+        let positions = self.store.table(on.positions.to_vec())?;
+        let kernel = Rc::clone(&self.rows[&on.at]);
+        let (inputs, params) = (on.inputs, on.params.to_vec());
+        let given = On { rows: on.rows, positions, inputs, params, d_out: on.d_out };
+        kernel.run(&mut self.store, &given, on.outputs, on.grads)
+    }
+
+    fn recur(
+        &mut self,
+        on: &backend::Call,
+        outs: &[Tensor],
+        keep: bool,
+    ) -> Result<Vec<Tensor>, Failure> {
+        let kernels = self.kernels(on.at, on.recur, keep)?;
+        let own = self.of_heads(on, outs)?;
+        let (finals, left) = kernels.forward(&mut self.store, &call(on), &own)?;
+        if on.recur.sum > 1 {
+            for ((own, to), slot) in own.into_iter().zip(outs).zip(&on.recur.recurrence.outs) {
+                let one = size(&slot.shape);
+                let sums = [to.words / one, on.recur.sum, one];
+                self.fixed.fold(&mut self.store, *to, own, sums, false)?;
+                self.store.give(own);
+            }
+        }
+        if keep {
+            self.left.insert(on.at, left);
+        } else {
+            left.release(&mut self.store);
+        }
+        Ok(finals)
+    }
+
+    fn recur_grad(
+        &mut self,
+        on: &backend::Call,
+        d_outs: &[Option<Tensor>],
+        to: &[Tensor],
+    ) -> Result<(), Failure> {
+        let mut d_outs = d_outs.to_vec();
+        if on.recur.sum > 1 {
+            // Heads that add up get the same rows.
+            for (d, slot) in d_outs.iter_mut().zip(&on.recur.recurrence.outs) {
+                let Some(sum) = *d else { continue };
+                let one = size(&slot.shape);
+                let count = sum.words / one * on.recur.sum;
+                let own = self.store.take("gradient of subheads", count * one)?;
+                let which: Vec<u32> = (0..count).map(|row| (row / on.recur.sum) as u32).collect();
+                self.fixed.gather(&mut self.store, own, sum, &which, one)?;
+                *d = Some(own);
+            }
+        }
+        let kernels = self.kernels(on.at, on.recur, true)?;
+        let left = self.left.remove(&on.at).expect("the forward pass left its states");
+        let (inputs, params) = to.split_at(on.recur.recurrence.inputs.len());
+        let to = Gradients { inputs: inputs.to_vec(), params: params.to_vec(), initial: vec![] };
+        let flows: [&[Option<Tensor>]; 2] = [&d_outs, &[]];
+        kernels.backward(&mut self.store, &call(on), &left, flows, &to)?;
+        left.release(&mut self.store);
+        if on.recur.sum > 1 {
+            d_outs.into_iter().flatten().for_each(|own| self.store.give(own));
+        }
+        Ok(())
+    }
+
+    fn cross_entropy(&mut self, on: &CrossEntropy) -> Result<(), Failure> {
+        let said = self.store.take("losses and guesses", 3 * on.targets.len())?;
+        self.fixed.cross_entropy(&mut self.store, on, said)?;
+        self.said.push((said, on.targets.to_vec()));
+        Ok(())
+    }
+
+    fn said(&mut self) -> Result<Vec<SaidRow>, Failure> {
+        let mut rows = Vec::new();
+        for (said, targets) in std::mem::take(&mut self.said) {
+            let read = self.store.get(said)?;
+            self.store.give(said);
+            rows.extend(read.chunks_exact(3).zip(targets).map(|(row, target)| SaidRow {
+                loss: f64::from(row[0]),
+                log_z: f64::from(row[2]),
+                right: row[1] as u32 == target,
+                guess: row[1] as u32,
+            }));
+        }
+        Ok(rows)
+    }
+
+    fn drop_out(&mut self, to: Tensor, from: Tensor, drop: Drop) -> Result<(), Failure> {
+        self.fixed.drop_out(&mut self.store, to, from, drop)
+    }
+
+    fn route(
+        &mut self,
+        to: [Tensor; 2],
+        weights: Tensor,
+        sizes: [usize; 2],
+    ) -> Result<(), Failure> {
+        self.fixed.route(&mut self.store, to, weights, sizes)
+    }
+
+    fn route_grad(
+        &mut self,
+        to: Tensor,
+        from: [Tensor; 2],
+        sizes: [usize; 2],
+    ) -> Result<(), Failure> {
+        self.fixed.route_grad(&mut self.store, to, from, sizes)
+    }
+
+    /// The rows of each expert are gathered, multiplied as one matrix and put back.
+    fn expert(
+        &mut self,
+        kind: Dense,
+        to: Tensor,
+        [a, b]: [Tensor; 2],
+        ids: Tensor,
+        sizes: experts::Sizes,
+    ) -> Result<(), Failure> {
+        let [inner, outer] = sizes.shape;
+        let seats = self.seats(ids, sizes.experts)?;
+        if !kind.adds() {
+            self.store.clear(to)?;
+        }
+        let tokens = |seats: &[u32]| -> Vec<u32> {
+            let token = |seat: &u32| if sizes.own { *seat } else { *seat / sizes.slots as u32 };
+            seats.iter().map(token).collect()
+        };
+        for (e, seats) in seats.iter().enumerate().filter(|(_, seats)| !seats.is_empty()) {
+            let rows = seats.len();
+            let one = Sizes { rows, groups: 1, shape: [inner, outer] };
+            let matrix = |all: Tensor| all.part(e * inner * outer, inner * outer);
+            let x = self.store.take("rows of an expert", rows * inner)?;
+            let y = self.store.take("rows of an expert", rows * outer)?;
+            match kind {
+                Dense::Forward => {
+                    self.gather(x, a, &tokens(seats), inner)?;
+                    self.dense(kind, y, [x, matrix(b)], one)?;
+                    self.scatter(to, y, seats, outer)?;
+                }
+                Dense::GradInput => {
+                    self.gather(y, a, seats, outer)?;
+                    self.dense(kind, x, [y, matrix(b)], one)?;
+                    self.collect(to, x, &tokens(seats), inner)?;
+                }
+                Dense::GradWeight => {
+                    self.gather(x, a, &tokens(seats), inner)?;
+                    self.gather(y, b, seats, outer)?;
+                    self.dense(kind, matrix(to), [x, y], one)?;
+                }
+            }
+            self.store.give(x);
+            self.store.give(y);
+        }
+        Ok(())
+    }
+
+    fn long_conv(
+        &mut self,
+        y: Tensor,
+        from: [Tensor; 2],
+        bounds: &[usize],
+        width: usize,
+    ) -> Result<(), Failure> {
+        self.fixed.long_conv(&mut self.store, y, from, bounds, width)
+    }
+
+    fn long_conv_grad(
+        &mut self,
+        to: [Tensor; 2],
+        from: [Tensor; 3],
+        bounds: &[usize],
+        width: usize,
+    ) -> Result<(), Failure> {
+        self.fixed.long_conv_grad(&mut self.store, to, from, bounds, width)
+    }
+
+    fn average(&mut self, to: Tensor, from: Tensor, rows: usize) -> Result<(), Failure> {
+        self.fixed.average(&mut self.store, to, from, rows)
+    }
+
+    fn average_grad(&mut self, to: Tensor, from: Tensor, rows: usize) -> Result<(), Failure> {
+        self.fixed.average_grad(&mut self.store, to, from, rows)
+    }
+
+    fn compile(
+        &mut self,
+        name: &str,
+        program: &dyn Fn(&[usize]) -> Program,
+    ) -> Result<Elementwise, Failure> {
+        let program = program(&[PIECE]);
+        let inputs = program.leaves().filter_map(|(_, leaf, _)| match leaf {
+            lrc_compiler::tile::Leaf::Read(lrc_compiler::tile::Stream::Input(i), _) => Some(i + 1),
+            _ => None,
+        });
+        let once = vec![false; inputs.max().unwrap_or(0)];
+        let node =
+            PlannedPointwise { label: name, program: &program, once: &once, output_once: false };
+        let plan = node.forward(self.machine.kind()).map_err(|why| Failure::World(why.why))?;
+        self.programs.extend(ready(&self.machine, vec![plan])?.into_iter().map(RowKernel));
+        Ok(Elementwise(self.programs.len() - 1))
+    }
+
+    fn elementwise(
+        &mut self,
+        program: Elementwise,
+        state: &[Tensor],
+        given: &[Tensor],
+        numbers: &[f32],
+    ) -> Result<(), Failure> {
+        let words = state.first().map_or(0, |tensor| tensor.words);
+        let rows = words.div_ceil(PIECE);
+        let positions = self.store.table(vec![0; rows])?;
+        let scalars = self.store.take("numbers of a step", numbers.len())?;
+        self.store.put(scalars, numbers)?;
+        let params = (0..numbers.len()).map(|at| scalars.part(at, 1)).collect();
+        let inputs: Vec<Tensor> = state.iter().chain(given).copied().collect();
+        let on = On { rows, positions, inputs: &inputs, params, d_out: None };
+        let kernel = self.programs[program.0].clone();
+        kernel.run(&mut self.store, &on, state, &[])?;
+        self.store.give(scalars);
+        Ok(())
+    }
+
+    fn norm(&mut self, of: &[Tensor]) -> Result<f64, Failure> {
+        let squares = self.store.take("squares of gradients", of.len())?;
+        for (at, tensor) in of.iter().enumerate() {
+            let parts = self.store.take("squares of pieces", tensor.words / PIECE)?;
+            self.fixed.squares(&mut self.store, squares.part(at, 1), parts, *tensor)?;
+            self.store.give(parts);
+        }
+        let squares_here = self.store.get(squares.part(0, of.len()))?;
+        self.store.give(squares);
+        Ok(squares_here.into_iter().map(f64::from).sum::<f64>().sqrt())
+    }
+
+    fn unit(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure> {
+        let whole = self.store.zeros("matrix", to.words.next_multiple_of(PIECE))?;
+        self.sum(whole.part(0, to.words), &[from])?;
+        let norm = self.norm(&[whole])?;
+        self.elementwise(self.scale, &[whole], &[], &[(1.0 / (norm + 1e-7)) as f32])?;
+        self.sum(to, &[whole.part(0, to.words)])?;
+        self.store.give(whole);
+        Ok(())
+    }
+
+    fn transpose(&mut self, to: Tensor, from: Tensor, shape: [usize; 2]) -> Result<(), Failure> {
+        self.fixed.transpose(&mut self.store, to, from, shape)
+    }
+
+    fn round(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure> {
+        self.fixed.round(&mut self.store, to, from)
+    }
+}

@@ -1,0 +1,293 @@
+//! What runs a model's nodes: the processor, or kernels on a device. The walk ([`crate::model::walk`]) says
+//! what happens to which tensors, in one place; a back end is how.
+
+use std::borrow::Cow;
+
+use lrc_compiler::graph::Recur;
+use lrc_compiler::tile::Program;
+
+use super::store::Tensor;
+use crate::ground::error::Failure;
+use crate::ground::random::{Purpose, Stream};
+use crate::ops::dense::{Dense, Sizes};
+use crate::ops::experts;
+use crate::ops::loss::SaidRow;
+
+/// What a pointwise node runs on. Its gradient has `d_out`; `outputs` are then the gradients of the
+/// wanted inputs, and gradients of parameters are added to `grads`.
+#[derive(Clone, Debug)]
+pub struct Pointwise<'a> {
+    /// The node.
+    pub at: usize,
+    /// Rows; 1 where the output has a single one.
+    pub rows: usize,
+    /// The position of each row in its sequence.
+    pub positions: &'a [u32],
+    /// As many rows, or one.
+    pub inputs: &'a [Tensor],
+    /// Which inputs have a single row.
+    pub once: &'a [bool],
+    /// Parameters.
+    pub params: &'a [Tensor],
+    /// What flows into the output, on the way back.
+    pub d_out: Option<Tensor>,
+    /// What is written.
+    pub outputs: &'a [Tensor],
+    /// What is added to.
+    pub grads: &'a [Tensor],
+}
+
+/// What a recurrence runs on.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    /// The forward node.
+    pub at: usize,
+    /// The recurrence.
+    pub recur: &'a Recur,
+    /// Row at which each sequence starts, and the total.
+    pub bounds: &'a [usize],
+    /// Inputs, then parameters.
+    pub operands: &'a [Tensor],
+    /// States before the first token, where given.
+    pub initial: &'a [Option<Tensor>],
+}
+
+/// A block of rows of logits and what they should say.
+#[derive(Clone, Copy, Debug)]
+pub struct CrossEntropy<'a> {
+    /// `[rows, vocab]`.
+    pub logits: Tensor,
+    /// Of each row.
+    pub targets: &'a [u32],
+    /// Numbers of a row.
+    pub vocab: usize,
+    /// Where a gradient is wanted.
+    pub gradient: Option<LossGradient>,
+}
+
+/// The gradient of a loss. It takes the place of the logits, but for a factor that each row is to be
+/// multiplied by: rows of hidden states are shorter.
+#[derive(Clone, Copy, Debug)]
+pub struct LossGradient {
+    /// The weight of a row.
+    pub scale: f32,
+    /// The weight of `ln²Z`: see [`crate::ops::loss::gradient`].
+    pub z: f32,
+    /// The factor of each row.
+    pub factors: Tensor,
+}
+
+/// Numbers that become 0 with a probability: which ones follows from `draws`, `number`, row and column.
+#[derive(Clone, Copy, Debug)]
+pub struct Drop {
+    /// The probability; below 1.
+    pub rate: f64,
+    /// Of the node.
+    pub number: usize,
+    /// Of the step and its part.
+    pub draws: u64,
+    /// Numbers of a row.
+    pub width: usize,
+}
+
+impl Drop {
+    /// Of 32 random bits, those below this drop a number.
+    pub fn least(&self) -> u32 {
+        (self.rate * 4_294_967_296.0) as u32
+    }
+
+    /// What the rows of the node draw from: row `r` the stream with this seed and the item `r`.
+    pub fn of_node(&self) -> u64 {
+        Stream::new(self.draws, Purpose::Dropout, self.number as u64).wide()
+    }
+}
+
+/// A program that treats every number alone, made ready by [`Backend::compile`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elementwise(pub usize);
+
+/// A place where models run.
+pub trait Backend {
+    /// A tensor with arbitrary contents.
+    fn alloc(&mut self, name: &str, words: usize) -> Result<Tensor, Failure>;
+
+    /// Gives a whole tensor back.
+    fn free(&mut self, tensor: Tensor);
+
+    /// A tensor of another size instead of one whose contents nobody needs any more.
+    fn resize(&mut self, tensor: Tensor, name: &str, words: usize) -> Result<Tensor, Failure> {
+        if tensor.words == words.max(1) {
+            return Ok(tensor);
+        }
+        self.free(tensor);
+        self.alloc(name, words)
+    }
+
+    /// Says that nobody has written what a tensor is to hold next, for places that check it.
+    fn forget(&mut self, _: Tensor, _: &dyn Fn() -> String) {}
+
+    /// Fills with zeros.
+    fn clear(&mut self, tensor: Tensor) -> Result<(), Failure>;
+
+    /// Writes numbers.
+    fn write(&mut self, tensor: Tensor, data: &[f32]) -> Result<(), Failure>;
+
+    /// The numbers, after everything before has run.
+    fn read(&self, tensor: Tensor) -> Result<Cow<'_, [f32]>, Failure>;
+
+    /// Numbers to which parameters are filled up, where all of one kind lie in one tensor.
+    fn piece(&self) -> Option<usize>;
+
+    /// Kernels and dense products started so far, where there are kernels.
+    fn started(&self) -> Option<[u64; 2]> {
+        None
+    }
+
+    /// Begins a batch: nothing of the one before is in use any more.
+    fn begin(&mut self) {}
+
+    /// Rows of logits that are in memory at a time.
+    fn rows_of_logits(&self, vocab: usize) -> usize;
+
+    /// A dense product; see [`Dense`] for the shapes.
+    fn dense(
+        &mut self,
+        kind: Dense,
+        to: Tensor,
+        from: [Tensor; 2],
+        sizes: Sizes,
+    ) -> Result<(), Failure>;
+
+    /// `to[r] = table[which[r]]`, rows of `width` numbers.
+    fn gather(
+        &mut self,
+        to: Tensor,
+        table: Tensor,
+        which: &[u32],
+        width: usize,
+    ) -> Result<(), Failure>;
+
+    /// `to[which[r]] = from[r]`; no row is named twice.
+    fn scatter(
+        &mut self,
+        to: Tensor,
+        from: Tensor,
+        which: &[u32],
+        width: usize,
+    ) -> Result<(), Failure>;
+
+    /// `to[which[r]] += from[r]`; rows that are named more than once add up in their order.
+    fn collect(
+        &mut self,
+        to: Tensor,
+        from: Tensor,
+        which: &[u32],
+        width: usize,
+    ) -> Result<(), Failure>;
+
+    /// `to = Σ from`.
+    fn sum(&mut self, to: Tensor, from: &[Tensor]) -> Result<(), Failure>;
+
+    /// Each row times its factor.
+    fn scale_rows(&mut self, rows: Tensor, factors: Tensor, width: usize) -> Result<(), Failure>;
+
+    /// A pointwise node or its gradient.
+    fn pointwise(&mut self, on: &Pointwise) -> Result<(), Failure>;
+
+    /// A recurrence. Gives the states after the last token; with `keep` what the way back needs stays.
+    fn recur(&mut self, call: &Call, outs: &[Tensor], keep: bool) -> Result<Vec<Tensor>, Failure>;
+
+    /// The gradients of a recurrence's operands, from those of its outputs.
+    fn recur_grad(
+        &mut self,
+        call: &Call,
+        d_outs: &[Option<Tensor>],
+        to: &[Tensor],
+    ) -> Result<(), Failure>;
+
+    /// The loss of a block of rows, remembered until [`Backend::said`].
+    fn cross_entropy(&mut self, on: &CrossEntropy) -> Result<(), Failure>;
+
+    /// What all rows since the last call have said.
+    fn said(&mut self) -> Result<Vec<SaidRow>, Failure>;
+
+    /// Sets numbers to 0, and makes the others larger so that their mean stays.
+    fn drop_out(&mut self, to: Tensor, from: Tensor, drop: Drop) -> Result<(), Failure>;
+
+    /// See [`experts::route`]: numbers and weights of the experts of each row.
+    fn route(&mut self, to: [Tensor; 2], weights: Tensor, sizes: [usize; 2])
+    -> Result<(), Failure>;
+
+    /// The gradient of [`Backend::route`] by the weights, from the numbers and the gradients of those kept.
+    fn route_grad(
+        &mut self,
+        to: Tensor,
+        from: [Tensor; 2],
+        sizes: [usize; 2],
+    ) -> Result<(), Failure>;
+
+    /// A product by expert: see [`experts::forward`], [`experts::grad_input`], [`experts::grad_weight`]
+    /// for the operands, in their order without the numbers of the experts.
+    fn expert(
+        &mut self,
+        kind: Dense,
+        to: Tensor,
+        from: [Tensor; 2],
+        ids: Tensor,
+        sizes: experts::Sizes,
+    ) -> Result<(), Failure>;
+
+    /// `y[t] = Σ_{s ≤ t} h[t - s] x[s]` per channel and sequence.
+    fn long_conv(
+        &mut self,
+        y: Tensor,
+        from: [Tensor; 2],
+        bounds: &[usize],
+        width: usize,
+    ) -> Result<(), Failure>;
+
+    /// The gradients of [`Backend::long_conv`] by `x` and `h`, from these and that of `y`.
+    fn long_conv_grad(
+        &mut self,
+        to: [Tensor; 2],
+        from: [Tensor; 3],
+        bounds: &[usize],
+        width: usize,
+    ) -> Result<(), Failure>;
+
+    /// The mean over rows.
+    fn average(&mut self, to: Tensor, from: Tensor, rows: usize) -> Result<(), Failure>;
+
+    /// A share of `from` for every row.
+    fn average_grad(&mut self, to: Tensor, from: Tensor, rows: usize) -> Result<(), Failure>;
+
+    /// Makes a program ready that treats every number alone. `program` makes it for numbers of a
+    /// shape: input `i` is a tensor, parameter `i` a single number, output `i` takes the place of input
+    /// `i`. What is written first may not be read by what is written later.
+    fn compile(
+        &mut self,
+        name: &str,
+        program: &dyn Fn(&[usize]) -> Program,
+    ) -> Result<Elementwise, Failure>;
+
+    /// Runs such a program on tensors that it updates and others that it reads, all of one size.
+    fn elementwise(
+        &mut self,
+        program: Elementwise,
+        state: &[Tensor],
+        given: &[Tensor],
+        numbers: &[f32],
+    ) -> Result<(), Failure>;
+
+    /// The norm of tensors, as one.
+    fn norm(&mut self, of: &[Tensor]) -> Result<f64, Failure>;
+
+    /// `to = from / ‖from‖`, all of one size; nothing is divided by less than 1e-7.
+    fn unit(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure>;
+
+    /// `to[c, r] = from[r, c]`.
+    fn transpose(&mut self, to: Tensor, from: Tensor, shape: [usize; 2]) -> Result<(), Failure>;
+
+    /// `to` as bf16 holds `from`.
+    fn round(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure>;
+}

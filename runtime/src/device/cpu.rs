@@ -1,0 +1,482 @@
+//! The processor as a back end: loops, products and forms over vectors.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use half::bf16;
+use lrc_compiler::form::elementwise::Elementwise as Program;
+use lrc_compiler::form::rows::{Rows, RowsBackward, RowsInput};
+use lrc_compiler::form::{Cotangents, Form, FormKind, Kept, Operand, Outputs, Problem};
+use lrc_compiler::graph::{Kind, Prepared, ValueId};
+use lrc_compiler::memory;
+use rayon::prelude::*;
+
+use super::backend::{Backend, Call, CrossEntropy, Drop, Elementwise, LossGradient, Pointwise};
+use super::store::Tensor;
+use crate::ground::error::Failure;
+use crate::ground::random::{Purpose, Stream};
+use crate::ops::dense::{self, Dense, Sizes};
+use crate::ops::loss::{self, SaidRow};
+use crate::ops::norm::norm;
+use crate::ops::{experts, longconv};
+
+/// Numbers that one thread adds at a time.
+const SHARE: usize = 1 << 15;
+
+/// The processor.
+#[derive(Default)]
+pub struct Cpu {
+    slots: Vec<Vec<f32>>,
+    free: Vec<usize>,
+    rows: HashMap<usize, Rows>,
+    rows_grad: HashMap<usize, RowsBackward>,
+    /// The form of each recurrence, for the longest sequence that it was made for.
+    forms: HashMap<usize, (usize, Arc<Form>)>,
+    kept: HashMap<usize, Kept<f32>>,
+    said: Vec<SaidRow>,
+    programs: Vec<Program>,
+}
+
+impl Cpu {
+    /// Plans what a model's nodes do.
+    pub fn new(prepared: &Prepared) -> Cpu {
+        let graph = &prepared.model.graph;
+        let once = |values: &[ValueId]| -> Vec<bool> {
+            values.iter().map(|value| graph.value(*value).once).collect()
+        };
+        let mut cpu = Cpu::default();
+        for (at, node) in graph.nodes.node_weights().enumerate() {
+            match &node.kind {
+                Kind::Rows(program) => {
+                    let output = graph.value(node.outputs[0]).once;
+                    cpu.rows.insert(at, Rows::new(program, &once(&node.inputs), output));
+                }
+                Kind::RowsGrad(grad) => {
+                    let output = graph.value(node.inputs[grad.inputs]).once;
+                    let inputs = once(&node.inputs[..grad.inputs]);
+                    cpu.rows_grad.insert(at, RowsBackward::new(grad, &inputs, output));
+                }
+                _ => {}
+            }
+        }
+        cpu
+    }
+
+    fn get(&self, tensor: Tensor) -> &[f32] {
+        &self.slots[tensor.slot][tensor.start..tensor.start + tensor.words]
+    }
+
+    fn all(&self, tensors: &[Tensor]) -> Vec<&[f32]> {
+        tensors.iter().map(|tensor| self.get(*tensor)).collect()
+    }
+
+    /// Lets `run` write tensors while it reads others.
+    fn with<const N: usize>(
+        &mut self,
+        to: [Tensor; N],
+        run: impl FnOnce(&Cpu, [&mut [f32]; N]),
+    ) -> Result<(), Failure> {
+        let mut own = to.map(|tensor| std::mem::take(&mut self.slots[tensor.slot]));
+        let mut parts = to.iter();
+        let slices = own.each_mut().map(|data| match parts.next() {
+            Some(part) => &mut data[part.start..part.start + part.words],
+            None => &mut [][..],
+        });
+        run(self, slices);
+        for (tensor, data) in to.into_iter().zip(own) {
+            self.slots[tensor.slot] = data;
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, data: Vec<f32>) -> Tensor {
+        let words = data.len();
+        let slot = self.free.pop().unwrap_or(self.slots.len());
+        if slot == self.slots.len() {
+            self.slots.push(data);
+        } else {
+            self.slots[slot] = data;
+        }
+        Tensor { slot, start: 0, words }
+    }
+
+    /// A recurrence's operands, and the form it runs in.
+    fn problem<'a>(&'a self, call: &Call<'a>) -> Result<(Arc<Form>, Problem<'a, f32>), Failure> {
+        let recur = call.recur;
+        let own = self.all(call.operands);
+        let (first, rest) = own.split_at(recur.recurrence.inputs.len());
+        let operands = |data: &[&'a [f32]], heads: &[usize]| -> Vec<Operand<'a, f32>> {
+            data.iter().zip(heads).map(|(data, heads)| Operand { data, heads: *heads }).collect()
+        };
+        let problem = Problem {
+            recurrence: &recur.recurrence,
+            heads: recur.heads,
+            sum: recur.sum,
+            bounds: call.bounds.to_vec(),
+            inputs: operands(first, &recur.input_heads),
+            params: operands(rest, &recur.param_heads),
+            initial: call.initial.iter().map(|state| state.map(|s| self.get(s))).collect(),
+        };
+        let form = match self.forms.get(&call.at) {
+            Some((known, form)) if *known == longest(call.bounds) => Arc::clone(form),
+            _ => Arc::new(
+                Form::new(&problem, FormKind::Auto, None)
+                    .map_err(|refusal| Failure::World(refusal.why))?,
+            ),
+        };
+        Ok((form, problem))
+    }
+}
+
+fn longest(bounds: &[usize]) -> usize {
+    bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0)
+}
+
+fn add(to: &mut [f32], d: &[f32]) {
+    to.iter_mut().zip(d).for_each(|(x, &d)| *x += d);
+}
+
+impl Backend for Cpu {
+    fn alloc(&mut self, _: &str, words: usize) -> Result<Tensor, Failure> {
+        Ok(self.hold(memory::take(words)))
+    }
+
+    fn free(&mut self, tensor: Tensor) {
+        memory::give(std::mem::take(&mut self.slots[tensor.slot]));
+        self.free.push(tensor.slot);
+    }
+
+    fn resize(&mut self, tensor: Tensor, _: &str, words: usize) -> Result<Tensor, Failure> {
+        self.slots[tensor.slot].resize(words, 0.0);
+        Ok(Tensor { words, ..tensor })
+    }
+
+    fn clear(&mut self, tensor: Tensor) -> Result<(), Failure> {
+        self.with([tensor], |_, [to]| to.par_chunks_mut(SHARE).for_each(|part| part.fill(0.0)))
+    }
+
+    fn write(&mut self, tensor: Tensor, data: &[f32]) -> Result<(), Failure> {
+        self.with([tensor], |_, [to]| to[..data.len()].copy_from_slice(data))
+    }
+
+    fn read(&self, tensor: Tensor) -> Result<Cow<'_, [f32]>, Failure> {
+        Ok(Cow::Borrowed(self.get(tensor)))
+    }
+
+    fn piece(&self) -> Option<usize> {
+        None
+    }
+
+    fn begin(&mut self) {
+        self.kept.clear();
+    }
+
+    fn rows_of_logits(&self, vocab: usize) -> usize {
+        loss::rows_of_logits(vocab)
+    }
+
+    fn dense(
+        &mut self,
+        kind: Dense,
+        to: Tensor,
+        from: [Tensor; 2],
+        sizes: Sizes,
+    ) -> Result<(), Failure> {
+        self.with([to], |cpu, [to]| dense::run(kind, to, from.map(|f| cpu.get(f)), sizes))
+    }
+
+    fn gather(
+        &mut self,
+        to: Tensor,
+        table: Tensor,
+        which: &[u32],
+        width: usize,
+    ) -> Result<(), Failure> {
+        self.with([to], |cpu, [to]| {
+            let table = cpu.get(table);
+            for (to, row) in to.chunks_exact_mut(width).zip(which) {
+                to.copy_from_slice(&table[*row as usize * width..][..width]);
+            }
+        })
+    }
+
+    fn scatter(
+        &mut self,
+        to: Tensor,
+        from: Tensor,
+        which: &[u32],
+        width: usize,
+    ) -> Result<(), Failure> {
+        self.with([to], |cpu, [to]| {
+            for (from, row) in cpu.get(from).chunks_exact(width).zip(which) {
+                to[*row as usize * width..][..width].copy_from_slice(from);
+            }
+        })
+    }
+
+    fn collect(
+        &mut self,
+        to: Tensor,
+        from: Tensor,
+        which: &[u32],
+        width: usize,
+    ) -> Result<(), Failure> {
+        self.with([to], |cpu, [to]| {
+            for (from, row) in cpu.get(from).chunks_exact(width).zip(which) {
+                add(&mut to[*row as usize * width..][..width], from);
+            }
+        })
+    }
+
+    fn sum(&mut self, to: Tensor, from: &[Tensor]) -> Result<(), Failure> {
+        let Some((first, rest)) = from.split_first() else { return self.clear(to) };
+        self.with([to], |cpu, [to]| {
+            to.copy_from_slice(cpu.get(*first));
+            for from in rest {
+                let from = cpu.get(*from).par_chunks(SHARE);
+                to.par_chunks_mut(SHARE).zip(from).for_each(|(to, d)| add(to, d));
+            }
+        })
+    }
+
+    fn scale_rows(&mut self, rows: Tensor, factors: Tensor, width: usize) -> Result<(), Failure> {
+        self.with([rows], |cpu, [rows]| {
+            for (row, factor) in rows.chunks_exact_mut(width).zip(cpu.get(factors)) {
+                row.iter_mut().for_each(|x| *x *= factor);
+            }
+        })
+    }
+
+    fn pointwise(&mut self, on: &Pointwise) -> Result<(), Failure> {
+        let own = on.outputs.iter().map(|t| std::mem::take(&mut self.slots[t.slot]));
+        let mut outputs: Vec<Vec<f32>> = own.collect();
+        let input = RowsInput {
+            inputs: self.all(on.inputs),
+            once: on.once,
+            params: self.all(on.params),
+            positions: on.positions,
+            rows: on.rows,
+        };
+        let grads = match on.d_out {
+            None => {
+                self.rows[&on.at].forward(&input, &mut outputs[0]);
+                vec![]
+            }
+            Some(d) => self.rows_grad[&on.at].backward(&input, self.get(d), &mut outputs),
+        };
+        for (tensor, data) in on.outputs.iter().zip(outputs) {
+            self.slots[tensor.slot] = data;
+        }
+        on.grads.iter().zip(grads).try_for_each(|(to, d)| self.with([*to], |_, [to]| add(to, &d)))
+    }
+
+    fn recur(&mut self, call: &Call, outs: &[Tensor], keep: bool) -> Result<Vec<Tensor>, Failure> {
+        let (form, problem) = self.problem(call)?;
+        let (Outputs { outs: made, finals }, kept) = form.forward(&problem, keep);
+        drop(problem);
+        self.forms.insert(call.at, (longest(call.bounds), form));
+        for (tensor, data) in outs.iter().zip(made) {
+            memory::give(std::mem::replace(&mut self.slots[tensor.slot], data));
+        }
+        if keep {
+            self.kept.insert(call.at, kept);
+        }
+        Ok(finals.into_iter().map(|state| self.hold(state)).collect())
+    }
+
+    fn recur_grad(
+        &mut self,
+        call: &Call,
+        d_outs: &[Option<Tensor>],
+        to: &[Tensor],
+    ) -> Result<(), Failure> {
+        for tensor in to {
+            memory::give(std::mem::take(&mut self.slots[tensor.slot]));
+        }
+        let kept = self.kept.remove(&call.at).expect("the forward pass kept its states");
+        let (form, problem) = self.problem(call)?;
+        let outs = d_outs.iter().map(|d| d.map(|d| self.get(d))).collect();
+        let gradients = form.backward(&problem, &kept, &Cotangents { outs, finals: vec![] });
+        drop(problem);
+        for (tensor, data) in to.iter().zip(gradients.inputs.into_iter().chain(gradients.params)) {
+            self.slots[tensor.slot] = data;
+        }
+        Ok(())
+    }
+
+    fn cross_entropy(&mut self, on: &CrossEntropy) -> Result<(), Failure> {
+        let (vocab, targets) = (on.vocab, on.targets);
+        let mut made: Vec<(SaidRow, f32)> = Vec::new();
+        self.with([on.logits], |_, [logits]| {
+            let rows = logits.par_chunks_exact_mut(vocab).zip(targets);
+            let one = |(logits, target): (&mut [f32], &u32)| match on.gradient {
+                Some(LossGradient { z, .. }) => loss::gradient(logits, *target, z),
+                None => (loss::said(logits, *target), 1.0),
+            };
+            made = rows.map(one).collect();
+        })?;
+        if let Some(LossGradient { scale, factors, .. }) = on.gradient {
+            self.with([factors], |_, [factors]| {
+                factors.iter_mut().zip(&made).for_each(|(to, (_, sum))| *to = scale / sum);
+            })?;
+        }
+        self.said.extend(made.into_iter().map(|(row, _)| row));
+        Ok(())
+    }
+
+    fn said(&mut self) -> Result<Vec<SaidRow>, Failure> {
+        Ok(std::mem::take(&mut self.said))
+    }
+
+    fn drop_out(&mut self, to: Tensor, from: Tensor, drop: Drop) -> Result<(), Failure> {
+        let kept = (1.0 / (1.0 - drop.rate)) as f32;
+        let (least, node) = (drop.least(), drop.of_node());
+        self.with([to], |cpu, [to]| {
+            to.copy_from_slice(cpu.get(from));
+            to.par_chunks_exact_mut(drop.width.max(1)).enumerate().for_each(|(row, data)| {
+                let mut random = Stream::new(node, Purpose::Dropout, row as u64);
+                for x in data {
+                    *x = if random.bits() < least { 0.0 } else { *x * kept };
+                }
+            });
+        })
+    }
+
+    fn route(
+        &mut self,
+        to: [Tensor; 2],
+        weights: Tensor,
+        [count, slots]: [usize; 2],
+    ) -> Result<(), Failure> {
+        self.with(to, |cpu, [ids, kept]| {
+            experts::route(cpu.get(weights), count, slots, ids, kept);
+        })
+    }
+
+    fn route_grad(
+        &mut self,
+        to: Tensor,
+        [ids, d]: [Tensor; 2],
+        [count, slots]: [usize; 2],
+    ) -> Result<(), Failure> {
+        self.with([to], |cpu, [to]| {
+            experts::route_grad(cpu.get(ids), cpu.get(d), count, slots, to);
+        })
+    }
+
+    fn expert(
+        &mut self,
+        kind: Dense,
+        to: Tensor,
+        [a, b]: [Tensor; 2],
+        ids: Tensor,
+        sizes: experts::Sizes,
+    ) -> Result<(), Failure> {
+        let run = match kind {
+            Dense::Forward => experts::forward,
+            Dense::GradInput => experts::grad_input,
+            Dense::GradWeight => experts::grad_weight,
+        };
+        self.with([to], |cpu, [to]| run(to, cpu.get(a), cpu.get(b), cpu.get(ids), sizes))
+    }
+
+    fn long_conv(
+        &mut self,
+        y: Tensor,
+        [x, h]: [Tensor; 2],
+        bounds: &[usize],
+        width: usize,
+    ) -> Result<(), Failure> {
+        self.with([y], |cpu, [y]| longconv::forward(y, cpu.get(x), cpu.get(h), bounds, width))
+    }
+
+    fn long_conv_grad(
+        &mut self,
+        to: [Tensor; 2],
+        from: [Tensor; 3],
+        bounds: &[usize],
+        width: usize,
+    ) -> Result<(), Failure> {
+        self.with(to, |cpu, to| longconv::backward(to, from.map(|t| cpu.get(t)), bounds, width))
+    }
+
+    fn average(&mut self, to: Tensor, from: Tensor, rows: usize) -> Result<(), Failure> {
+        self.with([to], |cpu, [to]| {
+            let mut sum = vec![0.0; to.len()];
+            for row in cpu.get(from).chunks_exact(sum.len()) {
+                sum.iter_mut().zip(row).for_each(|(to, x)| *to += f64::from(*x));
+            }
+            to.iter_mut().zip(sum).for_each(|(to, x)| *to = (x / rows.max(1) as f64) as f32);
+        })
+    }
+
+    fn average_grad(&mut self, to: Tensor, from: Tensor, rows: usize) -> Result<(), Failure> {
+        let share = 1.0 / rows.max(1) as f32;
+        self.with([to], |cpu, [to]| {
+            let d: Vec<f32> = cpu.get(from).iter().map(|d| share * d).collect();
+            to.chunks_exact_mut(d.len()).for_each(|row| row.copy_from_slice(&d));
+        })
+    }
+
+    fn compile(
+        &mut self,
+        _: &str,
+        program: &dyn Fn(&[usize]) -> lrc_compiler::tile::Program,
+    ) -> Result<Elementwise, Failure> {
+        self.programs.push(Program::new(&program(&[])));
+        Ok(Elementwise(self.programs.len() - 1))
+    }
+
+    fn elementwise(
+        &mut self,
+        program: Elementwise,
+        state: &[Tensor],
+        given: &[Tensor],
+        numbers: &[f32],
+    ) -> Result<(), Failure> {
+        let own = state.iter().map(|t| std::mem::take(&mut self.slots[t.slot]));
+        let mut own: Vec<Vec<f32>> = own.collect();
+        let slices = own.iter_mut().zip(state);
+        let slices = slices.map(|(data, t)| &mut data[t.start..t.start + t.words]);
+        self.programs[program.0].run(slices.collect(), &self.all(given), numbers);
+        for (tensor, data) in state.iter().zip(own) {
+            self.slots[tensor.slot] = data;
+        }
+        Ok(())
+    }
+
+    fn norm(&mut self, of: &[Tensor]) -> Result<f64, Failure> {
+        Ok(norm(&self.all(of)))
+    }
+
+    fn unit(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure> {
+        self.with([to], |cpu, [to]| {
+            let x = cpu.get(from);
+            let norm = x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt() + 1e-7;
+            to.iter_mut().zip(x).for_each(|(to, x)| *to = (f64::from(*x) / norm) as f32);
+        })
+    }
+
+    fn transpose(
+        &mut self,
+        to: Tensor,
+        from: Tensor,
+        [rows, columns]: [usize; 2],
+    ) -> Result<(), Failure> {
+        self.with([to], |cpu, [to]| {
+            for (row, line) in cpu.get(from).chunks_exact(columns).enumerate() {
+                for (column, value) in line.iter().enumerate() {
+                    to[column * rows + row] = *value;
+                }
+            }
+        })
+    }
+
+    fn round(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure> {
+        self.with([to], |cpu, [to]| {
+            let rounded = cpu.get(from).iter().map(|x| bf16::from_f32(*x).to_f32());
+            to.iter_mut().zip(rounded).for_each(|(to, x)| *to = x);
+        })
+    }
+}

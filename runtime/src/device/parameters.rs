@@ -1,0 +1,205 @@
+//! Where the numbers of all parameters lie: each in a tensor of its own, or, on a device, those of one
+//! group one after the other, so that a kernel treats them all at once.
+
+use std::borrow::Cow;
+
+use super::backend::Backend;
+use super::store::Tensor;
+use crate::ground::error::Failure;
+
+/// A model's parameters and their gradients where they lie, and the place that they lie in.
+pub struct Parameters {
+    /// The place.
+    pub backend: Box<dyn Backend>,
+    /// Where what lies.
+    pub layout: Layout,
+    /// The numbers, a tensor for each span.
+    pub values: Vec<Tensor>,
+    /// Their gradients.
+    pub grads: Vec<Tensor>,
+}
+
+impl Parameters {
+    /// Puts parameters into a place; those of one group lie together.
+    pub fn new(
+        mut backend: Box<dyn Backend>,
+        params: &[Vec<f32>],
+        groups: &[usize],
+    ) -> Result<Parameters, Failure> {
+        let sizes: Vec<usize> = params.iter().map(Vec::len).collect();
+        let layout = Layout::new(backend.piece(), &sizes, groups);
+        let values = layout.alloc(&mut *backend, "parameters")?;
+        let grads = layout.alloc(&mut *backend, "gradients")?;
+        layout.write(&mut *backend, &values, params)?;
+        Ok(Parameters { backend, layout, values, grads })
+    }
+
+    /// A parameter.
+    pub fn value(&self, at: usize) -> Tensor {
+        self.layout.part(&self.values, at)
+    }
+
+    /// Its gradient.
+    pub fn grad(&self, at: usize) -> Tensor {
+        self.layout.part(&self.grads, at)
+    }
+
+    /// All numbers, per parameter.
+    pub fn read(&self) -> Result<Vec<Vec<f32>>, Failure> {
+        self.layout.read(&*self.backend, &self.values)
+    }
+
+    /// Takes other numbers.
+    pub fn write(&mut self, params: &[Vec<f32>]) -> Result<(), Failure> {
+        self.layout.write(&mut *self.backend, &self.values, params)
+    }
+}
+
+/// The places of the parameters' numbers. The same for their gradients and all that is remembered of them.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    places: Vec<Place>,
+    spans: Vec<Span>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    span: usize,
+    start: usize,
+    words: usize,
+}
+
+/// Parameters of one group that lie together.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// Their group.
+    pub group: usize,
+    /// Their numbers, filled up with zeros.
+    pub words: usize,
+}
+
+impl Layout {
+    /// Lays out parameters of these sizes and groups, filled up to whole pieces where they lie together.
+    pub fn new(piece: Option<usize>, sizes: &[usize], groups: &[usize]) -> Layout {
+        let mut layout = Layout { places: vec![], spans: vec![] };
+        for (words, group) in sizes.iter().zip(groups) {
+            let known = layout.spans.iter().position(|span| span.group == *group);
+            let (at, piece) = match (known, piece) {
+                (Some(at), Some(piece)) => (at, piece),
+                (_, piece) => {
+                    layout.spans.push(Span { group: *group, words: 0 });
+                    (layout.spans.len() - 1, piece.unwrap_or(1))
+                }
+            };
+            let span = &mut layout.spans[at];
+            layout.places.push(Place { span: at, start: span.words, words: *words });
+            span.words += words.next_multiple_of(piece);
+        }
+        layout
+    }
+
+    /// What lies together, in order.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// The parameters of a span, in order.
+    pub fn members(&self, span: usize) -> impl Iterator<Item = usize> + '_ {
+        let all = self.places.iter().enumerate();
+        all.filter(move |(_, place)| place.span == span).map(|(at, _)| at)
+    }
+
+    /// A tensor of zeros for each span.
+    pub fn alloc(&self, backend: &mut dyn Backend, name: &str) -> Result<Vec<Tensor>, Failure> {
+        self.spans.iter().map(|span| zeros(backend, name, span.words)).collect()
+    }
+
+    /// The same for spans of some groups.
+    pub fn alloc_where(
+        &self,
+        backend: &mut dyn Backend,
+        name: &str,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Result<Vec<Option<Tensor>>, Failure> {
+        let spans = self.spans.iter();
+        spans.map(|s| wanted(s.group).then(|| zeros(backend, name, s.words)).transpose()).collect()
+    }
+
+    /// The numbers of a parameter.
+    pub fn part(&self, spans: &[Tensor], at: usize) -> Tensor {
+        let Place { span, start, words } = self.places[at];
+        spans[span].part(start, words)
+    }
+
+    /// The same where its span has a tensor.
+    pub fn part_of(&self, spans: &[Option<Tensor>], at: usize) -> Option<Tensor> {
+        let Place { span, start, words } = self.places[at];
+        spans[span].map(|tensor| tensor.part(start, words))
+    }
+
+    /// All numbers, per parameter.
+    pub fn read(&self, backend: &dyn Backend, spans: &[Tensor]) -> Result<Vec<Vec<f32>>, Failure> {
+        let all = 0..self.places.len();
+        all.map(|at| backend.read(self.part(spans, at)).map(Cow::into_owned)).collect()
+    }
+
+    /// Writes all numbers, per parameter.
+    pub fn write(
+        &self,
+        backend: &mut dyn Backend,
+        spans: &[Tensor],
+        data: &[Vec<f32>],
+    ) -> Result<(), Failure> {
+        (0..data.len()).try_for_each(|at| backend.write(self.part(spans, at), &data[at]))
+    }
+
+    /// All numbers, per parameter; none where its span has no tensor.
+    pub fn read_some(
+        &self,
+        backend: &dyn Backend,
+        spans: &[Option<Tensor>],
+    ) -> Result<Vec<Vec<f32>>, Failure> {
+        let one = |at| match self.part_of(spans, at) {
+            Some(tensor) => backend.read(tensor).map(Cow::into_owned),
+            None => Ok(vec![]),
+        };
+        (0..self.places.len()).map(one).collect()
+    }
+
+    /// Writes the numbers of parameters whose spans have a tensor.
+    pub fn write_some(
+        &self,
+        backend: &mut dyn Backend,
+        spans: &[Option<Tensor>],
+        data: &[Vec<f32>],
+    ) -> Result<(), Failure> {
+        (0..data.len()).try_for_each(|at| match self.part_of(spans, at) {
+            Some(tensor) => backend.write(tensor, &data[at]),
+            None => Ok(()),
+        })
+    }
+}
+
+/// A tensor of zeros.
+pub fn zeros(backend: &mut dyn Backend, name: &str, words: usize) -> Result<Tensor, Failure> {
+    let tensor = backend.alloc(name, words)?;
+    backend.clear(tensor)?;
+    Ok(tensor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_lie_together_in_whole_pieces_on_a_device() {
+        let (sizes, groups) = ([5, 9, 3], [0, 1, 0]);
+        let own = Layout::new(None, &sizes, &groups);
+        let words = |layout: &Layout| layout.spans().iter().map(|s| s.words).collect::<Vec<_>>();
+        assert_eq!(words(&own), [5, 9, 3]);
+        let together = Layout::new(Some(8), &sizes, &groups);
+        assert_eq!(words(&together), [16, 16]);
+        assert_eq!(together.members(0).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(together.places[2].start, 8);
+    }
+}

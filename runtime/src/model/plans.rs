@@ -1,0 +1,34 @@
+//! What the training of a model has kernels for, and how many it starts.
+
+use lrc_compiler::graph::{Node, Prepared, kernels};
+use lrc_compiler::plan::Schedule;
+use lrc_compiler::plan::target::Gpu;
+use lrc_dsl::Diag;
+
+use super::launches::launches;
+
+/// What is planned for the training of a model.
+#[derive(Debug)]
+pub struct Plans {
+    /// The schedules, each once.
+    pub schedules: Vec<Schedule>,
+    /// What has none.
+    pub lacking: Vec<Diag>,
+    /// Kernels and dense products that a step of one sequence and one part starts, with its update;
+    /// nothing where something has no kernels.
+    pub launches: Option<usize>,
+}
+
+/// The plans of a model's kernels for training on a kind of GPU.
+pub fn plans(prepared: &Prepared, gpu: Gpu) -> Plans {
+    let kernels::Planned { pointwise, of_node, recurrences, lacking } =
+        kernels::plan(prepared, gpu);
+    let nodes: Vec<&Node> = prepared.model.graph.nodes.node_weights().collect();
+    // What decays, and what does not.
+    let params = &prepared.model.graph.params;
+    let decays = |wanted: bool| params.iter().any(|param| param.decay == wanted);
+    let groups = usize::from(decays(true)) + usize::from(decays(false));
+    let of_rows = |at: usize| of_node.get(&at).map(|found| &pointwise[*found]);
+    let launches = if lacking.is_empty() { launches(&nodes, groups, gpu, of_rows) } else { None };
+    Plans { schedules: pointwise.into_iter().chain(recurrences).collect(), lacking, launches }
+}

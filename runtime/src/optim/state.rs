@@ -1,0 +1,379 @@
+//! What an optimiser holds of a model: the one owner of all it remembers, wherever the model runs.
+
+use lrc_compiler::tile::Program;
+
+use super::adamw::AdamW;
+use super::lion::Lion;
+use super::muon::{Matrices, Muon};
+use super::rule::{Formula, Rule, Step};
+use super::sgd::Sgd;
+use super::{Method, Moments, Optimizer, ParamGroup, Rates};
+use crate::device::backend::Elementwise;
+use crate::device::parameters::Parameters;
+use crate::device::store::Tensor;
+use crate::ground::error::Failure;
+
+/// Which parameters are updated alike.
+#[derive(Clone, Debug)]
+pub struct Grouping {
+    /// The group of each parameter.
+    pub of: Vec<usize>,
+    /// How each group is updated.
+    groups: Vec<Group>,
+}
+
+/// Parameters that are updated alike.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Group {
+    lr_scale: f64,
+    weight_decay: f64,
+    /// Matrices of a rule for matrices.
+    matrices: bool,
+    /// Read in bf16.
+    rounded: bool,
+}
+
+impl Grouping {
+    /// Groups parameters by how they are updated and whether the model reads them in bf16.
+    pub fn new(param_groups: &[ParamGroup], rounded: &[bool]) -> Grouping {
+        let mut grouping = Grouping { of: vec![], groups: vec![] };
+        for (way, rounded) in param_groups.iter().zip(rounded) {
+            let group = Group {
+                lr_scale: way.lr_scale,
+                weight_decay: way.weight_decay,
+                matrices: way.matrix.is_some(),
+                rounded: *rounded,
+            };
+            let known = grouping.groups.iter().position(|known| *known == group);
+            grouping.of.push(known.unwrap_or(grouping.groups.len()));
+            if known.is_none() {
+                grouping.groups.push(group);
+            }
+        }
+        grouping
+    }
+}
+
+/// How numbers are updated.
+enum Update {
+    /// All alike.
+    Alone(Box<dyn Rule>, Elementwise),
+    /// Matrix by matrix.
+    Matrices(Muon),
+}
+
+/// An optimiser of a model.
+pub struct State {
+    param_groups: Vec<ParamGroup>,
+    groups: Vec<Group>,
+    /// Per group.
+    updates: Vec<usize>,
+    kinds: Vec<Update>,
+    /// What is remembered: first and second, per span.
+    slots: [Vec<Option<Tensor>>; 2],
+    /// Of parameters that the model reads in bf16: what is updated, per span.
+    masters: Vec<Option<Tensor>>,
+    /// Gradients of the parts of a step so far, where a step has several.
+    sums: Option<Vec<Tensor>>,
+    first_part: Elementwise,
+    next_part: Elementwise,
+}
+
+impl Method {
+    /// The rule for what is no matrix of its own, or for everything.
+    fn rule(&self) -> Box<dyn Rule> {
+        match *self {
+            Method::AdamW { betas, eps } | Method::Muon { betas, eps, .. } => {
+                Box::new(AdamW { betas, eps })
+            }
+            Method::Lion { beta1, beta2 } => Box::new(Lion { beta1, beta2 }),
+            Method::Sgd { momentum, nesterov } => Box::new(Sgd { momentum, nesterov }),
+        }
+    }
+}
+
+/// `x1 p0`
+fn weighted(shape: &[usize]) -> Program {
+    let mut f = Formula::new(shape);
+    let (g, share) = (f.input(1), f.number(0));
+    let part = f.b.mul(g, share);
+    f.b.finish(&[part])
+}
+
+/// `x0 + x1 p0`
+fn weighted_sum(shape: &[usize]) -> Program {
+    let mut f = Formula::new(shape);
+    let ([sum, g], share) = ([0, 1].map(|at| f.input(at)), f.number(0));
+    let part = f.b.mul(g, share);
+    let sum = f.b.add(sum, part);
+    f.b.finish(&[sum])
+}
+
+impl State {
+    /// An optimiser that remembers nothing yet.
+    pub fn new(
+        optimizer: &Optimizer,
+        param_groups: Vec<ParamGroup>,
+        grouping: Grouping,
+        model: &mut Parameters,
+    ) -> Result<State, Failure> {
+        let backend = &mut *model.backend;
+        let (mut updates, mut kinds) = (vec![], Vec::<Update>::new());
+        for group in &grouping.groups {
+            let same = |kind: &Update| matches!(kind, Update::Matrices(_)) == group.matrices;
+            let known = kinds.iter().position(same);
+            updates.push(known.unwrap_or(kinds.len()));
+            match (known, optimizer.method) {
+                (Some(_), _) => {}
+                (None, Method::Muon { momentum, .. }) if group.matrices => {
+                    kinds.push(Update::Matrices(Muon::new(momentum, backend)?));
+                }
+                (None, method) => {
+                    let rule = method.rule();
+                    let program = |shape: &[usize]| rule.program(shape);
+                    let made = backend.compile(method.name(), &program)?;
+                    kinds.push(Update::Alone(method.rule(), made));
+                }
+            }
+        }
+        let second = |group: usize| match &kinds[updates[group]] {
+            Update::Alone(rule, _) => rule.slots() > 1,
+            Update::Matrices(_) => false,
+        };
+        let layout = &model.layout;
+        let first = layout.alloc_where(backend, "first moments", |_| true)?;
+        let second = layout.alloc_where(backend, "second moments", second)?;
+        let rounded = |group: usize| grouping.groups[group].rounded;
+        let masters = layout.alloc_where(backend, "master weights", rounded)?;
+        let state = State {
+            param_groups,
+            groups: grouping.groups,
+            updates,
+            slots: [first, second],
+            masters,
+            sums: None,
+            first_part: backend.compile("first_part", &weighted)?,
+            next_part: backend.compile("next_part", &weighted_sum)?,
+            kinds,
+        };
+        for (master, values) in state.masters.iter().zip(&model.values) {
+            if let Some(master) = master {
+                backend.sum(*master, &[*values])?;
+                backend.round(*values, *master)?;
+            }
+        }
+        Ok(state)
+    }
+
+    /// How each parameter is updated.
+    pub fn param_groups(&self) -> &[ParamGroup] {
+        &self.param_groups
+    }
+
+    /// Adds the gradient of part `at` of `count`, weighted by its share of the step; after the last
+    /// one the model's gradients are those of the step.
+    pub fn accumulate(
+        &mut self,
+        model: &mut Parameters,
+        [at, count]: [usize; 2],
+        share: f64,
+    ) -> Result<(), Failure> {
+        if count == 1 {
+            return Ok(());
+        }
+        let backend = &mut *model.backend;
+        let sums = match &mut self.sums {
+            Some(sums) => sums,
+            None => self.sums.insert(model.layout.alloc(backend, "sums of gradients")?),
+        };
+        let program = if at == 0 { self.first_part } else { self.next_part };
+        for (sum, grad) in sums.iter().zip(&model.grads) {
+            backend.elementwise(program, &[*sum], &[*grad], &[share as f32])?;
+        }
+        if at + 1 == count {
+            std::mem::swap(sums, &mut model.grads);
+        }
+        Ok(())
+    }
+
+    /// Updates all parameters by gradients whose norm is known.
+    pub fn step(
+        &mut self,
+        model: &mut Parameters,
+        rates: &Rates,
+        norm: f64,
+    ) -> Result<(), Failure> {
+        let clip =
+            if rates.clip > 0.0 && norm > rates.clip { rates.clip / norm } else { 1.0 } as f32;
+        for (at, span) in model.layout.spans().to_vec().into_iter().enumerate() {
+            let group = self.groups[span.group];
+            let lr = rates.lr * group.lr_scale;
+            let keep = (1.0 - lr * group.weight_decay) as f32;
+            let step = Step { lr, keep, clip, number: rates.step };
+            let (values, grads) = (model.values[at], model.grads[at]);
+            let x = self.masters[at].unwrap_or(values);
+            let remembered = self.slots.iter().filter_map(|slot| slot[at]);
+            let state: Vec<Tensor> = [x].into_iter().chain(remembered).collect();
+            match &self.kinds[self.updates[span.group]] {
+                Update::Alone(rule, program) => {
+                    let numbers = rule.numbers(&step);
+                    model.backend.elementwise(*program, &state, &[grads], &numbers)?;
+                }
+                Update::Matrices(muon) => {
+                    let ahead = model.backend.alloc("next mean", span.words)?;
+                    muon.mean(&mut *model.backend, [ahead, state[1], grads], &step)?;
+                    self.matrices(model, at, [x, ahead], muon, &step)?;
+                    model.backend.free(ahead);
+                }
+            }
+            if let Some(master) = self.masters[at] {
+                model.backend.round(values, master)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Updates the matrices of a span.
+    fn matrices(
+        &self,
+        model: &mut Parameters,
+        span: usize,
+        [x, ahead]: [Tensor; 2],
+        muon: &Muon,
+        step: &Step,
+    ) -> Result<(), Failure> {
+        let mut start = 0;
+        for param in model.layout.members(span).collect::<Vec<_>>() {
+            let words = model.layout.part(&model.values, param).words;
+            let Some(shape) = self.param_groups[param].matrix else { continue };
+            let of = |tensor: Tensor| tensor.part(start, words);
+            let matrices = Matrices { x: of(x), ahead: of(ahead), shape };
+            muon.update(&mut *model.backend, &matrices, step)?;
+            start += words.next_multiple_of(model.backend.piece().unwrap_or(1));
+        }
+        Ok(())
+    }
+
+    /// The parameters as they are updated.
+    pub fn params(&self, model: &Parameters) -> Result<Vec<Vec<f32>>, Failure> {
+        let exact = model.layout.read_some(&*model.backend, &self.masters)?;
+        let read = model.read()?.into_iter().zip(exact);
+        Ok(read.map(|(read, exact)| if exact.is_empty() { read } else { exact }).collect())
+    }
+
+    /// What is remembered, per parameter.
+    pub fn moments(&self, model: &Parameters) -> Result<Moments, Failure> {
+        let [first, second] = &self.slots;
+        let read = |slot: &[Option<Tensor>]| model.layout.read_some(&*model.backend, slot);
+        Ok(Moments { first: read(first)?, second: read(second)? })
+    }
+
+    /// Takes parameters and what is remembered of them.
+    pub fn restore(
+        &mut self,
+        model: &mut Parameters,
+        params: &[Vec<f32>],
+        moments: &Moments,
+    ) -> Result<(), Failure> {
+        model.write(params)?;
+        let [first, second] = &self.slots;
+        let layout = model.layout.clone();
+        layout.write_some(&mut *model.backend, first, &moments.first)?;
+        layout.write_some(&mut *model.backend, second, &moments.second)?;
+        layout.write_some(&mut *model.backend, &self.masters, params)?;
+        for (master, values) in self.masters.iter().zip(&model.values) {
+            if let Some(master) = master {
+                model.backend.round(*values, *master)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::backend::Backend;
+    use crate::device::cpu::Cpu;
+    use crate::device::parameters::zeros;
+
+    const GRADS: [f64; 3] = [0.5, -0.25, 2.0];
+
+    /// Runs gradients through a rule on numbers that start at 1.
+    fn run(method: Method, decay: f64, lr: f64, grads: &[f64]) -> f64 {
+        let mut backend = Cpu::default();
+        let rule = method.rule();
+        let program = backend.compile("rule", &|shape| rule.program(shape)).unwrap();
+        let numbers = 2100;
+        let mut tensor = || zeros(&mut backend, "x", numbers).unwrap();
+        let state: Vec<Tensor> = (0..=rule.slots()).map(|_| tensor()).collect();
+        let g = tensor();
+        backend.write(state[0], &vec![1.0; numbers]).unwrap();
+        for (n, grad) in grads.iter().enumerate() {
+            backend.write(g, &vec![*grad as f32; numbers]).unwrap();
+            let keep = (1.0 - lr * decay) as f32;
+            let step = Step { lr, keep, clip: 1.0, number: n as u64 + 1 };
+            backend.elementwise(program, &state, &[g], &rule.numbers(&step)).unwrap();
+        }
+        let x = backend.read(state[0]).unwrap();
+        assert!(x.iter().all(|y| *y == x[0]), "all numbers alike");
+        f64::from(x[0])
+    }
+
+    #[test]
+    fn adamw_by_hand() {
+        let method = Method::AdamW { betas: [0.9, 0.99], eps: 1e-8 };
+        let (mut m, mut v, mut decayed, mut plain) = (0.0_f64, 0.0_f64, 1.0_f64, 1.0_f64);
+        for (n, g) in GRADS.into_iter().enumerate() {
+            m = 0.9 * m + 0.1 * g;
+            v = 0.99 * v + 0.01 * g * g;
+            let power = n as i32 + 1;
+            let move_by = 0.1 * (m / (1.0 - 0.9_f64.powi(power)))
+                / ((v / (1.0 - 0.99_f64.powi(power))).sqrt() + 1e-8);
+            decayed = decayed * (1.0 - 0.05) - move_by;
+            plain -= move_by;
+        }
+        assert!((run(method, 0.5, 0.1, &GRADS) - decayed).abs() < 1e-6);
+        assert!((run(method, 0.0, 0.1, &GRADS) - plain).abs() < 1e-6);
+    }
+
+    /// The program rounds as the loop that it replaced: what was trained before goes on as it was.
+    #[test]
+    fn adamw_rounds_as_it_is_written() {
+        let (b1, b2, lr) = (0.9_f32, 0.95_f32, 3e-3_f64);
+        let (mut x, mut m, mut v) = (1.0_f32, 0.0_f32, 0.0_f32);
+        let grads: Vec<f64> = (0..50).map(|i| f64::from(i * 37 % 23) * 0.013 - 0.11).collect();
+        for (n, g) in grads.iter().enumerate() {
+            let correct = |beta: f64| 1.0 - beta.powi(n as i32 + 1);
+            let rate = (lr / correct(0.9)) as f32;
+            let root = (1.0 / correct(0.95)).sqrt() as f32;
+            let g = *g as f32 * 1.0;
+            m = b1 * m + (1.0 - b1) * g;
+            v = b2 * v + (1.0 - b2) * g * g;
+            x = x * (1.0 - lr * 0.1) as f32 - rate * m / (v.sqrt() * root + 1e-8);
+        }
+        let method = Method::AdamW { betas: [0.9, 0.95], eps: 1e-8 };
+        assert_eq!(run(method, 0.1, lr, &grads), f64::from(x));
+    }
+
+    #[test]
+    fn lion_and_gradient_descent_by_hand() {
+        let (mut m, mut x) = (0.0, 1.0);
+        for g in GRADS {
+            let update: f64 = 0.9 * m + 0.1 * g;
+            x = x * (1.0 - 0.01 * 0.3) - 0.01 * update.signum();
+            m = 0.99 * m + 0.01 * g;
+        }
+        let lion = Method::Lion { beta1: 0.9, beta2: 0.99 };
+        assert!((run(lion, 0.3, 0.01, &GRADS) - x).abs() < 1e-6);
+        for nesterov in [false, true] {
+            let (mut m, mut x) = (0.0, 1.0);
+            for g in GRADS {
+                m = 0.8 * m + g;
+                x -= 0.01 * if nesterov { g + 0.8 * m } else { m };
+            }
+            let sgd = Method::Sgd { momentum: 0.8, nesterov };
+            assert!((run(sgd, 0.0, 0.01, &GRADS) - x).abs() < 1e-6);
+        }
+    }
+}

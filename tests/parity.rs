@@ -1,0 +1,240 @@
+//! What the processor trains, kernels train: optimisers, what training does to a model, and nodes that see
+//! more than a row, on the sim device against the processor.
+//!
+//! NVRTC compiles the kernels; `./test` installs it.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::collections::BTreeMap;
+
+use lrc_compiler::elaborate::Setting;
+use lrc_compiler::graph::{Model, Options, Prepared, Recompute, build, prepare};
+use lrc_dsl::{Sources, load_text};
+use lrc_runtime::device::Device;
+use lrc_runtime::device::store::Machine;
+use lrc_runtime::ground::library::{self, LIBRARY};
+use lrc_runtime::model::transforms::{Precision, Transforms};
+use lrc_runtime::model::{Walk, fresh};
+use lrc_runtime::ops::batch::Batch;
+use lrc_runtime::ops::loss::NONE;
+use lrc_runtime::optim::state::{Grouping, State};
+use lrc_runtime::optim::{Class, Group, Method, Optimizer, Rates, Which};
+use lrc_runtime::train::engine::{Engine, Training};
+
+const VOCAB: usize = 24;
+
+fn shipped(name: &str, sizes: &[(&str, f64)]) -> Model {
+    let path = format!("models/{name}.arch");
+    let (names, _) = library::load(&path, &mut Sources::default()).unwrap();
+    let given: BTreeMap<String, Setting> =
+        sizes.iter().map(|(name, x)| ((*name).to_string(), Setting::Number(*x))).collect();
+    build(&names, names.get(name).unwrap(), &given, &mut vec![]).unwrap()
+}
+
+fn written(text: &str) -> Model {
+    let mut sources = Sources::default();
+    let (names, mut diags) = load_text("m", text.into(), None, LIBRARY, &mut sources);
+    build(&names, &names.decls["m"], &BTreeMap::new(), &mut diags)
+        .unwrap_or_else(|| panic!("{}", lrc_dsl::render(&sources, &diags, false)))
+}
+
+fn small() -> Model {
+    let sizes = [("width", 16.0), ("layers", 2.0), ("vocab", VOCAB as f64), ("heads", 2.0)];
+    shipped("quickstart", &sizes)
+}
+
+struct Drawn(u32);
+
+impl Drawn {
+    fn below(&mut self, n: u32) -> u32 {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (self.0 >> 8) % n
+    }
+}
+
+fn batch() -> Batch {
+    let (mut batch, mut drawn) = (Batch::default(), Drawn(3));
+    for length in [19, 1, 30] {
+        let mut draw = |_| drawn.below(VOCAB as u32);
+        let tokens: Vec<u32> = (0..length).map(&mut draw).collect();
+        let targets = (0..length).map(|i| if i % 4 == 3 { NONE } else { draw(i) });
+        batch.push(&tokens, &targets.collect::<Vec<u32>>());
+    }
+    batch
+}
+
+/// `‖got − want‖ / ‖want‖` of all numbers.
+fn gap(got: &[Vec<f32>], want: &[Vec<f32>]) -> f64 {
+    let pairs = || got.iter().flatten().zip(want.iter().flatten());
+    let square = |x: f64| x * x;
+    let gaps: f64 = pairs().map(|(g, w)| square(f64::from(g - w))).sum();
+    let whole: f64 = pairs().map(|(_, w)| square(f64::from(*w))).sum();
+    (gaps / whole.max(1e-30)).sqrt()
+}
+
+/// Three updates by the same gradients move the parameters alike, whatever the rule and its groups.
+#[test]
+fn optimisers_update_alike() {
+    let methods = [
+        Method::AdamW { betas: [0.9, 0.95], eps: 1e-8 },
+        Method::Lion { beta1: 0.9, beta2: 0.99 },
+        Method::Sgd { momentum: 0.9, nesterov: true },
+        Method::Muon { momentum: 0.95, betas: [0.9, 0.95], eps: 1e-8 },
+    ];
+    let group = |name: &str, which, lr_scale, weight_decay| Group {
+        name: name.into(),
+        which,
+        lr_scale,
+        weight_decay,
+    };
+    let groups = vec![
+        group("vectors", Which::Class(Class::Vectors), 0.5, Some(0.0)),
+        group("head", Which::Class(Class::Head), 2.0, None),
+    ];
+    for method in methods {
+        let optimizer =
+            Optimizer { method, lr: 1e-2, weight_decay: 0.1, clip: 1.0, groups: groups.clone() };
+        let model = small();
+        let params = fresh(&model.graph.params, 3);
+        let mut moved = Vec::new();
+        for machine in [None, Some(Machine::Sim)] {
+            let ways = optimizer.param_groups(&model).unwrap();
+            let grouping = Grouping::new(&ways, &vec![false; params.len()]);
+            let prepared = Prepared::plain(model.clone());
+            let mut walk = Walk::on(machine.as_ref(), prepared, &params, &grouping.of).unwrap();
+            let mut state = State::new(&optimizer, ways, grouping, &mut walk.parameters).unwrap();
+            let mut drawn = Drawn(9);
+            for step in 1..=3 {
+                let one = |p: &Vec<f32>| -> Vec<f32> {
+                    p.iter().map(|_| drawn.below(2001) as f32 / 1000.0 - 1.0).collect()
+                };
+                let grads: Vec<Vec<f32>> = params.iter().map(one).collect();
+                let own = &mut walk.parameters;
+                own.layout.write(&mut *own.backend, &own.grads, &grads).unwrap();
+                let norm = own.backend.norm(&own.grads).unwrap();
+                state.step(own, &Rates { lr: 1e-2, clip: 1.0, step }, norm).unwrap();
+            }
+            let after = state.params(&walk.parameters).unwrap();
+            let by = after.iter().zip(&params);
+            let by = by.map(|(a, b)| a.iter().zip(b).map(|(a, b)| a - b).collect());
+            moved.push(by.collect::<Vec<Vec<f32>>>());
+        }
+        // Muon's products round their operands to bf16 on a device.
+        let bar = if matches!(method, Method::Muon { .. }) { 3e-2 } else { 1e-4 };
+        let found = gap(&moved[1], &moved[0]);
+        assert!(found < bar, "{}: {found:.1e}", method.name());
+    }
+}
+
+/// Losses of three steps on a device, in parts of so many tokens.
+fn losses(device: Device, transforms: &Transforms, rows: usize) -> Vec<f64> {
+    let optimizer = Optimizer::adamw(1e-3);
+    let training = Training { optimizer: &optimizer, transforms, rows, seed: 2 };
+    let model = small();
+    let params = fresh(&model.graph.params, 3);
+    let mut engine = Engine::new(model, params, device, &training).unwrap();
+    engine.watch();
+    let steps = (1..=3).map(|step| {
+        let stepped = engine.gradient(&batch().parts(rows), step).unwrap();
+        engine.update(&Rates { lr: 1e-3, clip: 1.0, step }, stepped.norm).unwrap();
+        stepped.score.loss + stepped.score.auxiliary
+    });
+    let losses = steps.collect();
+    let measured = engine.measured().unwrap().unwrap();
+    assert!(measured.values().any(|layer| layer.contains_key("output")));
+    assert!(measured.values().any(|layer| layer.contains_key("gradient")));
+    assert_eq!(engine.noise().is_some(), rows < batch().rows());
+    losses
+}
+
+#[test]
+fn treatments_train_alike() {
+    let none = Transforms::default();
+    let precision = vec![(Which::Class(Class::Matrices), Precision::Bf16)];
+    let cases = [
+        ("nothing, in parts", none.clone(), 20),
+        ("dropout", Transforms { dropout: 0.3, ..none.clone() }, 64),
+        ("z-loss", Transforms { z_loss: 0.01, ..none.clone() }, 64),
+        ("bf16", Transforms { precision, ..none.clone() }, 64),
+        ("activations", Transforms { activations: Some(1.5e5), ..none }, 64),
+    ];
+    for (name, transforms, rows) in cases {
+        let [want, got] =
+            [Device::Cpu, Device::Sim].map(|device| losses(device, &transforms, rows));
+        for (want, got) in want.iter().zip(&got) {
+            assert!((want - got).abs() < 8e-3 * want, "{name}: {got} for {want}");
+        }
+    }
+}
+
+/// Loss and gradients of a model by kernels and on the processor. What bf16 makes of the parameters alone is
+/// the noise that kernels may make several times: products round their operands.
+fn agrees(name: &str, prepared: &Prepared) {
+    let params = fresh(&prepared.model.graph.params, 5);
+    let round = |x: &f32| f32::from_bits((x.to_bits() + 0x8000) & 0xffff_0000);
+    let rounded: Vec<Vec<f32>> = params.iter().map(|p| p.iter().map(round).collect()).collect();
+    let batch = batch();
+    let mut cpu = Walk::on_cpu(prepared.clone(), &params).unwrap();
+    let mut noisy = Walk::on_cpu(prepared.clone(), &rounded).unwrap();
+    let mut sim = Walk::by_kernels(prepared.clone(), &params, &Machine::Sim).unwrap();
+    for walk in [&mut cpu, &mut noisy, &mut sim] {
+        walk.draws = 7;
+    }
+    let [want, noise, got] =
+        [&mut cpu, &mut noisy, &mut sim].map(|walk| walk.train(&batch).unwrap());
+    let may = |want: f64, noise: f64| 4e-3 * want.abs() + 4.0 * (noise - want).abs() + 1e-6;
+    let gap_of = |want: f64, got: f64| (want - got).abs();
+    assert!(gap_of(want.loss, got.loss) < may(want.loss, noise.loss), "{name}: {got:?} {want:?}");
+    let [a, b, c] = [want, noise, got].map(|score| score.auxiliary);
+    assert!(gap_of(a, c) < may(a, b), "{name}: {c} for {a}");
+    let [want, noise, got] = [&cpu, &noisy, &sim].map(|walk| walk.grads().unwrap());
+    let (found, noise) = (gap(&got, &want), gap(&noise, &want));
+    assert!(found < 1e-2 + 4.0 * noise, "{name}: gradients {found:.1e}, noise {noise:.1e}");
+    let [want, noise, got] =
+        [&mut cpu, &mut noisy, &mut sim].map(|walk| walk.evaluate(&batch).unwrap().score.loss);
+    assert!(gap_of(want, got) < may(want, noise), "{name}: asked {got} for {want}");
+}
+
+#[test]
+fn graphs_with_something_in_between_agree() {
+    let model = small();
+    let layers = model.graph.layers();
+    let dropout = Options { dropout: 0.4, ..Options::default() };
+    let ablate = Options { ablate: layers[..1].to_vec(), ..Options::default() };
+    let recompute = Options { recompute: Recompute::Layers(layers), ..Options::default() };
+    for (name, options) in [("dropout", dropout), ("ablate", ablate), ("recompute", recompute)] {
+        agrees(name, &prepare(model.clone(), &options).unwrap());
+    }
+}
+
+#[test]
+fn nodes_that_see_more_than_a_row_agree() {
+    let text = |layer: &str, use_: &str| {
+        format!(
+            "use \"mixers/{use_}.arch\"
+            model m(width = 16) {{ vocab {VOCAB}
+                residual x + f(rmsnorm(x))
+                {layer}
+                head rmsnorm(x), untied }}"
+        )
+    };
+    let moe = text("moe(experts = 4, top = 2, hidden = 24)", "moe");
+    let two = "recurrence two(scale = 0.5) { in q, k, v : [d]
+            in g : scalar in (-inf, 0]
+            state G : scalar
+            G[t] = G[t-1] + g
+            p = softmax(scale * q^T * k[u] + G[t] - G[u] for u <= t)
+            out o = sum(p[u] * v[u] for u <= t) }
+        mixer forgetting(heads = 2, d = 8) {
+            q, k, v : [3, heads, d] = linear(x)
+            g : [heads] = -softplus(linear(x))
+            o = two(q, k, v, g)
+            out y = linear(o) }
+        model m(width = 16) { vocab 24; residual x + f(rmsnorm(x))
+            forgetting()
+            head rmsnorm(x), untied }";
+    agrees("states beside sums", &Prepared::plain(written(two)));
+    agrees("moe", &Prepared::plain(written(&moe)));
+    let hyena = text("hyena(filter = 8, span = 64)", "hyena");
+    agrees("hyena", &Prepared::plain(written(&hyena)));
+}
