@@ -1,4 +1,4 @@
-//! Every shipped model, made small, learns from a few steps on the processor.
+//! Every shipped model, made small, learns from a few steps on the processor, and trains alike by kernels.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -12,6 +12,7 @@ use lrc_runtime::data::tasks::{self, Synthetic};
 use lrc_runtime::data::{Dataset, Draw, EvalSets, Task};
 use lrc_runtime::device::Device;
 use lrc_runtime::ground::library::{self, LIBRARY};
+use lrc_runtime::ground::random::{Purpose, Stream};
 use lrc_runtime::model::fresh;
 use lrc_runtime::optim::{Optimizer, Rates};
 use lrc_runtime::train::engine::{Engine, Training};
@@ -102,9 +103,8 @@ fn learns(model: Model, name: &str) {
     assert!(losses.iter().all(|x| x.is_finite()) && fell, "{name}: {losses:?}");
 }
 
-#[test]
-fn every_model_learns() {
-    let mut count = 0;
+/// Calls `see` with every shipped model and every choice of layers, made small.
+fn every(see: &mut dyn FnMut(Model, &str)) {
     for (file, text) in LIBRARY.iter().filter(|(file, _)| file.starts_with("models/")) {
         let id = Sources::default().add((*file).to_string(), *text);
         let (parsed, _) = lrc_dsl::parse(id, text);
@@ -113,10 +113,65 @@ fn every_model_learns() {
             let chosen = CHOICES.iter().filter(|(model, ..)| *model == name);
             let choices = chosen.flat_map(|(_, size, all)| all.iter().map(|x| Some((*size, *x))));
             for choice in std::iter::once(None).chain(choices) {
-                learns(small(file, name, choice), &format!("{name} {choice:?}"));
-                count += 1;
+                see(small(file, name, choice), &format!("{name} {choice:?}"));
             }
         }
     }
+}
+
+#[test]
+fn every_model_learns() {
+    let mut count = 0;
+    every(&mut |model, name| {
+        learns(model, name);
+        count += 1;
+    });
     assert!(count >= 30, "{count} models");
+}
+
+/// Losses of three steps on 64 tokens, with parameters changed by up to `share` of themselves.
+fn losses(model: &Model, device: Device, share: f32) -> Vec<f64> {
+    let optimizer = Optimizer::adamw(1e-4);
+    let vocab = model.vocab.min(64);
+    let kind = tasks::Kind::Mqar { vocab, pairs: 4, fewest: 4, updates: 0, power: 0.1 };
+    let task = Task::Synthetic(Synthetic { kind, length: 32 });
+    let draw = Draw::Made { first: 0, sequences: 2, length: 32, levels: vec![] };
+    let batch = Dataset::open(&task, 1, &EvalSets::default()).unwrap().batch(&draw).unwrap();
+    let mut params = fresh(&model.graph.params, 1);
+    let mut random = Stream::new(1, Purpose::Verify, 0);
+    let changed = params.iter_mut().flatten();
+    changed.for_each(|x| *x *= 1.0 + share * (2.0 * random.uniform() as f32 - 1.0));
+    let training = Training::plain(&optimizer);
+    let mut engine = Engine::new(model.clone(), params, device, &training).unwrap();
+    let step = |step| {
+        let rates = Rates { lr: 1e-4, clip: 1.0, step };
+        engine.step(&batch, &rates).unwrap().score.loss
+    };
+    (1..=3).map(step).collect()
+}
+
+/// The last place of bf16, in which kernels read operands of products, as a share of a number.
+const BF16_PLACE: f32 = 1.0 / 256.0;
+
+/// How many times further apart than a last place of bf16 in the parameters makes them, losses may be: layers read
+/// operands in bf16 one after the other.
+const PLACES: f64 = 4.0;
+
+/// Every model trains by kernels as on the processor, up to what bf16 in its parameters would change: some of these tiny
+/// models, delta rules with keys of eight numbers above all, turn a last place into a tenth of the loss.
+#[test]
+fn every_model_trains_alike_by_kernels() {
+    let mut apart = Vec::new();
+    every(&mut |model, name| {
+        let want = losses(&model, Device::Cpu, 0.0);
+        let gap =
+            |other: &[f64]| want.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        let near = [BF16_PLACE, -BF16_PLACE].map(|share| gap(&losses(&model, Device::Cpu, share)));
+        let got = losses(&model, Device::Sim, 0.0);
+        let allowed = PLACES * near[0].max(near[1]) + 1e-3 * want[0];
+        if !got.iter().all(|x| x.is_finite()) || gap(&got) > allowed {
+            apart.push(format!("{name}: {got:?} for {want:?}, {allowed:.1e} allowed"));
+        }
+    });
+    assert!(apart.is_empty(), "{}", apart.join("\n"));
 }
