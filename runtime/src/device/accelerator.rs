@@ -8,7 +8,7 @@ use std::rc::Rc;
 use lrc_compiler::graph::kernels::Planned;
 use lrc_compiler::graph::{Kind, Prepared, Recur};
 use lrc_compiler::plan::rows::Pointwise as PlannedPointwise;
-use lrc_compiler::tile::{Program, size};
+use lrc_compiler::tile::{Builder, Int, Leaf, Program, Stream, size};
 
 use super::backend::{self, Backend, CrossEntropy, Drop, Elementwise, Pointwise};
 use super::fixed::{Fixed, PIECE};
@@ -120,7 +120,6 @@ impl Accelerator {
 
 /// `x0 p0`
 fn scaled(shape: &[usize]) -> Program {
-    use lrc_compiler::tile::{Builder, Int, Leaf, Stream};
     let mut b = Builder::new();
     let x = b.leaf(Leaf::Read(Stream::Input(0), Int::T), shape);
     let factor = b.leaf(Leaf::Param(0), &vec![1; shape.len()]);
@@ -436,7 +435,7 @@ impl Backend for Accelerator {
     ) -> Result<Elementwise, Failure> {
         let program = program(&[PIECE]);
         let inputs = program.leaves().filter_map(|(_, leaf, _)| match leaf {
-            lrc_compiler::tile::Leaf::Read(lrc_compiler::tile::Stream::Input(i), _) => Some(i + 1),
+            Leaf::Read(Stream::Input(i), _) => Some(i + 1),
             _ => None,
         });
         let once = vec![false; inputs.max().unwrap_or(0)];

@@ -49,6 +49,11 @@ impl Parameters {
         self.layout.read(&*self.backend, &self.values)
     }
 
+    /// All gradients, per parameter.
+    pub fn read_grads(&self) -> Result<Vec<Vec<f32>>, Failure> {
+        self.layout.read(&*self.backend, &self.grads)
+    }
+
     /// Takes other numbers.
     pub fn write(&mut self, params: &[Vec<f32>]) -> Result<(), Failure> {
         self.layout.write(&mut *self.backend, &self.values, params)

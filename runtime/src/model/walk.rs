@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use lrc_compiler::form::{Operand, Problem};
-use lrc_compiler::graph::buffers::Buffers;
 use lrc_compiler::graph::kernels;
 use lrc_compiler::graph::{Kind, Model, Node, ParamId, Prepared, Recur, ValueId};
 
@@ -134,10 +133,7 @@ impl Walk {
 
     /// Gradients after [`Walk::train`].
     pub fn grads(&self) -> Result<Vec<Vec<f32>>, Failure> {
-        {
-            let Parameters { layout, backend, grads, .. } = &self.parameters;
-            layout.read(&**backend, grads)
-        }
+        self.parameters.read_grads()
     }
 
     /// Kernels and dense products that the last training step has started; nothing on the processor.
@@ -156,15 +152,13 @@ impl Walk {
         for grads in self.parameters.grads.clone() {
             self.parameters.backend.clear(grads)?;
         }
-        let buffers = self.prepared.training.clone();
-        let mut pass = self.begin(batch, &buffers, true)?;
+        let mut pass = self.begin(batch, true)?;
         for at in 0..self.nodes.len() {
             self.node(at, &mut pass)?;
         }
-        let losses = self.prepared.model.losses.clone();
         let mut added = 0.0;
-        for value in losses {
-            added += f64::from(self.parameters.backend.read(pass.values[&value])?[0]);
+        for value in &self.prepared.model.losses {
+            added += f64::from(self.parameters.backend.read(pass.values[value])?[0]);
         }
         let mut score = Predictions::of(&self.parameters.backend.said()?).score;
         score.auxiliary = added + f64::from(self.z_loss) * score.log_z;
@@ -185,8 +179,7 @@ impl Walk {
     }
 
     fn forward<'b>(&mut self, batch: &'b Batch) -> Result<Pass<'b>, Failure> {
-        let buffers = self.prepared.inference.clone();
-        let mut pass = self.begin(batch, &buffers, false)?;
+        let mut pass = self.begin(batch, false)?;
         for at in 0..self.model().graph.forward {
             if self.prepared.needed[at] {
                 self.node(at, &mut pass)?;
@@ -211,12 +204,9 @@ impl Walk {
         Ok(logits)
     }
 
-    fn begin<'b>(
-        &mut self,
-        batch: &'b Batch,
-        buffers: &Buffers,
-        training: bool,
-    ) -> Result<Pass<'b>, Failure> {
+    fn begin<'b>(&mut self, batch: &'b Batch, training: bool) -> Result<Pass<'b>, Failure> {
+        let Prepared { training: all, inference: forward, .. } = &self.prepared;
+        let buffers = if training { all } else { forward };
         self.parameters.backend.begin();
         let rows = batch.rows();
         for (at, (width, once)) in buffers.width.iter().enumerate() {

@@ -44,6 +44,9 @@ const LONGEST_FIRST: Field = truth(
     "the first step takes the longest, so that a lack of memory shows at once",
 );
 
+/// What all that deal lengths out by odds have.
+const ODDS: [Field; 4] = [BUCKETS, CYCLES, READING, LONGEST_FIRST];
+
 /// `curriculum.lengths`
 pub static LENGTHS: Table = Table::one_of(&KINDS, None);
 
@@ -68,26 +71,14 @@ const KINDS: [Variant; 8] = [
         ],
         "all equally often",
     ),
-    variant(
-        "grow_p2",
-        &[BUCKETS, CYCLES, READING, LONGEST_FIRST],
-        "odds are powers of two, short ones first",
-    ),
-    variant(
-        "grow_linear",
-        &[BUCKETS, CYCLES, READING, LONGEST_FIRST],
-        "odds fall by one from length to length, short ones first",
-    ),
+    variant("grow_p2", &ODDS, "odds are powers of two, short ones first"),
+    variant("grow_linear", &ODDS, "odds fall by one from length to length, short ones first"),
     variant(
         "grow_p100",
-        &[BUCKETS, CYCLES, READING, LONGEST_FIRST],
+        &ODDS,
         "odds are powers of a hundred, short ones first: nearly one length after the other",
     ),
-    variant(
-        "shrink_p100",
-        &[BUCKETS, CYCLES, READING, LONGEST_FIRST],
-        "odds are powers of a hundred, long ones first",
-    ),
+    variant("shrink_p100", &ODDS, "odds are powers of a hundred, long ones first"),
     variant(
         "odds",
         &[
