@@ -85,7 +85,7 @@ fn drawn(count: usize, seed: &mut u32) -> Vec<f32> {
 /// processor does: packed sequences, fewer and more rows than a block.
 #[test]
 fn pointwise_kernels_agree_with_the_processor() {
-    let machine = Machine::Sim;
+    let machine = Machine::sim();
     let mut seed = 5;
     let gdn: &[(&str, f64)] =
         &[("width", 48.0), ("layers", 1.0), ("heads", 3.0), ("d", 16.0), ("hidden", 80.0)];
@@ -178,7 +178,8 @@ fn gradients_of_a_model_agree_with_the_processor() {
     let batch = batch();
     let mut cpu = Walk::new(model.clone(), &params).unwrap();
     let want = cpu.train(&batch).unwrap();
-    let mut sim = Walk::by_kernels(Prepared::plain(model.clone()), &params, &Machine::Sim).unwrap();
+    let mut sim =
+        Walk::by_kernels(Prepared::plain(model.clone()), &params, &Machine::sim()).unwrap();
     sim.count();
     let got = sim.train(&batch).unwrap();
     assert_eq!((got.targets, sim.started().unwrap()[0] > 0), (want.targets, true));

@@ -98,7 +98,7 @@ fn of_text(body: &str) -> Recurrence {
 /// The worst of all trials, as shares of the bars. The kernels are made once: they serve every
 /// length, batch and packing.
 fn worst(r: &Recurrence) -> KernelFound {
-    let kernels = Kernels::new(r, &Machine::Sim).unwrap();
+    let kernels = Kernels::new(r, &Machine::sim()).unwrap();
     let mut worst = KernelFound::default();
     for trial in kernel_trials() {
         let found =

@@ -97,7 +97,7 @@ fn optimisers_update_alike() {
         let model = small();
         let params = fresh(&model.graph.params, 3);
         let mut moved = Vec::new();
-        for machine in [None, Some(Machine::Sim)] {
+        for machine in [None, Some(Machine::sim())] {
             let ways = optimizer.param_groups(&model).unwrap();
             let grouping = Grouping::new(&ways, &vec![false; params.len()]);
             let prepared = Prepared::plain(model.clone());
@@ -176,7 +176,7 @@ fn agrees(name: &str, prepared: &Prepared) {
     let batch = batch();
     let mut cpu = Walk::on_cpu(prepared.clone(), &params).unwrap();
     let mut noisy = Walk::on_cpu(prepared.clone(), &rounded).unwrap();
-    let mut sim = Walk::by_kernels(prepared.clone(), &params, &Machine::Sim).unwrap();
+    let mut sim = Walk::by_kernels(prepared.clone(), &params, &Machine::sim()).unwrap();
     for walk in [&mut cpu, &mut noisy, &mut sim] {
         walk.draws = 7;
     }

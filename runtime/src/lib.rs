@@ -23,6 +23,7 @@ pub mod model;
 pub mod monitor;
 pub mod ops;
 pub mod optim;
+pub mod profile;
 pub mod recurrence;
 pub mod report;
 pub mod schedule;

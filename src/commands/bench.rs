@@ -16,12 +16,12 @@ use lrc_runtime::device::Device;
 use lrc_runtime::device::kernels::Unready;
 use lrc_runtime::device::store::Machine;
 use lrc_runtime::eval::bench as measured;
-use lrc_runtime::eval::bench::Sizes;
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::ground::library::LIBRARY;
 use lrc_runtime::ground::memory;
 use lrc_runtime::ground::timing::Repeat;
 use lrc_runtime::model::transforms::bytes;
+use lrc_runtime::recurrence::draw::Sizes;
 use serde_json::{Value, json};
 
 use crate::args::{self, Form, SEQUENCES, count, seconds};

@@ -15,6 +15,7 @@ mod explain;
 mod generate;
 mod mixer;
 mod params;
+mod profile;
 mod report;
 mod spec;
 mod train;
@@ -67,6 +68,8 @@ pub enum Command {
     Spec(spec::Spec),
     /// Count parameters, states and operations of a model.
     Params(params::Params),
+    /// Say what kernels do and how long they would take on GPUs, without one.
+    Profile(profile::Profile),
     /// Run one declared recurrence on the tensors of a file.
     Exec(exec::Exec),
     /// Train the model of a spec.
@@ -99,6 +102,7 @@ pub fn run(args: Args) -> u8 {
         Command::Completions { shell } => completions::completions(*shell),
         Command::Spec(args) => spec::spec(args),
         Command::Params(args) => params::params(args, &mut sources),
+        Command::Profile(args) => profile::run(args, &mut sources),
         Command::Exec(args) => exec::exec(args, &mut sources),
         Command::Train(args) => train::train(args, &mut sources),
         Command::Data(args) => data::data(args, &mut sources),

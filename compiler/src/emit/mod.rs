@@ -24,15 +24,31 @@ pub fn cuda(schedule: &Schedule, kernel: &Kernel) -> String {
 
 /// The same without the library that it needs.
 pub fn function(schedule: &Schedule, kernel: &Kernel) -> String {
-    let mut out = Text { of: schedule, text: String::new(), depth: 0 };
+    printed(schedule, kernel).text
+}
+
+/// The steps of a kernel as people read them, each with the line of [`cuda`]'s text at which it begins.
+pub fn steps(schedule: &Schedule, kernel: &Kernel) -> Vec<(usize, String)> {
+    let before =
+        cuda(schedule, kernel).lines().count() - function(schedule, kernel).lines().count();
+    let steps = printed(schedule, kernel).steps.into_iter();
+    steps.map(|(line, step)| (before + line, step)).collect()
+}
+
+fn printed<'a>(schedule: &'a Schedule, kernel: &Kernel) -> Text<'a> {
+    let mut out = Text { of: schedule, text: String::new(), depth: 0, lines: 0, steps: vec![] };
     out.kernel(kernel);
-    out.text
+    out
 }
 
 struct Text<'a> {
     of: &'a Schedule,
     text: String,
     depth: usize,
+    /// Lines so far.
+    lines: usize,
+    /// Steps, each with the line at which it begins.
+    steps: Vec<(usize, String)>,
 }
 
 impl Text<'_> {
@@ -42,6 +58,7 @@ impl Text<'_> {
         }
         self.text.push_str(line);
         self.text.push('\n');
+        self.lines += 1;
     }
 
     fn block(&mut self, head: &str, body: impl FnOnce(&mut Self)) {

@@ -18,6 +18,7 @@ impl Text<'_> {
         let shown: String = text.chars().take(COMMENT).collect();
         let more = if shown.len() < text.len() { "..." } else { "" };
         self.line(&format!("// {shown}{more}"));
+        self.steps.push((self.lines, text));
         match step {
             Step::Map { .. } => self.map(k, step),
             Step::Reduce { .. } => self.reduce(k, step),

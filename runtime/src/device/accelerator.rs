@@ -153,7 +153,7 @@ impl Backend for Accelerator {
     }
 
     fn forget(&mut self, tensor: Tensor, name: &dyn Fn() -> String) {
-        if matches!(self.machine, Machine::Sim) {
+        if matches!(self.machine, Machine::Sim(_)) {
             self.store.forget(tensor, &name());
         }
     }

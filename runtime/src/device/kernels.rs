@@ -159,6 +159,16 @@ impl Kernels {
         Ok(Kernels { machine: machine.clone(), forward, backward: made.next() })
     }
 
+    /// Where they run.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Whether they run backward too.
+    pub fn train_too(&self) -> bool {
+        self.backward.is_some()
+    }
+
     /// Runs forward and writes the outputs. Gives the states after the last token, and what the way
     /// back needs, if there is one.
     pub fn forward(

@@ -48,9 +48,9 @@ impl Device {
     pub fn kind(self) -> Option<Gpu> {
         match self {
             Device::Cpu => None,
-            Device::Sim => Some(store::Machine::Sim.kind()),
+            Device::Sim => Some(store::Machine::sim().kind()),
             Device::Cuda => {
-                Some(cuda::gpu::Gpu::open().map_or(store::Machine::Sim.kind(), |gpu| gpu.kind))
+                Some(cuda::gpu::Gpu::open().map_or(store::Machine::sim().kind(), |gpu| gpu.kind))
             }
         }
     }
@@ -59,7 +59,7 @@ impl Device {
     pub fn machine(self) -> Result<Option<store::Machine>, Failure> {
         Ok(match self {
             Device::Cpu => None,
-            Device::Sim => Some(store::Machine::Sim),
+            Device::Sim => Some(store::Machine::sim()),
             Device::Cuda => Some(store::Machine::Cuda(cuda::gpu::Gpu::open()?)),
         })
     }

@@ -5,41 +5,45 @@ use std::collections::{BTreeMap, HashMap};
 use super::cuda::gpu::{self, Function, Gpu, Words};
 use super::cuda::nvrtc::Code;
 use super::jit::{self, Source};
+use super::sim::count::Counts;
+use super::sim::hardware::Hardware;
 use super::sim::memory::Memory;
 use super::sim::{self, Entry, Launch, parse};
 use crate::ground::error::Failure;
 use crate::ops::dense;
 use crate::ops::dense::Dense;
-use lrc_compiler::plan::target::Gpu as Kind;
-
-/// The kind of GPU whose PTX the sim device executes: the oldest that kernels are made for.
-pub const SIM_ARCH: &str = "sm_80";
+use lrc_compiler::plan::target::{GPUS, Gpu as Kind};
 
 /// Where kernels run.
 #[derive(Clone, Debug)]
 pub enum Machine {
-    /// On the processor, with checks.
-    Sim,
+    /// On the processor, with checks, as kernels for this kind of GPU.
+    Sim(Kind),
     /// On a GPU.
     Cuda(Gpu),
 }
 
 impl Machine {
+    /// On the processor, as kernels for the oldest kind of GPU.
+    pub fn sim() -> Machine {
+        Machine::Sim(GPUS[0])
+    }
+
     /// The kind of GPU that kernels are planned for.
     pub fn kind(&self) -> Kind {
         match self {
-            Machine::Sim => Kind::named(SIM_ARCH).expect("a known kind of GPU"),
+            Machine::Sim(kind) => *kind,
             Machine::Cuda(gpu) => gpu.kind,
         }
     }
 
     /// Compiles and loads kernels that want this much shared memory.
     pub fn load(&self, sources: &[Source], shared: &[usize]) -> Result<Vec<Loaded>, Failure> {
-        let code = if matches!(self, Machine::Sim) { Code::Ptx } else { Code::Cubin };
+        let code = if matches!(self, Machine::Sim(_)) { Code::Ptx } else { Code::Cubin };
         let built = jit::build(sources, code)?;
         let both = built.iter().zip(shared);
         both.map(|(built, shared)| match self {
-            Machine::Sim => {
+            Machine::Sim(_) => {
                 let entry = parse(&String::from_utf8_lossy(&built.code)).map_err(|why| {
                     let name = &built.name;
                     Failure::Compile(format!("the sim device cannot read {name}: {why}"))
@@ -107,6 +111,17 @@ impl From<f32> for Argument {
     }
 }
 
+/// What a launch did on the sim device.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    /// The kernel.
+    pub kernel: String,
+    /// How it was started.
+    pub launch: Launch,
+    /// What its blocks did.
+    pub counts: Counts,
+}
+
 enum Backing {
     /// The address of each slot's buffer.
     Sim(Memory, Vec<u64>),
@@ -123,6 +138,8 @@ pub struct Store {
     /// Words that may be held at most, where that is limited.
     most: Option<usize>,
     tables: BTreeMap<Vec<u32>, Tensor>,
+    /// What kernels do on a kind of GPU, where somebody asks.
+    record: Option<(Hardware, Vec<Counted>)>,
     /// Kernels started so far.
     pub launches: u64,
     /// Dense products started so far.
@@ -138,7 +155,7 @@ impl Store {
     /// Empty memory.
     pub fn new(machine: &Machine) -> Store {
         let backing = match machine {
-            Machine::Sim => Backing::Sim(Memory::default(), vec![]),
+            Machine::Sim(_) => Backing::Sim(Memory::default(), vec![]),
             Machine::Cuda(gpu) => Backing::Cuda(gpu.clone(), HashMap::new()),
         };
         Store {
@@ -147,6 +164,7 @@ impl Store {
             free: BTreeMap::new(),
             most: None,
             tables: BTreeMap::new(),
+            record: None,
             launches: 0,
             products: 0,
         }
@@ -270,6 +288,16 @@ impl Store {
         Ok(tensor)
     }
 
+    /// From now on, the sim device counts what kernels do.
+    pub fn record(&mut self, hardware: Hardware) {
+        self.record = Some((hardware, vec![]));
+    }
+
+    /// What has been counted since the last call.
+    pub fn recorded(&mut self) -> Vec<Counted> {
+        self.record.as_mut().map(|(_, done)| std::mem::take(done)).unwrap_or_default()
+    }
+
     /// Fills a tensor with zeros.
     pub fn clear(&mut self, tensor: Tensor) -> Result<(), Failure> {
         match &mut self.backing {
@@ -353,8 +381,18 @@ impl Store {
                         Argument::Float(x) => sim::Argument::Number(x.to_bits() as i32),
                     })
                     .collect();
-                sim::launch(entry, Launch { blocks, threads, shared }, &arguments, memory)
-                    .map_err(|fault| Failure::Verification(fault.to_string()))?;
+                let launch = Launch { blocks, threads, shared };
+                let failed = |fault: sim::Fault| Failure::Verification(fault.to_string());
+                match &mut self.record {
+                    None => {
+                        sim::launch(entry, launch, &arguments, memory).map_err(failed)?;
+                    }
+                    Some((hardware, done)) => {
+                        let counts = sim::counted(entry, launch, &arguments, memory, hardware)
+                            .map_err(failed)?;
+                        done.push(Counted { kernel: entry.name.clone(), launch, counts });
+                    }
+                }
                 Ok(())
             }
             (Backing::Cuda(gpu, slots), Loaded::Cuda(function)) => {
@@ -408,7 +446,7 @@ mod tests {
 
     #[test]
     fn memory_that_is_full_is_emptied_of_what_nobody_holds() {
-        let mut store = Store { most: Some(100), ..Store::new(&Machine::Sim) };
+        let mut store = Store { most: Some(100), ..Store::new(&Machine::sim()) };
         let (a, b) = (store.take("a", 40).unwrap(), store.take("b", 50).unwrap());
         store.give(a);
         // No tensor of this size was given back, and beside both there is no room for it.

@@ -4,10 +4,9 @@
 //! the declaration's promises.
 
 use lrc_compiler::elaborate::Recurrence;
-use lrc_compiler::form::{Cotangents, Form, FormKind, Operand, Problem};
+use lrc_compiler::form::{Form, FormKind};
 use lrc_compiler::graph::Model;
 use lrc_compiler::normal::Refusal;
-use lrc_compiler::tile::size;
 
 use crate::device::Device;
 use crate::device::kernels::{Into as Gradients, Kernels, Unready, Wanted, sent};
@@ -18,19 +17,8 @@ use crate::ground::timing::{Repeat, fallible, median};
 use crate::model::fresh;
 use crate::ops::batch::Batch;
 use crate::optim::{Optimizer, Rates};
-use crate::recurrence::draw;
+use crate::recurrence::draw::{Drawn, Sizes};
 use crate::train::engine::{Engine, Training};
-
-/// The sizes that a recurrence is timed at.
-#[derive(Clone, Copy, Debug)]
-pub struct Sizes {
-    /// Sequences.
-    pub batch: usize,
-    /// Tokens of each.
-    pub length: usize,
-    /// Heads.
-    pub heads: usize,
-}
 
 /// The times of a recurrence, in seconds.
 #[derive(Clone, Copy, Debug)]
@@ -43,44 +31,6 @@ pub struct Times {
     pub both: f64,
 }
 
-/// The tensors that a recurrence is timed on.
-struct Tensors {
-    inputs: Vec<Vec<f32>>,
-    params: Vec<Vec<f32>>,
-    d_outs: Vec<Vec<f32>>,
-}
-
-impl Tensors {
-    fn new(r: &Recurrence, Sizes { batch, length, heads }: Sizes) -> Tensors {
-        let rows = batch * length;
-        let mut random = Stream::new(0, Purpose::Verify, 0);
-        let narrow = |all: Vec<f64>| -> Vec<f32> { all.into_iter().map(|x| x as f32).collect() };
-        let mut drawn = |slots: &[_], rows: usize| -> Vec<Vec<f32>> {
-            slots.iter().map(|slot| narrow(draw::tensor(slot, rows, &mut random))).collect()
-        };
-        let (inputs, params) = (drawn(&r.inputs, rows * heads), drawn(&r.params, heads));
-        let mut normal = |n: usize| (0..n).map(|_| random.normal() as f32).collect();
-        let d_outs = r.outs.iter().map(|out| normal(rows * heads * size(&out.shape))).collect();
-        Tensors { inputs, params, d_outs }
-    }
-
-    fn problem<'t>(
-        &'t self,
-        r: &'t Recurrence,
-        Sizes { batch, length, heads }: Sizes,
-    ) -> Problem<'t, f32> {
-        Problem {
-            recurrence: r,
-            heads,
-            sum: 1,
-            bounds: (0..=batch).map(|at| at * length).collect(),
-            inputs: self.inputs.iter().map(|data| Operand { data, heads }).collect(),
-            params: self.params.iter().map(|data| Operand { data, heads }).collect(),
-            initial: vec![None; r.states.len()],
-        }
-    }
-}
-
 /// Times a recurrence in f32. The error says why it cannot run in the form that was asked for.
 pub fn recurrence(
     r: &Recurrence,
@@ -89,12 +39,9 @@ pub fn recurrence(
     chunk: Option<usize>,
     repeat: Repeat,
 ) -> Result<Times, Refusal> {
-    let tensors = Tensors::new(r, sizes);
-    let problem = tensors.problem(r, sizes);
-    let cotangents = Cotangents {
-        outs: tensors.d_outs.iter().map(|d| Some(d.as_slice())).collect(),
-        finals: vec![None; r.states.len()],
-    };
+    let tensors = Drawn::new(r, sizes);
+    let problem = tensors.problem(r);
+    let cotangents = tensors.cotangents(r);
     let form = Form::new(&problem, kind, chunk)?;
     let forward = median(repeat, || {
         form.forward(&problem, false).0.recycle();
@@ -119,8 +66,8 @@ pub fn kernels(
     let training = Kernels::new(r, Wanted::Training, chunk, machine)?;
     let timed = || -> Result<Times, Failure> {
         let mut store = Store::new(machine);
-        let tensors = Tensors::new(r, sizes);
-        let problem = tensors.problem(r, sizes);
+        let tensors = Drawn::new(r, sizes);
+        let problem = tensors.problem(r);
         let (call, outs) = sent(&mut store, &problem)?;
         let mut d_outs = Vec::new();
         for d in &tensors.d_outs {

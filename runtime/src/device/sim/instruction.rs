@@ -88,6 +88,8 @@ pub enum Space {
     Generic,
     /// The device's memory.
     Global,
+    /// The device's memory, where nobody writes while the kernel runs.
+    Constant,
     /// The block's.
     Shared,
     /// The kernel's arguments.

@@ -3,6 +3,8 @@
 //! copies that nobody waited for, barriers that not all threads reach.
 
 mod arithmetic;
+pub mod count;
+pub mod hardware;
 mod instruction;
 pub mod memory;
 mod ptx;
@@ -10,6 +12,9 @@ mod warp;
 
 use std::fmt;
 
+use count::kind::Known;
+use count::{Counter, Counts, study};
+use hardware::Hardware;
 pub use instruction::Entry;
 use memory::{Memory, Shared};
 pub use ptx::parse;
@@ -64,6 +69,8 @@ pub struct Launch {
 
 /// Instructions of a warp after which a kernel is taken to run forever.
 const ENDLESS: u64 = 2_000_000_000;
+/// Blocks that are counted at a time.
+const TOGETHER: usize = 64;
 
 /// Runs a kernel to its end; blocks run in parallel. Gives the instructions that warps executed.
 pub fn launch(
@@ -72,17 +79,45 @@ pub fn launch(
     arguments: &[Argument],
     memory: &Memory,
 ) -> Result<u64, Fault> {
-    let params = pack(entry, arguments).map_err(|what| Fault {
+    let params = packed(entry, arguments)?;
+    (0..launch.blocks)
+        .into_par_iter()
+        .map(|block| run_block(entry, launch, block, &params, memory, None).map(|(steps, _)| steps))
+        .try_reduce(|| 0, |a, b| Ok(a + b))
+}
+
+/// The same, counted for a kind of GPU.
+pub fn counted(
+    entry: &Entry,
+    launch: Launch,
+    arguments: &[Argument],
+    memory: &Memory,
+    hardware: &Hardware,
+) -> Result<Counts, Fault> {
+    let params = packed(entry, arguments)?;
+    let known: Vec<Known> = study(entry, hardware);
+    let one = |block: usize| {
+        let counter = Counter::new(entry, &known, launch, hardware);
+        run_block(entry, launch, block, &params, memory, Some(counter)).map(|(_, counts)| counts)
+    };
+    // Cycles are no whole numbers: they are added up in the order of the blocks, some blocks at a time.
+    let mut all = Counts::default();
+    for first in (0..launch.blocks).step_by(TOGETHER) {
+        let some = first..launch.blocks.min(first + TOGETHER);
+        let counts: Vec<Counts> = some.into_par_iter().map(one).collect::<Result<_, _>>()?;
+        all = counts.iter().fold(all, Counts::and);
+    }
+    Ok(all)
+}
+
+fn packed(entry: &Entry, arguments: &[Argument]) -> Result<Vec<u8>, Fault> {
+    pack(entry, arguments).map_err(|what| Fault {
         kernel: entry.name.clone(),
         line: [0, 0],
         block: 0,
         thread: 0,
         what,
-    })?;
-    (0..launch.blocks)
-        .into_par_iter()
-        .map(|block| run_block(entry, launch, block, &params, memory))
-        .try_reduce(|| 0, |a, b| Ok(a + b))
+    })
 }
 
 /// The bytes of the arguments as the kernel expects them.
@@ -110,7 +145,8 @@ fn run_block(
     block: usize,
     params: &[u8],
     memory: &Memory,
-) -> Result<u64, Fault> {
+    counter: Option<Counter>,
+) -> Result<(u64, Counts), Fault> {
     let fault = |stop: Stop| Fault {
         kernel: entry.name.clone(),
         line: entry.code.get(stop.pc).map_or([0, 0], |inst| inst.line),
@@ -127,6 +163,7 @@ fn run_block(
         block: [block as u32, launch.blocks as u32],
         threads: launch.threads as u32,
         steps: [0, ENDLESS],
+        counter,
     };
     let mut warps: Vec<Warp> =
         (0..launch.threads / LANES).map(|warp| Warp::new(entry, warp * LANES)).collect();
@@ -135,7 +172,8 @@ fn run_block(
             warp.run(&mut around).map_err(fault)?;
         }
         if !warps.iter().any(Warp::alive) {
-            return Ok(around.steps[0]);
+            let counts = around.counter.map(Counter::finish).unwrap_or_default();
+            return Ok((around.steps[0], counts));
         }
         // Everybody stands at a barrier or has ended: all must stand at the same one.
         let first = warps.iter().find_map(|warp| warp.waiting.first()).map_or(0, |(pc, _)| *pc);
@@ -151,6 +189,7 @@ fn run_block(
             return Err(fault(Stop { pc: first, thread: at * LANES + lane as usize, wrong }));
         }
         around.shared.epoch += 1;
+        around.counter.iter_mut().for_each(Counter::barrier);
         warps.iter_mut().for_each(Warp::release);
     }
 }

@@ -57,6 +57,8 @@ struct Reader {
     labels: HashMap<String, usize>,
     jumps: Vec<(usize, String)>,
     line: [usize; 2],
+    /// Lines of the kernel itself, by line and column of what was inlined there last.
+    places: HashMap<[usize; 2], usize>,
 }
 
 impl Reader {
@@ -91,18 +93,28 @@ impl Reader {
             return self.registers(rest.trim_end_matches(';'));
         }
         if let Some(rest) = text.strip_prefix(".loc") {
-            let numbers: Vec<usize> =
-                rest.split([' ', '\t', ',']).filter_map(|word| word.parse().ok()).collect();
-            let inner = numbers.get(1).copied().unwrap_or(0);
-            // `inlined_at FILE LINE COLUMN` stands last.
-            let outer = if numbers.len() >= 6 { numbers[numbers.len() - 2] } else { inner };
-            self.line = [inner, outer];
+            self.place(rest);
             return Ok(());
         }
         if text.starts_with(['.', '{', '}', ')']) {
             return Ok(());
         }
         self.instruction(text.trim_end_matches(';').trim())
+    }
+
+    /// `FILE LINE COLUMN`, and perhaps `inlined_at FILE LINE COLUMN`: a place that has come before, which may itself stand
+    /// in a function that was inlined.
+    fn place(&mut self, text: &str) {
+        let numbers: Vec<usize> =
+            text.split([' ', '\t', ',']).filter_map(|word| word.parse().ok()).collect();
+        let at = |first: usize| Some([*numbers.get(first)?, *numbers.get(first + 1)?]);
+        let Some(own) = at(1) else { return };
+        let outer = match numbers.len().checked_sub(2).filter(|_| numbers.len() >= 6).and_then(at) {
+            Some(caller) => self.places.get(&caller).copied().unwrap_or(caller[0]),
+            None => own[0],
+        };
+        self.places.insert(own, outer);
+        self.line = [own[0], outer];
     }
 
     /// `b32 %r<100>`
@@ -359,6 +371,8 @@ fn space(parts: &[&str]) -> Space {
     let has = |part: &str| parts.contains(&part);
     if has("shared") {
         Space::Shared
+    } else if has("global") && has("nc") {
+        Space::Constant
     } else if has("global") {
         Space::Global
     } else if has("param") {

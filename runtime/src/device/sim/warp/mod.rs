@@ -6,6 +6,7 @@
 mod traffic;
 
 use crate::device::sim::arithmetic::{compare, convert, long_function, multiply, one, two};
+use crate::device::sim::count::Counter;
 use crate::device::sim::instruction::{Address, Entry, Inst, One, Op, Reg, Space, Src, Two, Type};
 use crate::device::sim::memory::{Memory, SHARED_WINDOW, Shared, Wrong};
 
@@ -55,6 +56,8 @@ pub struct Around<'a> {
     pub threads: u32,
     /// Instructions executed so far, and how many are allowed.
     pub steps: [u64; 2],
+    /// What counts them, where somebody asks.
+    pub counter: Option<Counter<'a>>,
 }
 
 impl Around<'_> {
@@ -155,6 +158,9 @@ impl Warp {
                     return Err(Stop { pc, thread: self.first, wrong });
                 }
                 let active = self.active(inst, mask);
+                if let Some(counter) = &mut around.counter {
+                    self.count(counter, pc, inst, active);
+                }
                 match &inst.op {
                     Op::Branch(to) => {
                         if active == mask {
@@ -196,6 +202,19 @@ impl Warp {
             }
         }
         Ok(())
+    }
+
+    /// Counts an instruction, one that no thread runs as if the first did.
+    fn count(&self, counter: &mut Counter, pc: usize, inst: &Inst, active: u32) {
+        let none = [0; LANES];
+        let [at, from] = match &inst.op {
+            Op::Load(_, _, _, at) | Op::Store(_, _, _, at) | Op::Matrices(_, _, at) => {
+                [self.addresses(at), none]
+            }
+            Op::Copy(_, to, from) => [self.addresses(to), self.addresses(from)],
+            _ => [none; 2],
+        };
+        counter.issue(self.first / LANES, pc, &inst.op, active, [&at, &from]);
     }
 
     fn active(&self, inst: &Inst, mask: u32) -> u32 {

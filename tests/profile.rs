@@ -1,0 +1,69 @@
+//! `lrc profile`: what a user sees of it.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod common;
+
+use common::{empty, lrc, path, said};
+use serde_json::Value;
+
+const RECURRENCE: &str = "specs/recurrences/gated_delta_rule.arch";
+const SMALL: [&str; 6] = ["--set", "dk=16", "--set", "dv=16", "--shape", "2,512,2"];
+
+#[test]
+fn a_profile_names_steps_and_says_that_it_is_modelled() {
+    let page = empty("profile").join("page.html");
+    let args = [&["profile", RECURRENCE, "--html", path(&page)][..], &SMALL].concat();
+    let output = lrc(&args);
+    assert!(output.status.success(), "{}", said(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    for words in [
+        "ms modelled",
+        "scan of",
+        "on A100",
+        "on H100",
+        "saving what the gradient needs",
+        "times the",
+        "Nothing of this was measured here",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("gated_delta_rule_backward") && page.ends_with("</html>"));
+}
+
+#[test]
+fn a_document_holds_every_step() {
+    let args = [&["profile", RECURRENCE, "--json", "--arch", "sm_80"][..], &SMALL].concat();
+    let output = lrc(&args);
+    assert!(output.status.success(), "{}", said(&output));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let schedules = document["profiles"][0]["schedules"].as_array().unwrap();
+    assert_eq!(schedules.len(), 3);
+    for schedule in schedules {
+        assert!(schedule["milliseconds"].as_f64().unwrap() > 0.0);
+        assert!(schedule["moved_bytes"].as_f64() >= schedule["compulsory_bytes"].as_f64());
+        let kernel = &schedule["kernels"][0];
+        assert_eq!(kernel["spill_bytes"], 0);
+        let steps = kernel["steps"].as_array().unwrap();
+        let cycles = |of: &Value| of["cycles"].as_f64().unwrap();
+        let all: f64 = steps.iter().map(cycles).sum();
+        assert!((all / cycles(kernel) - 1.0).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn what_cannot_be_profiled_is_said() {
+    for (args, words) in [
+        (&["profile", RECURRENCE, "--shape", "2,0,1"][..], "0 tokens: expected 1 to"),
+        (&["profile", RECURRENCE, "--shape", "2,x"], "as in 4,4096,8"),
+        (&["profile", RECURRENCE, "--arch", "sm_89"], "it has no table of costs"),
+        (&["profile", RECURRENCE, "--arch", "sm_1"], "choose from sm_80, sm_90a"),
+        (&["profile", RECURRENCE, "--set", "nothing=3"], "nothing"),
+        (&["profile", "specs/models/plain_gdn.arch"], "declares no recurrence"),
+    ] {
+        let output = lrc(args);
+        assert!([Some(2), Some(3)].contains(&output.status.code()), "{args:?}: {}", said(&output));
+        assert!(said(&output).contains(words), "{args:?}: {}", said(&output));
+    }
+}
