@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use lrc_compiler::elaborate::Setting;
-use lrc_compiler::form::rows::{Rows, RowsBackward, RowsInput};
+use lrc_compiler::form::rows::{Rows, RowsBackward, RowsGrad, RowsInput};
 use lrc_compiler::graph::{Kind, Model, Node, Prepared, build};
 use lrc_compiler::plan::rows::Pointwise;
 use lrc_compiler::plan::verify::verify;
@@ -146,20 +146,9 @@ fn pointwise_node(model: &Model, node: &Node, machine: &Machine, seed: &mut u32)
         positions: &positions,
         rows,
     };
-    let (mut want, mut want_params) = (Vec::new(), Vec::new());
-    let mut grads = Vec::new();
-    match grad {
-        None => {
-            want.push(vec![0.0; dy.len()]);
-            Rows::new(program, &once, output.once).forward(&input, &mut want[0]);
-        }
-        Some(grad) => {
-            want.extend(grad.wanted.iter().map(|slot| vec![0.0; inputs[*slot].len()]));
-            let backward = RowsBackward::new(grad, &once, output.once);
-            want_params = backward.backward(&input, &dy, &mut want);
-            grads.extend(want_params.iter().map(|x| store.zeros("sum", x.len()).unwrap()));
-        }
-    }
+    let (want, want_params) = on_the_processor(&of, grad, &input, &dy);
+    let grads: Vec<Tensor> =
+        want_params.iter().map(|x| store.zeros("sum", x.len()).unwrap()).collect();
     let outputs: Vec<Tensor> =
         want.iter().map(|x| store.take("output", x.len()).unwrap()).collect();
     let on = On { rows, positions: at, inputs: &given, params: own, d_out };
@@ -169,6 +158,25 @@ fn pointwise_node(model: &Model, node: &Node, machine: &Machine, seed: &mut u32)
         let found = gap(&store.get(*got).unwrap(), want);
         assert!(found < 2e-5, "{} of {}: result {place} {found:.1e}", node.label, model.name);
     }
+}
+
+/// What a pointwise node makes of rows on the processor, and the gradients of its parameters.
+fn on_the_processor(
+    of: &Pointwise,
+    grad: Option<&RowsGrad>,
+    input: &RowsInput,
+    dy: &[f32],
+) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+    let Some(grad) = grad else {
+        let mut want = vec![0.0; dy.len()];
+        Rows::new(of.program, of.once, of.output_once).forward(input, &mut want);
+        return (vec![want], vec![]);
+    };
+    let mut want: Vec<Vec<f32>> =
+        grad.wanted.iter().map(|slot| vec![0.0; input.inputs[*slot].len()]).collect();
+    let backward = RowsBackward::new(grad, of.once, of.output_once);
+    let params = backward.backward(input, dy, &mut want);
+    (want, params)
 }
 
 #[test]

@@ -23,7 +23,6 @@ fn invent(random: &mut Stream) -> String {
     let turned = pick(3) == 0;
     let steps = 1 + pick(3);
     let rank = pick(3);
-    let delta = rank > 0;
     text += &format!("    in k[{steps}] : [dk] unit; in w[{steps}] : [dv]\n");
     text += &format!("    in beta[{steps}] : scalar in (0, 2); in a, b : [dk] unit\n");
     text += "    in g : scalar in (-inf, 0]; in gv : [dk] in (-inf, 0]; in s : scalar in (-1, 1)\n";
@@ -43,6 +42,21 @@ fn invent(random: &mut Stream) -> String {
     if pick(3) == 0 {
         text += "    out early = S[t-1]^T * (scale * q)\n";
     }
+    text += &update(steps, rank, decay, &mut pick);
+    text += match pick(4) {
+        0 => "    out o = S[t]^T * (scale * q)\n",
+        1 => "    out o = S[t]^T * (scale * q) + tanh(S[t]^T * a) .* v\n",
+        2 => "    out o = (S[t] + (a .* q) * v^T)^T * (scale * q)\n",
+        _ => "    out o = S[t]^T * (scale * q); out c = S[t] * v\n",
+    };
+    text += "}\n";
+    if turned { transpose(&text) } else { text }
+}
+
+/// The equation of the state.
+fn update(steps: usize, rank: usize, decay: &str, pick: &mut impl FnMut(usize) -> usize) -> String {
+    let delta = rank > 0;
+    let mut text = String::new();
     if steps > 1 {
         text += &format!("    S[t] = {decay}S[t-1]\n");
         text += &format!("    for j < {steps} {{\n");
@@ -77,14 +91,7 @@ fn invent(random: &mut Stream) -> String {
             }
         };
     }
-    text += match pick(4) {
-        0 => "    out o = S[t]^T * (scale * q)\n",
-        1 => "    out o = S[t]^T * (scale * q) + tanh(S[t]^T * a) .* v\n",
-        2 => "    out o = (S[t] + (a .* q) * v^T)^T * (scale * q)\n",
-        _ => "    out o = S[t]^T * (scale * q); out c = S[t] * v\n",
-    };
-    text += "}\n";
-    if turned { transpose(&text) } else { text }
+    text
 }
 
 /// The same recurrence with the state the other way round: `S` becomes `S^T` everywhere.

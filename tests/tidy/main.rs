@@ -18,10 +18,10 @@ const FUNCTION: usize = 60;
 const FILE: usize = 500;
 
 /// The most of each that there may be; whoever brings a number down writes the new one here.
-const LONG_FUNCTIONS: usize = 11;
-const LONG_FILES: usize = 3;
+const LONG_FUNCTIONS: usize = 3;
+const LONG_FILES: usize = 0;
 const PANICS: usize = 67;
-const REPETITIONS: usize = 1;
+const REPETITIONS: usize = 0;
 
 #[test]
 fn rooms_know_only_rooms_below_them() {
@@ -55,10 +55,8 @@ fn measures_only_fall() {
         writeln!(text, "{what}: {} (at most {most})", places.len()).unwrap();
         places.iter().for_each(|place| writeln!(text, "    {place}").unwrap());
     }
-    let short: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
-    std::fs::write(folder.join("measures.txt"), short.join("\n") + "\n").unwrap();
-    std::fs::write(folder.join("measures-places.txt"), &text).unwrap();
+    std::fs::write(folder.join("measures.txt"), &text).unwrap();
     for (what, places, most) in &found {
         assert!(places.len() <= *most, "more than {most} {what}:\n{text}");
     }

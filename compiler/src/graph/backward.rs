@@ -87,44 +87,14 @@ impl Reverse<'_> {
             }
             Kind::Dense { groups } => self.dense(&node, *groups, cotangents[0]),
             Kind::Rows(program) => self.rows(&node, program, &cotangents),
-            Kind::Recur(_) => {
-                let outs = cotangents.iter().map(Option::is_some).collect();
-                let inputs: Vec<ValueId> =
-                    node.inputs.iter().copied().chain(cotangents.into_iter().flatten()).collect();
-                let grad =
-                    Node::plain(Kind::RecurGrad { of: index, outs }, node.label.as_str(), inputs);
-                let shapes = self.shapes(&node.inputs);
-                let made = self.model.graph.add(grad, &shapes);
-                for (input, d) in node.inputs.iter().zip(made) {
-                    self.give(*input, d);
-                }
-            }
+            Kind::Recur(_) => self.recurrence(index, &node, cotangents),
             Kind::Route { .. } => {
                 let Some(dw) = cotangents[1] else { return };
                 let inputs = vec![node.outputs[0], dw];
                 self.one(Node::plain(Kind::RouteGrad, node.label.as_str(), inputs), node.inputs[0]);
             }
-            Kind::Expert => {
-                let Some(dy) = cotangents[0] else { return };
-                let (x, ids) = (node.inputs[0], node.inputs[1]);
-                let mut weight =
-                    Node::plain(Kind::ExpertGradWeight, node.label.as_str(), vec![x, dy, ids]);
-                weight.gives.clone_from(&node.params);
-                self.model.graph.add(weight, &[]);
-                let mut input =
-                    Node::plain(Kind::ExpertGradInput, node.label.as_str(), vec![dy, ids]);
-                input.params.clone_from(&node.params);
-                self.one(input, x);
-            }
-            Kind::LongConv => {
-                let Some(dy) = cotangents[0] else { return };
-                let (x, h) = (node.inputs[0], node.inputs[1]);
-                let shapes = self.shapes(&[x, h]);
-                let grad = Node::plain(Kind::LongConvGrad, node.label.as_str(), vec![x, h, dy]);
-                let made = self.model.graph.add(grad, &shapes);
-                self.give(x, made[0]);
-                self.give(h, made[1]);
-            }
+            Kind::Expert => self.expert(&node, cotangents[0]),
+            Kind::LongConv => self.long_conv(&node, cotangents[0]),
             Kind::Drop { .. } => {
                 let inputs = cotangents.into_iter().flatten().collect();
                 let kind = node.kind.clone();
@@ -139,6 +109,39 @@ impl Reverse<'_> {
             }
             _ => unreachable!("only forward nodes are differentiated"),
         }
+    }
+
+    fn recurrence(&mut self, of: NodeIndex, node: &Node, cotangents: Vec<Option<ValueId>>) {
+        let outs = cotangents.iter().map(Option::is_some).collect();
+        let inputs: Vec<ValueId> =
+            node.inputs.iter().copied().chain(cotangents.into_iter().flatten()).collect();
+        let grad = Node::plain(Kind::RecurGrad { of, outs }, node.label.as_str(), inputs);
+        let shapes = self.shapes(&node.inputs);
+        let made = self.model.graph.add(grad, &shapes);
+        for (input, d) in node.inputs.iter().zip(made) {
+            self.give(*input, d);
+        }
+    }
+
+    fn expert(&mut self, node: &Node, dy: Option<ValueId>) {
+        let Some(dy) = dy else { return };
+        let (x, ids) = (node.inputs[0], node.inputs[1]);
+        let mut weight = Node::plain(Kind::ExpertGradWeight, node.label.as_str(), vec![x, dy, ids]);
+        weight.gives.clone_from(&node.params);
+        self.model.graph.add(weight, &[]);
+        let mut input = Node::plain(Kind::ExpertGradInput, node.label.as_str(), vec![dy, ids]);
+        input.params.clone_from(&node.params);
+        self.one(input, x);
+    }
+
+    fn long_conv(&mut self, node: &Node, dy: Option<ValueId>) {
+        let Some(dy) = dy else { return };
+        let (x, h) = (node.inputs[0], node.inputs[1]);
+        let shapes = self.shapes(&[x, h]);
+        let grad = Node::plain(Kind::LongConvGrad, node.label.as_str(), vec![x, h, dy]);
+        let made = self.model.graph.add(grad, &shapes);
+        self.give(x, made[0]);
+        self.give(h, made[1]);
     }
 
     /// Adds a node that makes the gradient of one value.

@@ -90,12 +90,38 @@ fn assemble(maker: &mut Maker, decl: &Decl, whole: &Whole, layers: &[Layer]) -> 
         gives: vec![],
     };
     let id = maker.graph.add(node, &[(vec![whole.width], false)])[0];
-    let embedded = maker.stream(id, vec![width.clone()]);
+    let embedded = maker.stream(id, vec![width]);
+    let x = stack(maker, whole, layers, embedded)?;
+    let hidden = normalised(maker, whole, layers, x)?;
+    let head = if whole.tied {
+        embedding
+    } else {
+        let mut param = table("head.weight");
+        param.init = Init::Normal(0.0, 1.0 / (whole.width as f64).sqrt());
+        maker.param(param, decl.name.span)?
+    };
+    let mut graph = std::mem::take(&mut maker.graph);
+    graph.forward = graph.nodes.node_count();
+    keeps_to_the_past(maker, &graph, hidden)?;
+    Some(Model {
+        name: decl.name.text.clone(),
+        graph,
+        vocab: whole.vocab,
+        width: whole.width,
+        embedding,
+        head,
+        hidden,
+        losses: std::mem::take(&mut maker.losses),
+        layout: layers.iter().map(|layer| print::expr(&layer.call)).collect(),
+    })
+}
+
+/// The sub-layers one after the other, with the residual rule around each; gives the residual stream behind the last.
+fn stack(maker: &mut Maker, whole: &Whole, layers: &[Layer], embedded: Named) -> Option<Named> {
+    let width = maker.width.clone();
     let mut x = embedded.clone();
     let mut names = BTreeMap::new();
-    let mut layout = Vec::new();
     for (at, layer) in layers.iter().enumerate() {
-        layout.push(print::expr(&layer.call));
         let mut numbers = layer.numbers.clone();
         numbers.known.insert("layer".into(), Setting::Number(at as f64));
         numbers.known.insert("layers".into(), Setting::Number(layers.len() as f64));
@@ -113,24 +139,25 @@ fn assemble(maker: &mut Maker, decl: &Decl, whole: &Whole, layers: &[Layer]) -> 
         x = maker.stream(id, vec![width.clone()]);
     }
     maker.sharing = false;
+    Some(x)
+}
+
+/// The hidden state that the output matrix reads.
+fn normalised(maker: &mut Maker, whole: &Whole, layers: &[Layer], x: Named) -> Option<ValueId> {
     let scope = Scope {
         names: [("x".to_string(), Bound::Tensor(x))].into(),
         numbers: layers.last()?.numbers.clone(),
         path: "head".into(),
         target: "norm".into(),
     };
+    let width = maker.width.clone();
     let bound = maker.eval(whole.head, Some(&[width]), &scope)?;
     let hidden = maker.tensor(bound, whole.head.span)?;
-    let hidden = maker.materialise(hidden.value, "head.norm");
-    let head = if whole.tied {
-        embedding
-    } else {
-        let mut param = table("head.weight");
-        param.init = Init::Normal(0.0, 1.0 / (whole.width as f64).sqrt());
-        maker.param(param, decl.name.span)?
-    };
-    let mut graph = std::mem::take(&mut maker.graph);
-    graph.forward = graph.nodes.node_count();
+    Some(maker.materialise(hidden.value, "head.norm"))
+}
+
+/// Refuses a model whose output depends on an average over all tokens.
+fn keeps_to_the_past(maker: &mut Maker, graph: &Graph, hidden: ValueId) -> Option<()> {
     let needed = graph.needed(hidden);
     let mut nodes = graph.nodes.node_weights().zip(&needed);
     if let Some((node, _)) =
@@ -142,17 +169,7 @@ fn assemble(maker: &mut Maker, decl: &Decl, whole: &Whole, layers: &[Layer]) -> 
                 .help("it knows tokens to come: it may only stand in a `loss`"),
         );
     }
-    Some(Model {
-        name: decl.name.text.clone(),
-        graph,
-        vocab: whole.vocab,
-        width: whole.width,
-        embedding,
-        head,
-        hidden,
-        losses: std::mem::take(&mut maker.losses),
-        layout,
-    })
+    Some(())
 }
 
 /// Evaluates the residual rule around one sub-layer.

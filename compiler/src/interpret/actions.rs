@@ -80,6 +80,8 @@ impl Plan {
         views
     }
 
+    /// The loop that computes a node.
+    #[expect(clippy::too_many_lines, reason = "a flat match: one case for each operation")]
     pub(super) fn action(
         &mut self,
         op: &Op,

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::layout::{View, row_major};
 use crate::num::Real;
+use crate::tile::elementwise::unary_functions;
 use crate::tile::{Binary, Unary};
 
 /// Memory apart from the part that a step writes.
@@ -365,17 +366,14 @@ pub fn copy<R: Real>(loops: &Loops<1>, to: &mut [R], from: &Sides<'_, R>) {
 #[inline(always)]
 pub fn unary<R: Real>(op: Unary, loops: &Loops<1>, to: &mut [R], from: &Sides<'_, R>) {
     macro_rules! each {
-        ($($name:ident),*) => {
+        ($($(#[$doc:meta])* $name:ident $word:literal $row:tt)*) => {
             match op {
                 $(Unary::$name => map1(One::Op(Unary::$name), loops, to, from),)*
                 Unary::Pow(_) => map1(One::Op(op), loops, to, from),
             }
         };
     }
-    each!(
-        Neg, Exp, Log, Sqrt, Sigmoid, LogSigmoid, Softplus, Silu, Gelu, Relu, Elu, Tanh, Abs, Sign,
-        Step, Sin, Cos
-    );
+    unary_functions!(each);
 }
 
 /// A function of two tiles, with a loop of its own for each.

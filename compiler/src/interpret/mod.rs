@@ -347,6 +347,7 @@ impl<R: Real> pulp::NullaryFnOnce for StepRun<'_, '_, R> {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a flat match: one case for each loop")]
 #[inline(always)]
 fn run_step<R: Real>(
     action: &Action,

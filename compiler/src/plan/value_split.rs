@@ -215,20 +215,15 @@ fn relate(program: &Program, lifted: bool, value: Value, classes: &mut Classes) 
             classes.keep(value, 0);
             classes.keep(node.args[0], 0);
         }
-        Op::Apply(_) => {
-            along(classes, node.args[1], 1, 1);
-            along(classes, node.args[2], 1, 1);
-            for (at, axis) in [(0, 0), (0, 1), (1, 0), (2, 0)] {
-                classes.keep(node.args[at], axis);
+        // A matrix from the left leaves columns apart.
+        Op::Apply(_) | Op::Solve(_) => {
+            classes.keep(node.args[0], 1);
+            for arg in &node.args[1..] {
+                along(classes, *arg, 1, 1);
             }
-            classes.keep(value, 0);
-        }
-        Op::Solve(_) => {
-            along(classes, node.args[1], 1, 1);
-            for (at, axis) in [(0, 0), (0, 1), (1, 0)] {
-                classes.keep(node.args[at], axis);
+            for arg in node.args.iter().chain([&value]) {
+                classes.keep(*arg, 0);
             }
-            classes.keep(value, 0);
         }
         _ => {
             for arg in node.args.iter().chain([&value]) {

@@ -12,10 +12,6 @@ pub type Interval = (f64, f64);
 /// Anything.
 pub const ALL: Interval = (f64::NEG_INFINITY, f64::INFINITY);
 
-/// Lower bounds of functions that dip below 0: their least values, rounded down.
-const LEAST_SILU: f64 = -0.2785;
-const LEAST_GELU: f64 = -0.1701;
-
 /// Intervals of the values of a program that only grows.
 #[derive(Clone, Debug, Default)]
 pub struct Intervals {
@@ -38,15 +34,11 @@ impl Intervals {
         let found = match (&node.op, &args[..]) {
             (Op::Fill(x), _) => (x.value(), x.value()),
             (Op::Eye | Op::Largest(_), _) => (0.0, 1.0),
-            (Op::Unary(op), [x]) => unary(*op, *x),
+            (Op::Unary(op), [x]) => op.interval(*x),
             (Op::Binary(op), [a, b]) => binary(*op, *a, *b),
             (Op::MulSum(axes), [a, b]) => {
                 let square = node.args[0] == node.args[1];
-                let one = if square {
-                    unary(Unary::Pow(super::Bits::of(2.0)), *a)
-                } else {
-                    times(*a, *b)
-                };
+                let one = if square { power(*a, 2.0) } else { times(*a, *b) };
                 let shape = program.shape(node.args[0]).iter().zip(program.shape(node.args[1]));
                 let whole: Vec<usize> = shape.map(|(a, b)| *a.max(b)).collect();
                 times(one, counted(&whole, axes))
@@ -116,32 +108,14 @@ fn binary(op: Binary, a: Interval, b: Interval) -> Interval {
     }
 }
 
-fn unary(op: Unary, x: Interval) -> Interval {
-    let rising = |f: &dyn Fn(f64) -> f64| (f(x.0), f(x.1));
-    let sound = |least: f64| (if x.0 >= 0.0 { 0.0 } else { least }, f64::INFINITY);
-    match op {
-        Unary::Neg => (-x.1, -x.0),
-        Unary::Exp | Unary::Sigmoid | Unary::LogSigmoid | Unary::Softplus | Unary::Relu => {
-            let ends = rising(&|x| op.eval(x));
-            let all = match op {
-                Unary::Sigmoid => (0.0, 1.0),
-                Unary::LogSigmoid => (f64::NEG_INFINITY, 0.0),
-                _ => (0.0, f64::INFINITY),
-            };
-            (or(ends.0, all.0), or(ends.1, all.1))
-        }
-        Unary::Tanh => (x.0.tanh(), x.1.tanh()),
-        Unary::Elu => (or(op.eval(x.0), -1.0), or(op.eval(x.1), f64::INFINITY)),
-        Unary::Log => (if x.0 > 0.0 { x.0.ln() } else { f64::NEG_INFINITY }, x.1.max(0.0).ln()),
-        Unary::Sqrt => (x.0.max(0.0).sqrt(), x.1.max(0.0).sqrt()),
-        Unary::Silu => sound(LEAST_SILU),
-        Unary::Gelu => sound(LEAST_GELU),
-        Unary::Abs => (x.0.max(-x.1).max(0.0), x.1.max(-x.0)),
-        Unary::Sign => (if x.0 >= 0.0 { 0.0 } else { -1.0 }, if x.1 <= 0.0 { 0.0 } else { 1.0 }),
-        Unary::Step => (0.0, 1.0),
-        Unary::Sin | Unary::Cos => (-1.0, 1.0),
-        Unary::Pow(c) => power(x, c.value()),
-    }
+/// Values of a function that rises: from its value at one end to that at the other, or to its limits where it has none there.
+pub(super) fn rising(op: Unary, x: Interval, limits: Interval) -> Interval {
+    (or(op.eval(x.0), limits.0), or(op.eval(x.1), limits.1))
+}
+
+/// Values of a function with the sign of its argument, but for a dip to its least value, rounded down.
+pub(super) fn dips(x: Interval, least: f64) -> Interval {
+    (if x.0 >= 0.0 { 0.0 } else { least }, f64::INFINITY)
 }
 
 /// An end, or what stands for it where the function gives no number there.
@@ -149,7 +123,8 @@ fn or(end: f64, otherwise: f64) -> f64 {
     if end.is_nan() { otherwise } else { end }
 }
 
-fn power(x: Interval, c: f64) -> Interval {
+/// Values of `x^c`.
+pub(super) fn power(x: Interval, c: f64) -> Interval {
     if x.0 >= 0.0 {
         let (a, b) = (x.0.powf(c), x.1.powf(c));
         return (a.min(b), a.max(b));
@@ -217,7 +192,7 @@ mod tests {
         for op in Unary::all() {
             for (at, low) in ends.iter().enumerate() {
                 for high in &ends[at..] {
-                    let (least, most) = unary(op, (*low, *high));
+                    let (least, most) = op.interval((*low, *high));
                     for k in 0..=100 {
                         let y = op.eval(low + (high - low) * f64::from(k) / 100.0);
                         let inside = y.is_nan() || (least - 1e-12..=most + 1e-12).contains(&y);

@@ -14,6 +14,7 @@ pub mod elementwise;
 pub mod int;
 pub mod interval;
 pub mod lift;
+mod moves;
 pub mod print;
 pub mod split;
 pub mod verify;

@@ -74,6 +74,7 @@ fn rows_fit(v: &Versions, rows: usize, steps: usize) -> bool {
     v.micro > 0 && !v.offsets.is_empty() && v.rows(steps) == rows && steps.is_multiple_of(v.micro)
 }
 
+#[expect(clippy::too_many_lines, reason = "a flat match: one line for each operation")]
 fn fits(op: &Op, args: &[&[usize]], out: &[usize]) -> bool {
     match (op, args) {
         (Op::Leaf(_) | Op::Fill(_), []) => true,

@@ -356,37 +356,39 @@ mod tests {
     use crate::ops::loss::NONE;
     use lrc_dsl::{Sources, load_text};
 
+    /// A model with a node of every kind of memory.
+    const KINDS: &str = r#"
+        use "mixers/attention.arch"
+        use "mixers/gated_deltanet.arch"
+        use "mixers/hyena.arch"
+        use "mixers/moe.arch"
+        use "mixers/rwkv6_time.arch"
+        use "mixers/swiglu.arch"
+        recurrence decaying { in x : [d]
+            state s : [d]
+            s[t] = s[t-1] * t / (t + 1) + x
+            out y = s[t] + x[t-2] }
+        mixer slow(d = 8) { v : [1, d] = linear(x)
+            o = decaying(v)
+            out y = linear(o) }
+        model m(width = 32) { vocab 16
+            residual x + f(rmsnorm(x))
+            gated_deltanet(heads = 2, dk = 16, dv = 16)
+            attention(heads = 2, window = 5)
+            attention(heads = 2)
+            rwkv6_time(heads = 2)
+            slow()
+            hyena(filter = 16, span = 64)
+            moe(experts = 4, hidden = 24)
+            swiglu(hidden = 48)
+            head rmsnorm(x), untied }
+    "#;
+
     /// Fed in pieces, token by token at last, a text gives the logits it gives as a whole.
     #[test]
     fn pieces_give_what_the_whole_gives() {
-        let text = r#"
-            use "mixers/attention.arch"
-            use "mixers/gated_deltanet.arch"
-            use "mixers/hyena.arch"
-            use "mixers/moe.arch"
-            use "mixers/rwkv6_time.arch"
-            use "mixers/swiglu.arch"
-            recurrence decaying { in x : [d]
-                state s : [d]
-                s[t] = s[t-1] * t / (t + 1) + x
-                out y = s[t] + x[t-2] }
-            mixer slow(d = 8) { v : [1, d] = linear(x)
-                o = decaying(v)
-                out y = linear(o) }
-            model m(width = 32) { vocab 16
-                residual x + f(rmsnorm(x))
-                gated_deltanet(heads = 2, dk = 16, dv = 16)
-                attention(heads = 2, window = 5)
-                attention(heads = 2)
-                rwkv6_time(heads = 2)
-                slow()
-                hyena(filter = 16, span = 64)
-                moe(experts = 4, hidden = 24)
-                swiglu(hidden = 48)
-                head rmsnorm(x), untied }
-        "#;
         let mut sources = Sources::default();
-        let (namespace, mut diags) = load_text("m", text.into(), None, LIBRARY, &mut sources);
+        let (namespace, mut diags) = load_text("m", KINDS.into(), None, LIBRARY, &mut sources);
         let built = lrc_compiler::graph::build(
             &namespace,
             &namespace.decls["m"],

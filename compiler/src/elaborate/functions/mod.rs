@@ -11,24 +11,15 @@ use super::eval::{Binding, Elaborator};
 use super::value::{Dim, Tensor, Val};
 use crate::tile::{Binary, Builder, Int, IntOp, Op, Unary, Value};
 
-/// Functions of each entry, by name.
-pub const UNARY: &[(&str, Unary)] = &[
-    ("exp", Unary::Exp),
-    ("log", Unary::Log),
-    ("sqrt", Unary::Sqrt),
-    ("sigmoid", Unary::Sigmoid),
-    ("logsigmoid", Unary::LogSigmoid),
-    ("softplus", Unary::Softplus),
-    ("silu", Unary::Silu),
-    ("gelu", Unary::Gelu),
-    ("elu", Unary::Elu),
-    ("relu", Unary::Relu),
-    ("tanh", Unary::Tanh),
-    ("abs", Unary::Abs),
-    ("sign", Unary::Sign),
-    ("sin", Unary::Sin),
-    ("cos", Unary::Cos),
-];
+/// Functions of each entry, by name: those of the tile language, but for negation, which has a sign, and steps, which are slopes.
+pub fn entrywise() -> impl Iterator<Item = (&'static str, Unary)> {
+    Unary::NAMED.iter().copied().filter(|(_, op)| !matches!(op, Unary::Neg | Unary::Step))
+}
+
+/// The function of each entry with a name.
+pub fn of_entries(name: &str) -> Option<Unary> {
+    entrywise().find(|(known, _)| *known == name).map(|(_, op)| op)
+}
 
 /// The other functions, for suggestions.
 pub const OTHERS: &[&str] = &[
@@ -87,9 +78,9 @@ impl Elaborator<'_> {
                 format!("`{}` takes no named arguments", name.text),
             ));
         }
-        if let Some((_, op)) = UNARY.iter().find(|(known, _)| *known == name.text) {
+        if let Some(op) = of_entries(&name.text) {
             let value = self.only(name, args, 1)?.remove(0);
-            return self.apply(*op, value, args[0].value.span);
+            return self.apply(op, value, args[0].value.span);
         }
         match name.text.as_str() {
             "sum" | "softmax" if args.len() == 1 && args[0].over.is_some() => {
@@ -111,8 +102,8 @@ impl Elaborator<'_> {
     fn ranges(&mut self, name: &Name, args: &[Arg]) -> Option<()> {
         let gathers = ["sum", "softmax"].contains(&name.text.as_str());
         let own = matches!(self.lookup(&name.text), Some(Binding::Function(..)));
-        let mut built_in = UNARY.iter().map(|(known, _)| known).chain(OTHERS);
-        let known = own || built_in.any(|known| *known == name.text);
+        let built_in = of_entries(&name.text).is_some() || OTHERS.contains(&name.text.as_str());
+        let known = own || built_in;
         let range = args.iter().find_map(|arg| arg.over.as_ref());
         let Some(range) = range.filter(|_| known && !(gathers && args.len() == 1 && !own)) else {
             return Some(());
@@ -134,7 +125,7 @@ impl Elaborator<'_> {
         let diag = Diag::error("E0204", name.span, message);
         let own = self.scope.iter().flat_map(|s| s.iter());
         let own = own.filter(|(_, b)| matches!(b, Binding::Function(..))).map(|(n, _)| n.as_str());
-        let known = UNARY.iter().map(|(n, _)| *n).chain(OTHERS.iter().copied()).chain(own);
+        let known = entrywise().map(|(n, _)| n).chain(OTHERS.iter().copied()).chain(own);
         let diag = match advice::instead(&name.text) {
             Some(help) => diag.help(help),
             None if of_mixers => diag.help(
@@ -293,29 +284,16 @@ impl Elaborator<'_> {
     /// Functions of one vector or matrix.
     fn of_vector(&mut self, name: &Name, args: &[Arg]) -> Option<Val> {
         let value = self.only(name, args, 1)?.remove(0);
-        let span = args[0].value.span;
-        let words = value.words();
-        let rank = if name.text == "vec" { 2 } else { 1 };
         if let (Val::Complex(parts), "sum") = (&value, name.text.as_str())
             && parts[0].dims.len() == 1
         {
             return self.complex_sum(parts);
         }
         let t = match value {
-            Val::Tensor(t) if t.dims.len() == rank => t,
             Val::Tensor(t) if t.dims.is_empty() && name.text == "sum" => {
                 return Some(Val::Tensor(t));
             }
-            _ => {
-                let what = if rank == 2 { "a matrix" } else { "a vector" };
-                let message = format!("`{}` is for {what}", name.text);
-                let diag = Diag::error("E0202", span, message).label(words);
-                let plain = print::expr(&args[0].value);
-                return self.fail(match name.text.as_str() {
-                    "diag" => diag.help(format!("only a vector needs `diag`: write `{plain} * …`")),
-                    _ => diag,
-                });
-            }
+            value => self.of_rank(name, &args[0], value)?,
         };
         let scalar = |e: &mut Self, x: Value| {
             let value = e.b.reshape(x, &[]);
@@ -354,6 +332,24 @@ impl Elaborator<'_> {
                 let value = self.b.reshape(t.value, &[size]);
                 let text = format!("{} * {}", t.dims[0].text, t.dims[1].text);
                 Some(Val::Tensor(Tensor { value, dims: vec![Dim::new(size, text)], row: false }))
+            }
+        }
+    }
+
+    /// The argument of such a function: a matrix for `vec`, a vector for the others.
+    fn of_rank(&mut self, name: &Name, arg: &Arg, value: Val) -> Option<Tensor> {
+        let (rank, what) = if name.text == "vec" { (2, "a matrix") } else { (1, "a vector") };
+        let words = value.words();
+        match value {
+            Val::Tensor(t) if t.dims.len() == rank => Some(t),
+            _ => {
+                let message = format!("`{}` is for {what}", name.text);
+                let diag = Diag::error("E0202", arg.value.span, message).label(words);
+                let plain = print::expr(&arg.value);
+                self.fail(match name.text.as_str() {
+                    "diag" => diag.help(format!("only a vector needs `diag`: write `{plain} * …`")),
+                    _ => diag,
+                })
             }
         }
     }

@@ -5,7 +5,7 @@ use lrc_dsl::ast::{Arg, Name};
 
 use super::functions::Call;
 use super::{Maker, Tried};
-use crate::elaborate::functions::UNARY;
+use crate::elaborate::functions::of_entries;
 
 /// What a function takes.
 struct Takes {
@@ -32,7 +32,7 @@ fn takes(function: &str) -> Option<Takes> {
         "sum" => of(1, &["axis"], &[]),
         "outer" | "long_conv" | "max" | "min" => of(2, &[], &[]),
         "concat" => Some(Takes { values: 1, more: true, params: &[], named: &[] }),
-        name if UNARY.iter().any(|(known, _)| *known == name) => of(1, &[], &[]),
+        name if of_entries(name).is_some() => of(1, &[], &[]),
         _ => None,
     }
 }

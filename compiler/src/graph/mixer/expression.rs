@@ -69,28 +69,7 @@ impl Maker<'_> {
         match &expr.kind {
             ExprKind::Number(x) => Some(Bound::Known(Setting::Number(*x))),
             ExprKind::Truth(x) => Some(Bound::Known(Setting::Truth(*x))),
-            ExprKind::Name(name) => match scope.names.get(name) {
-                Some(Bound::Broken) => None,
-                Some(Bound::Absent) => self.fail(
-                    Diag::error("E0205", expr.span, format!("the input `{name}` is not given"))
-                        .label("used here")
-                        .help(format!("pass it by name where the mixer is called: `{name} = …`")),
-                ),
-                Some(bound) => Some(bound.clone()),
-                // The position in the sequence, as a number.
-                None if name == "t" => {
-                    let value = self.b.leaf(Leaf::Number(Int::T), &[]);
-                    Some(Bound::Tensor(Named { value, axes: vec![] }))
-                }
-                None if name == "inf" => Some(Bound::Known(Setting::Number(f64::INFINITY))),
-                None => {
-                    let known: Vec<String> = scope.names.keys().cloned().collect();
-                    self.fail(
-                        Diag::error("E0201", expr.span, format!("unknown name `{name}`"))
-                            .help_nearest(name, "known here", known.iter().map(String::as_str)),
-                    )
-                }
-            },
+            ExprKind::Name(name) => self.name(name, scope, expr.span),
             ExprKind::Negate(inner) => match self.eval(inner, expected, scope)? {
                 Bound::Known(Setting::Number(x)) => Some(Bound::Known(Setting::Number(-x))),
                 bound => {
@@ -116,26 +95,49 @@ impl Maker<'_> {
             ExprKind::Call(name, args) => {
                 self.call(&Call { name, args, expected, scope, span: expr.span })
             }
-            ExprKind::Field(base, name) => match &base.kind {
-                ExprKind::Name(first) => {
-                    let full = format!("{first}.{}", name.text);
-                    match scope.names.get(&full) {
-                        Some(bound) => Some(bound.clone()),
-                        None => self.fail(Diag::error(
-                            "E0201",
-                            expr.span,
-                            format!("unknown name `{full}`"),
-                        )),
-                    }
-                }
-                _ => {
-                    self.fail(Diag::error("E0201", expr.span, "`.name` follows a sub-layer's name"))
-                }
-            },
+            ExprKind::Field(base, name) => {
+                let Some(first) = base.as_name() else {
+                    let message = "`.name` follows a sub-layer's name";
+                    return self.fail(Diag::error("E0201", expr.span, message));
+                };
+                let full = format!("{first}.{}", name.text);
+                let message = format!("unknown name `{full}`");
+                let bound = scope.names.get(&full).cloned();
+                bound.or_else(|| self.fail(Diag::error("E0201", expr.span, message)))
+            }
             ExprKind::Transpose(_) | ExprKind::Length(_) => self.fail(
                 Diag::error("E0212", expr.span, "matrix algebra belongs in a recurrence")
                     .help("a mixer works on named axes"),
             ),
+        }
+    }
+
+    /// What a name stands for.
+    fn name(&mut self, name: &str, scope: &Scope, span: Span) -> Tried<Bound> {
+        match scope.names.get(name) {
+            Some(Bound::Broken) => None,
+            Some(Bound::Absent) => self.fail(
+                Diag::error("E0205", span, format!("the input `{name}` is not given"))
+                    .label("used here")
+                    .help(format!("pass it by name where the mixer is called: `{name} = …`")),
+            ),
+            Some(bound) => Some(bound.clone()),
+            // The position in the sequence, as a number.
+            None if name == "t" => {
+                let value = self.b.leaf(Leaf::Number(Int::T), &[]);
+                Some(Bound::Tensor(Named { value, axes: vec![] }))
+            }
+            None if name == "inf" => Some(Bound::Known(Setting::Number(f64::INFINITY))),
+            None => {
+                let known: Vec<String> = scope.names.keys().cloned().collect();
+                self.fail(
+                    Diag::error("E0201", span, format!("unknown name `{name}`")).help_nearest(
+                        name,
+                        "known here",
+                        known.iter().map(String::as_str),
+                    ),
+                )
+            }
         }
     }
 

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use lrc_dsl::ast::{Arg, BinaryOp, Decl, Kind as DeclKind, Name};
+use lrc_dsl::ast::{Arg, Decl, Kind as DeclKind, Name};
 use lrc_dsl::{Diag, Span, print};
 
 use super::{Bound, Maker, Scope, Tried};
 use crate::elaborate::Dim;
-use crate::elaborate::functions::{IN_MIXERS, OTHERS, UNARY, softmax};
+use crate::elaborate::functions::{IN_MIXERS, OTHERS, entrywise, of_entries, softmax};
 use crate::elaborate::signature::numbers_in;
 use crate::graph::pointwise::{self, Named};
-use crate::graph::{Init, Kind, Node, Param};
-use crate::tile::{Binary, Leaf, Value, size};
+use crate::graph::{Kind, Node};
+use crate::tile::Binary;
 
 /// A call in an equation.
 #[derive(Clone, Copy)]
@@ -30,7 +30,7 @@ pub struct Call<'c> {
 
 impl Call<'_> {
     /// The same call where what is written on the left says nothing about its argument.
-    fn alone(self) -> Self {
+    pub(super) fn alone(self) -> Self {
         Call { expected: None, ..self }
     }
 }
@@ -49,9 +49,9 @@ impl Maker<'_> {
     pub(super) fn call(&mut self, call: &Call) -> Tried<Bound> {
         let name = call.name.text.as_str();
         self.arguments(call)?;
-        if let Some((_, op)) = UNARY.iter().find(|(known, _)| *known == name) {
+        if let Some(op) = of_entries(name) {
             let x = self.first(call)?;
-            let value = self.b.unary(*op, x.value);
+            let value = self.b.unary(op, x.value);
             return Some(Bound::Tensor(Named { value, ..x }));
         }
         match name {
@@ -114,7 +114,7 @@ impl Maker<'_> {
             None => {
                 let known = namespace.decls.values().filter(|d| d.kind != DeclKind::Model);
                 let known = known.map(|decl| decl.name.text.as_str());
-                let entrywise = UNARY.iter().map(|(n, _)| *n);
+                let entrywise = entrywise().map(|(n, _)| n);
                 let all = known.chain(IN_MIXERS.iter().copied()).chain(SHARED).chain(entrywise);
                 diag.help_nearest(name, "known", all)
             }
@@ -273,118 +273,6 @@ impl Maker<'_> {
         }
     }
 
-    /// The axis named by `each = a`.
-    fn each(&self, call: &Call) -> Option<String> {
-        let arg = call.args.iter().find(|a| a.name.as_ref().is_some_and(|n| n.text == "each"))?;
-        Some(print::expr(&arg.value))
-    }
-
-    fn linear(&mut self, call: &Call) -> Tried<Bound> {
-        let Call { name, expected, scope, .. } = *call;
-        let Some(out) = expected else {
-            return self.fail(
-                Diag::error("E0205", name.span, "how wide `linear` is must be written on the left")
-                    .help(format!(
-                        "`{} : [size] = linear(…)`; inside another call it gets a line of its own",
-                        scope.target
-                    )),
-            );
-        };
-        let out = out.to_vec();
-        let x = self.first(&call.alone())?;
-        if self.experts.is_some() {
-            if self.each(call).is_some() {
-                return self.outside_experts("each", call.span).and(None);
-            }
-            return self.expert_linear(call, &x, &out);
-        }
-        let each = self.each(call);
-        let mut x_axes = x.axes.clone();
-        let mut out_axes = out.clone();
-        let mut groups = 1;
-        if let Some(axis) = &each {
-            let leads = |axes: &[Dim]| axes.first().is_some_and(|a| *a.text == **axis);
-            if !leads(&x.axes) || !leads(&out) {
-                return self.fail(
-                    Diag::error(
-                        "E0205",
-                        name.span,
-                        format!("`{axis}` must be the first axis of both sides"),
-                    )
-                    .help("`each` gives every entry of an axis its own matrix"),
-                );
-            }
-            groups = x_axes.remove(0).size;
-            out_axes.remove(0);
-        }
-        let inner: usize = x_axes.iter().map(|a| a.size).product();
-        let outer: usize = out_axes.iter().map(|a| a.size).product();
-        let shape = if each.is_some() { vec![groups, outer, inner] } else { vec![outer, inner] };
-        let param = Param {
-            name: format!("{}.{}.weight", scope.path, scope.target),
-            shape,
-            init: Init::Normal(0.0, 1.0 / (inner as f64).sqrt()),
-            decay: true,
-            f32: false,
-        };
-        let weight = self.param(param, name.span)?;
-        let input = self.settle(x.value, &scope.label(), true);
-        let node = Node {
-            params: vec![weight],
-            ..Node::plain(Kind::Dense { groups }, scope.label(), vec![input])
-        };
-        let shape: Vec<usize> = out.iter().map(|a| a.size).collect();
-        let id = self.graph.add(node, &[(shape, false)])[0];
-        Some(Bound::Tensor(self.stream(id, out)))
-    }
-
-    /// A causal convolution over tokens, each channel by itself, without bias.
-    fn conv(&mut self, call: &Call) -> Tried<Bound> {
-        let Call { name, expected, scope, .. } = *call;
-        self.outside_experts("conv", name.span)?;
-        let x = self.first(call)?;
-        let taps = self.number_arg(call, 1, "taps", 4.0)?;
-        if !(1.0..=64.0).contains(&taps) || taps.fract() != 0.0 {
-            return self.fail(Diag::error(
-                "E0213",
-                name.span,
-                format!("{taps} is no number of taps"),
-            ));
-        }
-        let taps = taps as usize;
-        let x = match expected {
-            Some(axes) if size(&x.shape()) == axes.iter().map(|a| a.size).product::<usize>() => {
-                let shape: Vec<usize> = axes.iter().map(|a| a.size).collect();
-                Named { value: self.b.reshape(x.value, &shape), axes: axes.to_vec() }
-            }
-            _ => x,
-        };
-        // A row of weights per tap keeps the channels next to each other.
-        let bound = 1.0 / (taps as f64).sqrt();
-        let param = Param {
-            name: format!("{}.{}.conv.weight", scope.path, scope.target),
-            shape: [&[taps], x.shape().as_slice()].concat(),
-            init: Init::Uniform(-bound, bound),
-            decay: true,
-            f32: false,
-        };
-        let shape = param.shape.clone();
-        let weight = self.param(param, name.span)?;
-        let weight = self.b.leaf(Leaf::Param(weight.0), &shape);
-        let mut sum: Option<Value> = None;
-        for tap in 0..taps {
-            let lagged = self.lagged(&x, (taps - 1 - tap) as i64, &scope.label());
-            let row = self.b.slice(weight, 0, tap, 1);
-            let row = self.b.reshape(row, &x.shape());
-            let term = self.b.mul(lagged.value, row);
-            sum = Some(match sum {
-                Some(sum) => self.b.add(sum, term),
-                None => term,
-            });
-        }
-        Some(Bound::Tensor(Named { value: sum?, axes: x.axes }))
-    }
-
     /// `long_conv(x, h)`: a causal convolution as long as the sequence, each channel by itself; tap
     /// `j` of the filter is the value of `h` at token `j`.
     fn long_conv(&mut self, call: &Call) -> Tried<Bound> {
@@ -409,70 +297,6 @@ impl Maker<'_> {
         let node = Node::plain(Kind::LongConv, label, inputs);
         let id = self.graph.add(node, &[(x.shape(), false)])[0];
         Some(Bound::Tensor(self.stream(id, x.axes)))
-    }
-
-    /// `rmsnorm(x)`, `layernorm(x)` over the last axis with learned weights; `each = a` gives every
-    /// entry of axis `a` its own.
-    fn norm(&mut self, call: &Call) -> Tried<Bound> {
-        let Call { name, scope, .. } = *call;
-        self.outside_experts(&name.text, name.span)?;
-        let x = self.first(call)?;
-        let Some(last) = x.axes.last().cloned() else {
-            return self.fail(Diag::error("E0202", name.span, "a scalar cannot be normalised"));
-        };
-        let each = self.each(call);
-        let axes: Vec<Dim> = x
-            .axes
-            .iter()
-            .filter(|a| each.as_ref().is_some_and(|e| *a.text == **e))
-            .cloned()
-            .chain([last])
-            .collect();
-        let weight = self.norm_param(
-            &scope.path,
-            &format!("{}.{}", scope.target, name.text),
-            "weight",
-            1.0,
-            &axes,
-            name.span,
-        )?;
-        let layer = name.text == "layernorm";
-        let centred = if layer { pointwise::centred(&mut self.b, x.value) } else { x.value };
-        let normal = Named { value: pointwise::rms(&mut self.b, centred), axes: x.axes };
-        let mut y = pointwise::binary(&mut self.b, BinaryOp::Each, &normal, &weight)?;
-        if layer {
-            let bias = self.norm_param(
-                &scope.path,
-                &format!("{}.{}", scope.target, name.text),
-                "bias",
-                0.0,
-                &axes,
-                name.span,
-            )?;
-            y = pointwise::binary(&mut self.b, BinaryOp::Add, &y, &bias)?;
-        }
-        Some(Bound::Tensor(y))
-    }
-
-    fn norm_param(
-        &mut self,
-        path: &str,
-        target: &str,
-        what: &str,
-        start: f64,
-        axes: &[Dim],
-        span: Span,
-    ) -> Tried<Named> {
-        let target = target.trim_start_matches('.');
-        let param = Param {
-            name: format!("{path}.{target}.{what}"),
-            shape: axes.iter().map(|a| a.size).collect(),
-            init: Init::Number(start),
-            decay: false,
-            f32: false,
-        };
-        let id = self.param(param, span)?;
-        Some(self.param_value(id, axes.to_vec()))
     }
 
     /// `sum(x)`, `sum(x, axis)`, or a sum over experts.

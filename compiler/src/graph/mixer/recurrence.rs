@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use lrc_dsl::ast::{Decl, Expr, Role};
+use lrc_dsl::ast::{Decl, Expr, Name, Role};
 use lrc_dsl::{Diag, Span, print};
 
 use super::functions::Call;
 use super::{Bound, Maker, Scope, Tried};
 use crate::elaborate::signature::{Signature, numbers_in};
-use crate::elaborate::{Dim, Setting, Variable, elaborate};
+use crate::elaborate::{Dim, Recurrence, Setting, Variable, elaborate};
 use crate::graph::pointwise::Named;
 use crate::graph::{Kind, Node, Recur, ValueId};
 use crate::tile::Value;
@@ -16,14 +16,43 @@ use crate::tile::Value;
 impl Maker<'_> {
     /// A call of a recurrence: run for every entry of the axes in front of the declared shapes.
     pub(super) fn recurrence(&mut self, decl: &Decl, call: &Call) -> Tried<Bound> {
-        let Call { args, scope, span, .. } = *call;
         let mut found = Vec::new();
         let signature = Signature::of(decl, &mut found);
-        let slots: Vec<_> = signature.variables.iter().filter(|v| v.role != Role::State).collect();
-        let mut settings = BTreeMap::new();
-        let mut operands: Vec<Option<(Named, Span)>> = vec![None; slots.len()];
+        let slots: Vec<_> =
+            signature.variables.iter().filter(|v| v.role != Role::State).cloned().collect();
+        let (settings, operands) = self.sorted(decl, &signature, &slots, call)?;
+        let lacks: Vec<String> = slots
+            .iter()
+            .zip(&operands)
+            .filter(|(_, operand)| operand.is_none())
+            .map(|(variable, _)| format!("`{}`", variable.name))
+            .collect();
+        if !lacks.is_empty() {
+            let all: Vec<&str> = slots.iter().map(|v| v.name.as_str()).collect();
+            let message = format!("`{}` needs {}", decl.name.text, listed(&lacks));
+            return self.fail(Diag::error("E0205", call.span, message).help(format!(
+                "its values in order: `{}({})`",
+                decl.name.text,
+                all.join(", ")
+            )));
+        }
+        let given = operands.into_iter().flatten().collect();
+        let call_of = RecurrenceCall { maker: self, decl, signature: &signature, slots, given };
+        call_of.run(settings, call.scope)
+    }
+
+    /// The arguments of a call: settings by name, and what is given of the declared inputs and parameters, in their order.
+    fn sorted(
+        &mut self,
+        decl: &Decl,
+        signature: &Signature,
+        slots: &[Variable],
+        call: &Call,
+    ) -> Tried<(Settings, Vec<Option<Operand>>)> {
+        let mut settings = Settings::new();
+        let mut operands: Vec<Option<Operand>> = vec![None; slots.len()];
         let mut position = 0;
-        for arg in args {
+        for arg in call.args {
             let slot = match &arg.name {
                 None => {
                     position += 1;
@@ -32,31 +61,8 @@ impl Maker<'_> {
                 Some(name) => slots.iter().position(|v| v.name == name.text),
             };
             if let (None, Some(name)) = (slot, &arg.name) {
-                if !signature.settings.iter().any(|(known, _)| *known == name.text) {
-                    let known = signature
-                        .settings
-                        .iter()
-                        .map(|(n, _)| n.as_str())
-                        .chain(slots.iter().map(|v| v.name.as_str()));
-                    return self.fail(
-                        Diag::error(
-                            "E0216",
-                            name.span,
-                            format!("`{}` has no parameter `{}`", decl.name.text, name.text),
-                        )
-                        .help_nearest(&name.text, "it has", known),
-                    );
-                }
-                match self.eval(&arg.value, None, scope)? {
-                    Bound::Known(value) => settings.insert(name.text.clone(), value),
-                    _ => {
-                        return self.fail(Diag::error(
-                            "E0208",
-                            arg.value.span,
-                            "a parameter is a number known before the run",
-                        ));
-                    }
-                };
+                let value = self.setting(decl, signature, slots, name, &arg.value, call.scope)?;
+                settings.insert(name.text.clone(), value);
                 continue;
             }
             let Some(slot) = slot.filter(|slot| *slot < operands.len()) else {
@@ -71,27 +77,39 @@ impl Maker<'_> {
                 let message = format!("`{}` is given twice", slots[slot].name);
                 return self.fail(Diag::error("E0205", arg.value.span, message));
             }
-            let bound = self.eval(&arg.value, None, scope)?;
+            let bound = self.eval(&arg.value, None, call.scope)?;
             let named = self.tensor(bound, arg.value.span)?;
             operands[slot] = Some((named, arg.value.span));
         }
-        let lacks: Vec<String> = slots
-            .iter()
-            .zip(&operands)
-            .filter(|(_, operand)| operand.is_none())
-            .map(|(variable, _)| format!("`{}`", variable.name))
-            .collect();
-        if !lacks.is_empty() {
-            let all: Vec<&str> = slots.iter().map(|v| v.name.as_str()).collect();
-            let message = format!("`{}` needs {}", decl.name.text, listed(&lacks));
-            return self.fail(Diag::error("E0205", span, message).help(format!(
-                "its values in order: `{}({})`",
-                decl.name.text,
-                all.join(", ")
-            )));
+        Some((settings, operands))
+    }
+
+    /// A setting of a recurrence, given by its name.
+    fn setting(
+        &mut self,
+        decl: &Decl,
+        signature: &Signature,
+        slots: &[Variable],
+        name: &Name,
+        value: &Expr,
+        scope: &Scope,
+    ) -> Tried<Setting> {
+        if !signature.settings.iter().any(|(known, _)| *known == name.text) {
+            let settings = signature.settings.iter().map(|(n, _)| n.as_str());
+            let known = settings.chain(slots.iter().map(|v| v.name.as_str()));
+            let message = format!("`{}` has no parameter `{}`", decl.name.text, name.text);
+            return self.fail(
+                Diag::error("E0216", name.span, message).help_nearest(&name.text, "it has", known),
+            );
         }
-        let given = operands.into_iter().flatten().collect();
-        RecurrenceCall { maker: self, decl, signature: &signature, settings, given }.run(scope)
+        match self.eval(value, None, scope)? {
+            Bound::Known(value) => Some(value),
+            _ => self.fail(Diag::error(
+                "E0208",
+                value.span,
+                "a parameter is a number known before the run",
+            )),
+        }
     }
 }
 
@@ -104,70 +122,36 @@ fn listed(words: &[String]) -> String {
     }
 }
 
+/// Settings by name.
+type Settings = BTreeMap<String, Setting>;
+
+/// An argument, and where it stands.
+type Operand = (Named, Span);
+
 /// One call of a recurrence with its arguments in declared order.
 struct RecurrenceCall<'c, 'n> {
     maker: &'c mut Maker<'n>,
     decl: &'c Decl,
     signature: &'c Signature,
-    settings: BTreeMap<String, Setting>,
-    given: Vec<(Named, Span)>,
+    /// What it declares beside its states.
+    slots: Vec<Variable>,
+    given: Vec<Operand>,
+}
+
+/// Axes behind the heads that an argument for a variable has.
+fn own_axes(variable: &Variable) -> usize {
+    variable.shape.axes.len() + usize::from(variable.count.is_some())
 }
 
 impl RecurrenceCall<'_, '_> {
-    fn run(mut self, scope: &Scope) -> Tried<Bound> {
-        let mut sizes: BTreeMap<String, Dim> = BTreeMap::new();
-        let mut front: Vec<Dim> = Vec::new();
-        let slots: Vec<_> =
-            self.signature.variables.iter().filter(|v| v.role != Role::State).cloned().collect();
-        for (variable, (named, span)) in slots.iter().zip(&self.given.clone()) {
-            let own = variable.shape.axes.len() + usize::from(variable.count.is_some());
-            if named.axes.len() < own {
-                let want: Vec<String> = variable.shape.axes.iter().map(print::expr).collect();
-                let message = format!(
-                    "`{}` of `{}` has axes [{}] behind the heads",
-                    variable.name,
-                    self.decl.name.text,
-                    want.join(", ")
-                );
-                return self.maker.fail(Diag::error("E0202", *span, message));
-            }
-            let (heads, rest) = named.axes.split_at(named.axes.len() - own);
-            if heads.len() > front.len() {
-                front = heads.to_vec();
-            }
-            let rest = &rest[own - variable.shape.axes.len()..];
-            for (axis, dim) in variable.shape.axes.iter().zip(rest) {
-                self.bind(axis, dim, &mut sizes, *span)?;
-            }
-        }
-        self.memories(&slots, &front, &sizes);
-        let mut given = self.settings.clone();
-        for (name, dim) in &sizes {
-            given.insert(name.clone(), Setting::Number(dim.size as f64));
-        }
-        let sizes_in_front: Vec<usize> = front.iter().map(|a| a.size).collect();
-        let heads: usize = sizes_in_front.iter().product();
-        given.insert("heads".into(), Setting::Number(heads as f64));
-        for name in ["layer", "layers"] {
-            if let Some(x) = scope.numbers.known.get(name) {
-                given.insert(name.into(), *x);
-            }
-        }
-        let mut found = Vec::new();
-        let Some(recurrence) = elaborate(self.decl, &given, &mut found) else {
-            self.maker.diags.extend(found);
-            return None;
-        };
-        for state in &recurrence.states {
-            let shape = [sizes_in_front.as_slice(), &state.shape].concat();
-            let what = format!("the state `{}` of all heads", state.name);
-            if let Err(diag) = numbers_in(&shape, &what, self.decl.name.span) {
-                return self.maker.fail(*diag);
-            }
-        }
+    fn run(mut self, settings: Settings, scope: &Scope) -> Tried<Bound> {
+        let (front, sizes) = self.axes()?;
+        self.memories(&front, &sizes);
+        let recurrence = self.elaborated(settings, &front, &sizes, scope)?;
+        let heads = front.iter().map(|a| a.size).product();
         let mut recur =
             Recur { heads, sum: 1, input_heads: vec![], param_heads: vec![], recurrence };
-        let inputs = self.operands(&slots, &front, &mut recur, scope)?;
+        let inputs = self.operands(&front, &mut recur, scope)?;
         let out = recur.recurrence.outs[0].clone();
         let shapes: Vec<(Vec<usize>, bool)> = recur
             .recurrence
@@ -192,24 +176,77 @@ impl RecurrenceCall<'_, '_> {
         Some(Bound::Tensor(self.maker.stream(id, axes)))
     }
 
-    /// The values that the node reads: inputs, then parameters.
-    fn operands(
+    /// The axes of the heads, the longest that an argument has, and what the arguments say of declared sizes.
+    fn axes(&mut self) -> Tried<(Vec<Dim>, BTreeMap<String, Dim>)> {
+        let mut sizes: BTreeMap<String, Dim> = BTreeMap::new();
+        let mut front: Vec<Dim> = Vec::new();
+        for (variable, (named, span)) in self.slots.clone().iter().zip(&self.given.clone()) {
+            let own = own_axes(variable);
+            if named.axes.len() < own {
+                let want: Vec<String> = variable.shape.axes.iter().map(print::expr).collect();
+                let message = format!(
+                    "`{}` of `{}` has axes [{}] behind the heads",
+                    variable.name,
+                    self.decl.name.text,
+                    want.join(", ")
+                );
+                return self.maker.fail(Diag::error("E0202", *span, message));
+            }
+            let (heads, rest) = named.axes.split_at(named.axes.len() - own);
+            if heads.len() > front.len() {
+                front = heads.to_vec();
+            }
+            let rest = &rest[own - variable.shape.axes.len()..];
+            for (axis, dim) in variable.shape.axes.iter().zip(rest) {
+                self.bind(axis, dim, &mut sizes, *span)?;
+            }
+        }
+        Some((front, sizes))
+    }
+
+    /// The recurrence at the sizes of this call.
+    fn elaborated(
         &mut self,
-        slots: &[Variable],
+        mut given: Settings,
         front: &[Dim],
-        recur: &mut Recur,
+        sizes: &BTreeMap<String, Dim>,
         scope: &Scope,
-    ) -> Tried<Vec<ValueId>> {
+    ) -> Tried<Recurrence> {
+        for (name, dim) in sizes {
+            given.insert(name.clone(), Setting::Number(dim.size as f64));
+        }
+        let sizes_in_front: Vec<usize> = front.iter().map(|a| a.size).collect();
+        let heads: usize = sizes_in_front.iter().product();
+        given.insert("heads".into(), Setting::Number(heads as f64));
+        for name in ["layer", "layers"] {
+            if let Some(x) = scope.numbers.known.get(name) {
+                given.insert(name.into(), *x);
+            }
+        }
+        let mut found = Vec::new();
+        let Some(recurrence) = elaborate(self.decl, &given, &mut found) else {
+            self.maker.diags.extend(found);
+            return None;
+        };
+        for state in &recurrence.states {
+            let shape = [sizes_in_front.as_slice(), &state.shape].concat();
+            let what = format!("the state `{}` of all heads", state.name);
+            if let Err(diag) = numbers_in(&shape, &what, self.decl.name.span) {
+                return self.maker.fail(*diag);
+            }
+        }
+        Some(recurrence)
+    }
+
+    /// The values that the node reads: inputs, then parameters.
+    fn operands(&mut self, front: &[Dim], recur: &mut Recur, scope: &Scope) -> Tried<Vec<ValueId>> {
         let mut inputs = Vec::new();
         let mut params = Vec::new();
-        for (variable, (named, span)) in slots.iter().zip(std::mem::take(&mut self.given)) {
+        for (variable, (named, span)) in
+            std::mem::take(&mut self.slots).iter().zip(std::mem::take(&mut self.given))
+        {
             self.maker.promise(self.decl, variable, named.value, span);
-            let (value, own) = self.operand(
-                front,
-                named,
-                span,
-                variable.shape.axes.len() + usize::from(variable.count.is_some()),
-            )?;
+            let (value, own) = self.operand(front, named, span, own_axes(variable))?;
             if variable.role == Role::In {
                 inputs.push(self.maker.settle(value, &scope.label(), true));
                 recur.input_heads.push(own);
@@ -235,12 +272,12 @@ impl RecurrenceCall<'_, '_> {
 
     /// Warns where an argument has an axis too many, which is also an axis of the state: the call
     /// then runs, and keeps a state, for each of its entries.
-    fn memories(&mut self, slots: &[Variable], front: &[Dim], sizes: &BTreeMap<String, Dim>) {
+    fn memories(&mut self, front: &[Dim], sizes: &BTreeMap<String, Dim>) {
         let inner = |axis: &&Dim| sizes.values().any(|dim| dim.text == axis.text);
         let Some(axis) = front.iter().find(inner) else { return };
-        let mut given = slots.iter().zip(&self.given);
+        let mut given = self.slots.iter().zip(&self.given);
         let found = given.find(|(variable, (named, _))| {
-            let own = variable.shape.axes.len() + usize::from(variable.count.is_some());
+            let own = own_axes(variable);
             named.axes[..named.axes.len() - own].iter().any(|a| a.text == axis.text)
         });
         let Some((variable, (_, span))) = found else { return };

@@ -3,7 +3,7 @@
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::elaborate::recurrence::Slot;
 use lrc_compiler::form::{Form, Gradients, Outputs};
-use lrc_compiler::tile::{Binary, Op, Program, Unary};
+use lrc_compiler::tile::{Binary, Op, Program};
 
 use super::drawn::Drawn;
 use super::{BARS, Trial};
@@ -178,7 +178,7 @@ impl<'a> Around<'a> {
 /// Whether a program has a function with a kink.
 pub(super) fn kinks(program: &Program) -> bool {
     program.nodes.iter().any(|node| match &node.op {
-        Op::Unary(Unary::Relu | Unary::Abs | Unary::Sign | Unary::Step) => true,
+        Op::Unary(op) => op.has_kink(),
         Op::Binary(Binary::Max | Binary::Min | Binary::Ge) | Op::Largest(_) => true,
         Op::Past(past) => kinks(&past.term),
         _ => false,
