@@ -126,9 +126,10 @@ fn experts_are_weighted_and_balanced_as_declared() {
         assert!((got - want).abs() < 1e-5, "{got} for {want}");
         // A text that grows goes the same way.
         let text = &batch.tokens[..9];
-        let mut session = executor.session().unwrap();
-        session.feed(&text[..4]);
-        let logits = session.feed(&text[4..]);
+        let mut session = executor.session();
+        session.feed(&text[..4]).unwrap();
+        let logits = session.feed(&text[4..]).unwrap();
+        drop(session);
         let whole = executor.logits(&hidden[8 * WIDTH..9 * WIDTH]).unwrap();
         assert!(logits.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-5));
     }

@@ -167,12 +167,17 @@ fn treatments_train_alike() {
     }
 }
 
+/// Parameters as bf16 holds them.
+fn rounded(params: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let round = |x: &f32| f32::from_bits((x.to_bits() + 0x8000) & 0xffff_0000);
+    params.iter().map(|p| p.iter().map(round).collect()).collect()
+}
+
 /// Loss and gradients of a model by kernels and on the processor. What bf16 makes of the parameters alone is
 /// the noise that kernels may make several times: products round their operands.
 fn agrees(name: &str, prepared: &Prepared) {
     let params = fresh(&prepared.model.graph.params, 5);
-    let round = |x: &f32| f32::from_bits((x.to_bits() + 0x8000) & 0xffff_0000);
-    let rounded: Vec<Vec<f32>> = params.iter().map(|p| p.iter().map(round).collect()).collect();
+    let rounded = rounded(&params);
     let batch = batch();
     let mut cpu = Walk::on_cpu(prepared.clone(), &params).unwrap();
     let mut noisy = Walk::on_cpu(prepared.clone(), &rounded).unwrap();
@@ -237,4 +242,55 @@ fn nodes_that_see_more_than_a_row_agree() {
     agrees("moe", &Prepared::plain(written(&moe)));
     let hyena = text("hyena(filter = 8, span = 64)", "hyena");
     agrees("hyena", &Prepared::plain(written(&hyena)));
+}
+
+/// A text that grows by kernels has the logits of the whole, and those of the processor: states, windows and all of the
+/// past, shifted rows, long convolutions and experts.
+#[test]
+fn texts_grow_alike() {
+    let text = format!(
+        "use \"mixers/attention.arch\"
+        use \"mixers/gated_deltanet.arch\"
+        use \"mixers/hyena.arch\"
+        use \"mixers/mamba2.arch\"
+        use \"mixers/moe.arch\"
+        model m(width = 16) {{ vocab {VOCAB}
+            residual x + f(rmsnorm(x))
+            gated_deltanet(heads = 2, dk = 8, dv = 8)
+            attention(heads = 2, window = 5)
+            attention(heads = 2)
+            mamba2(heads = 2, dim = 8, n = 4)
+            hyena(filter = 8, span = 64)
+            moe(experts = 4, top = 2, hidden = 24)
+            head rmsnorm(x), untied }}"
+    );
+    let prepared = Prepared::plain(written(&text));
+    let params = fresh(&prepared.model.graph.params, 5);
+    let mut drawn = Drawn(4);
+    let tokens: Vec<u32> = (0..83).map(|_| drawn.below(VOCAB as u32)).collect();
+    let mut batch = Batch::default();
+    batch.push(&tokens, &vec![NONE; tokens.len()]);
+    let width = prepared.model.width;
+    let grown = |mut walk: Walk| -> [Vec<Vec<f32>>; 2] {
+        let hidden = walk.hidden(&batch).unwrap();
+        let (mut pieces, mut whole, mut ends) = (vec![], vec![], vec![]);
+        let mut session = walk.session();
+        for count in [1, 2, 70, 1, 1, 1, 4, 3] {
+            let from = session.tokens();
+            pieces.push(session.feed(&tokens[from..from + count]).unwrap());
+            ends.push(session.tokens());
+        }
+        drop(session);
+        for end in ends {
+            whole.push(walk.logits(&hidden[(end - 1) * width..end * width]).unwrap());
+        }
+        [pieces, whole]
+    };
+    let [cpu, whole] = grown(Walk::on_cpu(prepared.clone(), &params).unwrap());
+    assert!(gap(&cpu, &whole) < 1e-5, "{:.1e}", gap(&cpu, &whole));
+    let [sim, whole] = grown(Walk::by_kernels(prepared.clone(), &params, &Machine::sim()).unwrap());
+    assert!(gap(&sim, &whole) < 1e-2, "{:.1e}", gap(&sim, &whole));
+    let [noisy, _] = grown(Walk::on_cpu(prepared, &rounded(&params)).unwrap());
+    let (found, noise) = (gap(&sim, &cpu), gap(&noisy, &cpu));
+    assert!(found < 1e-2 + 4.0 * noise, "{found:.1e}, noise {noise:.1e}");
 }

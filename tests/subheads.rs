@@ -82,9 +82,10 @@ fn a_growing_text_adds_them_up_too() {
     let mut batch = Batch::default();
     batch.push(&tokens, &tokens);
     let hidden = inside.hidden(&batch).unwrap();
-    let mut session = inside.session().unwrap();
-    session.feed(&tokens[..39]);
-    let grown = session.feed(&tokens[39..]);
+    let mut session = inside.session();
+    session.feed(&tokens[..39]).unwrap();
+    let grown = session.feed(&tokens[39..]).unwrap();
+    drop(session);
     let whole = inside.logits(&hidden[39 * 12..]).unwrap();
     assert!(grown.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 1e-4), "{grown:?}\n{whole:?}");
 }

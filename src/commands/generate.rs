@@ -3,16 +3,18 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use lrc_compiler::graph::Prepared;
 use lrc_dsl::{Sources, printable};
 use lrc_runtime::data::LONGEST;
 use lrc_runtime::data::codec::TextCodec;
+use lrc_runtime::device::Device;
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::ground::random::{Purpose, Stream};
 use lrc_runtime::model::Walk;
 use lrc_runtime::ops::sample::Sampling;
 use lrc_runtime::train::checkpoint;
 
-use crate::args::{count, probability, temperature};
+use crate::args::{self, count, probability, temperature};
 use crate::commands::trained::open;
 use crate::terminal::{self, say};
 
@@ -42,6 +44,9 @@ pub struct Generate {
     /// Take the checkpoint after so many steps instead of the newest one.
     #[arg(long, value_name = "STEP")]
     pub from_step: Option<u64>,
+    /// Where to run.
+    #[arg(long, default_value = "auto")]
+    pub device: args::Device,
     /// One JSON document on stdout.
     #[arg(long)]
     pub json: bool,
@@ -54,11 +59,12 @@ pub fn generate(args: &Generate, sources: &mut Sources) -> Result<(), Failure> {
     let prompt = codec.tokens(&args.prompt, model.vocab)?;
     let prompt = codec.begun(prompt);
     let params = checkpoint::parameters(&args.run, args.from_step, &model.graph.params)?;
-    let walk = Walk::new(model, &params)?;
+    let device: Device = args.device.into();
+    let mut walk = Walk::of(device, Prepared::plain(model), &params)?;
     let sampling = Sampling { temperature: args.temperature, top_k: args.top_k, top_p: args.top_p };
     let mut random = Stream::new(args.seed, Purpose::Sample, 0);
-    let mut session = walk.session()?;
-    let mut logits = session.feed(&prompt);
+    let mut session = walk.session();
+    let mut logits = session.feed(&prompt)?;
     let mut said = Vec::with_capacity(args.tokens);
     // Tokens of which no text was written yet: a character may take several.
     let mut held = 0;
@@ -80,7 +86,7 @@ pub fn generate(args: &Generate, sources: &mut Sources) -> Result<(), Failure> {
             }
         }
         if at + 1 < args.tokens {
-            logits = session.feed(&[token]);
+            logits = session.feed(&[token])?;
         }
     }
     if args.json {

@@ -197,6 +197,21 @@ pub trait Backend {
     /// A recurrence. Gives the states after the last token; with `keep` what the way back needs stays.
     fn recur(&mut self, call: &Call, outs: &[Tensor], keep: bool) -> Result<Vec<Tensor>, Failure>;
 
+    /// The outputs of a recurrence of one sequence for its rows from `from` on; rows before are read only.
+    fn recur_last(&mut self, call: &Call, outs: &[Tensor], from: usize) -> Result<(), Failure> {
+        let rows = call.bounds.last().copied().unwrap_or(0);
+        let mut all = Vec::with_capacity(outs.len());
+        for out in outs {
+            all.push(self.alloc("outputs of a text", out.words / (rows - from) * rows)?);
+        }
+        let finals = self.recur(call, &all, false)?;
+        for (to, all) in outs.iter().zip(&all) {
+            self.sum(*to, &[all.part(all.words - to.words, to.words)])?;
+        }
+        finals.into_iter().chain(all).for_each(|tensor| self.free(tensor));
+        Ok(())
+    }
+
     /// The gradients of a recurrence's operands, from those of its outputs.
     fn recur_grad(
         &mut self,
@@ -245,6 +260,20 @@ pub trait Backend {
         bounds: &[usize],
         width: usize,
     ) -> Result<(), Failure>;
+
+    /// The last rows of [`Backend::long_conv`] of one sequence, as many as `y` has.
+    fn long_conv_last(
+        &mut self,
+        y: Tensor,
+        from: [Tensor; 2],
+        width: usize,
+    ) -> Result<(), Failure> {
+        let all = self.alloc("outputs of a text", from[0].words)?;
+        self.long_conv(all, from, &[0, from[0].words / width], width)?;
+        self.sum(y, &[all.part(all.words - y.words, y.words)])?;
+        self.free(all);
+        Ok(())
+    }
 
     /// The gradients of [`Backend::long_conv`] by `x` and `h`, from these and that of `y`.
     fn long_conv_grad(

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use half::bf16;
+use lrc_compiler::form::attention::Attention;
 use lrc_compiler::form::elementwise::Elementwise as Program;
 use lrc_compiler::form::rows::{Rows, RowsBackward, RowsInput};
 use lrc_compiler::form::{Cotangents, Form, FormKind, Kept, Operand, Outputs, Problem};
@@ -33,6 +34,8 @@ pub struct Cpu {
     rows_grad: HashMap<usize, RowsBackward>,
     /// The form of each recurrence, for the longest sequence that it was made for.
     forms: HashMap<usize, (usize, Arc<Form>)>,
+    /// The form of a recurrence for one token at the end of a text, where it reads the past itself.
+    singles: HashMap<usize, Option<Arc<Attention>>>,
     kept: HashMap<usize, Kept<f32>>,
     said: Vec<SaidRow>,
     programs: Vec<Program>,
@@ -101,15 +104,15 @@ impl Cpu {
         Tensor { slot, start: 0, words }
     }
 
-    /// A recurrence's operands, and the form it runs in.
-    fn problem<'a>(&'a self, call: &Call<'a>) -> Result<(Arc<Form>, Problem<'a, f32>), Failure> {
+    /// A recurrence's operands.
+    fn problem<'a>(&'a self, call: &Call<'a>) -> Problem<'a, f32> {
         let recur = call.recur;
         let own = self.all(call.operands);
         let (first, rest) = own.split_at(recur.recurrence.inputs.len());
         let operands = |data: &[&'a [f32]], heads: &[usize]| -> Vec<Operand<'a, f32>> {
             data.iter().zip(heads).map(|(data, heads)| Operand { data, heads: *heads }).collect()
         };
-        let problem = Problem {
+        Problem {
             recurrence: &recur.recurrence,
             heads: recur.heads,
             sum: recur.sum,
@@ -117,15 +120,22 @@ impl Cpu {
             inputs: operands(first, &recur.input_heads),
             params: operands(rest, &recur.param_heads),
             initial: call.initial.iter().map(|state| state.map(|s| self.get(s))).collect(),
-        };
-        let form = match self.forms.get(&call.at) {
-            Some((known, form)) if *known == longest(call.bounds) => Arc::clone(form),
-            _ => Arc::new(
-                Form::new(&problem, FormKind::Auto, None)
-                    .map_err(|refusal| Failure::World(refusal.why))?,
-            ),
-        };
-        Ok((form, problem))
+        }
+    }
+
+    /// The form that a recurrence runs in.
+    fn form(&self, call: &Call, problem: &Problem<f32>) -> Result<Arc<Form>, Failure> {
+        let longest = longest(call.bounds);
+        match self.forms.get(&call.at) {
+            Some((known, form)) if *known == longest => Ok(Arc::clone(form)),
+            _ => {
+                // For single tokens there is nothing to gain from chunks.
+                let single = longest == 1 && call.recur.recurrence.is_local();
+                let kind = if single { FormKind::Recurrent } else { FormKind::Auto };
+                let made = Form::new(problem, kind, None);
+                made.map(Arc::new).map_err(|refusal| Failure::World(refusal.why))
+            }
+        }
     }
 }
 
@@ -272,7 +282,8 @@ impl Backend for Cpu {
     }
 
     fn recur(&mut self, call: &Call, outs: &[Tensor], keep: bool) -> Result<Vec<Tensor>, Failure> {
-        let (form, problem) = self.problem(call)?;
+        let problem = self.problem(call);
+        let form = self.form(call, &problem)?;
         let (Outputs { outs: made, finals }, kept) = form.forward(&problem, keep);
         drop(problem);
         self.forms.insert(call.at, (longest(call.bounds), form));
@@ -285,6 +296,22 @@ impl Backend for Cpu {
         Ok(finals.into_iter().map(|state| self.hold(state)).collect())
     }
 
+    fn recur_last(&mut self, call: &Call, outs: &[Tensor], from: usize) -> Result<(), Failure> {
+        let problem = self.problem(call);
+        let known = self.singles.get(&call.at).cloned();
+        let made = || Attention::single(problem.recurrence).ok().map(Arc::new);
+        let single = known.unwrap_or_else(made);
+        let made = match &single {
+            Some(single) if problem.rows() - from == 1 => single.forward_from(&problem, from).outs,
+            _ => self.form(call, &problem)?.forward(&problem, false).0.outs,
+        };
+        drop(problem);
+        self.singles.insert(call.at, single);
+        outs.iter().zip(&made).try_for_each(|(to, made)| {
+            self.with([*to], |_, [to]| to.copy_from_slice(&made[made.len() - to.len()..]))
+        })
+    }
+
     fn recur_grad(
         &mut self,
         call: &Call,
@@ -295,7 +322,8 @@ impl Backend for Cpu {
             memory::give(std::mem::take(&mut self.slots[tensor.slot]));
         }
         let kept = self.kept.remove(&call.at).expect("the forward pass kept its states");
-        let (form, problem) = self.problem(call)?;
+        let problem = self.problem(call);
+        let form = self.form(call, &problem)?;
         let outs = d_outs.iter().map(|d| d.map(|d| self.get(d))).collect();
         let gradients = form.backward(&problem, &kept, &Cotangents { outs, finals: vec![] });
         drop(problem);
@@ -389,6 +417,19 @@ impl Backend for Cpu {
         width: usize,
     ) -> Result<(), Failure> {
         self.with([y], |cpu, [y]| longconv::forward(y, cpu.get(x), cpu.get(h), bounds, width))
+    }
+
+    fn long_conv_last(
+        &mut self,
+        y: Tensor,
+        [x, h]: [Tensor; 2],
+        width: usize,
+    ) -> Result<(), Failure> {
+        // A whole text is faster by Fourier transforms.
+        if y.words == x.words {
+            return self.long_conv(y, [x, h], &[0, x.words / width], width);
+        }
+        self.with([y], |cpu, [y]| longconv::last(y, cpu.get(x), cpu.get(h), width))
     }
 
     fn long_conv_grad(

@@ -8,6 +8,7 @@ pub mod plans;
 pub mod promises;
 mod session;
 pub mod stability;
+mod text;
 pub mod transforms;
 pub mod walk;
 

@@ -10,6 +10,8 @@ use lrc_compiler::graph::{Kind, Model, Node, ParamId, Prepared, Recur, ValueId};
 
 use super::measure::{self, Measured};
 use super::stability::Seen;
+use super::text::Text;
+use crate::device::Device;
 use crate::device::accelerator::Accelerator;
 use crate::device::backend::{Backend, Call, Drop, Pointwise};
 use crate::device::cpu::Cpu;
@@ -51,6 +53,8 @@ pub(super) struct Pass<'b> {
     pub values: HashMap<ValueId, Tensor>,
     /// Whether the backward pass follows.
     pub training: bool,
+    /// The text that the batch goes on.
+    pub text: Option<&'b mut Text>,
 }
 
 impl Pass<'_> {
@@ -72,6 +76,11 @@ impl Walk {
     /// A prepared model on the processor.
     pub fn on_cpu(prepared: Prepared, params: &[Vec<f32>]) -> Result<Walk, Failure> {
         Walk::on(None, prepared, params, &vec![0; params.len()])
+    }
+
+    /// A prepared model on a device, which is opened.
+    pub fn of(device: Device, prepared: Prepared, params: &[Vec<f32>]) -> Result<Walk, Failure> {
+        Walk::on(device.machine()?.as_ref(), prepared, params, &vec![0; params.len()])
     }
 
     /// A prepared model by kernels.
@@ -180,26 +189,46 @@ impl Walk {
 
     fn forward<'b>(&mut self, batch: &'b Batch) -> Result<Pass<'b>, Failure> {
         let mut pass = self.begin(batch, false)?;
-        for at in 0..self.model().graph.forward {
-            if self.prepared.needed[at] {
-                self.node(at, &mut pass)?;
-            }
-        }
+        self.towards_hidden(&mut pass)?;
         Ok(pass)
+    }
+
+    /// Runs the nodes that the hidden state needs.
+    fn towards_hidden(&mut self, pass: &mut Pass) -> Result<(), Failure> {
+        let needed = |at: &usize| self.prepared.needed[*at];
+        let nodes: Vec<usize> = (0..self.model().graph.forward).filter(needed).collect();
+        nodes.into_iter().try_for_each(|at| self.node(at, pass))
+    }
+
+    /// Appends the only sequence of a batch to a text. Gives the logits after its last token.
+    pub(super) fn extend(&mut self, batch: &Batch, text: &mut Text) -> Result<Vec<f32>, Failure> {
+        let mut pass = self.begin(batch, false)?;
+        pass.positions.iter_mut().for_each(|position| *position += text.tokens as u32);
+        pass.text = Some(&mut *text);
+        self.towards_hidden(&mut pass)?;
+        let hidden = pass.values[&self.model().hidden];
+        text.tokens += batch.rows();
+        let width = self.model().width;
+        self.logits_at(hidden.part(hidden.words - width, width))
     }
 
     /// Logits of a hidden state.
     pub fn logits(&mut self, hidden: &[f32]) -> Result<Vec<f32>, Failure> {
+        let x = self.parameters.backend.alloc("hidden states", hidden.len())?;
+        self.parameters.backend.write(x, hidden)?;
+        let logits = self.logits_at(x)?;
+        self.parameters.backend.free(x);
+        Ok(logits)
+    }
+
+    fn logits_at(&mut self, hidden: Tensor) -> Result<Vec<f32>, Failure> {
         let (width, vocab) = (self.model().width, self.model().vocab);
         let head = self.value(self.model().head);
-        let rows = hidden.len() / width;
-        let x = self.parameters.backend.alloc("hidden states", hidden.len())?;
+        let rows = hidden.words / width;
         let y = self.parameters.backend.alloc("logits", rows * vocab)?;
-        self.parameters.backend.write(x, hidden)?;
         let sizes = Sizes { rows, groups: 1, shape: [width, vocab] };
-        self.parameters.backend.dense(Dense::Forward, y, [x, head], sizes)?;
+        self.parameters.backend.dense(Dense::Forward, y, [hidden, head], sizes)?;
         let logits = self.parameters.backend.read(y)?.into_owned();
-        self.parameters.backend.free(x);
         self.parameters.backend.free(y);
         Ok(logits)
     }
@@ -231,6 +260,7 @@ impl Walk {
             positions: batch.positions(),
             values: values.collect(),
             training,
+            text: None,
         })
     }
 
@@ -269,6 +299,13 @@ impl Walk {
             self.parameters.backend.forget(*output, &|| format!("%{} of {}", value.0, node.label));
         }
         let inputs = pass.all(&node.inputs);
+        if let Some(text) = pass.text.take() {
+            let grown = self.grow(at, node, pass, text, &inputs, &outputs);
+            pass.text = Some(text);
+            if grown? {
+                return Ok(());
+            }
+        }
         let width = self.prepared.model.width;
         let rows = self.rows_of(node, pass);
         match &node.kind {

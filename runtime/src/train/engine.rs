@@ -132,8 +132,7 @@ impl Engine {
         params: &[Vec<f32>],
         device: Device,
     ) -> Result<Engine, Failure> {
-        let machine = device.machine()?;
-        let walk = Walk::on(machine.as_ref(), prepared, params, &vec![0; params.len()])?;
+        let walk = Walk::of(device, prepared, params)?;
         Ok(Engine { walk, optimizer: None, seed: 0, noise: None, started: None })
     }
 
