@@ -20,6 +20,7 @@ use crate::ground::random::{Purpose, Stream};
 use crate::ops::dense::{self, Dense, Sizes};
 use crate::ops::loss::{self, SaidRow};
 use crate::ops::norm::norm;
+use crate::ops::rows::{self, add};
 use crate::ops::{experts, longconv};
 
 /// Numbers that one thread adds at a time.
@@ -143,10 +144,6 @@ fn longest(bounds: &[usize]) -> usize {
     bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0)
 }
 
-fn add(to: &mut [f32], d: &[f32]) {
-    to.iter_mut().zip(d).for_each(|(x, &d)| *x += d);
-}
-
 impl Backend for Cpu {
     fn alloc(&mut self, _: &str, words: usize) -> Result<Tensor, Failure> {
         Ok(self.hold(memory::take(words)))
@@ -203,12 +200,7 @@ impl Backend for Cpu {
         which: &[u32],
         width: usize,
     ) -> Result<(), Failure> {
-        self.with([to], |cpu, [to]| {
-            let table = cpu.get(table);
-            for (to, row) in to.chunks_exact_mut(width).zip(which) {
-                to.copy_from_slice(&table[*row as usize * width..][..width]);
-            }
-        })
+        self.with([to], |cpu, [to]| rows::gather(to, cpu.get(table), which, width))
     }
 
     fn scatter(
@@ -218,11 +210,7 @@ impl Backend for Cpu {
         which: &[u32],
         width: usize,
     ) -> Result<(), Failure> {
-        self.with([to], |cpu, [to]| {
-            for (from, row) in cpu.get(from).chunks_exact(width).zip(which) {
-                to[*row as usize * width..][..width].copy_from_slice(from);
-            }
-        })
+        self.with([to], |cpu, [to]| rows::scatter(to, cpu.get(from), which, width))
     }
 
     fn collect(
@@ -232,11 +220,7 @@ impl Backend for Cpu {
         which: &[u32],
         width: usize,
     ) -> Result<(), Failure> {
-        self.with([to], |cpu, [to]| {
-            for (from, row) in cpu.get(from).chunks_exact(width).zip(which) {
-                add(&mut to[*row as usize * width..][..width], from);
-            }
-        })
+        self.with([to], |cpu, [to]| rows::collect(to, cpu.get(from), which, width))
     }
 
     fn sum(&mut self, to: Tensor, from: &[Tensor]) -> Result<(), Failure> {
@@ -443,13 +427,7 @@ impl Backend for Cpu {
     }
 
     fn average(&mut self, to: Tensor, from: Tensor, rows: usize) -> Result<(), Failure> {
-        self.with([to], |cpu, [to]| {
-            let mut sum = vec![0.0; to.len()];
-            for row in cpu.get(from).chunks_exact(sum.len()) {
-                sum.iter_mut().zip(row).for_each(|(to, x)| *to += f64::from(*x));
-            }
-            to.iter_mut().zip(sum).for_each(|(to, x)| *to = (x / rows.max(1) as f64) as f32);
-        })
+        self.with([to], |cpu, [to]| rows::average(to, cpu.get(from), rows))
     }
 
     fn average_grad(&mut self, to: Tensor, from: Tensor, rows: usize) -> Result<(), Failure> {
@@ -494,7 +472,7 @@ impl Backend for Cpu {
     fn unit(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure> {
         self.with([to], |cpu, [to]| {
             let x = cpu.get(from);
-            let norm = x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt() + 1e-7;
+            let norm = norm(&[x]) + 1e-7;
             to.iter_mut().zip(x).for_each(|(to, x)| *to = (f64::from(*x) / norm) as f32);
         })
     }
@@ -503,15 +481,9 @@ impl Backend for Cpu {
         &mut self,
         to: Tensor,
         from: Tensor,
-        [rows, columns]: [usize; 2],
+        [_, columns]: [usize; 2],
     ) -> Result<(), Failure> {
-        self.with([to], |cpu, [to]| {
-            for (row, line) in cpu.get(from).chunks_exact(columns).enumerate() {
-                for (column, value) in line.iter().enumerate() {
-                    to[column * rows + row] = *value;
-                }
-            }
-        })
+        self.with([to], |cpu, [to]| rows::transpose(to, cpu.get(from), columns))
     }
 
     fn round(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure> {

@@ -6,4 +6,5 @@ pub mod experts;
 pub mod longconv;
 pub mod loss;
 pub mod norm;
+pub mod rows;
 pub mod sample;
