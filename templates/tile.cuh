@@ -135,6 +135,13 @@ INLINE float other_lane(float x, int mask) {
     return y;
 }
 
+// What a lane has: this one's x where the lane's number is out of range.
+INLINE float of_lane(float x, int lane) {
+    float y;
+    asm volatile("shfl.sync.idx.b32 %0, %1, %2, 31, 0xffffffff;" : "=f"(y) : "f"(x), "r"(lane));
+    return y;
+}
+
 INLINE float warp_sum(float x) {
     for (int mask = 16; mask > 0; mask /= 2) x += other_lane(x, mask);
     return x;
@@ -153,15 +160,15 @@ INLINE u32 shared_address(const void* p) {
     return (u32)address;
 }
 
-// Four 8x8 matrices of bf16; lane l gives the address of row l % 8 of matrix l / 8.
-INLINE void load_matrices(u32 (&r)[4], const bf16* p) {
+// Four 8x8 matrices of bf16; lane l gives the shared address of row l % 8 of matrix l / 8.
+INLINE void load_matrices(u32 (&r)[4], u32 from) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-        : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(p)) : "memory");
+        : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(from) : "memory");
 }
 
-INLINE void load_transposed(u32 (&r)[4], const bf16* p) {
+INLINE void load_transposed(u32 (&r)[4], u32 from) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-        : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(p)) : "memory");
+        : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(from) : "memory");
 }
 
 INLINE void multiply(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
@@ -188,20 +195,28 @@ template <int N> struct Sums {
     template <int K, bool AT, int AP, bool BT, int BP>
     INLINE void add(const bf16* a, const bf16* b, int row0, int col0) {
         const int lane = threadIdx.x % 32, matrix = lane / 8, r = lane % 8;
-        #pragma unroll 1
+        // Bytes between what 16 terms read and what the next 16 do, and between columns and the next 16.
+        const int next_a = AT ? 32 * AP : 32, next_b = BT ? 32 : 32 * BP, wide = BT ? 32 * BP : 32;
+        const int at_a = AT ? (matrix / 2 * 8 + r) * AP + row0 + matrix % 2 * 8
+                            : (row0 + matrix % 2 * 8 + r) * AP + matrix / 2 * 8;
+        const int at_b = BT ? (col0 + matrix / 2 * 8 + r) * BP + matrix % 2 * 8
+                            : (matrix % 2 * 8 + r) * BP + col0 + matrix / 2 * 8;
+        u32 from_a = shared_address(a + at_a), from_b = shared_address(b + at_b);
+        #pragma unroll 2
         for (int k = 0; k < K; k += 16) {
             u32 left[4];
-            if (AT) load_transposed(left, a + (k + matrix / 2 * 8 + r) * AP + row0 + matrix % 2 * 8);
-            else load_matrices(left, a + (row0 + matrix % 2 * 8 + r) * AP + k + matrix / 2 * 8);
+            if (AT) load_transposed(left, from_a);
+            else load_matrices(left, from_a);
             #pragma unroll
             for (int n = 0; n < N; n += 2) {
                 u32 right[4];
-                const int col = col0 + n * 8 + matrix / 2 * 8;
-                if (BT) load_matrices(right, b + (col + r) * BP + k + matrix % 2 * 8);
-                else load_transposed(right, b + (k + matrix % 2 * 8 + r) * BP + col);
+                if (BT) load_matrices(right, from_b + n / 2 * wide);
+                else load_transposed(right, from_b + n / 2 * wide);
                 multiply(x[n], left, right[0], right[1]);
                 multiply(x[n + 1], left, right[2], right[3]);
             }
+            from_a += next_a;
+            from_b += next_b;
         }
     }
 
@@ -223,122 +238,368 @@ template <int N> struct Sums {
 // M micro-steps with decays a: [M, D]; row i has seen the first seen(i) of them, and seen never
 // falls. See the operations of the same name.
 
+
+// Rows that have seen at most n micro-steps.
+template <int ROWS, class Seen> INLINE int rows_up_to(int n, Seen seen) {
+    int low = 0, high = ROWS;
+    #pragma unroll 1
+    while (low < high) {
+        const int middle = (low + high) / 2;
+        if (seen(middle) <= n) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+// y = a y + b one element after the other, from y = 0, for N elements that a warp holds: lane l those from l * EACH on.
+// The composition of all elements before each is left in a and b, so that y before it is b.
+template <int EACH> INLINE void compose(float (&a)[EACH], float (&b)[EACH]) {
+    const int lane = threadIdx.x % 32;
+    float all_a = 1.f, all_b = 0.f;
+    #pragma unroll
+    for (int e = 0; e < EACH; e++) {
+        const float own_a = a[e], own_b = b[e];
+        a[e] = all_a;
+        b[e] = all_b;
+        all_b = own_a * all_b + own_b;
+        all_a = fade(own_a * all_a);
+    }
+    #pragma unroll
+    for (int far = 1; far < 32; far *= 2) {
+        const float before_a = of_lane(all_a, lane - far), before_b = of_lane(all_b, lane - far);
+        if (lane >= far) {
+            all_b = all_a * before_b + all_b;
+            all_a = fade(all_a * before_a);
+        }
+    }
+    const float before_a = of_lane(all_a, lane - 1), before_b = of_lane(all_b, lane - 1);
+    #pragma unroll
+    for (int e = 0; e < EACH; e++) {
+        if (lane > 0) {
+            b[e] = a[e] * before_b + b[e];
+            a[e] = fade(a[e] * before_a);
+        }
+    }
+}
+
+// The product of all elements before each, as compose has them.
+template <int EACH> INLINE void products(float (&a)[EACH]) {
+    const int lane = threadIdx.x % 32;
+    float all = 1.f;
+    #pragma unroll
+    for (int e = 0; e < EACH; e++) {
+        const float own = a[e];
+        a[e] = all;
+        all = fade(own * all);
+    }
+    #pragma unroll
+    for (int far = 1; far < 32; far *= 2) {
+        const float before = of_lane(all, lane - far);
+        if (lane >= far) all = fade(all * before);
+    }
+    const float before = of_lane(all, lane - 1);
+    #pragma unroll
+    for (int e = 0; e < EACH; e++) a[e] = lane > 0 ? fade(a[e] * before) : a[e];
+}
+
+// Of numbers that a warp holds, EACH in a lane, the n-th; n may differ from lane to lane.
+template <int EACH> INLINE float pick(const float (&x)[EACH], int n) {
+    float found = 0.f;
+    #pragma unroll
+    for (int e = 0; e < EACH; e++) {
+        const float y = of_lane(x[e], n / EACH);
+        if (n % EACH == e) found = y;
+    }
+    return found;
+}
+
+// Up to so many channels, a warp goes through each together; more of them have a thread each.
+#define FEW 4
+
 template <int ROWS, int M, int D, class Seen>
 INLINE void cumulative_product(float* to, const float* a, Seen seen) {
-    #pragma unroll 1
-    for (int d = threadIdx.x; d < D; d += THREADS) {
-        float p = 1.f;
-        int l = 0;
+    if (D > FEW) {
         #pragma unroll 1
-        for (int i = 0; i < ROWS; i++) {
+        for (int d = threadIdx.x; d < D; d += THREADS) {
+            float p = 1.f;
+            int l = 0;
             #pragma unroll 1
-            for (; l < seen(i); l++) p = fade(p * a[l * D + d]);
-            to[i * D + d] = p;
+            for (int i = 0; i < ROWS; i++) {
+                #pragma unroll 1
+                for (; l < seen(i); l++) p = fade(p * a[l * D + d]);
+                to[i * D + d] = p;
+            }
+        }
+        return;
+    }
+    const int EACH = M / 32 + 1, lane = threadIdx.x % 32;
+    #pragma unroll 1
+    for (int d = threadIdx.x / 32; d < D; d += WARPS) {
+        float p[EACH];
+        #pragma unroll
+        for (int e = 0; e < EACH; e++) {
+            const int l = lane * EACH + e;
+            p[e] = l < M ? a[l * D + d] : 1.f;
+        }
+        products(p);
+        #pragma unroll 1
+        for (int first = 0; first < ROWS; first += 32) {
+            const int i = first + lane;
+            const float product = pick(p, seen(min(i, ROWS - 1)));
+            if (i < ROWS) to[i * D + d] = product;
         }
     }
 }
 
 template <int M, int D> INLINE void reverse_cumulative_product(float* to, const float* a) {
-    #pragma unroll 1
-    for (int d = threadIdx.x; d < D; d += THREADS) {
-        float p = 1.f;
+    if (D > FEW) {
         #pragma unroll 1
-        for (int l = M - 1; l >= 0; l--) {
-            to[l * D + d] = p;
-            p = fade(p * a[l * D + d]);
+        for (int d = threadIdx.x; d < D; d += THREADS) {
+            float p = 1.f;
+            #pragma unroll 1
+            for (int l = M - 1; l >= 0; l--) {
+                to[l * D + d] = p;
+                p = fade(p * a[l * D + d]);
+            }
+        }
+        return;
+    }
+    const int EACH = (M + 31) / 32, lane = threadIdx.x % 32;
+    #pragma unroll 1
+    for (int d = threadIdx.x / 32; d < D; d += WARPS) {
+        float p[EACH];
+        #pragma unroll
+        for (int e = 0; e < EACH; e++) {
+            const int l = M - 1 - (lane * EACH + e);
+            p[e] = l >= 0 ? a[l * D + d] : 1.f;
+        }
+        products(p);
+        #pragma unroll
+        for (int e = 0; e < EACH; e++) {
+            const int l = M - 1 - (lane * EACH + e);
+            if (l >= 0) to[l * D + d] = p[e];
         }
     }
 }
 
 template <int ROWS, int M, int D, class Seen>
 INLINE void cumulative_product_grad(float* to, const float* a, const float* dy, Seen seen) {
-    #pragma unroll 1
-    for (int d = threadIdx.x; d < D; d += THREADS) {
-        // What flows into the product of the first l + 1 decays, without the l-th.
-        float r = 0.f;
-        int i = ROWS - 1;
+    if (D > FEW) {
         #pragma unroll 1
-        for (int l = M - 1; l >= 0; l--) {
-            if (l + 1 < M) r *= a[(l + 1) * D + d];
+        for (int d = threadIdx.x; d < D; d += THREADS) {
+            // What flows into the product of the first l + 1 decays, without the l-th.
+            float r = 0.f;
+            int i = ROWS - 1;
             #pragma unroll 1
-            for (; i >= 0 && seen(i) > l; i--) r += dy[i * D + d];
-            to[l * D + d] = r;
+            for (int l = M - 1; l >= 0; l--) {
+                if (l + 1 < M) r *= a[(l + 1) * D + d];
+                #pragma unroll 1
+                for (; i >= 0 && seen(i) > l; i--) r += dy[i * D + d];
+                to[l * D + d] = r;
+            }
+            float p = 1.f;
+            #pragma unroll 1
+            for (int l = 0; l < M; l++) {
+                to[l * D + d] *= p;
+                p = fade(p * a[l * D + d]);
+            }
         }
-        float p = 1.f;
-        #pragma unroll 1
-        for (int l = 0; l < M; l++) {
-            to[l * D + d] *= p;
-            p = fade(p * a[l * D + d]);
+        return;
+    }
+    const int EACH = (M + 31) / 32, lane = threadIdx.x % 32;
+    #pragma unroll 1
+    for (int d = threadIdx.x / 32; d < D; d += WARPS) {
+        // From the last micro-step to the first: r = a[l + 1] r + what the rows say that have seen l and no more.
+        float p[EACH], own_a[EACH], own_b[EACH], before_a[EACH], before_b[EACH];
+        #pragma unroll
+        for (int e = 0; e < EACH; e++) {
+            const int forward = lane * EACH + e, l = M - 1 - forward;
+            p[e] = forward < M ? a[forward * D + d] : 1.f;
+            own_a[e] = l >= 0 && l + 1 < M ? a[(l + 1) * D + d] : 1.f;
+            own_b[e] = 0.f;
+            if (l >= 0) {
+                #pragma unroll 1
+                for (int i = rows_up_to<ROWS>(l, seen); i < ROWS && (seen(i) == l + 1 || l + 1 == M); i++) {
+                    own_b[e] += dy[i * D + d];
+                }
+            }
+            before_a[e] = own_a[e];
+            before_b[e] = own_b[e];
+        }
+        products(p);
+        compose(before_a, before_b);
+        #pragma unroll
+        for (int e = 0; e < EACH; e++) {
+            const int l = M - 1 - (lane * EACH + e);
+            const float before = pick(p, max(l, 0));
+            if (l >= 0) to[l * D + d] = before * (own_a[e] * before_b[e] + own_b[e]);
         }
     }
 }
 
 template <int M, int D> INLINE void reverse_cumulative_product_grad(float* to, const float* a, const float* dy) {
-    #pragma unroll 1
-    for (int d = threadIdx.x; d < D; d += THREADS) {
-        float q = 0.f;
+    if (D > FEW) {
         #pragma unroll 1
-        for (int l = 0; l < M; l++) {
-            to[l * D + d] = q;
-            q = q * a[l * D + d] + dy[l * D + d];
-        }
-        float p = 1.f;
-        #pragma unroll 1
-        for (int l = M - 1; l >= 0; l--) {
-            to[l * D + d] *= p;
-            p = fade(p * a[l * D + d]);
-        }
-    }
-}
-
-template <int ROWS, int M, class Seen>
-INLINE void decay_mask(float* to, const float* a, Seen seen) {
-    #pragma unroll 1
-    for (int j = threadIdx.x; j < M; j += THREADS) {
-        float p = 1.f;
-        int l = j + 1;
-        #pragma unroll 1
-        for (int i = 0; i < ROWS; i++) {
+        for (int d = threadIdx.x; d < D; d += THREADS) {
+            float q = 0.f;
             #pragma unroll 1
-            for (; l < seen(i); l++) p = fade(p * a[l]);
-            to[i * M + j] = j < seen(i) ? p : 0.f;
-        }
-    }
-}
-
-template <int ROWS, int M, class Seen>
-INLINE void decay_mask_grad(float* to, const float* a, const float* dy, float* scratch, Seen seen) {
-    #pragma unroll 1
-    for (int j = threadIdx.x; j < M; j += THREADS) {
-        float r = 0.f;
-        int i = ROWS - 1;
-        #pragma unroll 1
-        for (int l = M - 1; l > j; l--) {
-            if (l + 1 < M) r *= a[l + 1];
+            for (int l = 0; l < M; l++) {
+                to[l * D + d] = q;
+                q = q * a[l * D + d] + dy[l * D + d];
+            }
+            float p = 1.f;
             #pragma unroll 1
-            for (; i >= 0 && seen(i) > l; i--) r += dy[i * M + j];
-            scratch[l * M + j] = r;
-        }
-        float p = 1.f;
-        #pragma unroll 1
-        for (int l = 0; l < M; l++) {
-            if (l <= j) {
-                scratch[l * M + j] = 0.f;
-            } else {
-                scratch[l * M + j] *= p;
-                p = fade(p * a[l]);
+            for (int l = M - 1; l >= 0; l--) {
+                to[l * D + d] *= p;
+                p = fade(p * a[l * D + d]);
             }
         }
+        return;
     }
-    wait_for_block();
-    const int lane = threadIdx.x % 32;
+    const int EACH = (M + 31) / 32, lane = threadIdx.x % 32;
     #pragma unroll 1
-    for (int l = threadIdx.x / 32; l < M; l += WARPS) {
-        float sum = 0.f;
+    for (int d = threadIdx.x / 32; d < D; d += WARPS) {
+        float p[EACH], q_a[EACH], q[EACH];
+        #pragma unroll
+        for (int e = 0; e < EACH; e++) {
+            const int forward = lane * EACH + e, l = M - 1 - forward;
+            p[e] = l >= 0 ? a[l * D + d] : 1.f;
+            q_a[e] = forward < M ? a[forward * D + d] : 1.f;
+            q[e] = forward < M ? dy[forward * D + d] : 0.f;
+        }
+        products(p);
+        compose(q_a, q);
+        #pragma unroll
+        for (int e = 0; e < EACH; e++) {
+            const int l = lane * EACH + e;
+            const float behind = pick(p, max(M - 1 - l, 0));
+            if (l < M) to[l * D + d] = q[e] * behind;
+        }
+    }
+}
+
+// Column j of a mask's band of rows or micro-steps that a lane holds: the last ones lie in the first lanes.
+template <int M, int EACH> INLINE int column(int e) { return M - 1 - (threadIdx.x % 32 * EACH + e); }
+
+// Of each column j the product of the decays behind j that lie before l.
+template <int M, int EACH> INLINE void decays_from_columns(float (&p)[EACH], const float* a, int l) {
+    #pragma unroll
+    for (int e = 0; e < EACH; e++) {
+        const int j = column<M, EACH>(e);
+        p[e] = j >= 0 && j < l ? a[j] : 1.f;
+    }
+    products(p);
+}
+
+// Each warp makes a band of rows.
+template <int ROWS, int M, class Seen>
+INLINE void decay_mask(float* to, const float* a, Seen seen) {
+    const int EACH = (M + 31) / 32, BAND = (ROWS + WARPS - 1) / WARPS;
+    const int first = threadIdx.x / 32 * BAND;
+    if (first >= ROWS) return;
+    int l = seen(first);
+    float p[EACH];
+    decays_from_columns<M>(p, a, l);
+    #pragma unroll 1
+    for (int i = first; i < min(first + BAND, ROWS); i++) {
+        const int last = seen(i);
         #pragma unroll 1
-        for (int j = lane; j < M; j += 32) sum += scratch[l * M + j];
+        for (; l < last; l++) {
+            const float next = a[l];
+            #pragma unroll
+            for (int e = 0; e < EACH; e++) {
+                if (column<M, EACH>(e) < l) p[e] = fade(p[e] * next);
+            }
+        }
+        #pragma unroll
+        for (int e = 0; e < EACH; e++) {
+            const int j = column<M, EACH>(e);
+            if (j >= 0) to[i * M + j] = j < last ? p[e] : 0.f;
+        }
+    }
+}
+
+// What flows into the products of the decays behind each column up to l, from the last micro-step of a band to the first;
+// gives the product of the decays on the way.
+template <int ROWS, int M, int EACH, class Seen>
+INLINE float flow_back(float (&r)[EACH], float* scratch, const float* a, const float* dy, int first, int end, Seen seen) {
+    float all = 1.f;
+    int i = rows_up_to<ROWS>(end, seen) - 1;
+    #pragma unroll 1
+    for (int l = end - 1; l >= first; l--) {
+        const float next = l + 1 < M ? a[l + 1] : 1.f;
+        all = fade(all * next);
+        #pragma unroll
+        for (int e = 0; e < EACH; e++) r[e] *= next;
+        #pragma unroll 1
+        for (; i >= 0 && seen(i) > l; i--) {
+            #pragma unroll
+            for (int e = 0; e < EACH; e++) {
+                const int j = column<M, EACH>(e);
+                if (j >= 0 && j < l) r[e] += dy[i * M + j];
+            }
+        }
+        #pragma unroll
+        for (int e = 0; e < EACH; e++) {
+            const int j = column<M, EACH>(e);
+            if (scratch != 0 && j >= 0) scratch[l * M + j] = r[e];
+        }
+    }
+    return all;
+}
+
+// Each warp has a band of micro-steps. What flows into a band from those behind it is told from what flows through each.
+template <int ROWS, int M, class Seen>
+INLINE void decay_mask_grad(float* to, const float* a, const float* dy, float* scratch, Seen seen) {
+    const int EACH = (M + 31) / 32, MOST = (M + 7) / 8, BANDS = MOST < WARPS ? MOST : WARPS;
+    const int BAND = (M + BANDS - 1) / BANDS;
+    const int band = threadIdx.x / 32, first = min(band * BAND, M), end = min(first + BAND, M);
+    float r[EACH];
+    #pragma unroll
+    for (int e = 0; e < EACH; e++) r[e] = 0.f;
+    if (BANDS > 1) {
+        if (band < BANDS) {
+            const float all = flow_back<ROWS, M>(r, (float*)0, a, dy, first, end, seen);
+            #pragma unroll
+            for (int e = 0; e < EACH; e++) {
+                const int j = column<M, EACH>(e);
+                if (j >= 0) scratch[band * M + j] = r[e];
+                r[e] = 0.f;
+            }
+            if (threadIdx.x % 32 == 0) scratch[BANDS * M + band] = all;
+        }
+        wait_for_block();
+        if (band < BANDS) {
+            #pragma unroll 1
+            for (int other = BANDS - 1; other > band; other--) {
+                const float all = scratch[BANDS * M + other];
+                #pragma unroll
+                for (int e = 0; e < EACH; e++) {
+                    const int j = column<M, EACH>(e);
+                    r[e] = r[e] * all + (j >= 0 ? scratch[other * M + j] : 0.f);
+                }
+            }
+        }
+        wait_for_block();
+    }
+    if (band >= BANDS) return;
+    flow_back<ROWS, M>(r, scratch, a, dy, first, end, seen);
+    float p[EACH];
+    decays_from_columns<M>(p, a, first);
+    #pragma unroll 1
+    for (int l = first; l < end; l++) {
+        float sum = 0.f;
+        const float own = a[l];
+        #pragma unroll
+        for (int e = 0; e < EACH; e++) {
+            const int j = column<M, EACH>(e);
+            if (j >= 0 && j < l) {
+                sum += p[e] * scratch[l * M + j];
+                p[e] = fade(p[e] * own);
+            }
+        }
         sum = warp_sum(sum);
-        if (lane == 0) to[l] = sum;
+        if (threadIdx.x % 32 == 0) to[l] = sum;
     }
 }
 

@@ -1,5 +1,5 @@
 extern "C" __global__ void __launch_bounds__(128, 1)
-gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* in_g, int heads_in_g, const float* in_beta, int heads_in_beta, const float* state_S_before, float* out_o, float* state_S_after, float* state_S_at_chunks) {
+gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -92,8 +92,9 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
         cumulative_product<8, 8, 1>(tile6, tile4, [](int i) -> int { return i + 1; });
         wait_for_block();
         // map [8, 8] filled to [16, 16]: tile3[i0, i1] = ((in_q[t of row i0; i1] * 0.35355339059327373) * tile6[i0, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
+        #pragma unroll 4
+        for (int r = 0; r < 2; r++) {
+            const int e = threadIdx.x + r * THREADS;
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile6[i0] : 0.f);
@@ -114,8 +115,9 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
             tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile9[8 * (i0) + i1] : 0.f);
         }
         // map [8, 8] filled to [16, 16]: tile10[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
+        #pragma unroll 4
+        for (int r = 0; r < 2; r++) {
+            const int e = threadIdx.x + r * THREADS;
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
@@ -142,8 +144,9 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
         }
         wait_for_block();
         // map [8, 8] filled to [16, 16]: tile14[i0, i1] = (in_k[t of row i0; i1] * tile15[i0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
+        #pragma unroll 4
+        for (int r = 0; r < 2; r++) {
+            const int e = threadIdx.x + r * THREADS;
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile14[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile15[i0] : 0.f);
@@ -168,8 +171,9 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
         cumulative_product<8, 8, 1>(tile19, tile4, [](int i) -> int { return i; });
         wait_for_block();
         // map [8, 8] filled to [16, 16]: tile18[i0, i1] = ((in_k[t of row i0; i1] * tile15[i0]) * tile19[i0, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
+        #pragma unroll 4
+        for (int r = 0; r < 2; r++) {
+            const int e = threadIdx.x + r * THREADS;
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile15[i0] * tile19[i0] : 0.f);
@@ -250,7 +254,7 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* in_g, int heads_in_g, const float* in_beta, int heads_in_beta, const float* state_S_before, const float* state_S_at_chunks, const float* d_out_o, const float* d_state_S_after, float* d_in_q, float* d_in_k, float* d_in_v, float* d_in_g, float* d_in_beta, float* d_state_S_before) {
+gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_in_beta, float* __restrict__ d_state_S_before) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -356,15 +360,17 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         // scan of 8 rows, 8 steps, 1 wide: tile5 = CumulativeProduct(Versions { micro: 1, offsets: [0] }) tile4
         cumulative_product<8, 8, 1>(tile5, tile4, [](int i) -> int { return i; });
         // map [8, 8] filled to [16, 16]: tile7[i0, i1] = state_S_at_chunks[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
+        #pragma unroll 4
+        for (int r = 0; r < 2; r++) {
+            const int e = threadIdx.x + r * THREADS;
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
         }
         // map [8, 8] filled to [16, 16]: tile11[i0, i1] = (in_k[t of row i0; i1] * tile2[i0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
+        #pragma unroll 4
+        for (int r = 0; r < 2; r++) {
+            const int e = threadIdx.x + r * THREADS;
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile2[i0] : 0.f);
@@ -425,8 +431,9 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
         }
         // map [8, 8] filled to [16, 16]: tile21[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
+        #pragma unroll 4
+        for (int r = 0; r < 2; r++) {
+            const int e = threadIdx.x + r * THREADS;
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile21[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
@@ -455,8 +462,9 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
             tile19[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile20[8 * (i0) + i1] * tile22[8 * (i0) + i1] : 0.f);
         }
         // map [8, 8] filled to [16, 16]: tile23[i0, i1] = (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0)
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
+        #pragma unroll 4
+        for (int r = 0; r < 2; r++) {
+            const int e = threadIdx.x + r * THREADS;
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile23[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
@@ -624,7 +632,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (tile5[i0] * tile6[8 * (i0) + i1] + tile24[8 * (i0) + i1]);
@@ -661,7 +669,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += tile13[8 * (i0) + i1] * tile31[i0 + 8 * (i1)];
@@ -700,7 +708,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile44[8 * (i0) + i1];
@@ -716,7 +724,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile2[i0] * tile6[8 * (i0) + i1];
@@ -750,8 +758,9 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         cumulative_product<8, 8, 1>(tile53, tile4, [](int i) -> int { return i + 1; });
         wait_for_block();
         // map [8, 8] filled to [16, 16]: tile52[i0, i1] = ((in_q[t of row i0; i1] * 0.35355339059327373) * tile53[i0, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
+        #pragma unroll 4
+        for (int r = 0; r < 2; r++) {
+            const int e = threadIdx.x + r * THREADS;
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile52[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile53[i0] : 0.f);
@@ -776,7 +785,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] * tile15[8 * (i0) + i1];

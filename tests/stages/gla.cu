@@ -1,5 +1,5 @@
 extern "C" __global__ void __launch_bounds__(128, 1)
-gla_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* in_g, int heads_in_g, const float* state_S_before, float* out_o, float* state_S_after, float* state_S_at_chunks) {
+gla_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -81,7 +81,7 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, cons
             const int i0 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile5[8 * (i0) + i1] * tile0[8 * (i1) + i2];
@@ -113,7 +113,7 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, cons
             const int i0 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 4; s++) {
                 const int i1 = s;
                 x += tile9[4 * (i0) + i1] * in_v[((long long)(at.start + inside(at, i1)) * heads_in_v + own_in_v) * 8 + i2];
@@ -140,7 +140,7 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, cons
             const int i0 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 4; s++) {
                 const int i1 = s;
                 x += in_v[((long long)(at.start + inside(at, i1)) * heads_in_v + own_in_v) * 8 + i2] * tile8[i0 + 8 * (i1)] * tile12[i0 + 8 * (i1)];
@@ -167,7 +167,7 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, cons
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-gla_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* in_g, int heads_in_g, const float* state_S_before, const float* state_S_at_chunks, const float* d_out_o, const float* d_state_S_after, float* d_in_q, float* d_in_k, float* d_in_v, float* d_in_g, float* d_state_S_before) {
+gla_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_state_S_before) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -246,7 +246,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, con
             const int i0 = e / 4;
             const int i1 = e % 4;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i2 = s;
                 x += in_v[((long long)(at.start + inside(at, i1)) * heads_in_v + own_in_v) * 8 + i2] * tile0[8 * (i0) + i2];
@@ -259,7 +259,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, con
             const int i0 = e / 4;
             const int i1 = e % 4;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i2 = s;
                 x += in_v[((long long)(at.start + inside(at, i1)) * heads_in_v + own_in_v) * 8 + i2] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
@@ -299,7 +299,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, con
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile0[8 * (i0) + i1];
@@ -344,7 +344,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, con
             const int i0 = e / 8;
             const int i1 = e % 8;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i2 = s;
                 x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
@@ -382,7 +382,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, con
             const int i1 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 4; s++) {
                 const int i0 = s;
                 x += tile8[8 * (i0) + i1] * tile22[8 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
@@ -404,7 +404,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, con
             const int i1 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i0 = s;
                 x += tile14[i0 + 8 * (i1)] * tile4[i0 + 8 * (i1)] * tile0[8 * (i0) + i2];
@@ -421,7 +421,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, con
             const int i1 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 4; s++) {
                 const int i0 = s;
                 x += tile25[4 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);

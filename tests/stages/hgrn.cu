@@ -1,5 +1,5 @@
 extern "C" __global__ void __launch_bounds__(32, 1)
-hgrn_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_x, int heads_in_x, const float* in_g, int heads_in_g, const float* state_h_before, float* out_o, float* state_h_after, float* state_h_at_chunks) {
+hgrn_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_x, int heads_in_x, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ state_h_before, float* __restrict__ out_o, float* __restrict__ state_h_after, float* __restrict__ state_h_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -83,7 +83,7 @@ hgrn_forward(const int* bounds, const int* chunks, int sequences, int heads, con
 }
 
 extern "C" __global__ void __launch_bounds__(32, 1)
-hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_x, int heads_in_x, const float* in_g, int heads_in_g, const float* state_h_before, const float* state_h_at_chunks, const float* d_out_o, const float* d_state_h_after, float* d_in_x, float* d_in_g, float* d_state_h_before) {
+hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_x, int heads_in_x, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ state_h_before, const float* __restrict__ state_h_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_h_after, float* __restrict__ d_in_x, float* __restrict__ d_in_g, float* __restrict__ d_state_h_before) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;

@@ -1,5 +1,5 @@
 extern "C" __global__ void __launch_bounds__(128, 1)
-mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_x, int heads_in_x, const float* in_dt, int heads_in_dt, const float* in_B, int heads_in_B, const float* in_C, int heads_in_C, const float* param_A, int heads_param_A, const float* param_D, int heads_param_D, const float* state_S_before, float* out_o, float* state_S_after, float* state_S_at_chunks) {
+mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_x, int heads_in_x, const float* __restrict__ in_dt, int heads_in_dt, const float* __restrict__ in_B, int heads_in_B, const float* __restrict__ in_C, int heads_in_C, const float* __restrict__ param_A, int heads_param_A, const float* __restrict__ param_D, int heads_param_D, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -88,8 +88,9 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
         cumulative_product<8, 8, 1>(tile6, tile3, [](int i) -> int { return i + 1; });
         wait_for_block();
         // map [8, 8] filled to [16, 16]: tile2[i0, i1] = (in_C[t of row i0; i1] * tile6[i0, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
+        #pragma unroll 4
+        for (int r = 0; r < 2; r++) {
+            const int e = threadIdx.x + r * THREADS;
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] * tile6[i0] : 0.f);
@@ -103,8 +104,9 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
             tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
         }
         // map [8, 8] filled to [16, 16]: tile9[i0, i1] = in_C[t of row i0; i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
+        #pragma unroll 4
+        for (int r = 0; r < 2; r++) {
+            const int e = threadIdx.x + r * THREADS;
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] : 0.f);
@@ -205,7 +207,7 @@ mamba2_ssd_forward(const int* bounds, const int* chunks, int sequences, int head
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_x, int heads_in_x, const float* in_dt, int heads_in_dt, const float* in_B, int heads_in_B, const float* in_C, int heads_in_C, const float* param_A, int heads_param_A, const float* param_D, int heads_param_D, const float* state_S_before, const float* state_S_at_chunks, const float* d_out_o, const float* d_state_S_after, float* d_in_x, float* d_in_dt, float* d_in_B, float* d_in_C, float* d_param_A, float* d_param_D, float* d_state_S_before) {
+mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_x, int heads_in_x, const float* __restrict__ in_dt, int heads_in_dt, const float* __restrict__ in_B, int heads_in_B, const float* __restrict__ in_C, int heads_in_C, const float* __restrict__ param_A, int heads_param_A, const float* __restrict__ param_D, int heads_param_D, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_x, float* __restrict__ d_in_dt, float* __restrict__ d_in_B, float* __restrict__ d_in_C, float* __restrict__ d_param_A, float* __restrict__ d_param_D, float* __restrict__ d_state_S_before) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -348,8 +350,9 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             });
         }
         // map [8, 8] filled to [16, 16]: tile12[i0, i1] = in_C[t of row i0; i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
+        #pragma unroll 4
+        for (int r = 0; r < 2; r++) {
+            const int e = threadIdx.x + r * THREADS;
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] : 0.f);
@@ -357,8 +360,9 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         // scan of 8 rows, 8 steps, 1 wide: tile14 = DecayMask(Versions { micro: 1, offsets: [1] }) tile4
         decay_mask<8, 8>(tile14, tile4, [](int i) -> int { return i + 1; });
         // map [8, 8] filled to [16, 16]: tile16[i0, i1] = (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0)
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
+        #pragma unroll 4
+        for (int r = 0; r < 2; r++) {
+            const int e = threadIdx.x + r * THREADS;
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile16[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
@@ -473,7 +477,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1] * (tile18[8 * (i0) + i1] + tile21[8 * (i0) + i1]);
@@ -509,7 +513,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += tile20[8 * (i0) + i1] * tile8[i0 + 8 * (i1)];
@@ -532,8 +536,9 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         decay_mask_grad<8, 8>(tile33, tile4, tile32, tile34, [](int i) -> int { return i + 1; });
         wait_for_block();
         // map [8, 8] filled to [16, 16]: tile37[i0, i1] = state_S_at_chunks[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
+        #pragma unroll 4
+        for (int r = 0; r < 2; r++) {
+            const int e = threadIdx.x + r * THREADS;
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile37[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
@@ -557,7 +562,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] * tile36[8 * (i0) + i1];
@@ -592,7 +597,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         #pragma unroll 1
         for (int e = threadIdx.x; e < 1; e += THREADS) {
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i0 = s;
                 x += in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * tile25[i0];
@@ -611,8 +616,9 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         cumulative_product<8, 8, 1>(tile42, tile4, [](int i) -> int { return i + 1; });
         wait_for_block();
         // map [8, 8] filled to [16, 16]: tile41[i0, i1] = (in_C[t of row i0; i1] * tile42[i0, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
+        #pragma unroll 4
+        for (int r = 0; r < 2; r++) {
+            const int e = threadIdx.x + r * THREADS;
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile41[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] * tile42[i0] : 0.f);

@@ -1,5 +1,5 @@
 extern "C" __global__ void __launch_bounds__(128, 1)
-rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_r, int heads_in_r, const float* in_k, int heads_in_k, const float* in_kk, int heads_in_kk, const float* in_w, int heads_in_w, const float* in_a, int heads_in_a, const float* in_v, int heads_in_v, const float* state_S_before, float* out_o, float* state_S_after, float* state_S_at_chunks) {
+rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -100,7 +100,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, co
             const int i0 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += tile0[8 * (i1) + i2] * in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1] * tile6[8 * (i0) + i1];
@@ -192,7 +192,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, co
             const int i0 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += tile11[8 * (i0) + i1] * tile15[8 * (i1) + i2];
@@ -252,7 +252,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, co
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_r, int heads_in_r, const float* in_k, int heads_in_k, const float* in_kk, int heads_in_kk, const float* in_w, int heads_in_w, const float* in_a, int heads_in_a, const float* in_v, int heads_in_v, const float* state_S_before, const float* state_S_at_chunks, const float* d_out_o, const float* d_state_S_after, float* d_in_r, float* d_in_k, float* d_in_kk, float* d_in_w, float* d_in_a, float* d_in_v, float* d_state_S_before) {
+rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_r, float* __restrict__ d_in_k, float* __restrict__ d_in_kk, float* __restrict__ d_in_w, float* __restrict__ d_in_a, float* __restrict__ d_in_v, float* __restrict__ d_state_S_before) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -357,8 +357,9 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, c
         // scan of 8 rows, 8 steps, 8 wide: tile5 = CumulativeProduct(Versions { micro: 2, offsets: [0, 0] }) tile2
         cumulative_product<8, 8, 8>(tile5, tile2, [](int i) -> int { return 2 * ((i) / 2); });
         // map [8, 8] filled to [16, 16]: tile7[i0, i1] = state_S_at_chunks[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
+        #pragma unroll 4
+        for (int r = 0; r < 2; r++) {
+            const int e = threadIdx.x + r * THREADS;
             const int i0 = e / 16;
             const int i1 = e % 16;
             tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
@@ -430,7 +431,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, c
             const int i1 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 4; s++) {
                 const int i0 = s;
                 x += tile20[8 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
@@ -556,7 +557,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, c
             const int i0 = e / 8;
             const int i1 = e % 8;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i2 = s;
                 x += tile24[8 * (i1) + i2] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
@@ -611,7 +612,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, c
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile0[8 * (i0) + i1];
@@ -647,7 +648,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, c
             const int i0 = e / 8;
             const int i1 = e % 8;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i2 = s;
                 x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
@@ -698,7 +699,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, c
             const int i1 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 4; s++) {
                 const int i0 = s;
                 x += tile19[8 * (i0) + i1] * tile48[8 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);

@@ -1,5 +1,5 @@
 extern "C" __global__ void __launch_bounds__(256, 1)
-sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, int heads, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, float* out_o, float* saved_0) {
+sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, float* __restrict__ out_o, float* __restrict__ saved_0) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -78,7 +78,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e;
             float x = LOWEST;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 16; s++) {
                 const int i1 = s;
                 x = larger(x, tile2[16 * (i0) + i1]);
@@ -91,7 +91,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 16; s++) {
                 const int i1 = s;
                 x += op_exp(tile2[16 * (i0) + i1] - tile5[i0]);
@@ -203,7 +203,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1)
-sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, int heads, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* d_out_o, const float* saved_0, float* saved_1, float* d_in_q, float* d_in_k, float* d_in_v) {
+sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ d_out_o, const float* __restrict__ saved_0, float* __restrict__ saved_1, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -303,7 +303,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 16; s++) {
                 const int i1 = s;
                 x += op_neg(op_exp((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? tile2[16 * (i0) + i1] : -bits(0x7f800000u)) - saved_0[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0]) * tile5[16 * (i0) + i1]);
@@ -412,7 +412,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1)
-sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequences, int heads, const float* in_q, int heads_in_q, const float* in_k, int heads_in_k, const float* in_v, int heads_in_v, const float* d_out_o, const float* saved_0, float* saved_1, float* d_in_q, float* d_in_k, float* d_in_v) {
+sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ d_out_o, const float* __restrict__ saved_0, float* __restrict__ saved_1, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;

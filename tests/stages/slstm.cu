@@ -1,5 +1,5 @@
 extern "C" __global__ void __launch_bounds__(32, 1)
-slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_wx, int heads_in_wx, const float* param_R, int heads_param_R, const float* param_b, int heads_param_b, const float* state_h_before, const float* state_c_before, const float* state_n_before, const float* state_m_before, float* out_o, float* state_h_after, float* state_c_after, float* state_n_after, float* state_m_after, float* state_h_at_chunks, float* state_c_at_chunks, float* state_n_at_chunks, float* state_m_at_chunks) {
+slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_wx, int heads_in_wx, const float* __restrict__ param_R, int heads_param_R, const float* __restrict__ param_b, int heads_param_b, const float* __restrict__ state_h_before, const float* __restrict__ state_c_before, const float* __restrict__ state_n_before, const float* __restrict__ state_m_before, float* __restrict__ out_o, float* __restrict__ state_h_after, float* __restrict__ state_c_after, float* __restrict__ state_n_after, float* __restrict__ state_m_after, float* __restrict__ state_h_at_chunks, float* __restrict__ state_c_at_chunks, float* __restrict__ state_n_at_chunks, float* __restrict__ state_m_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -122,7 +122,7 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, co
             const int i2 = e / 4;
             const int i3 = e % 4;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 4; s++) {
                 const int i1 = s;
                 x += param_R[(long long)(own_param_R) * 64 + 16 * (i1) + 4 * (i2) + i3] * tile0[i1];
@@ -264,7 +264,7 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, co
 }
 
 extern "C" __global__ void __launch_bounds__(32, 1)
-slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* in_wx, int heads_in_wx, const float* param_R, int heads_param_R, const float* param_b, int heads_param_b, const float* state_h_before, const float* state_c_before, const float* state_n_before, const float* state_m_before, const float* state_h_at_chunks, const float* state_c_at_chunks, const float* state_n_at_chunks, const float* state_m_at_chunks, const float* d_out_o, const float* d_state_h_after, const float* d_state_c_after, const float* d_state_n_after, const float* d_state_m_after, float* d_in_wx, float* d_param_R, float* d_param_b, float* d_state_h_before, float* d_state_c_before, float* d_state_n_before, float* d_state_m_before) {
+slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_wx, int heads_in_wx, const float* __restrict__ param_R, int heads_param_R, const float* __restrict__ param_b, int heads_param_b, const float* __restrict__ state_h_before, const float* __restrict__ state_c_before, const float* __restrict__ state_n_before, const float* __restrict__ state_m_before, const float* __restrict__ state_h_at_chunks, const float* __restrict__ state_c_at_chunks, const float* __restrict__ state_n_at_chunks, const float* __restrict__ state_m_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_h_after, const float* __restrict__ d_state_c_after, const float* __restrict__ d_state_n_after, const float* __restrict__ d_state_m_after, float* __restrict__ d_in_wx, float* __restrict__ d_param_R, float* __restrict__ d_param_b, float* __restrict__ d_state_h_before, float* __restrict__ d_state_c_before, float* __restrict__ d_state_n_before, float* __restrict__ d_state_m_before) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -366,7 +366,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, c
             const int i2 = e / 4;
             const int i3 = e % 4;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 4; s++) {
                 const int i1 = s;
                 x += param_R[(long long)(own_param_R) * 64 + 16 * (i1) + 4 * (i2) + i3] * state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1];
@@ -586,7 +586,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, c
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i1 = e;
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = 0; s < 16; s++) {
                 const int i2 = s / 4;
                 const int i3 = s % 4;
@@ -602,8 +602,9 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, c
             tile0[i0] = tile40[i0];
         }
         // map [1, 4, 4, 4]: tile4[i1, i2, i3] += (state_h_at_chunks[i1] * add(tile10[0, i2, i3], tile38[0, i2, i3]))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
+        #pragma unroll 4
+        for (int r = 0; r < 2; r++) {
+            const int e = threadIdx.x + r * THREADS;
             const int i1 = e / 16;
             const int i2 = e / 4 % 4;
             const int i3 = e % 4;

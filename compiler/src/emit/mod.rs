@@ -70,14 +70,17 @@ impl Text<'_> {
     }
 
     fn kernel(&mut self, k: &Kernel) {
-        let arguments: Vec<String> =
-            k.arguments.iter().map(|argument| self.argument(*argument)).collect();
+        let arguments: Vec<String> = k
+            .arguments
+            .iter()
+            .map(|argument| self.argument(*argument, k.grid == Grid::Rows))
+            .collect();
         self.line(&format!("extern \"C\" __global__ void __launch_bounds__({}, 1)", k.threads));
         self.block(&format!("{}({})", k.name, arguments.join(", ")), |t| t.body(k));
     }
 
     /// An argument's type and name.
-    fn argument(&self, argument: Argument) -> String {
+    fn argument(&self, argument: Argument, rows: bool) -> String {
         match argument {
             Argument::Bounds => "const int* bounds".to_string(),
             Argument::Chunks { .. } => "const int* chunks".to_string(),
@@ -89,8 +92,10 @@ impl Text<'_> {
             Argument::Workspace => "unsigned char* __restrict__ workspace".to_string(),
             Argument::Buffer(id) => {
                 let Buffer { name, access, .. } = self.of.buffer(id);
+                // Kernels of rows may write where they read, an element behind the other; no others do.
+                let alone = if rows { "" } else { "__restrict__ " };
                 let constant = if *access == Access::Read { "const " } else { "" };
-                format!("{constant}float* {name}")
+                format!("{constant}float* {alone}{name}")
             }
             Argument::OwnHeads(id) => format!("int heads_{}", self.of.buffer(id).name),
         }

@@ -3,10 +3,14 @@
 use super::Text;
 use super::expr::{condition, element, expr, placed, seen};
 use crate::plan::lower::FRAGMENT;
-use crate::plan::{Kernel, Number, Operand, Reduction, ScanOp, ScanSizes, Step, Target, Term};
+use crate::plan::{
+    Expr, Kernel, Number, Operand, Reduction, ScanOp, ScanSizes, Step, Target, Term,
+};
 
 /// Letters of a step that its comment shows.
 const COMMENT: usize = 160;
+/// Rounds of a loop that are written out: enough reads in flight, and little more to compile.
+const UNROLL: usize = 4;
 
 impl Text<'_> {
     /// The text of a step, behind a comment that says what it does.
@@ -67,8 +71,18 @@ impl Text<'_> {
         let Step::Map { sizes, filled, value, to, add } = step else { return };
         let n: usize = filled.iter().product();
         let axes: Vec<usize> = (0..filled.len()).collect();
-        self.line("#pragma unroll 1");
-        self.block(&format!("for (int e = threadIdx.x; e < {n}; e += THREADS)"), |t| {
+        // Several reads of the device's memory in flight at a time; other loops gain nothing.
+        let ahead = n.is_multiple_of(k.threads) && n > k.threads && reads_buffers(value);
+        let (unroll, head) = if ahead {
+            (UNROLL, format!("for (int r = 0; r < {}; r++)", n / k.threads))
+        } else {
+            (1, format!("for (int e = threadIdx.x; e < {n}; e += THREADS)"))
+        };
+        self.line(&format!("#pragma unroll {unroll}"));
+        self.block(&head, |t| {
+            if ahead {
+                t.line("const int e = threadIdx.x + r * THREADS;");
+            }
             t.indices("e", filled, &axes);
             let (inside, value) = (inside(sizes, filled), expr(t.of, k, value));
             let value = if inside.is_empty() { value } else { format!("{inside} ? {value} : 0.f") };
@@ -99,7 +113,9 @@ impl Text<'_> {
         self.block(&each, |t| {
             t.indices("e", sizes, &kept);
             t.line(&format!("float x = {start};"));
-            t.line("#pragma unroll 1");
+            // Of a few terms NVRTC would read four at a time, more than there are.
+            let unroll = if terms.is_multiple_of(lanes * UNROLL) { UNROLL } else { 1 };
+            t.line(&format!("#pragma unroll {unroll}"));
             t.block(&term, |t| {
                 t.indices("s", sizes, over);
                 t.line(&put);
@@ -212,6 +228,13 @@ impl Text<'_> {
         };
         self.line(&text);
     }
+}
+
+/// Whether an expression reads the device's memory.
+fn reads_buffers(value: &Expr) -> bool {
+    let mut found = false;
+    value.walk(&mut |e| found |= matches!(e, Expr::Buffer(_)));
+    found
 }
 
 /// The condition under which an element of a filled-up loop is one of the loop itself.

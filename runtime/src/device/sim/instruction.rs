@@ -219,6 +219,15 @@ pub struct Address {
     pub offset: i64,
 }
 
+/// How a lane names another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// By the bits in which their numbers differ.
+    Differs,
+    /// By its number, of which the last five bits count.
+    Is,
+}
+
 /// What an instruction does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
@@ -258,8 +267,8 @@ pub enum Op {
     Barrier,
     /// Ends the thread.
     Return,
-    /// Exchanges with the lane whose number differs by a mask.
-    Shuffle(Reg, Src, Src),
+    /// Takes what another lane has: that whose number differs by a mask, or is given.
+    Shuffle(Lane, Reg, Src, Src),
     /// Four 8x8 matrices from shared memory, perhaps transposed.
     Matrices(bool, [Reg; 4], Address),
     /// A product of matrix fragments, bf16 with f32 sums.

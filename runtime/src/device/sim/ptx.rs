@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::instruction::{Address, Entry, Inst, One, Op, Order, Reg, Space, Src, Two, Type};
+use super::instruction::{Address, Entry, Inst, Lane, One, Op, Order, Reg, Space, Src, Two, Type};
 
 /// Reads the only kernel of a PTX text.
 pub fn parse(text: &str) -> Result<Entry, String> {
@@ -252,7 +252,8 @@ impl Reader {
             "st" => Op::Store(space(parts), of.ty()?, of.srcs(1)?, of.address(0)?),
             "bar" | "barrier" => Op::Barrier,
             "ret" | "exit" => Op::Return,
-            "shfl" if has("bfly") => Op::Shuffle(
+            "shfl" if has("bfly") || has("idx") => Op::Shuffle(
+                if has("idx") { Lane::Is } else { Lane::Differs },
                 self.reg(of.arg(0)?.split('|').next().unwrap_or(""))?,
                 of.src(1)?,
                 of.src(2)?,

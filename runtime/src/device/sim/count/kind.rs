@@ -215,7 +215,7 @@ fn registers(op: &Op, reads: &mut impl FnMut(Reg), writes: &mut impl FnMut(Reg))
             read(a);
             writes(*d);
         }
-        Op::Two(_, _, d, a, b) | Op::Shuffle(d, a, b) => {
+        Op::Two(_, _, d, a, b) | Op::Shuffle(_, d, a, b) => {
             [a, b].into_iter().for_each(read);
             writes(*d);
         }

@@ -7,7 +7,9 @@ mod traffic;
 
 use crate::device::sim::arithmetic::{compare, convert, long_function, multiply, one, two};
 use crate::device::sim::count::Counter;
-use crate::device::sim::instruction::{Address, Entry, Inst, One, Op, Reg, Space, Src, Two, Type};
+use crate::device::sim::instruction::{
+    Address, Entry, Inst, Lane, One, Op, Reg, Space, Src, Two, Type,
+};
 use crate::device::sim::memory::{Memory, SHARED_WINDOW, Shared, Wrong};
 
 /// Threads of a warp.
@@ -439,10 +441,13 @@ impl Warp {
             Op::Store(space, ty, from, address) => {
                 self.store(*space, *ty, from, address, mask, around)?
             }
-            Op::Shuffle(d, a, by) => {
+            Op::Shuffle(other, d, a, by) => {
                 together(mask, group)?;
                 let (a, by) = (self.word(*a, around), self.word(*by, around));
-                let value = |lane: usize| a[lane ^ (by[lane] as usize & 31)];
+                let value = |lane: usize| {
+                    let by = by[lane] as usize & 31;
+                    a[if *other == Lane::Is { by } else { lane ^ by }]
+                };
                 self.put_word(*d, mask, std::array::from_fn(value));
             }
             Op::Matrices(transposed, d, address) => {
