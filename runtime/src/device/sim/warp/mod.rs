@@ -206,19 +206,6 @@ impl Warp {
         Ok(())
     }
 
-    /// Counts an instruction, one that no thread runs as if the first did.
-    fn count(&self, counter: &mut Counter, pc: usize, inst: &Inst, active: u32) {
-        let none = [0; LANES];
-        let [at, from] = match &inst.op {
-            Op::Load(_, _, _, at) | Op::Store(_, _, _, at) | Op::Matrices(_, _, at) => {
-                [self.addresses(at), none]
-            }
-            Op::Copy(_, to, from) => [self.addresses(to), self.addresses(from)],
-            _ => [none; 2],
-        };
-        counter.issue(self.first / LANES, pc, &inst.op, active, [&at, &from]);
-    }
-
     fn active(&self, inst: &Inst, mask: u32) -> u32 {
         match inst.guard {
             None => mask,

@@ -1,10 +1,24 @@
 //! Loads, stores and copies of a warp.
 
 use super::{Around, Copy, LANES, Long, Warp, Word, lanes, window};
-use crate::device::sim::instruction::{Address, Reg, Space, Src, Type};
+use crate::device::sim::count::Counter;
+use crate::device::sim::instruction::{Address, Inst, Op, Reg, Space, Src, Type};
 use crate::device::sim::memory::Wrong;
 
 impl Warp {
+    /// Counts an instruction, one that no thread runs as if the first did.
+    pub(super) fn count(&self, counter: &mut Counter, pc: usize, inst: &Inst, active: u32) {
+        let none = [0; LANES];
+        let [at, from] = match &inst.op {
+            Op::Load(_, _, _, at) | Op::Store(_, _, _, at) | Op::Matrices(_, _, at) => {
+                [self.addresses(at), none]
+            }
+            Op::Copy(_, to, from) => [self.addresses(to), self.addresses(from)],
+            _ => [none; 2],
+        };
+        counter.issue(self.first / LANES, pc, &inst.op, active, [&at, &from]);
+    }
+
     pub(super) fn load(
         &mut self,
         space: Space,
