@@ -136,8 +136,9 @@ fn the_page_of_recurrences_is_up_to_date() {
         "# Recurrences of the library\n\n\
          Made from the files themselves by `LRC_WRITE_DOCS=1 cargo test --test docs`. Sizes are of one head with 64 keys and\n\
          values. *Strategy* is how processors and kernels compute it: `scan` and `chunk` (many tokens at once), `attention`\n\
-         (blocks of queries against keys), `recurrent` (one token at a time). Kernels are those for sm_80. Strategies are explained\n\
-         in [ARCHITECTURE.md](../ARCHITECTURE.md); `lrc explain FILE.arch` says why a recurrence takes the one it takes.\n\n",
+         (blocks of queries against keys), `halves` (states, then sums over the past that read them), `recurrent` (one token at a\n\
+         time). Kernels are those for sm_80. Strategies are explained in [ARCHITECTURE.md](../ARCHITECTURE.md);\n\
+         `lrc explain FILE.arch` says why a recurrence takes the one it takes.\n\n",
     );
     let mut named = BTreeSet::new();
     for (family, about, names) in FAMILIES {

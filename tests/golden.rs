@@ -165,6 +165,8 @@ const CHUNKED: &[&str] = &[
     "rebased",
     "softmax_attn",
     "sliding_window_attn",
+    "forgetting_attn",
+    "log_linear_attn",
 ];
 
 #[test]
@@ -176,32 +178,32 @@ fn the_chunk_form_reproduces_every_case_at_every_length() {
             missed.extend(misses(case, FormKind::Chunk, Some(chunk), Device::Cpu, &mut worst));
         }
     }
-    let past = |op: &str| ["softmax_attn", "sliding_window_attn"].contains(&op);
-    table("reference cpu", |op| if past(op) { "past" } else { "chunk" }.into(), &worst);
+    table("reference cpu", form, &worst);
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }
 
-/// Recurrences without such a form whose kernels run the program of one token.
+/// Recurrences whose kernels go token by token.
 const TOKEN: &[&str] =
-    &["hgrn", "rglru", "mlstm", "slstm", "titans_linear", "abc", "s4d", "mesa_net"];
+    &["mlstm", "slstm", "titans_linear", "abc", "mesa_net", "ttt_linear", "ttt_mlp", "titans_fla"];
 
-fn has_kernels(op: &str) -> bool {
-    CHUNKED.contains(&op) || TOKEN.contains(&op)
+/// How a recurrence is computed, for the table.
+fn form(op: &str) -> String {
+    let known: [(&[&str], &str); 4] = [
+        (TOKEN, "token"),
+        (&["hgrn", "rglru", "s4d", "mamba1"], "scan"),
+        (&["softmax_attn", "sliding_window_attn"], "attention"),
+        (&["forgetting_attn", "log_linear_attn"], "halves"),
+    ];
+    let found = known.into_iter().find(|(ops, _)| ops.contains(&op));
+    found.map_or("chunk", |(_, form)| form).to_string()
 }
 
 #[test]
 fn kernels_reproduce_every_case() {
-    let all = cases();
     let (mut missed, mut worst) = (Vec::new(), Worst::new());
-    for case in all.iter().filter(|case| has_kernels(&case.op)) {
+    for case in &cases() {
         missed.extend(misses(case, FormKind::Auto, None, Device::Sim, &mut worst));
     }
-    let past = |op: &str| ["softmax_attn", "sliding_window_attn"].contains(&op);
-    let form = |op: &str| match op {
-        op if past(op) => "past".to_string(),
-        op if TOKEN.contains(&op) => "token".to_string(),
-        _ => "chunk".to_string(),
-    };
     table("reference sim", form, &worst);
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }

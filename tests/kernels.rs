@@ -48,7 +48,58 @@ const NORMAL: &[&str] = &[
 const PAST: &[&str] = &["softmax_attn", "sliding_window_attn"];
 
 /// Recurrences whose kernels run the program of one token.
-const TOKEN: &[&str] = &["mlstm", "slstm", "titans_linear", "mesa_net"];
+const TOKEN: &[&str] =
+    &["mlstm", "slstm", "titans_linear", "mesa_net", "ttt_linear", "ttt_mlp", "titans_fla"];
+
+/// The same as texts: what a token reads of tokens before it is remembered in further states.
+const REMEMBERED: &[&str] = &[
+    // States of the token before the last, and of three tokens ago.
+    "in a, b : scalar in (0, 0.4); in k, v : [6]
+     state S : [6, 6]
+     S[t] = a * S[t-1] - b * S[t-2] + a * b * S[t-3] + k * v^T
+     out o = S[t]^T * k",
+    // A named value of other tokens: 0 before the first one.
+    "in x : [5]
+     n = tanh(x) + 1
+     state s : [5]
+     s[t] = tanh(0.5 * s[t-1] + n[t-1] .* n - n[t-2])
+     out o = s[t] + n[t-1]",
+    // A few tokens, each seen by the state as it is now.
+    "in k : [6] unit; in v : [4]; in eta : scalar in (0, 0.3)
+     state S : [6, 4]
+     S[t] = 0.9 * S[t-1] - eta * sum(k[u] * (S[t-1]^T * k[u] - v[u])^T for t - 4 < u <= t)
+     out o = S[t]^T * k",
+    // The state at the first token of a group, a running sum inside it, and one of all tokens.
+    "in x : [5]
+     state s : [5]
+     g = t - t mod 5
+     h = tanh(x + s[g-1])
+     s[t] = s[g-1] + 0.2 * sum(h[u] .* x[u] for g <= u <= t)
+     c = sum(h[u] for u < t)
+     out o = s[t] .* sigmoid(c / (t + 1))",
+];
+
+/// Sums over the past beside states that depend on none of them: first the states, then the sums.
+const HALVES: &[&str] = &[
+    "in q, k, v : [16]; in g : scalar in (-1, 0]
+     state G : scalar
+     G[t] = G[t-1] + g
+     p = softmax(q^T * k[u] / 4 + G[t] - G[u] for u <= t)
+     out o = sum(p[u] * v[u] for u <= t)",
+    // Both halves read k; the states go on, and what the sums read is made of a matrix of them.
+    "in q, k, v : [8]; in w : [8] unit; in beta : scalar in (0, 0.9)
+     param P0 : [8, 8]
+     state P : [8, 8] init P0
+     P[t] = (I - beta * w * w^T) * P[t-1] + 0.1 * k * w^T
+     r = P[t]^T * k
+     p = softmax((P[t]^T * q)^T * r[u] / 4 for u <= t)
+     out o = sum(p[u] * v[u] for u <= t)",
+    // An entry for each power of two of the distance.
+    "in q, k, v : [12]; in w : [9]; in g : scalar in (-0.5, 0]
+     state G : scalar
+     G[t] = G[t-1] + g
+     out o = sum(w[bits(xor(t, u))] * exp(G[t] - G[u]) * (q^T * k[u]) * v[u] for u <= t)",
+];
 
 /// Recurrences whose states go entry by entry.
 const SCAN: &[&str] = &["hgrn", "rglru", "mamba1", "s4d", "rwkv4"];
@@ -142,6 +193,27 @@ fn kernels_of_one_token_agree_with_the_recurrent_form() {
         // Nothing in them is rounded to 16 bits.
         let share = found.forward.max(found.backward).max(found.decode);
         assert!(share <= 0.01, "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn kernels_that_remember_agree_with_the_recurrent_form() {
+    for body in REMEMBERED {
+        let r = of_text(body);
+        assert_eq!(strategy::of(&r).name(), "recurrent", "{body}");
+        let found = worst(&r);
+        let share = found.forward.max(found.backward).max(found.decode);
+        assert!(share <= 0.01, "{body}: {found:?}");
+    }
+}
+
+#[test]
+fn kernels_of_halves_agree_with_the_recurrent_form() {
+    for body in HALVES {
+        let r = of_text(body);
+        assert_eq!(strategy::of(&r).name(), "halves", "{body}");
+        let found = worst(&r);
+        assert!(found.forward.max(found.backward) <= 1.0, "{body}: {found:?}");
     }
 }
 

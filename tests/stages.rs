@@ -47,14 +47,14 @@ fn recurrence(name: &str, sizes: Sizes) -> Recurrence {
 }
 
 /// Each stage with the ending of its file.
-fn texts(r: &Recurrence, made: &Artifact) -> [(&'static str, String); 5] {
+fn texts(made: &Artifact) -> [(&'static str, String); 5] {
     let functions = made.schedules.iter().flat_map(|schedule| {
         schedule.kernels.iter().map(|kernel| emit::function(schedule, kernel))
     });
     [
-        ("normal", made.normal_text(r)),
-        ("chunk", made.chunk_text(r)),
-        ("grad", made.grad_text(r)),
+        ("normal", made.normal_text()),
+        ("chunk", made.chunk_text()),
+        ("grad", made.grad_text()),
         ("plan", made.plan_text()),
         ("cu", functions.collect::<Vec<String>>().join("\n")),
     ]
@@ -70,7 +70,7 @@ fn stages_are_as_they_were() {
         let target = Target::Gpu(Gpu::named("sm_80").unwrap());
         let choice = Choice { purpose: Purpose::Training, tokens: Some(*tokens) };
         let made = compile(&r, target, choice).unwrap_or_else(|why| panic!("{name}: {}", why.why));
-        for (stage, new) in texts(&r, &made) {
+        for (stage, new) in texts(&made) {
             let path = folder.join(format!("{name}.{stage}"));
             if renew {
                 std::fs::create_dir_all(&folder).unwrap();

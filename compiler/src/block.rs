@@ -34,6 +34,10 @@ pub fn program(
         Strategy::Chunk(normal) => derive(r, normal, tokens, masked),
         Strategy::Attention(_) => Ok(Chunk { tokens, program: pair_program(r, tokens, tokens)? }),
         Strategy::Recurrent(_) => of_token(r),
+        Strategy::Halves(_) => {
+            let why = "its states and its sums over the past have programs of their own";
+            Err(Refusal { span: None, why: why.into() })
+        }
     }
 }
 
@@ -89,7 +93,7 @@ pub fn tokens(r: &Recurrence, strategy: &Strategy, given: Option<usize>) -> usiz
         Strategy::Scan => scan::tokens(r, given),
         Strategy::Chunk(normal) => given.unwrap_or(tokens_of(normal)),
         Strategy::Attention(_) => given.unwrap_or(QUERIES),
-        Strategy::Recurrent(_) => 1,
+        Strategy::Recurrent(_) | Strategy::Halves(_) => 1,
     }
 }
 

@@ -231,13 +231,13 @@ impl Work {
     fn programs(&mut self, r: &Recurrence, made: &Artifact, target: &str) -> Result<(), Failure> {
         let name = format!("{}.{target}", r.name);
         if self.wants("normal") && target == "cpu" {
-            self.files.emit(&r.name, "normal", made.normal_text(r).as_bytes())?;
+            self.files.emit(&r.name, "normal", made.normal_text().as_bytes())?;
         }
         if self.wants("chunk") && !made.blocks.is_empty() {
-            self.files.emit(&name, "chunk", made.chunk_text(r).as_bytes())?;
+            self.files.emit(&name, "chunk", made.chunk_text().as_bytes())?;
         }
         if self.wants("grad") && !made.blocks.is_empty() {
-            self.files.emit(&name, "grad", made.grad_text(r).as_bytes())?;
+            self.files.emit(&name, "grad", made.grad_text().as_bytes())?;
         }
         Ok(())
     }

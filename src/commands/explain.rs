@@ -159,7 +159,7 @@ pub fn explain_recurrence(r: &Recurrence, decl: &Decl, sources: &Sources) {
     if let Ok(artifact) = compile(r, Target::Processor, choice) {
         // The strategy has been said, and what stands in the way of others.
         if strategy.hindrance().is_none() {
-            artifact.normal_text(r).lines().skip(1).for_each(|line| say!("  {line}"));
+            artifact.normal_text().lines().skip(1).for_each(|line| say!("  {line}"));
         }
         if let Some(block) = artifact.blocks.first() {
             say!("block of {} tokens: {}", block.chunk.tokens, census(&block.chunk.program));

@@ -202,9 +202,15 @@ fn compile_says_what_has_no_kernels() {
         let plan = folder.join(format!("{model}.rows_head_norm_forward.sm_80.plan"));
         assert!(plan.exists(), "{}", plan.display());
     }
-    let output = run("specs/recurrences/ttt_linear.arch", "cuda");
+    // What is stored depends on all that was stored, each weighed by what is to be.
+    let text = "recurrence recalled { in q, k, v : [8]; state U : [8]\n\
+        p = softmax(q^T * k[u] for u < t)\n U[t] = v - sum(p[u] * U[u] for u < t)\n out o = U[t] }\n";
+    let file = folder.join("recalled.arch");
+    std::fs::write(&file, text).unwrap();
+    let output = run(path(&file), "cuda");
     assert_eq!(output.status.code(), Some(3));
-    assert!(said(&output).contains("`ttt_linear` has no kernels"), "{}", said(&output));
+    assert!(said(&output).contains("`recalled` has no kernels"), "{}", said(&output));
+    assert!(said(&output).contains("each weighed by this one"), "{}", said(&output));
 }
 
 /// J1: entries of the cache that change places are compiled anew.
@@ -279,20 +285,16 @@ fn kernels_train_what_a_spec_asks_for() {
 fn what_kernels_lack_is_known_before_a_run() {
     let folder = empty("lacking");
     let arch = "recurrence two(scale = 1) { in q, k, v : [d]
-            in g : scalar in (-inf, 0]
-            in w : [levels]
-            state G : scalar
-            G[t] = G[t-1] + g
-            out o = sum(w[bits(xor(t, u))] * exp(G[t] - G[u]) * (scale * q^T * k[u]) * v[u]
-                for u <= t) }
-        mixer by_level(heads = 2, d = 8) {
+            state U : [d]
+            p = softmax(scale * q^T * k[u] for u < t)
+            U[t] = v - sum(p[u] * U[u] for u < t)
+            out o = U[t] }
+        mixer recalling(heads = 2, d = 8) {
             q, k, v : [3, heads, d] = linear(x)
-            w : [heads, 16] = linear(x)
-            g : [heads] = -softplus(linear(x))
-            o = two(q, k, v, g, w)
+            o = two(q, k, v)
             out y = linear(o) }
         model tiny(width = 16) { vocab 64; residual x + f(rmsnorm(x))
-            by_level()
+            recalling()
             head rmsnorm(x), untied }";
     std::fs::write(folder.join("m.arch"), arch).unwrap();
     std::fs::write(folder.join("s.yaml"), SPEC).unwrap();

@@ -414,7 +414,8 @@ fn what_keeps_a_recurrence_from_a_faster_form_is_said_in_its_own_words() {
     let file = |name: &str| std::fs::read_to_string(input(&format!("arch/{name}.arch"))).unwrap();
     assert!(reason(&file("vector_state_makes_key")).contains("`A` makes keys"));
     assert!(reason(&file("decay_per_entry")).ends_with("`a .* S[t-1]`"));
-    assert!(reason(&file("named_key_in_attention")).contains("that another token computes"));
+    let named = "recurrence r { in q, k, v : [d]; n = k + k[t-1]; p = softmax(q^T * n[u] for u <= t); out o = sum(p[u] * v[u] for u <= t) }";
+    assert!(reason(named).contains("that another token computes"));
     let attention = |key: &str, value: &str, range: &str| {
         format!(
             "recurrence r {{ in q, k, v : [d]; p = softmax(q^T * {key} for {range}); out o = sum(p[u] * {value} for {range}) }}"
@@ -492,6 +493,16 @@ fn every_form_computes_what_the_declaration_says() {
         (
             "attention",
             "in v, w : [d]; in x : scalar; out o = softmax(w) * sum(x * softmax(v[u]) for t - 4 < u <= t)^T",
+        ),
+        // A key has a name: it is written out where other tokens read it.
+        (
+            "attention",
+            "in q, k, v : [d]; n = 2 * k; p = softmax(q^T * n[u] for u <= t); out o = sum(p[u] * v[u] for u <= t)",
+        ),
+        // The states first, which both halves' inputs and a parameter begin, then what reads them.
+        (
+            "halves",
+            "in q, k, v, w : [d]; in b : scalar in (0, 0.5); param A : [d, d]; state P : [d, d] init A; P[t] = P[t-1] - b * w * (P[t-1]^T * w)^T + 0.1 * k * w^T; r = P[t]^T * k; p = softmax(q^T * r[u] for u <= t); out o = sum(p[u] * v[u] for u <= t) .* (P[t]^T * k)",
         ),
         // The gradient of an input that is read at a computed position besides its own was overwritten.
         (

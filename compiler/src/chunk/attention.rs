@@ -8,7 +8,8 @@
 use crate::elaborate::Recurrence;
 use crate::grad::{ByLeaves, by_leaves};
 use crate::normal::Refusal;
-use crate::tile::lift::{Over, one};
+use crate::tile::lift::{Over, chosen, one};
+use crate::tile::split::piece;
 use crate::tile::{Builder, Gather, Int, Leaf, Op, Past, Program, Stream, Unary, Value};
 
 /// Tokens at which a range is looked at.
@@ -77,7 +78,7 @@ pub(crate) fn pair_program(
     keys: usize,
 ) -> Result<Program, Refusal> {
     let mut b = Builder::new();
-    let mut maker = Pair { b: &mut b, queries, keys };
+    let mut maker = Pair { r, b: &mut b, queries, keys };
     let new = maker.lift(&r.token, &[])?;
     let mut outputs = Vec::new();
     for (slot, output) in r.outs.iter().zip(&r.token.outputs) {
@@ -88,7 +89,11 @@ pub(crate) fn pair_program(
     Ok(b.finish(&outputs))
 }
 
+const COMPUTED: &str =
+    "a value that another token computes is read, and it is made of more than that token's inputs";
+
 struct Pair<'b> {
+    r: &'b Recurrence,
     b: &'b mut Builder,
     queries: usize,
     keys: usize,
@@ -103,12 +108,25 @@ impl Pair<'_> {
             let args: Vec<Value> = node.args.iter().map(|arg| new[arg.at()]).collect();
             let value = match &node.op {
                 Op::Leaf(Leaf::Outer(k)) => outer[*k],
+                Op::Leaf(Leaf::Read(Stream::Export(k), Int::Bound(0))) => {
+                    self.named(*k).ok_or_else(|| refuse(COMPUTED))?
+                }
                 Op::Leaf(leaf) => self.leaf(leaf, &node.shape).map_err(refuse)?,
                 Op::Past(past) => self.past(past, &args)?,
                 // A softmax over entries knows no positions that it may not read.
                 Op::Weight if !matches!(program.node(node.args[1]).op, Op::LogSumExp(_)) => {
                     let score = self.masked(args[0], f64::NEG_INFINITY);
                     self.b.weight(score, args[1])
+                }
+                // Where a query may not read, a difference of decays may be anything, and infinity times
+                // the 0 that it is left out with is no number.
+                Op::Unary(Unary::Exp) if self.of_pairs(args[0]) => {
+                    let exponent = self.masked(args[0], 0.0);
+                    self.b.unary(Unary::Exp, exponent)
+                }
+                Op::Pick(at) | Op::Place(at) if !matches!(at, Int::Const(_)) => {
+                    let number = self.leaf(&Leaf::Number(at.clone()), &[]).map_err(refuse)?;
+                    chosen(self.b, &node.op, args[0], &node.shape, number)
                 }
                 op => one(self.b, op, &args, &node.shape, Over::Tokens, 2, &mut |_, leaf, _| {
                     unreachable!("{leaf} is lifted above")
@@ -118,6 +136,22 @@ impl Pair<'_> {
             new.push(value);
         }
         Ok(new)
+    }
+
+    /// A named value of the keys' tokens, written out, if it is made of their inputs alone.
+    fn named(&mut self, export: usize) -> Option<Value> {
+        let at = self.r.outs.len() + self.r.states.len() + export;
+        let mut made = piece(&self.r.token, &[*self.r.token.outputs.get(at)?], &|_| false).program;
+        for node in &mut made.nodes {
+            match &mut node.op {
+                Op::Leaf(Leaf::Read(Stream::Input(_), at)) if *at == Int::T => *at = Int::Bound(0),
+                Op::Leaf(Leaf::Param(_) | Leaf::Head) => {}
+                Op::Leaf(_) | Op::Past(_) => return None,
+                _ => {}
+            }
+        }
+        let new = self.lift(&made, &[]).ok()?;
+        Some(new[made.outputs[0].at()])
     }
 
     fn leaf(&mut self, leaf: &Leaf, shape: &[usize]) -> Result<Value, &'static str> {
@@ -137,9 +171,7 @@ impl Pair<'_> {
             }
             Leaf::Param(_) | Leaf::Head => (1, 1),
             _ => {
-                return Err(
-                    "a value that another token computes is read: write out what it is made of, as `2 * k[u]`",
-                );
+                return Err(COMPUTED);
             }
         };
         let front: Vec<usize> = match leaf {
@@ -149,6 +181,11 @@ impl Pair<'_> {
         };
         let value = self.b.leaf(leaf.clone(), &[front.as_slice(), shape].concat());
         Ok(self.b.reshape(value, &[&[queries, keys], shape].concat()))
+    }
+
+    /// Whether a value differs both by query and by key.
+    fn of_pairs(&self, value: Value) -> bool {
+        self.b.shape(value)[..2].iter().all(|n| *n > 1)
     }
 
     /// The value where a query may read a key, else a constant.

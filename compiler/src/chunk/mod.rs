@@ -24,6 +24,7 @@ pub mod attention;
 mod cost;
 pub mod gradient;
 pub mod pointwise;
+pub mod remember;
 pub mod scan;
 pub mod token;
 
@@ -473,8 +474,10 @@ fn over_rows(
         let rows = if matches!(leaf, Leaf::Read(..) | Leaf::Number(_)) { tokens } else { 1 };
         return Ok(b.leaf(leaf.clone(), &[&[rows], node.shape.as_slice()].concat()));
     }
-    let leaf =
-        &mut |_: &mut Builder, leaf: &Leaf, _: &[usize]| unreachable!("{leaf} is no argument");
+    // An entry may be chosen by the token's position.
+    let leaf = &mut |b: &mut Builder, leaf: &Leaf, shape: &[usize]| {
+        b.leaf(leaf.clone(), &[&[tokens], shape].concat())
+    };
     lift::one(b, &node.op, args, &node.shape, Over::Tokens, 1, leaf)
         .map_err(|why| Refusal { span: node.span, why: why.into() })
 }

@@ -1,7 +1,7 @@
 //! The pipeline: from a recurrence at its sizes to what runs, in one function.
 //!
 //! ```text
-//! program of one token ──strategy──▶ scan │ chunk │ attention │ recurrent
+//! program of one token ──strategy──▶ scan │ chunk │ attention │ recurrent │ halves: two of these
 //!                                      │
 //!                                      ├──plan──▶ schedules of kernels, for a GPU; they choose the tokens of a block
 //!                                      ├──block─▶ program of a block of tokens, and its gradient
@@ -14,6 +14,7 @@
 mod text;
 
 use crate::block::{self, Block};
+use crate::chunk::remember::remembered;
 use crate::elaborate::Recurrence;
 use crate::normal::Refusal;
 use crate::plan::target::Gpu;
@@ -43,11 +44,15 @@ pub struct Choice {
 /// What is made of a recurrence.
 #[derive(Clone, Debug)]
 pub struct Artifact {
+    /// The recurrence whose programs these are: kernels that go token by token have more states.
+    pub recurrence: Recurrence,
     /// How it is computed, with its normal form or the reason why it has none.
     pub strategy: Strategy,
     /// The programs that run for each block of tokens, the masked one last. None where the program of one
     /// token runs as it stands.
     pub blocks: Vec<Block>,
+    /// Its two halves, where it runs as such: their programs are theirs, the schedules the whole's.
+    pub halves: Vec<Artifact>,
     /// What the blocks of a GPU's threads do, pass by pass; nothing on the processor.
     pub schedules: Vec<Schedule>,
 }
@@ -56,8 +61,19 @@ pub struct Artifact {
 pub fn compile(r: &Recurrence, target: Target, choice: Choice) -> Result<Artifact, Refusal> {
     debug_assert_eq!(verify(&r.token), Ok(()), "token of {}", r.name);
     let strategy = strategy::of(r);
+    let mut halves = Vec::new();
+    if let Strategy::Halves(both) = &strategy {
+        for half in [&both.states, &both.sums] {
+            halves.push(compile(&half.recurrence, target, choice)?);
+        }
+    }
+    // Kernels hold what tokens read again as further states.
+    let of = match (target, &strategy) {
+        (Target::Gpu(_), Strategy::Recurrent(_)) => remembered(r)?.recurrence,
+        _ => r.clone(),
+    };
     let (schedules, blocks) = match (target, &strategy) {
-        (Target::Processor, Strategy::Recurrent(_)) => (vec![], vec![]),
+        (Target::Processor, Strategy::Recurrent(_) | Strategy::Halves(_)) => (vec![], vec![]),
         (Target::Processor, _) => {
             let tokens = block::tokens(r, &strategy, choice.tokens);
             (vec![], block::full_and_tail(r, &strategy, tokens)?.into())
@@ -67,17 +83,18 @@ pub fn compile(r: &Recurrence, target: Target, choice: Choice) -> Result<Artifac
             fits(r, &schedules)?;
             let tokens = schedules[0].kernels[0].chunk;
             // Chunks of one token are always full.
-            (schedules, vec![block::block(r, &strategy, tokens, tokens > 1, &|_, _| false)?])
+            let block = || block::block(&of, &strategy, tokens, tokens > 1, &|_, _| false);
+            let blocks = if halves.is_empty() { vec![block()?] } else { vec![] };
+            (schedules, blocks)
         }
     };
-    Ok(Artifact { strategy, blocks, schedules })
+    Ok(Artifact { recurrence: of, strategy, blocks, halves, schedules })
 }
 
-/// Everything that a recurrence may be launched for on a kind of GPU: training, and where it has states,
-/// decoding.
+/// Everything that a recurrence may be launched for on a kind of GPU: training, and where its
+/// states are all it needs, decoding.
 pub fn all_schedules(r: &Recurrence, gpu: Gpu) -> Result<Vec<Schedule>, Refusal> {
-    // Sums over the past have no state to go on from.
-    let decode = (!r.states.is_empty()).then_some(Purpose::Decode);
+    let decode = strategy::of(r).decodes().then_some(Purpose::Decode);
     let mut all = Vec::new();
     for purpose in [Purpose::Training].into_iter().chain(decode) {
         all.extend(compile(r, Target::Gpu(gpu), Choice { purpose, tokens: None })?.schedules);

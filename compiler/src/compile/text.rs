@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use super::Artifact;
 use crate::chunk::gradient::Wrt;
-use crate::elaborate::Recurrence;
 use crate::emit::cuda;
 use crate::normal::text::Shown;
 use crate::strategy::Strategy;
@@ -13,8 +12,8 @@ use crate::tile::{Int, Leaf, Stream};
 
 impl Artifact {
     /// How the recurrence is read: its strategy, and its normal form or why it has none.
-    pub fn normal_text(&self, r: &Recurrence) -> String {
-        let strategy = &self.strategy;
+    pub fn normal_text(&self) -> String {
+        let (r, strategy) = (&self.recurrence, &self.strategy);
         let head = format!("strategy: {} ({})\n", strategy.name(), strategy.meaning());
         match strategy {
             Strategy::Chunk(normal) => format!("{head}{}", Shown(normal, r)),
@@ -23,11 +22,19 @@ impl Artifact {
             }
             Strategy::Recurrent(refusal) => format!("{head}not faster: {}\n", refusal.why),
             Strategy::Scan => head,
+            Strategy::Halves(_) => head + &self.of_halves(Artifact::normal_text),
         }
     }
 
+    /// A text of each half, under its name.
+    fn of_halves(&self, text: impl Fn(&Artifact) -> String) -> String {
+        let half = |half: &Artifact| format!("{}:\n{}", half.recurrence.name, text(half));
+        self.halves.iter().map(half).collect()
+    }
+
     /// The programs that run for blocks of tokens.
-    pub fn chunk_text(&self, r: &Recurrence) -> String {
+    pub fn chunk_text(&self) -> String {
+        let r = &self.recurrence;
         let results: Vec<String> = r
             .outs
             .iter()
@@ -35,7 +42,7 @@ impl Artifact {
             .chain(r.states.iter().map(|slot| format!("{}.leaving", slot.name)))
             .collect();
         let leaf = |leaf: &Leaf| r.leaf_name(leaf);
-        let mut text = String::new();
+        let mut text = self.of_halves(Artifact::chunk_text);
         for block in &self.blocks {
             let named =
                 Named { program: &block.chunk.program, leaf: &leaf, results: results.clone() };
@@ -47,7 +54,8 @@ impl Artifact {
     }
 
     /// The gradients of the programs that run for blocks of tokens.
-    pub fn grad_text(&self, r: &Recurrence) -> String {
+    pub fn grad_text(&self) -> String {
+        let r = &self.recurrence;
         let result = |wrt: &Wrt| match wrt {
             Wrt::Input(i, at) if *at == Int::T => format!("d_{}", r.inputs[*i].name),
             Wrt::Input(i, at) => format!("d_{}[{at}]", r.inputs[*i].name),
@@ -55,7 +63,7 @@ impl Artifact {
             Wrt::Carry(k) => format!("d_{}.entering", r.stream_name(Stream::State(*k))),
         };
         let leaf = |leaf: &Leaf| r.leaf_name(leaf);
-        let mut text = String::new();
+        let mut text = self.of_halves(Artifact::grad_text);
         for block in &self.blocks {
             let gradient = &block.gradient;
             let results = gradient.wrt.iter().map(result).collect();

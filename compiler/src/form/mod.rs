@@ -3,12 +3,14 @@
 //! * [`recurrent`]: one token at a time, from the declaration as it stands. In f64 it is the truth.
 //! * [`chunk`]: the derived program of many tokens at once, for scans and the normal form.
 //! * [`attention`]: sums and softmax over the past, a block of queries at a time.
+//! * [`halves`]: states, then sums over the past that read them.
 //!
 //! Which of them runs is said by [`crate::strategy`].
 
 pub mod attention;
 pub mod chunk;
 pub mod elementwise;
+pub mod halves;
 pub mod recurrent;
 pub mod rows;
 mod task;
@@ -227,6 +229,8 @@ pub enum Form {
     Scan(Box<Scan>),
     /// A block of queries at a time.
     Attention(Box<attention::Attention>),
+    /// The states, then the sums over the past.
+    Halves(Box<halves::Both>),
 }
 
 /// The chunk form of states whose entries never meet, for several heads at once.
@@ -257,6 +261,8 @@ pub enum Kept<R: Real> {
     Chunk(chunk::Kept<R>),
     /// The attention form needs nothing.
     Attention,
+    /// Of both halves.
+    Halves(Box<halves::Kept<R>>),
 }
 
 impl Form {
@@ -284,6 +290,10 @@ impl Form {
                     let longest = problem.bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(1);
                     return Ok(Form::Attention(Box::new(attention::Attention::new(r, longest)?)));
                 }
+                Strategy::Halves(halves) => {
+                    let both = halves::Both::new(problem, *halves, chunk)?;
+                    return Ok(Form::Halves(Box::new(both)));
+                }
                 Strategy::Recurrent(_) if kind == FormKind::Chunk => {
                     return chunked(Box::new(normal::extract(r)?));
                 }
@@ -301,6 +311,7 @@ impl Form {
             Form::Chunk(_) => "chunk",
             Form::Scan(_) => "scan",
             Form::Attention(_) => "attention",
+            Form::Halves(_) => "halves",
         }
     }
 
@@ -320,6 +331,11 @@ impl Form {
             Form::Chunk(chunk) => {
                 let (outputs, kept) = chunk.forward(problem, keep);
                 return (outputs, Kept::Chunk(kept));
+            }
+            // The second half adds up its heads.
+            Form::Halves(both) => {
+                let (outputs, kept) = both.forward(problem, keep);
+                return (outputs, Kept::Halves(Box::new(kept)));
             }
             Form::Attention(form) => (form.forward(problem), Kept::Attention),
         };
@@ -341,6 +357,9 @@ impl Form {
     ) -> Gradients<R> {
         if let (Form::Chunk(chunk), Kept::Chunk(kept)) = (self, kept) {
             return chunk.backward(problem, kept, cotangents);
+        }
+        if let (Form::Halves(both), Kept::Halves(kept)) = (self, kept) {
+            return both.backward(problem, kept, cotangents);
         }
         let wide: Vec<Option<Vec<R>>> = match problem.sum {
             1 => vec![],

@@ -25,6 +25,8 @@ pub enum Binding {
     Boundary(usize),
     /// A value per token and head that one kernel leaves for another.
     Saved(usize),
+    /// The gradient of such a value.
+    SavedGrad(usize),
     /// The gradient that flows into an output.
     OutGrad(usize),
     /// The gradient that flows into a final state.
@@ -106,6 +108,8 @@ pub struct Buffer {
     pub access: Access,
     /// Whether a call may go without it.
     pub may_be_absent: bool,
+    /// Whether its results are added to those of an earlier buffer that is the same tensor.
+    pub adds: bool,
     /// Whether it must hold zeros before the first kernel runs.
     pub starts_at_zero: bool,
 }
@@ -122,6 +126,7 @@ impl Buffer {
             number: Number::F32,
             access: Access::Read,
             may_be_absent: false,
+            adds: false,
             starts_at_zero: false,
         }
     }

@@ -12,7 +12,7 @@
 //!
 //! Phases: [`value_split`] cuts the value axis so that several blocks share a head; [`lower`] turns a
 //! program into steps; [`place`] gives tiles their memory and [`sync`] inserts barriers; [`chunk`],
-//! [`attention`] and [`rows`] put schedules of kernels together, for a choice out of [`space`]; [`cost`] counts
+//! [`attention`] and [`rows`] put schedules of kernels together, `join` those of two halves, for a choice out of [`space`]; [`cost`] counts
 //! what a kernel does; [`verify`] checks a schedule on its own; [`print`] shows it. `emit` prints it as CUDA C++ and decides nothing.
 
 pub mod attention;
@@ -22,6 +22,7 @@ pub mod cost;
 mod cut;
 pub mod index;
 mod ir;
+mod join;
 pub(crate) mod lower;
 mod place;
 pub mod print;
@@ -38,6 +39,7 @@ pub mod verify;
 pub use buffer::{Access, Binding, Buffer, BufferId, Dim, Role};
 pub use ir::*;
 
+use crate::chunk::remember::{Remembered, remembered};
 use crate::elaborate::Recurrence;
 use crate::normal::Refusal;
 use crate::strategy::Strategy;
@@ -88,11 +90,12 @@ pub fn schedules(
 ) -> Result<Vec<Schedule>, Refusal> {
     let of = |pass, tokens| schedule(r, strategy, pass, gpu, tokens);
     match (purpose, strategy) {
-        (Purpose::Forward, _) => Ok(vec![of(Pass::Forward, tokens)?]),
-        (Purpose::Decode, Strategy::Attention(_)) => {
-            let why = "it has no state to go on from, and no kernels that decode";
+        (Purpose::Decode, strategy) if !strategy.decodes() => {
+            let why = "sums over the past have no state to go on from, and no kernels that decode";
             Err(Refusal { span: None, why: why.into() })
         }
+        (_, Strategy::Halves(halves)) => join::joined(r, halves, purpose, gpu, tokens),
+        (Purpose::Forward, _) => Ok(vec![of(Pass::Forward, tokens)?]),
         (Purpose::Decode, _) => Ok(vec![of(Pass::Decode, None)?]),
         (Purpose::Training, Strategy::Attention(_)) => {
             Ok(vec![of(Pass::Forward, tokens)?, of(Pass::Backward, tokens)?])
@@ -115,7 +118,14 @@ fn schedule(
     match strategy {
         Strategy::Scan => chunk::schedule(r, Body::Scan, pass, gpu, tokens),
         Strategy::Chunk(normal) => chunk::schedule(r, Body::Normal(normal), pass, gpu, tokens),
-        Strategy::Recurrent(_) => chunk::schedule(r, Body::Token, pass, gpu, tokens),
+        Strategy::Recurrent(_) => {
+            let Remembered { recurrence, declared } = remembered(r)?;
+            chunk::schedule(&recurrence, Body::Token { declared }, pass, gpu, tokens)
+        }
         Strategy::Attention(_) => attention::schedule(r, pass, gpu, tokens),
+        Strategy::Halves(_) => {
+            let why = "its states and its sums over the past have schedules of their own";
+            Err(Refusal { span: None, why: why.into() })
+        }
     }
 }

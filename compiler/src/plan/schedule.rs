@@ -23,7 +23,8 @@ impl Schedule {
             let id = BufferId(at);
             let write = written.contains(&id);
             buffer.access = if write { Access::Write } else { Access::Read };
-            buffer.starts_at_zero = buffer.role == Role::Result && (!write || added.contains(&id));
+            let made = matches!(buffer.role, Role::Result | Role::Temporary);
+            buffer.starts_at_zero = made && (!write || added.contains(&id));
         }
         for kernel in &mut self.kernels {
             kernel.arguments = kernel.places();
@@ -52,7 +53,10 @@ impl Schedule {
     ) -> usize {
         let results = self.buffers.iter().filter(|b| b.role == Role::Result && asked(b));
         let sums = results
-            .map(|b| usize::from(b.terms(extent) > 1) + usize::from(share(b) > 1))
+            .map(|b| {
+                let (terms, share) = (b.terms(extent) > 1, share(b) > 1);
+                usize::from(terms) + usize::from(share) + usize::from(b.adds && !terms && !share)
+            })
             .sum::<usize>();
         self.kernels.len() + sums
     }

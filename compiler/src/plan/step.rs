@@ -1,7 +1,7 @@
 //! What a step reads and writes.
 
 use super::buffer::BufferId;
-use super::{Expr, Step, Target, TileId};
+use super::{Condition, Expr, Loop, Step, Stmt, Target, TileId};
 
 impl Step {
     /// A map that fills nothing and adds to nothing.
@@ -92,6 +92,67 @@ impl Expr {
             Expr::Where(_, of) => of.iter().for_each(|x| x.walk(f)),
             Expr::Select(of) => of.iter().for_each(|x| x.walk(f)),
             _ => {}
+        }
+    }
+}
+
+/// What each buffer is to be instead.
+type Places<'a> = &'a dyn Fn(BufferId) -> BufferId;
+
+impl Stmt {
+    /// Puts other buffers in the place of those that are read and written.
+    pub fn rename_buffers(&mut self, place: Places) {
+        match self {
+            Stmt::Step(
+                Step::Map { value, to, .. }
+                | Step::Reduce { value, to, .. }
+                | Step::Product { value, to, .. },
+            ) => {
+                value.rename_buffers(place);
+                if let Target::Buffer(element, conditions) = to {
+                    element.buffer = place(element.buffer);
+                    conditions.iter_mut().for_each(|when| when.rename_buffers(place));
+                }
+            }
+            Stmt::Step(_) => {}
+            Stmt::Loop(Loop { body, .. }) => {
+                body.iter_mut().for_each(|stmt| stmt.rename_buffers(place));
+            }
+            Stmt::Given(id, body) => {
+                *id = place(*id);
+                body.iter_mut().for_each(|stmt| stmt.rename_buffers(place));
+            }
+        }
+    }
+}
+
+impl Condition {
+    fn rename_buffers(&mut self, place: Places) {
+        if let Condition::Given(id) = self {
+            *id = place(*id);
+        }
+    }
+}
+
+impl Expr {
+    fn rename_buffers(&mut self, place: Places) {
+        match self {
+            Expr::Buffer(element) => element.buffer = place(element.buffer),
+            Expr::Unary(_, x) => x.rename_buffers(place),
+            Expr::Binary(_, of) | Expr::Mul(of) | Expr::Weight(of) => {
+                of.iter_mut().for_each(|x| x.rename_buffers(place));
+            }
+            Expr::Where(when, of) => {
+                when.rename_buffers(place);
+                of.iter_mut().for_each(|x| x.rename_buffers(place));
+            }
+            Expr::Select(of) => of.iter_mut().for_each(|x| x.rename_buffers(place)),
+            Expr::Number(_)
+            | Expr::Tile(..)
+            | Expr::Position(..)
+            | Expr::Allowed { .. }
+            | Expr::Head
+            | Expr::Sum => {}
         }
     }
 }

@@ -5,7 +5,7 @@
 //! get one of `heads` lanes, and attention when queries and keys get an axis each. A leaf that does
 //! not vary keeps size 1 there and is never repeated in memory.
 
-use super::{Builder, Gather, Int, Leaf, Op, Past, Program, Value};
+use super::{Binary, Builder, Gather, Int, Leaf, Op, Past, Program, Value};
 
 /// Why a program cannot be lifted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,22 +97,7 @@ pub(crate) fn one(
         }
         Op::Slice(axis, start) => b.slice(args[0], axis + lead, *start, shape[*axis]),
         Op::Pad(axis, before) => b.pad(args[0], axis + lead, *before, shape[*axis]),
-        Op::Concat(axis) => {
-            let mut front = ones;
-            for &arg in args {
-                for (i, size) in front.iter_mut().enumerate() {
-                    *size = (*size).max(b.shape(arg)[i]);
-                }
-            }
-            let parts: Vec<Value> = args
-                .iter()
-                .map(|&arg| {
-                    let full = [&front, &b.shape(arg)[lead..]].concat();
-                    b.expand(arg, &full)
-                })
-                .collect();
-            b.concat(&parts, axis + lead)
-        }
+        Op::Concat(axis) => concat(b, args, axis + lead, lead),
         Op::Expand => {
             let shape = with_lead(b, args[0], lead, shape);
             b.expand(args[0], &shape)
@@ -122,11 +107,54 @@ pub(crate) fn one(
             let shape = with_lead(b, args[0], lead, shape);
             b.raw(op.clone(), args.to_vec(), shape)
         }
-        Op::Pick(_) | Op::Place(_) => return Err("an entry is chosen by the token's position"),
+        Op::Pick(int) | Op::Place(int) => {
+            let number = leaf(b, &Leaf::Number(int.clone()), &[]);
+            chosen(b, op, args[0], shape, number)
+        }
         Op::Past(past) if over == Over::Lanes => lift_past(b, past, args, shape, lead, leaf)?,
         Op::Past(_) => return Err("a sum over the past"),
         _ => return Err("an operation of chunks"),
     })
+}
+
+/// Arguments one after the other, which may not have all leading axes.
+fn concat(b: &mut Builder, args: &[Value], axis: usize, lead: usize) -> Value {
+    let mut front = vec![1; lead];
+    for &arg in args {
+        for (i, size) in front.iter_mut().enumerate() {
+            *size = (*size).max(b.shape(arg)[i]);
+        }
+    }
+    let parts: Vec<Value> = args
+        .iter()
+        .map(|&arg| {
+            let full = [&front, &b.shape(arg)[lead..]].concat();
+            b.expand(arg, &full)
+        })
+        .collect();
+    b.concat(&parts, axis)
+}
+
+/// [`Op::Pick`] or [`Op::Place`] where each row chooses its own entry: `number` has the leading axes, `shape`
+/// is the result's without them.
+pub(crate) fn chosen(b: &mut Builder, op: &Op, x: Value, shape: &[usize], number: Value) -> Value {
+    let rank = b.shape(x).len();
+    let pick = matches!(op, Op::Pick(_));
+    let width = if pick { b.shape(x)[rank - 1] } else { shape.last().copied().unwrap_or(1) };
+    let lead = b.shape(number).to_vec();
+    let ones = vec![1; rank - lead.len()];
+    let number = b.reshape(number, &[lead, ones].concat());
+    let one = vec![1; rank];
+    let (first, last) = (b.fill(0.0, &one), b.fill((width - 1) as f64, &one));
+    let number = b.binary(Binary::Max, number, first);
+    let number = b.binary(Binary::Min, number, last);
+    let entries: Vec<Value> = (0..width).map(|at| b.fill(at as f64, &one)).collect();
+    let entries = b.concat(&entries, rank - 1);
+    let others = b.sub(number, entries);
+    let (zero, unit) = (b.fill(0.0, &one), b.fill(1.0, &one));
+    let here = b.select(others, zero, unit);
+    let over: &[usize] = if pick { &[rank - 1] } else { &[] };
+    b.mul_sum(x, here, over)
 }
 
 fn lift_past(

@@ -185,7 +185,7 @@ impl Kernels {
                 store.take(&name, run.numbers(buffer))
             };
             match (buffer.binding, buffer.role) {
-                (Binding::Final(_), _) => finals.push(room()?),
+                (Binding::Final(_), Role::Result) => finals.push(room()?),
                 (binding, Role::Saved) if self.backward.is_some() => {
                     left.0.push((binding, room()?));
                 }

@@ -163,7 +163,11 @@ impl<'a> Run<'a> {
                     temporary.push(made);
                     Some(Bound::new(made, 1))
                 }
-                (Role::Result, Some(own)) => match self.partial(store, buffer, own)? {
+                (Role::Result, Some(own)) => match self.partial(
+                    store,
+                    buffer,
+                    Bound { add: own.add || buffer.adds, ..own },
+                )? {
                     Some(sum) => {
                         let from = Bound::new(sum.from, 1);
                         partial.push(sum);

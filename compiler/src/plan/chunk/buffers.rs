@@ -8,9 +8,11 @@ use super::super::value_split::Whole;
 use super::super::{Binding, Buffer, Dim, Pass, Role};
 use crate::elaborate::Recurrence;
 
-/// The arguments of a pass, in order; `axis` says what the parts of a head cut.
+/// The arguments of a pass, in order; `axis` says what the parts of a head cut. Nobody gives or asks for
+/// states that are not declared.
 pub fn buffers(
     r: &Recurrence,
+    declared: usize,
     pass: Pass,
     choice: Choice,
     axis: &HashMap<Whole, usize>,
@@ -32,7 +34,10 @@ pub fn buffers(
         all.extend(gradients(r, choice.parts, axis));
     } else {
         all.extend(outs(r));
-        all.extend(states(r, "after", Binding::Final, Role::Result));
+        let own = |(k, buffer): (usize, Buffer)| {
+            if k < declared { buffer } else { Buffer { role: Role::Temporary, ..buffer } }
+        };
+        all.extend(states(r, "after", Binding::Final, Role::Result).enumerate().map(own));
         all.extend(boundary(Role::Saved).map(Buffer::optional));
     }
     name_apart(&mut all);

@@ -26,7 +26,10 @@ pub enum Body<'a> {
     /// The program of states entry by entry.
     Scan,
     /// The program of one token, for recurrences without a normal form.
-    Token,
+    Token {
+        /// How many of its states are declared; the others remember what tokens read again.
+        declared: usize,
+    },
 }
 
 /// What a pass is, by the best plan that fits a GPU. The error names what is too large.
@@ -41,7 +44,7 @@ pub fn schedule(
     let subject = match body {
         Body::Normal(normal) => Subject::Chunks(normal),
         Body::Scan => Subject::Scan(r),
-        Body::Token => Subject::Token(r),
+        Body::Token { .. } => Subject::Token(r),
     };
     let workspace = |made: &Schedule| made.kernels.iter().map(|kernel| kernel.workspace).sum();
     let best =
@@ -65,6 +68,10 @@ pub fn build(
 ) -> Result<Option<Schedule>, Refusal> {
     let outs = (0..r.outs.len()).map(Whole::Out);
     let results: Vec<Whole> = outs.chain((0..r.states.len()).map(Whole::State)).collect();
+    let declared = match body {
+        Body::Token { declared } => declared,
+        _ => r.states.len(),
+    };
     let (chunk, body) = match body {
         Body::Normal(normal) => {
             // A chunk of one token is always full.
@@ -79,7 +86,7 @@ pub fn build(
             let body = ValueSplit::not(chunk.program.clone());
             (chunk, Some(body))
         }
-        Body::Token => {
+        Body::Token { .. } => {
             let chunk = of_token(r)?;
             let body = ValueSplit::not(chunk.program.clone());
             (chunk, Some(body))
@@ -97,7 +104,7 @@ pub fn build(
     let Some(init) = split_values(&r.init, false, &initial, &states, choice.parts) else {
         return Ok(None);
     };
-    let buffers = buffers(r, pass, choice, &body.axis);
+    let buffers = buffers(r, declared, pass, choice, &body.axis);
     let maker = Maker { r, choice, buffers: &buffers, body, init, tiles: vec![] };
     let mut kernel = match pass {
         Pass::Backward => maker.backward(&chunk),

@@ -2,6 +2,7 @@
 
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::form::{Gradients, Outputs};
+use lrc_compiler::strategy;
 
 use super::drawn::Drawn;
 use super::slope::kinks;
@@ -25,7 +26,7 @@ impl Kernels {
         Ok(Kernels {
             training: one(Wanted::Training)?,
             forward: one(Wanted::Forward)?,
-            decode: (!r.states.is_empty()).then(|| one(Wanted::Decode)).transpose()?,
+            decode: strategy::of(r).decodes().then(|| one(Wanted::Decode)).transpose()?,
         })
     }
 }

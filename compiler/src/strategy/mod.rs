@@ -6,7 +6,13 @@
 //!   are one operation.
 //! * **chunk**: states that are diagonal plus low rank. A chunk of tokens becomes products.
 //! * **attention**: no state, but sums over the past. Blocks of queries against blocks of keys.
+//! * **halves**: sums over the past that read states which depend on no such sum. First the states, then
+//!   the sums, each by a strategy of its own.
 //! * **recurrent**: one token after the other, which any recurrence allows.
+
+mod halves;
+
+pub use halves::{Half, Halves};
 
 use crate::chunk::attention::{Range, pair_program};
 use crate::chunk::{derive, scan};
@@ -22,6 +28,8 @@ pub enum Strategy {
     Chunk(Box<Normal>),
     /// Blocks of queries against the keys of a range.
     Attention(Range),
+    /// The states, then the sums over the past that read them.
+    Halves(Box<Halves>),
     /// One token at a time; what stands in the way of the others, in words of the text.
     Recurrent(Refusal),
 }
@@ -33,6 +41,7 @@ impl Strategy {
             Strategy::Scan => "scan",
             Strategy::Chunk(_) => "chunk",
             Strategy::Attention(_) => "attention",
+            Strategy::Halves(_) => "halves",
             Strategy::Recurrent(_) => "recurrent",
         }
     }
@@ -43,6 +52,7 @@ impl Strategy {
             Strategy::Scan => "entry by entry, many tokens at a time",
             Strategy::Chunk(_) => "diagonal plus low rank, many tokens at a time",
             Strategy::Attention(_) => "blocks of queries against the keys in range",
+            Strategy::Halves(_) => "the states first, then the sums over the past that read them",
             Strategy::Recurrent(_) => "one token at a time",
         }
     }
@@ -54,6 +64,11 @@ impl Strategy {
             _ => None,
         }
     }
+
+    /// Whether kernels go on from states, a token at a time: not where sums over the past need more.
+    pub fn decodes(&self) -> bool {
+        !matches!(self, Strategy::Attention(_) | Strategy::Halves(_))
+    }
 }
 
 /// The strategy of a recurrence, on every target. What kernels lack is said by
@@ -62,6 +77,9 @@ pub fn of(r: &Recurrence) -> Strategy {
     if r.states.is_empty() {
         let range = Range::of(r).and_then(|range| pair_program(r, 1, 2).map(|_| range));
         return range.map_or_else(Strategy::Recurrent, Strategy::Attention);
+    }
+    if let Some(halves) = halves::halves(r) {
+        return Strategy::Halves(Box::new(halves));
     }
     let vectors = scan::vectors(r);
     let scan = vectors.clone().and_then(|()| scan::derive(r, 1, false));
