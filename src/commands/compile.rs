@@ -9,6 +9,7 @@ use lrc_compiler::graph::account::account;
 use lrc_compiler::graph::{Model, Prepared};
 use lrc_compiler::plan::target::{GPUS, Gpu};
 use lrc_compiler::plan::{Kernel, Pass, Purpose, Schedule};
+use lrc_compiler::strategy;
 use lrc_dsl::ast::Kind;
 use lrc_dsl::{Diag, Sources};
 use lrc_runtime::config::open::declarations;
@@ -207,8 +208,7 @@ impl Work {
         }
         let mut schedules = Vec::new();
         for gpu in self.gpus.clone() {
-            // Sums over the past have no state to go on from.
-            let decode = (!r.states.is_empty()).then_some(Purpose::Decode);
+            let decode = strategy::of(r).decodes().then_some(Purpose::Decode);
             for purpose in [Purpose::Training].into_iter().chain(decode) {
                 let choice = Choice { purpose, tokens: None };
                 let artifact = match compile::compile(r, Target::Gpu(gpu), choice) {
@@ -233,11 +233,10 @@ impl Work {
         if self.wants("normal") && target == "cpu" {
             self.files.emit(&r.name, "normal", made.normal_text().as_bytes())?;
         }
-        if self.wants("chunk") && !made.blocks.is_empty() {
-            self.files.emit(&name, "chunk", made.chunk_text().as_bytes())?;
-        }
-        if self.wants("grad") && !made.blocks.is_empty() {
-            self.files.emit(&name, "grad", made.grad_text().as_bytes())?;
+        for (stage, text) in [("chunk", made.chunk_text()), ("grad", made.grad_text())] {
+            if self.wants(stage) && !text.is_empty() {
+                self.files.emit(&name, stage, text.as_bytes())?;
+            }
         }
         Ok(())
     }
