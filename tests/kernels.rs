@@ -381,6 +381,26 @@ fn a_missing_barrier_is_found() {
 }
 
 #[test]
+fn lanes_wait_for_their_warp_before_they_exchange() {
+    let exchange = |from: &str| {
+        format!(
+            "float y, z = i;\n{from}\n\
+             asm volatile(\"shfl.sync.idx.b32 %0, %1, %2, 31, 0xffffffff;\" : \"=f\"(y) : \"f\"(z), \"r\"(i + 1));\n\
+             x[i] = y;"
+        )
+    };
+    let want: Vec<f32> = (0..64).map(|i| (i / 32 * 32 + (i + 1) % 32) as f32).collect();
+    assert_eq!(run(&exchange("")).unwrap(), want);
+    // Some lanes go around more often before they come to it.
+    let slow =
+        "for (int n = 0; n < i % 5; n++) { shared[i] = z; z = ((volatile float*)shared)[i]; }";
+    assert_eq!(run(&exchange(slow)).unwrap(), want);
+    let fault = run(&exchange("if (i == 40) return;")).unwrap_err();
+    assert_eq!(fault.thread, 40);
+    assert!(fault.what.starts_with("it is missing"), "{fault}");
+}
+
+#[test]
 fn a_copy_that_nobody_waited_for_is_found() {
     let copy = "x[i] = i;\nunsigned long long to;\n\
         asm(\"cvta.to.shared.u64 %0, %1;\" : \"=l\"(to) : \"l\"(shared + i));\n\

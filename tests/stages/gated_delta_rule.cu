@@ -629,7 +629,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         wait_for_block();
         // reduce [8, 8] over [1]: tile34[i0, 0] = Sum (in_k[t of row i0; i1] * add((tile5[i0, 0] * tile6[i0, i1, 0]), tile24[i0, i1, 0]))
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
             const int i0 = e;
             float x = 0.f;
             #pragma unroll 4
@@ -643,7 +643,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         #pragma unroll 1
         for (int e = threadIdx.x / 32; e < 1; e += THREADS / 32) {
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = threadIdx.x % 32; s < 64; s += 32) {
                 const int i0 = s / 8;
                 const int i1 = s % 8;
@@ -666,7 +666,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         wait_for_block();
         // reduce [8, 8] over [1]: tile38[i0, 0] = Sum (tile13[i0, i1] * tile31[i1, i0, 0])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
             const int i0 = e;
             float x = 0.f;
             #pragma unroll 4
@@ -705,7 +705,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         wait_for_block();
         // reduce [8, 8] over [1]: tile43[i0, 0] = Sum ((in_q[t of row i0; i1] * 0.35355339059327373) * tile44[i0, i1, 0])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
             const int i0 = e;
             float x = 0.f;
             #pragma unroll 4
@@ -721,7 +721,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         wait_for_block();
         // reduce [8, 8] over [1]: tile46[i0, 0] = Sum ((in_k[t of row i0; i1] * tile2[i0]) * tile6[i0, i1, 0])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
             const int i0 = e;
             float x = 0.f;
             #pragma unroll 4
@@ -782,7 +782,7 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
         wait_for_block();
         // reduce [8, 8] over [1]: tile54[i0, 0] = Sum (in_v[t of row i0; i1] * tile15[i0, i1])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
             const int i0 = e;
             float x = 0.f;
             #pragma unroll 4

@@ -77,7 +77,7 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, cons
         wait_for_block();
         // reduce [4, 8, 8] over [1]: tile2[i0, 0, i2] = Sum (((in_q[t of row i0; i1] * 0.35355339059327373) * tile5[i0, i1]) * tile0[i1, i2])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 32; e += THREADS) {
+        for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
             const int i0 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
@@ -109,7 +109,7 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, cons
         wait_for_block();
         // reduce [4, 4, 8] over [1]: tile6[i0, 0, i2] = Sum (tile9[i0, i1] * in_v[t of row i1; i2])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 32; e += THREADS) {
+        for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
             const int i0 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
@@ -136,7 +136,7 @@ gla_forward(const int* bounds, const int* chunks, int sequences, int heads, cons
         wait_for_block();
         // reduce [8, 4, 8] over [1]: tile11[i0, 0, i2] = Sum (in_v[t of row i1; i2] * (tile8[i1, i0] * tile12[i1, i0]))
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
+        for (int e = threadIdx.x; e < 64; e += THREADS / 1) {
             const int i0 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
@@ -242,7 +242,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, con
         reverse_cumulative_product<4, 8>(tile4, tile2);
         // reduce [8, 4, 8] over [2]: tile5[i0, i1, 0] = Sum (in_v[t of row i1; i2] * tile0[i0, i2])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 32; e += THREADS) {
+        for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
             const int i0 = e / 4;
             const int i1 = e % 4;
             float x = 0.f;
@@ -255,7 +255,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, con
         }
         // reduce [4, 4, 8] over [2]: tile7[i0, i1, 0] = Sum (in_v[t of row i1; i2] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0))
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
+        for (int e = threadIdx.x; e < 16; e += THREADS / 1) {
             const int i0 = e / 4;
             const int i1 = e % 4;
             float x = 0.f;
@@ -296,7 +296,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, con
         wait_for_block();
         // reduce [8, 8] over [1]: tile11[i0, 0] = Sum (state_S_at_chunks[i0, i1] * tile0[i0, i1])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
             const int i0 = e;
             float x = 0.f;
             #pragma unroll 4
@@ -340,7 +340,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, con
         gram_grad<4, 4, 8>(tile16, tile6, tile8, tile14, tile2, [](int i) -> int { return i + 1; });
         // reduce [4, 8, 8] over [2]: tile18[i0, i1, 0] = Sum (state_S_at_chunks[i1, i2] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : ...
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 32; e += THREADS) {
+        for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
             const int i0 = e / 8;
             const int i1 = e % 8;
             float x = 0.f;
@@ -378,7 +378,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, con
         wait_for_block();
         // reduce [4, 8, 8] over [0]: tile21[0, i1, i2] = Sum ((tile8[i0, i1] * tile22[i0, i1]) * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] ...
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
+        for (int e = threadIdx.x; e < 64; e += THREADS / 1) {
             const int i1 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
@@ -400,7 +400,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, con
         wait_for_block();
         // reduce [8, 4, 8] over [0]: tile23[0, i1, i2] = Sum ((tile14[i1, i0] * tile4[i1, i0]) * tile0[i0, i2])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 32; e += THREADS) {
+        for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
             const int i1 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
@@ -417,7 +417,7 @@ gla_backward(const int* bounds, const int* chunks, int sequences, int heads, con
         wait_for_block();
         // reduce [4, 4, 8] over [0]: tile24[0, i1, i2] = Sum (tile25[i0, i1] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0))
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 32; e += THREADS) {
+        for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
             const int i1 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;

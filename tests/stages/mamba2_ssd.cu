@@ -474,7 +474,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         wait_for_block();
         // reduce [8, 8] over [1]: tile17[i0, 0] = Sum (in_x[t of row i0; i1] * add(tile18[0, i0, i1], tile21[0, i0, i1]))
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
             const int i0 = e;
             float x = 0.f;
             #pragma unroll 4
@@ -488,7 +488,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         #pragma unroll 1
         for (int e = threadIdx.x / 32; e < 1; e += THREADS / 32) {
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = threadIdx.x % 32; s < 64; s += 32) {
                 const int i0 = s / 8;
                 const int i1 = s % 8;
@@ -510,7 +510,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         cumulative_product_grad<1, 8, 1>(tile29, tile4, tile27, [](int i) -> int { return 8 * (i) + 8; });
         // reduce [8, 8] over [1]: tile30[i0, 0] = Sum (tile20[i0, i1] * tile8[i1, i0, 0])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
             const int i0 = e;
             float x = 0.f;
             #pragma unroll 4
@@ -559,7 +559,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         wait_for_block();
         // reduce [8, 8] over [1]: tile35[i0, 0] = Sum (in_C[t of row i0; i1] * tile36[i0, i1, 0])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
             const int i0 = e;
             float x = 0.f;
             #pragma unroll 4
@@ -595,7 +595,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         }
         // reduce [8] over [0]: tile39[0] = Sum (in_dt[t of row i0] * tile25[i0])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 1; e += THREADS) {
+        for (int e = threadIdx.x; e < 1; e += THREADS / 1) {
             float x = 0.f;
             #pragma unroll 4
             for (int s = 0; s < 8; s++) {
@@ -660,7 +660,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         #pragma unroll 1
         for (int e = threadIdx.x / 32; e < 1; e += THREADS / 32) {
             float x = 0.f;
-            #pragma unroll 1
+            #pragma unroll 4
             for (int s = threadIdx.x % 32; s < 64; s += 32) {
                 const int i0 = s / 8;
                 const int i1 = s % 8;

@@ -96,7 +96,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, co
         wait_for_block();
         // reduce [4, 8, 8] over [1]: tile2[i0, 0, i2] = Sum (tile0[i1, i2] * (in_r[t of row i0; i1] * tile6[i0, i1]))
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 32; e += THREADS) {
+        for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
             const int i0 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
@@ -188,7 +188,7 @@ rwkv7_forward(const int* bounds, const int* chunks, int sequences, int heads, co
         wait_for_block();
         // reduce [4, 8, 8] over [1]: tile7[i0, 0, i2] = Sum (tile11[i0, i1] * tile15[i1, i2])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 32; e += THREADS) {
+        for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
             const int i0 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
@@ -427,7 +427,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, c
         wait_for_block();
         // reduce [4, 8, 8] over [0]: tile18[0, i1, i2] = Sum (tile20[i0, i1] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0))
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
+        for (int e = threadIdx.x; e < 64; e += THREADS / 1) {
             const int i1 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
@@ -553,7 +553,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, c
         wait_for_block();
         // reduce [4, 8, 8] over [2]: tile31[i0, i1, 0] = Sum (tile24[i1, i2] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0))
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 32; e += THREADS) {
+        for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
             const int i0 = e / 8;
             const int i1 = e % 8;
             float x = 0.f;
@@ -609,7 +609,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, c
         }
         // reduce [8, 8] over [1]: tile35[i0, 0] = Sum (state_S_at_chunks[i0, i1] * tile0[i0, i1])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
             const int i0 = e;
             float x = 0.f;
             #pragma unroll 4
@@ -644,7 +644,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, c
         gram_grad<4, 8, 8>(tile39, tile30, tile19, tile11, tile2, [](int i) -> int { return 2 * (i) + 2; });
         // reduce [4, 8, 8] over [2]: tile41[i0, i1, 0] = Sum (state_S_at_chunks[i1, i2] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : ...
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 32; e += THREADS) {
+        for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
             const int i0 = e / 8;
             const int i1 = e % 8;
             float x = 0.f;
@@ -695,7 +695,7 @@ rwkv7_backward(const int* bounds, const int* chunks, int sequences, int heads, c
         wait_for_block();
         // reduce [4, 8, 8] over [0]: tile47[0, i1, i2] = Sum ((tile19[i0, i1] * tile48[i0, i1]) * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2]...
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
+        for (int e = threadIdx.x; e < 64; e += THREADS / 1) {
             const int i1 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;

@@ -75,7 +75,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
         wait_for_block();
         // reduce [16, 16] over [1]: tile5[i0, 0] = Largest tile2[i0, i1]
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
+        for (int e = threadIdx.x; e < 16; e += THREADS / 1) {
             const int i0 = e;
             float x = LOWEST;
             #pragma unroll 4
@@ -88,7 +88,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
         wait_for_block();
         // reduce [16, 16] over [1]: tile6[i0, 0] = Sum exp(tile2[i0, i1] - tile5[i0, 0])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
+        for (int e = threadIdx.x; e < 16; e += THREADS / 1) {
             const int i0 = e;
             float x = 0.f;
             #pragma unroll 4
@@ -300,7 +300,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
         wait_for_block();
         // reduce [16, 16] over [1]: tile1[i0, 0] = Sum neg((exp((allowed[i0, i1] ? tile2[i0, i1, 0] : -inf) - saved_0[t of row i0; 0]) * tile5[i0, i1, 0]))
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
+        for (int e = threadIdx.x; e < 16; e += THREADS / 1) {
             const int i0 = e;
             float x = 0.f;
             #pragma unroll 4

@@ -118,7 +118,7 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, co
         }
         // reduce [1, 4, 4, 4] over [1]: tile13[0, 0, i2, i3] = Sum (param_R[i1, i2, i3] * tile0[i1])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
+        for (int e = threadIdx.x; e < 16; e += THREADS / 1) {
             const int i2 = e / 4;
             const int i3 = e % 4;
             float x = 0.f;
@@ -362,7 +362,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, c
         at.chunk = chunks[at.sequence] + c;
         // reduce [1, 4, 4, 4] over [1]: tile16[0, 0, i2, i3] = Sum (param_R[i1, i2, i3] * state_h_at_chunks[i1])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
+        for (int e = threadIdx.x; e < 16; e += THREADS / 1) {
             const int i2 = e / 4;
             const int i3 = e % 4;
             float x = 0.f;
@@ -583,7 +583,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, c
         }
         // reduce [1, 4, 4, 4] over [2, 3]: tile40[0, i1, 0, 0] = Sum (param_R[i1, i2, i3] * add(tile10[0, i2, i3], tile38[0, i2, i3]))
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 4; e += THREADS) {
+        for (int e = threadIdx.x; e < 4; e += THREADS / 1) {
             const int i1 = e;
             float x = 0.f;
             #pragma unroll 4

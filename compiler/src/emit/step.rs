@@ -94,28 +94,38 @@ impl Text<'_> {
         let Step::Reduce { sizes, over, reduction, lanes, value, to } = step else { return };
         let kept: Vec<usize> = (0..sizes.len()).filter(|axis| !over.contains(axis)).collect();
         let count = |axes: &[usize]| axes.iter().map(|axis| sizes[*axis]).product::<usize>();
-        let (results, terms, value) = (count(&kept), count(over), expr(self.of, k, value));
+        let (results, terms, text) = (count(&kept), count(over), expr(self.of, k, value));
         let (start, put, all) = match reduction {
-            Reduction::Sum => ("0.f", format!("x += {value};"), "warp_sum"),
-            Reduction::Largest => ("LOWEST", format!("x = larger(x, {value});"), "warp_largest"),
+            Reduction::Sum => ("0.f", format!("x += {text};"), "warp_sum"),
+            Reduction::Largest => ("LOWEST", format!("x = larger(x, {text});"), "warp_largest"),
         };
-        let [each, term] = match lanes {
-            1 => [
-                format!("for (int e = threadIdx.x; e < {results}; e += THREADS)"),
-                format!("for (int s = 0; s < {terms}; s++)"),
-            ],
-            n => [
-                format!("for (int e = threadIdx.x / {n}; e < {results}; e += THREADS / {n})"),
-                format!("for (int s = threadIdx.x % {n}; s < {terms}; s += {n})"),
-            ],
+        let term = match lanes {
+            1 => format!("for (int s = 0; s < {terms}; s++)"),
+            n => format!("for (int s = threadIdx.x % {n}; s < {terms}; s += {n})"),
         };
-        self.line("#pragma unroll 1");
+        // Of a few terms of one thread NVRTC would read four at a time, more than there are.
+        let whole = if *lanes == 1 { UNROLL } else { *lanes };
+        let inner = if terms.is_multiple_of(whole) { UNROLL } else { 1 };
+        // Where a thread has few terms of a result, several results keep reads in flight.
+        let ahead = (results * lanes).is_multiple_of(k.threads)
+            && results * lanes > k.threads
+            && terms.is_multiple_of(whole)
+            && reads_buffers(value);
+        let outer = if ahead { (UNROLL * lanes / terms).max(1) } else { 1 };
+        let own = if *lanes == 1 { "threadIdx.x".into() } else { format!("threadIdx.x / {lanes}") };
+        let each = if outer > 1 {
+            format!("for (int r = 0; r < {}; r++)", results * lanes / k.threads)
+        } else {
+            format!("for (int e = {own}; e < {results}; e += THREADS / {lanes})")
+        };
+        self.line(&format!("#pragma unroll {outer}"));
         self.block(&each, |t| {
+            if outer > 1 {
+                t.line(&format!("const int e = {own} + r * (THREADS / {lanes});"));
+            }
             t.indices("e", sizes, &kept);
             t.line(&format!("float x = {start};"));
-            // Of a few terms NVRTC would read four at a time, more than there are.
-            let unroll = if terms.is_multiple_of(lanes * UNROLL) { UNROLL } else { 1 };
-            t.line(&format!("#pragma unroll {unroll}"));
+            t.line(&format!("#pragma unroll {inner}"));
             t.block(&term, |t| {
                 t.indices("s", sizes, over);
                 t.line(&put);

@@ -108,10 +108,12 @@ impl Reader {
         let numbers: Vec<usize> =
             text.split([' ', '\t', ',']).filter_map(|word| word.parse().ok()).collect();
         let at = |first: usize| Some([*numbers.get(first)?, *numbers.get(first + 1)?]);
-        let Some(own) = at(1) else { return };
+        // Line 0 is nowhere in particular: what several places have in common stays with what comes before it.
+        let Some(own) = at(1).filter(|[line, _]| *line > 0) else { return };
         let outer = match numbers.len().checked_sub(2).filter(|_| numbers.len() >= 6).and_then(at) {
             Some(caller) => self.places.get(&caller).copied().unwrap_or(caller[0]),
-            None => own[0],
+            // The function that it was inlined into goes on.
+            None => self.places.get(&own).copied().unwrap_or(own[0]),
         };
         self.places.insert(own, outer);
         self.line = [own[0], outer];

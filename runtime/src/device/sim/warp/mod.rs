@@ -3,13 +3,12 @@
 //! Threads that stand at the same instruction run together; of several groups the one furthest
 //! behind runs first, so that they meet again after a branch.
 
+mod registers;
 mod traffic;
 
 use crate::device::sim::arithmetic::{compare, convert, long_function, multiply, one, two};
 use crate::device::sim::count::Counter;
-use crate::device::sim::instruction::{
-    Address, Entry, Inst, Lane, One, Op, Reg, Space, Src, Two, Type,
-};
+use crate::device::sim::instruction::{Entry, Inst, Lane, One, Op, Reg, Space, Src, Two, Type};
 use crate::device::sim::memory::{Memory, SHARED_WINDOW, Shared, Wrong};
 
 /// Threads of a warp.
@@ -38,6 +37,8 @@ pub struct Warp {
     groups: Vec<(usize, u32)>,
     /// Threads that wait at a barrier.
     pub waiting: Vec<(usize, u32)>,
+    /// Threads that wait for the rest of their warp, before an exchange between all of its lanes.
+    meeting: Option<(usize, u32)>,
     /// Copies in flight, by group; the last group is open.
     copies: Vec<Vec<Copy>>,
 }
@@ -101,6 +102,7 @@ impl Warp {
             preds: vec![0; preds],
             groups: vec![(0, u32::MAX)],
             waiting: vec![],
+            meeting: None,
             copies: vec![vec![]],
         }
     }
@@ -112,7 +114,8 @@ impl Warp {
 
     /// Threads that have not finished.
     pub fn threads(&self) -> u32 {
-        self.waiting.iter().chain(&self.groups).fold(0, |all, (_, mask)| all | mask)
+        let here = self.waiting.iter().chain(&self.groups).chain(&self.meeting);
+        here.fold(0, |all, (_, mask)| all | mask)
     }
 
     /// Lets the threads that wait go on.
@@ -144,64 +147,84 @@ impl Warp {
 
     /// Runs until every thread has finished or waits at a barrier.
     pub fn run(&mut self, around: &mut Around) -> Result<(), Stop> {
-        let code = &around.entry.code;
-        while let Some((mut pc, mask)) = self.groups.pop() {
-            let meet = self.groups.last().map_or(usize::MAX, |(pc, _)| *pc);
-            loop {
-                if pc == meet {
-                    self.groups.push((pc, mask));
-                    self.settle();
-                    break;
-                }
-                let Some(inst) = code.get(pc) else { break };
-                around.steps[0] += 1;
-                if around.steps[0] > around.steps[1] {
-                    let wrong = "it does not end".to_string();
-                    return Err(Stop { pc, thread: self.first, wrong });
-                }
-                let active = self.active(inst, mask);
-                if let Some(counter) = &mut around.counter {
-                    self.count(counter, pc, inst, active);
-                }
-                match &inst.op {
-                    Op::Branch(to) => {
-                        if active == mask {
-                            pc = *to;
-                            if pc > meet {
-                                self.groups.push((pc, mask));
-                                self.settle();
-                                break;
-                            }
-                            continue;
-                        }
-                        if active != 0 {
-                            self.groups.push((*to, active));
-                            self.groups.push((pc + 1, mask & !active));
-                            self.settle();
-                            break;
-                        }
-                    }
-                    Op::Return => {
-                        self.leave(pc + 1, mask & !active);
-                        break;
-                    }
-                    Op::Barrier => {
-                        self.waiting.push((pc, active));
-                        self.leave(pc + 1, mask & !active);
-                        break;
-                    }
-                    op => {
-                        if active != 0 {
-                            self.step(op, active, mask, around).map_err(|(lane, wrong)| Stop {
-                                pc,
-                                thread: self.first + lane,
-                                wrong,
-                            })?;
-                        }
-                    }
-                }
-                pc += 1;
+        while let Some((pc, mask)) = self.groups.pop() {
+            self.run_group(pc, mask, around)?;
+        }
+        match self.meeting {
+            Some((pc, mask)) => {
+                let (lane, wrong) = missing(mask);
+                Err(self.stop(pc, lane, wrong))
             }
+            None => Ok(()),
+        }
+    }
+
+    /// Runs threads that stand at one place until they part, meet others, finish or wait.
+    fn run_group(&mut self, mut pc: usize, mask: u32, around: &mut Around) -> Result<(), Stop> {
+        let code = &around.entry.code;
+        let meet = self.groups.last().map_or(usize::MAX, |(pc, _)| *pc);
+        while pc != meet {
+            let Some(inst) = code.get(pc) else { return Ok(()) };
+            around.steps[0] += 1;
+            if around.steps[0] > around.steps[1] {
+                return Err(self.stop(pc, 0, "it does not end".to_string()));
+            }
+            if matches!(inst.op, Op::Shuffle(..)) && mask != u32::MAX {
+                return self.meet(pc, mask).map_err(|(lane, wrong)| self.stop(pc, lane, wrong));
+            }
+            let active = self.active(inst, mask);
+            if let Some(counter) = &mut around.counter {
+                self.count(counter, pc, inst, active);
+            }
+            match &inst.op {
+                Op::Branch(to) if active == mask => {
+                    pc = *to;
+                    if pc > meet {
+                        break;
+                    }
+                    continue;
+                }
+                Op::Branch(to) if active != 0 => {
+                    self.groups.push((*to, active));
+                    self.leave(pc + 1, mask & !active);
+                    return Ok(());
+                }
+                Op::Branch(_) => {}
+                Op::Return => {
+                    self.leave(pc + 1, mask & !active);
+                    return Ok(());
+                }
+                Op::Barrier => {
+                    self.waiting.push((pc, active));
+                    self.leave(pc + 1, mask & !active);
+                    return Ok(());
+                }
+                op if active != 0 => self
+                    .step(op, active, mask, around)
+                    .map_err(|(lane, wrong)| self.stop(pc, lane, wrong))?,
+                _ => {}
+            }
+            pc += 1;
+        }
+        self.leave(pc, mask);
+        Ok(())
+    }
+
+    fn stop(&self, pc: usize, lane: usize, wrong: Wrong) -> Stop {
+        Stop { pc, thread: self.first + lane, wrong }
+    }
+
+    /// Lets threads wait until the rest of the warp has come to the same exchange; then all go on.
+    fn meet(&mut self, pc: usize, mask: u32) -> Result<(), (usize, Wrong)> {
+        let all = match self.meeting.take() {
+            Some((other, here)) if other != pc => return Err(missing(here)),
+            Some((_, here)) => here | mask,
+            None => mask,
+        };
+        if all == u32::MAX {
+            self.leave(pc, all);
+        } else {
+            self.meeting = Some((pc, all));
         }
         Ok(())
     }
@@ -211,72 +234,6 @@ impl Warp {
             None => mask,
             Some((p, true)) => mask & self.pred(p),
             Some((p, false)) => mask & !self.pred(p),
-        }
-    }
-
-    fn pred(&self, reg: Reg) -> u32 {
-        match reg {
-            Reg::Pred(at) => self.preds[at],
-            _ => 0,
-        }
-    }
-
-    fn word(&self, src: Src, around: &Around) -> Word {
-        match src {
-            Src::Reg(Reg::Word(at)) => self.words[at],
-            Src::Reg(Reg::Long(at)) => self.longs[at].map(|x| x as u32),
-            Src::Reg(Reg::Pred(at)) => std::array::from_fn(|lane| self.preds[at] >> lane & 1),
-            Src::Value(x) => [x as u32; LANES],
-            Src::Thread => std::array::from_fn(|lane| (self.first + lane) as u32),
-            Src::Block => [around.block[0]; LANES],
-            Src::Blocks => [around.block[1]; LANES],
-            Src::Threads => [around.threads; LANES],
-        }
-    }
-
-    fn long(&self, src: Src, around: &Around) -> Long {
-        match src {
-            Src::Reg(Reg::Long(at)) => self.longs[at],
-            Src::Value(x) => [x; LANES],
-            other => self.word(other, around).map(u64::from),
-        }
-    }
-
-    fn put_word(&mut self, reg: Reg, mask: u32, value: Word) {
-        match reg {
-            Reg::Word(at) if mask == u32::MAX => self.words[at] = value,
-            Reg::Word(at) => {
-                let to = &mut self.words[at];
-                for lane in 0..LANES {
-                    to[lane] = if mask >> lane & 1 == 1 { value[lane] } else { to[lane] };
-                }
-            }
-            Reg::Long(_) => self.put_long(reg, mask, value.map(u64::from)),
-            Reg::Pred(at) => {
-                let set = (0..LANES).fold(0, |set, lane| set | u32::from(value[lane] != 0) << lane);
-                self.preds[at] = self.preds[at] & !mask | set & mask;
-            }
-        }
-    }
-
-    fn put_long(&mut self, reg: Reg, mask: u32, value: Long) {
-        match reg {
-            Reg::Long(at) => {
-                for lane in lanes(mask) {
-                    self.longs[at][lane] = value[lane];
-                }
-            }
-            other => self.put_word(other, mask, value.map(|x| x as u32)),
-        }
-    }
-
-    fn addresses(&self, address: &Address) -> Long {
-        let offset = address.offset as u64;
-        match address.base {
-            None => [offset; LANES],
-            Some(Reg::Long(at)) => self.longs[at].map(|x| x.wrapping_add(offset)),
-            Some(Reg::Word(at)) => self.words[at].map(|x| u64::from(x).wrapping_add(offset)),
-            Some(Reg::Pred(_)) => [offset; LANES],
         }
     }
 
@@ -475,8 +432,13 @@ fn together(mask: u32, group: u32) -> Result<(), (usize, Wrong)> {
     if mask & group == u32::MAX {
         return Ok(());
     }
-    let missing = (!(mask & group)).trailing_zeros() as usize;
-    Err((missing, "it is missing at an instruction of its whole warp".to_string()))
+    Err(missing(mask & group))
+}
+
+/// The first lane that is not there.
+fn missing(there: u32) -> (usize, Wrong) {
+    let lane = (!there).trailing_zeros() as usize;
+    (lane, "it is missing at an instruction of its whole warp".to_string())
 }
 
 /// Whether an address is in shared memory, and where.
