@@ -70,9 +70,9 @@ fn the_warmup_study_is_planned_and_its_small_twin_compared() {
     assert!(page.contains("<svg") && !page.contains("src=") && !page.contains("href="));
 }
 
-#[test]
-fn every_recipe_made_small_learns() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("recipes");
+/// A folder of this test's own with data of bytes, scored.
+fn data(name: &str) -> (PathBuf, PathBuf) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = std::fs::remove_dir_all(&folder);
     let data = folder.join("data");
     let args = ["data", "tokenize", "compiler/src", "--held-out", "10%", "--ending", "rs"];
@@ -80,6 +80,69 @@ fn every_recipe_made_small_learns() {
     assert!(output.status.success(), "{}", said(&output));
     let output = lrc(&["data", "score", data.to_str().unwrap(), "--metric", "compression"]);
     assert!(output.status.success(), "{}", said(&output));
+    (folder, data)
+}
+
+/// The losses of a run's steps.
+fn losses(run: &Path) -> Vec<f64> {
+    let lines = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines = lines.lines().map(|line| serde_json::from_str(line).unwrap());
+    let steps = lines.filter(|line: &serde_json::Value| line["step"].is_u64());
+    steps.filter_map(|line| line["loss"].as_f64()).collect()
+}
+
+/// What makes a small recipe tiny: at most 64 tokens a step, and width 32.
+const TINY: &[(&str, &str)] = &[
+    ("width: 64", "width: 32"),
+    ("batch: 1024 tokens", "batch: 64 tokens"),
+    ("batch: 4096 tokens", "batch: 64 tokens"),
+    ("micro_batch: 512 tokens", "micro_batch: 32 tokens"),
+    ("micro_batch: 2048 tokens", "micro_batch: 32 tokens"),
+    ("length: 256", "length: 32"),
+    ("length: 2048", "length: 32"),
+    ("length: 64 steps", "length: 3 steps"),
+    ("length: 8 steps", "length: 3 steps"),
+    ("[16, 512]", "[16, 64]"),
+    ("[32, 512]", "[32, 64]"),
+    ("[128, 256]", "[32, 64]"),
+    ("lengths: 512}", "lengths: 64}"),
+    ("sequences: 8", "sequences: 1"),
+    ("sequences: 4", "sequences: 1"),
+];
+
+/// Three steps of every recipe by kernels, as on the processor: all that a spec asks for, from data to policies. Models are
+/// smaller still, and steps have 64 tokens.
+#[test]
+fn every_recipe_made_tiny_trains_alike_by_kernels() {
+    let (folder, data) = data("recipes_by_kernels");
+    for recipe in recipes("specs/recipes/small") {
+        let name = recipe.file_stem().unwrap().to_str().unwrap();
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/models");
+        let text = std::fs::read_to_string(&recipe).unwrap();
+        let text = text.replace("../../models", models.to_str().unwrap());
+        let text = text.replace("path: tokens", &format!("path: {}", data.display()));
+        let text = TINY.iter().fold(text, |text, (small, tiny)| text.replace(small, tiny));
+        let tiny = folder.join(format!("{name}.yaml"));
+        std::fs::write(&tiny, text).unwrap();
+        let mut both = Vec::new();
+        for device in ["cpu", "sim"] {
+            let run = folder.join(format!("{name}_{device}"));
+            let [tiny, run] = [&tiny, &run].map(|path| path.to_str().unwrap());
+            let output = lrc(&["train", tiny, "--device", device, "--out", run]);
+            assert!(output.status.success(), "{name} on {device}: {}", said(&output));
+            both.push(losses(Path::new(run)));
+        }
+        let [want, got] = [&both[0], &both[1]];
+        assert_eq!((want.len(), got.len()), (3, 3), "{name}");
+        for (want, got) in want.iter().zip(got) {
+            assert!((want - got).abs() < 2e-2 * want, "{name}: {got} for {want}");
+        }
+    }
+}
+
+#[test]
+fn every_recipe_made_small_learns() {
+    let (folder, data) = data("recipes");
     let mut all = recipes("specs/recipes/small");
     all.sort_by_key(|recipe| recipe.ends_with("long_context.yaml"));
     for recipe in all {
