@@ -309,7 +309,7 @@ fn run_with(before: &str, body: &str) -> Result<Vec<f32>, Fault> {
     let x = memory.reserve("x", 64 * 4);
     let start = Launch { blocks: 1, threads: 64, shared: 512 };
     launch(&entry, start, &[Argument::Address(x)], &memory)?;
-    memory.floats(x, 0..64).map_err(|what| Fault {
+    memory.floats(x, 64, 4).map_err(|what| Fault {
         kernel: "planted".into(),
         line: [0, 0],
         block: 0,

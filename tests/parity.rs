@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use lrc_compiler::elaborate::Setting;
 use lrc_compiler::graph::{Model, Options, Prepared, Recompute, build, prepare};
+use lrc_compiler::tile::Number;
 use lrc_dsl::{Sources, load_text};
 use lrc_runtime::device::Device;
 use lrc_runtime::device::store::Machine;
@@ -99,10 +100,11 @@ fn optimisers_update_alike() {
         let mut moved = Vec::new();
         for machine in [None, Some(Machine::sim())] {
             let ways = optimizer.param_groups(&model).unwrap();
-            let grouping = Grouping::new(&ways, &vec![false; params.len()]);
+            let grouping = Grouping::new(&ways, &vec![Number::F32; params.len()]);
             let prepared = Prepared::plain(model.clone());
             let mut walk = Walk::on(machine.as_ref(), prepared, &params, &grouping.of).unwrap();
-            let mut state = State::new(&optimizer, ways, grouping, &mut walk.parameters).unwrap();
+            let mut state =
+                State::new(&optimizer, ways, grouping, &mut walk.parameters, &params).unwrap();
             let mut drawn = Drawn(9);
             for step in 1..=3 {
                 let one = |p: &Vec<f32>| -> Vec<f32> {
@@ -293,4 +295,32 @@ fn texts_grow_alike() {
     let [noisy, _] = grown(Walk::on_cpu(prepared, &rounded(&params)).unwrap());
     let (found, noise) = (gap(&sim, &cpu), gap(&noisy, &cpu));
     assert!(found < 1e-2 + 4.0 * noise, "{found:.1e}, noise {noise:.1e}");
+}
+
+/// What is read in bf16 lies so in the memory of a device, beside what is updated.
+#[test]
+fn parameters_in_bf16_take_half() {
+    let transforms = Transforms {
+        precision: vec![(Which::Class(Class::Matrices), Precision::Bf16)],
+        ..Transforms::default()
+    };
+    let model = small();
+    let params = fresh(&model.graph.params, 3);
+    let prepared = transforms.prepare(model, 64).unwrap();
+    let held: Vec<Number> = prepared.model.graph.params.iter().map(|p| p.number).collect();
+    assert!(held.contains(&Number::Bf16) && held.contains(&Number::F32));
+    let [cpu, sim] = [None, Some(Machine::sim())].map(|machine| {
+        let mut walk =
+            Walk::on(machine.as_ref(), prepared.clone(), &params, &vec![0; params.len()]).unwrap();
+        for (at, number) in held.iter().enumerate() {
+            assert_eq!(walk.parameters.value(at).number, *number);
+        }
+        (walk.params().unwrap(), walk.train(&batch()).unwrap().loss)
+    });
+    assert_eq!(cpu.0, sim.0, "both read the same numbers");
+    assert!((cpu.1 - sim.1).abs() < 8e-3 * cpu.1, "{} for {}", sim.1, cpu.1);
+    for (at, number) in held.iter().enumerate() {
+        let want = if *number == Number::Bf16 { &rounded(&params)[at] } else { &params[at] };
+        assert_eq!(&sim.0[at], want);
+    }
 }

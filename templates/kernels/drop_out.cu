@@ -1,6 +1,6 @@
 // Dropout: a number becomes 0 where its 32 random bits are below `least`, else it grows by `kept`. The
 // bits are those of Philox4x32-10 (Salmon et al. 2011) with the row as the item, as on the processor.
-extern "C" __global__ void drop_out(float* to, const float* from, int count, int width, int low, int high,
+extern "C" __global__ void drop_out(TO* to, const FROM* from, int count, int width, int low, int high,
                                     int least, float kept) {
     for (int e = blockIdx.x * blockDim.x + threadIdx.x; e < count; e += gridDim.x * blockDim.x) {
         const int column = e % width;
@@ -17,6 +17,6 @@ extern "C" __global__ void drop_out(float* to, const float* from, int count, int
         }
         const int word = column % 4;
         const unsigned bits = word == 0 ? c0 : word == 1 ? c1 : word == 2 ? c2 : c3;
-        to[e] = bits < (unsigned)least ? 0.f : from[e] * kept;
+        put(to[e], bits < (unsigned)least ? 0.f : get(from[e]) * kept);
     }
 }

@@ -1,7 +1,7 @@
 // Rows of a table: to[r] = table[which[r]]; the embedding of tokens, and the rows that a loss asks for.
-extern "C" __global__ void gather(float* to, const float* table, const int* which, int rows, int width) {
+extern "C" __global__ void gather(TO* to, const FROM* table, const int* which, int rows, int width) {
     for (int r = blockIdx.x; r < rows; r += gridDim.x) {
-        const float* from = table + (long long)which[r] * width;
-        for (int i = threadIdx.x; i < width; i += blockDim.x) to[(long long)r * width + i] = from[i];
+        const FROM* from = table + (long long)which[r] * width;
+        for (int i = threadIdx.x; i < width; i += blockDim.x) put(to[(long long)r * width + i], get(from[i]));
     }
 }

@@ -155,7 +155,13 @@ pub(super) fn expr(of: &Schedule, k: &Kernel, e: &Expr) -> String {
             Number::F32 => element(k, *id, index),
             Number::Bf16 => format!("widen({})", element(k, *id, index)),
         },
-        Expr::Buffer(element) => placed(k, of.buffer(element.buffer), element),
+        Expr::Buffer(element) => {
+            let buffer = of.buffer(element.buffer);
+            match buffer.number {
+                Number::F32 => placed(k, buffer, element),
+                Number::Bf16 => format!("widen({})", placed(k, buffer, element)),
+            }
+        }
         Expr::Position(at, [row, key]) => format!("(float)({})", position(at, [row, key])),
         Expr::Allowed { rows: [row, key], range } => {
             let [low, high] = [&range.low, &range.high].map(|at| position(at, [row, key]));

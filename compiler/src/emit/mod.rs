@@ -41,6 +41,14 @@ fn printed<'a>(schedule: &'a Schedule, kernel: &Kernel) -> Text<'a> {
     out
 }
 
+/// A number's type in C.
+fn type_of(number: Number) -> &'static str {
+    match number {
+        Number::F32 => "float",
+        Number::Bf16 => "bf16",
+    }
+}
+
 struct Text<'a> {
     of: &'a Schedule,
     text: String,
@@ -91,11 +99,11 @@ impl Text<'_> {
             Argument::Heads => "int heads".to_string(),
             Argument::Workspace => "unsigned char* __restrict__ workspace".to_string(),
             Argument::Buffer(id) => {
-                let Buffer { name, access, .. } = self.of.buffer(id);
+                let Buffer { name, access, number, .. } = self.of.buffer(id);
                 // Kernels of rows may write where they read, an element behind the other; no others do.
                 let alone = if rows { "" } else { "__restrict__ " };
                 let constant = if *access == Access::Read { "const " } else { "" };
-                format!("{constant}float* {alone}{name}")
+                format!("{constant}{}* {alone}{name}", type_of(*number))
             }
             Argument::OwnHeads(id) => format!("int heads_{}", self.of.buffer(id).name),
         }
@@ -115,7 +123,7 @@ impl Text<'_> {
             self.line(&format!("const int own_{name} = at.head / (heads / heads_{name});"));
         }
         for (id, tile) in k.tiles.iter().enumerate() {
-            let number = if tile.number == Number::F32 { "float" } else { "bf16" };
+            let number = type_of(tile.number);
             let place = match tile.place {
                 Some(Place::Shared(at)) => format!("shared + {at}"),
                 Some(Place::Workspace(at)) => format!("own_workspace + {at}"),

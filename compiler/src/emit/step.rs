@@ -232,8 +232,15 @@ impl Text<'_> {
                     [] => String::new(),
                     all => format!("if ({}) ", all.join(" && ")),
                 };
-                let place = placed(k, self.of.buffer(element.buffer), element);
-                format!("{guard}{place} {sign} {value};")
+                let buffer = self.of.buffer(element.buffer);
+                let place = placed(k, buffer, element);
+                match (buffer.number, add) {
+                    (Number::F32, _) => format!("{guard}{place} {sign} {value};"),
+                    (Number::Bf16, false) => format!("{guard}{place} = narrow({value});"),
+                    (Number::Bf16, true) => {
+                        format!("{guard}{place} = narrow(widen({place}) + {value});")
+                    }
+                }
             }
         };
         self.line(&text);

@@ -12,10 +12,10 @@ use super::{Graph, Kind, Node, ValueId};
 use crate::compile::all_schedules;
 use crate::form::rows::RowsGrad;
 use crate::normal::Refusal;
-use crate::plan::Schedule;
 use crate::plan::ranks::ranked;
 use crate::plan::rows::Pointwise;
 use crate::plan::target::Gpu;
+use crate::plan::{Binding, Number, Schedule};
 
 /// A kind of node without kernels, and what is said of it.
 struct Lack {
@@ -53,6 +53,9 @@ fn pointwise(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Schedule, Refusal> 
     let once = |values: &[ValueId]| -> Vec<bool> {
         values.iter().map(|value| graph.value(*value).once).collect()
     };
+    let param = |at: usize| graph.params[node.params[at].0].number;
+    let params: Vec<(Binding, Number)> =
+        (0..node.params.len()).map(|at| (Binding::Param(at), param(at))).collect();
     // Layers that do the same share a kernel, and so a name.
     let label: String = node.label.chars().filter(|c| !c.is_ascii_digit()).collect();
     match &node.kind {
@@ -61,6 +64,7 @@ fn pointwise(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Schedule, Refusal> 
             program: &ranked(program),
             once: &once(&node.inputs),
             output_once: graph.value(node.outputs[0]).once,
+            numbers: &params,
         }
         .forward(gpu),
         Kind::RowsGrad(grad) => {
@@ -70,6 +74,7 @@ fn pointwise(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Schedule, Refusal> 
                 program: &grad.program,
                 once: &once(&node.inputs[..grad.inputs]),
                 output_once: graph.value(node.inputs[grad.inputs]).once,
+                numbers: &params,
             }
             .backward(&grad, gpu)
         }

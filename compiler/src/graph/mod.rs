@@ -23,7 +23,7 @@ pub mod text;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::elaborate::Recurrence;
-use crate::tile::{Program, size};
+use crate::tile::{Number, Program, size};
 pub use init::Init;
 pub use mixer::{alone as mixer_alone, check as check_mixer};
 pub use model::{Model, build};
@@ -68,6 +68,8 @@ pub struct Param {
     pub decay: bool,
     /// Whether it stays in f32 whatever the precision of the rest.
     pub f32: bool,
+    /// How kernels hold what they read of it.
+    pub number: Number,
 }
 
 /// What a node does. Forward nodes read activations; backward nodes come from [`backward`].

@@ -1,5 +1,6 @@
 //! Models: sub-layers built one after the other, with the residual rule around each.
 
+use crate::tile::Number;
 use std::collections::BTreeMap;
 
 use lrc_dsl::ast::{Arg, Decl, Expr, ExprKind};
@@ -79,6 +80,7 @@ fn assemble(maker: &mut Maker, decl: &Decl, whole: &Whole, layers: &[Layer]) -> 
         init: Init::Normal(0.0, 0.02),
         decay: true,
         f32: false,
+        number: Number::F32,
     };
     let embedding = maker.param(table("embedding.weight"), decl.name.span)?;
     let node = Node {

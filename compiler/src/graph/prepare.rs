@@ -9,6 +9,7 @@ use super::fuse::sums_of_heads;
 use super::rewrite::{drop_branches, fit, recompute};
 use super::split::states_beside_sums;
 use super::{Kind, Model};
+use crate::tile::Number;
 
 /// What is done to a model's graph besides its backward pass.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +20,8 @@ pub struct Options {
     pub ablate: Vec<String>,
     /// What is computed again in the backward pass.
     pub recompute: Recompute,
+    /// Which parameters are read in bf16; none where nothing is said.
+    pub bf16: Vec<bool>,
 }
 
 /// What the backward pass computes again instead of reading what the forward pass kept.
@@ -82,6 +85,9 @@ pub fn prepare(mut model: Model, options: &Options) -> Result<Prepared, Unprepar
     }
     if options.dropout > 0.0 && drop_branches(&mut model, &|_| true, options.dropout) == 0 {
         return Err(Unprepared::NoBranches);
+    }
+    for (param, bf16) in model.graph.params.iter_mut().zip(&options.bf16) {
+        param.number = if *bf16 { Number::Bf16 } else { Number::F32 };
     }
     let mut model = with_backward(model);
     let recomputed = match &options.recompute {

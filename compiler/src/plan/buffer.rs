@@ -140,7 +140,8 @@ impl Buffer {
     pub fn summed(self, partial: Vec<Dim>) -> Buffer {
         let count = partial.len();
         let dims = [partial, self.dims].concat();
-        Buffer { dims, partial: count, ..self }
+        // What is added up later is not rounded before.
+        Buffer { dims, partial: count, number: Number::F32, ..self }
     }
 
     /// Numbers of the buffer, given the length of each axis.

@@ -5,26 +5,8 @@ use super::buffer::{Buffer, BufferId};
 use super::cost::Cost;
 use super::index::Ix;
 use crate::chunk::attention::Range;
+pub use crate::tile::Number;
 use crate::tile::{Binary, Bits, Int, Unary, Versions};
-
-/// How a number is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Number {
-    /// Four bytes.
-    F32,
-    /// Two bytes, eight bits of precision: operands of matrix products.
-    Bf16,
-}
-
-impl Number {
-    /// Bytes of one number.
-    pub fn bytes(self) -> usize {
-        match self {
-            Number::F32 => 4,
-            Number::Bf16 => 2,
-        }
-    }
-}
 
 /// Names a tile of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -35,6 +35,8 @@ pub struct Pointwise<'a> {
     pub once: &'a [bool],
     /// Whether the output has.
     pub output_once: bool,
+    /// How tensors are held that are not f32.
+    pub numbers: &'a [(Binding, Number)],
 }
 
 impl Pointwise<'_> {
@@ -126,7 +128,9 @@ impl Pointwise<'_> {
         }
         let make = |name: &str, binding, role, rows: bool, shape: &[usize]| {
             let dims = rows.then_some(Dim::Rows).into_iter().chain(numbers(shape)).collect();
-            Buffer::new(name, binding, role, dims)
+            let known = self.numbers.iter().find(|(of, _)| *of == binding);
+            let number = known.map_or(Number::F32, |(_, number)| *number);
+            Buffer { number, ..Buffer::new(name, binding, role, dims) }
         };
         let mut all: Vec<Buffer> = Vec::new();
         for (binding, shape) in &shapes {

@@ -15,6 +15,7 @@ pub mod int;
 pub mod interval;
 pub mod lift;
 mod moves;
+mod number;
 pub mod print;
 pub mod split;
 pub mod verify;
@@ -23,6 +24,7 @@ pub use build::Builder;
 pub use elementwise::{Binary, Unary};
 pub use int::{Bounds, Int, IntOp};
 use lrc_dsl::Span;
+pub use number::Number;
 
 /// Names one node of a [`Program`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

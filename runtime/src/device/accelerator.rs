@@ -8,7 +8,7 @@ use std::rc::Rc;
 use lrc_compiler::graph::kernels::Planned;
 use lrc_compiler::graph::{Kind, Prepared, Recur};
 use lrc_compiler::plan::rows::Pointwise as PlannedPointwise;
-use lrc_compiler::tile::{Builder, Int, Leaf, Program, Stream, size};
+use lrc_compiler::tile::{Builder, Int, Leaf, Number, Program, Stream, size};
 
 use super::backend::{self, Backend, CrossEntropy, Drop, Elementwise, Pointwise};
 use super::fixed::{Fixed, PIECE};
@@ -144,8 +144,8 @@ fn call<'c>(call: &backend::Call<'c>) -> Call<'c> {
 }
 
 impl Backend for Accelerator {
-    fn alloc(&mut self, name: &str, words: usize) -> Result<Tensor, Failure> {
-        self.store.take(name, words)
+    fn alloc_as(&mut self, name: &str, count: usize, number: Number) -> Result<Tensor, Failure> {
+        self.store.take_as(name, count, number)
     }
 
     fn free(&mut self, tensor: Tensor) {
@@ -196,7 +196,20 @@ impl Backend for Accelerator {
         from: [Tensor; 2],
         sizes: Sizes,
     ) -> Result<(), Failure> {
-        self.store.dense(kind, to, from, sizes)
+        // Products read operands that are held alike.
+        if from[0].number == from[1].number {
+            return self.store.dense(kind, to, from, sizes);
+        }
+        let mut narrow = from;
+        for operand in narrow.iter_mut().filter(|operand| operand.number == Number::F32) {
+            let made = self.store.take_as("operand of a product", operand.words, Number::Bf16)?;
+            self.fixed.convert(&mut self.store, made, *operand)?;
+            *operand = made;
+        }
+        self.store.dense(kind, to, narrow, sizes)?;
+        let made = narrow.into_iter().zip(from).filter(|(made, from)| made != from);
+        made.for_each(|(made, _)| self.store.give(made));
+        Ok(())
     }
 
     fn gather(
@@ -439,8 +452,13 @@ impl Backend for Accelerator {
             _ => None,
         });
         let once = vec![false; inputs.max().unwrap_or(0)];
-        let node =
-            PlannedPointwise { label: name, program: &program, once: &once, output_once: false };
+        let node = PlannedPointwise {
+            label: name,
+            program: &program,
+            once: &once,
+            output_once: false,
+            numbers: &[],
+        };
         let plan = node.forward(self.machine.kind()).map_err(|why| Failure::World(why.why))?;
         self.programs.extend(ready(&self.machine, vec![plan])?.into_iter().map(RowKernel));
         Ok(Elementwise(self.programs.len() - 1))
@@ -493,7 +511,7 @@ impl Backend for Accelerator {
         self.fixed.transpose(&mut self.store, to, from, shape)
     }
 
-    fn round(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure> {
-        self.fixed.round(&mut self.store, to, from)
+    fn convert(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure> {
+        self.fixed.convert(&mut self.store, to, from)
     }
 }

@@ -19,20 +19,20 @@ fn each(
 impl Fixed {
     /// Each row times its factor.
     pub fn scale_rows(
-        &self,
+        &mut self,
         store: &mut Store,
         rows: Tensor,
         factors: Tensor,
         width: usize,
     ) -> Result<(), Failure> {
         let arguments = [rows.into(), factors.into(), rows.words.into(), width.into()];
-        each(store, &self.scale_rows, rows.words, &arguments)
+        each(store, self.typed("scale_rows", [rows, rows])?, rows.words, &arguments)
     }
 
-    /// As bf16 holds numbers.
-    pub fn round(&self, store: &mut Store, to: Tensor, from: Tensor) -> Result<(), Failure> {
+    /// `to = from`, rounded as `to` holds numbers.
+    pub fn convert(&mut self, store: &mut Store, to: Tensor, from: Tensor) -> Result<(), Failure> {
         let arguments = [to.into(), from.into(), to.words.into()];
-        each(store, &self.round_bf16, to.words, &arguments)
+        each(store, self.typed("convert", [to, from])?, to.words, &arguments)
     }
 
     /// `to[c, r] = from[r, c]`.
@@ -49,7 +49,7 @@ impl Fixed {
 
     /// Numbers become 0 with a probability; the same ones as on the processor.
     pub fn drop_out(
-        &self,
+        &mut self,
         store: &mut Store,
         to: Tensor,
         from: Tensor,
@@ -68,7 +68,7 @@ impl Fixed {
             bits(drop.least()),
             kept.into(),
         ];
-        each(store, &self.drop_out, to.words, &arguments)
+        each(store, self.typed("drop_out", [to, from])?, to.words, &arguments)
     }
 
     /// See [`crate::ops::experts::route`].

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use lrc_compiler::graph::Recur;
-use lrc_compiler::tile::Program;
+use lrc_compiler::tile::{Number, Program};
 
 use super::store::Tensor;
 use crate::ground::error::Failure;
@@ -108,8 +108,13 @@ pub struct Elementwise(pub usize);
 
 /// A place where models run.
 pub trait Backend {
-    /// A tensor with arbitrary contents.
-    fn alloc(&mut self, name: &str, words: usize) -> Result<Tensor, Failure>;
+    /// A tensor with arbitrary contents, of numbers that are held so.
+    fn alloc_as(&mut self, name: &str, count: usize, number: Number) -> Result<Tensor, Failure>;
+
+    /// The same of f32.
+    fn alloc(&mut self, name: &str, words: usize) -> Result<Tensor, Failure> {
+        self.alloc_as(name, words, Number::F32)
+    }
 
     /// Gives a whole tensor back.
     fn free(&mut self, tensor: Tensor);
@@ -120,7 +125,7 @@ pub trait Backend {
             return Ok(tensor);
         }
         self.free(tensor);
-        self.alloc(name, words)
+        self.alloc_as(name, words, tensor.number)
     }
 
     /// Says that nobody has written what a tensor is to hold next, for places that check it.
@@ -317,6 +322,6 @@ pub trait Backend {
     /// `to[c, r] = from[r, c]`.
     fn transpose(&mut self, to: Tensor, from: Tensor, shape: [usize; 2]) -> Result<(), Failure>;
 
-    /// `to` as bf16 holds `from`.
-    fn round(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure>;
+    /// `to = from`, rounded as `to` holds numbers.
+    fn convert(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure>;
 }

@@ -11,6 +11,7 @@ use lrc_compiler::form::rows::{Rows, RowsBackward, RowsInput};
 use lrc_compiler::form::{Cotangents, Form, FormKind, Kept, Operand, Outputs, Problem};
 use lrc_compiler::graph::{Kind, Prepared, ValueId};
 use lrc_compiler::memory;
+use lrc_compiler::tile::Number;
 use rayon::prelude::*;
 
 use super::backend::{Backend, Call, CrossEntropy, Drop, Elementwise, LossGradient, Pointwise};
@@ -90,8 +91,17 @@ impl Cpu {
         run(self, slices);
         for (tensor, data) in to.into_iter().zip(own) {
             self.slots[tensor.slot] = data;
+            self.round(tensor);
         }
         Ok(())
+    }
+
+    /// Rounds what was written into a tensor that stands for one of bf16; the processor holds f32.
+    fn round(&mut self, tensor: Tensor) {
+        if tensor.number == Number::Bf16 {
+            let data = &mut self.slots[tensor.slot][tensor.start..tensor.start + tensor.words];
+            data.par_chunks_mut(SHARE).flatten().for_each(|x| *x = bf16::from_f32(*x).to_f32());
+        }
     }
 
     fn hold(&mut self, data: Vec<f32>) -> Tensor {
@@ -102,7 +112,7 @@ impl Cpu {
         } else {
             self.slots[slot] = data;
         }
-        Tensor { slot, start: 0, words }
+        Tensor { slot, start: 0, words, number: Number::F32 }
     }
 
     /// A recurrence's operands.
@@ -145,8 +155,8 @@ fn longest(bounds: &[usize]) -> usize {
 }
 
 impl Backend for Cpu {
-    fn alloc(&mut self, _: &str, words: usize) -> Result<Tensor, Failure> {
-        Ok(self.hold(memory::take(words)))
+    fn alloc_as(&mut self, _: &str, count: usize, number: Number) -> Result<Tensor, Failure> {
+        Ok(Tensor { number, ..self.hold(memory::take(count)) })
     }
 
     fn free(&mut self, tensor: Tensor) {
@@ -486,10 +496,7 @@ impl Backend for Cpu {
         self.with([to], |cpu, [to]| rows::transpose(to, cpu.get(from), columns))
     }
 
-    fn round(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure> {
-        self.with([to], |cpu, [to]| {
-            let rounded = cpu.get(from).iter().map(|x| bf16::from_f32(*x).to_f32());
-            to.iter_mut().zip(rounded).for_each(|(to, x)| *to = x);
-        })
+    fn convert(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure> {
+        self.with([to], |cpu, [to]| to.copy_from_slice(cpu.get(from)))
     }
 }

@@ -1,5 +1,10 @@
 //! Kernels that are written by hand, since a tile program cannot say what they do.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use lrc_compiler::tile::Number;
+
 use super::backend::CrossEntropy;
 use super::jit::Source;
 use super::store::{Argument, Loaded, Machine, Store, Tensor};
@@ -12,31 +17,50 @@ pub(super) const BLOCKS: usize = 1024;
 /// Numbers of a piece of the parameters, all of one kind.
 pub const PIECE: usize = 1024;
 
+/// The text of a kernel under `templates/kernels`, by its name.
+macro_rules! texts {
+    ($($name:ident),* $(,)?) => {
+        [$((
+            stringify!($name),
+            include_str!(concat!("../../../templates/kernels/", stringify!($name), ".cu")),
+        )),*]
+    };
+}
+
 macro_rules! kernels {
     ($($name:ident),* $(,)?) => {
         /// The kernels, by the name of their file under `templates/kernels`.
         #[derive(Clone, Debug)]
         pub struct Fixed {
+            machine: Machine,
+            /// Those for numbers that are held in several ways: what is written, and what is read.
+            typed: HashMap<(&'static str, [Number; 2]), Loaded>,
             $(pub(super) $name: Loaded,)*
         }
 
         impl Fixed {
             /// Compiles and loads them.
             pub fn new(machine: &Machine) -> Result<Fixed, Failure> {
-                let texts = [$((
-                    stringify!($name),
-                    include_str!(concat!("../../../templates/kernels/", stringify!($name), ".cu")),
-                )),*];
                 let arch = machine.kind().arch;
-                let source = |(name, text): (&str, &str)| Source {
+                let plain = texts![$($name),*].map(|(name, text)| Source {
                     name: name.to_string(),
                     text: text.to_string(),
                     arch,
-                };
-                let sources: Vec<Source> = texts.into_iter().map(source).collect();
+                });
+                let f32 = [Number::F32; 2];
+                let typed = TYPED.iter().map(|(name, text)| source(name, text, f32, arch));
+                let sources: Vec<Source> = plain.into_iter().chain(typed).collect();
                 let mut loaded = machine.load(&sources, &vec![0; sources.len()])?.into_iter();
                 let mut next = || loaded.next().expect("one per text");
-                Ok(Fixed { $($name: next(),)* })
+                let mut made = Fixed {
+                    machine: machine.clone(),
+                    typed: HashMap::new(),
+                    $($name: next(),)*
+                };
+                for (name, _) in TYPED {
+                    made.typed.insert((name, f32), next());
+                }
+                Ok(made)
             }
         }
     };
@@ -44,16 +68,9 @@ macro_rules! kernels {
 
 kernels!(
     fold,
-    add,
-    gather,
-    scatter,
-    collect,
     cross_entropy,
     squares,
-    scale_rows,
-    round_bf16,
     transpose,
-    drop_out,
     route,
     route_grad,
     long_conv,
@@ -62,7 +79,44 @@ kernels!(
     average_grad,
 );
 
+/// Kernels whose numbers are held in several ways.
+const TYPED: &[(&str, &str)] =
+    &texts![add, gather, scatter, collect, scale_rows, convert, drop_out];
+/// What they are written with.
+const NUMBERS: &str = include_str!("../../../templates/number.cuh");
+
+/// The text of a kernel that writes and reads numbers that are held so.
+fn source<'a>(name: &str, text: &str, numbers: [Number; 2], arch: &'a str) -> Source<'a> {
+    let [to, from] = numbers.map(|number| match number {
+        Number::F32 => "float",
+        Number::Bf16 => "bf16",
+    });
+    let text = format!("#define TO {to}\n#define FROM {from}\n{NUMBERS}{text}");
+    Source { name: name.to_string(), text, arch }
+}
+
 impl Fixed {
+    /// The kernel for numbers that are held as those of two tensors; compiled when it is first asked for.
+    pub(super) fn typed(
+        &mut self,
+        name: &'static str,
+        [to, from]: [Tensor; 2],
+    ) -> Result<&Loaded, Failure> {
+        let numbers = [to.number, from.number];
+        match self.typed.entry((name, numbers)) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(new) => {
+                let text = TYPED.iter().find(|(known, _)| *known == name);
+                let (_, text) = text.ok_or_else(|| {
+                    Failure::World(format!("a mistake of lrc: no kernel is called {name}"))
+                })?;
+                let source = source(name, text, numbers, self.machine.kind().arch);
+                let loaded = self.machine.load(&[source], &[0])?.into_iter().next();
+                Ok(new.insert(loaded.expect("one per text")))
+            }
+        }
+    }
+
     /// `to[o, i] = Σ_n from[o, n, i]`, or added to what is there.
     pub fn fold(
         &self,
@@ -75,40 +129,45 @@ impl Fixed {
         fold(store, &self.fold, to, from, sizes, add)
     }
 
-    /// `to = a + b`.
-    pub fn add(&self, store: &mut Store, to: Tensor, [a, b]: [Tensor; 2]) -> Result<(), Failure> {
+    /// `to = a + b`, which are held alike.
+    pub fn add(
+        &mut self,
+        store: &mut Store,
+        to: Tensor,
+        [a, b]: [Tensor; 2],
+    ) -> Result<(), Failure> {
         let blocks = to.words.div_ceil(THREADS).min(BLOCKS);
         let arguments = [to.into(), a.into(), b.into(), to.words.into()];
-        store.launch(&self.add, [blocks, THREADS, 0], &arguments)
+        store.launch(self.typed("add", [to, a])?, [blocks, THREADS, 0], &arguments)
     }
 
     /// `to[r] = table[which[r]]`, rows of `width` numbers.
     pub fn gather(
-        &self,
+        &mut self,
         store: &mut Store,
         to: Tensor,
         table: Tensor,
         which: &[u32],
         width: usize,
     ) -> Result<(), Failure> {
-        move_rows(store, &self.gather, [to, table], which, width)
+        move_rows(store, self.typed("gather", [to, table])?, [to, table], which, width)
     }
 
     /// `to[which[r]] = from[r]`; no row is named twice.
     pub fn scatter(
-        &self,
+        &mut self,
         store: &mut Store,
         to: Tensor,
         from: Tensor,
         which: &[u32],
         width: usize,
     ) -> Result<(), Failure> {
-        move_rows(store, &self.scatter, [to, from], which, width)
+        move_rows(store, self.typed("scatter", [to, from])?, [to, from], which, width)
     }
 
     /// `to[which[r]] += from[r]`; rows that are named more than once add up in their order.
     pub fn collect(
-        &self,
+        &mut self,
         store: &mut Store,
         to: Tensor,
         from: Tensor,
@@ -138,7 +197,11 @@ impl Fixed {
             count.into(),
             width.into(),
         ];
-        store.launch(&self.collect, [count.min(BLOCKS), THREADS, 0], &arguments)
+        store.launch(
+            self.typed("collect", [to, from])?,
+            [count.min(BLOCKS), THREADS, 0],
+            &arguments,
+        )
     }
 
     /// Loss, best guess and the logarithm of the sum of exponentials of each row of logits,

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use lrc_compiler::tile::Number;
+
 use super::backend::Backend;
 use super::store::Tensor;
 use crate::ground::error::Failure;
@@ -20,15 +22,21 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Puts parameters into a place; those of one group lie together.
+    /// Puts parameters into a place, held as said; those of one group that are held alike lie together.
     pub fn new(
         mut backend: Box<dyn Backend>,
         params: &[Vec<f32>],
         groups: &[usize],
+        numbers: &[Number],
     ) -> Result<Parameters, Failure> {
         let sizes: Vec<usize> = params.iter().map(Vec::len).collect();
-        let layout = Layout::new(backend.piece(), &sizes, groups);
-        let values = layout.alloc(&mut *backend, "parameters")?;
+        let layout = Layout::new(backend.piece(), &sizes, groups, numbers);
+        let values = layout.spans.iter().map(|span| {
+            let tensor = backend.alloc_as("parameters", span.words, span.number)?;
+            backend.clear(tensor)?;
+            Ok(tensor)
+        });
+        let values = values.collect::<Result<Vec<_>, Failure>>()?;
         let grads = layout.alloc(&mut *backend, "gradients")?;
         layout.write(&mut *backend, &values, params)?;
         Ok(Parameters { backend, layout, values, grads })
@@ -81,18 +89,26 @@ pub struct Span {
     pub group: usize,
     /// Their numbers, filled up with zeros.
     pub words: usize,
+    /// How the model reads them.
+    pub number: Number,
 }
 
 impl Layout {
     /// Lays out parameters of these sizes and groups, filled up to whole pieces where they lie together.
-    pub fn new(piece: Option<usize>, sizes: &[usize], groups: &[usize]) -> Layout {
+    pub fn new(
+        piece: Option<usize>,
+        sizes: &[usize],
+        groups: &[usize],
+        numbers: &[Number],
+    ) -> Layout {
         let mut layout = Layout { places: vec![], spans: vec![] };
-        for (words, group) in sizes.iter().zip(groups) {
-            let known = layout.spans.iter().position(|span| span.group == *group);
+        for ((words, group), number) in sizes.iter().zip(groups).zip(numbers) {
+            let alike = |span: &Span| span.group == *group && span.number == *number;
+            let known = layout.spans.iter().position(alike);
             let (at, piece) = match (known, piece) {
                 (Some(at), Some(piece)) => (at, piece),
                 (_, piece) => {
-                    layout.spans.push(Span { group: *group, words: 0 });
+                    layout.spans.push(Span { group: *group, words: 0, number: *number });
                     (layout.spans.len() - 1, piece.unwrap_or(1))
                 }
             };
@@ -198,13 +214,16 @@ mod tests {
 
     #[test]
     fn groups_lie_together_in_whole_pieces_on_a_device() {
-        let (sizes, groups) = ([5, 9, 3], [0, 1, 0]);
-        let own = Layout::new(None, &sizes, &groups);
+        let (sizes, groups, numbers) = ([5, 9, 3], [0, 1, 0], [Number::F32; 3]);
+        let own = Layout::new(None, &sizes, &groups, &numbers);
         let words = |layout: &Layout| layout.spans().iter().map(|s| s.words).collect::<Vec<_>>();
         assert_eq!(words(&own), [5, 9, 3]);
-        let together = Layout::new(Some(8), &sizes, &groups);
+        let together = Layout::new(Some(8), &sizes, &groups, &numbers);
         assert_eq!(words(&together), [16, 16]);
         assert_eq!(together.members(0).collect::<Vec<_>>(), [0, 2]);
         assert_eq!(together.places[2].start, 8);
+        let apart =
+            Layout::new(Some(8), &sizes, &groups, &[Number::F32, Number::F32, Number::Bf16]);
+        assert_eq!(words(&apart), [8, 16, 8]);
     }
 }

@@ -1,6 +1,7 @@
 //! Tensors in a machine's memory, and what runs on them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use super::cuda::gpu::{self, Function, Gpu, Words};
 use super::cuda::nvrtc::Code;
@@ -13,6 +14,7 @@ use crate::ground::error::Failure;
 use crate::ops::dense;
 use crate::ops::dense::Dense;
 use lrc_compiler::plan::target::{GPUS, Gpu as Kind};
+use lrc_compiler::tile::Number;
 
 /// Where kernels run.
 #[derive(Clone, Debug)]
@@ -65,20 +67,32 @@ pub enum Loaded {
     Cuda(Function),
 }
 
-/// Words in a machine's memory: numbers of four bytes each, one after the other.
+/// Numbers in a machine's memory, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tensor {
     pub(crate) slot: usize,
     pub(crate) start: usize,
     /// How many.
     pub words: usize,
+    /// How each is held.
+    pub number: Number,
 }
 
 impl Tensor {
-    /// Some of the words.
+    /// Some of the numbers.
     pub fn part(self, start: usize, words: usize) -> Tensor {
         debug_assert!(start + words <= self.words, "a part lies inside its tensor");
-        Tensor { slot: self.slot, start: self.start + start, words }
+        Tensor { start: self.start + start, words, ..self }
+    }
+
+    /// The byte of its slot at which it begins.
+    fn byte(self) -> usize {
+        self.start * self.number.bytes()
+    }
+
+    /// The four bytes that it begins in, and all that it lies in.
+    fn covers(self) -> Range<usize> {
+        self.byte() / 4..(self.byte() + self.words * self.number.bytes()).div_ceil(4)
     }
 }
 
@@ -172,7 +186,23 @@ impl Store {
 
     /// A tensor with arbitrary contents; the sim device knows that nobody has written it.
     pub fn take(&mut self, name: &str, words: usize) -> Result<Tensor, Failure> {
-        let words = words.max(1);
+        self.take_as(name, words, Number::F32)
+    }
+
+    /// The same of numbers that are held so.
+    pub fn take_as(
+        &mut self,
+        name: &str,
+        numbers: usize,
+        number: Number,
+    ) -> Result<Tensor, Failure> {
+        let numbers = numbers.max(1);
+        let whole = self.words(name, (numbers * number.bytes()).div_ceil(4))?;
+        Ok(Tensor { words: numbers, number, ..whole })
+    }
+
+    /// So many times four bytes.
+    fn words(&mut self, name: &str, words: usize) -> Result<Tensor, Failure> {
         if let Some(tensor) = self.free.get_mut(&words).and_then(Vec::pop) {
             self.names[tensor.slot].0 = name.to_string();
             if let Backing::Sim(memory, addresses) = &mut self.backing {
@@ -187,7 +217,7 @@ impl Store {
             self.reserve(slot, name, words).map_err(|why| self.full(name, words, &why))?;
         }
         self.names.push((name.to_string(), words));
-        Ok(Tensor { slot, start: 0, words })
+        Ok(Tensor { slot, start: 0, words, number: Number::F32 })
     }
 
     /// Makes a new slot.
@@ -247,11 +277,13 @@ impl Store {
 
     /// Gives a whole tensor back.
     pub fn give(&mut self, tensor: Tensor) {
+        let words = tensor.covers().len();
         debug_assert!(
-            tensor.start == 0 && self.names[tensor.slot].1 == tensor.words,
+            tensor.start == 0 && self.names[tensor.slot].1 == words,
             "whole tensors are given back"
         );
-        self.free.entry(tensor.words).or_default().push(tensor);
+        let whole = Tensor { words, number: Number::F32, ..tensor };
+        self.free.entry(words).or_default().push(whole);
     }
 
     /// A tensor of zeros.
@@ -300,29 +332,53 @@ impl Store {
 
     /// Fills a tensor with zeros.
     pub fn clear(&mut self, tensor: Tensor) -> Result<(), Failure> {
+        let covers = tensor.covers();
+        let whole = tensor.byte().is_multiple_of(4)
+            && covers.len() * 4 == tensor.words * tensor.number.bytes();
         match &mut self.backing {
+            _ if !whole => self.put(tensor, &vec![0.0; tensor.words]),
             Backing::Sim(memory, addresses) => {
-                memory.fill(
-                    addresses[tensor.slot],
-                    tensor.start,
-                    std::iter::repeat_n(0, tensor.words),
-                );
+                let zeros = std::iter::repeat_n(0, covers.len());
+                memory.fill(addresses[tensor.slot], covers.start, zeros);
                 Ok(())
             }
+            Backing::Cuda(gpu, slots) => gpu.clear(held(slots, tensor)?, covers),
+        }
+    }
+
+    /// Writes floats, as many as the tensor holds or fewer; rounds them where it holds less of each.
+    pub fn put(&mut self, tensor: Tensor, data: &[f32]) -> Result<(), Failure> {
+        if tensor.number == Number::F32 {
+            let words: Vec<u32> = data.iter().map(|x| x.to_bits()).collect();
+            return self.put_words(tensor, &words);
+        }
+        debug_assert!(data.len() <= tensor.words, "what is written fits");
+        let covers = Tensor { words: data.len(), ..tensor }.covers();
+        let odd = tensor.start % 2;
+        let narrow = |x: &f32| half::bf16::from_f32(*x).to_bits();
+        match &mut self.backing {
+            Backing::Sim(memory, addresses) => {
+                let first = addresses[tensor.slot] + tensor.byte() as u64;
+                let mut both = data.iter().enumerate();
+                both.try_for_each(|(at, x)| {
+                    memory.write(first + 2 * at as u64, 2, u32::from(narrow(x)))
+                })
+                .map_err(Failure::Verification)
+            }
             Backing::Cuda(gpu, slots) => {
-                gpu.clear(held(slots, tensor)?, tensor.start..tensor.start + tensor.words)
+                // Numbers beside them share the first and the last four bytes.
+                let mut words = gpu.get(held(slots, tensor)?, covers.clone())?;
+                for (at, x) in data.iter().enumerate() {
+                    let (word, shift) = ((odd + at) / 2, 16 * ((odd + at) % 2));
+                    words[word] = words[word] & !(0xffff << shift) | u32::from(narrow(x)) << shift;
+                }
+                gpu.put(held(slots, tensor)?, covers.start, &words)
             }
         }
     }
 
-    /// Writes floats, as many as the tensor holds or fewer.
-    pub fn put(&mut self, tensor: Tensor, data: &[f32]) -> Result<(), Failure> {
-        let words: Vec<u32> = data.iter().map(|x| x.to_bits()).collect();
-        self.put_words(tensor, &words)
-    }
-
-    /// The same for words.
-    pub fn put_words(&mut self, tensor: Tensor, words: &[u32]) -> Result<(), Failure> {
+    /// Writes words of four bytes.
+    fn put_words(&mut self, tensor: Tensor, words: &[u32]) -> Result<(), Failure> {
         debug_assert!(words.len() <= tensor.words, "what is written fits");
         if words.is_empty() {
             return Ok(());
@@ -338,16 +394,21 @@ impl Store {
 
     /// The floats of a tensor, after everything before has run.
     pub fn get(&self, tensor: Tensor) -> Result<Vec<f32>, Failure> {
-        match &self.backing {
-            Backing::Sim(memory, addresses) => memory
-                .floats(addresses[tensor.slot], tensor.start..tensor.start + tensor.words)
-                .map_err(Failure::Verification),
-            Backing::Cuda(gpu, slots) => {
-                let words =
-                    gpu.get(&slots[&tensor.slot], tensor.start..tensor.start + tensor.words)?;
-                Ok(words.into_iter().map(f32::from_bits).collect())
+        let words = match &self.backing {
+            Backing::Sim(memory, addresses) => {
+                let first = addresses[tensor.slot] + tensor.byte() as u64;
+                return memory
+                    .floats(first, tensor.words, tensor.number.bytes())
+                    .map_err(Failure::Verification);
             }
-        }
+            Backing::Cuda(gpu, slots) => gpu.get(&slots[&tensor.slot], tensor.covers())?,
+        };
+        let half = |at: usize| words[at / 2] >> (16 * (at % 2)) << 16;
+        let odd = tensor.start % 2;
+        Ok(match tensor.number {
+            Number::F32 => words.into_iter().map(f32::from_bits).collect(),
+            Number::Bf16 => (odd..odd + tensor.words).map(|at| f32::from_bits(half(at))).collect(),
+        })
     }
 
     /// Waits until everything has run.
@@ -375,7 +436,7 @@ impl Store {
                     .iter()
                     .map(|argument| match argument {
                         Argument::Tensor(tensor) => sim::Argument::Address(
-                            tensor.map_or(0, |t| addresses[t.slot] + 4 * t.start as u64),
+                            tensor.map_or(0, |t| addresses[t.slot] + t.byte() as u64),
                         ),
                         Argument::Number(x) => sim::Argument::Number(*x),
                         Argument::Float(x) => sim::Argument::Number(x.to_bits() as i32),
@@ -400,7 +461,9 @@ impl Store {
                     .iter()
                     .map(|argument| match argument {
                         Argument::Tensor(None) => gpu::Argument::Null,
-                        Argument::Tensor(Some(t)) => gpu::Argument::Words(&slots[&t.slot], t.start),
+                        Argument::Tensor(Some(t)) => {
+                            gpu::Argument::Words(&slots[&t.slot], t.byte())
+                        }
                         Argument::Number(x) => gpu::Argument::Number(*x),
                         Argument::Float(x) => gpu::Argument::Number(x.to_bits() as i32),
                     })
@@ -411,7 +474,8 @@ impl Store {
         }
     }
 
-    /// A dense product; see [`Dense`] for the shapes. Operands are rounded to bf16, sums are f32.
+    /// A dense product; see [`Dense`] for the shapes. Operands, which are held alike, are rounded to bf16, sums
+    /// are f32.
     pub fn dense(
         &mut self,
         kind: Dense,
@@ -421,8 +485,9 @@ impl Store {
     ) -> Result<(), Failure> {
         self.products += 1;
         if let Backing::Cuda(gpu, slots) = &mut self.backing {
-            let at = |t: Tensor| (&slots[&t.slot], t.start);
-            return gpu.dense(kind, at(to), from.map(at), sizes);
+            let at = |t: Tensor| (&slots[&t.slot], t.byte());
+            let held = [from[0].number, to.number];
+            return gpu.dense(kind, at(to), from.map(at), sizes, held);
         }
         let [a, b] = [self.get(from[0])?, self.get(from[1])?].map(|mut x| {
             x.iter_mut().for_each(|x| *x = half::bf16::from_f32(*x).to_f32());

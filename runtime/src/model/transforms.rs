@@ -36,7 +36,8 @@ impl Transforms {
         let numbers = |bytes: f64| (bytes / 4.0 / rows as f64) as usize;
         let recompute =
             self.activations.map_or(Recompute::Nothing, |bytes| Recompute::Budget(numbers(bytes)));
-        let options = Options { dropout: self.dropout, recompute, ..Options::default() };
+        let bf16 = self.rounded(&model)?;
+        let options = Options { dropout: self.dropout, recompute, bf16, ..Options::default() };
         prepare(model, &options).map_err(|why| match why {
             Unprepared::NoBranches => Failure::invalid(
                 "E0406",

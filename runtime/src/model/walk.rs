@@ -8,6 +8,8 @@ use lrc_compiler::form::{Operand, Problem};
 use lrc_compiler::graph::kernels;
 use lrc_compiler::graph::{Kind, Model, Node, ParamId, Prepared, Recur, ValueId};
 
+use lrc_compiler::tile::Number;
+
 use super::measure::{self, Measured};
 use super::stability::Seen;
 use super::text::Text;
@@ -107,10 +109,12 @@ impl Walk {
             }
         };
         let nodes = prepared.model.graph.nodes.node_weights();
+        let held = prepared.model.graph.params.iter().map(|param| param.number);
+        let numbers: Vec<Number> = held.collect();
         Ok(Walk {
             nodes: nodes.map(|node| Arc::new(node.clone())).collect(),
             prepared,
-            parameters: Parameters::new(backend, params, groups)?,
+            parameters: Parameters::new(backend, params, groups, &numbers)?,
             slots: vec![],
             watch: None,
             seen: None,

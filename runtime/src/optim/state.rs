@@ -1,6 +1,6 @@
 //! What an optimiser holds of a model: the one owner of all it remembers, wherever the model runs.
 
-use lrc_compiler::tile::Program;
+use lrc_compiler::tile::{Number, Program};
 
 use super::adamw::AdamW;
 use super::lion::Lion;
@@ -29,20 +29,20 @@ struct Group {
     weight_decay: f64,
     /// Matrices of a rule for matrices.
     matrices: bool,
-    /// Read in bf16.
-    rounded: bool,
+    /// How the model reads them.
+    number: Number,
 }
 
 impl Grouping {
-    /// Groups parameters by how they are updated and whether the model reads them in bf16.
-    pub fn new(param_groups: &[ParamGroup], rounded: &[bool]) -> Grouping {
+    /// Groups parameters by how they are updated and how the model reads them.
+    pub fn new(param_groups: &[ParamGroup], numbers: &[Number]) -> Grouping {
         let mut grouping = Grouping { of: vec![], groups: vec![] };
-        for (way, rounded) in param_groups.iter().zip(rounded) {
+        for (way, number) in param_groups.iter().zip(numbers) {
             let group = Group {
                 lr_scale: way.lr_scale,
                 weight_decay: way.weight_decay,
                 matrices: way.matrix.is_some(),
-                rounded: *rounded,
+                number: *number,
             };
             let known = grouping.groups.iter().position(|known| *known == group);
             grouping.of.push(known.unwrap_or(grouping.groups.len()));
@@ -110,12 +110,13 @@ fn weighted_sum(shape: &[usize]) -> Program {
 }
 
 impl State {
-    /// An optimiser that remembers nothing yet.
+    /// An optimiser that remembers nothing yet, of a model that begins with these parameters.
     pub fn new(
         optimizer: &Optimizer,
         param_groups: Vec<ParamGroup>,
         grouping: Grouping,
         model: &mut Parameters,
+        params: &[Vec<f32>],
     ) -> Result<State, Failure> {
         let backend = &mut *model.backend;
         let (mut updates, mut kinds) = (vec![], Vec::<Update>::new());
@@ -143,7 +144,7 @@ impl State {
         let layout = &model.layout;
         let first = layout.alloc_where(backend, "first moments", |_| true)?;
         let second = layout.alloc_where(backend, "second moments", second)?;
-        let rounded = |group: usize| grouping.groups[group].rounded;
+        let rounded = |group: usize| grouping.groups[group].number != Number::F32;
         let masters = layout.alloc_where(backend, "master weights", rounded)?;
         let state = State {
             param_groups,
@@ -156,12 +157,7 @@ impl State {
             next_part: backend.compile("next_part", &weighted_sum)?,
             kinds,
         };
-        for (master, values) in state.masters.iter().zip(&model.values) {
-            if let Some(master) = master {
-                backend.sum(*master, &[*values])?;
-                backend.round(*values, *master)?;
-            }
-        }
+        model.layout.write_some(backend, &state.masters, params)?;
         Ok(state)
     }
 
@@ -227,7 +223,7 @@ impl State {
                 }
             }
             if let Some(master) = self.masters[at] {
-                model.backend.round(values, master)?;
+                model.backend.convert(values, master)?;
             }
         }
         Ok(())
@@ -281,11 +277,6 @@ impl State {
         layout.write_some(&mut *model.backend, first, &moments.first)?;
         layout.write_some(&mut *model.backend, second, &moments.second)?;
         layout.write_some(&mut *model.backend, &self.masters, params)?;
-        for (master, values) in self.masters.iter().zip(&model.values) {
-            if let Some(master) = master {
-                model.backend.round(*values, *master)?;
-            }
-        }
         Ok(())
     }
 }

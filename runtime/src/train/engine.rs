@@ -116,13 +116,14 @@ impl Engine {
         device: Device,
         training: &Training,
     ) -> Result<Engine, Failure> {
-        let TrainingPlan { prepared, param_groups, rounded } = plan;
+        let TrainingPlan { prepared, param_groups } = plan;
         let Training { optimizer, transforms, seed, .. } = *training;
-        let grouping = Grouping::new(&param_groups, &rounded);
+        let numbers = prepared.model.graph.params.iter().map(|param| param.number);
+        let grouping = Grouping::new(&param_groups, &numbers.collect::<Vec<_>>());
         let machine = device.machine()?;
         let mut walk = Walk::on(machine.as_ref(), prepared, params, &grouping.of)?;
         walk.z_loss = transforms.z_loss as f32;
-        let state = State::new(optimizer, param_groups, grouping, &mut walk.parameters)?;
+        let state = State::new(optimizer, param_groups, grouping, &mut walk.parameters, params)?;
         Ok(Engine { walk, optimizer: Some(state), seed, noise: None, started: None })
     }
 
@@ -285,8 +286,6 @@ pub struct TrainingPlan {
     pub prepared: Prepared,
     /// How each parameter is updated.
     param_groups: Vec<ParamGroup>,
-    /// Which parameters are read in bf16.
-    rounded: Vec<bool>,
 }
 
 impl TrainingPlan {
@@ -295,7 +294,6 @@ impl TrainingPlan {
         let Training { optimizer, transforms, rows, .. } = *training;
         let param_groups =
             optimizer.param_groups(&model).map_err(|why| Failure::invalid("E0406", why))?;
-        let rounded = transforms.rounded(&model)?;
-        Ok(TrainingPlan { prepared: transforms.prepare(model, rows)?, param_groups, rounded })
+        Ok(TrainingPlan { prepared: transforms.prepare(model, rows)?, param_groups })
     }
 }

@@ -3,11 +3,11 @@
 use lrc_compiler::graph::account::account;
 use lrc_compiler::graph::{Kind, Model, Prepared};
 use lrc_compiler::normal;
-use lrc_compiler::tile::size;
-use lrc_compiler::tile::{Op, Program, Unary};
+use lrc_compiler::tile::{Number, Op, Program, Unary, size};
 use serde::Serialize;
 
 use crate::config::Spec;
+use crate::device::Device;
 use crate::ground::error::Failure;
 use crate::optim::Optimizer;
 use crate::schedule::Amount;
@@ -29,7 +29,7 @@ pub struct Estimate {
     pub parts: usize,
     /// Tokens of such a part.
     pub part: usize,
-    /// Learned numbers.
+    /// Learned numbers, and master weights beside what is read in bf16.
     pub parameters: f64,
     /// Their gradients, twice where parts add up.
     pub gradients: f64,
@@ -50,6 +50,7 @@ pub fn estimate(
     model: &Model,
     prepared: &Prepared,
     run_schedule: &RunSchedule,
+    device: Device,
 ) -> Result<Estimate, Failure> {
     let mut walk = run_schedule.clone();
     let first = walk.next(0.0).ok_or_else(|| Failure::World("the run has no step".into()))?;
@@ -57,7 +58,8 @@ pub fn estimate(
     let numbers = account(model);
     let of_numbers = |count: f64| 4.0 * count;
     let parts = whole.div_ceil(part);
-    let parameters = of_numbers(numbers.parameters as f64);
+    let params = prepared.model.graph.params.iter();
+    let parameters = params.map(|param| size(&param.shape) as f64 * held(param.number, device));
     let forward = numbers.executed_per_token(longest(spec, run_schedule)) as f64;
     Ok(Estimate {
         steps: run_schedule.whole().steps.is_finite().then(|| run_schedule.whole().steps as u64),
@@ -65,13 +67,21 @@ pub fn estimate(
         first: [first.sequences, first.length],
         parts,
         part,
-        parameters,
-        gradients: parameters * if parts > 1 { 2.0 } else { 1.0 },
+        parameters: parameters.sum(),
+        gradients: of_numbers(numbers.parameters as f64) * if parts > 1 { 2.0 } else { 1.0 },
         optimizer: of_numbers(remembered(&spec.optimizer, model)?),
         activations: bytes(prepared.per_row(), part),
         recomputed: prepared.recomputed.len(),
         flops: 3.0 * forward * whole as f64,
     })
+}
+
+/// Bytes of a learned number: what the model reads, and beside it what is updated where that is something else. The
+/// processor holds everything in f32.
+fn held(number: Number, device: Device) -> f64 {
+    let read = if device == Device::Cpu { Number::F32 } else { number };
+    let updated = if number == Number::F32 { 0 } else { Number::F32.bytes() };
+    (read.bytes() + updated) as f64
 }
 
 /// Numbers that an optimiser remembers.

@@ -54,7 +54,7 @@ pub fn ready(spec: &Spec, model: &Model, device: Device, data: Data) -> Result<R
     if let Some(source) = &source {
         first_batch(spec, source, &run_schedule)?;
     }
-    let needs = estimate(spec, model, &plan.prepared, &run_schedule)?;
+    let needs = estimate(spec, model, &plan.prepared, &run_schedule, device)?;
     needs.possible()?;
     Ok(Ready { source, run_schedule, needs, plan })
 }

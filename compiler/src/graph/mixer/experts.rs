@@ -12,7 +12,7 @@ use super::{Bound, Maker, Scope, Tried};
 use crate::elaborate::Dim;
 use crate::graph::pointwise::Named;
 use crate::graph::{Init, Kind, Node, Param, ValueId};
-use crate::tile::size;
+use crate::tile::{Number, size};
 
 /// The experts of the sum at hand.
 #[derive(Clone, Debug)]
@@ -135,6 +135,7 @@ impl Maker<'_> {
             init: Init::Normal(0.0, 1.0 / (inner as f64).sqrt()),
             decay: true,
             f32: false,
+            number: Number::F32,
         };
         let weight = self.param(param, call.span)?;
         let input = self.settle(x.value, &scope.label(), true);

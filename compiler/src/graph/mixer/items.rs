@@ -1,5 +1,6 @@
 //! The lines of a mixer: what it declares, and its equations.
 
+use crate::tile::Number;
 use std::collections::BTreeMap;
 
 use lrc_dsl::ast::{Attr, Decl, Item, Name, Role, Shape};
@@ -70,6 +71,7 @@ impl Maker<'_> {
             init: Init::Number(0.0),
             decay: true,
             f32: false,
+            number: Number::F32,
         };
         for (attr, span) in attrs {
             match attr {

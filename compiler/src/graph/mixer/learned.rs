@@ -8,7 +8,7 @@ use super::{Bound, Maker, Tried};
 use crate::elaborate::Dim;
 use crate::graph::pointwise::{self, Named};
 use crate::graph::{Init, Kind, Node, Param};
-use crate::tile::{Leaf, Value, size};
+use crate::tile::{Leaf, Number, Value, size};
 
 impl Maker<'_> {
     /// The axis named by `each = a`.
@@ -64,6 +64,7 @@ impl Maker<'_> {
             init: Init::Normal(0.0, 1.0 / (inner as f64).sqrt()),
             decay: true,
             f32: false,
+            number: Number::F32,
         };
         let weight = self.param(param, name.span)?;
         let input = self.settle(x.value, &scope.label(), true);
@@ -105,6 +106,7 @@ impl Maker<'_> {
             init: Init::Uniform(-bound, bound),
             decay: true,
             f32: false,
+            number: Number::F32,
         };
         let shape = param.shape.clone();
         let weight = self.param(param, name.span)?;
@@ -182,6 +184,7 @@ impl Maker<'_> {
             init: Init::Number(start),
             decay: false,
             f32: false,
+            number: Number::F32,
         };
         let id = self.param(param, span)?;
         Some(self.param_value(id, axes.to_vec()))

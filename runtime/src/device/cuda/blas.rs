@@ -7,6 +7,7 @@ use std::ffi::c_void;
 use std::sync::{Mutex, PoisonError};
 
 use cudarc::cublaslt::{result, sys};
+use lrc_compiler::tile::Number;
 
 use crate::device::library::CUBLASLT;
 use crate::ground::error::Failure;
@@ -19,13 +20,16 @@ pub const WORKSPACE: usize = 32 << 20;
 #[derive(Debug)]
 pub struct Blas {
     handle: sys::cublasLtHandle_t,
-    plans: Mutex<HashMap<(Dense, Sizes), Plan>>,
+    plans: Mutex<HashMap<Asked, Plan>>,
 }
 
 // SAFETY: cuBLASLt's handles and descriptors belong to no thread.
 unsafe impl Send for Blas {}
 // SAFETY: the handle may be used by several threads at once; plans are made and read under a lock.
 unsafe impl Sync for Blas {}
+
+/// A product, and how operands and result are held.
+type Asked = (Dense, Sizes, [Number; 2]);
 
 #[derive(Debug)]
 struct Plan {
@@ -106,19 +110,20 @@ impl Blas {
         Ok(Blas { handle, plans: Mutex::default() })
     }
 
-    /// Starts a product on a stream; the addresses are of the result, the operands in the order of
-    /// [`Dense`], and [`WORKSPACE`] bytes.
+    /// Starts a product on a stream; operands and the result are held so, the addresses are of the result, the
+    /// operands in the order of [`Dense`], and [`WORKSPACE`] bytes.
     pub fn run(
         &self,
         kind: Dense,
         sizes: Sizes,
+        held: [Number; 2],
         [to, a, b, workspace]: [u64; 4],
         stream: *mut c_void,
     ) -> Result<(), Failure> {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let plan = match plans.entry((kind, sizes)) {
+        let plan = match plans.entry((kind, sizes, held)) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(self.plan(kind, sizes)?),
+            Entry::Vacant(new) => new.insert(self.plan(kind, sizes, held)?),
         };
         let (swapped, ..) = described(kind, sizes);
         let (left, right) = if swapped { (b, a) } else { (a, b) };
@@ -148,11 +153,19 @@ impl Blas {
         .map_err(failed)
     }
 
-    fn plan(&self, kind: Dense, sizes: Sizes) -> Result<Plan, Failure> {
+    fn plan(
+        &self,
+        kind: Dense,
+        sizes: Sizes,
+        [operands, to]: [Number; 2],
+    ) -> Result<Plan, Failure> {
         let (_, transposed, shapes) = described(kind, sizes);
-        // Operands are f32 in memory and rounded to bf16 on the way to the matrix units.
+        // Operands that are f32 in memory are rounded to bf16 on the way to the matrix units.
         let product = result::create_matmul_desc(
-            sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_16BF,
+            match operands {
+                Number::F32 => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_16BF,
+                Number::Bf16 => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+            },
             sys::cudaDataType_t::CUDA_R_32F,
         );
         let product = Product(product.map_err(failed)?);
@@ -165,8 +178,9 @@ impl Blas {
             // SAFETY: the descriptor was just made, and the value is four bytes long.
             unsafe { result::set_matmul_desc_attribute(product.0, side, at, 4) }.map_err(failed)?;
         }
-        let [a, b, c] = shapes.map(|shape| Blas::layout(shape, sizes.groups));
-        let layouts = [a?, b?, c?];
+        let [a, b, c] = shapes;
+        let layout = |shape, number| Blas::layout(shape, sizes.groups, number);
+        let layouts = [layout(a, operands)?, layout(b, operands)?, layout(c, to)?];
         let preference = Preference(result::create_matmul_pref().map_err(failed)?);
         let limit =
             sys::cublasLtMatmulPreferenceAttributes_t::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
@@ -181,9 +195,17 @@ impl Blas {
         Ok(Plan { product, layouts, how })
     }
 
-    fn layout([rows, cols, distance, between]: Shape, groups: usize) -> Result<Layout, Failure> {
-        let f32 = sys::cudaDataType_t::CUDA_R_32F;
-        let layout = result::create_matrix_layout(f32, rows as u64, cols as u64, distance as i64);
+    fn layout(
+        [rows, cols, distance, between]: Shape,
+        groups: usize,
+        number: Number,
+    ) -> Result<Layout, Failure> {
+        let number = match number {
+            Number::F32 => sys::cudaDataType_t::CUDA_R_32F,
+            Number::Bf16 => sys::cudaDataType_t::CUDA_R_16BF,
+        };
+        let layout =
+            result::create_matrix_layout(number, rows as u64, cols as u64, distance as i64);
         let layout = Layout(layout.map_err(failed)?);
         use sys::cublasLtMatrixLayoutAttribute_t as Of;
         let (groups, between) = (groups as i32, between as i64);

@@ -11,6 +11,7 @@ use cudarc::driver::{
 };
 use cudarc::nvrtc::Ptx;
 use lrc_compiler::plan::target::{self, Gpu as Kind};
+use lrc_compiler::tile::Number;
 
 use super::blas::{Blas, WORKSPACE};
 use crate::device::library::DRIVER;
@@ -122,13 +123,15 @@ impl Gpu {
         self.stream.clone_dtoh(&words.0.slice(at)).map_err(|why| said(STOPPED, why))
     }
 
-    /// Starts a dense product; see [`Dense`] for the operands.
+    /// Starts a dense product of tensors that begin at a byte; see [`Dense`] for the operands. `held` is how these
+    /// and the result are.
     pub fn dense(
         &self,
         kind: Dense,
         to: (&Words, usize),
         from: [(&Words, usize); 2],
         sizes: Sizes,
+        held: [Number; 2],
     ) -> Result<(), Failure> {
         let (blas, workspace) = match self.blas.get() {
             Some(known) => known,
@@ -139,24 +142,27 @@ impl Gpu {
             }
         };
         let [of_to, of_a, of_b] = kind.numbers(sizes).map(|n| n.unwrap_or(usize::MAX));
+        let [operands, result] = held.map(Number::bytes);
+        let (of_to, of_a) = (of_to.saturating_mul(result), of_a.saturating_mul(operands));
+        let of_b = of_b.saturating_mul(operands);
         let [a, b] = from;
         let addresses = [
             self.address(to, of_to)?,
             self.address(a, of_a)?,
             self.address(b, of_b)?,
-            self.address((workspace, 0), WORKSPACE / 4)?,
+            self.address((workspace, 0), WORKSPACE)?,
         ];
-        blas.run(kind, sizes, addresses, self.stream.cu_stream().cast())
+        blas.run(kind, sizes, held, addresses, self.stream.cu_stream().cast())
     }
 
-    /// The address of some words, of which so many are there.
+    /// The address of a byte of some words, of which so many are there.
     fn address(&self, (words, start): (&Words, usize), count: usize) -> Result<u64, Failure> {
-        let there = words.0.len();
+        let there = words.0.len() * 4;
         if start.checked_add(count).is_none_or(|end| end > there) {
-            let what = format!("{count} words from {start} on of {there} were asked for");
+            let what = format!("{count} bytes from {start} on of {there} were asked for");
             return Err(Failure::World(format!("a mistake of lrc: {what}")));
         }
-        Ok(words.0.device_ptr(&self.stream).0 + 4 * start as u64)
+        Ok(words.0.device_ptr(&self.stream).0 + start as u64)
     }
 
     /// Starts a kernel; it runs while this returns. Kernel, sizes and arguments must be of one plan:

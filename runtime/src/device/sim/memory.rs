@@ -1,6 +1,5 @@
 //! Memory of the sim device, with the checks that hardware does not make.
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 /// Generic addresses of shared memory begin here.
@@ -65,15 +64,17 @@ impl Memory {
         &mut self.buffers[(address >> OFFSET_BITS) as usize - 1]
     }
 
-    /// Some floats of a buffer; the first place that nobody has written is an error.
-    pub fn floats(&self, address: u64, at: Range<usize>) -> Result<Vec<f32>, Wrong> {
-        let buffer = &self.buffers[(address >> OFFSET_BITS) as usize - 1];
-        let written = &buffer.written[at.clone()];
-        if let Some(gap) = written.iter().position(|w| w.load(Ordering::Relaxed) != 15) {
-            return Err(format!("{} is not written at element {}", buffer.name, at.start + gap));
-        }
-        let words = &buffer.words[at];
-        Ok(words.iter().map(|w| f32::from_bits(w.load(Ordering::Relaxed))).collect())
+    /// So many floats from an address on, of 4 bytes or of 2; the first place that nobody has written is an
+    /// error.
+    pub fn floats(&self, address: u64, count: usize, bytes: usize) -> Result<Vec<f32>, Wrong> {
+        let one = |at: usize| {
+            let bits = self.read(address + (at * bytes) as u64, bytes).map_err(|why| {
+                let buffer = &self.buffers[(address >> OFFSET_BITS) as usize - 1];
+                format!("{} is not written at element {at}: {why}", buffer.name)
+            })?;
+            Ok(f32::from_bits(if bytes == 2 { bits << 16 } else { bits }))
+        };
+        (0..count).map(one).collect()
     }
 
     fn find(&self, address: u64, bytes: usize) -> Result<(&Buffer, usize), Wrong> {
