@@ -245,11 +245,7 @@ impl Backend for Cpu {
     }
 
     fn scale_rows(&mut self, rows: Tensor, factors: Tensor, width: usize) -> Result<(), Failure> {
-        self.with([rows], |cpu, [rows]| {
-            for (row, factor) in rows.chunks_exact_mut(width).zip(cpu.get(factors)) {
-                row.iter_mut().for_each(|x| *x *= factor);
-            }
-        })
+        self.with([rows], |cpu, [rows]| rows::scale(rows, cpu.get(factors), width))
     }
 
     fn pointwise(&mut self, on: &Pointwise) -> Result<(), Failure> {
@@ -442,10 +438,7 @@ impl Backend for Cpu {
 
     fn average_grad(&mut self, to: Tensor, from: Tensor, rows: usize) -> Result<(), Failure> {
         let share = 1.0 / rows.max(1) as f32;
-        self.with([to], |cpu, [to]| {
-            let d: Vec<f32> = cpu.get(from).iter().map(|d| share * d).collect();
-            to.chunks_exact_mut(d.len()).for_each(|row| row.copy_from_slice(&d));
-        })
+        self.with([to], |cpu, [to]| rows::spread(to, cpu.get(from), share))
     }
 
     fn compile(
@@ -480,11 +473,7 @@ impl Backend for Cpu {
     }
 
     fn unit(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure> {
-        self.with([to], |cpu, [to]| {
-            let x = cpu.get(from);
-            let norm = norm(&[x]) + 1e-7;
-            to.iter_mut().zip(x).for_each(|(to, x)| *to = (f64::from(*x) / norm) as f32);
-        })
+        self.with([to], |cpu, [to]| rows::unit(to, cpu.get(from)))
     }
 
     fn transpose(

@@ -107,12 +107,12 @@ impl Fixed {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(new) => {
                 let text = TYPED.iter().find(|(known, _)| *known == name);
-                let (_, text) = text.ok_or_else(|| {
-                    Failure::World(format!("a mistake of lrc: no kernel is called {name}"))
-                })?;
+                let none =
+                    || Failure::World(format!("a mistake of lrc: no kernel is called {name}"));
+                let (_, text) = text.ok_or_else(none)?;
                 let source = source(name, text, numbers, self.machine.kind().arch);
                 let loaded = self.machine.load(&[source], &[0])?.into_iter().next();
-                Ok(new.insert(loaded.expect("one per text")))
+                Ok(new.insert(loaded.ok_or_else(none)?))
             }
         }
     }

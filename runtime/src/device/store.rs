@@ -3,69 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use super::cuda::gpu::{self, Function, Gpu, Words};
-use super::cuda::nvrtc::Code;
-use super::jit::{self, Source};
+use super::cuda::gpu::{self, Gpu, Words};
+pub use super::machine::{Loaded, Machine};
 use super::sim::count::Counts;
 use super::sim::hardware::Hardware;
 use super::sim::memory::Memory;
-use super::sim::{self, Entry, Launch, parse};
+use super::sim::{self, Launch};
 use crate::ground::error::Failure;
 use crate::ops::dense;
 use crate::ops::dense::Dense;
-use lrc_compiler::plan::target::{GPUS, Gpu as Kind};
 use lrc_compiler::tile::Number;
-
-/// Where kernels run.
-#[derive(Clone, Debug)]
-pub enum Machine {
-    /// On the processor, with checks, as kernels for this kind of GPU.
-    Sim(Kind),
-    /// On a GPU.
-    Cuda(Gpu),
-}
-
-impl Machine {
-    /// On the processor, as kernels for the oldest kind of GPU.
-    pub fn sim() -> Machine {
-        Machine::Sim(GPUS[0])
-    }
-
-    /// The kind of GPU that kernels are planned for.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Machine::Sim(kind) => *kind,
-            Machine::Cuda(gpu) => gpu.kind,
-        }
-    }
-
-    /// Compiles and loads kernels that want this much shared memory.
-    pub fn load(&self, sources: &[Source], shared: &[usize]) -> Result<Vec<Loaded>, Failure> {
-        let code = if matches!(self, Machine::Sim(_)) { Code::Ptx } else { Code::Cubin };
-        let built = jit::build(sources, code)?;
-        let both = built.iter().zip(shared);
-        both.map(|(built, shared)| match self {
-            Machine::Sim(_) => {
-                let entry = parse(&String::from_utf8_lossy(&built.code)).map_err(|why| {
-                    let name = &built.name;
-                    Failure::Compile(format!("the sim device cannot read {name}: {why}"))
-                })?;
-                Ok(Loaded::Sim(entry))
-            }
-            Machine::Cuda(gpu) => Ok(Loaded::Cuda(gpu.load(&built.code, &built.name, *shared)?)),
-        })
-        .collect()
-    }
-}
-
-/// A kernel where it runs.
-#[derive(Clone, Debug)]
-pub enum Loaded {
-    /// Its PTX.
-    Sim(Entry),
-    /// Its machine code.
-    Cuda(Function),
-}
 
 /// Numbers in a machine's memory, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

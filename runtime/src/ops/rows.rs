@@ -1,5 +1,7 @@
 //! Rows of numbers moved and added up.
 
+use super::norm::norm;
+
 /// Adds entry by entry.
 pub fn add(to: &mut [f32], d: &[f32]) {
     to.iter_mut().zip(d).for_each(|(x, &d)| *x += d);
@@ -43,4 +45,23 @@ pub fn transpose(to: &mut [f32], from: &[f32], columns: usize) {
             to[column * rows + row] = *value;
         }
     }
+}
+
+/// Each row times its factor.
+pub fn scale(rows: &mut [f32], factors: &[f32], width: usize) {
+    for (row, factor) in rows.chunks_exact_mut(width).zip(factors) {
+        row.iter_mut().for_each(|x| *x *= factor);
+    }
+}
+
+/// A share of `from` for every row of `to`.
+pub fn spread(to: &mut [f32], from: &[f32], share: f32) {
+    let d: Vec<f32> = from.iter().map(|d| share * d).collect();
+    to.chunks_exact_mut(d.len()).for_each(|row| row.copy_from_slice(&d));
+}
+
+/// `to = x / ‖x‖`; nothing is divided by less than 1e-7.
+pub fn unit(to: &mut [f32], x: &[f32]) {
+    let norm = norm(&[x]) + 1e-7;
+    to.iter_mut().zip(x).for_each(|(to, x)| *to = (f64::from(*x) / norm) as f32);
 }
