@@ -158,6 +158,7 @@ fn treatments_train_alike() {
         ("dropout", Transforms { dropout: 0.3, ..none.clone() }, 64),
         ("z-loss", Transforms { z_loss: 0.01, ..none.clone() }, 64),
         ("bf16", Transforms { precision, ..none.clone() }, 64),
+        ("bf16 values", Transforms { bf16_values: true, ..none.clone() }, 20),
         ("activations", Transforms { activations: Some(1.5e5), ..none }, 64),
     ];
     for (name, transforms, rows) in cases {
@@ -209,7 +210,10 @@ fn graphs_with_something_in_between_agree() {
     let dropout = Options { dropout: 0.4, ..Options::default() };
     let ablate = Options { ablate: layers[..1].to_vec(), ..Options::default() };
     let recompute = Options { recompute: Recompute::Layers(layers), ..Options::default() };
-    for (name, options) in [("dropout", dropout), ("ablate", ablate), ("recompute", recompute)] {
+    let all = [("dropout", dropout), ("ablate", ablate), ("recompute", recompute)];
+    for (name, mut options) in all {
+        agrees(name, &prepare(model.clone(), &options).unwrap());
+        options.bf16_values = true;
         agrees(name, &prepare(model.clone(), &options).unwrap());
     }
 }
@@ -244,6 +248,35 @@ fn nodes_that_see_more_than_a_row_agree() {
     agrees("moe", &Prepared::plain(written(&moe)));
     let hyena = text("hyena(filter = 8, span = 64)", "hyena");
     agrees("hyena", &Prepared::plain(written(&hyena)));
+}
+
+/// Values in bf16 take half of the memory, but for what must not be rounded, and are rounded alike wherever the model runs:
+/// shared keys and values, decays, experts, long convolutions, subheads that add up.
+#[test]
+fn values_in_bf16_agree() {
+    let text = |layer: &str, use_: &str| {
+        format!(
+            "use \"mixers/{use_}.arch\"
+            model m(width = 16) {{ vocab {VOCAB}
+                residual x + f(rmsnorm(x))
+                {layer}
+                head rmsnorm(x), untied }}"
+        )
+    };
+    let layers = [
+        ("attention", "attention(heads = 4, kv_heads = 2)"),
+        ("gated_deltanet", "gated_deltanet(heads = 2, dk = 8, dv = 8)"),
+        ("mamba2", "mamba2(heads = 2, dim = 8, n = 4)"),
+        ("moe", "moe(experts = 4, top = 2, hidden = 24)"),
+        ("hyena", "hyena(filter = 8, span = 64)"),
+    ];
+    let options = Options { bf16_values: true, ..Options::default() };
+    for (name, layer) in layers {
+        let prepared = prepare(written(&text(layer, name)), &options).unwrap();
+        let share = prepared.bytes_per_row() as f64 / (4 * prepared.per_row()) as f64;
+        assert!(share < 0.8, "{name}: {share}");
+        agrees(name, &prepared);
+    }
 }
 
 /// A text that grows by kernels has the logits of the whole, and those of the processor: states, windows and all of the

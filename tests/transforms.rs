@@ -89,14 +89,15 @@ fn a_budget_is_kept_with_as_few_layers_as_it_takes() {
     );
     let with =
         |recompute: Recompute| prepare(model.clone(), &Options { recompute, ..Options::default() });
-    let size = |layers: &[String]| with(Recompute::Layers(layers.to_vec())).unwrap().per_row();
+    let size =
+        |layers: &[String]| with(Recompute::Layers(layers.to_vec())).unwrap().bytes_per_row();
     let (whole, least) = (size(&[]), size(&model.graph.layers()));
     assert!(2 * least < whole, "{least} {whole}");
     let fit = with(Recompute::Budget(whole)).unwrap();
-    assert_eq!((fit.recomputed.as_slice(), fit.per_row()), (&[][..], whole));
+    assert_eq!((fit.recomputed.as_slice(), fit.bytes_per_row()), (&[][..], whole));
     let budget = (whole + least) / 2;
     let fit = with(Recompute::Budget(budget)).unwrap();
-    let (layers, planned) = (&fit.recomputed, fit.per_row());
+    let (layers, planned) = (&fit.recomputed, fit.bytes_per_row());
     assert!(planned <= budget && planned == size(layers));
     assert!(size(&layers[..layers.len() - 1]) > budget);
     let why = with(Recompute::Budget(least / 2)).unwrap_err();

@@ -14,7 +14,9 @@ use super::attention::SAMPLES;
 use crate::elaborate::Recurrence;
 use crate::elaborate::recurrence::Slot;
 use crate::normal::Refusal;
-use crate::tile::{Binary, Builder, Gather, Int, IntOp, Leaf, Op, Past, Program, Stream, Value};
+use crate::tile::{
+    Binary, Builder, Gather, Int, IntOp, Leaf, Number, Op, Past, Program, Stream, Value,
+};
 
 /// A recurrence whose tokens read only the states of the token before, and inputs.
 #[derive(Clone, Debug)]
@@ -121,6 +123,8 @@ impl Maker<'_> {
                 interval: None,
                 unit: false,
                 complex: false,
+                number: Number::F32,
+                gradient: Number::F32,
                 span: self.like.span,
             };
             self.extra.push(Extra { what, slot, init, next });

@@ -4,7 +4,7 @@
 //! outputs into those of its inputs and parameters. Gradients that meet are added. A pointwise node
 //! whose gradient by an input is the incoming gradient itself (a residual branch) needs no node.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use petgraph::graph::NodeIndex;
 
@@ -33,7 +33,7 @@ pub fn differentiate(model: &mut Model) -> ValueId {
         let node = Node::plain(Kind::Rows(Box::new(b.finish(&[one]))), "one", vec![]);
         model.graph.add(node, &[(vec![], true)])[0]
     });
-    let mut reverse = Reverse { model, pending: HashMap::new() };
+    let mut reverse = Reverse { model, pending: HashMap::new(), held: HashSet::new() };
     for (loss, one) in losses.into_iter().zip(one.into_iter().cycle()) {
         reverse.give(loss, one);
     }
@@ -47,23 +47,36 @@ pub fn differentiate(model: &mut Model) -> ValueId {
 struct Reverse<'m> {
     model: &'m mut Model,
     pending: HashMap<ValueId, Vec<ValueId>>,
+    /// Gradients of which it is known how they are held.
+    held: HashSet<ValueId>,
 }
 
 impl Reverse<'_> {
+    /// Something that flows into a value, held as the first that it flows into.
     fn give(&mut self, value: ValueId, d: ValueId) {
+        if self.held.insert(d) {
+            let values = &mut self.model.graph.values;
+            values[d.0].number = values[value.0].number;
+        }
         self.pending.entry(value).or_default().push(d);
     }
 
     /// The whole gradient of a value, if anything flows into it.
     fn take(&mut self, value: ValueId) -> Option<ValueId> {
         let parts = self.pending.remove(&value)?;
-        if let [only] = parts[..] {
+        let info = self.model.graph.value(value);
+        let number = info.number;
+        if let [only] = parts[..]
+            && self.model.graph.value(only).number == number
+        {
             return Some(only);
         }
-        let info = self.model.graph.value(value);
         let shape = (info.shape.clone(), info.once);
         let node = Node::plain(Kind::Sum, "sum of gradients", parts);
-        Some(self.model.graph.add(node, &[shape])[0])
+        let sum = self.model.graph.add(node, &[shape])[0];
+        self.model.graph.values[sum.0].number = number;
+        self.held.insert(sum);
+        Some(sum)
     }
 
     fn shapes(&self, values: &[ValueId]) -> Vec<(Vec<usize>, bool)> {

@@ -3,16 +3,28 @@
 use petgraph::graph::NodeIndex;
 
 use super::{Graph, Kind, ValueId};
+use crate::tile::Number;
 
 /// A buffer for every value.
 #[derive(Clone, Debug)]
 pub struct Buffers {
     /// The buffer of each value.
     pub slot: Vec<usize>,
-    /// Numbers per row of each buffer, and whether it has a single row.
-    pub width: Vec<(usize, bool)>,
+    /// What each buffer has room for.
+    pub rooms: Vec<Room>,
     /// Values whose last reader is the node, by node.
     pub dies: Vec<Vec<ValueId>>,
+}
+
+/// What a buffer has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Numbers of a row.
+    pub width: usize,
+    /// A single row.
+    pub once: bool,
+    /// How numbers are held.
+    pub number: Number,
 }
 
 /// Plans buffers for running the whole graph, or only its forward pass.
@@ -32,7 +44,7 @@ pub fn plan(graph: &Graph, forward_only: bool, keep: &[ValueId]) -> Buffers {
     }
     let mut buffers = Buffers {
         slot: vec![usize::MAX; graph.values.len()],
-        width: vec![],
+        rooms: vec![],
         dies: vec![vec![]; count],
     };
     let mut free: Vec<usize> = Vec::new();
@@ -40,13 +52,13 @@ pub fn plan(graph: &Graph, forward_only: bool, keep: &[ValueId]) -> Buffers {
         let node = &graph.nodes[NodeIndex::new(at)];
         for output in &node.outputs {
             let info = graph.value(*output);
-            let size = (info.width(), info.once);
-            let found = free.iter().position(|slot| buffers.width[*slot] == size);
+            let size = Room { width: info.width(), once: info.once, number: info.number };
+            let found = free.iter().position(|slot| buffers.rooms[*slot] == size);
             let slot = match found {
                 Some(found) => free.swap_remove(found),
                 None => {
-                    buffers.width.push(size);
-                    buffers.width.len() - 1
+                    buffers.rooms.push(size);
+                    buffers.rooms.len() - 1
                 }
             };
             buffers.slot[output.0] = slot;
@@ -65,6 +77,15 @@ pub fn plan(graph: &Graph, forward_only: bool, keep: &[ValueId]) -> Buffers {
 impl Buffers {
     /// Numbers that all buffers hold per row, without those of a single row.
     pub fn per_row(&self) -> usize {
-        self.width.iter().filter(|(_, once)| !once).map(|(width, _)| width).sum()
+        self.of_rows().map(|room| room.width).sum()
+    }
+
+    /// Their bytes.
+    pub fn bytes_per_row(&self) -> usize {
+        self.of_rows().map(|room| room.width * room.number.bytes()).sum()
+    }
+
+    fn of_rows(&self) -> impl Iterator<Item = &Room> {
+        self.rooms.iter().filter(|room| !room.once)
     }
 }

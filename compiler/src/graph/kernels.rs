@@ -53,9 +53,7 @@ fn pointwise(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Schedule, Refusal> 
     let once = |values: &[ValueId]| -> Vec<bool> {
         values.iter().map(|value| graph.value(*value).once).collect()
     };
-    let param = |at: usize| graph.params[node.params[at].0].number;
-    let params: Vec<(Binding, Number)> =
-        (0..node.params.len()).map(|at| (Binding::Param(at), param(at))).collect();
+    let numbers = numbers(graph, node);
     // Layers that do the same share a kernel, and so a name.
     let label: String = node.label.chars().filter(|c| !c.is_ascii_digit()).collect();
     match &node.kind {
@@ -64,7 +62,7 @@ fn pointwise(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Schedule, Refusal> 
             program: &ranked(program),
             once: &once(&node.inputs),
             output_once: graph.value(node.outputs[0]).once,
-            numbers: &params,
+            numbers: &numbers,
         }
         .forward(gpu),
         Kind::RowsGrad(grad) => {
@@ -74,12 +72,30 @@ fn pointwise(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Schedule, Refusal> 
                 program: &grad.program,
                 once: &once(&node.inputs[..grad.inputs]),
                 output_once: graph.value(node.inputs[grad.inputs]).once,
-                numbers: &params,
+                numbers: &numbers,
             }
             .backward(&grad, gpu)
         }
         _ => Err(Refusal { span: None, why: "it is no pointwise node".into() }),
     }
+}
+
+/// How the tensors of a pointwise node, or of its gradient, are held.
+fn numbers(graph: &Graph, node: &Node) -> Vec<(Binding, Number)> {
+    let params =
+        (0..).map(Binding::Param).zip(node.params.iter().map(|p| graph.params[p.0].number));
+    let held = |value: &ValueId| graph.value(*value).number;
+    let count = match &node.kind {
+        Kind::RowsGrad(grad) => grad.inputs,
+        _ => node.inputs.len(),
+    };
+    let (inputs, flows) = node.inputs.split_at(count);
+    let inputs = (0..).map(Binding::Input).zip(inputs.iter().map(held));
+    let flows = (0..).map(Binding::OutGrad).zip(flows.iter().map(held));
+    let backward = node.inputs.len() > count;
+    let output: fn(usize) -> Binding = if backward { Binding::InputGrad } else { Binding::Out };
+    let outputs = (0..).map(output).zip(node.outputs.iter().map(held));
+    params.chain(inputs).chain(outputs).chain(flows).collect()
 }
 
 /// What has no kernels: each reason once, with the first part that it holds for and how many more.

@@ -14,6 +14,7 @@ pub mod kernels;
 mod layout;
 mod mixer;
 mod model;
+mod numbers;
 mod pointwise;
 pub mod prepare;
 mod rewrite;
@@ -44,6 +45,8 @@ pub struct ValueInfo {
     pub shape: Vec<usize>,
     /// One row for the whole batch instead of one per token.
     pub once: bool,
+    /// How its numbers are held in memory.
+    pub number: Number,
     /// What made it.
     pub from: NodeIndex,
 }
@@ -235,7 +238,8 @@ impl Graph {
         let made: Vec<ValueId> = outputs
             .iter()
             .map(|(shape, once)| {
-                self.values.push(ValueInfo { shape: shape.clone(), once: *once, from: index });
+                let (shape, once, number) = (shape.clone(), *once, Number::F32);
+                self.values.push(ValueInfo { shape, once, number, from: index });
                 ValueId(self.values.len() - 1)
             })
             .collect();

@@ -6,6 +6,7 @@ use std::fmt;
 use super::backward::differentiate;
 use super::buffers::{self, Buffers};
 use super::fuse::sums_of_heads;
+use super::numbers::narrow;
 use super::rewrite::{drop_branches, fit, recompute};
 use super::split::states_beside_sums;
 use super::{Kind, Model};
@@ -22,6 +23,8 @@ pub struct Options {
     pub recompute: Recompute,
     /// Which parameters are read in bf16; none where nothing is said.
     pub bf16: Vec<bool>,
+    /// Whether the values between the nodes are held in bf16, as far as they may be.
+    pub bf16_values: bool,
 }
 
 /// What the backward pass computes again instead of reading what the forward pass kept.
@@ -32,7 +35,7 @@ pub enum Recompute {
     Nothing,
     /// These layers.
     Layers(Vec<String>),
-    /// As few layers as let the values between the nodes take so many numbers per row.
+    /// As few layers as let the values between the nodes take so many bytes per row.
     Budget(usize),
 }
 
@@ -41,7 +44,7 @@ pub enum Recompute {
 pub enum Unprepared {
     /// Dropout and ablation are for what layers add to a residual stream, and these add nothing.
     NoBranches,
-    /// The values between the nodes take so many numbers per row at least.
+    /// The values between the nodes take so many bytes per row at least.
     OverBudget {
         /// With every layer computed again.
         least: usize,
@@ -53,7 +56,7 @@ impl fmt::Display for Unprepared {
         match self {
             Unprepared::NoBranches => f.write_str("nothing is added to a residual stream"),
             Unprepared::OverBudget { least } => {
-                write!(f, "values between the nodes take {least} numbers per row at least")
+                write!(f, "values between the nodes take {least} bytes per row at least")
             }
         }
     }
@@ -89,12 +92,12 @@ pub fn prepare(mut model: Model, options: &Options) -> Result<Prepared, Unprepar
     for (param, bf16) in model.graph.params.iter_mut().zip(&options.bf16) {
         param.number = if *bf16 { Number::Bf16 } else { Number::F32 };
     }
-    let mut model = with_backward(model);
+    let mut model = with_backward(model, options.bf16_values);
     let recomputed = match &options.recompute {
         Recompute::Nothing => vec![],
         Recompute::Layers(layers) => layers.clone(),
-        Recompute::Budget(numbers) => {
-            fit(&model, *numbers).map_err(|least| Unprepared::OverBudget { least })?.0
+        Recompute::Budget(bytes) => {
+            fit(&model, *bytes).map_err(|least| Unprepared::OverBudget { least })?.0
         }
     };
     if !recomputed.is_empty() {
@@ -103,9 +106,12 @@ pub fn prepare(mut model: Model, options: &Options) -> Result<Prepared, Unprepar
     Ok(finish(model, recomputed))
 }
 
-fn with_backward(mut model: Model) -> Model {
+fn with_backward(mut model: Model, bf16_values: bool) -> Model {
     states_beside_sums(&mut model);
     sums_of_heads(&mut model);
+    if bf16_values {
+        narrow(&mut model);
+    }
     differentiate(&mut model);
     model
 }
@@ -131,11 +137,16 @@ fn finish(model: Model, recomputed: Vec<String>) -> Prepared {
 impl Prepared {
     /// A model of which nothing else is asked.
     pub fn plain(model: Model) -> Prepared {
-        finish(with_backward(model), vec![])
+        finish(with_backward(model, false), vec![])
     }
 
     /// Numbers that the values between the nodes take per row of a training step.
     pub fn per_row(&self) -> usize {
         self.training.per_row()
+    }
+
+    /// Their bytes.
+    pub fn bytes_per_row(&self) -> usize {
+        self.training.bytes_per_row()
     }
 }

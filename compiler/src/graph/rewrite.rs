@@ -154,7 +154,7 @@ impl Copies {
 }
 
 /// The first layers that have to be computed again so that the values between the nodes take `budget`
-/// numbers per row at most, and what they take then. The deepest layers come last: their backward
+/// bytes per row at most, and what they take then. The deepest layers come last: their backward
 /// pass begins at once, so that computing them again saves nothing. The model has its backward pass.
 pub(super) fn fit(model: &Model, budget: usize) -> Result<(Vec<String>, usize), usize> {
     let mut layers = model.graph.layers();
@@ -162,7 +162,7 @@ pub(super) fn fit(model: &Model, budget: usize) -> Result<(Vec<String>, usize), 
     for count in 0..=layers.len() {
         let mut tried = model.clone();
         recompute(&mut tried, &|layer| layers[..count].iter().any(|one| one == layer));
-        let size = buffers::plan(&tried.graph, false, &tried.losses).per_row();
+        let size = buffers::plan(&tried.graph, false, &tried.losses).bytes_per_row();
         if size <= budget {
             layers.truncate(count);
             return Ok((layers, size));

@@ -1,5 +1,6 @@
 //! The text form of a graph, one line per node.
 
+use crate::tile::Number;
 use std::fmt;
 
 use super::{Graph, Kind, ValueId};
@@ -52,7 +53,8 @@ impl fmt::Display for Graph {
                 .map(|value| {
                     let info = self.value(*value);
                     let once = if info.once { " once" } else { "" };
-                    format!("{value} {:?}{once}", info.shape)
+                    let number = if info.number == Number::Bf16 { " bf16" } else { "" };
+                    format!("{value} {:?}{number}{once}", info.shape)
                 })
                 .collect();
             write!(f, "{} = {}({})", outputs.join(", "), node.kind.word(), list(&node.inputs))?;

@@ -136,12 +136,18 @@ impl Buffer {
         Buffer { may_be_absent: true, ..self }
     }
 
+    /// The same buffer of numbers that are held so.
+    pub fn held(self, number: Number) -> Buffer {
+        Buffer { number, ..self }
+    }
+
     /// The same buffer with partial results along axes of their own.
     pub fn summed(self, partial: Vec<Dim>) -> Buffer {
         let count = partial.len();
         let dims = [partial, self.dims].concat();
         // What is added up later is not rounded before.
-        Buffer { dims, partial: count, number: Number::F32, ..self }
+        let number = if count == 0 { self.number } else { Number::F32 };
+        Buffer { dims, partial: count, number, ..self }
     }
 
     /// Numbers of the buffer, given the length of each axis.

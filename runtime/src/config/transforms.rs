@@ -19,8 +19,13 @@ pub fn read(f: &mut Fields) -> Transforms {
         }
         found
     });
-    let precision = f.get("precision").map_or(vec![], |tree| precisions(f, tree));
-    Transforms { dropout, z_loss, activations, precision }
+    let mut precision = f.get("precision").map_or(vec![], |tree| precisions(f, tree));
+    // The word of values between layers stands among those of parameters.
+    let values = |(which, _): &(Which, Precision)| matches!(which, Which::Name(name) if name == "activations");
+    let of_values = precision.iter().rfind(|one| values(one)).map(|(_, precision)| *precision);
+    precision.retain(|one| !values(one));
+    let bf16_values = of_values == Some(Precision::Bf16);
+    Transforms { dropout, z_loss, activations, precision, bf16_values }
 }
 
 /// `2 GB`

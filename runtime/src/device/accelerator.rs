@@ -234,12 +234,25 @@ impl Backend for Accelerator {
     }
 
     fn sum(&mut self, to: Tensor, from: &[Tensor]) -> Result<(), Failure> {
+        let alike = from.iter().all(|one| one.number == from[0].number);
         match *from {
             [] => self.store.clear(to),
-            [one] => self.fixed.gather(&mut self.store, to, one, &[0], to.words),
-            [a, b, ref rest @ ..] => {
+            [one] => self.fixed.convert(&mut self.store, to, one),
+            [a, b] if alike => self.fixed.add(&mut self.store, to, [a, b]),
+            [a, b, ref rest @ ..] if alike && to.number == Number::F32 && a.number == to.number => {
                 self.fixed.add(&mut self.store, to, [a, b])?;
                 rest.iter().try_for_each(|c| self.fixed.add(&mut self.store, to, [to, *c]))
+            }
+            // Sums are rounded once.
+            [first, ref rest @ ..] => {
+                let sum = self.store.take("sum", to.words)?;
+                self.fixed.convert(&mut self.store, sum, first)?;
+                for one in rest {
+                    self.fixed.accumulate(&mut self.store, sum, *one)?;
+                }
+                self.fixed.convert(&mut self.store, to, sum)?;
+                self.store.give(sum);
+                Ok(())
             }
         }
     }

@@ -119,13 +119,19 @@ pub trait Backend {
     /// Gives a whole tensor back.
     fn free(&mut self, tensor: Tensor);
 
-    /// A tensor of another size instead of one whose contents nobody needs any more.
-    fn resize(&mut self, tensor: Tensor, name: &str, words: usize) -> Result<Tensor, Failure> {
-        if tensor.words == words.max(1) {
+    /// A tensor of another size, or held otherwise, instead of one whose contents nobody needs any more.
+    fn resize(
+        &mut self,
+        tensor: Tensor,
+        name: &str,
+        words: usize,
+        number: Number,
+    ) -> Result<Tensor, Failure> {
+        if tensor.words == words.max(1) && tensor.number == number {
             return Ok(tensor);
         }
         self.free(tensor);
-        self.alloc_as(name, words, tensor.number)
+        self.alloc_as(name, words, number)
     }
 
     /// Says that nobody has written what a tensor is to hold next, for places that check it.
@@ -207,7 +213,8 @@ pub trait Backend {
         let rows = call.bounds.last().copied().unwrap_or(0);
         let mut all = Vec::with_capacity(outs.len());
         for out in outs {
-            all.push(self.alloc("outputs of a text", out.words / (rows - from) * rows)?);
+            let words = out.words / (rows - from) * rows;
+            all.push(self.alloc_as("outputs of a text", words, out.number)?);
         }
         let finals = self.recur(call, &all, false)?;
         for (to, all) in outs.iter().zip(&all) {

@@ -164,9 +164,15 @@ impl Backend for Cpu {
         self.free.push(tensor.slot);
     }
 
-    fn resize(&mut self, tensor: Tensor, _: &str, words: usize) -> Result<Tensor, Failure> {
+    fn resize(
+        &mut self,
+        tensor: Tensor,
+        _: &str,
+        words: usize,
+        number: Number,
+    ) -> Result<Tensor, Failure> {
         self.slots[tensor.slot].resize(words, 0.0);
-        Ok(Tensor { words, ..tensor })
+        Ok(Tensor { words, number, ..tensor })
     }
 
     fn clear(&mut self, tensor: Tensor) -> Result<(), Failure> {
@@ -267,6 +273,7 @@ impl Backend for Cpu {
         };
         for (tensor, data) in on.outputs.iter().zip(outputs) {
             self.slots[tensor.slot] = data;
+            self.round(*tensor);
         }
         on.grads.iter().zip(grads).try_for_each(|(to, d)| self.with([*to], |_, [to]| add(to, &d)))
     }
@@ -279,6 +286,7 @@ impl Backend for Cpu {
         self.forms.insert(call.at, (longest(call.bounds), form));
         for (tensor, data) in outs.iter().zip(made) {
             memory::give(std::mem::replace(&mut self.slots[tensor.slot], data));
+            self.round(*tensor);
         }
         if keep {
             self.kept.insert(call.at, kept);
@@ -319,6 +327,7 @@ impl Backend for Cpu {
         drop(problem);
         for (tensor, data) in to.iter().zip(gradients.inputs.into_iter().chain(gradients.params)) {
             self.slots[tensor.slot] = data;
+            self.round(*tensor);
         }
         Ok(())
     }

@@ -67,7 +67,6 @@ macro_rules! kernels {
 }
 
 kernels!(
-    fold,
     cross_entropy,
     squares,
     transpose,
@@ -81,7 +80,7 @@ kernels!(
 
 /// Kernels whose numbers are held in several ways.
 const TYPED: &[(&str, &str)] =
-    &texts![add, gather, scatter, collect, scale_rows, convert, drop_out];
+    &texts![fold, add, accumulate, gather, scatter, collect, scale_rows, convert, drop_out];
 /// What they are written with.
 const NUMBERS: &str = include_str!("../../../templates/number.cuh");
 
@@ -119,14 +118,26 @@ impl Fixed {
 
     /// `to[o, i] = Σ_n from[o, n, i]`, or added to what is there.
     pub fn fold(
-        &self,
+        &mut self,
         store: &mut Store,
         to: Tensor,
         from: Tensor,
         sizes: [usize; 3],
         add: bool,
     ) -> Result<(), Failure> {
-        fold(store, &self.fold, to, from, sizes, add)
+        fold(store, self.typed("fold", [to, from])?, to, from, sizes, add)
+    }
+
+    /// `to += from`.
+    pub fn accumulate(
+        &mut self,
+        store: &mut Store,
+        to: Tensor,
+        from: Tensor,
+    ) -> Result<(), Failure> {
+        let blocks = to.words.div_ceil(THREADS).min(BLOCKS);
+        let arguments = [to.into(), from.into(), to.words.into()];
+        store.launch(self.typed("accumulate", [to, from])?, [blocks, THREADS, 0], &arguments)
     }
 
     /// `to = a + b`, which are held alike.
@@ -245,7 +256,12 @@ impl Fixed {
 }
 
 /// The text of the kernel that adds terms up.
-pub const FOLD: &str = include_str!("../../../templates/kernels/fold.cu");
+const FOLD: &str = include_str!("../../../templates/kernels/fold.cu");
+
+/// Its text for terms of f32 that become these.
+pub fn fold_source(to: Number, arch: &str) -> Source<'_> {
+    source("fold", FOLD, [to, Number::F32], arch)
+}
 
 /// Starts that kernel: `to[o, i] = Σ_n from[o, n, i]`, or added to what is there.
 pub fn fold(

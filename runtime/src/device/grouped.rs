@@ -6,6 +6,7 @@ use super::store::Tensor;
 use crate::ground::error::Failure;
 use crate::ops::dense::{Dense, Sizes};
 use crate::ops::experts;
+use lrc_compiler::tile::Number;
 
 impl Accelerator {
     /// The slots of each expert, in order.
@@ -28,6 +29,14 @@ impl Accelerator {
     ) -> Result<(), Failure> {
         let [inner, outer] = sizes.shape;
         let seats = self.seats(ids, sizes.experts)?;
+        // Sums over slots are rounded once.
+        let whole = to;
+        let to = match (kind, whole.number) {
+            (Dense::GradInput, Number::Bf16) => {
+                self.store.take("gradient of slots", whole.words)?
+            }
+            _ => whole,
+        };
         if !kind.adds() {
             self.store.clear(to)?;
         }
@@ -60,6 +69,10 @@ impl Accelerator {
             }
             self.store.give(x);
             self.store.give(y);
+        }
+        if to != whole {
+            self.convert(whole, to)?;
+            self.store.give(to);
         }
         Ok(())
     }

@@ -182,7 +182,7 @@ impl Kernels {
         for buffer in &self.forward.schedule.buffers {
             let mut room = || {
                 let name = format!("{} of {}", buffer.name, call.recurrence.name);
-                store.take(&name, run.numbers(buffer))
+                store.take_as(&name, run.numbers(buffer), buffer.number)
             };
             match (buffer.binding, buffer.role) {
                 (Binding::Final(_), Role::Result) => finals.push(room()?),

@@ -4,7 +4,9 @@
 use lrc_compiler::plan::attention::jobs;
 use lrc_compiler::plan::{Argument as Place, Binding, Buffer, Dim, Grid, Kernel, Role, Schedule};
 
-use super::fixed::{FOLD, fold};
+use lrc_compiler::tile::Number;
+
+use super::fixed::{fold, fold_source};
 use super::jit::Source;
 use super::store::{Argument, Loaded, Machine, Store, Tensor};
 use crate::ground::error::Failure;
@@ -18,14 +20,16 @@ pub struct Ready {
     /// The schedule.
     pub schedule: Schedule,
     kernels: Vec<Loaded>,
-    fold: Loaded,
+    /// What adds up f32, to numbers that are held so.
+    folds: [(Number, Loaded); 2],
 }
 
 /// Compiles and loads schedules.
 pub fn ready(machine: &Machine, schedules: Vec<Schedule>) -> Result<Vec<Ready>, Failure> {
     let arch = machine.kind().arch;
-    let mut sources = vec![Source { name: "fold".to_string(), text: FOLD.to_string(), arch }];
-    let mut shared = vec![0];
+    const HELD: [Number; 2] = [Number::F32, Number::Bf16];
+    let mut sources: Vec<Source> = HELD.iter().map(|number| fold_source(*number, arch)).collect();
+    let mut shared = vec![0; HELD.len()];
     for schedule in &schedules {
         for kernel in &schedule.kernels {
             sources.push(Source::of(schedule, kernel, arch));
@@ -33,10 +37,10 @@ pub fn ready(machine: &Machine, schedules: Vec<Schedule>) -> Result<Vec<Ready>, 
         }
     }
     let mut loaded = machine.load(&sources, &shared)?.into_iter();
-    let fold = loaded.next().expect("one per text");
+    let folds = HELD.map(|number| (number, loaded.next().expect("one per text")));
     let ready = schedules.into_iter().map(|schedule| {
         let kernels = loaded.by_ref().take(schedule.kernels.len()).collect();
-        Ready { schedule, kernels, fold: fold.clone() }
+        Ready { schedule, kernels, folds: folds.clone() }
     });
     Ok(ready.collect())
 }
@@ -159,7 +163,8 @@ impl<'a> Run<'a> {
             let own = bound(buffer.binding);
             let own = match (buffer.role, own) {
                 (Role::Temporary, _) => {
-                    let made = store.take(&self.name(buffer), self.numbers(buffer))?;
+                    let (name, count) = (self.name(buffer), self.numbers(buffer));
+                    let made = store.take_as(&name, count, buffer.number)?;
                     temporary.push(made);
                     Some(Bound::new(made, 1))
                 }
@@ -208,10 +213,12 @@ impl<'a> Run<'a> {
         let of_one = &buffer.dims[buffer.partial..];
         let heads = of_one.iter().position(|dim| *dim == Dim::Heads);
         let share = heads.map_or(1, |_| self.extent(&Dim::Heads) / own.heads);
-        if terms == 1 && share == 1 && !own.add {
+        // What is held otherwise than kernels leave it is rounded when it is added up.
+        let held = own.tensor.number == buffer.number;
+        if terms == 1 && share == 1 && !own.add && held {
             return Ok(None);
         }
-        let from = store.take(&self.name(buffer), self.numbers(buffer))?;
+        let from = store.take_as(&self.name(buffer), self.numbers(buffer), buffer.number)?;
         let size = |dims: &[Dim]| dims.iter().map(|dim| self.extent(dim)).product::<usize>();
         // Places that are shared, each by how many heads, and the numbers of one head there.
         let (outer, inner) = match heads {
@@ -226,16 +233,29 @@ impl<'a> Run<'a> {
         let Partial { of, from, terms, outer, share, inner } = *sum;
         let all = outer * share * inner;
         if share == 1 {
-            return fold(store, &self.ready.fold, of.tensor, from, [1, terms, all], of.add);
+            return self.fold(store, of.tensor, from, [1, terms, all], of.add);
         }
         if terms == 1 {
-            return fold(store, &self.ready.fold, of.tensor, from, [outer, share, inner], of.add);
+            return self.fold(store, of.tensor, from, [outer, share, inner], of.add);
         }
         let whole = store.take("sum over parts", all)?;
-        fold(store, &self.ready.fold, whole, from, [1, terms, all], false)?;
-        fold(store, &self.ready.fold, of.tensor, whole, [outer, share, inner], of.add)?;
+        self.fold(store, whole, from, [1, terms, all], false)?;
+        self.fold(store, of.tensor, whole, [outer, share, inner], of.add)?;
         store.give(whole);
         Ok(())
+    }
+
+    fn fold(
+        &self,
+        store: &mut Store,
+        to: Tensor,
+        from: Tensor,
+        sizes: [usize; 3],
+        add: bool,
+    ) -> Result<(), Failure> {
+        let [plain, narrow] = &self.ready.folds;
+        let (_, kernel) = if to.number == plain.0 { plain } else { narrow };
+        fold(store, kernel, to, from, sizes, add)
     }
 
     /// Starts one kernel.

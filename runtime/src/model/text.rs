@@ -123,13 +123,13 @@ impl Walk {
                 continue;
             }
             let width = new.words / count;
-            let all = backend.alloc("rows of a text", (before + count) * width)?;
+            let all = backend.alloc_as("rows of a text", (before + count) * width, new.number)?;
             if let Some(kept) = kept {
                 backend.sum(all.part(0, kept.words), &[kept])?;
                 backend.free(kept);
             }
             backend.sum(all.part(before * width, new.words), &[*new])?;
-            let end = backend.alloc("last rows of a text", keep * width)?;
+            let end = backend.alloc_as("last rows of a text", keep * width, new.number)?;
             backend.sum(end, &[all.part(all.words - end.words, end.words)])?;
             joined.push(all);
             last.push(Some(end));
@@ -138,7 +138,8 @@ impl Walk {
         // give is not used.
         let positions: Vec<u32> =
             (0..before as u32).chain(pass.positions.iter().copied()).collect();
-        let wide = backend.alloc("rows of a text", output.words / count * (before + count))?;
+        let words = output.words / count * (before + count);
+        let wide = backend.alloc_as("rows of a text", words, output.number)?;
         backend.pointwise(&Pointwise {
             at,
             rows: before + count,
@@ -196,7 +197,7 @@ impl Walk {
         for (i, new) in new.iter().enumerate() {
             let width = new.words / pass.rows();
             let (old, words) = (text.tokens * width, text.tokens * width + new.words);
-            let own = self.room(kept.get(i).copied(), old, words)?;
+            let own = self.room(kept.get(i).copied(), old, Tensor { words, ..*new })?;
             self.parameters.backend.sum(own.part(old, new.words), &[*new])?;
             room.push(own);
             all.push(own.part(0, words));
@@ -205,19 +206,24 @@ impl Walk {
         Ok(all)
     }
 
-    /// A tensor with room for so many numbers and the first ones of another, which is the same one
+    /// A tensor with room for as many numbers as one has, and the first ones of another, which is the same one
     /// where that is large enough; else it has room for as many again, so that growing costs little.
-    fn room(&mut self, own: Option<Tensor>, old: usize, words: usize) -> Result<Tensor, Failure> {
+    fn room(
+        &mut self,
+        own: Option<Tensor>,
+        old: usize,
+        Tensor { words, number, .. }: Tensor,
+    ) -> Result<Tensor, Failure> {
         let backend = &mut *self.parameters.backend;
         match own {
             Some(own) if own.words >= words => Ok(own),
             Some(own) => {
-                let larger = backend.alloc("rows of a text", 2 * words)?;
+                let larger = backend.alloc_as("rows of a text", 2 * words, number)?;
                 backend.sum(larger.part(0, old), &[own.part(0, old)])?;
                 backend.free(own);
                 Ok(larger)
             }
-            None => backend.alloc("rows of a text", words),
+            None => backend.alloc_as("rows of a text", words, number),
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Transforms {
     /// Parameters that are read in bf16, or that are not although others before them say so. The
     /// last one that fits counts.
     pub precision: Vec<(Which, Precision)>,
+    /// Whether values between the nodes of the graph are held in bf16, as far as they may be.
+    pub bf16_values: bool,
 }
 
 /// The precision that a parameter is read in. What is updated is in f32.
@@ -33,11 +35,17 @@ pub enum Precision {
 impl Transforms {
     /// Prepares a model for training in parts of so many tokens.
     pub fn prepare(&self, model: Model, rows: usize) -> Result<Prepared, Failure> {
-        let numbers = |bytes: f64| (bytes / 4.0 / rows as f64) as usize;
+        let per_row = |bytes: f64| (bytes / rows as f64) as usize;
         let recompute =
-            self.activations.map_or(Recompute::Nothing, |bytes| Recompute::Budget(numbers(bytes)));
+            self.activations.map_or(Recompute::Nothing, |bytes| Recompute::Budget(per_row(bytes)));
         let bf16 = self.rounded(&model)?;
-        let options = Options { dropout: self.dropout, recompute, bf16, ..Options::default() };
+        let options = Options {
+            dropout: self.dropout,
+            recompute,
+            bf16,
+            bf16_values: self.bf16_values,
+            ..Options::default()
+        };
         prepare(model, &options).map_err(|why| match why {
             Unprepared::NoBranches => Failure::invalid(
                 "E0406",
@@ -47,7 +55,7 @@ impl Transforms {
             Unprepared::OverBudget { least } => {
                 let message = format!(
                     "values between the nodes of the graph take {} at least for parts of {rows} tokens, and `activations` allows {}",
-                    gigabytes(bytes(least, rows)),
+                    gigabytes(least as f64 * rows as f64),
                     gigabytes(self.activations.unwrap_or(0.0))
                 );
                 let diag = lrc_dsl::Diag::global("E0406", message)

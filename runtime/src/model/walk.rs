@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use lrc_compiler::form::{Operand, Problem};
+use lrc_compiler::graph::buffers::Room;
 use lrc_compiler::graph::kernels;
 use lrc_compiler::graph::{Kind, Model, Node, ParamId, Prepared, Recur, ValueId};
 
@@ -242,12 +243,14 @@ impl Walk {
         let buffers = if training { all } else { forward };
         self.parameters.backend.begin();
         let rows = batch.rows();
-        for (at, (width, once)) in buffers.width.iter().enumerate() {
+        for (at, Room { width, once, number }) in buffers.rooms.iter().enumerate() {
             let words = if *once { *width } else { width * rows };
             let name = "values between nodes";
             match self.slots.get_mut(at) {
-                Some(slot) => *slot = self.parameters.backend.resize(*slot, name, words)?,
-                None => self.slots.push(self.parameters.backend.alloc(name, words)?),
+                Some(slot) => {
+                    *slot = self.parameters.backend.resize(*slot, name, words, *number)?
+                }
+                None => self.slots.push(self.parameters.backend.alloc_as(name, words, *number)?),
             }
         }
         let graph = &self.prepared.model.graph;

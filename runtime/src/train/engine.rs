@@ -74,8 +74,13 @@ impl<'t> Training<'t> {
 
     /// With nothing but an optimiser.
     pub fn plain(optimizer: &'t Optimizer) -> Training<'t> {
-        const NONE: &Transforms =
-            &Transforms { dropout: 0.0, z_loss: 0.0, activations: None, precision: Vec::new() };
+        const NONE: &Transforms = &Transforms {
+            dropout: 0.0,
+            z_loss: 0.0,
+            activations: None,
+            precision: Vec::new(),
+            bf16_values: false,
+        };
         Training { optimizer, transforms: NONE, rows: 1, seed: 0 }
     }
 }

@@ -58,6 +58,11 @@ pub fn estimate(
     let numbers = account(model);
     let of_numbers = |count: f64| 4.0 * count;
     let parts = whole.div_ceil(part);
+    // The processor holds everything in f32.
+    let activations = match device {
+        Device::Cpu => bytes(prepared.per_row(), 1),
+        _ => prepared.bytes_per_row() as f64,
+    };
     let params = prepared.model.graph.params.iter();
     let parameters = params.map(|param| size(&param.shape) as f64 * held(param.number, device));
     let forward = numbers.executed_per_token(longest(spec, run_schedule)) as f64;
@@ -70,7 +75,7 @@ pub fn estimate(
         parameters: parameters.sum(),
         gradients: of_numbers(numbers.parameters as f64) * if parts > 1 { 2.0 } else { 1.0 },
         optimizer: of_numbers(remembered(&spec.optimizer, model)?),
-        activations: bytes(prepared.per_row(), part),
+        activations: activations * part as f64,
         recomputed: prepared.recomputed.len(),
         flops: 3.0 * forward * whole as f64,
     })

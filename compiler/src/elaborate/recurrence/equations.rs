@@ -6,7 +6,7 @@ use lrc_dsl::{Diag, Span};
 use super::{RecurrenceBuilder, Slot, Update, shape_rank};
 use crate::elaborate::eval::{Binding, Elaborator};
 use crate::elaborate::value::{Setting, Tensor, Val, shape_text};
-use crate::tile::{Op, Value};
+use crate::tile::{Number, Op, Value};
 
 impl<'d> RecurrenceBuilder<'d> {
     pub(super) fn items(&mut self, items: &[Item], repeated: bool) {
@@ -228,6 +228,8 @@ impl<'d> RecurrenceBuilder<'d> {
             interval: None,
             unit: false,
             complex: false,
+            number: Number::F32,
+            gradient: Number::F32,
             span: target.name.span,
         };
         self.outs.push((slot, t.value));

@@ -11,7 +11,7 @@ use super::eval::{Binding, Declared, Derivation, Elaborator};
 use super::signature::{LARGEST_SIZE, Numbers, Signature, Variable, numbers_in};
 use super::value::{Dim, Setting, shape_text};
 use crate::tile::interval::{ALL, Interval};
-use crate::tile::{Int, Leaf, Op, Program, Stream, Value, size};
+use crate::tile::{Int, Leaf, Number, Op, Program, Stream, Value, size};
 
 /// A declared tensor of a recurrence, for one head (and one token).
 #[derive(Clone, Debug)]
@@ -32,6 +32,10 @@ pub struct Slot {
     pub unit: bool,
     /// Whether it is a part of a complex state, whose name then ends in `_re` or `_im`.
     pub complex: bool,
+    /// How its numbers are held in memory.
+    pub number: Number,
+    /// How kernels hold its gradient.
+    pub gradient: Number,
     /// Where it is declared.
     pub span: Span,
 }
@@ -300,6 +304,8 @@ impl<'d> RecurrenceBuilder<'d> {
             interval: variable.interval,
             unit: variable.unit,
             complex: variable.complex,
+            number: Number::F32,
+            gradient: Number::F32,
             span: variable.span,
         };
         sound.then_some((slot, dims))
@@ -343,6 +349,8 @@ impl<'d> RecurrenceBuilder<'d> {
             interval: None,
             unit: false,
             complex: false,
+            number: Number::F32,
+            gradient: Number::F32,
             span: self.span,
         }
     }

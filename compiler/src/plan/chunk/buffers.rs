@@ -48,7 +48,7 @@ pub fn buffers(
 pub fn arguments(r: &Recurrence) -> Vec<Buffer> {
     let inputs = r.inputs.iter().enumerate().map(|(i, slot)| {
         let (name, dims) = (format!("in_{}", slot.name), of_rows(slot, Dim::OwnHeads));
-        Buffer::new(&name, Binding::Input(i), Role::Argument, dims)
+        Buffer::new(&name, Binding::Input(i), Role::Argument, dims).held(slot.number)
     });
     let params = r.params.iter().enumerate().map(|(i, slot)| {
         let dims = of_heads(&[], Dim::OwnHeads, &slot.shape);
@@ -61,7 +61,7 @@ pub fn arguments(r: &Recurrence) -> Vec<Buffer> {
 pub fn outs(r: &Recurrence) -> impl Iterator<Item = Buffer> {
     r.outs.iter().enumerate().map(|(k, slot)| {
         let (name, dims) = (format!("out_{}", slot.name), of_rows(slot, Dim::Heads));
-        Buffer::new(&name, Binding::Out(k), Role::Result, dims)
+        Buffer::new(&name, Binding::Out(k), Role::Result, dims).held(slot.number)
     })
 }
 
@@ -69,14 +69,15 @@ pub fn outs(r: &Recurrence) -> impl Iterator<Item = Buffer> {
 pub fn out_grads(r: &Recurrence) -> impl Iterator<Item = Buffer> {
     r.outs.iter().enumerate().map(|(k, slot)| {
         let (name, dims) = (format!("d_out_{}", slot.name), of_rows(slot, Dim::Heads));
-        Buffer::new(&name, Binding::OutGrad(k), Role::Argument, dims).optional()
+        let buffer = Buffer::new(&name, Binding::OutGrad(k), Role::Argument, dims);
+        buffer.optional().held(slot.number)
     })
 }
 
 /// The gradient of an input, as all heads have it.
 pub fn input_grad(r: &Recurrence, i: usize) -> Buffer {
     let (name, dims) = (format!("d_in_{}", r.inputs[i].name), of_rows(&r.inputs[i], Dim::Heads));
-    Buffer::new(&name, Binding::InputGrad(i), Role::Result, dims)
+    Buffer::new(&name, Binding::InputGrad(i), Role::Result, dims).held(r.inputs[i].gradient)
 }
 
 /// The gradient of a parameter, as all heads have it.
