@@ -128,10 +128,7 @@ impl Pair<'_> {
                     let number = self.leaf(&Leaf::Number(at.clone()), &[]).map_err(refuse)?;
                     chosen(self.b, &node.op, args[0], &node.shape, number)
                 }
-                op => one(self.b, op, &args, &node.shape, Over::Tokens, 2, &mut |_, leaf, _| {
-                    unreachable!("{leaf} is lifted above")
-                })
-                .map_err(refuse)?,
+                op => one(self.b, op, &args, &node.shape, Over::Tokens, 2).map_err(refuse)?,
             };
             new.push(value);
         }

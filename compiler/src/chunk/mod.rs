@@ -474,11 +474,13 @@ fn over_rows(
         let rows = if matches!(leaf, Leaf::Read(..) | Leaf::Number(_)) { tokens } else { 1 };
         return Ok(b.leaf(leaf.clone(), &[&[rows], node.shape.as_slice()].concat()));
     }
-    // An entry may be chosen by the token's position.
-    let leaf = &mut |b: &mut Builder, leaf: &Leaf, shape: &[usize]| {
-        b.leaf(leaf.clone(), &[&[tokens], shape].concat())
-    };
-    lift::one(b, &node.op, args, &node.shape, Over::Tokens, 1, leaf)
+    if let Op::Pick(at) | Op::Place(at) = &node.op
+        && !matches!(at, Int::Const(_))
+    {
+        let number = b.leaf(Leaf::Number(at.clone()), &[tokens]);
+        return Ok(lift::chosen(b, &node.op, args[0], &node.shape, number));
+    }
+    lift::one(b, &node.op, args, &node.shape, Over::Tokens, 1)
         .map_err(|why| Refusal { span: node.span, why: why.into() })
 }
 

@@ -33,7 +33,7 @@ impl Elaborator<'_> {
         }
         let beyond = self.beyond(&int, at)?;
         match binding {
-            Some(Binding::Input(i)) => Some(self.read(Stream::Input(i), int)),
+            Some(Binding::Input(i)) => Some(self.input(i, int)),
             Some(Binding::State(i)) => self.state(i, name, int, beyond, at),
             Some(Binding::ComplexState(i)) => {
                 let re = self.state(i, name, int.clone(), beyond, at)?;
@@ -117,7 +117,7 @@ impl Elaborator<'_> {
         let dims = self.states[i].0.dims.clone();
         let now = self.states[i].1;
         if beyond < 0 {
-            return Some(self.read(Stream::State(i), int));
+            return Some(self.read(Stream::State(i), dims, int));
         }
         let Some(now) = now else {
             let text = print::expr(at.text);

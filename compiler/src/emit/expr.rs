@@ -1,7 +1,5 @@
 //! Expressions, conditions and places of elements as C.
 
-use std::fmt::Write;
-
 use crate::plan::index::{Atom, Ix};
 use crate::plan::{
     Buffer, Condition, Dim, Element, Expr, Kernel, Number, Schedule, Side, TileId, Token,
@@ -29,11 +27,10 @@ pub(super) fn ix(x: &Ix) -> String {
             Atom::Entry(x, list) => format!("({})", entry(&ix(x), list)),
         };
         let plus = if text.is_empty() { "" } else { " + " };
-        match c {
-            1 => write!(text, "{plus}{atom}"),
-            c => write!(text, "{plus}{c} * ({atom})"),
-        }
-        .expect("writing to a string");
+        text += &match c {
+            1 => format!("{plus}{atom}"),
+            c => format!("{plus}{c} * ({atom})"),
+        };
     }
     match (x.constant, text.is_empty()) {
         (c, true) => c.to_string(),

@@ -273,9 +273,6 @@ impl Form {
         chunk: Option<usize>,
     ) -> Result<Form, Refusal> {
         let r = problem.recurrence;
-        let shared = |operands: &[Operand<R>]| -> Vec<bool> {
-            operands.iter().map(|o| o.heads == 1 && problem.heads > 1).collect()
-        };
         let chunked = |normal: Box<Normal>| -> Result<Form, Refusal> {
             let (fades, strategy) = (normal.fades(r), Strategy::Chunk(normal));
             let tokens = block::tokens(r, &strategy, chunk);
@@ -300,8 +297,17 @@ impl Form {
                 Strategy::Recurrent(_) => {}
             }
         }
+        Ok(Form::recurrent(problem))
+    }
+
+    /// The recurrent form, which every recurrence has.
+    pub fn recurrent<R: Real>(problem: &Problem<R>) -> Form {
+        let shared = |operands: &[Operand<R>]| -> Vec<bool> {
+            operands.iter().map(|o| o.heads == 1 && problem.heads > 1).collect()
+        };
         let (inputs, params) = (shared(&problem.inputs), shared(&problem.params));
-        Ok(Form::Recurrent(Box::new(recurrent::Recurrent::new(r, problem.heads, &inputs, &params))))
+        let (r, heads) = (problem.recurrence, problem.heads);
+        Form::Recurrent(Box::new(recurrent::Recurrent::new(r, heads, &inputs, &params)))
     }
 
     /// The name of the form.

@@ -124,13 +124,15 @@ pub fn hand_out<'a, 'p, 't, R: Real>(
         let mut rest = tensor.chunks_exact_mut(one);
         for tasks in tasks.chunks_mut(heads) {
             let tokens = tasks[0].0.tokens();
-            for (_, rows) in tasks.iter_mut() {
-                rows.push(Rows { pieces: Vec::with_capacity(tokens * count), count });
-            }
+            let room = || Rows { pieces: Vec::with_capacity(tokens * count), count };
+            let mut new: Vec<Rows<R>> = tasks.iter().map(|_| room()).collect();
             for _ in 0..tokens * count {
-                for ((_, rows), piece) in tasks.iter_mut().step_by(*share).zip(&mut rest) {
-                    rows.last_mut().expect("just pushed").pieces.push(piece);
+                for (rows, piece) in new.iter_mut().step_by(*share).zip(&mut rest) {
+                    rows.pieces.push(piece);
                 }
+            }
+            for ((_, rows), new) in tasks.iter_mut().zip(new) {
+                rows.push(new);
             }
         }
     }

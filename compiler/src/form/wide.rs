@@ -6,7 +6,7 @@
 use super::{Operand, Problem};
 use crate::elaborate::Recurrence;
 use crate::elaborate::recurrence::{Slot, Update};
-use crate::tile::lift::{Over, lift};
+use crate::tile::lift::lift_token;
 use crate::tile::{Builder, Leaf, Program, Stream, Value, size};
 
 /// Numbers of a row that are enough.
@@ -52,8 +52,7 @@ pub fn widen<R>(problem: &Problem<R>, lanes: usize) -> Recurrence {
         let mut leaf = |b: &mut Builder, leaf: &Leaf, shape: &[usize]| {
             b.leaf(leaf.clone(), &[&[lead(leaf)], shape].concat())
         };
-        let new = lift(&mut b, program, Over::Lanes, 1, &mut leaf)
-            .expect("every operation of a token can be done for many heads");
+        let new = lift_token(&mut b, program, &mut leaf);
         let outputs: Vec<Value> = program
             .outputs
             .iter()

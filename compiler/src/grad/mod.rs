@@ -178,14 +178,11 @@ impl Reverse {
             }
             Op::Alias(_) => self.give(b, args[0], dy),
             Op::Past(past) => self.past(b, value, past, args, dy),
-            Op::Reshape
-            | Op::Permute(_)
-            | Op::Slice(..)
-            | Op::Pad(..)
-            | Op::Concat(_)
-            | Op::Pick(_)
-            | Op::Place(_) => self.moves(b, node, dy),
-            _ => self.chunk(b, value, node, dy),
+            Op::Concat(axis) => self.parts(b, *axis, args, dy),
+            op => match moved_back(b, op, args, dy) {
+                Some(dx) => self.give(b, args[0], dx),
+                None => self.chunk(b, value, node, dy),
+            },
         }
     }
 
@@ -212,36 +209,15 @@ impl Reverse {
         Some(more.map_or(other.1, |more| b.add(other.1, more)))
     }
 
-    /// Operations that only move entries.
-    fn moves(&mut self, b: &mut Builder, node: &Node, dy: Value) {
-        let arg = node.args[0];
-        let shape = b.shape(arg).to_vec();
-        let dx = match &node.op {
-            Op::Reshape => b.reshape(dy, &shape),
-            Op::Permute(order) => {
-                let mut back = vec![0; order.len()];
-                for (i, &o) in order.iter().enumerate() {
-                    back[o] = i;
-                }
-                b.permute(dy, &back)
-            }
-            Op::Slice(axis, start) => b.pad(dy, *axis, *start, shape[*axis]),
-            Op::Pad(axis, before) => b.slice(dy, *axis, *before, shape[*axis]),
-            Op::Pick(int) => b.raw(Op::Place(int.clone()), vec![dy], shape),
-            Op::Place(int) => b.raw(Op::Pick(int.clone()), vec![dy], shape),
-            Op::Concat(axis) => {
-                let mut start = 0;
-                for &part in &node.args {
-                    let length = b.shape(part)[*axis];
-                    let dx = b.slice(dy, *axis, start, length);
-                    self.give(b, part, dx);
-                    start += length;
-                }
-                return;
-            }
-            _ => unreachable!("only called for moves"),
-        };
-        self.give(b, arg, dx);
+    /// What flows into parts that were put one after the other.
+    fn parts(&mut self, b: &mut Builder, axis: usize, parts: &[Value], dy: Value) {
+        let mut start = 0;
+        for &part in parts {
+            let length = b.shape(part)[axis];
+            let dx = b.slice(dy, axis, start, length);
+            self.give(b, part, dx);
+            start += length;
+        }
     }
 
     /// Operations of chunk programs.
@@ -469,4 +445,24 @@ fn nested(scatters: &[Scatter]) -> Vec<Scatter> {
 fn lacks(b: &Builder, mine: Value, other: Value, dy: Value) -> Vec<usize> {
     let (mine, other, dy) = (b.shape(mine), b.shape(other), b.shape(dy));
     (0..mine.len()).filter(|&i| mine[i] == 1 && other[i].max(dy[i]) > 1).collect()
+}
+
+/// What flows into the argument of an operation that only moves its entries; `None` for all others.
+fn moved_back(b: &mut Builder, op: &Op, args: &[Value], dy: Value) -> Option<Value> {
+    let shape = b.shape(*args.first()?).to_vec();
+    Some(match op {
+        Op::Reshape => b.reshape(dy, &shape),
+        Op::Permute(order) => {
+            let mut back = vec![0; order.len()];
+            for (i, &o) in order.iter().enumerate() {
+                back[o] = i;
+            }
+            b.permute(dy, &back)
+        }
+        Op::Slice(axis, start) => b.pad(dy, *axis, *start, shape[*axis]),
+        Op::Pad(axis, before) => b.slice(dy, *axis, *before, shape[*axis]),
+        Op::Pick(int) => b.raw(Op::Place(int.clone()), vec![dy], shape),
+        Op::Place(int) => b.raw(Op::Pick(int.clone()), vec![dy], shape),
+        _ => return None,
+    })
 }

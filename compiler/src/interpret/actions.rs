@@ -6,10 +6,22 @@ use super::layout::{self, Fused, Layout, View};
 use super::loops::Loops;
 use super::mask::Mask;
 use super::product::Product;
-use super::{Action, Plan, Region, Step, decay, scan};
-use crate::tile::{Node, Op, Program, size};
+use super::{Action, Plan, Region, Step, Work, decay, scan};
+use crate::tile::{Node, Op, Past, Program, size};
 
 impl Plan {
+    pub(super) fn push(&mut self, to: Range<usize>, action: Action) {
+        self.steps.push(Work::Loop(Step { to, action }));
+    }
+
+    /// Adds a sum over the past.
+    pub(super) fn past_of(&mut self, past: &Past, args: &[&View], to: Range<usize>) {
+        let captured = args.iter().map(|view| view.start..view.start + size(&view.shape)).collect();
+        let plan = Plan::new(&past.term);
+        self.steps.push(Work::Past(self.regions.len(), to));
+        self.regions.push(Region { plan, past: past.clone(), captured });
+    }
+
     /// Adds a product to a value.
     pub(super) fn sum(
         &mut self,
@@ -21,13 +33,12 @@ impl Plan {
         if !fused.in_place {
             let base = layout.view(fused.base);
             let action = Action::Copy(Loops::new(&base.shape, [base]));
-            self.steps.push(Step { to: to.clone(), action });
+            self.push(to.clone(), action);
         }
         let node = &program.nodes[fused.product];
-        let Op::MulSum(axes) = &node.op else { unreachable!("only products are fused") };
         let [a, b] = [layout.view(node.args[0]), layout.view(node.args[1])];
-        let product = Product::onto(axes, a, b, &node.shape, &fused.strides);
-        self.steps.push(Step { to, action: Action::Product(product) });
+        let product = Product::onto(&fused.axes, a, b, &node.shape, &fused.strides);
+        self.push(to, Action::Product(product));
     }
 
     /// Keeps what a mask excludes out of the product that was just planned, also where it is not
@@ -51,16 +62,18 @@ impl Plan {
         if let Some(mask) = &masks[at] {
             let shape = &program.nodes[at].shape;
             let action = Action::Mask(placed(mask), [shape[0], shape[1], size(&shape[2..])]);
-            self.steps.push(Step { to, action });
-        } else if let (Some(masked), true) = ((0..2).find(|k| of(*k).is_some()), *axes == [1])
-            && let Some(Step { action: Action::Product(last), .. }) = self.steps.last_mut()
+            self.push(to, action);
+        } else if let Some((masked, mask)) = (0..2).find_map(|k| Some((k, of(k)?)))
+            && *axes == [1]
+            && let Some(Work::Loop(Step { action: Action::Product(last), .. })) =
+                self.steps.last_mut()
         {
             let strides = match layout.fused.get(&at) {
                 Some(fused) => fused.strides.clone(),
                 None => layout::row_major(&node.shape),
             };
             let views = [layout.view(node.args[0]), layout.view(node.args[1])];
-            last.guard(masked, placed(of(masked).expect("just found")), views, &strides);
+            last.guard(masked, placed(mask), views, &strides);
         }
     }
 
@@ -71,7 +84,7 @@ impl Plan {
             let mut view = layout.view(*arg).clone();
             if let Some(to) = layout.copies.get(&(at, slot)) {
                 let action = Action::Copy(Loops::new(&view.shape, [&view]));
-                self.steps.push(Step { to: to.clone(), action });
+                self.push(to.clone(), action);
                 view.strides = layout::row_major(&view.shape);
                 view.start = to.start;
             }
@@ -145,13 +158,6 @@ impl Plan {
                 self.scratch = self.scratch.max(n * n);
                 let sizes = [n, shape[shape.len() - 1]];
                 Action::LinearSolve([args[0].start, args[1].start], sizes, *transposed)
-            }
-            Op::Past(past) => {
-                let captured =
-                    args.iter().map(|view| view.start..view.start + size(&view.shape)).collect();
-                let plan = Plan::new(&past.term);
-                self.regions.push(Region { plan, past: (**past).clone(), captured });
-                Action::Past(self.regions.len() - 1)
             }
             _ => {
                 let (kind, versions) = decay::Kind::of(op);

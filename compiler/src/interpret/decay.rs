@@ -120,7 +120,9 @@ pub fn run<R: Real>(
         Kind::Gram => shape.gram(args[0], args[1], args[2], to, scratch),
         Kind::Apply => shape.apply(args[0], args[1], args[2], to, scratch),
         Kind::ApplyT => shape.apply_t(args[0], args[1], args[2], to, scratch),
-        Kind::GramGrad => shape.gram_grad(args, to, scratch),
+        Kind::GramGrad => {
+            shape.gram_grad([args[0], args[1], args[2], args[3]], to, scratch);
+        }
         Kind::Solve => solve(args[0], args[1], to, sizes[1], sizes[2], false),
         Kind::SolveT => solve(args[0], args[1], to, sizes[1], sizes[2], true),
     }
@@ -377,9 +379,8 @@ impl<R: Real> Shape<'_, R> {
     }
 
     #[inline(always)]
-    fn gram_grad(&self, args: &[&[R]], to: &mut [R], scratch: &mut [R]) {
+    fn gram_grad(&self, [w, x, y, a]: [&[R]; 4], to: &mut [R], scratch: &mut [R]) {
         let (m, d) = (self.m, self.d);
-        let [w, x, y, a] = args else { unreachable!("four arguments") };
         let (table, run) = scratch.split_at_mut(m * m * d);
         self.ahead(y, a, &mut run[..m * d], |l, run| {
             if l < m {

@@ -71,6 +71,8 @@ pub struct Layout {
 pub struct Fused {
     /// The node of the product.
     pub product: usize,
+    /// The axes that it sums over.
+    pub axes: Vec<usize>,
     /// The other argument.
     pub base: Value,
     /// Distances between entries of the product in the sum's memory.
@@ -272,7 +274,7 @@ impl<'a> Maker<'a> {
 
     /// Places a sum that a product is added to.
     fn place_sum(&mut self, at: usize) {
-        let Fused { product, base, .. } = self.layout.fused[&at].clone();
+        let Some(Fused { product, base, .. }) = self.layout.fused.get(&at).cloned() else { return };
         let root = self.root[base.at()];
         let view = self.layout.views[base.at()].clone();
         let whole = self.layout.owned[root].as_ref().is_some_and(|owned| owned.start == view.start);
@@ -291,7 +293,7 @@ impl<'a> Maker<'a> {
         } else {
             self.own(at, size(&self.program.nodes[at].shape));
         }
-        self.layout.fused.get_mut(&at).expect("placed just now").in_place = in_place;
+        self.layout.fused.entry(at).and_modify(|fused| fused.in_place = in_place);
         self.release_after(at);
     }
 
@@ -423,15 +425,26 @@ fn fused_sums(program: &Program) -> (BTreeMap<usize, Fused>, BTreeSet<usize>) {
             continue;
         }
         for (base, term) in [(a, b), (b, a)] {
-            if let Some((chain, strides)) = product_behind(program, term, &users, &skipped) {
-                let product = *chain.last().expect("it ends with the product");
+            if let Some(found) = product_behind(program, term, &users, &skipped) {
+                let Behind { chain, product, axes, strides } = found;
                 skipped.extend(chain);
-                fused.insert(at, Fused { product, base, strides, in_place: false });
+                fused.insert(at, Fused { product, axes, base, strides, in_place: false });
                 break;
             }
         }
     }
     (fused, skipped)
+}
+
+/// A product behind a term.
+struct Behind {
+    /// The nodes from the term to the product.
+    chain: Vec<usize>,
+    product: usize,
+    /// The axes that it sums over.
+    axes: Vec<usize>,
+    /// The distances of its axes in the term's memory.
+    strides: Vec<usize>,
 }
 
 /// The nodes from a term back to the product whose entries it holds in another order, each used
@@ -441,17 +454,21 @@ fn product_behind(
     term: Value,
     users: &[usize],
     skipped: &BTreeSet<usize>,
-) -> Option<(Vec<usize>, Vec<usize>)> {
-    let mut chain = vec![term.at()];
+) -> Option<Behind> {
+    let mut chain = vec![];
+    let mut at = term.at();
     let mut view = View::dense(0, program.shape(term));
     loop {
-        let at = *chain.last()?;
+        chain.push(at);
         let node = &program.nodes[at];
         if users[at] != 1 || skipped.contains(&at) {
             return None;
         }
         match &node.op {
-            Op::MulSum(axes) if !axes.is_empty() => return Some((chain, view.strides)),
+            Op::MulSum(axes) if !axes.is_empty() => {
+                let (axes, strides) = (axes.clone(), view.strides);
+                return Some(Behind { chain, product: at, axes, strides });
+            }
             Op::Reshape => {
                 let shape = program.shape(node.args[0]);
                 view.strides = reshaped(&view, shape)?;
@@ -466,6 +483,6 @@ fn product_behind(
             }
             _ => return None,
         }
-        chain.push(node.args[0].at());
+        at = node.args[0].at();
     }
 }

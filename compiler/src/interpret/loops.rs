@@ -75,33 +75,26 @@ impl<const N: usize> Loops<N> {
 
     /// Joins axes that are laid out as one in the result and every argument.
     fn merged(self) -> Loops<N> {
-        let mut out =
-            Loops { dims: vec![], to: vec![], from: std::array::from_fn(|_| vec![]), ..self };
-        for i in (0..self.dims.len()).filter(|&i| self.dims[i] != 1) {
-            let n = self.dims[i];
-            let joins = !out.dims.is_empty()
-                && *out.to.last().expect("not empty") == n * self.to[i]
-                && (0..N).all(|a| *out.from[a].last().expect("not empty") == n * self.from[a][i]);
-            if joins {
-                *out.dims.last_mut().expect("not empty") *= n;
-                *out.to.last_mut().expect("not empty") = self.to[i];
-                for a in 0..N {
-                    *out.from[a].last_mut().expect("not empty") = self.from[a][i];
+        // Size, distance in the result, distances in the arguments.
+        let axis = |i: usize| (self.dims[i], self.to[i], std::array::from_fn(|a| self.from[a][i]));
+        let mut axes: Vec<(usize, usize, [usize; N])> = Vec::new();
+        for (n, to, from) in (0..self.dims.len()).map(axis).filter(|axis| axis.0 != 1) {
+            match axes.last_mut() {
+                Some(outer) if outer.1 == n * to && outer.2 == from.map(|step| n * step) => {
+                    *outer = (outer.0 * n, to, from);
                 }
-            } else {
-                out.dims.push(n);
-                out.to.push(self.to[i]);
-                for a in 0..N {
-                    out.from[a].push(self.from[a][i]);
-                }
+                _ => axes.push((n, to, from)),
             }
         }
-        if out.dims.is_empty() {
-            out.dims.push(1);
-            out.to.push(1);
-            out.from.iter_mut().for_each(|f| f.push(1));
+        if axes.is_empty() {
+            axes.push((1, 1, [1; N]));
         }
-        out
+        Loops {
+            dims: axes.iter().map(|axis| axis.0).collect(),
+            to: axes.iter().map(|axis| axis.1).collect(),
+            from: std::array::from_fn(|a| axes.iter().map(|axis| axis.2[a]).collect()),
+            ..self
+        }
     }
 
     /// The offsets of each innermost run: in the result, in the arguments.

@@ -30,7 +30,7 @@ pub struct Plan {
     leaves: Vec<(Leaf, Range<usize>)>,
     /// Whether each leaf may be lent.
     lent: Vec<bool>,
-    steps: Vec<Step>,
+    steps: Vec<Work>,
     outputs: Vec<Range<usize>>,
     length: usize,
     scratch: usize,
@@ -56,6 +56,14 @@ struct Region {
 struct Step {
     to: Range<usize>,
     action: Action,
+}
+
+/// What a node becomes.
+#[derive(Clone, Debug)]
+enum Work {
+    Loop(Step),
+    /// A sum over the past: its region, and where its result lies.
+    Past(usize, Range<usize>),
 }
 
 #[derive(Clone, Debug)]
@@ -85,7 +93,6 @@ enum Action {
         width: usize,
         place: bool,
     },
-    Past(usize),
     /// Where the matrices and the right sides begin, rows, columns, and whether transposed.
     LinearSolve([usize; 2], [usize; 2], bool),
     Scan(Scan, [usize; 3], scan::Sizes),
@@ -143,7 +150,7 @@ impl Plan {
     pub fn of_chunk(program: &Program, lent: &dyn Fn(&Leaf) -> bool, fades: bool) -> Plan {
         let mut plan = Plan::lending(program, lent);
         for step in &mut plan.steps {
-            if let Action::Decay(.., step_fades) = &mut step.action {
+            if let Work::Loop(Step { action: Action::Decay(.., step_fades), .. }) = step {
                 *step_fades = fades;
             }
         }
@@ -183,8 +190,13 @@ impl Plan {
                 None => {
                     let views = plan.arguments(&layout, at, node);
                     let args: Vec<&View> = views.iter().collect();
-                    let action = plan.action(&node.op, &args, &node.shape, &to);
-                    plan.steps.push(Step { to: to.clone(), action });
+                    match &node.op {
+                        Op::Past(past) => plan.past_of(past, &args, to.clone()),
+                        op => {
+                            let action = plan.action(op, &args, &node.shape, &to);
+                            plan.push(to.clone(), action);
+                        }
+                    }
                     at
                 }
             };
@@ -193,7 +205,7 @@ impl Plan {
         for output in &layout.outputs {
             if let Some(copy) = &output.copy {
                 let action = Action::Copy(Loops::new(&copy.shape, [copy]));
-                plan.steps.push(Step { to: output.at.clone(), action });
+                plan.push(output.at.clone(), action);
             }
             plan.outputs.push(output.at.clone());
         }
@@ -236,11 +248,11 @@ impl Plan {
         }
         let arch = pulp::Arch::new();
         for step in &self.steps {
-            match &step.action {
-                Action::Past(index) => self.past(machine, *index, &step.to, t, bound, feed),
-                action => {
+            match step {
+                Work::Past(index, to) => self.past(machine, *index, to, t, bound, feed),
+                Work::Loop(Step { to, action }) => {
                     let Machine { memory, scratch, .. } = machine;
-                    let (to, from) = Sides::split(memory, step.to.clone(), &lent);
+                    let (to, from) = Sides::split(memory, to.clone(), &lent);
                     // The loops are compiled once per kind of vector unit; the best one here runs.
                     arch.dispatch(StepRun { action, to, from: &from, scratch, t, bound });
                 }
@@ -283,10 +295,8 @@ impl Plan {
         memory[to.clone()].fill(start);
         region.capture(inner, |captured| &memory[captured]);
         let (low, high) = (region.past.low.eval(t, bound), region.past.high.eval(t, bound));
-        let mut positions = bound.to_vec();
-        positions.push(0);
         for u in low.max(0)..=high.min(t) {
-            *positions.last_mut().expect("just pushed") = u;
+            let positions = [bound, &[u]].concat();
             region.plan.run(inner, t, &positions, feed);
             let term = region.plan.output(inner, 0);
             for (sum, &x) in memory[to.clone()].iter_mut().zip(term) {
@@ -421,6 +431,5 @@ fn run_step<R: Real>(
                 }
             });
         }
-        Action::Past(_) => unreachable!("handled by the caller"),
     }
 }

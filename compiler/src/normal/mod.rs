@@ -283,10 +283,8 @@ impl Collector<'_, '_> {
         let (constant, reads) = self.affine(value, side)?;
         let b = &mut self.symbols.b;
         let constant = constant.map(|c| scaled(b, c, scale));
-        let reads: Vec<(Value, usize)> = reads
-            .into_iter()
-            .map(|(c, r)| (times(b, Some(c), scale).expect("one factor is given"), r))
-            .collect();
+        let reads: Vec<(Value, usize)> =
+            reads.into_iter().map(|(c, r)| (scale.map_or(c, |scale| b.mul(c, scale)), r)).collect();
         let Some(known) = writes.iter_mut().find(|w| w.key == key) else {
             writes.push(Write { key, value: constant, reads });
             return Ok(());

@@ -307,7 +307,7 @@ impl Builder {
     /// The entry of the last axis that a whole number selects.
     pub fn pick(&mut self, x: Value, index: Int) -> Value {
         let mut shape = self.shape(x).to_vec();
-        *shape.last_mut().expect("an axis to pick from") = 1;
+        shape.iter_mut().next_back().into_iter().for_each(|last| *last = 1);
         self.raw(Op::Pick(index), vec![x], shape)
     }
 

@@ -34,18 +34,38 @@ pub fn lift(
     lead: usize,
     leaf: &mut dyn FnMut(&mut Builder, &Leaf, &[usize]) -> Value,
 ) -> Result<Vec<Value>, Stuck> {
+    let stuck = |at: usize, why: &'static str| Stuck { at: Value(at as u32), why };
     let mut new: Vec<Value> = Vec::with_capacity(program.nodes.len());
     for (at, node) in program.nodes.iter().enumerate() {
         b.span = node.span;
         let args: Vec<Value> = node.args.iter().map(|arg| new[arg.at()]).collect();
         let value = match &node.op {
             Op::Leaf(source) => leaf(b, source, &node.shape),
-            op => one(b, op, &args, &node.shape, over, lead, leaf)
-                .map_err(|why| Stuck { at: Value(at as u32), why })?,
+            Op::Past(past) if over == Over::Lanes => {
+                lift_past(b, past, &args, &node.shape, lead, leaf).map_err(|why| stuck(at, why))?
+            }
+            // An entry may be chosen by the token's position.
+            op @ (Op::Pick(int) | Op::Place(int))
+                if over == Over::Tokens && !matches!(int, Int::Const(_)) =>
+            {
+                let number = leaf(b, &Leaf::Number(int.clone()), &[]);
+                chosen(b, op, args[0], &node.shape, number)
+            }
+            op => one(b, op, &args, &node.shape, over, lead).map_err(|why| stuck(at, why))?,
         };
         new.push(value);
     }
     Ok(new)
+}
+
+/// As [`lift`] over lanes, for programs of one token, in which every operation can be done for many heads.
+pub fn lift_token(
+    b: &mut Builder,
+    program: &Program,
+    leaf: &mut dyn FnMut(&mut Builder, &Leaf, &[usize]) -> Value,
+) -> Vec<Value> {
+    lift(b, program, Over::Lanes, 1, leaf)
+        .expect("every operation of a token can be done for many heads")
 }
 
 /// The leading axes of a lifted value followed by other trailing ones.
@@ -57,7 +77,8 @@ fn moved(axes: &[usize], lead: usize) -> Vec<usize> {
     axes.iter().map(|axis| axis + lead).collect()
 }
 
-/// Lifts one operation whose arguments are lifted; `shape` is the result's without leading axes.
+/// Lifts one operation whose arguments are lifted, but for leaves, sums over the past and entries chosen by position; `shape` is the result's without
+/// leading axes.
 pub(crate) fn one(
     b: &mut Builder,
     op: &Op,
@@ -65,7 +86,6 @@ pub(crate) fn one(
     shape: &[usize],
     over: Over,
     lead: usize,
-    leaf: &mut dyn FnMut(&mut Builder, &Leaf, &[usize]) -> Value,
 ) -> Result<Value, &'static str> {
     let ones = vec![1; lead];
     Ok(match op {
@@ -107,11 +127,7 @@ pub(crate) fn one(
             let shape = with_lead(b, args[0], lead, shape);
             b.raw(op.clone(), args.to_vec(), shape)
         }
-        Op::Pick(int) | Op::Place(int) => {
-            let number = leaf(b, &Leaf::Number(int.clone()), &[]);
-            chosen(b, op, args[0], shape, number)
-        }
-        Op::Past(past) if over == Over::Lanes => lift_past(b, past, args, shape, lead, leaf)?,
+        Op::Pick(_) | Op::Place(_) => return Err("an entry is chosen by the token's position"),
         Op::Past(_) => return Err("a sum over the past"),
         _ => return Err("an operation of chunks"),
     })

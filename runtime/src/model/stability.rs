@@ -5,7 +5,7 @@
 //! together to be 1 at most, so one half each: a model with radius 1 in time and in depth sums up ever
 //! more paths the longer and deeper it is.
 
-use lrc_compiler::form::{Form, FormKind, Operand, Problem};
+use lrc_compiler::form::{Form, Operand, Problem};
 use lrc_compiler::graph::{Model, Node};
 use lrc_compiler::tile::size;
 use serde::Serialize;
@@ -126,7 +126,7 @@ fn over(problem: &Problem<f32>, rows: usize) -> Option<f64> {
     let run = |initial: &[Vec<f32>]| -> Option<Vec<Vec<f32>>> {
         let mut problem = problem.clone();
         problem.initial = initial.iter().map(|state| Some(state.as_slice())).collect();
-        let form = Form::new(&problem, FormKind::Recurrent, None).ok()?;
+        let form = Form::recurrent(&problem);
         Some(form.forward(&problem, false).0.finals)
     };
     let (a, b) = (run(&start)?, run(&other)?);

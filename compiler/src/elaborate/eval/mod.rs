@@ -146,7 +146,12 @@ impl Elaborator<'_> {
 
     /// Binds a name in the innermost scope.
     pub fn bind(&mut self, name: &str, binding: Binding) {
-        self.scope.last_mut().expect("a scope is open").insert(name.to_string(), binding);
+        match self.scope.last_mut() {
+            Some(innermost) => {
+                innermost.insert(name.to_string(), binding);
+            }
+            None => self.scope.push([(name.to_string(), binding)].into()),
+        }
     }
 
     /// Elaborates an expression.
@@ -266,7 +271,7 @@ impl Elaborator<'_> {
         match binding {
             Some(Binding::Known(Setting::Number(x))) => Some(Val::Number(x)),
             Some(Binding::Known(Setting::Truth(x))) => Some(Val::Truth(x)),
-            Some(Binding::Input(i)) => Some(self.read(Stream::Input(i), Int::T)),
+            Some(Binding::Input(i)) => Some(self.input(i, Int::T)),
             Some(Binding::Param(i)) => {
                 let dims = self.params[i].dims.clone();
                 let shape: Vec<usize> = dims.iter().map(|d| d.size).collect();
@@ -340,13 +345,13 @@ impl Elaborator<'_> {
         }
     }
 
-    /// A stream at a position.
-    pub fn read(&mut self, stream: Stream, at: Int) -> Val {
-        let dims = match stream {
-            Stream::Input(i) => self.inputs[i].dims.clone(),
-            Stream::State(i) => self.states[i].0.dims.clone(),
-            Stream::Export(_) | Stream::Out(_) => unreachable!("read through their names"),
-        };
+    /// An input at a position.
+    pub fn input(&mut self, i: usize, at: Int) -> Val {
+        self.read(Stream::Input(i), self.inputs[i].dims.clone(), at)
+    }
+
+    /// A stream with the given axes at a position.
+    pub fn read(&mut self, stream: Stream, dims: Vec<Dim>, at: Int) -> Val {
         let shape: Vec<usize> = dims.iter().map(|d| d.size).collect();
         let value = self.b.leaf(Leaf::Read(stream, at), &shape);
         self.tensor(value, dims)

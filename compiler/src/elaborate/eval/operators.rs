@@ -8,6 +8,31 @@ use crate::elaborate::signature::arithmetic;
 use crate::elaborate::value::{Setting, Tensor, Val};
 use crate::tile::{Int, IntOp, Unary};
 
+/// A value as a whole number.
+struct Whole {
+    int: Int,
+    /// 1 for a position, 0 for a number.
+    position: i32,
+    /// What it is where it has no end: `int` then is a number far away.
+    infinite: Option<f64>,
+}
+
+impl Whole {
+    fn of(value: &Val) -> Option<Whole> {
+        match value {
+            Val::Int { int, position } => {
+                Some(Whole { int: int.clone(), position: i32::from(*position), infinite: None })
+            }
+            Val::Number(x) if x.fract() == 0.0 || x.is_infinite() => Some(Whole {
+                int: Int::Const(x.clamp(-1e15, 1e15) as i64),
+                position: 0,
+                infinite: x.is_infinite().then_some(*x),
+            }),
+            _ => None,
+        }
+    }
+}
+
 impl Elaborator<'_> {
     pub(super) fn transpose(&mut self, value: Val, span: Span) -> Option<Val> {
         match value {
@@ -98,6 +123,11 @@ impl Elaborator<'_> {
         let (left, right) = (self.eval(a), self.eval(b));
         let (left, right) = (left?, right?);
         let place = Place { op, span, a, b };
+        if [&left, &right].iter().any(|side| matches!(side, Val::Int { .. }))
+            && let (Some(x), Some(y)) = (Whole::of(&left), Whole::of(&right))
+        {
+            return self.int_binary(op, x, y, place);
+        }
         match (&left, &right) {
             (Val::Number(x), Val::Number(y)) => Some(match arithmetic(op, *x, *y) {
                 Setting::Number(x) => Val::Number(x),
@@ -111,12 +141,6 @@ impl Elaborator<'_> {
                     BinaryOp::Or => *x || *y,
                     _ => x == y,
                 }))
-            }
-            (Val::Int { .. }, Val::Int { .. } | Val::Number(_))
-            | (Val::Number(_), Val::Int { .. })
-                if self.whole(&left, &right) =>
-            {
-                self.int_binary(op, left, right, place)
             }
             _ if op.compares() || matches!(op, BinaryOp::And | BinaryOp::Or) => {
                 let (bad, at) = match left {
@@ -133,26 +157,12 @@ impl Elaborator<'_> {
         }
     }
 
-    /// Whether arithmetic between positions and numbers stays whole.
-    pub(super) fn whole(&self, a: &Val, b: &Val) -> bool {
-        [a, b].iter().all(|v| match v {
-            Val::Number(x) => x.fract() == 0.0 || x.is_infinite(),
-            _ => true,
-        })
-    }
-
-    pub(super) fn int_binary(&mut self, op: BinaryOp, a: Val, b: Val, place: Place) -> Option<Val> {
-        if let (BinaryOp::Sub, Val::Int { .. }, Val::Number(x)) = (op, &a, &b)
-            && x.is_infinite()
-        {
+    /// Arithmetic between positions and whole numbers.
+    fn int_binary(&mut self, op: BinaryOp, a: Whole, b: Whole, place: Place) -> Option<Val> {
+        if let (BinaryOp::Sub, Some(x)) = (op, b.infinite) {
             return Some(Val::Number(-x));
         }
-        let part = |v: Val| match v {
-            Val::Int { int, position } => (int, position as i32),
-            Val::Number(x) => (Int::Const(x.clamp(-1e15, 1e15) as i64), 0),
-            _ => unreachable!("only whole numbers come here"),
-        };
-        let ((x, px), (y, py)) = (part(a), part(b));
+        let ((x, px), (y, py)) = ((a.int, a.position), (b.int, b.position));
         if let (BinaryOp::Mod, Int::Const(..1)) | (BinaryOp::Div, Int::Const(0)) = (op, &y)
             && !self.aside
         {

@@ -82,10 +82,12 @@ impl Elaborator<'_> {
             let value = self.only(name, args, 1)?.remove(0);
             return self.apply(op, value, args[0].value.span);
         }
+        if let ("sum" | "softmax", [arg @ Arg { over: Some(range), .. }]) =
+            (name.text.as_str(), args)
+        {
+            return self.over_range(name, arg, range, span);
+        }
         match name.text.as_str() {
-            "sum" | "softmax" if args.len() == 1 && args[0].over.is_some() => {
-                self.over_range(name, &args[0], span)
-            }
             "max" | "min" | "logaddexp" | "clip" => self.several(name, args),
             "sum" | "mean" | "var" | "softmax" | "diag" | "vec" => self.of_vector(name, args),
             "concat" => self.concat(args),

@@ -12,8 +12,13 @@ use crate::tile::{Binary, Bounds, Builder, Gather, Int, Leaf, Op, Past, Program,
 
 impl Elaborator<'_> {
     /// `sum(e for range)` and `softmax(e for range)`.
-    pub(super) fn over_range(&mut self, name: &Name, arg: &Arg, span: Span) -> Option<Val> {
-        let range = arg.over.as_ref().expect("checked by the caller");
+    pub(super) fn over_range(
+        &mut self,
+        name: &Name,
+        arg: &Arg,
+        range: &Range,
+        span: Span,
+    ) -> Option<Val> {
         let (bound, low, high) = self.range(range)?;
         match (low, high) {
             (Val::Number(low), Val::Number(high)) => {

@@ -15,7 +15,7 @@ use crate::elaborate::Recurrence;
 use crate::grad::{Scatter, by_leaves};
 use crate::interpret::Plan;
 use crate::num::Real;
-use crate::tile::lift::{Over, lift};
+use crate::tile::lift::lift_token;
 use crate::tile::{Builder, Gather, Int, IntOp, Leaf, Op, Past, Program, Stream, Value, size};
 
 /// Most heads that one task steps together.
@@ -88,13 +88,9 @@ impl Recurrent {
     fn tasks<R: Real>(&self, problem: &Problem<R>) -> Vec<(usize, usize, &Lanes)> {
         let mut tasks = Vec::new();
         for sequence in 0..problem.sequences() {
-            let mut head = 0;
-            while head < problem.heads {
-                let full = problem.heads - head >= self.lanes;
-                let lanes = if full { Some(&self.whole) } else { self.rest.as_ref() };
-                tasks.push((sequence, head, lanes.expect("made for what is left")));
-                head += self.lanes;
-            }
+            let whole = problem.heads / self.lanes;
+            tasks.extend((0..whole).map(|at| (sequence, at * self.lanes, &self.whole)));
+            tasks.extend(self.rest.iter().map(|rest| (sequence, whole * self.lanes, rest)));
         }
         tasks
     }
@@ -220,8 +216,7 @@ impl Lanes {
         let lifted =
             |program: &Program, leaf: &mut dyn FnMut(&mut Builder, &Leaf, &[usize]) -> Value| {
                 let mut b = Builder::new();
-                let new = lift(&mut b, program, Over::Lanes, 1, leaf)
-                    .expect("every operation of a token can be done for many heads");
+                let new = lift_token(&mut b, program, leaf);
                 let outputs: Vec<Value> = program
                     .outputs
                     .iter()
@@ -295,11 +290,7 @@ fn peel(r: &Recurrence) -> Program {
     let mut b = Builder::new();
     let mut new: Vec<Value> = Vec::new();
     let first_state = r.outs.len();
-    let current = |stream: Stream| match stream {
-        Stream::State(i) => r.token.outputs[first_state + i],
-        Stream::Export(i) => r.token.outputs[first_state + r.states.len() + i],
-        _ => unreachable!("inputs are stored before the token runs"),
-    };
+    let first_export = first_state + r.states.len();
     for node in &r.token.nodes {
         b.span = node.span;
         let args: Vec<Value> = node.args.iter().map(|arg| new[arg.at()]).collect();
@@ -308,8 +299,11 @@ fn peel(r: &Recurrence) -> Program {
                 let term = past.term.at_position(past.level, &Int::T);
                 let inlined = b.inline(&term, |b, leaf, shape| match leaf {
                     Leaf::Outer(k) => args[*k],
-                    Leaf::Read(stream @ (Stream::State(_) | Stream::Export(_)), Int::T) => {
-                        new[current(*stream).at()]
+                    Leaf::Read(Stream::State(i), Int::T) => {
+                        new[r.token.outputs[first_state + i].at()]
+                    }
+                    Leaf::Read(Stream::Export(i), Int::T) => {
+                        new[r.token.outputs[first_export + i].at()]
                     }
                     other => b.leaf(other.clone(), shape),
                 });

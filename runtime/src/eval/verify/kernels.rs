@@ -1,12 +1,12 @@
 //! The kernels of a recurrence against its recurrent form in f64.
 
 use lrc_compiler::elaborate::Recurrence;
-use lrc_compiler::form::{Gradients, Outputs};
+use lrc_compiler::form::{Form, Gradients, Outputs};
 use lrc_compiler::strategy;
 
 use super::drawn::Drawn;
 use super::slope::kinks;
-use super::{Judged, Trial, Verdict, bad_token, recurrent_form};
+use super::{Judged, Trial, Verdict, bad_token};
 use crate::device::kernels::{self, Unready, Wanted};
 use crate::device::store::Machine;
 use crate::ground::error::Failure;
@@ -82,7 +82,7 @@ pub fn kernel_trial(
     let narrow: Drawn<f32> = Drawn::new(r, trial).rounded();
     let drawn: Drawn<f64> = narrow.rounded();
     let problem = drawn.problem(r, trial.heads);
-    let step = recurrent_form(&problem);
+    let step = Form::recurrent(&problem);
     let (truth, kept) = step.forward(&problem, true);
     let slopes = step.backward(&problem, &kept, &drawn.cotangents());
     let problem = narrow.problem(r, trial.heads);
@@ -151,7 +151,7 @@ impl KernelFound {
 
 fn truth(r: &Recurrence, trial: &Trial, drawn: &Drawn<f64>) -> (Outputs<f64>, Gradients<f64>) {
     let problem = drawn.problem(r, trial.heads);
-    let step = recurrent_form(&problem);
+    let step = Form::recurrent(&problem);
     let (outputs, kept) = step.forward(&problem, true);
     let gradients = step.backward(&problem, &kept, &drawn.cotangents());
     (outputs, gradients)

@@ -12,7 +12,6 @@ mod slope;
 
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Outputs, Problem};
-use lrc_compiler::num::Real;
 use lrc_compiler::tile::size;
 
 pub use apart::{Both, apart, handed_over};
@@ -148,7 +147,7 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 pub fn outputs(r: &Recurrence, trial: &Trial) -> Vec<Vec<f64>> {
     let drawn = Drawn::<f64>::new(r, trial);
     let problem = drawn.problem(r, trial.heads);
-    recurrent_form(&problem).forward(&problem, false).0.outs
+    Form::recurrent(&problem).forward(&problem, false).0.outs
 }
 
 /// Relative differences, tensor by tensor.
@@ -206,10 +205,6 @@ impl<'a> Way<'a> {
     }
 }
 
-fn recurrent_form<R: Real>(problem: &Problem<R>) -> Form {
-    Form::new(problem, FormKind::Recurrent, None).expect("every recurrence has a recurrent form")
-}
-
 /// Most numbers that a trial holds, about: two gigabytes.
 const MOST_NUMBERS: usize = 1 << 28;
 
@@ -232,7 +227,7 @@ pub fn affordable(r: &Recurrence) -> Result<(), Failure> {
 pub fn trial(r: &Recurrence, trial: &Trial) -> Result<Found, String> {
     let drawn = Drawn::new(r, trial);
     let problem = drawn.problem(r, trial.heads);
-    let form = recurrent_form(&problem);
+    let form = Form::recurrent(&problem);
     let cotangents = drawn.cotangents();
     let (truth, gradients) = (Way::of(&form).both)(&problem, &cotangents);
     let mut found = Found::default();
@@ -251,8 +246,10 @@ pub fn judge(r: &Recurrence) -> Judged {
     for trial in trials() {
         let drawn = Drawn::new(r, &trial);
         let problem = drawn.problem(r, trial.heads);
-        let forms =
-            [Ok(recurrent_form(&problem)), Form::new(&problem, FormKind::Chunk, Some(trial.chunk))];
+        let forms = [
+            Ok(Form::recurrent(&problem)),
+            Form::new(&problem, FormKind::Chunk, Some(trial.chunk)),
+        ];
         let ways: Vec<Way> = forms.iter().flatten().map(Way::of).collect();
         examine(r, &trial, &ways, &mut judged);
     }
@@ -263,7 +260,7 @@ pub fn judge(r: &Recurrence) -> Judged {
 pub fn examine(r: &Recurrence, trial: &Trial, ways: &[Way], judged: &mut Judged) {
     let drawn = Drawn::new(r, trial);
     let problem = drawn.problem(r, trial.heads);
-    let form = recurrent_form(&problem);
+    let form = Form::recurrent(&problem);
     let own = Way::of(&form);
     for way in ways {
         if let Some(leak) = leak(r, trial, &way.forward, &own.forward) {
@@ -315,7 +312,7 @@ fn in_single(
 ) -> Gaps {
     let single: Drawn<f32> = drawn.rounded();
     let problem = single.problem(r, trial.heads);
-    let form = recurrent_form(&problem);
+    let form = Form::recurrent(&problem);
     let (outputs, kept) = form.forward(&problem, true);
     let gradients = form.backward(&problem, &kept, &single.cotangents());
     let wide = |all: Vec<Vec<f32>>| -> Vec<Vec<f64>> {

@@ -39,8 +39,10 @@ pub struct Warp {
     pub waiting: Vec<(usize, u32)>,
     /// Threads that wait for the rest of their warp, before an exchange between all of its lanes.
     meeting: Option<(usize, u32)>,
-    /// Copies in flight, by group; the last group is open.
+    /// Copies in flight, by group.
     copies: Vec<Vec<Copy>>,
+    /// Copies that no group holds yet.
+    loose: Vec<Copy>,
 }
 
 /// What all warps of a block share.
@@ -103,7 +105,8 @@ impl Warp {
             groups: vec![(0, u32::MAX)],
             waiting: vec![],
             meeting: None,
-            copies: vec![vec![]],
+            copies: vec![],
+            loose: vec![],
         }
     }
 
@@ -409,10 +412,9 @@ impl Warp {
                 }
             }
             Op::Copy(bytes, to, from) => self.copy(*bytes, to, from, mask, around)?,
-            Op::CopyGroup => self.copies.push(vec![]),
+            Op::CopyGroup => self.copies.push(std::mem::take(&mut self.loose)),
             Op::CopyWait(in_flight) => {
-                // The last group is open: it has not been committed.
-                while self.copies.len() > in_flight + 1 {
+                while self.copies.len() > *in_flight {
                     for copy in self.copies.remove(0) {
                         around
                             .shared

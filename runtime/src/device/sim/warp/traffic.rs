@@ -153,8 +153,7 @@ impl Warp {
                 .map(|word| around.memory.read(from[lane] + 4 * word as u64, 4))
                 .collect::<Result<Vec<u32>, Wrong>>()
                 .map_err(|wrong| (lane, wrong))?;
-            let open = self.copies.last_mut().expect("a group is open");
-            open.push(Copy { lane, at, words });
+            self.loose.push(Copy { lane, at, words });
         }
         Ok(())
     }
