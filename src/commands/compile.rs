@@ -93,7 +93,7 @@ pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
             work.model(built(namespace, decl, &own(&given, decl))?)?;
         }
     }
-    let Work { files, kernels, lacking, models, .. } = work;
+    let Work { files, kernels, lacking, models, incomplete, stages, .. } = work;
     files.done()?;
     if args.json {
         say!("{}", document(&files.written, &kernels, &models, start.elapsed().as_secs_f64()));
@@ -105,7 +105,8 @@ pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
         tell!("kernels are left out: {why}");
     }
     // Who asked for kernels alone is not served by a warning.
-    let asked = args.emit.is_some() && files.written.is_empty();
+    let planned = stages.iter().all(|stage| PLANNED.contains(stage));
+    let asked = args.emit.is_some() && (files.written.is_empty() || planned && incomplete);
     if asked && lacking.iter().any(Diag::is_error) {
         return Err(Failure::Invalid(lacking));
     }
@@ -170,13 +171,15 @@ struct Work {
     kernels: Vec<Row>,
     lacking: Vec<Diag>,
     models: Vec<Summary>,
+    /// Whether a model has no schedule as a whole.
+    incomplete: bool,
 }
 
 impl Work {
     fn new(stages: Vec<&'static str>, gpus: Vec<Gpu>, folder: &Path) -> Work {
         let files = Files { folder: Folder::new(folder), written: vec![] };
         let (kernels, lacking, models) = (vec![], vec![], vec![]);
-        Work { stages, gpus, files, kernels, lacking, models }
+        Work { stages, gpus, files, kernels, lacking, models, incomplete: false }
     }
 
     fn wants(&self, stage: &str) -> bool {
@@ -249,6 +252,11 @@ impl Work {
             for gpu in self.gpus.clone() {
                 let planned = plans(&prepared, gpu);
                 launches = launches.or(planned.launches);
+                self.incomplete |= !planned.lacking.is_empty();
+                if self.wants("plan") && planned.lacking.is_empty() {
+                    let name = format!("{}.{}", prepared.model.name, gpu.arch);
+                    self.files.emit(&name, "plan", planned.order.as_bytes())?;
+                }
                 schedules
                     .extend(planned.schedules.into_iter().map(|schedule| (schedule, gpu.arch)));
                 self.lack(planned.lacking);

@@ -3,7 +3,7 @@
 //! `lrc check --device`, `lrc compile`, `lrc train --dry-run` and training itself all ask here, so that
 //! they refuse the same models in the same words.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use lrc_dsl::Diag;
 
@@ -135,6 +135,8 @@ pub struct Planned {
     pub of_node: HashMap<usize, usize>,
     /// The schedules of recurrences, each once.
     pub recurrences: Vec<Schedule>,
+    /// Which of them a node has.
+    pub of_recurrence: HashMap<usize, Vec<usize>>,
     /// What has none.
     pub lacking: Vec<Diag>,
 }
@@ -147,15 +149,20 @@ pub fn plan(prepared: &Prepared, gpu: Gpu) -> Planned {
         pointwise: vec![],
         of_node: HashMap::new(),
         recurrences: vec![],
+        of_recurrence: HashMap::new(),
         lacking: vec![],
     };
     let mut rows: HashMap<String, usize> = HashMap::new();
-    let (mut known, mut distinct) = (HashSet::new(), HashSet::new());
+    let mut known: HashMap<String, Vec<usize>> = HashMap::new();
+    let mut distinct: HashMap<String, usize> = HashMap::new();
     for (at, node) in model.graph.nodes.node_weights().enumerate() {
         // Layers that do the same share their kernels.
-        if let Kind::Recur(recur) = &node.kind
-            && !known.insert(format!("{:?}", recur.recurrence))
-        {
+        let recurrence = match &node.kind {
+            Kind::Recur(recur) => Some(format!("{:?}", recur.recurrence)),
+            _ => None,
+        };
+        if let Some(found) = recurrence.as_ref().and_then(|text| known.get(text)) {
+            planned.of_recurrence.insert(at, found.clone());
             continue;
         }
         let made = match kernels(&model.graph, node, gpu) {
@@ -169,15 +176,21 @@ pub fn plan(prepared: &Prepared, gpu: Gpu) -> Planned {
                 continue;
             }
         };
+        if let Some(text) = recurrence {
+            // Layers may differ in what no kernel of theirs reads.
+            let own = made.into_iter().map(|schedule| {
+                *distinct.entry(format!("{schedule:?}")).or_insert_with(|| {
+                    planned.recurrences.push(schedule);
+                    planned.recurrences.len() - 1
+                })
+            });
+            let own: Vec<usize> = own.collect();
+            planned.of_recurrence.insert(at, own.clone());
+            known.insert(text, own);
+            continue;
+        }
         for schedule in made {
             let text = format!("{schedule:?}");
-            if matches!(node.kind, Kind::Recur(_)) {
-                // Layers may differ in what no kernel of theirs reads.
-                if distinct.insert(text) {
-                    planned.recurrences.push(schedule);
-                }
-                continue;
-            }
             let next = planned.pointwise.len();
             let found = *rows.entry(text).or_insert(next);
             if found == next {

@@ -15,6 +15,7 @@ mod layout;
 mod mixer;
 mod model;
 mod numbers;
+pub mod order;
 mod pointwise;
 pub mod prepare;
 mod rewrite;

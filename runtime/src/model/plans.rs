@@ -1,6 +1,6 @@
 //! What the training of a model has kernels for, and how many it starts.
 
-use lrc_compiler::graph::{Node, Prepared, kernels};
+use lrc_compiler::graph::{Node, Prepared, kernels, order};
 use lrc_compiler::plan::Schedule;
 use lrc_compiler::plan::target::Gpu;
 use lrc_dsl::Diag;
@@ -12,6 +12,8 @@ use super::launches::launches;
 pub struct Plans {
     /// The schedules, each once.
     pub schedules: Vec<Schedule>,
+    /// The whole step as a text: see [`order::text`].
+    pub order: String,
     /// What has none.
     pub lacking: Vec<Diag>,
     /// Kernels and dense products that a step of one sequence and one part starts, with its update;
@@ -21,8 +23,9 @@ pub struct Plans {
 
 /// The plans of a model's kernels for training on a kind of GPU.
 pub fn plans(prepared: &Prepared, gpu: Gpu) -> Plans {
-    let kernels::Planned { pointwise, of_node, recurrences, lacking } =
-        kernels::plan(prepared, gpu);
+    let planned = kernels::plan(prepared, gpu);
+    let order = order::text(prepared, &planned, gpu);
+    let kernels::Planned { pointwise, of_node, recurrences, lacking, .. } = planned;
     let nodes: Vec<&Node> = prepared.model.graph.nodes.node_weights().collect();
     // What decays, and what does not.
     let params = &prepared.model.graph.params;
@@ -30,5 +33,6 @@ pub fn plans(prepared: &Prepared, gpu: Gpu) -> Plans {
     let groups = usize::from(decays(true)) + usize::from(decays(false));
     let of_rows = |at: usize| of_node.get(&at).map(|found| &pointwise[*found]);
     let launches = if lacking.is_empty() { launches(&nodes, groups, gpu, of_rows) } else { None };
-    Plans { schedules: pointwise.into_iter().chain(recurrences).collect(), lacking, launches }
+    let schedules = pointwise.into_iter().chain(recurrences).collect();
+    Plans { schedules, order, lacking, launches }
 }
