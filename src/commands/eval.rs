@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use lrc_compiler::graph::{Model, Prepared};
 use lrc_dsl::Sources;
 use lrc_runtime::config::Spec;
+use lrc_runtime::data::HeldOut;
 use lrc_runtime::data::codec::TextCodec;
 use lrc_runtime::eval::benchmark;
 use lrc_runtime::ground::error::Failure;
@@ -87,7 +88,7 @@ pub fn eval(args: &Eval, sources: &mut Sources) -> Result<(), Failure> {
         let mut all: Vec<serde_json::Value> = each.collect();
         let json = if all.len() == 1 { all.remove(0) } else { all.into() };
         say!("{json}");
-        return Ok(());
+        return numbers(&found);
     }
     for (set, answers) in &found {
         let metrics = answers.metrics(set, &source);
@@ -112,7 +113,18 @@ pub fn eval(args: &Eval, sources: &mut Sources) -> Result<(), Failure> {
             }
         }
     }
-    Ok(())
+    numbers(&found)
+}
+
+/// Refuses losses that are no numbers: whoever reads the status alone takes them for results.
+fn numbers(found: &[(HeldOut, Answers)]) -> Result<(), Failure> {
+    match found.iter().find(|(_, answers)| !answers.score.loss.is_finite()) {
+        Some((set, answers)) => {
+            let loss = answers.score.loss;
+            Err(Failure::Diverged(format!("the loss on {} is {loss}", set.name)))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Losses by place for JSON.

@@ -1,5 +1,6 @@
 //! Folders of runs: checkpoints, resuming, locks, signals.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -173,8 +174,44 @@ fn checkpoints_are_of_steps_compared_as_numbers() {
     );
 }
 
+/// A process that ends with the test, also where that fails.
+struct Running(Child);
+
+impl std::ops::Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Running {
+    /// What it said, once it has ended.
+    fn ended(mut self) -> Output {
+        let mut stderr = Vec::new();
+        if let Some(pipe) = &mut self.0.stderr {
+            pipe.read_to_end(&mut stderr).unwrap();
+        }
+        Output { status: self.0.wait().unwrap(), stdout: vec![], stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A run that lasts until it is stopped, once it has begun to train.
-fn endless(run: &Path) -> Child {
+fn endless(run: &Path) -> Running {
     let child = Command::new(env!("CARGO_BIN_EXE_lrc"))
         .args(["train", &input("break/s.yaml"), "--out", path(run)])
         .args(["--set", "length=100000 steps", "--set", "eval.every=100000 steps"])
@@ -185,7 +222,7 @@ fn endless(run: &Path) -> Child {
     while !checkpoint(run, 10).join("DONE").exists() && !checkpoint(run, 20).exists() {
         std::thread::sleep(Duration::from_millis(2));
     }
-    child
+    Running(child)
 }
 
 /// R7: one process trains in a folder, and a process that was killed holds nothing.
@@ -380,8 +417,7 @@ fn every_signal_saves_and_says_where() {
         let sent =
             Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
         assert!(sent.unwrap().success());
-        let output = child.wait_with_output().unwrap();
-        fails(&output, status, &["saved at step", "--resume"]);
+        fails(&child.ended(), status, &["saved at step", "--resume"]);
         let text = std::fs::read_to_string(run.join("summary.json")).unwrap();
         let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
         let step = summary["steps"].as_u64().unwrap();

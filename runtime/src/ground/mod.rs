@@ -6,6 +6,7 @@ pub mod error;
 pub mod library;
 pub mod lock;
 pub mod memory;
+pub mod promises;
 pub mod random;
 pub mod statistics;
 pub mod tensors;

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use lrc_compiler::elaborate::recurrence::Slot;
-use lrc_compiler::form::{Operand, Problem};
+use lrc_compiler::form::Problem;
 use lrc_compiler::tile::size;
+
+use crate::ground::promises::{COMPUTED, Promise, breaches};
 
 /// A promise that is broken: the value of an input that lies farthest outside.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,22 +38,23 @@ impl fmt::Display for Broken {
     }
 }
 
-/// How far outside a value may lie by rounding, of 1 or of the promised end.
-const ROUNDING: f64 = 1e-3;
-
 /// The promises that a recurrence's operands break, one at most for each operand.
 pub fn broken(place: &str, problem: &Problem<f32>) -> Vec<Broken> {
     let r = problem.recurrence;
     let inputs = r.inputs.iter().zip(&problem.inputs).map(|(slot, x)| (slot, x, true));
     let params = r.params.iter().zip(&problem.params).map(|(slot, x)| (slot, x, false));
     let worst = inputs.chain(params).filter_map(|(slot, operand, moves)| {
-        let (at, given, promise) = worst(slot, operand)?;
+        let breach = breaches(slot, operand.data, COMPUTED).into_iter().next()?;
+        let (at, given) = breach.worst;
         let row = operand.heads.max(1) * size(&slot.shape);
         Some(Broken {
             place: place.to_string(),
             recurrence: r.name.clone(),
             input: slot.name.clone(),
-            promise,
+            promise: match breach.promise {
+                Promise::Between(low, high) => format!("between {low} and {high}"),
+                Promise::Unit => "of length 1".into(),
+            },
             given,
             token: moves.then(|| at / row),
         })
@@ -60,39 +62,12 @@ pub fn broken(place: &str, problem: &Problem<f32>) -> Vec<Broken> {
     worst.collect()
 }
 
-/// The place, value and promise of what lies farthest outside. What is no number breaks none: it comes
-/// from elsewhere.
-fn worst(slot: &Slot, operand: &Operand<f32>) -> Option<(usize, f64, String)> {
-    let numbers = operand.data.iter().map(|x| f64::from(*x)).enumerate();
-    let farthest = |all: &mut dyn Iterator<Item = (usize, f64, f64)>| {
-        all.filter(|(.., by)| *by > 0.0).max_by(|a, b| a.2.total_cmp(&b.2))
-    };
-    if let Some((low, high)) = slot.interval {
-        let slack = |end: f64| if end.is_finite() { ROUNDING * end.abs().max(1.0) } else { 0.0 };
-        let (least, most) = (low - slack(low), high + slack(high));
-        let mut all = numbers.map(|(at, x)| (at, x, (least - x).max(x - most)));
-        let (at, x, _) = farthest(&mut all)?;
-        return Some((at, x, format!("between {low} and {high}")));
-    }
-    if slot.unit {
-        let width = slot.shape.last().copied().unwrap_or(1).max(1);
-        let length = |row: &[f32]| row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
-        // Shorter vectors do no harm.
-        let mut all = operand.data.chunks_exact(width).enumerate().map(|(at, row)| {
-            let length = length(row);
-            (at * width, length, length - 1.0 - ROUNDING)
-        });
-        let (at, length, _) = farthest(&mut all)?;
-        return Some((at, length, "of length 1".into()));
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use lrc_compiler::elaborate::{Setting, elaborate};
+    use lrc_compiler::form::Operand;
     use lrc_dsl::Sources;
 
     use super::*;
