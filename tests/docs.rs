@@ -12,9 +12,9 @@ use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::strategy;
 use lrc_dsl::Sources;
 use lrc_runtime::config;
-use lrc_runtime::config::table::{Kind, Table};
 use lrc_runtime::config::tree::{self, Tree, Value};
 use lrc_runtime::device::kernels::lacks;
+use lrc_runtime::fields::{Kind, Table};
 use lrc_runtime::ground::library;
 use lrc_runtime::ground::library::LIBRARY;
 

@@ -10,6 +10,7 @@
 //! * [`optim`]: update rules.
 //! * [`device`]: devices: kernels, their cache, tensors in device memory.
 //! * [`data`]: documents, tokenizers, shards, tasks: sequences by number.
+//! * [`fields`]: what a row of the tables of a spec's fields says.
 //! * [`schedule`]: amounts, rates, lengths: what each step of a run has.
 //! * [`ops`]: operations of the CPU: dense products, experts, long convolutions, losses.
 //! * [`ground`]: what every room stands on: errors, files, random numbers, tensors, statistics.
@@ -18,6 +19,7 @@ pub mod config;
 pub mod data;
 pub mod device;
 pub mod eval;
+pub mod fields;
 pub mod ground;
 pub mod model;
 pub mod monitor;

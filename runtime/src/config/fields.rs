@@ -3,8 +3,8 @@
 
 use lrc_dsl::{Diag, Span};
 
-use super::table::{Field, Kind, Preset, Table, field};
 use super::tree::{Key, Tree, Value};
+use crate::fields::{Field, Given, Kind, Preset, Table, field};
 use crate::schedule::Amount;
 
 /// What a key without a row is taken for, once that has been reported.
@@ -457,5 +457,19 @@ impl<'t, 'd> Fields<'t, 'd> {
             }
         }
         Tree { value: Value::Map(self.written), span: None }
+    }
+}
+
+impl Given for Fields<'_, '_> {
+    fn number(&mut self, name: &'static str) -> f64 {
+        Fields::number(self, name)
+    }
+
+    fn size(&mut self, name: &'static str) -> usize {
+        Fields::size(self, name)
+    }
+
+    fn truth(&mut self, name: &'static str) -> bool {
+        Fields::truth(self, name)
     }
 }

@@ -10,7 +10,6 @@ mod optimizer;
 pub mod page;
 pub mod schema;
 mod shaping;
-pub mod table;
 pub mod tables;
 mod task;
 mod transforms;

@@ -2,8 +2,8 @@
 
 use lrc_dsl::Diag;
 
-use super::table::{Kind, Table};
 use super::tree::{Tree, Value};
+use crate::fields::{Kind, Table};
 
 /// A note for each field that goes by an older name.
 pub fn old_names(tree: &Tree, table: &Table) -> Vec<Diag> {

@@ -16,18 +16,8 @@ pub fn read(f: &mut Fields) -> Optimizer {
 
 fn method(name: &str, f: &mut Fields) -> Optimizer {
     let lr = f.number("lr");
-    let method = match name {
-        "lion" => Method::Lion { beta1: f.number("beta1"), beta2: f.number("beta2") },
-        "sgd" => Method::Sgd { momentum: f.number("momentum"), nesterov: f.truth("nesterov") },
-        _ => {
-            let betas = [f.number("beta1"), f.number("beta2")];
-            let eps = f.number("eps");
-            match name {
-                "muon" => Method::Muon { momentum: f.number("momentum"), betas, eps },
-                _ => Method::AdamW { betas, eps },
-            }
-        }
-    };
+    let usual = Optimizer::adamw(lr).method;
+    let method = Method::read(name, f).unwrap_or(usual);
     let (weight_decay, clip) = (f.number("weight_decay"), f.number("clip"));
     Optimizer { method, lr, weight_decay, clip, groups: vec![] }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::table::{Field, Kind, Preset, Table};
 use super::tables;
+use crate::fields::{Field, Kind, Preset, Table};
 
 /// What stands around the tables: a line `{{NAME}}` stands for one.
 const GUIDE: &str = include_str!("guide.md");
@@ -83,7 +83,7 @@ fn meaning(field: &Field) -> String {
         let old: Vec<String> = field.old.iter().map(|name| code(name)).collect();
         let _ = write!(text, " (also read: {})", old.join(", "));
     }
-    if field.since != super::table::FIRST {
+    if field.since != crate::fields::FIRST {
         let _ = write!(text, " (since {})", field.since);
     }
     text

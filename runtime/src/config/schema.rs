@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::table::{Field, Kind, Preset, Table};
 use super::{page, tables};
+use crate::fields::{Field, Kind, Preset, Table};
 
 /// An amount of training.
 const AMOUNT: &str =

@@ -3,6 +3,8 @@
 use lrc_compiler::tile::{Program, Unary};
 
 use super::rule::{Formula, Rule, Step};
+use super::{CLIP, EPS, Settings, beta1, beta2, decay, lr};
+use crate::fields::{Given, Variant, variant};
 
 /// Its settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,6 +13,20 @@ pub struct AdamW {
     pub betas: [f64; 2],
     /// Added to the root of the second.
     pub eps: f64,
+}
+
+impl Settings for AdamW {
+    const FIELDS: Variant =
+        variant("adamw", &[lr(1e-3), beta1(0.9), beta2(0.95), EPS, decay(0.1), CLIP], "AdamW");
+
+    fn read(given: &mut dyn Given) -> AdamW {
+        let betas = [given.number("beta1"), given.number("beta2")];
+        AdamW { betas, eps: given.number("eps") }
+    }
+
+    fn rule(&self) -> Box<dyn Rule> {
+        Box::new(*self)
+    }
 }
 
 impl Rule for AdamW {

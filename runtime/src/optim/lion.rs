@@ -3,6 +3,8 @@
 use lrc_compiler::tile::{Program, Unary};
 
 use super::rule::{Formula, Rule, Step};
+use super::{CLIP, Settings, beta1, beta2, decay, lr};
+use crate::fields::{Given, Variant, variant};
 
 /// Its settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,6 +13,19 @@ pub struct Lion {
     pub beta1: f64,
     /// Decay of the running mean.
     pub beta2: f64,
+}
+
+impl Settings for Lion {
+    const FIELDS: Variant =
+        variant("lion", &[lr(1e-4), beta1(0.9), beta2(0.99), decay(1.0), CLIP], "Lion");
+
+    fn read(given: &mut dyn Given) -> Lion {
+        Lion { beta1: given.number("beta1"), beta2: given.number("beta2") }
+    }
+
+    fn rule(&self) -> Box<dyn Rule> {
+        Box::new(*self)
+    }
 }
 
 impl Rule for Lion {

@@ -9,6 +9,36 @@ pub mod state;
 
 use lrc_compiler::graph::{Kind, Model, Param};
 
+use crate::fields::{Field, Given, Variant, number};
+pub use adamw::AdamW;
+pub use lion::Lion;
+pub use muon::Muon;
+use rule::Rule;
+pub use sgd::Sgd;
+
+/// What of running means may stay.
+const BETA: [f64; 2] = [0.0, 0.999_999_9];
+const CLIP: Field =
+    number("clip", 1.0, [0.0, 1e9], "norm that gradients are clipped to; 0 for none");
+const EPS: Field = number("eps", 1e-8, [0.0, 1.0], "keeps quotients finite");
+const MOMENTUM: Field = number("momentum", 0.9, BETA, "what stays of the mean of gradients");
+
+const fn lr(default: f64) -> Field {
+    number("lr", default, [0.0, 100.0], "the learning rate")
+}
+
+const fn beta1(default: f64) -> Field {
+    number("beta1", default, BETA, "what stays of the mean of gradients")
+}
+
+const fn beta2(default: f64) -> Field {
+    number("beta2", default, BETA, "what stays of the mean of their squares")
+}
+
+const fn decay(default: f64) -> Field {
+    number("weight_decay", default, [0.0, 100.0], "weight decay, decoupled")
+}
+
 /// What updates the parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Optimizer {
@@ -24,54 +54,56 @@ pub struct Optimizer {
     pub groups: Vec<Group>,
 }
 
-/// Rules.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Method {
-    /// AdamW (Loshchilov and Hutter 2019).
-    AdamW {
-        /// Decay of the two running means.
-        betas: [f64; 2],
-        /// Added to the root of the second.
-        eps: f64,
-    },
-    /// Lion (Chen et al. 2023): the sign of a mean of the gradient.
-    Lion {
-        /// Weight of the running mean in the update.
-        beta1: f64,
-        /// Decay of the running mean.
-        beta2: f64,
-    },
-    /// Muon (Jordan et al. 2024) for matrices of dense products: the running mean, made orthogonal,
-    /// scaled so that entries are as large as those of AdamW's updates (Liu et al. 2025); AdamW for
-    /// everything else.
-    Muon {
-        /// Decay of the running mean, with Nesterov's look ahead.
-        momentum: f64,
-        /// Of AdamW.
-        betas: [f64; 2],
-        /// Of AdamW.
-        eps: f64,
-    },
-    /// Gradient descent with momentum.
-    Sgd {
-        /// Decay of the running sum.
-        momentum: f64,
-        /// Look ahead.
-        nesterov: bool,
-    },
+/// The settings of a method, as a spec gives them, and its rule.
+pub trait Settings: Sized {
+    /// Its name in a spec, its fields, and what it is.
+    const FIELDS: Variant;
+
+    /// Reads its fields.
+    fn read(given: &mut dyn Given) -> Self;
+
+    /// The rule for what is no matrix of its own, or for everything.
+    fn rule(&self) -> Box<dyn Rule>;
 }
 
-impl Method {
-    /// Its name in a spec.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Method::AdamW { .. } => "adamw",
-            Method::Lion { .. } => "lion",
-            Method::Muon { .. } => "muon",
-            Method::Sgd { .. } => "sgd",
+/// Makes [`Method`] of its members.
+macro_rules! methods {
+    ($($method:ident),* $(,)?) => {
+        /// Rules.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub enum Method {
+            $(#[doc = concat!("See [`", stringify!($method), "`].")] $method($method),)*
         }
-    }
+
+        /// What a spec may say of each.
+        pub const METHODS: &[Variant] = &[$($method::FIELDS),*];
+
+        impl Method {
+            /// Its name in a spec.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Method::$method(_) => $method::FIELDS.key,)*
+                }
+            }
+
+            /// The rule for what is no matrix of its own, or for everything.
+            fn rule(&self) -> Box<dyn Rule> {
+                match self {
+                    $(Method::$method(settings) => settings.rule(),)*
+                }
+            }
+
+            /// The method of a name in a spec, with the fields that are given.
+            pub fn read(name: &str, given: &mut dyn Given) -> Option<Method> {
+                $(if name == $method::FIELDS.key {
+                    return Some(Method::$method($method::read(given)));
+                })*
+                None
+            }
+        }
+    };
 }
+methods!(AdamW, Lion, Muon, Sgd);
 
 /// Parameters with param_groups of their own.
 #[derive(Clone, Debug, PartialEq)]
@@ -204,7 +236,7 @@ impl ParamGroup {
 impl Optimizer {
     /// AdamW as it is where a spec says nothing else.
     pub fn adamw(lr: f64) -> Optimizer {
-        let method = Method::AdamW { betas: [0.9, 0.95], eps: 1e-8 };
+        let method = Method::AdamW(AdamW { betas: [0.9, 0.95], eps: 1e-8 });
         Optimizer { method, lr, weight_decay: 0.1, clip: 1.0, groups: vec![] }
     }
 
@@ -220,9 +252,9 @@ impl Optimizer {
             let group = chosen.map(|at| &self.groups[at]);
             let own = if param.decay { self.weight_decay } else { 0.0 };
             let n = param.shape.len();
-            let muon = matches!(self.method, Method::Muon { .. }) && class == Class::Matrices;
+            let muon = matches!(self.method, Method::Muon(_)) && class == Class::Matrices;
             let matrix = muon.then(|| [param.shape[n - 2], param.shape[n - 1]]);
-            let adaptive = matches!(self.method, Method::AdamW { .. } | Method::Muon { .. });
+            let adaptive = self.method.rule().slots() > 1;
             ParamGroup {
                 lr_scale: group.map_or(1.0, |group| group.lr_scale),
                 weight_decay: group.and_then(|group| group.weight_decay).unwrap_or(own),

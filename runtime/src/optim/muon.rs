@@ -4,10 +4,12 @@
 
 use lrc_compiler::tile::Program;
 
-use super::rule::{Formula, Step};
+use super::rule::{Formula, Rule, Step};
+use super::{AdamW, CLIP, EPS, MOMENTUM, Settings, beta1, beta2, decay, lr};
 use crate::device::backend::{Backend, Elementwise};
 use crate::device::parameters::zeros;
 use crate::device::store::Tensor;
+use crate::fields::{Field, Given, Preset, Variant, variant};
 use crate::ground::error::Failure;
 use crate::ops::dense::{Dense, Sizes};
 
@@ -17,9 +19,42 @@ const COEFFICIENTS: [f32; 3] = [3.4445, -4.7750, 2.0315];
 /// Steps of the iteration.
 const STEPS: usize = 5;
 
-/// The rule, ready to run.
-#[derive(Clone, Copy, Debug)]
+/// Its settings.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Muon {
+    /// Decay of the running mean, with Nesterov's look ahead.
+    pub momentum: f64,
+    /// AdamW, for everything but matrices of dense products.
+    pub rest: AdamW,
+}
+
+impl Settings for Muon {
+    const FIELDS: Variant = variant(
+        "muon",
+        &[
+            lr(1e-3),
+            beta1(0.9),
+            beta2(0.95),
+            EPS,
+            Field { default: Preset::Number(0.95), ..MOMENTUM },
+            decay(0.1),
+            CLIP,
+        ],
+        "matrices of dense products by Muon, scaled like AdamW's updates (Liu et al. 2025), the rest by AdamW",
+    );
+
+    fn read(given: &mut dyn Given) -> Muon {
+        Muon { momentum: given.number("momentum"), rest: AdamW::read(given) }
+    }
+
+    fn rule(&self) -> Box<dyn Rule> {
+        self.rest.rule()
+    }
+}
+
+/// The rule for matrices, ready to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Orthogonal {
     /// Decay of the running mean, with Nesterov's look ahead.
     momentum: f32,
     /// The running mean, and where it goes next.
@@ -79,10 +114,10 @@ fn stepped(shape: &[usize]) -> Program {
     f.b.finish(&[x])
 }
 
-impl Muon {
+impl Orthogonal {
     /// Makes the programs ready.
-    pub fn new(momentum: f64, backend: &mut dyn Backend) -> Result<Muon, Failure> {
-        Ok(Muon {
+    pub fn new(momentum: f64, backend: &mut dyn Backend) -> Result<Orthogonal, Failure> {
+        Ok(Orthogonal {
             momentum: momentum as f32,
             mean: backend.compile("muon_mean", &mean)?,
             add: backend.compile("muon_add", &scaled_sum)?,
@@ -203,7 +238,7 @@ mod tests {
     fn rows_become_nearly_orthogonal() {
         for shape @ [rows, columns] in [[6, 10], [10, 6], [7, 7]] {
             let mut backend = Cpu::default();
-            let muon = Muon::new(0.95, &mut backend).unwrap();
+            let muon = Orthogonal::new(0.95, &mut backend).unwrap();
             let x = drawn(rows * columns);
             let from = backend.alloc("x", x.len()).unwrap();
             backend.write(from, &x).unwrap();
@@ -226,7 +261,7 @@ mod tests {
     #[test]
     fn an_update_is_as_large_as_one_of_adamw() {
         let mut backend = Cpu::default();
-        let muon = Muon::new(0.95, &mut backend).unwrap();
+        let muon = Orthogonal::new(0.95, &mut backend).unwrap();
         let g = drawn(32 * 64);
         let [x, m, ahead, grad] = [0; 4].map(|_| zeros(&mut backend, "numbers", g.len()).unwrap());
         backend.write(grad, &g).unwrap();

@@ -3,6 +3,8 @@
 use lrc_compiler::tile::Program;
 
 use super::rule::{Formula, Rule, Step};
+use super::{CLIP, MOMENTUM, Settings, decay, lr};
+use crate::fields::{Given, Variant, truth, variant};
 
 /// Its settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -11,6 +13,22 @@ pub struct Sgd {
     pub momentum: f64,
     /// Look ahead.
     pub nesterov: bool,
+}
+
+impl Settings for Sgd {
+    const FIELDS: Variant = variant(
+        "sgd",
+        &[lr(0.1), MOMENTUM, truth("nesterov", false, "Nesterov's momentum"), decay(0.0), CLIP],
+        "gradient descent with momentum",
+    );
+
+    fn read(given: &mut dyn Given) -> Sgd {
+        Sgd { momentum: given.number("momentum"), nesterov: given.truth("nesterov") }
+    }
+
+    fn rule(&self) -> Box<dyn Rule> {
+        Box::new(*self)
+    }
 }
 
 impl Rule for Sgd {

@@ -2,11 +2,8 @@
 
 use lrc_compiler::tile::{Number, Program};
 
-use super::adamw::AdamW;
-use super::lion::Lion;
-use super::muon::{Matrices, Muon};
+use super::muon::{Matrices, Orthogonal};
 use super::rule::{Formula, Rule, Step};
-use super::sgd::Sgd;
 use super::{Method, Moments, Optimizer, ParamGroup, Rates};
 use crate::device::backend::Elementwise;
 use crate::device::parameters::Parameters;
@@ -59,7 +56,7 @@ enum Update {
     /// All alike.
     Alone(Box<dyn Rule>, Elementwise),
     /// Matrix by matrix.
-    Matrices(Muon),
+    Matrices(Orthogonal),
 }
 
 /// An optimiser of a model.
@@ -77,19 +74,6 @@ pub struct State {
     sums: Option<Vec<Tensor>>,
     first_part: Elementwise,
     next_part: Elementwise,
-}
-
-impl Method {
-    /// The rule for what is no matrix of its own, or for everything.
-    fn rule(&self) -> Box<dyn Rule> {
-        match *self {
-            Method::AdamW { betas, eps } | Method::Muon { betas, eps, .. } => {
-                Box::new(AdamW { betas, eps })
-            }
-            Method::Lion { beta1, beta2 } => Box::new(Lion { beta1, beta2 }),
-            Method::Sgd { momentum, nesterov } => Box::new(Sgd { momentum, nesterov }),
-        }
-    }
 }
 
 /// `x1 p0`
@@ -126,8 +110,8 @@ impl State {
             updates.push(known.unwrap_or(kinds.len()));
             match (known, optimizer.method) {
                 (Some(_), _) => {}
-                (None, Method::Muon { momentum, .. }) if group.matrices => {
-                    kinds.push(Update::Matrices(Muon::new(momentum, backend)?));
+                (None, Method::Muon(muon)) if group.matrices => {
+                    kinds.push(Update::Matrices(Orthogonal::new(muon.momentum, backend)?));
                 }
                 (None, method) => {
                     let rule = method.rule();
@@ -235,7 +219,7 @@ impl State {
         model: &mut Parameters,
         span: usize,
         [x, ahead]: [Tensor; 2],
-        muon: &Muon,
+        muon: &Orthogonal,
         step: &Step,
     ) -> Result<(), Failure> {
         let mut start = 0;
@@ -287,6 +271,7 @@ mod tests {
     use crate::device::backend::Backend;
     use crate::device::cpu::Cpu;
     use crate::device::parameters::zeros;
+    use crate::optim::{AdamW, Lion, Sgd};
 
     const GRADS: [f64; 3] = [0.5, -0.25, 2.0];
 
@@ -313,7 +298,7 @@ mod tests {
 
     #[test]
     fn adamw_by_hand() {
-        let method = Method::AdamW { betas: [0.9, 0.99], eps: 1e-8 };
+        let method = Method::AdamW(AdamW { betas: [0.9, 0.99], eps: 1e-8 });
         let (mut m, mut v, mut decayed, mut plain) = (0.0_f64, 0.0_f64, 1.0_f64, 1.0_f64);
         for (n, g) in GRADS.into_iter().enumerate() {
             m = 0.9 * m + 0.1 * g;
@@ -343,7 +328,7 @@ mod tests {
             v = b2 * v + (1.0 - b2) * g * g;
             x = x * (1.0 - lr * 0.1) as f32 - rate * m / (v.sqrt() * root + 1e-8);
         }
-        let method = Method::AdamW { betas: [0.9, 0.95], eps: 1e-8 };
+        let method = Method::AdamW(AdamW { betas: [0.9, 0.95], eps: 1e-8 });
         assert_eq!(run(method, 0.1, lr, &grads), f64::from(x));
     }
 
@@ -355,7 +340,7 @@ mod tests {
             x = x * (1.0 - 0.01 * 0.3) - 0.01 * update.signum();
             m = 0.99 * m + 0.01 * g;
         }
-        let lion = Method::Lion { beta1: 0.9, beta2: 0.99 };
+        let lion = Method::Lion(Lion { beta1: 0.9, beta2: 0.99 });
         assert!((run(lion, 0.3, 0.01, &GRADS) - x).abs() < 1e-6);
         for nesterov in [false, true] {
             let (mut m, mut x) = (0.0, 1.0);
@@ -363,7 +348,7 @@ mod tests {
                 m = 0.8 * m + g;
                 x -= 0.01 * if nesterov { g + 0.8 * m } else { m };
             }
-            let sgd = Method::Sgd { momentum: 0.8, nesterov };
+            let sgd = Method::Sgd(Sgd { momentum: 0.8, nesterov });
             assert!((run(sgd, 0.0, 0.01, &GRADS) - x).abs() < 1e-6);
         }
     }

@@ -1,9 +1,9 @@
 //! `curriculum`: lengths, difficulty and levels over the run.
 
-use crate::config::table::{
+use crate::data::LONGEST;
+use crate::fields::{
     Field, Kind, Preset, Table, Variant, amount, field, number, truth, variant, whole, word,
 };
-use crate::data::LONGEST;
 use crate::schedule::Amount;
 
 /// `curriculum`

@@ -1,7 +1,7 @@
 //! `data`: corpora.
 
-use crate::config::table::{Field, Kind, Preset, Table, field, truth, word};
 use crate::data::LONGEST;
+use crate::fields::{Field, Kind, Preset, Table, field, truth, word};
 
 const PATH: Field = field(
     "path",

@@ -7,7 +7,7 @@ pub mod optimizer;
 pub mod shaping;
 pub mod task;
 
-use super::table::{Field, Kind, Preset, Table, amount, field, number, section, whole};
+use crate::fields::{Field, Kind, Preset, Table, amount, field, number, section, whole};
 use crate::schedule::Amount;
 
 /// The whole spec.

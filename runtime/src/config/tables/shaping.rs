@@ -1,7 +1,7 @@
 //! `batch`, `schedule`, `phases`: what shapes the steps of a run.
 
 use super::FACTOR;
-use crate::config::table::{
+use crate::fields::{
     Field, Kind, Preset, Table, Variant, amount, field, number, variant, whole, word,
 };
 use crate::schedule::Amount;

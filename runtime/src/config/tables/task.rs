@@ -1,9 +1,9 @@
 //! `task`: synthetic tasks.
 
-use crate::config::table::{
+use crate::data::LONGEST;
+use crate::fields::{
     Field, Kind, Preset, Table, Variant, field, number, truth, variant, whole, word,
 };
-use crate::data::LONGEST;
 
 const LENGTH: Field = whole("length", 64, [2, LONGEST as u64], "of a sequence").unit("tokens");
 const QUERIES: Field = whole("queries", 1, [1, 1 << 16], "asked at the end of a sequence");

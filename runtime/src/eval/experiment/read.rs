@@ -6,8 +6,8 @@ use lrc_dsl::Diag;
 
 use super::{Ask, Case, Experiment, Overrides, folder};
 use crate::config::fields::{Fields, finding};
-use crate::config::table::{Kind, Preset, Table, field, whole};
 use crate::config::tree::{Tree, Value};
+use crate::fields::{Kind, Preset, Table, field, whole};
 
 /// The fields of the file.
 static EXPERIMENT: Table = Table::of(&[

@@ -1,4 +1,4 @@
-//! What a row of the tables of fields says. Reading, writing back with defaults, the page `docs/spec.md` and the JSON Schema
+//! What a row of the tables of fields says, whoever owns the fields. Reading, writing back with defaults, the page `docs/spec.md` and the JSON Schema
 //! for editors all come from these rows.
 
 use crate::schedule::Amount;
@@ -236,4 +236,14 @@ impl Field {
     pub const fn old(self, old: &'static [&'static str]) -> Field {
         Field { old, ..self }
     }
+}
+
+/// A mapping of a spec on its way to who owns its fields: each is read by the row of its table, and what is wrong is noted.
+pub trait Given {
+    /// A number.
+    fn number(&mut self, name: &'static str) -> f64;
+    /// A whole number.
+    fn size(&mut self, name: &'static str) -> usize;
+    /// `true` or `false`.
+    fn truth(&mut self, name: &'static str) -> bool;
 }
