@@ -266,17 +266,17 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::device::backend::Backend;
     use crate::device::cpu::Cpu;
     use crate::device::parameters::zeros;
     use crate::optim::{AdamW, Lion, Sgd};
 
-    const GRADS: [f64; 3] = [0.5, -0.25, 2.0];
+    pub const GRADS: [f64; 3] = [0.5, -0.25, 2.0];
 
     /// Runs gradients through a rule on numbers that start at 1.
-    fn run(method: Method, decay: f64, lr: f64, grads: &[f64]) -> f64 {
+    pub fn run(method: Method, decay: f64, lr: f64, grads: &[f64]) -> f64 {
         let mut backend = Cpu::default();
         let rule = method.rule();
         let program = backend.compile("rule", &|shape| rule.program(shape)).unwrap();
