@@ -1,6 +1,7 @@
 //! Optimisers: rules that turn gradients into updates, over groups of parameters.
 
 pub mod adamw;
+pub mod adopt;
 pub mod lion;
 pub mod muon;
 pub mod rule;
@@ -11,6 +12,7 @@ use lrc_compiler::graph::{Kind, Model, Param};
 
 use crate::fields::{Field, Given, Variant, number};
 pub use adamw::AdamW;
+pub use adopt::Adopt;
 pub use lion::Lion;
 pub use muon::Muon;
 use rule::Rule;
@@ -103,7 +105,7 @@ macro_rules! methods {
         }
     };
 }
-methods!(AdamW, Lion, Muon, Sgd);
+methods!(AdamW, Adopt, Lion, Muon, Sgd);
 
 /// Parameters with param_groups of their own.
 #[derive(Clone, Debug, PartialEq)]
