@@ -13,6 +13,7 @@ mod exec;
 mod experiment;
 mod explain;
 mod generate;
+mod library;
 mod mixer;
 mod params;
 mod profile;
@@ -66,6 +67,8 @@ pub enum Command {
     },
     /// Print the fields of a spec: their values, defaults and meaning.
     Spec(spec::Spec),
+    /// List or print the recurrences, mixers and models that are shipped inside the program.
+    Library(library::Library),
     /// Count parameters, states and operations of a model.
     Params(params::Params),
     /// Say what kernels do and how long they would take on GPUs, without one.
@@ -101,6 +104,7 @@ pub fn run(args: Args) -> u8 {
         Command::Doctor { json } => doctor::doctor(*json),
         Command::Completions { shell } => completions::completions(*shell),
         Command::Spec(args) => spec::spec(args),
+        Command::Library(args) => library::library(args),
         Command::Params(args) => params::params(args, &mut sources),
         Command::Profile(args) => profile::run(args, &mut sources),
         Command::Exec(args) => exec::exec(args, &mut sources),
