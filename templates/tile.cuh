@@ -84,6 +84,7 @@ INLINE float op_tanh(float x) {
 INLINE float op_gelu(float x) {
     return 0.5f * x * (1.f + op_tanh(0.79788456f * (x + 0.044715f * x * x * x)));
 }
+INLINE float op_expm1(float x) { return op_tanh(0.5f * x) * (op_exp(x) + 1.f); }
 INLINE float op_elu(float x) { return x > 0.f ? x : op_exp(x) - 1.f; }
 INLINE float op_relu(float x) { return larger(x, 0.f); }
 INLINE float op_abs(float x) { return absolute(x); }

@@ -28,6 +28,13 @@ macro_rules! unary_functions {
                 within |x| rising(Unary::Exp, x, (0.0, f64::INFINITY)),
             }
 
+            /// `e^x - 1`, with all digits near 0
+            Expm1 "expm1" {
+                value |x| (x * R::of(0.5)).tanh() * (x.exp() + R::ONE),
+                slope |b, x, _| Some(b.unary(Unary::Exp, x)),
+                within |x| rising(Unary::Expm1, x, (-1.0, f64::INFINITY)),
+            }
+
             /// natural logarithm
             Log "log" {
                 value |x| x.ln(),
