@@ -86,7 +86,7 @@ INLINE float op_gelu(float x) {
 }
 INLINE float op_expm1(float x) { return op_tanh(0.5f * x) * (op_exp(x) + 1.f); }
 INLINE float op_elu(float x) { return x > 0.f ? x : op_exp(x) - 1.f; }
-INLINE float op_relu(float x) { return larger(x, 0.f); }
+INLINE float op_relu(float x) { return x != x ? x : larger(x, 0.f); }
 INLINE float op_abs(float x) { return absolute(x); }
 INLINE float op_sign(float x) { return x > 0.f ? 1.f : x < 0.f ? -1.f : 0.f; }
 INLINE float op_step(float x) { return x > 0.f ? 1.f : 0.f; }
@@ -110,8 +110,9 @@ INLINE float op_cos(float x) {
 }
 INLINE float op_pow(float x, float c) { return exp2_(c * log2_(x)); }
 INLINE float op_div(float a, float b) { return divide(a, b); }
-INLINE float op_max(float a, float b) { return larger(a, b); }
-INLINE float op_min(float a, float b) { return smaller(a, b); }
+// A comparison with what is no number is false, which gives the second one.
+INLINE float op_max(float a, float b) { return a != a ? a : larger(a, b); }
+INLINE float op_min(float a, float b) { return a != a ? a : smaller(a, b); }
 INLINE float op_logaddexp(float a, float b) {
     float top = larger(a, b);
     float rest = log_1p(op_exp(-absolute(a - b)));

@@ -108,14 +108,14 @@ macro_rules! unary_functions {
 
             /// `max(x, 0)`
             Relu "relu" {
-                value |x| x.max(R::ZERO),
+                value |x| maximum(x, R::ZERO),
                 slope |b, x, _| Some(b.unary(Unary::Step, x)),
                 within |x| rising(Unary::Relu, x, (0.0, f64::INFINITY)),
             }
 
             /// `x` where `x > 0`, else `e^x - 1`
             Elu "elu" {
-                value |x| x.max(R::ZERO) + (x.min(R::ZERO).exp() - R::ONE),
+                value |x| maximum(x, R::ZERO) + (minimum(x, R::ZERO).exp() - R::ONE),
                 slope |b, x, y| {
                     // e^x = y + 1 below 0; above, y + 1 > 1.
                     let one = constant(b, x, 1.0);
@@ -263,6 +263,25 @@ impl Unary {
     }
 }
 
+/// The larger one. A comparison with what is no number is false, which gives the second one.
+#[inline(always)]
+fn maximum<R: Real>(a: R, b: R) -> R {
+    if nan(a) { a } else { a.max(b) }
+}
+
+/// The smaller one.
+#[inline(always)]
+fn minimum<R: Real>(a: R, b: R) -> R {
+    if nan(a) { a } else { a.min(b) }
+}
+
+/// Whether it is no number.
+#[inline(always)]
+#[expect(clippy::eq_op, reason = "what is no number is not even itself")]
+fn nan<R: Real>(x: R) -> bool {
+    x != x
+}
+
 const GELU_A: f64 = 0.797_884_560_802_865_4;
 const GELU_B: f64 = 0.044_715;
 
@@ -322,9 +341,9 @@ pub enum Binary {
     Sub,
     /// `a / b`
     Div,
-    /// the larger one
+    /// the larger one; no number where one of them is none
     Max,
-    /// the smaller one
+    /// the smaller one; no number where one of them is none
     Min,
     /// `log(e^a + e^b)`
     LogAddExp,
@@ -356,8 +375,8 @@ impl Binary {
             Binary::Add => a + b,
             Binary::Sub => a - b,
             Binary::Div => a / b,
-            Binary::Max => a.max(b),
-            Binary::Min => a.min(b),
+            Binary::Max => maximum(a, b),
+            Binary::Min => minimum(a, b),
             Binary::LogAddExp => {
                 let top = a.max(b);
                 if top == R::of(f64::NEG_INFINITY) {
