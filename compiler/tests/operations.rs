@@ -75,6 +75,17 @@ fn functions_of_one_number() {
 }
 
 #[test]
+fn what_is_no_number_stays_none() {
+    for op in [Unary::Relu, Unary::Elu, Unary::Silu, Unary::Expm1] {
+        assert!(op.eval(f64::NAN).is_nan(), "{op:?}");
+    }
+    for op in [Binary::Max, Binary::Min, Binary::LogAddExp] {
+        assert!(op.eval(f64::NAN, 1.0).is_nan(), "{op:?}");
+        assert!(op.eval(1.0, f64::NAN).is_nan(), "{op:?}");
+    }
+}
+
+#[test]
 fn functions_of_two_numbers_with_repeated_axes() {
     for op in Binary::ALL {
         check(&op.name(), &[&[3, 4], &[3, 4]], |b, x| b.binary(op, x[0], x[1]));

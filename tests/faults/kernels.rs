@@ -213,6 +213,81 @@ fn compile_says_what_has_no_kernels() {
     assert!(said(&output).contains("each weighed by this one"), "{}", said(&output));
 }
 
+/// A model of one layer, a line of the mixer each.
+fn of_layer(lines: &str) -> String {
+    format!(
+        "use \"recurrences/softmax_attn.arch\"
+        recurrence large {{ in q, k : [dk]; in v : [dv]
+            state S : [dk, dv]
+            S[t] = 0.5 * S[t-1] + k * v^T
+            out o = S[t]^T * q }}
+        recurrence turning {{ in x : [d]
+            state S : [d, d]
+            S[t] = tanh(S[t-1]) + x * x^T
+            out y = S[t] * x }}
+        mixer m(d = 8) {{ a : [1, d] = linear(x)
+            {lines}
+            out y = linear(o) }}
+        model big(width = 64) {{ vocab 64
+            residual x + f(rmsnorm(x))
+            m(d = SIZE)
+            head rmsnorm(x), tied }}"
+    )
+}
+
+/// What exceeds the machine is refused by the place where it stands and its size; what fits is not.
+#[test]
+fn what_is_too_large_for_the_machine_is_named() {
+    let folder = empty("too_large");
+    for (lines, size, node, said_size) in [
+        ("o = large(a, a, a)", 32768, "`large` in layers.0.m.o", "[32768, 32768]"),
+        ("o = turning(a)", 32768, "`turning` in layers.0.m.o", "[32768, 32768]"),
+        ("o = softmax_attn(a, a, a)", 65536, "`softmax_attn` in layers.0.m.o", "[65536]"),
+        ("o = softmax(a)", 1 << 29, "layers.0.m.", "bytes of workspace"),
+    ] {
+        for (size, fits) in [(size, false), (16, true)] {
+            let file = folder.join("big.arch");
+            std::fs::write(&file, of_layer(lines).replace("SIZE", &size.to_string())).unwrap();
+            let out = folder.join("out");
+            let emit = ["--emit", "plan,cuda", "--arch", "sm_80,sm_90a", "--out", path(&out)];
+            let output = lrc(&[&["compile", path(&file)], &emit[..]].concat());
+            let said = said(&output);
+            assert_eq!(output.status.code(), Some(if fits { 0 } else { 3 }), "{lines}: {said}");
+            assert!(fits || said.contains(node) && said.contains(said_size), "{lines}: {said}");
+        }
+    }
+}
+
+/// Every shipped model at the sizes of its file has a whole schedule: each line of it says what runs.
+#[test]
+fn every_model_has_a_whole_schedule() {
+    let folder = empty("schedules");
+    let models = std::fs::read_dir("specs/models").unwrap().map(|entry| entry.unwrap().path());
+    let models: Vec<_> = models.collect();
+    let files = models.iter().map(|file| path(file));
+    let emit = ["--emit", "plan,cuda", "--arch", "sm_80,sm_90a", "--out", path(&folder)];
+    let args: Vec<&str> = ["compile"].into_iter().chain(files).chain(emit).collect();
+    let output = lrc(&args);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(!said(&output).contains("no kernels"), "{}", said(&output));
+    for arch in ["sm_80", "sm_90a"] {
+        for model in &models {
+            let text = std::fs::read_to_string(model).unwrap();
+            let declared = text.lines().filter_map(|line| line.strip_prefix("model "));
+            for name in declared.map(|rest| rest.split(['(', ' ']).next().unwrap()) {
+                let plan = folder.join(format!("{name}.{arch}.plan"));
+                let plan = std::fs::read_to_string(&plan).unwrap_or_else(|e| panic!("{name}: {e}"));
+                let nodes = plan.lines().skip(3).filter(|line| *line != "backward");
+                for (at, line) in nodes.enumerate() {
+                    let runs = line.split_once(": ").unwrap().1;
+                    assert!(line.trim().starts_with(&at.to_string()), "{name}: {line}");
+                    assert!(!runs.starts_with(' ') && !runs.contains("by  ("), "{name}: {line}");
+                }
+            }
+        }
+    }
+}
+
 /// J1: entries of the cache that change places are compiled anew.
 #[test]
 fn the_cache_knows_an_entry_by_its_name() {

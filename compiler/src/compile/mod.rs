@@ -105,14 +105,20 @@ pub fn all_schedules(r: &Recurrence, gpu: Gpu) -> Result<Vec<Schedule>, Refusal>
 /// Bytes of workspace that a block may have: with more, no GPU could hold all blocks that run at once.
 const WORKSPACE: usize = 1 << 30;
 
-/// Refuses kernels whose blocks need more memory than there is.
+/// Refuses kernels of a recurrence whose blocks need more memory than there is.
 fn fits(r: &Recurrence, schedules: &[Schedule]) -> Result<(), Refusal> {
-    let mut kernels = schedules.iter().flat_map(|schedule| &schedule.kernels);
-    let Some(kernel) = kernels.find(|kernel| kernel.workspace > WORKSPACE) else { return Ok(()) };
-    let needs =
-        format!("a block of `{}` needs {} bytes of workspace", kernel.name, kernel.workspace);
+    let Some(needs) = schedules.iter().find_map(too_large) else { return Ok(()) };
     let largest = r.states.iter().max_by_key(|state| size(&state.shape));
     let of = largest.map(|state| format!("state `{}` is {:?}: ", state.name, state.shape));
-    let why = format!("{}{needs}, and there are at most {WORKSPACE}", of.unwrap_or_default());
+    let why = format!("{}{needs}", of.unwrap_or_default());
     Err(Refusal { span: largest.map(|state| state.span), why })
+}
+
+/// What a schedule needs of memory, where there is not so much.
+pub fn too_large(schedule: &Schedule) -> Option<String> {
+    let kernel = schedule.kernels.iter().find(|kernel| kernel.workspace > WORKSPACE)?;
+    let (name, bytes) = (&kernel.name, kernel.workspace);
+    Some(format!(
+        "a block of `{name}` needs {bytes} bytes of workspace, and there are at most {WORKSPACE}"
+    ))
 }

@@ -33,7 +33,9 @@ impl Elaborator<'_> {
         }
         let beyond = self.beyond(&int, at)?;
         match binding {
-            Some(Binding::Input(i)) => Some(self.input(i, int)),
+            Some(Binding::Input(i)) => {
+                Some(self.read(Stream::Input(i), self.inputs[i].dims.clone(), int))
+            }
             Some(Binding::State(i)) => self.state(i, name, int, beyond, at),
             Some(Binding::ComplexState(i)) => {
                 let re = self.state(i, name, int.clone(), beyond, at)?;

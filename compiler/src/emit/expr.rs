@@ -41,9 +41,12 @@ pub(super) fn ix(x: &Ix) -> String {
 
 /// The entry of a list, by questions: lists are as long as a token has micro-steps.
 fn entry(at: &str, list: &[i64]) -> String {
-    let (last, first) = list.split_last().expect("a list is not empty");
-    let questions = first.iter().enumerate().map(|(i, x)| format!("{at} == {i} ? {x} : "));
-    format!("{}{last}", questions.collect::<String>())
+    let last = list.len().saturating_sub(1);
+    let each = list.iter().enumerate().map(|(i, x)| match i {
+        i if i == last => x.to_string(),
+        i => format!("{at} == {i} ? {x} : "),
+    });
+    each.collect()
 }
 
 /// How many micro-steps row `i` has seen, as C.

@@ -9,7 +9,7 @@ use lrc_dsl::Diag;
 
 use super::prepare::Prepared;
 use super::{Graph, Kind, Node, ValueId};
-use crate::compile::all_schedules;
+use crate::compile::{all_schedules, too_large};
 use crate::form::rows::RowsGrad;
 use crate::normal::Refusal;
 use crate::plan::ranks::ranked;
@@ -41,7 +41,12 @@ fn kernels(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Vec<Schedule>, Refusa
         |refusal: Refusal| Refusal { why: format!("has no kernels: {}", refusal.why), ..refusal };
     match &node.kind {
         Kind::Rows(_) | Kind::RowsGrad(_) => {
-            pointwise(graph, node, gpu).map(|schedule| vec![schedule]).map_err(no_kernels)
+            let made =
+                pointwise(graph, node, gpu).and_then(|schedule| match too_large(&schedule) {
+                    Some(why) => Err(Refusal { span: None, why }),
+                    None => Ok(vec![schedule]),
+                });
+            made.map_err(no_kernels)
         }
         Kind::Recur(recur) => all_schedules(&recur.recurrence, gpu).map_err(no_kernels),
         _ => Ok(vec![]),
@@ -98,28 +103,28 @@ fn numbers(graph: &Graph, node: &Node) -> Vec<(Binding, Number)> {
     params.chain(inputs).chain(outputs).chain(flows).collect()
 }
 
-/// What has no kernels: each reason once, with the first part that it holds for and how many more.
+/// What has no kernels: each reason once, with the first part that it holds for, where that stands, and how many more.
 #[derive(Debug, Default)]
-struct Lacking(Vec<(String, String, Vec<String>)>);
+struct Lacking(Vec<(String, String, String, Vec<String>)>);
 
 impl Lacking {
-    fn add(&mut self, part: &str, why: String) {
-        match self.0.iter_mut().find(|(_, known, _)| *known == why) {
-            Some((first, _, more)) if first != part && !more.iter().any(|m| m == part) => {
+    fn add(&mut self, part: &str, place: String, why: String) {
+        match self.0.iter_mut().find(|(_, _, known, _)| *known == why) {
+            Some((first, _, _, more)) if first != part && !more.iter().any(|m| m == part) => {
                 more.push(part.to_string());
             }
             Some(_) => {}
-            None => self.0.push((part.to_string(), why, vec![])),
+            None => self.0.push((part.to_string(), place, why, vec![])),
         }
     }
 
     fn diags(&self) -> Vec<Diag> {
-        let said = self.0.iter().map(|(part, why, more)| {
+        let said = self.0.iter().map(|(part, place, why, more)| {
             let more = match more.len() {
                 0 => String::new(),
                 n => format!(" (and {n} more)"),
             };
-            let diag = Diag::global("E0501", format!("`{part}`{more} {why}"));
+            let diag = Diag::global("E0501", format!("`{part}`{place}{more} {why}"));
             diag.help("it runs with `--device cpu`")
         });
         said.collect()
@@ -168,11 +173,11 @@ pub fn plan(prepared: &Prepared, gpu: Gpu) -> Planned {
         let made = match kernels(&model.graph, node, gpu) {
             Ok(made) => made,
             Err(refusal) => {
-                let part = match &node.kind {
-                    Kind::Recur(recur) => &recur.recurrence.name,
-                    _ => &node.label,
+                let (part, place) = match &node.kind {
+                    Kind::Recur(recur) => (&recur.recurrence.name, format!(" in {}", node.label)),
+                    _ => (&node.label, String::new()),
                 };
-                lacking.add(part, refusal.why);
+                lacking.add(part, place, refusal.why);
                 continue;
             }
         };

@@ -127,11 +127,13 @@ fn fit(tiles: &[Tile], lives: &[Option<Life>], placed: &[(usize, usize)], at: us
         .filter(|(other, _)| meets(*other))
         .map(|(other, start)| (*start, start + tiles[*other].bytes))
         .collect();
+    // The end of all others is free.
+    let last = taken.iter().map(|(_, end)| end.next_multiple_of(ALIGN)).max().unwrap_or(0);
     let mut starts: Vec<usize> =
         taken.iter().map(|(_, end)| end.next_multiple_of(ALIGN)).chain([0]).collect();
     starts.sort_unstable();
     let free = |start: usize| {
         taken.iter().all(|(from, to)| start + tiles[at].bytes <= *from || *to <= start)
     };
-    starts.into_iter().find(|start| free(*start)).expect("the end of all others is free")
+    starts.into_iter().find(|start| free(*start)).unwrap_or(last)
 }

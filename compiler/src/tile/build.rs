@@ -307,7 +307,9 @@ impl Builder {
     /// The entry of the last axis that a whole number selects.
     pub fn pick(&mut self, x: Value, index: Int) -> Value {
         let mut shape = self.shape(x).to_vec();
-        shape.iter_mut().next_back().into_iter().for_each(|last| *last = 1);
+        if let Some(last) = shape.last_mut() {
+            *last = 1;
+        }
         self.raw(Op::Pick(index), vec![x], shape)
     }
 

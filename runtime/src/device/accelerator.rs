@@ -314,7 +314,8 @@ impl Backend for Accelerator {
             }
         }
         let kernels = self.kernels(on.at, on.recur, true)?;
-        let left = self.left.remove(&on.at).expect("the forward pass left its states");
+        let left = self.left.remove(&on.at);
+        let left = left.ok_or_else(|| Failure::no_forward(&on.recur.recurrence.name))?;
         let (inputs, params) = to.split_at(on.recur.recurrence.inputs.len());
         let to = Gradients { inputs: inputs.to_vec(), params: params.to_vec(), initial: vec![] };
         let flows: [&[Option<Tensor>]; 2] = [&d_outs, &[]];

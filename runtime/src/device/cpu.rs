@@ -319,7 +319,8 @@ impl Backend for Cpu {
         for tensor in to {
             memory::give(std::mem::take(&mut self.slots[tensor.slot]));
         }
-        let kept = self.kept.remove(&call.at).expect("the forward pass kept its states");
+        let kept = self.kept.remove(&call.at);
+        let kept = kept.ok_or_else(|| Failure::no_forward(&call.recur.recurrence.name))?;
         let problem = self.problem(call);
         let form = self.form(call, &problem)?;
         let outs = d_outs.iter().map(|d| d.map(|d| self.get(d))).collect();

@@ -210,7 +210,8 @@ impl Kernels {
         [d_outs, d_finals]: [&[Option<Tensor>]; 2],
         to: &Into,
     ) -> Result<(), Failure> {
-        let backward = self.backward.as_ref().expect("kernels for training run backward");
+        let backward = self.backward.as_ref();
+        let backward = backward.ok_or_else(|| Failure::no_forward("a recurrence"))?;
         Run::new(store, backward, call.over())?.start(store, |binding| match binding {
             Binding::OutGrad(k) => call.whole(d_outs.get(k).copied().flatten()),
             Binding::FinalGrad(k) => call.whole(d_finals.get(k).copied().flatten()),

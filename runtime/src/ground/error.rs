@@ -29,6 +29,11 @@ impl Failure {
         Failure::Invalid(vec![Diag::global(code, message)])
     }
 
+    /// A gradient without the forward pass that it goes back through.
+    pub fn no_forward(of: &str) -> Failure {
+        Failure::Verification(format!("the gradient of {of} runs without its forward pass"))
+    }
+
     /// The same failure, saying what of several things it is about.
     #[must_use]
     pub fn of(self, what: &str) -> Failure {

@@ -271,7 +271,9 @@ impl Elaborator<'_> {
         match binding {
             Some(Binding::Known(Setting::Number(x))) => Some(Val::Number(x)),
             Some(Binding::Known(Setting::Truth(x))) => Some(Val::Truth(x)),
-            Some(Binding::Input(i)) => Some(self.input(i, Int::T)),
+            Some(Binding::Input(i)) => {
+                Some(self.read(Stream::Input(i), self.inputs[i].dims.clone(), Int::T))
+            }
             Some(Binding::Param(i)) => {
                 let dims = self.params[i].dims.clone();
                 let shape: Vec<usize> = dims.iter().map(|d| d.size).collect();
@@ -343,11 +345,6 @@ impl Elaborator<'_> {
                 self.fail(diag)
             }
         }
-    }
-
-    /// An input at a position.
-    pub fn input(&mut self, i: usize, at: Int) -> Val {
-        self.read(Stream::Input(i), self.inputs[i].dims.clone(), at)
     }
 
     /// A stream with the given axes at a position.

@@ -33,7 +33,7 @@ use crate::chunk::attention::{Range, Target as Gradient};
 use crate::elaborate::Recurrence;
 use crate::normal::Refusal;
 use crate::tile::split::{Piece, piece};
-use crate::tile::{Binary, Bits, Int, Leaf, Node, Op, Stream, Value};
+use crate::tile::{Binary, Bits, Int, Leaf, Node, Op, Stream, Value, size};
 use derived::{Derived, buffers, gathers};
 use hoist::hoist;
 
@@ -79,8 +79,12 @@ fn kernel(
             Ok(place(&mut made, gpu.shared).then_some(made))
         },
     )?;
-    let why = || format!("no plan fits the shared memory of {}", gpu.arch);
-    best.ok_or_else(|| Refusal { span: None, why: why() })
+    best.ok_or_else(|| {
+        let largest = r.inputs.iter().max_by_key(|input| size(&input.shape));
+        let what = largest.map_or(String::new(), |s| format!(": `{}` is {:?}", s.name, s.shape));
+        let why = format!("no plan fits the shared memory of {}{what}", gpu.arch);
+        Refusal { span: largest.map(|input| input.span), why }
+    })
 }
 
 /// What a kernel is there for.

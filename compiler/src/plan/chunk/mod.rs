@@ -51,8 +51,9 @@ pub fn schedule(
         choose(space(subject, given), workspace, |choice| build(r, body, pass, choice, gpu))?;
     best.ok_or_else(|| {
         let largest = r.states.iter().max_by_key(|state| size(&state.shape));
-        let what = largest
-            .map_or(String::new(), |state| format!(": state `{}` is {}", state.name, state.text));
+        let what = largest.map_or(String::new(), |s| {
+            format!(": state `{}` is {} = {:?}", s.name, s.text, s.shape)
+        });
         let why = format!("no plan fits the shared memory of {}{what}", gpu.arch);
         Refusal { span: largest.map(|state| state.span), why }
     })
