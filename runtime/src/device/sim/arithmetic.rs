@@ -140,6 +140,7 @@ pub(super) fn compare(order: Order, unordered: bool, ty: Type, a: u64, b: u64) -
         Order::Le => found != Ordering::Greater,
         Order::Gt => found == Ordering::Greater,
         Order::Ge => found != Ordering::Less,
+        Order::Num => !unordered,
     }
 }
 

@@ -208,6 +208,8 @@ pub enum Order {
     Gt,
     /// `a >= b`.
     Ge,
+    /// Both are numbers; the opposite where the comparison holds for what is none.
+    Num,
 }
 
 /// An address: a register or a symbol's place, and an offset.

@@ -273,7 +273,7 @@ impl Reader {
 
     fn compare(&self, parts: &[&str], args: &[&str], ty: Type) -> Result<Op, String> {
         let name = parts[1];
-        let unordered = name.len() == 3 && name.ends_with('u');
+        let unordered = name == "nan" || name.len() == 3 && name.ends_with('u');
         let order = match name.trim_end_matches('u') {
             "eq" => Order::Eq,
             "ne" => Order::Ne,
@@ -281,6 +281,7 @@ impl Reader {
             "le" | "ls" => Order::Le,
             "gt" | "hi" => Order::Gt,
             "ge" | "hs" => Order::Ge,
+            "nan" | "num" => Order::Num,
             _ => return Err("a strange comparison".into()),
         };
         let with = match (parts.get(2), args.get(3)) {
