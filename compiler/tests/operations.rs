@@ -131,8 +131,12 @@ fn versions() -> Vec<Versions> {
 fn products_of_decays() {
     for v in versions() {
         let rows = v.rows(6);
-        check("prefix", &[&[6, 3]], |b, x| b.raw(Op::Prefix(v.clone()), vec![x[0]], vec![rows, 3]));
-        check("pairs", &[&[6, 1]], |b, x| b.raw(Op::Pairs(v.clone()), vec![x[0]], vec![rows, 6]));
+        check("prefix", &[&[6, 3]], |b, x| {
+            b.raw(Op::CumProd(v.clone()), vec![x[0]], vec![rows, 3])
+        });
+        check("pairs", &[&[6, 1]], |b, x| {
+            b.raw(Op::DecayMask(v.clone()), vec![x[0]], vec![rows, 6])
+        });
         check("gram", &[&[rows, 3], &[6, 3], &[6, 3]], |b, x| {
             b.raw(Op::Gram(v.clone()), x.to_vec(), vec![rows, 6])
         });
@@ -140,7 +144,7 @@ fn products_of_decays() {
             b.raw(Op::Apply(v.clone()), x.to_vec(), vec![rows, 3])
         });
     }
-    check("suffix", &[&[6, 3]], |b, x| b.raw(Op::Suffix, vec![x[0]], vec![6, 3]));
+    check("suffix", &[&[6, 3]], |b, x| b.raw(Op::ReverseCumProd, vec![x[0]], vec![6, 3]));
 }
 
 #[test]
@@ -178,7 +182,7 @@ fn systems_of_equations() {
 fn a_decay_of_zero_needs_no_special_case() {
     let mut b = Builder::new();
     let a = b.leaf(Leaf::Param(0), &[4, 1]);
-    let pairs = b.raw(Op::Pairs(Versions { micro: 1, offsets: vec![1] }), vec![a], vec![4, 4]);
+    let pairs = b.raw(Op::DecayMask(Versions { micro: 1, offsets: vec![1] }), vec![a], vec![4, 4]);
     let got = run(&b, &[pairs], &[vec![0.5, 0.0, -2.0, 3.0]]).remove(0);
     let want = [1., 0., 0., 0., 0., 1., 0., 0., 0., -2., 1., 0., 0., -6., 3., 1.];
     assert_eq!(got, want);

@@ -185,7 +185,7 @@ fn census(program: &Program) -> String {
             Op::Gram(_) | Op::Apply(_) | Op::ApplyT(_) => "decay-weighted products",
             Op::Solve(_) => "triangular solves",
             Op::Scan(_) => "scans",
-            Op::Pairs(_) | Op::Prefix(_) | Op::Suffix => "products of decays",
+            Op::DecayMask(_) | Op::CumProd(_) | Op::ReverseCumProd => "products of decays",
             Op::Unary(_) | Op::Binary(_) | Op::MulSum(_) | Op::Select => "elementwise",
             _ => continue,
         };

@@ -228,11 +228,11 @@ impl Reverse {
             b.raw(op, args, shape)
         };
         match &node.op {
-            Op::Prefix(_) | Op::Suffix | Op::Pairs(_) => {
+            Op::CumProd(_) | Op::ReverseCumProd | Op::DecayMask(_) => {
                 let op = match &node.op {
-                    Op::Prefix(v) => Op::PrefixGrad(v.clone()),
-                    Op::Pairs(v) => Op::PairsGrad(v.clone()),
-                    _ => Op::SuffixGrad,
+                    Op::CumProd(v) => Op::CumProdGrad(v.clone()),
+                    Op::DecayMask(v) => Op::DecayMaskGrad(v.clone()),
+                    _ => Op::ReverseCumProdGrad,
                 };
                 let da = like(b, op, vec![args[0], dy], args[0]);
                 self.give(b, args[0], da);

@@ -16,18 +16,18 @@ use super::layout::View;
 /// Which operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// See `Op::Prefix`.
-    Prefix,
-    /// See `Op::PrefixGrad`.
-    PrefixGrad,
-    /// See `Op::Suffix`.
-    Suffix,
-    /// See `Op::SuffixGrad`.
-    SuffixGrad,
-    /// See `Op::Pairs`.
-    Pairs,
-    /// See `Op::PairsGrad`.
-    PairsGrad,
+    /// See `Op::CumProd`.
+    CumProd,
+    /// See `Op::CumProdGrad`.
+    CumProdGrad,
+    /// See `Op::ReverseCumProd`.
+    ReverseCumProd,
+    /// See `Op::ReverseCumProdGrad`.
+    ReverseCumProdGrad,
+    /// See `Op::DecayMask`.
+    DecayMask,
+    /// See `Op::DecayMaskGrad`.
+    DecayMaskGrad,
     /// See `Op::Below`.
     Below,
     /// See `Op::Gram`.
@@ -48,12 +48,12 @@ impl Kind {
     /// The kind and versions of an operation of chunks.
     pub fn of(op: &Op) -> (Kind, Versions) {
         let (kind, versions) = match op {
-            Op::Prefix(v) => (Kind::Prefix, Some(v)),
-            Op::PrefixGrad(v) => (Kind::PrefixGrad, Some(v)),
-            Op::Suffix => (Kind::Suffix, None),
-            Op::SuffixGrad => (Kind::SuffixGrad, None),
-            Op::Pairs(v) => (Kind::Pairs, Some(v)),
-            Op::PairsGrad(v) => (Kind::PairsGrad, Some(v)),
+            Op::CumProd(v) => (Kind::CumProd, Some(v)),
+            Op::CumProdGrad(v) => (Kind::CumProdGrad, Some(v)),
+            Op::ReverseCumProd => (Kind::ReverseCumProd, None),
+            Op::ReverseCumProdGrad => (Kind::ReverseCumProdGrad, None),
+            Op::DecayMask(v) => (Kind::DecayMask, Some(v)),
+            Op::DecayMaskGrad(v) => (Kind::DecayMaskGrad, Some(v)),
             Op::Below(v) => (Kind::Below, Some(v)),
             Op::Gram(v) => (Kind::Gram, Some(v)),
             Op::Apply(v) => (Kind::Apply, Some(v)),
@@ -69,12 +69,12 @@ impl Kind {
     /// Rows, micro-steps and width of the operation.
     pub fn sizes(self, args: &[&View], out: &[usize]) -> [usize; 3] {
         match self {
-            Kind::Prefix => [out[0], args[0].shape[0], out[1]],
-            Kind::PrefixGrad | Kind::PairsGrad => {
+            Kind::CumProd => [out[0], args[0].shape[0], out[1]],
+            Kind::CumProdGrad | Kind::DecayMaskGrad => {
                 [args[1].shape[0], args[0].shape[0], args[0].shape[1]]
             }
-            Kind::Suffix | Kind::SuffixGrad => [out[0], out[0], out[1]],
-            Kind::Pairs | Kind::Below => [out[0], out[1], 1],
+            Kind::ReverseCumProd | Kind::ReverseCumProdGrad => [out[0], out[0], out[1]],
+            Kind::DecayMask | Kind::Below => [out[0], out[1], 1],
             Kind::Gram => [out[0], out[1], args[0].shape[1]],
             Kind::Apply => [out[0], args[1].shape[0], out[1]],
             Kind::ApplyT => [args[1].shape[0], out[0], out[1]],
@@ -86,9 +86,9 @@ impl Kind {
     /// Numbers of working memory.
     pub fn scratch(self, [_, m, d]: [usize; 3]) -> usize {
         match self {
-            Kind::PrefixGrad | Kind::SuffixGrad => m * d + d,
-            Kind::Pairs => m,
-            Kind::PairsGrad => m * m + m,
+            Kind::CumProdGrad | Kind::ReverseCumProdGrad => m * d + d,
+            Kind::DecayMask => m,
+            Kind::DecayMaskGrad => m * m + m,
             Kind::Gram | Kind::Apply | Kind::ApplyT => m * d,
             Kind::GramGrad => m * m * d + m * d,
             _ => d,
@@ -110,12 +110,12 @@ pub fn run<R: Real>(
     let least = if fades { R::FADED } else { R::ZERO };
     let shape = Shape { v, rows: sizes[0], m: sizes[1], d: sizes[2], least };
     match kind {
-        Kind::Prefix => shape.prefix(args[0], to, scratch),
-        Kind::PrefixGrad => shape.prefix_grad(args[0], args[1], to, scratch),
-        Kind::Suffix => shape.suffix(args[0], to),
-        Kind::SuffixGrad => shape.suffix_grad(args[0], args[1], to, scratch),
-        Kind::Pairs => shape.pairs(args[0], to, scratch),
-        Kind::PairsGrad => shape.pairs_grad(args[0], args[1], to, scratch),
+        Kind::CumProd => shape.cum_prod(args[0], to, scratch),
+        Kind::CumProdGrad => shape.cum_prod_grad(args[0], args[1], to, scratch),
+        Kind::ReverseCumProd => shape.reverse_cum_prod(args[0], to),
+        Kind::ReverseCumProdGrad => shape.reverse_cum_prod_grad(args[0], args[1], to, scratch),
+        Kind::DecayMask => shape.decay_mask(args[0], to, scratch),
+        Kind::DecayMaskGrad => shape.decay_mask_grad(args[0], args[1], to, scratch),
         Kind::Below => shape.below(to),
         Kind::Gram => shape.gram(args[0], args[1], args[2], to, scratch),
         Kind::Apply => shape.apply(args[0], args[1], args[2], to, scratch),
@@ -159,7 +159,7 @@ impl<R: Real> Shape<'_, R> {
     }
 
     #[inline(always)]
-    fn prefix(&self, a: &[R], to: &mut [R], scratch: &mut [R]) {
+    fn cum_prod(&self, a: &[R], to: &mut [R], scratch: &mut [R]) {
         let d = self.d;
         if let (1, Some(offset)) = (d, self.one_by_one()) {
             let first = a[..offset].iter().fold(R::ONE, |run, a| run.fade(*a, self.least));
@@ -184,7 +184,7 @@ impl<R: Real> Shape<'_, R> {
         }
     }
 
-    fn prefix_grad(&self, a: &[R], dy: &[R], to: &mut [R], scratch: &mut [R]) {
+    fn cum_prod_grad(&self, a: &[R], dy: &[R], to: &mut [R], scratch: &mut [R]) {
         let (m, d) = (self.m, self.d);
         let (before, back) = scratch.split_at_mut(m * d);
         before[..d].fill(R::ONE);
@@ -210,7 +210,7 @@ impl<R: Real> Shape<'_, R> {
     }
 
     #[inline(always)]
-    fn suffix(&self, a: &[R], to: &mut [R]) {
+    fn reverse_cum_prod(&self, a: &[R], to: &mut [R]) {
         let (m, d) = (self.m, self.d);
         to[(m - 1) * d..].fill(R::ONE);
         for j in (0..m - 1).rev() {
@@ -220,10 +220,10 @@ impl<R: Real> Shape<'_, R> {
         }
     }
 
-    fn suffix_grad(&self, a: &[R], dy: &[R], to: &mut [R], scratch: &mut [R]) {
+    fn reverse_cum_prod_grad(&self, a: &[R], dy: &[R], to: &mut [R], scratch: &mut [R]) {
         let (m, d) = (self.m, self.d);
         let (after, front) = scratch.split_at_mut(m * d);
-        self.suffix(a, &mut after[..m * d]);
+        self.reverse_cum_prod(a, &mut after[..m * d]);
         let front = &mut front[..d];
         front.fill(R::ZERO);
         for l in 0..m {
@@ -243,7 +243,7 @@ impl<R: Real> Shape<'_, R> {
     }
 
     #[inline(always)]
-    fn pairs(&self, a: &[R], to: &mut [R], scratch: &mut [R]) {
+    fn decay_mask(&self, a: &[R], to: &mut [R], scratch: &mut [R]) {
         let m = self.m;
         if let Some(offset) = self.one_by_one() {
             // Each row is the one above, once more decayed, and the write in between.
@@ -279,7 +279,7 @@ impl<R: Real> Shape<'_, R> {
     }
 
     #[inline(always)]
-    fn pairs_grad(&self, a: &[R], dz: &[R], to: &mut [R], scratch: &mut [R]) {
+    fn decay_mask_grad(&self, a: &[R], dz: &[R], to: &mut [R], scratch: &mut [R]) {
         let m = self.m;
         let (ahead, back) = scratch.split_at_mut(m * m);
         // Row l: products from each earlier write up to, but not including, step l.

@@ -94,7 +94,7 @@ impl Placed {
 /// The mask of each node that has one.
 pub fn masks(program: &Program) -> Vec<Option<Mask>> {
     let begins = |node: &crate::tile::Node| {
-        matches!(node.op, Op::Below(_) | Op::Pairs(_) | Op::Gram(_) | Op::Leaf(Leaf::Allowed))
+        matches!(node.op, Op::Below(_) | Op::DecayMask(_) | Op::Gram(_) | Op::Leaf(Leaf::Allowed))
     };
     let mut found: Vec<Option<Mask>> = vec![None; program.nodes.len()];
     if !program.nodes.iter().any(begins) {
@@ -115,7 +115,7 @@ fn of_node(program: &Program, found: &[Option<Mask>], at: usize) -> Option<Mask>
         found[arg.at()].as_ref().filter(|_| same)
     };
     match &node.op {
-        Op::Below(v) | Op::Pairs(v) | Op::Gram(v) => {
+        Op::Below(v) | Op::DecayMask(v) | Op::Gram(v) => {
             Some(Mask::Seen((0..node.shape[0]).map(|row| v.seen(row).min(node.shape[1])).collect()))
         }
         Op::Leaf(Leaf::Allowed) => Some(Mask::Allowed(Value(at as u32))),

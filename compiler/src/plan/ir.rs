@@ -173,17 +173,17 @@ pub enum Reduction {
 /// An operation on whole tiles that runs along the chunk; see the operation of the tile program.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScanOp {
-    /// `Op::Prefix`.
+    /// `Op::CumProd`.
     CumulativeProduct(Versions),
-    /// `Op::PrefixGrad`.
+    /// `Op::CumProdGrad`.
     CumulativeProductGrad(Versions),
-    /// `Op::Suffix`.
+    /// `Op::ReverseCumProd`.
     ReverseCumulativeProduct,
-    /// `Op::SuffixGrad`.
+    /// `Op::ReverseCumProdGrad`.
     ReverseCumulativeProductGrad,
-    /// `Op::Pairs`.
+    /// `Op::DecayMask`.
     DecayMask(Versions),
-    /// `Op::PairsGrad`.
+    /// `Op::DecayMaskGrad`.
     DecayMaskGrad(Versions),
     /// `Op::Gram`.
     Gram(Versions),

@@ -215,18 +215,18 @@ pub enum Op {
     Weight,
 
     /// Products of decays before a row: `a: [m, d]` gives `[rows, d]`, `y_i = Π_{l < seen(i)} a_l`.
-    Prefix(Versions),
-    /// Gradient of `Prefix` by the decays: `a: [m, d]`, `dy: [rows, d]` give `[m, d]`.
-    PrefixGrad(Versions),
+    CumProd(Versions),
+    /// Gradient of `CumProd` by the decays: `a: [m, d]`, `dy: [rows, d]` give `[m, d]`.
+    CumProdGrad(Versions),
     /// Products of decays after a row: `y_j = Π_{l > j} a_l`, `[m, d]` to `[m, d]`.
-    Suffix,
-    /// Gradient of `Suffix` by the decays.
-    SuffixGrad,
+    ReverseCumProd,
+    /// Gradient of `ReverseCumProd` by the decays.
+    ReverseCumProdGrad,
     /// Products of decays between a write and a read: `a: [m, 1]` gives `[rows, m]`,
     /// `y_ij = Π_{j < l < seen(i)} a_l` where `j < seen(i)`, else 0.
-    Pairs(Versions),
-    /// Gradient of `Pairs` by the decays: `a: [m, 1]`, `dy: [rows, m]` give `[m, 1]`.
-    PairsGrad(Versions),
+    DecayMask(Versions),
+    /// Gradient of `DecayMask` by the decays: `a: [m, 1]`, `dy: [rows, m]` give `[m, 1]`.
+    DecayMaskGrad(Versions),
     /// 1 where `j < seen(i)`, else 0: no argument, shape `[rows, m]`.
     Below(Versions),
     /// Decay-weighted Gram: `x: [rows, d]`, `y: [m, d]`, `a: [m, d]` give `[rows, m]`,

@@ -119,12 +119,12 @@ impl fmt::Display for Op {
                 write!(f, "{:?} u{} in {}..={}", past.gather, past.level, past.low, past.high)
             }
             Op::Weight => write!(f, "weight"),
-            Op::Prefix(v) => write!(f, "prefix<{v}>"),
-            Op::PrefixGrad(v) => write!(f, "prefix_grad<{v}>"),
-            Op::Suffix => write!(f, "suffix"),
-            Op::SuffixGrad => write!(f, "suffix_grad"),
-            Op::Pairs(v) => write!(f, "pairs<{v}>"),
-            Op::PairsGrad(v) => write!(f, "pairs_grad<{v}>"),
+            Op::CumProd(v) => write!(f, "cum_prod<{v}>"),
+            Op::CumProdGrad(v) => write!(f, "cum_prod_grad<{v}>"),
+            Op::ReverseCumProd => write!(f, "reverse_cum_prod"),
+            Op::ReverseCumProdGrad => write!(f, "reverse_cum_prod_grad"),
+            Op::DecayMask(v) => write!(f, "decay_mask<{v}>"),
+            Op::DecayMaskGrad(v) => write!(f, "decay_mask_grad<{v}>"),
             Op::Below(v) => write!(f, "below<{v}>"),
             Op::Gram(v) => write!(f, "gram<{v}>"),
             Op::Apply(v) => write!(f, "apply<{v}>"),

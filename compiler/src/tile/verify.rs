@@ -115,12 +115,12 @@ fn fits(op: &Op, args: &[&[usize]], out: &[usize]) -> bool {
         (Op::Past(past), _) => {
             past.term.outputs.len() == 1 && past.term.shape(past.term.outputs[0]) == out
         }
-        (Op::Prefix(v), [a]) => rows_fit(v, out[0], a[0]),
-        (Op::PrefixGrad(v), [a, dy]) => rows_fit(v, dy[0], a[0]) && *a == out,
-        (Op::Suffix, [a]) => *a == out,
-        (Op::SuffixGrad, [a, dy]) => a == dy && *a == out,
-        (Op::Pairs(v), [a]) => a[1] == 1 && rows_fit(v, out[0], a[0]) && out[1] == a[0],
-        (Op::PairsGrad(v), [a, dy]) => rows_fit(v, dy[0], a[0]) && dy[1] == a[0] && *a == out,
+        (Op::CumProd(v), [a]) => rows_fit(v, out[0], a[0]),
+        (Op::CumProdGrad(v), [a, dy]) => rows_fit(v, dy[0], a[0]) && *a == out,
+        (Op::ReverseCumProd, [a]) => *a == out,
+        (Op::ReverseCumProdGrad, [a, dy]) => a == dy && *a == out,
+        (Op::DecayMask(v), [a]) => a[1] == 1 && rows_fit(v, out[0], a[0]) && out[1] == a[0],
+        (Op::DecayMaskGrad(v), [a, dy]) => rows_fit(v, dy[0], a[0]) && dy[1] == a[0] && *a == out,
         (Op::Below(v), []) => rows_fit(v, out[0], out[1]),
         (Op::Gram(v), [x, y, a]) => {
             y == a && x[1] == y[1] && rows_fit(v, x[0], y[0]) && out == [x[0], y[0]]

@@ -32,12 +32,12 @@ impl ScanOp {
 /// The scan that an operation is, if it is one.
 pub(super) fn scan(op: &Op) -> Option<ScanOp> {
     Some(match op {
-        Op::Prefix(v) => ScanOp::CumulativeProduct(v.clone()),
-        Op::PrefixGrad(v) => ScanOp::CumulativeProductGrad(v.clone()),
-        Op::Suffix => ScanOp::ReverseCumulativeProduct,
-        Op::SuffixGrad => ScanOp::ReverseCumulativeProductGrad,
-        Op::Pairs(v) => ScanOp::DecayMask(v.clone()),
-        Op::PairsGrad(v) => ScanOp::DecayMaskGrad(v.clone()),
+        Op::CumProd(v) => ScanOp::CumulativeProduct(v.clone()),
+        Op::CumProdGrad(v) => ScanOp::CumulativeProductGrad(v.clone()),
+        Op::ReverseCumProd => ScanOp::ReverseCumulativeProduct,
+        Op::ReverseCumProdGrad => ScanOp::ReverseCumulativeProductGrad,
+        Op::DecayMask(v) => ScanOp::DecayMask(v.clone()),
+        Op::DecayMaskGrad(v) => ScanOp::DecayMaskGrad(v.clone()),
         Op::Gram(v) => ScanOp::Gram(v.clone()),
         Op::Apply(v) => ScanOp::Apply(v.clone()),
         Op::ApplyT(v) => ScanOp::ApplyT(v.clone()),
