@@ -114,12 +114,12 @@ fn optimisers_update_alike() {
         let params = fresh(&model.graph.params, 3);
         let mut moved = Vec::new();
         for machine in [None, Some(Machine::sim())] {
-            let ways = optimizer.param_groups(&model).unwrap();
-            let grouping = Grouping::new(&ways, &vec![Number::F32; params.len()]);
+            let param_groups = optimizer.param_groups(&model).unwrap();
+            let grouping = Grouping::new(&param_groups, &vec![Number::F32; params.len()]);
             let prepared = Prepared::plain(model.clone());
             let mut walk = Walk::on(machine.as_ref(), prepared, &params, &grouping.of).unwrap();
             let mut state =
-                State::new(&optimizer, ways, grouping, &mut walk.parameters, &params).unwrap();
+                State::new(&optimizer, param_groups, grouping, &mut walk.parameters, &params).unwrap();
             let mut drawn = Drawn(9);
             for step in 1..=3 {
                 let one = |p: &Vec<f32>| -> Vec<f32> {

@@ -7,7 +7,7 @@ use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
 use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Outputs, Problem};
 use lrc_dsl::{Sources, parse};
 use lrc_runtime::device::Device;
-use lrc_runtime::eval::verify::{Judged, Trial, Verdict, Way, examine};
+use lrc_runtime::eval::verify::{Judged, Runner, Trial, Verdict, examine};
 use lrc_runtime::ground::library;
 use lrc_runtime::ground::random::{Purpose, Stream};
 use lrc_runtime::ground::tensors::{self, Data, Tensor, Tensors};
@@ -394,7 +394,7 @@ fn planted(
         Form::new(&problem, FormKind::Chunk, Some(4)).unwrap()
     };
     let chunk = form(2);
-    let sound = Way::of(&chunk);
+    let sound = Runner::of(&chunk);
     let both = |problem: &Problem<f64>, cotangents: &Cotangents<f64>| {
         let mut done = (sound.both)(problem, cotangents);
         spoil(problem, &mut done);
@@ -405,8 +405,8 @@ fn planted(
         spoil_forward(problem, &mut done);
         done
     };
-    let way = Way { name: "planted", both: Box::new(both), forward: Box::new(forward) };
-    examine(&r, &packed(), &[way], &mut judged);
+    let runner = Runner { name: "planted", both: Box::new(both), forward: Box::new(forward) };
+    examine(&r, &packed(), &[runner], &mut judged);
     judged
 }
 

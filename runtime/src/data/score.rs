@@ -7,7 +7,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::corpus::tokenizer;
-use super::documents::json::Way;
+use super::documents::json::FieldPath;
 use super::shards::{Manifest, Shard};
 use super::tokenizer::Tokenizer;
 use crate::ground::bounded;
@@ -103,7 +103,7 @@ impl Documents {
 
 /// Scores that another program has written, a JSON object per document in their order.
 pub fn import(file: &Path, field: &str, count: usize) -> Result<Vec<f32>, Failure> {
-    let (text, way) = (bounded::whole_text(file)?, Way::new(field));
+    let (text, way) = (bounded::whole_text(file)?, FieldPath::new(field));
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let scores: Result<Vec<f32>, Failure> = lines
         .map(|(at, line)| {

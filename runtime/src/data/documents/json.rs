@@ -7,26 +7,26 @@ use lrc_dsl::diag::listed;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// The way to a text inside a document: `text`, `meta.text`, `messages.*.content`.
+/// The path to a text inside a document: `text`, `meta.text`, `messages.*.content`.
 #[derive(Clone, Debug)]
-pub struct Way(String);
+pub struct FieldPath(String);
 
 /// A text, and what had to be replaced in it.
 #[derive(Debug, PartialEq)]
 pub struct Found {
-    /// The texts at the end of the way, a line each where there are several.
+    /// The texts at the end of the path, a line each where there are several.
     pub text: String,
     /// Halves of surrogate pairs, which no Unicode text can hold; each became U+FFFD.
     pub halves: usize,
 }
 
-impl Way {
-    /// A way by its names: a dot leads into an object, `*` to every entry of a list, a number to one.
-    pub fn new(field: &str) -> Way {
-        Way(field.into())
+impl FieldPath {
+    /// A path by its names: a dot leads into an object, `*` to every entry of a list, a number to one.
+    pub fn new(field: &str) -> FieldPath {
+        FieldPath(field.into())
     }
 
-    /// The way as it was written.
+    /// The path as it was written.
     pub fn name(&self) -> &str {
         &self.0
     }
@@ -52,7 +52,7 @@ impl Way {
         }
     }
 
-    /// The values at the end of the way, at least one.
+    /// The values at the end of the path, at least one.
     fn values<'v>(&self, document: &'v str) -> Result<Vec<&'v str>, String> {
         let mut found = Vec::new();
         self.walk(document.trim(), &self.0, &mut found)?;
@@ -178,7 +178,7 @@ fn without_odd_numbers(text: &str) -> String {
 
 /// The documents of a `.json` file: the objects of a list, or objects one after the other; nothing for a text of another
 /// kind, such as the settings of a program.
-pub fn documents<'t>(text: &'t str, way: &Way) -> Option<Vec<&'t str>> {
+pub fn documents<'t>(text: &'t str, path: &FieldPath) -> Option<Vec<&'t str>> {
     let mut values = Vec::new();
     for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
         values.push(value.ok()?.get());
@@ -189,7 +189,7 @@ pub fn documents<'t>(text: &'t str, way: &Way) -> Option<Vec<&'t str>> {
             let objects = !entries.is_empty() && entries.iter().all(|e| e.get().starts_with('{'));
             objects.then(|| entries.into_iter().map(RawValue::get).collect())
         }
-        [object] => way.text(object).is_ok().then(|| vec![object]),
+        [object] => path.text(object).is_ok().then(|| vec![object]),
         _ => (!values.is_empty() && values.iter().all(|value| value.starts_with('{')))
             .then_some(values),
     }
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     fn text(field: &str, line: &str) -> Result<String, String> {
-        Way::new(field).text(line).map(|found| found.text)
+        FieldPath::new(field).text(line).map(|found| found.text)
     }
 
     #[test]
@@ -244,24 +244,25 @@ mod tests {
 
     #[test]
     fn halves_of_pairs_are_replaced_and_counted() {
-        let found = Way::new("text").text(r#"{"text":"half \ud83d, whole \ud83d\ude00 \uded0"}"#);
+        let found =
+            FieldPath::new("text").text(r#"{"text":"half \ud83d, whole \ud83d\ude00 \uded0"}"#);
         assert_eq!(
             found.unwrap(),
             Found { text: "half \u{fffd}, whole 😀 \u{fffd}".into(), halves: 2 }
         );
         // U+D7FF begins with the same byte and is a letter.
-        let found = Way::new("text").text("{\"text\":\"\u{d7ff}\"}").unwrap();
+        let found = FieldPath::new("text").text("{\"text\":\"\u{d7ff}\"}").unwrap();
         assert_eq!(found, Found { text: "\u{d7ff}".into(), halves: 0 });
     }
 
     #[test]
     fn a_json_file_is_documents_or_a_text() {
-        let way = Way::new("text");
-        assert_eq!(documents(r#"[{"text":"a"},{"text":"b"}]"#, &way).unwrap().len(), 2);
-        assert_eq!(documents("{\"text\":\"a\"}\n{\"text\":\"b\"}\n", &way).unwrap().len(), 2);
-        assert_eq!(documents(r#"{"text":"a"}"#, &way).unwrap().len(), 1);
-        assert_eq!(documents(r#"{"name":"settings"}"#, &way), None);
-        assert_eq!(documents("[1, 2]", &way), None);
-        assert_eq!(documents("// no JSON", &way), None);
+        let path = FieldPath::new("text");
+        assert_eq!(documents(r#"[{"text":"a"},{"text":"b"}]"#, &path).unwrap().len(), 2);
+        assert_eq!(documents("{\"text\":\"a\"}\n{\"text\":\"b\"}\n", &path).unwrap().len(), 2);
+        assert_eq!(documents(r#"{"text":"a"}"#, &path).unwrap().len(), 1);
+        assert_eq!(documents(r#"{"name":"settings"}"#, &path), None);
+        assert_eq!(documents("[1, 2]", &path), None);
+        assert_eq!(documents("// no JSON", &path), None);
     }
 }

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use json::Way;
+use json::FieldPath;
 use lrc_dsl::text::unmarked;
 
 use crate::ground::error::{Failure, at_path};
@@ -140,7 +140,7 @@ pub fn read(
             files.extend(inside.into_iter().filter(|file| reading.wants(file)));
         }
     }
-    let way = Way::new(&reading.field);
+    let way = FieldPath::new(&reading.field);
     let mut done = Done::default();
     for file in &files {
         let named = paths.contains(file);
@@ -217,7 +217,7 @@ struct OneFile<'a> {
     /// By who called, rather than found in a folder.
     named: bool,
     reading: &'a Reading,
-    way: &'a Way,
+    way: &'a FieldPath,
     done: &'a mut Done,
     each: &'a mut dyn FnMut(String) -> Result<(), Failure>,
 }

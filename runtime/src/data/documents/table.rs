@@ -8,13 +8,13 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use parquet::schema::types::Type;
 
-use super::json::Way;
+use super::json::FieldPath;
 use crate::ground::error::{Failure, at_path};
 
 /// Hands the text of every row to `each`, or why it holds none, with the number of the row from 1.
 pub fn read(
     path: &Path,
-    way: &Way,
+    way: &FieldPath,
     each: &mut dyn FnMut(usize, Result<String, String>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let file = File::open(path).map_err(at_path("read", path))?;
@@ -58,7 +58,7 @@ pub fn read(
 }
 
 /// As in JSON: names lead into groups, `*` and numbers into lists.
-fn walk(value: &Field, rest: &str, way: &Way, texts: &mut Vec<String>) -> Result<(), String> {
+fn walk(value: &Field, rest: &str, way: &FieldPath, texts: &mut Vec<String>) -> Result<(), String> {
     let name = way.name();
     if rest.is_empty() {
         let text = match value {

@@ -183,7 +183,7 @@ impl Gaps {
 }
 
 /// One way to run a recurrence, forward and back in f64 and forward in f32.
-pub struct Way<'a> {
+pub struct Runner<'a> {
     /// Its name in messages.
     pub name: &'a str,
     /// Forward and back.
@@ -192,16 +192,16 @@ pub struct Way<'a> {
     pub forward: Box<Forward<'a>>,
 }
 
-impl<'a> Way<'a> {
+impl<'a> Runner<'a> {
     /// By a form.
-    pub fn of(form: &'a Form) -> Way<'a> {
+    pub fn of(form: &'a Form) -> Runner<'a> {
         let both = move |problem: &Problem<f64>, cotangents: &Cotangents<f64>| {
             let (outputs, kept) = form.forward(problem, true);
             let gradients = form.backward(problem, &kept, cotangents);
             (outputs, gradients)
         };
         let forward = move |problem: &Problem<f32>| form.forward(problem, false).0;
-        Way { name: form.name(), both: Box::new(both), forward: Box::new(forward) }
+        Runner { name: form.name(), both: Box::new(both), forward: Box::new(forward) }
     }
 }
 
@@ -229,10 +229,10 @@ pub fn trial(r: &Recurrence, trial: &Trial) -> Result<Found, String> {
     let problem = drawn.problem(r, trial.heads);
     let form = Form::recurrent(&problem);
     let cotangents = drawn.cotangents();
-    let (truth, gradients) = (Way::of(&form).both)(&problem, &cotangents);
+    let (truth, gradients) = (Runner::of(&form).both)(&problem, &cotangents);
     let mut found = Found::default();
     if let Ok(chunk) = Form::new(&problem, FormKind::Chunk, Some(trial.chunk)) {
-        let (outputs, by_chunk) = (Way::of(&chunk).both)(&problem, &cotangents);
+        let (outputs, by_chunk) = (Runner::of(&chunk).both)(&problem, &cotangents);
         let [forward, backward] = Gaps::of((&outputs, &by_chunk), (&truth, &gradients)).worst();
         (found.forward, found.backward) = (Some(forward), Some(backward));
     }
@@ -250,23 +250,23 @@ pub fn judge(r: &Recurrence) -> Judged {
             Ok(Form::recurrent(&problem)),
             Form::new(&problem, FormKind::Chunk, Some(trial.chunk)),
         ];
-        let ways: Vec<Way> = forms.iter().flatten().map(Way::of).collect();
-        examine(r, &trial, &ways, &mut judged);
+        let runners: Vec<Runner> = forms.iter().flatten().map(Runner::of).collect();
+        examine(r, &trial, &runners, &mut judged);
     }
     judged
 }
 
-/// Examines some ways to run a recurrence in one trial; the first is the recurrent form.
-pub fn examine(r: &Recurrence, trial: &Trial, ways: &[Way], judged: &mut Judged) {
+/// Examines some runners of a recurrence in one trial; the first is the recurrent form.
+pub fn examine(r: &Recurrence, trial: &Trial, runners: &[Runner], judged: &mut Judged) {
     let drawn = Drawn::new(r, trial);
     let problem = drawn.problem(r, trial.heads);
     let form = Form::recurrent(&problem);
-    let own = Way::of(&form);
-    for way in ways {
-        if let Some(leak) = leak(r, trial, &way.forward, &own.forward) {
+    let own = Runner::of(&form);
+    for runner in runners {
+        if let Some(leak) = leak(r, trial, &runner.forward, &own.forward) {
             let verdict =
                 if matches!(leak, Leak::Hidden { .. }) { Verdict::Wrong } else { Verdict::Acausal };
-            judged.blame(verdict, || format!("{} form: {leak}", way.name));
+            judged.blame(verdict, || format!("{} form: {leak}", runner.name));
         }
     }
     let (truth, gradients) = (own.both)(&problem, &drawn.cotangents());
@@ -279,21 +279,21 @@ pub fn examine(r: &Recurrence, trial: &Trial, ways: &[Way], judged: &mut Judged)
         let (outputs, by_nudge) = (own.both)(&other, &nudged.cotangents());
         Gaps::of((&outputs, &by_nudge), (&truth, &gradients))
     };
-    for way in ways {
-        let (outputs, by_way) = (way.both)(&problem, &drawn.cotangents());
+    for runner in runners {
+        let (outputs, by_way) = (runner.both)(&problem, &drawn.cotangents());
         let own = Gaps::of((&outputs, &by_way), (&truth, &gradients));
-        if way.name != form.name() {
+        if runner.name != form.name() {
             judged.found.keep(own.worst());
         }
-        let apart = apart(r, trial, &way.both);
-        let handed = handed_over(r, trial, &way.both).unwrap_or_default();
+        let apart = apart(r, trial, &runner.both);
+        let handed = handed_over(r, trial, &runner.both).unwrap_or_default();
         let checks = [
             (own, "differs from the recurrent form"),
             (apart, "packed sequences differ from each by itself"),
             (handed, "one call differs from two with the states handed over"),
         ];
         for (gaps, what) in checks {
-            judged.compare(&gaps, &moved, &|| format!("{} form: {what}", way.name));
+            judged.compare(&gaps, &moved, &|| format!("{} form: {what}", runner.name));
         }
     }
     let around = Around::new(r, trial, &drawn, &truth, &gradients, &form);
