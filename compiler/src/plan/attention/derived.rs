@@ -23,7 +23,7 @@ pub struct Derived {
     pub forward: Vec<Value>,
     /// Values gathered over keys on the way back that gradients of keys need.
     pub backward: Vec<Value>,
-    /// Which products read their operands in two pieces; a sweep sees its own part of the program only.
+    /// Which products read their operands in two pieces; a pass over keys sees its own part of the program only.
     pub whole: Vec<bool>,
 }
 

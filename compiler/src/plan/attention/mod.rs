@@ -6,7 +6,7 @@
 //! Idea: a block of threads holds a block of queries and goes over the keys block by block
 //! (FlashAttention, Dao et al. 2022). What the program of a pair of blocks gathers over keys adds up
 //! in a tile that lasts; a `log Σ exp` keeps its largest entry and a sum relative to it. What depends
-//! on a gathered value waits for the next *sweep* over the keys: the weights of a softmax for the
+//! on a gathered value waits for the next *pass* over the keys: the weights of a softmax for the
 //! second one, the gradient of its scores for the third. The gradients of keys are gathered over
 //! queries by a kernel of their own, which reads what the others gathered over keys.
 
@@ -197,7 +197,7 @@ impl<'a> Maker<'a> {
     fn kernel(mut self) -> Kernel {
         let wanted = self.wanted();
         let values: Vec<Value> = wanted.iter().map(|(value, _)| *value).collect();
-        self.sweeps(&values);
+        self.passes(&values);
         let last = self.results(wanted);
         self.body.extend(statements(self.buffers, last));
         let axis = self.axis();
@@ -218,7 +218,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// In which sweep each gathered value that is needed adds up.
+    /// In which pass over keys each gathered value that is needed adds up.
     fn stages(&self, wanted: &[Value]) -> BTreeMap<Value, usize> {
         let (program, axis) = (&self.derived.program, self.axis());
         let needed = piece(program, wanted, &|value| self.kept(value).is_some()).of;
@@ -238,18 +238,18 @@ impl<'a> Maker<'a> {
         stages
     }
 
-    fn sweeps(&mut self, wanted: &[Value]) {
+    fn passes(&mut self, wanted: &[Value]) {
         let stages = self.stages(wanted);
         let count = stages.values().max().map_or(0, |last| last + 1);
-        for sweep in 0..count {
+        for pass in 0..count {
             let gathered: Vec<Value> =
-                stages.iter().filter(|(_, s)| **s == sweep).map(|(value, _)| *value).collect();
-            self.sweep(&gathered);
+                stages.iter().filter(|(_, s)| **s == pass).map(|(value, _)| *value).collect();
+            self.pass(&gathered);
         }
     }
 
     /// One loop over the other side: gathers some values that depend on none of each other.
-    fn sweep(&mut self, gathered: &[Value]) {
+    fn pass(&mut self, gathered: &[Value]) {
         let nodes: Vec<Node> =
             gathered.iter().map(|value| self.derived.program.node(*value).clone()).collect();
         let mut start = Vec::new();
@@ -266,7 +266,7 @@ impl<'a> Maker<'a> {
             });
             sums.push(tiles.collect());
         }
-        // The values that sweeps before this one gathered are leaves; of a `log Σ exp` the
+        // The values that passes before this one gathered are leaves; of a `log Σ exp` the
         // argument is asked for.
         let outputs: Vec<Value> = gathered
             .iter()
