@@ -11,10 +11,10 @@ pub mod attention;
 pub mod chunk;
 pub mod elementwise;
 pub mod halves;
+mod head_packing;
 pub mod recurrent;
 pub mod rows;
 mod task;
-mod wide;
 
 pub use task::gather;
 
@@ -243,8 +243,8 @@ pub struct Scan {
 
 impl Scan {
     fn new<R: Real>(problem: &Problem<R>, chunk: Option<usize>) -> Result<Scan, Refusal> {
-        let lanes = wide::lanes(problem);
-        let wide = wide::widen(problem, lanes);
+        let lanes = head_packing::lanes(problem);
+        let wide = head_packing::widen(problem, lanes);
         let tokens = block::tokens(&wide, &Strategy::Scan, chunk);
         let blocks = block::full_and_tail(&wide, &Strategy::Scan, tokens)?;
         let chunked = chunk::Chunked::new(&wide, blocks, true);
@@ -330,7 +330,7 @@ impl Form {
             }
             // It adds the heads up by itself, row by row.
             Form::Scan(scan) => {
-                let problem = wide::problem(problem, &scan.wide, scan.lanes);
+                let problem = head_packing::problem(problem, &scan.wide, scan.lanes);
                 let (outputs, kept) = scan.chunked.forward(&problem, keep);
                 (outputs, Kept::Chunk(kept))
             }
@@ -384,7 +384,7 @@ impl Form {
                 form.backward(problem, kept, cotangents)
             }
             (Form::Scan(scan), Kept::Chunk(kept)) => {
-                let problem = wide::problem(problem, &scan.wide, scan.lanes);
+                let problem = head_packing::problem(problem, &scan.wide, scan.lanes);
                 scan.chunked.backward(&problem, kept, cotangents)
             }
             (Form::Attention(form), _) => form.backward(problem, cotangents),
