@@ -82,7 +82,10 @@ fn walk(value: &Field, rest: &str, way: &FieldPath, texts: &mut Vec<String>) -> 
             let entries = list.elements();
             match (first, first.parse::<usize>()) {
                 ("*", _) => entries.iter().try_for_each(|entry| walk(entry, after, way, texts)),
-                (_, Ok(at)) if at < entries.len() => walk(&entries[at], after, way, texts),
+                (_, Ok(at)) => match entries.get(at) {
+                    Some(entry) => walk(entry, after, way, texts),
+                    None => Err(format!("`{name}`: a list has only {} entries", entries.len())),
+                },
                 _ => Err(format!(
                     "`{name}` leads through a list: `*` takes every entry, a number one"
                 )),
