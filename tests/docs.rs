@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
+use lrc_compiler::elaborate::{Recurrence, Setting, elaborate, entrywise};
 use lrc_compiler::graph::{Recur, account};
 use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::strategy;
@@ -167,6 +167,17 @@ fn made(name: &str, text: &str) {
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(written == text, "docs/{name} is not what the tables say: {AGAIN}");
+}
+
+/// The page of the language lists the functions of each entry as their table has them.
+#[test]
+fn every_function_of_the_language_is_listed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/language.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = page.split_once("act on each entry (`").unwrap();
+    let (_, after) = rest.split_once('`').unwrap();
+    let names: Vec<&str> = entrywise().map(|(name, _)| name).collect();
+    made("language.md", &format!("{before}act on each entry (`{}`{after}", names.join(" ")));
 }
 
 const AGAIN: &str = "`LRC_WRITE_DOCS=1 cargo test --test docs` writes it anew";

@@ -14,6 +14,7 @@ pub mod recurrence;
 pub mod signature;
 mod value;
 
+pub use functions::entrywise;
 pub use recurrence::{Recurrence, accepted, elaborate};
 pub use signature::{Signature, Variable};
 pub use value::{Dim, Setting};
