@@ -214,7 +214,8 @@ fn gradients_of_a_model_agree_with_the_processor() {
 
 #[test]
 fn the_loss_of_twenty_steps_agrees_with_the_processor() {
-    let kind = tasks::Kind::Mqar { vocab: 40, pairs: 3, fewest: 3, updates: 0, power: 0.1 };
+    let kind =
+        tasks::Kind::Mqar(tasks::Mqar { vocab: 40, pairs: 3, fewest: 3, updates: 0, power: 0.1 });
     let task = Task::Synthetic(Synthetic { kind, length: 32 });
     let source = Dataset::open(&task, 3, &EvalSets::default()).unwrap();
     let model = model("quickstart", HYBRID);

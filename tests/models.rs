@@ -87,7 +87,8 @@ fn small(file: &str, name: &str, choice: Option<(&str, f64)>) -> Model {
 fn learns(model: Model, name: &str) {
     let optimizer = Optimizer { weight_decay: 0.0, ..Optimizer::adamw(1e-3) };
     let vocab = model.vocab.min(64);
-    let kind = tasks::Kind::Mqar { vocab, pairs: 2, fewest: 2, updates: 0, power: 0.1 };
+    let kind =
+        tasks::Kind::Mqar(tasks::Mqar { vocab, pairs: 2, fewest: 2, updates: 0, power: 0.1 });
     let task = Task::Synthetic(Synthetic { kind, length: 24 });
     let draw = Draw::Made { first: 0, sequences: 4, length: 24, levels: vec![] };
     let batch = Dataset::open(&task, 1, &EvalSets::default()).unwrap().batch(&draw).unwrap();
@@ -133,7 +134,8 @@ fn every_model_learns() {
 fn losses(model: &Model, device: Device, share: f32) -> Vec<f64> {
     let optimizer = Optimizer::adamw(1e-4);
     let vocab = model.vocab.min(64);
-    let kind = tasks::Kind::Mqar { vocab, pairs: 4, fewest: 4, updates: 0, power: 0.1 };
+    let kind =
+        tasks::Kind::Mqar(tasks::Mqar { vocab, pairs: 4, fewest: 4, updates: 0, power: 0.1 });
     let task = Task::Synthetic(Synthetic { kind, length: 32 });
     let draw = Draw::Made { first: 0, sequences: 2, length: 32, levels: vec![] };
     let batch = Dataset::open(&task, 1, &EvalSets::default()).unwrap().batch(&draw).unwrap();

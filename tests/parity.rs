@@ -87,6 +87,18 @@ impl Given for Usual {
         self.number(name) as usize
     }
 
+    fn size_up_to(&mut self, _: &'static str, default: usize, _: usize) -> usize {
+        default
+    }
+
+    fn word(&mut self, _: &'static str) -> usize {
+        0
+    }
+
+    fn has(&mut self, _: &'static str) -> bool {
+        false
+    }
+
     fn truth(&mut self, _: &'static str) -> bool {
         true
     }

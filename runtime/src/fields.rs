@@ -244,6 +244,12 @@ pub trait Given {
     fn number(&mut self, name: &'static str) -> f64;
     /// A whole number.
     fn size(&mut self, name: &'static str) -> usize;
+    /// A whole number at most as large as another, with a default of its own.
+    fn size_up_to(&mut self, name: &'static str, default: usize, most: usize) -> usize;
+    /// Which of its words.
+    fn word(&mut self, name: &'static str) -> usize;
+    /// Whether it is given.
+    fn has(&mut self, name: &'static str) -> bool;
     /// `true` or `false`.
     fn truth(&mut self, name: &'static str) -> bool;
 }

@@ -1,8 +1,60 @@
 //! Rules that only the sequence itself tells.
 
-use super::Sequence;
+use super::{Generator, LENGTH, Named, Sequence};
+use crate::fields::{Given, Variant, variant, whole};
 use crate::ground::random::Stream;
 use crate::ops::loss::NONE;
+
+/// Labels of examples, by a rule that every sequence draws anew: one feature decides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Classification {
+    /// Features of an example.
+    pub features: usize,
+    /// Values of a feature.
+    pub values: usize,
+    /// Labels.
+    pub labels: usize,
+}
+
+impl Named for Classification {
+    const FIELDS: Variant = variant(
+        "classification",
+        &[
+            LENGTH,
+            whole("features", 4, [1, 64], "of an example"),
+            whole("values", 6, [2, 1 << 12], "that a feature can have"),
+            whole("labels", 2, [2, 64], "of examples"),
+        ],
+        "in-context learning: one feature decides the labels, another one in every sequence; the second half of the examples is asked",
+    );
+
+    fn read(given: &mut dyn Given) -> Classification {
+        Classification {
+            features: given.size("features"),
+            values: given.size("values"),
+            labels: given.size("labels"),
+        }
+    }
+}
+
+impl Generator for Classification {
+    fn vocab(&self) -> usize {
+        self.features * self.values + self.labels
+    }
+
+    /// An example to learn from, and one to be asked.
+    fn shortest(&self) -> usize {
+        2 * (self.features + 1)
+    }
+
+    fn level(&mut self, what: &str) -> Option<&mut usize> {
+        (what == "features").then_some(&mut self.features)
+    }
+
+    fn sequence(&self, random: &mut Stream, length: usize) -> Sequence {
+        classification(random, length, [self.features, self.values, self.labels])
+    }
+}
 
 /// Examples of features and a label. One feature of the sequence decides, by labels of its values
 /// that are drawn as evenly as may be; the second half of the examples is asked. Tokens: the values

@@ -1,8 +1,73 @@
 //! `copy`, `selective_copy`: a text again, whole or what is marked of it.
 
-use super::{Sequence, distinct};
+use super::{Generator, LENGTH, Named, Sequence, distinct, vocab};
+use crate::fields::{Given, Variant, variant, whole};
 use crate::ground::random::Stream;
 use crate::ops::loss::NONE;
+
+/// The first half of the sequence again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Copy {
+    /// Tokens; 0 stands between the halves.
+    pub vocab: usize,
+}
+
+impl Named for Copy {
+    const FIELDS: Variant = variant("copy", &[LENGTH, vocab(64, 3)], "the first half again");
+
+    fn read(given: &mut dyn Given) -> Copy {
+        Copy { vocab: given.size("vocab") }
+    }
+}
+
+impl Generator for Copy {
+    fn vocab(&self) -> usize {
+        self.vocab
+    }
+
+    fn sequence(&self, random: &mut Stream, length: usize) -> Sequence {
+        copy(random, length, self.vocab)
+    }
+}
+
+/// A few tokens among blanks, in their order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SelectiveCopy {
+    /// Tokens; 0 is the blank, 1 asks.
+    pub vocab: usize,
+    /// How many there are to copy.
+    pub marked: usize,
+}
+
+impl Named for SelectiveCopy {
+    const FIELDS: Variant = variant(
+        "selective_copy",
+        &[LENGTH, vocab(16, 4), whole("marked", 16, [1, 1 << 20], "tokens to copy")],
+        "tokens among blanks, in their order",
+    );
+
+    fn read(given: &mut dyn Given) -> SelectiveCopy {
+        SelectiveCopy { vocab: given.size("vocab"), marked: given.size("marked") }
+    }
+}
+
+impl Generator for SelectiveCopy {
+    fn vocab(&self) -> usize {
+        self.vocab
+    }
+
+    fn shortest(&self) -> usize {
+        2 * self.marked
+    }
+
+    fn level(&mut self, what: &str) -> Option<&mut usize> {
+        (what == "marked").then_some(&mut self.marked)
+    }
+
+    fn sequence(&self, random: &mut Stream, length: usize) -> Sequence {
+        selective_copy(random, length, self.vocab, self.marked)
+    }
+}
 
 /// Tokens `1..vocab`, a 0, and the same tokens again; a 0 more in front where the length is odd.
 pub fn copy(random: &mut Stream, length: usize, vocab: usize) -> Sequence {
@@ -34,7 +99,7 @@ fn repeat(mut tokens: Vec<u32>, asks: u32, text: &[u32]) -> Sequence {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kind, Synthetic};
+    use super::super::{Induction, Kind, Synthetic};
     use super::*;
     use crate::ground::random::Purpose;
 
@@ -44,15 +109,16 @@ mod tests {
 
     #[test]
     fn copies_are_those_of_the_text() {
-        let (tokens, targets) = task(Kind::Copy { vocab: 9 }, 11)(5);
+        let (tokens, targets) = task(Kind::Copy(Copy { vocab: 9 }), 11)(5);
         assert_eq!((tokens[0], tokens[6]), (0, 0));
         assert_eq!(targets[6..], tokens[1..6]);
         assert_eq!(tokens[7..], targets[6..10]);
-        let (tokens, targets) = task(Kind::SelectiveCopy { vocab: 9, marked: 4 }, 20)(5);
+        let (tokens, targets) =
+            task(Kind::SelectiveCopy(SelectiveCopy { vocab: 9, marked: 4 }), 20)(5);
         let text: Vec<u32> = tokens[..16].iter().copied().filter(|t| *t > 0).collect();
         assert_eq!((text.len(), tokens[16], &targets[16..]), (4, 1, &text[..]));
         for item in 0..100 {
-            let (tokens, targets) = task(Kind::Induction { vocab: 9 }, 12)(item);
+            let (tokens, targets) = task(Kind::Induction(Induction { vocab: 9 }), 12)(item);
             let at = tokens.iter().position(|t| *t == 0).unwrap();
             assert_eq!(targets[11], tokens[at + 1]);
         }

@@ -1,7 +1,37 @@
 //! `cycle`: the place on a circle.
 
-use super::Sequence;
+use super::{Generator, LENGTH, Named, Sequence};
+use crate::fields::{Given, Variant, variant, whole};
 use crate::ground::random::Stream;
+
+/// The place on a circle after steps forward, backward or none, asked at every token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cycle {
+    /// Places.
+    pub places: usize,
+}
+
+impl Named for Cycle {
+    const FIELDS: Variant = variant(
+        "cycle",
+        &[LENGTH, whole("places", 5, [2, 1 << 12], "on the circle")],
+        "the place on a circle after steps forward, backward or none",
+    );
+
+    fn read(given: &mut dyn Given) -> Cycle {
+        Cycle { places: given.size("places") }
+    }
+}
+
+impl Generator for Cycle {
+    fn vocab(&self) -> usize {
+        self.places.max(3)
+    }
+
+    fn sequence(&self, random: &mut Stream, length: usize) -> Sequence {
+        cycle(random, length, self.places)
+    }
+}
 
 /// Tokens: stay, forward, backward.
 pub fn cycle(random: &mut Stream, length: usize, places: usize) -> Sequence {

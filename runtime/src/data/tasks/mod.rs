@@ -11,8 +11,17 @@ mod needles;
 mod parity;
 mod permutations;
 
+use crate::fields::{self, Field, Given, Preset, Variant, field, variant, whole};
 use crate::ground::random::{Purpose, Stream};
-pub use needles::{Haystack, Needles};
+pub use classification::Classification;
+pub use copy::{Copy, SelectiveCopy};
+pub use cycle::Cycle;
+pub use induction::Induction;
+pub use modular::Modular;
+pub use mqar::Mqar;
+pub use needles::{Haystack, Needles, Phonebook};
+pub use parity::Parity;
+pub use permutations::Permutations;
 
 /// A sequence: its tokens, and what is asked at each.
 pub type Sequence = (Vec<u32>, Vec<u32>);
@@ -26,74 +35,120 @@ pub struct Synthetic {
     pub length: usize,
 }
 
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
-    /// Multi-query associative recall (Arora et al. 2024): key-value pairs, then the keys again at
-    /// gaps drawn from a power law; the value is asked at each repeated key.
-    Mqar {
-        /// Tokens: keys from the lower half (without 0), values from the upper half.
-        vocab: usize,
-        /// Key-value pairs.
-        pairs: usize,
-        /// The fewest pairs: where it is less than `pairs`, each sequence draws its own number.
-        fewest: usize,
-        /// So many keys get a new value behind the pairs; the newest one is asked.
-        updates: usize,
-        /// Exponent of the gaps: `p ∝ a x^(a-1)`.
-        power: f64,
-    },
-    /// Needles in a haystack, and people in a phone book.
-    Needles(Needles),
-    /// The first half of the sequence again.
-    Copy {
-        /// Tokens; 0 stands between the halves.
-        vocab: usize,
-    },
-    /// A few tokens among blanks, in their order.
-    SelectiveCopy {
-        /// Tokens; 0 is the blank, 1 asks.
-        vocab: usize,
-        /// How many there are to copy.
-        marked: usize,
-    },
-    /// The token that followed a special one, when that comes again (Olsson et al. 2022).
-    Induction {
-        /// Tokens; 0 is the special one.
-        vocab: usize,
-    },
-    /// Labels of examples, by a rule that every sequence draws anew: one feature decides.
-    Classification {
-        /// Features of an example.
-        features: usize,
-        /// Values of a feature.
-        values: usize,
-        /// Labels.
-        labels: usize,
-    },
-    /// Parity of the ones so far, asked at every token.
-    Parity,
-    /// A chain of additions, subtractions and multiplications modulo a number. Without brackets it
-    /// is worked out from left to right, and asked after every operand; with brackets it is one
-    /// expression, asked at its end.
-    Modular {
-        /// The modulus.
-        modulus: usize,
-        /// An expression with brackets.
-        brackets: bool,
-    },
-    /// The product of permutations so far, asked at every token: state that no diagonal transition
-    /// tracks once there are five things to permute (Merrill et al. 2024).
-    Permutations {
-        /// Things to permute, up to five.
-        of: usize,
-    },
-    /// The place on a circle after steps forward, backward or none, asked at every token.
-    Cycle {
-        /// Places.
-        places: usize,
-    },
+/// A task without the length of its sequences.
+pub trait Generator {
+    /// Tokens there are.
+    fn vocab(&self) -> usize;
+
+    /// The fewest tokens that a sequence can have.
+    fn shortest(&self) -> usize {
+        2
+    }
+
+    /// Why sequences of a length cannot be, and what helps; beside those that are too short.
+    fn wrong(&self, _length: usize) -> Option<(String, &'static str)> {
+        None
+    }
+
+    /// One of [`LEVELS`] that it has.
+    fn level(&mut self, _what: &str) -> Option<&mut usize> {
+        None
+    }
+
+    /// Follows a level that was set.
+    fn levelled(&mut self) {}
+
+    /// A sequence.
+    fn sequence(&self, random: &mut Stream, length: usize) -> Sequence;
 }
+
+/// A task as a spec names it.
+pub trait Named: Generator + Sized {
+    /// Its name in a spec, its fields, and what it is.
+    const FIELDS: Variant;
+
+    /// Reads its fields but for the length.
+    fn read(given: &mut dyn Given) -> Self;
+}
+
+/// `length`, which every task has.
+const LENGTH: Field =
+    whole("length", 64, [2, super::LONGEST as u64], "of a sequence").unit("tokens");
+
+const fn vocab(default: u64, least: u64) -> Field {
+    whole("vocab", default, [least, 1 << 24], "tokens")
+}
+
+/// The bytes of files, which are no synthetic task.
+const TEXT: Variant = variant(
+    "text",
+    &[
+        LENGTH,
+        field(
+            "path",
+            fields::Kind::Path,
+            Preset::Needed("`path: my.txt`"),
+            "a file, or a folder of files (at most 4 GiB)",
+        ),
+    ],
+    "bytes, documents ignored; the last tenth is held out",
+);
+
+/// Makes [`Kind`] of its members.
+macro_rules! tasks {
+    ($($task:ident),* $(,)?) => {
+        /// What is to be done.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Kind {
+            $(#[doc = concat!("See [`", stringify!($task), "`].")] $task($task),)*
+        }
+
+        /// What a spec may say of each.
+        pub const KINDS: &[Variant] = &[$($task::FIELDS,)* TEXT];
+
+        impl Kind {
+            /// Its name in a spec.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Kind::$task(_) => $task::FIELDS.key,)*
+                }
+            }
+
+            fn generator(&self) -> &dyn Generator {
+                match self {
+                    $(Kind::$task(task) => task,)*
+                }
+            }
+
+            fn generator_mut(&mut self) -> &mut dyn Generator {
+                match self {
+                    $(Kind::$task(task) => task,)*
+                }
+            }
+
+            /// The task of a name in a spec, with the fields that are given.
+            pub fn read(name: &str, given: &mut dyn Given) -> Option<Kind> {
+                $(if name == $task::FIELDS.key {
+                    return Some(Kind::$task($task::read(given)));
+                })*
+                None
+            }
+        }
+    };
+}
+tasks!(
+    Mqar,
+    Needles,
+    Phonebook,
+    Copy,
+    SelectiveCopy,
+    Induction,
+    Classification,
+    Parity,
+    Modular,
+    Permutations,
+    Cycle,
+);
 
 /// What of a task can be made easier or harder: see [`Synthetic::vary`].
 pub const LEVELS: [&str; 4] = ["pairs", "needles", "marked", "features"];
@@ -101,116 +156,40 @@ pub const LEVELS: [&str; 4] = ["pairs", "needles", "marked", "features"];
 impl Synthetic {
     /// One word.
     pub fn name(&self) -> &'static str {
-        match &self.kind {
-            Kind::Mqar { .. } => "mqar",
-            Kind::Needles(Needles { key_tokens: 2, .. }) => "phonebook",
-            Kind::Needles(_) => "niah",
-            Kind::Copy { .. } => "copy",
-            Kind::SelectiveCopy { .. } => "selective_copy",
-            Kind::Induction { .. } => "induction",
-            Kind::Classification { .. } => "classification",
-            Kind::Parity => "parity",
-            Kind::Modular { .. } => "modular",
-            Kind::Permutations { .. } => "permutations",
-            Kind::Cycle { .. } => "cycle",
-        }
+        self.kind.name()
     }
 
     /// Tokens there are.
     pub fn vocab(&self) -> usize {
-        match &self.kind {
-            Kind::Mqar { vocab, .. }
-            | Kind::Copy { vocab }
-            | Kind::SelectiveCopy { vocab, .. }
-            | Kind::Induction { vocab } => *vocab,
-            Kind::Needles(needles) => needles.vocab(),
-            Kind::Classification { features, values, labels } => features * values + labels,
-            Kind::Parity => 2,
-            Kind::Modular { modulus, brackets } => modulus + if *brackets { 6 } else { 3 },
-            Kind::Permutations { of } => (1..=*of).product(),
-            Kind::Cycle { places } => (*places).max(3),
-        }
+        self.kind.generator().vocab()
     }
 
     /// The fewest tokens that a sequence can have.
     pub fn shortest(&self) -> usize {
-        match &self.kind {
-            Kind::Mqar { pairs, updates, .. } => 4 * pairs + 2 * updates,
-            Kind::Needles(needles) => needles.shortest(),
-            Kind::SelectiveCopy { marked, .. } => 2 * marked,
-            Kind::Induction { .. } => 3,
-            // An example to learn from, and one to be asked.
-            Kind::Classification { features, .. } => 2 * (features + 1),
-            _ => 2,
-        }
+        self.kind.generator().shortest()
     }
 
     /// Why the task cannot be, if it cannot.
     pub fn wrong(&self) -> Option<(String, &'static str)> {
-        let (length, least) = (self.length, self.shortest());
-        match &self.kind {
-            Kind::Mqar { vocab, pairs, updates, .. }
-                if length < least || vocab / 2 <= pairs + 1 || updates > pairs =>
-            {
-                let more =
-                    if *updates > 0 { format!(" and {updates} updates") } else { String::new() };
-                Some((
-                    format!(
-                        "{pairs} pairs{more} do not fit {length} tokens and a vocabulary of {vocab}"
-                    ),
-                    "a sequence needs 4 tokens per pair and 2 per update, half the vocabulary more keys than pairs; no key is updated twice",
-                ))
-            }
-            Kind::Needles(needles) if length >= least => needles.wrong(length),
-            _ if length < least => Some((
-                format!("{length} tokens are too few for `{}`", self.name()),
-                "make `length` larger",
-            )),
-            _ => None,
-        }
+        let short = (self.length < self.shortest()).then(|| {
+            let why = format!("{} tokens are too few for `{}`", self.length, self.name());
+            (why, "make `length` larger")
+        });
+        self.kind.generator().wrong(self.length).or(short)
     }
 
     /// Makes it easier or harder; says whether the task has such a thing.
     pub fn vary(&mut self, what: &str, to: usize) -> bool {
-        match (&mut self.kind, what) {
-            (Kind::Mqar { pairs, fewest, .. }, "pairs") => (*pairs, *fewest) = (to, to),
-            (Kind::Needles(Needles { needles: Some(needles), .. }), "needles") => *needles = to,
-            (Kind::SelectiveCopy { marked, .. }, "marked") => *marked = to,
-            (Kind::Classification { features, .. }, "features") => *features = to,
-            _ => return false,
-        }
+        let task = self.kind.generator_mut();
+        let Some(level) = task.level(what) else { return false };
+        *level = to;
+        task.levelled();
         true
     }
 
     /// Sequence `item`.
     pub fn sequence(&self, seed: u64, purpose: Purpose, item: u64) -> Sequence {
-        let random = &mut Stream::new(seed, purpose, item);
-        let length = self.length;
-        match &self.kind {
-            Kind::Mqar { vocab, pairs, fewest, updates, power } => {
-                let pairs =
-                    if fewest == pairs { *pairs } else { doubling(random, *fewest, *pairs) };
-                mqar::mqar(random, length, *vocab, [pairs, (*updates).min(pairs)], *power)
-            }
-            Kind::Needles(needles) => needles.sequence(random, length),
-            Kind::Copy { vocab } => copy::copy(random, length, *vocab),
-            Kind::SelectiveCopy { vocab, marked } => {
-                copy::selective_copy(random, length, *vocab, *marked)
-            }
-            Kind::Induction { vocab } => induction::induction(random, length, *vocab),
-            Kind::Classification { features, values, labels } => {
-                classification::classification(random, length, [*features, *values, *labels])
-            }
-            Kind::Parity => parity::parity(random, length),
-            Kind::Modular { modulus, brackets: false } => {
-                modular::modular(random, length, *modulus)
-            }
-            Kind::Modular { modulus, brackets: true } => {
-                modular::brackets(random, length, *modulus)
-            }
-            Kind::Permutations { of } => permutations::permutations(random, length, *of),
-            Kind::Cycle { places } => cycle::cycle(random, length, *places),
-        }
+        self.kind.generator().sequence(&mut Stream::new(seed, purpose, item), self.length)
     }
 }
 
@@ -245,6 +224,38 @@ mod tests {
     use super::*;
     use crate::ops::loss::NONE;
 
+    /// What a spec says that gives none of a task's fields.
+    struct Usual(&'static Variant);
+
+    impl Given for Usual {
+        fn number(&mut self, name: &'static str) -> f64 {
+            match self.0.table.field(name).unwrap().default {
+                Preset::Number(x) => x,
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+
+        fn size(&mut self, name: &'static str) -> usize {
+            self.number(name) as usize
+        }
+
+        fn size_up_to(&mut self, _: &'static str, default: usize, _: usize) -> usize {
+            default
+        }
+
+        fn truth(&mut self, _: &'static str) -> bool {
+            false
+        }
+
+        fn word(&mut self, _: &'static str) -> usize {
+            0
+        }
+
+        fn has(&mut self, _: &'static str) -> bool {
+            false
+        }
+    }
+
     fn every() -> Vec<Synthetic> {
         let needles = |needles, haystack, queries| {
             Kind::Needles(Needles {
@@ -259,21 +270,18 @@ mod tests {
             })
         };
         let kinds = [
-            Kind::Mqar { vocab: 64, pairs: 5, fewest: 2, updates: 2, power: 0.1 },
+            Kind::Mqar(Mqar { vocab: 64, pairs: 5, fewest: 2, updates: 2, power: 0.1 }),
             needles(Some(1), Haystack::Noise, 1),
             needles(Some(3), Haystack::Repeat, 2),
             needles(None, Haystack::Needles, 2),
-            Kind::Copy { vocab: 20 },
-            Kind::SelectiveCopy { vocab: 20, marked: 7 },
-            Kind::Induction { vocab: 20 },
-            Kind::Classification { features: 3, values: 4, labels: 2 },
-            Kind::Parity,
-            Kind::Modular { modulus: 5, brackets: false },
-            Kind::Modular { modulus: 5, brackets: true },
-            Kind::Permutations { of: 4 },
-            Kind::Cycle { places: 5 },
+            Kind::Classification(Classification { features: 3, values: 4, labels: 2 }),
+            Kind::Modular(Modular { modulus: 5, brackets: true }),
         ];
-        kinds.into_iter().map(|kind| Synthetic { kind, length: 61 }).collect()
+        // And each by its defaults.
+        let names = KINDS.iter().filter(|kind| kind.key != TEXT.key);
+        let usual = names.map(|kind| Kind::read(kind.key, &mut Usual(kind)).unwrap());
+        let kinds = kinds.into_iter().chain(usual);
+        kinds.map(|kind| Synthetic { kind, length: 61 }).collect()
     }
 
     /// Every task, at every length it allows: tokens and answers below its vocabulary, something

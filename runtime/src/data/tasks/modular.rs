@@ -1,8 +1,49 @@
 //! `modular`: chains of sums and products, or an expression with brackets.
 
-use super::Sequence;
+use super::{Generator, LENGTH, Named, Sequence};
+use crate::fields::{Given, Variant, truth, variant, whole};
 use crate::ground::random::Stream;
 use crate::ops::loss::NONE;
+
+/// A chain of additions, subtractions and multiplications modulo a number. Without brackets it
+/// is worked out from left to right, and asked after every operand; with brackets it is one
+/// expression, asked at its end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Modular {
+    /// The modulus.
+    pub modulus: usize,
+    /// An expression with brackets.
+    pub brackets: bool,
+}
+
+impl Named for Modular {
+    const FIELDS: Variant = variant(
+        "modular",
+        &[
+            LENGTH,
+            whole("modulus", 5, [2, 64], "of the arithmetic"),
+            truth("brackets", false, "one expression with brackets, asked at its end"),
+        ],
+        "chains of + - * from left to right, asked after each operand",
+    );
+
+    fn read(given: &mut dyn Given) -> Modular {
+        Modular { modulus: given.size("modulus"), brackets: given.truth("brackets") }
+    }
+}
+
+impl Generator for Modular {
+    fn vocab(&self) -> usize {
+        self.modulus + if self.brackets { 6 } else { 3 }
+    }
+
+    fn sequence(&self, random: &mut Stream, length: usize) -> Sequence {
+        match self.brackets {
+            true => brackets(random, length, self.modulus),
+            false => modular(random, length, self.modulus),
+        }
+    }
+}
 
 /// Plus, minus, times, as tokens behind the digits.
 fn apply(op: usize, a: usize, b: usize, modulus: usize) -> usize {

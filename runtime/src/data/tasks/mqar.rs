@@ -1,8 +1,97 @@
 //! `mqar`: the values of keys that came before.
 
-use super::{Sequence, distinct};
+use super::{Generator, LENGTH, Named, Sequence, distinct, doubling, vocab};
+use crate::fields::{Given, Kind, Preset, Variant, field, number, variant, whole};
 use crate::ground::random::Stream;
 use crate::ops::loss::NONE;
+
+/// Multi-query associative recall (Arora et al. 2024): key-value pairs, then the keys again at
+/// gaps drawn from a power law; the value is asked at each repeated key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mqar {
+    /// Tokens: keys from the lower half (without 0), values from the upper half.
+    pub vocab: usize,
+    /// Key-value pairs.
+    pub pairs: usize,
+    /// The fewest pairs: where it is less than `pairs`, each sequence draws its own number.
+    pub fewest: usize,
+    /// So many keys get a new value behind the pairs; the newest one is asked.
+    pub updates: usize,
+    /// Exponent of the gaps: `p ∝ a x^(a-1)`.
+    pub power: f64,
+}
+
+impl Named for Mqar {
+    const FIELDS: Variant = variant(
+        "mqar",
+        &[
+            LENGTH,
+            whole("pairs", 4, [1, 1 << 20], "of key and value"),
+            vocab(8192, 8),
+            field(
+                "fewest",
+                Kind::Whole([1, 1 << 20]),
+                Preset::Words("`pairs`"),
+                "each sequence draws its number of pairs from here to `pairs`, every doubling equally likely",
+            ),
+            whole(
+                "updates",
+                0,
+                [0, 1 << 20],
+                "keys that get a new value behind the pairs; the newest one is asked",
+            ),
+            number("power", 0.01, [1e-4, 10.0], "gaps are from this power law"),
+        ],
+        "associative recall (Arora et al. 2024); keys from the lower half of the vocabulary, values from the upper; fillers never a key of their sequence",
+    );
+
+    fn read(given: &mut dyn Given) -> Mqar {
+        let pairs = given.size("pairs");
+        Mqar {
+            vocab: given.size("vocab"),
+            pairs,
+            fewest: given.size_up_to("fewest", pairs, pairs),
+            updates: given.size("updates"),
+            power: given.number("power"),
+        }
+    }
+}
+
+impl Generator for Mqar {
+    fn vocab(&self) -> usize {
+        self.vocab
+    }
+
+    fn shortest(&self) -> usize {
+        4 * self.pairs + 2 * self.updates
+    }
+
+    fn wrong(&self, length: usize) -> Option<(String, &'static str)> {
+        let Mqar { vocab, pairs, updates, .. } = self;
+        if length >= self.shortest() && vocab / 2 > pairs + 1 && updates <= pairs {
+            return None;
+        }
+        let more = if *updates > 0 { format!(" and {updates} updates") } else { String::new() };
+        Some((
+            format!("{pairs} pairs{more} do not fit {length} tokens and a vocabulary of {vocab}"),
+            "a sequence needs 4 tokens per pair and 2 per update, half the vocabulary more keys than pairs; no key is updated twice",
+        ))
+    }
+
+    fn level(&mut self, what: &str) -> Option<&mut usize> {
+        (what == "pairs").then_some(&mut self.pairs)
+    }
+
+    fn levelled(&mut self) {
+        self.fewest = self.pairs;
+    }
+
+    fn sequence(&self, random: &mut Stream, length: usize) -> Sequence {
+        let Mqar { fewest, pairs, updates, .. } = *self;
+        let pairs = if fewest == pairs { pairs } else { doubling(random, fewest, pairs) };
+        mqar(random, length, self.vocab, [pairs, updates.min(pairs)], self.power)
+    }
+}
 
 /// Keys are `1..vocab/2`, values `vocab/2..vocab`; fillers are never a key of their sequence. The
 /// first `updates` keys, in an order of their own, get a new value behind the pairs.
@@ -72,7 +161,7 @@ mod tests {
     }
 
     fn pairs(pairs: usize, fewest: usize, updates: usize) -> Kind {
-        Kind::Mqar { vocab: 256, pairs, fewest, updates, power: 0.01 }
+        Kind::Mqar(Mqar { vocab: 256, pairs, fewest, updates, power: 0.01 })
     }
 
     #[test]
@@ -112,7 +201,7 @@ mod tests {
     #[test]
     fn mqar_draws_every_number_of_pairs() {
         let sequence =
-            task(Kind::Mqar { vocab: 64, pairs: 7, fewest: 2, updates: 0, power: 1.0 }, 32);
+            task(Kind::Mqar(Mqar { vocab: 64, pairs: 7, fewest: 2, updates: 0, power: 1.0 }), 32);
         let mut seen = [0; 9];
         for item in 0..600 {
             let (_, targets) = sequence(item);

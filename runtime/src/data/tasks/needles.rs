@@ -5,7 +5,8 @@
 //! Tokens: 0 begins a needle, 1 a question; then the symbols of values, the keys, the words of the
 //! haystack.
 
-use super::{Sequence, distinct};
+use super::{Generator, LENGTH, Named, Sequence, distinct};
+use crate::fields::{Field, Given, Kind, Preset, Variant, field, variant, whole, word};
 use crate::ground::random::Stream;
 use crate::ops::loss::NONE;
 
@@ -41,43 +42,132 @@ pub enum Haystack {
     Needles,
 }
 
+const QUERIES: Field = whole("queries", 1, [1, 1 << 16], "asked at the end of a sequence");
+
+impl Named for Needles {
+    const FIELDS: Variant = variant(
+        "niah",
+        &[
+            LENGTH,
+            word(
+                "haystack",
+                &["noise", "repeat", "needles"],
+                "random words, one sentence again and again, or nothing but needles",
+            ),
+            word(
+                "values",
+                &["numbers", "uuid", "words"],
+                "numbers of 7 digits, 32 of sixteen, or one of `answers` words",
+            ),
+            whole("answers", 64, [2, 1 << 20], "words that are values"),
+            field(
+                "needles",
+                Kind::Whole([1, 1 << 20]),
+                Preset::Words("1, or as many as fit"),
+                "one needle is S-NIAH, several are M-NIAH",
+            ),
+            field(
+                "digits",
+                Kind::Whole([1, 64]),
+                Preset::Words("as `values` says"),
+                "tokens of a value",
+            ),
+            QUERIES,
+            whole("keys", 64, [2, 1 << 20], "words that are keys"),
+            whole("words", 64, [1, 1 << 20], "of the haystack"),
+        ],
+        "needles in a haystack (RULER, by tokens): a mark, a key, a value; at the end a key is asked",
+    );
+
+    /// RULER's single needle by default, several keys with `needles`, nothing but needles with `haystack: needles`.
+    fn read(given: &mut dyn Given) -> Needles {
+        let haystack =
+            [Haystack::Noise, Haystack::Repeat, Haystack::Needles][given.word("haystack")];
+        // RULER's numbers have seven digits; a UUID has 32 of sixteen.
+        let (digits, symbols) = [(7, 10), (32, 16), (1, 0)][given.word("values")];
+        let answers = given.size("answers");
+        let needles = given.has("needles") || haystack != Haystack::Needles;
+        let needles = needles.then(|| given.size_up_to("needles", 1, usize::MAX));
+        let digits = given.size_up_to("digits", digits, usize::MAX);
+        Needles {
+            needles,
+            haystack,
+            queries: given.size("queries"),
+            key_tokens: 1,
+            keys: given.size("keys"),
+            symbols: if symbols == 0 { answers } else { symbols },
+            value_tokens: digits,
+            words: given.size("words"),
+        }
+    }
+}
+
+/// People with two names each and a number, as many as fit: needles alone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Phonebook(pub Needles);
+
+impl Named for Phonebook {
+    const FIELDS: Variant = variant(
+        "phonebook",
+        &[
+            LENGTH,
+            QUERIES,
+            whole("names", 64, [2, 1 << 16], "first and last ones each"),
+            whole("digits", 4, [1, 64], "of a number"),
+        ],
+        "people with two names and a number, as many as fit; the numbers of some are asked",
+    );
+
+    fn read(given: &mut dyn Given) -> Phonebook {
+        Phonebook(Needles {
+            needles: None,
+            haystack: Haystack::Needles,
+            queries: given.size("queries"),
+            key_tokens: 2,
+            keys: given.size("names"),
+            symbols: 10,
+            value_tokens: given.size("digits"),
+            words: 0,
+        })
+    }
+}
+
+impl Generator for Phonebook {
+    fn vocab(&self) -> usize {
+        self.0.vocab()
+    }
+
+    fn shortest(&self) -> usize {
+        self.0.shortest()
+    }
+
+    fn wrong(&self, length: usize) -> Option<(String, &'static str)> {
+        self.0.wrong(length)
+    }
+
+    fn sequence(&self, random: &mut Stream, length: usize) -> Sequence {
+        self.0.sequence(random, length)
+    }
+}
+
 const BEGINS: u32 = 0;
 const ASKS: u32 = 1;
 /// Words of the sentence that is repeated.
 const SENTENCE: usize = 12;
 
-impl Needles {
-    /// Tokens there are.
-    pub fn vocab(&self) -> usize {
+impl Generator for Needles {
+    fn vocab(&self) -> usize {
         2 + self.symbols + self.keys + if self.hay() { self.words } else { 0 }
     }
 
-    /// Whether words lie between needles.
-    fn hay(&self) -> bool {
-        self.haystack != Haystack::Needles
-    }
-
-    fn size(&self) -> usize {
-        1 + self.key_tokens + self.value_tokens
-    }
-
-    /// Tokens of all questions; the last token of a value is asked, and not told.
-    fn questions(&self) -> usize {
-        self.queries * (self.size() - 1)
-    }
-
-    /// The fewest tokens of a sequence.
-    pub fn shortest(&self) -> usize {
+    fn shortest(&self) -> usize {
         self.needles.unwrap_or(self.queries).max(self.queries) * self.size() + self.questions()
     }
 
-    /// Needles in a sequence.
-    fn count(&self, length: usize) -> usize {
-        self.needles.unwrap_or_else(|| (length - self.questions()) / self.size())
-    }
-
-    /// Why a sequence of a length cannot be, if it cannot.
-    pub fn wrong(&self, length: usize) -> Option<(String, &'static str)> {
+    fn wrong(&self, length: usize) -> Option<(String, &'static str)> {
+        if length < self.shortest() {
+            return None;
+        }
         let (count, keys) = (self.count(length), self.keys.pow(self.key_tokens as u32));
         if count > keys {
             let why = format!("{length} tokens hold {count} needles, and there are {keys} keys");
@@ -90,14 +180,11 @@ impl Needles {
         None
     }
 
-    fn key(&self, number: usize) -> impl Iterator<Item = u32> {
-        let (first, base) = (2 + self.symbols, self.keys);
-        let place = move |at: usize| number / base.pow(at as u32) % base;
-        (0..self.key_tokens).map(move |at| (first + place(at)) as u32)
+    fn level(&mut self, what: &str) -> Option<&mut usize> {
+        self.needles.as_mut().filter(|_| what == "needles")
     }
 
-    /// A sequence.
-    pub fn sequence(&self, random: &mut Stream, length: usize) -> Sequence {
+    fn sequence(&self, random: &mut Stream, length: usize) -> Sequence {
         let count = self.count(length);
         let keys = distinct(random, self.keys.pow(self.key_tokens as u32), count);
         let mut value = || -> Vec<u32> {
@@ -130,6 +217,33 @@ impl Needles {
             tokens.extend(&value[..value.len() - 1]);
         }
         (tokens, targets)
+    }
+}
+
+impl Needles {
+    /// Whether words lie between needles.
+    fn hay(&self) -> bool {
+        self.haystack != Haystack::Needles
+    }
+
+    fn size(&self) -> usize {
+        1 + self.key_tokens + self.value_tokens
+    }
+
+    /// Tokens of all questions; the last token of a value is asked, and not told.
+    fn questions(&self) -> usize {
+        self.queries * (self.size() - 1)
+    }
+
+    /// Needles in a sequence.
+    fn count(&self, length: usize) -> usize {
+        self.needles.unwrap_or_else(|| (length - self.questions()) / self.size())
+    }
+
+    fn key(&self, number: usize) -> impl Iterator<Item = u32> {
+        let (first, base) = (2 + self.symbols, self.keys);
+        let place = move |at: usize| number / base.pow(at as u32) % base;
+        (0..self.key_tokens).map(move |at| (first + place(at)) as u32)
     }
 
     fn hay_words(&self, random: &mut Stream, count: usize) -> Vec<u32> {

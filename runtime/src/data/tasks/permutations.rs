@@ -1,7 +1,38 @@
 //! `permutations`: their product so far.
 
-use super::Sequence;
+use super::{Generator, LENGTH, Named, Sequence};
+use crate::fields::{Given, Variant, variant, whole};
 use crate::ground::random::Stream;
+
+/// The product of permutations so far, asked at every token: state that no diagonal transition
+/// tracks once there are five things to permute (Merrill et al. 2024).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Permutations {
+    /// Things to permute, up to five.
+    pub of: usize,
+}
+
+impl Named for Permutations {
+    const FIELDS: Variant = variant(
+        "permutations",
+        &[LENGTH, whole("of", 5, [2, 5], "things")],
+        "the product of permutations so far, asked at every token",
+    );
+
+    fn read(given: &mut dyn Given) -> Permutations {
+        Permutations { of: given.size("of") }
+    }
+}
+
+impl Generator for Permutations {
+    fn vocab(&self) -> usize {
+        (1..=self.of).product()
+    }
+
+    fn sequence(&self, random: &mut Stream, length: usize) -> Sequence {
+        permutations(random, length, self.of)
+    }
+}
 
 /// Tokens are the permutations in the order of their digits (Lehmer codes); the state is the product.
 pub fn permutations(random: &mut Stream, length: usize, of: usize) -> Sequence {
