@@ -5,6 +5,7 @@ mod classification;
 mod copy;
 mod cycle;
 mod induction;
+mod majority;
 mod modular;
 mod mqar;
 mod needles;
@@ -17,6 +18,7 @@ pub use classification::Classification;
 pub use copy::{Copy, SelectiveCopy};
 pub use cycle::Cycle;
 pub use induction::Induction;
+pub use majority::Majority;
 pub use modular::Modular;
 pub use mqar::Mqar;
 pub use needles::{Haystack, Needles, Phonebook};
@@ -148,6 +150,7 @@ tasks!(
     Modular,
     Permutations,
     Cycle,
+    Majority,
 );
 
 /// What of a task can be made easier or harder: see [`Synthetic::vary`].
