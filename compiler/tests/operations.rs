@@ -132,7 +132,7 @@ fn products_of_decays() {
     for v in versions() {
         let rows = v.rows(6);
         check("prefix", &[&[6, 3]], |b, x| {
-            b.raw(Op::CumProd(v.clone()), vec![x[0]], vec![rows, 3])
+            b.raw(Op::CumulativeProduct(v.clone()), vec![x[0]], vec![rows, 3])
         });
         check("pairs", &[&[6, 1]], |b, x| {
             b.raw(Op::DecayMask(v.clone()), vec![x[0]], vec![rows, 6])
@@ -144,7 +144,7 @@ fn products_of_decays() {
             b.raw(Op::Apply(v.clone()), x.to_vec(), vec![rows, 3])
         });
     }
-    check("suffix", &[&[6, 3]], |b, x| b.raw(Op::ReverseCumProd, vec![x[0]], vec![6, 3]));
+    check("suffix", &[&[6, 3]], |b, x| b.raw(Op::ReverseCumulativeProduct, vec![x[0]], vec![6, 3]));
 }
 
 #[test]

@@ -185,7 +185,9 @@ fn census(program: &Program) -> String {
             Op::Gram(_) | Op::Apply(_) | Op::ApplyT(_) => "decay-weighted products",
             Op::Solve(_) => "triangular solves",
             Op::Scan(_) => "scans",
-            Op::DecayMask(_) | Op::CumProd(_) | Op::ReverseCumProd => "products of decays",
+            Op::DecayMask(_) | Op::CumulativeProduct(_) | Op::ReverseCumulativeProduct => {
+                "products of decays"
+            }
             Op::Unary(_) | Op::Binary(_) | Op::MulSum(_) | Op::Select => "elementwise",
             _ => continue,
         };

@@ -380,7 +380,7 @@ impl ChunkBuilder<'_> {
 
     fn prefix(&mut self, a: Value, versions: &Versions) -> Value {
         let (m, d) = (self.b.shape(a)[0], self.b.shape(a)[1]);
-        self.b.raw(Op::CumProd(versions.clone()), vec![a], vec![versions.rows(m), d])
+        self.b.raw(Op::CumulativeProduct(versions.clone()), vec![a], vec![versions.rows(m), d])
     }
 
     /// What each row sees of each write.
@@ -446,7 +446,7 @@ impl ChunkBuilder<'_> {
         let (mut keys, mut kept) = (tiles.keys, tiles.carry);
         if let Some(a) = tiles.decay {
             let shape = self.b.shape(a).to_vec();
-            let suffix = self.b.raw(Op::ReverseCumProd, vec![a], shape);
+            let suffix = self.b.raw(Op::ReverseCumulativeProduct, vec![a], shape);
             keys = self.b.mul(keys, suffix);
             let total = self.prefix(a, &Versions { micro: m, offsets: vec![m] });
             let total = self.b.transpose(total);

@@ -228,11 +228,11 @@ impl Reverse {
             b.raw(op, args, shape)
         };
         match &node.op {
-            Op::CumProd(_) | Op::ReverseCumProd | Op::DecayMask(_) => {
+            Op::CumulativeProduct(_) | Op::ReverseCumulativeProduct | Op::DecayMask(_) => {
                 let op = match &node.op {
-                    Op::CumProd(v) => Op::CumProdGrad(v.clone()),
+                    Op::CumulativeProduct(v) => Op::CumulativeProductGrad(v.clone()),
                     Op::DecayMask(v) => Op::DecayMaskGrad(v.clone()),
-                    _ => Op::ReverseCumProdGrad,
+                    _ => Op::ReverseCumulativeProductGrad,
                 };
                 let da = like(b, op, vec![args[0], dy], args[0]);
                 self.give(b, args[0], da);

@@ -16,14 +16,14 @@ use super::layout::View;
 /// Which operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// See `Op::CumProd`.
-    CumProd,
-    /// See `Op::CumProdGrad`.
-    CumProdGrad,
-    /// See `Op::ReverseCumProd`.
-    ReverseCumProd,
-    /// See `Op::ReverseCumProdGrad`.
-    ReverseCumProdGrad,
+    /// See `Op::CumulativeProduct`.
+    CumulativeProduct,
+    /// See `Op::CumulativeProductGrad`.
+    CumulativeProductGrad,
+    /// See `Op::ReverseCumulativeProduct`.
+    ReverseCumulativeProduct,
+    /// See `Op::ReverseCumulativeProductGrad`.
+    ReverseCumulativeProductGrad,
     /// See `Op::DecayMask`.
     DecayMask,
     /// See `Op::DecayMaskGrad`.
@@ -48,10 +48,10 @@ impl Kind {
     /// The kind and versions of an operation of chunks.
     pub fn of(op: &Op) -> (Kind, Versions) {
         let (kind, versions) = match op {
-            Op::CumProd(v) => (Kind::CumProd, Some(v)),
-            Op::CumProdGrad(v) => (Kind::CumProdGrad, Some(v)),
-            Op::ReverseCumProd => (Kind::ReverseCumProd, None),
-            Op::ReverseCumProdGrad => (Kind::ReverseCumProdGrad, None),
+            Op::CumulativeProduct(v) => (Kind::CumulativeProduct, Some(v)),
+            Op::CumulativeProductGrad(v) => (Kind::CumulativeProductGrad, Some(v)),
+            Op::ReverseCumulativeProduct => (Kind::ReverseCumulativeProduct, None),
+            Op::ReverseCumulativeProductGrad => (Kind::ReverseCumulativeProductGrad, None),
             Op::DecayMask(v) => (Kind::DecayMask, Some(v)),
             Op::DecayMaskGrad(v) => (Kind::DecayMaskGrad, Some(v)),
             Op::Below(v) => (Kind::Below, Some(v)),
@@ -69,11 +69,13 @@ impl Kind {
     /// Rows, micro-steps and width of the operation.
     pub fn sizes(self, args: &[&View], out: &[usize]) -> [usize; 3] {
         match self {
-            Kind::CumProd => [out[0], args[0].shape[0], out[1]],
-            Kind::CumProdGrad | Kind::DecayMaskGrad => {
+            Kind::CumulativeProduct => [out[0], args[0].shape[0], out[1]],
+            Kind::CumulativeProductGrad | Kind::DecayMaskGrad => {
                 [args[1].shape[0], args[0].shape[0], args[0].shape[1]]
             }
-            Kind::ReverseCumProd | Kind::ReverseCumProdGrad => [out[0], out[0], out[1]],
+            Kind::ReverseCumulativeProduct | Kind::ReverseCumulativeProductGrad => {
+                [out[0], out[0], out[1]]
+            }
             Kind::DecayMask | Kind::Below => [out[0], out[1], 1],
             Kind::Gram => [out[0], out[1], args[0].shape[1]],
             Kind::Apply => [out[0], args[1].shape[0], out[1]],
@@ -86,7 +88,7 @@ impl Kind {
     /// Numbers of working memory.
     pub fn scratch(self, [_, m, d]: [usize; 3]) -> usize {
         match self {
-            Kind::CumProdGrad | Kind::ReverseCumProdGrad => m * d + d,
+            Kind::CumulativeProductGrad | Kind::ReverseCumulativeProductGrad => m * d + d,
             Kind::DecayMask => m,
             Kind::DecayMaskGrad => m * m + m,
             Kind::Gram | Kind::Apply | Kind::ApplyT => m * d,
@@ -110,10 +112,12 @@ pub fn run<R: Real>(
     let least = if fades { R::FADED } else { R::ZERO };
     let shape = Shape { v, rows: sizes[0], m: sizes[1], d: sizes[2], least };
     match kind {
-        Kind::CumProd => shape.cum_prod(args[0], to, scratch),
-        Kind::CumProdGrad => shape.cum_prod_grad(args[0], args[1], to, scratch),
-        Kind::ReverseCumProd => shape.reverse_cum_prod(args[0], to),
-        Kind::ReverseCumProdGrad => shape.reverse_cum_prod_grad(args[0], args[1], to, scratch),
+        Kind::CumulativeProduct => shape.cumulative_product(args[0], to, scratch),
+        Kind::CumulativeProductGrad => shape.cumulative_product_grad(args[0], args[1], to, scratch),
+        Kind::ReverseCumulativeProduct => shape.reverse_cumulative_product(args[0], to),
+        Kind::ReverseCumulativeProductGrad => {
+            shape.reverse_cumulative_product_grad(args[0], args[1], to, scratch)
+        }
         Kind::DecayMask => shape.decay_mask(args[0], to, scratch),
         Kind::DecayMaskGrad => shape.decay_mask_grad(args[0], args[1], to, scratch),
         Kind::Below => shape.below(to),
@@ -159,7 +163,7 @@ impl<R: Real> Shape<'_, R> {
     }
 
     #[inline(always)]
-    fn cum_prod(&self, a: &[R], to: &mut [R], scratch: &mut [R]) {
+    fn cumulative_product(&self, a: &[R], to: &mut [R], scratch: &mut [R]) {
         let d = self.d;
         if let (1, Some(offset)) = (d, self.one_by_one()) {
             let first = a[..offset].iter().fold(R::ONE, |run, a| run.fade(*a, self.least));
@@ -184,7 +188,7 @@ impl<R: Real> Shape<'_, R> {
         }
     }
 
-    fn cum_prod_grad(&self, a: &[R], dy: &[R], to: &mut [R], scratch: &mut [R]) {
+    fn cumulative_product_grad(&self, a: &[R], dy: &[R], to: &mut [R], scratch: &mut [R]) {
         let (m, d) = (self.m, self.d);
         let (before, back) = scratch.split_at_mut(m * d);
         before[..d].fill(R::ONE);
@@ -210,7 +214,7 @@ impl<R: Real> Shape<'_, R> {
     }
 
     #[inline(always)]
-    fn reverse_cum_prod(&self, a: &[R], to: &mut [R]) {
+    fn reverse_cumulative_product(&self, a: &[R], to: &mut [R]) {
         let (m, d) = (self.m, self.d);
         to[(m - 1) * d..].fill(R::ONE);
         for j in (0..m - 1).rev() {
@@ -220,10 +224,10 @@ impl<R: Real> Shape<'_, R> {
         }
     }
 
-    fn reverse_cum_prod_grad(&self, a: &[R], dy: &[R], to: &mut [R], scratch: &mut [R]) {
+    fn reverse_cumulative_product_grad(&self, a: &[R], dy: &[R], to: &mut [R], scratch: &mut [R]) {
         let (m, d) = (self.m, self.d);
         let (after, front) = scratch.split_at_mut(m * d);
-        self.reverse_cum_prod(a, &mut after[..m * d]);
+        self.reverse_cumulative_product(a, &mut after[..m * d]);
         let front = &mut front[..d];
         front.fill(R::ZERO);
         for l in 0..m {

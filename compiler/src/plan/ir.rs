@@ -173,13 +173,13 @@ pub enum Reduction {
 /// An operation on whole tiles that runs along the chunk; see the operation of the tile program.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScanOp {
-    /// `Op::CumProd`.
+    /// `Op::CumulativeProduct`.
     CumulativeProduct(Versions),
-    /// `Op::CumProdGrad`.
+    /// `Op::CumulativeProductGrad`.
     CumulativeProductGrad(Versions),
-    /// `Op::ReverseCumProd`.
+    /// `Op::ReverseCumulativeProduct`.
     ReverseCumulativeProduct,
-    /// `Op::ReverseCumProdGrad`.
+    /// `Op::ReverseCumulativeProductGrad`.
     ReverseCumulativeProductGrad,
     /// `Op::DecayMask`.
     DecayMask(Versions),

@@ -210,7 +210,7 @@ fn relate(program: &Program, lifted: bool, value: Value, classes: &mut Classes) 
             }
         }
         Op::Reshape => reshaped(program, value, classes),
-        Op::CumProd(_) | Op::ReverseCumProd => {
+        Op::CumulativeProduct(_) | Op::ReverseCumulativeProduct => {
             along(classes, node.args[0], 1, 1);
             classes.keep(value, 0);
             classes.keep(node.args[0], 0);

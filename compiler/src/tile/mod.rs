@@ -215,13 +215,13 @@ pub enum Op {
     Weight,
 
     /// Products of decays before a row: `a: [m, d]` gives `[rows, d]`, `y_i = Π_{l < seen(i)} a_l`.
-    CumProd(Versions),
-    /// Gradient of `CumProd` by the decays: `a: [m, d]`, `dy: [rows, d]` give `[m, d]`.
-    CumProdGrad(Versions),
+    CumulativeProduct(Versions),
+    /// Gradient of `CumulativeProduct` by the decays: `a: [m, d]`, `dy: [rows, d]` give `[m, d]`.
+    CumulativeProductGrad(Versions),
     /// Products of decays after a row: `y_j = Π_{l > j} a_l`, `[m, d]` to `[m, d]`.
-    ReverseCumProd,
-    /// Gradient of `ReverseCumProd` by the decays.
-    ReverseCumProdGrad,
+    ReverseCumulativeProduct,
+    /// Gradient of `ReverseCumulativeProduct` by the decays.
+    ReverseCumulativeProductGrad,
     /// Products of decays between a write and a read: `a: [m, 1]` gives `[rows, m]`,
     /// `y_ij = Π_{j < l < seen(i)} a_l` where `j < seen(i)`, else 0.
     DecayMask(Versions),

@@ -119,10 +119,10 @@ impl fmt::Display for Op {
                 write!(f, "{:?} u{} in {}..={}", past.gather, past.level, past.low, past.high)
             }
             Op::Weight => write!(f, "weight"),
-            Op::CumProd(v) => write!(f, "cum_prod<{v}>"),
-            Op::CumProdGrad(v) => write!(f, "cum_prod_grad<{v}>"),
-            Op::ReverseCumProd => write!(f, "reverse_cum_prod"),
-            Op::ReverseCumProdGrad => write!(f, "reverse_cum_prod_grad"),
+            Op::CumulativeProduct(v) => write!(f, "cumulative_product<{v}>"),
+            Op::CumulativeProductGrad(v) => write!(f, "cumulative_product_grad<{v}>"),
+            Op::ReverseCumulativeProduct => write!(f, "reverse_cumulative_product"),
+            Op::ReverseCumulativeProductGrad => write!(f, "reverse_cumulative_product_grad"),
             Op::DecayMask(v) => write!(f, "decay_mask<{v}>"),
             Op::DecayMaskGrad(v) => write!(f, "decay_mask_grad<{v}>"),
             Op::Below(v) => write!(f, "below<{v}>"),

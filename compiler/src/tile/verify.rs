@@ -115,10 +115,10 @@ fn fits(op: &Op, args: &[&[usize]], out: &[usize]) -> bool {
         (Op::Past(past), _) => {
             past.term.outputs.len() == 1 && past.term.shape(past.term.outputs[0]) == out
         }
-        (Op::CumProd(v), [a]) => rows_fit(v, out[0], a[0]),
-        (Op::CumProdGrad(v), [a, dy]) => rows_fit(v, dy[0], a[0]) && *a == out,
-        (Op::ReverseCumProd, [a]) => *a == out,
-        (Op::ReverseCumProdGrad, [a, dy]) => a == dy && *a == out,
+        (Op::CumulativeProduct(v), [a]) => rows_fit(v, out[0], a[0]),
+        (Op::CumulativeProductGrad(v), [a, dy]) => rows_fit(v, dy[0], a[0]) && *a == out,
+        (Op::ReverseCumulativeProduct, [a]) => *a == out,
+        (Op::ReverseCumulativeProductGrad, [a, dy]) => a == dy && *a == out,
         (Op::DecayMask(v), [a]) => a[1] == 1 && rows_fit(v, out[0], a[0]) && out[1] == a[0],
         (Op::DecayMaskGrad(v), [a, dy]) => rows_fit(v, dy[0], a[0]) && dy[1] == a[0] && *a == out,
         (Op::Below(v), []) => rows_fit(v, out[0], out[1]),

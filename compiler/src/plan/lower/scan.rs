@@ -32,10 +32,10 @@ impl ScanOp {
 /// The scan that an operation is, if it is one.
 pub(super) fn scan(op: &Op) -> Option<ScanOp> {
     Some(match op {
-        Op::CumProd(v) => ScanOp::CumulativeProduct(v.clone()),
-        Op::CumProdGrad(v) => ScanOp::CumulativeProductGrad(v.clone()),
-        Op::ReverseCumProd => ScanOp::ReverseCumulativeProduct,
-        Op::ReverseCumProdGrad => ScanOp::ReverseCumulativeProductGrad,
+        Op::CumulativeProduct(v) => ScanOp::CumulativeProduct(v.clone()),
+        Op::CumulativeProductGrad(v) => ScanOp::CumulativeProductGrad(v.clone()),
+        Op::ReverseCumulativeProduct => ScanOp::ReverseCumulativeProduct,
+        Op::ReverseCumulativeProductGrad => ScanOp::ReverseCumulativeProductGrad,
         Op::DecayMask(v) => ScanOp::DecayMask(v.clone()),
         Op::DecayMaskGrad(v) => ScanOp::DecayMaskGrad(v.clone()),
         Op::Gram(v) => ScanOp::Gram(v.clone()),
