@@ -258,7 +258,8 @@ fn what_is_too_large_for_the_machine_is_named() {
     }
 }
 
-/// Every shipped model at the sizes of its file has a whole schedule: each line of it says what runs.
+/// Every shipped model at the sizes of its file has a whole schedule: each line of it says what runs. Its kernels compile, which
+/// takes minutes: those of one model here, those of all in `./test --long`.
 #[test]
 fn every_model_has_a_whole_schedule() {
     let folder = empty("schedules");
@@ -270,6 +271,14 @@ fn every_model_has_a_whole_schedule() {
     let output = lrc(&args);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(!said(&output).contains("no kernels"), "{}", said(&output));
+    let long = std::env::var_os("LRC_EVERY_PTX").is_some();
+    let compiled = models.iter().filter(|file| long || file.ends_with("quickstart.arch"));
+    let out = empty("ptx");
+    for file in compiled {
+        let emit = ["--emit", "ptx", "--arch", "sm_80,sm_90a", "--out", path(&out)];
+        let output = lrc(&[&["compile", path(file)], &emit[..]].concat());
+        assert_eq!(output.status.code(), Some(0), "{}: {}", file.display(), said(&output));
+    }
     for arch in ["sm_80", "sm_90a"] {
         for model in &models {
             let text = std::fs::read_to_string(model).unwrap();
