@@ -3,7 +3,7 @@
 use lrc_dsl::Diag;
 use lrc_dsl::ast::{Arg, BinaryOp, Name};
 
-use super::eval::{Elaborator, Place};
+use super::eval::{Elaborator, Operation};
 use super::value::{Tensor, Val};
 use crate::tile::Unary;
 
@@ -80,7 +80,7 @@ impl Elaborator<'_> {
     }
 
     /// Arithmetic where one side is complex at least.
-    pub(super) fn complex_algebra(&mut self, place: Place, a: Val, b: Val) -> Option<Val> {
+    pub(super) fn complex_algebra(&mut self, place: Operation, a: Val, b: Val) -> Option<Val> {
         match (place.op, a, b) {
             (BinaryOp::Add | BinaryOp::Sub, a, b) => {
                 let ([a, b], [c, d]) = (self.parts(place, a)?, self.parts(place, b)?);
@@ -134,7 +134,7 @@ impl Elaborator<'_> {
     /// `(a + ib)(c + id)`.
     fn complex_product(
         &mut self,
-        place: Place,
+        place: Operation,
         op: BinaryOp,
         [a, b]: Parts,
         [c, d]: Parts,
@@ -147,8 +147,8 @@ impl Elaborator<'_> {
     }
 
     /// Arithmetic of parts.
-    fn real(&mut self, place: Place, op: BinaryOp, x: &Tensor, y: &Tensor) -> Option<Tensor> {
-        let place = Place { op, ..place };
+    fn real(&mut self, place: Operation, op: BinaryOp, x: &Tensor, y: &Tensor) -> Option<Tensor> {
+        let place = Operation { op, ..place };
         match self.algebra(place, Val::Tensor(x.clone()), Val::Tensor(y.clone()))? {
             Val::Tensor(t) => Some(t),
             _ => None,
@@ -156,7 +156,7 @@ impl Elaborator<'_> {
     }
 
     /// A value that is no complex one, as a tensor.
-    fn as_real(&mut self, place: Place, value: Val) -> Option<Tensor> {
+    fn as_real(&mut self, place: Operation, value: Val) -> Option<Tensor> {
         let words = value.words();
         let tensor = self.as_tensor(value);
         if tensor.is_none() {
@@ -167,7 +167,7 @@ impl Elaborator<'_> {
     }
 
     /// A value as a complex one.
-    fn parts(&mut self, place: Place, value: Val) -> Option<Parts> {
+    fn parts(&mut self, place: Operation, value: Val) -> Option<Parts> {
         if let Val::Complex(parts) = value {
             return Some(*parts);
         }

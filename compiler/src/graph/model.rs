@@ -7,7 +7,7 @@ use lrc_dsl::ast::{Arg, Decl, Expr, ExprKind};
 use lrc_dsl::{Diag, Namespace, print};
 
 use super::layout::{self, Layer, Whole};
-use super::mixer::{Bound, Maker, Scope, twice};
+use super::mixer::{Bound, GraphBuilder, Scope, twice};
 use super::pointwise::Named;
 use super::{Graph, Init, Kind, Node, Param, ParamId, ValueId};
 use crate::elaborate::signature::Numbers;
@@ -63,17 +63,22 @@ pub fn build(
     }
     let (layers, whole) = layout::resolve(namespace, decl, &numbers, diags);
     let model = whole.and_then(|whole| {
-        let mut maker = Maker::new(namespace, whole.width);
-        let model = assemble(&mut maker, decl, &whole, &layers);
-        diags.append(&mut maker.diags);
+        let mut builder = GraphBuilder::new(namespace, whole.width);
+        let model = assemble(&mut builder, decl, &whole, &layers);
+        diags.append(&mut builder.diags);
         model
     });
     let after = diags.iter().filter(|d| d.is_error()).count();
     model.filter(|_| before == after)
 }
 
-fn assemble(maker: &mut Maker, decl: &Decl, whole: &Whole, layers: &[Layer]) -> Option<Model> {
-    let width = maker.width.clone();
+fn assemble(
+    builder: &mut GraphBuilder,
+    decl: &Decl,
+    whole: &Whole,
+    layers: &[Layer],
+) -> Option<Model> {
+    let width = builder.width.clone();
     let table = |name: &str| Param {
         name: name.into(),
         shape: vec![whole.vocab, whole.width],
@@ -82,7 +87,7 @@ fn assemble(maker: &mut Maker, decl: &Decl, whole: &Whole, layers: &[Layer]) -> 
         f32: false,
         number: Number::F32,
     };
-    let embedding = maker.param(table("embedding.weight"), decl.name.span)?;
+    let embedding = builder.param(table("embedding.weight"), decl.name.span)?;
     let node = Node {
         kind: Kind::Embed,
         label: "embedding".into(),
@@ -91,20 +96,20 @@ fn assemble(maker: &mut Maker, decl: &Decl, whole: &Whole, layers: &[Layer]) -> 
         outputs: vec![],
         gives: vec![],
     };
-    let id = maker.graph.add(node, &[(vec![whole.width], false)])[0];
-    let embedded = maker.stream(id, vec![width]);
-    let x = stack(maker, whole, layers, embedded)?;
-    let hidden = normalised(maker, whole, layers, x)?;
+    let id = builder.graph.add(node, &[(vec![whole.width], false)])[0];
+    let embedded = builder.stream(id, vec![width]);
+    let x = stack(builder, whole, layers, embedded)?;
+    let hidden = normalised(builder, whole, layers, x)?;
     let head = if whole.tied {
         embedding
     } else {
         let mut param = table("head.weight");
         param.init = Init::Normal(0.0, 1.0 / (whole.width as f64).sqrt());
-        maker.param(param, decl.name.span)?
+        builder.param(param, decl.name.span)?
     };
-    let mut graph = std::mem::take(&mut maker.graph);
+    let mut graph = std::mem::take(&mut builder.graph);
     graph.forward = graph.nodes.node_count();
-    keeps_to_the_past(maker, &graph, hidden)?;
+    keeps_to_the_past(builder, &graph, hidden)?;
     Some(Model {
         name: decl.name.text.clone(),
         graph,
@@ -113,23 +118,28 @@ fn assemble(maker: &mut Maker, decl: &Decl, whole: &Whole, layers: &[Layer]) -> 
         embedding,
         head,
         hidden,
-        losses: std::mem::take(&mut maker.losses),
+        losses: std::mem::take(&mut builder.losses),
         layout: layers.iter().map(|layer| print::expr(&layer.call)).collect(),
     })
 }
 
 /// The sub-layers one after the other, with the residual rule around each; gives the residual stream behind the last.
-fn stack(maker: &mut Maker, whole: &Whole, layers: &[Layer], embedded: Named) -> Option<Named> {
-    let width = maker.width.clone();
+fn stack(
+    builder: &mut GraphBuilder,
+    whole: &Whole,
+    layers: &[Layer],
+    embedded: Named,
+) -> Option<Named> {
+    let width = builder.width.clone();
     let mut x = embedded.clone();
     let mut names = BTreeMap::new();
     for (at, layer) in layers.iter().enumerate() {
         let mut numbers = layer.numbers.clone();
         numbers.known.insert("layer".into(), Setting::Number(at as f64));
         numbers.known.insert("layers".into(), Setting::Number(layers.len() as f64));
-        maker.sharing = layer.shared;
+        builder.sharing = layer.shared;
         let mut residual = Residual {
-            maker,
+            builder,
             layer,
             numbers,
             names: &mut names,
@@ -137,36 +147,41 @@ fn stack(maker: &mut Maker, whole: &Whole, layers: &[Layer], embedded: Named) ->
             x: x.clone(),
         };
         let made = residual.eval(whole.residual)?;
-        let id = maker.materialise(made.value, &format!("{}.residual", layer.path));
-        x = maker.stream(id, vec![width.clone()]);
+        let id = builder.materialise(made.value, &format!("{}.residual", layer.path));
+        x = builder.stream(id, vec![width.clone()]);
     }
-    maker.sharing = false;
+    builder.sharing = false;
     Some(x)
 }
 
 /// The hidden state that the output matrix reads.
-fn normalised(maker: &mut Maker, whole: &Whole, layers: &[Layer], x: Named) -> Option<ValueId> {
+fn normalised(
+    builder: &mut GraphBuilder,
+    whole: &Whole,
+    layers: &[Layer],
+    x: Named,
+) -> Option<ValueId> {
     let scope = Scope {
         names: [("x".to_string(), Bound::Tensor(x))].into(),
         numbers: layers.last()?.numbers.clone(),
         path: "head".into(),
         target: "norm".into(),
     };
-    let width = maker.width.clone();
-    let bound = maker.eval(whole.head, Some(&[width]), &scope)?;
-    let hidden = maker.tensor(bound, whole.head.span)?;
-    Some(maker.materialise(hidden.value, "head.norm"))
+    let width = builder.width.clone();
+    let bound = builder.eval(whole.head, Some(&[width]), &scope)?;
+    let hidden = builder.tensor(bound, whole.head.span)?;
+    Some(builder.materialise(hidden.value, "head.norm"))
 }
 
 /// Refuses a model whose output depends on an average over all tokens.
-fn keeps_to_the_past(maker: &mut Maker, graph: &Graph, hidden: ValueId) -> Option<()> {
+fn keeps_to_the_past(builder: &mut GraphBuilder, graph: &Graph, hidden: ValueId) -> Option<()> {
     let needed = graph.needed(hidden);
     let mut nodes = graph.nodes.node_weights().zip(&needed);
     if let Some((node, _)) =
         nodes.find(|(node, needed)| **needed && matches!(node.kind, Kind::Average))
     {
         let message = format!("an `average` in `{}` reaches what the model says", node.label);
-        return maker.fail(
+        return builder.fail(
             Diag::global("E0215", message)
                 .help("it knows tokens to come: it may only stand in a `loss`"),
         );
@@ -176,7 +191,7 @@ fn keeps_to_the_past(maker: &mut Maker, graph: &Graph, hidden: ValueId) -> Optio
 
 /// Evaluates the residual rule around one sub-layer.
 struct Residual<'m, 'n, 'l> {
-    maker: &'m mut Maker<'n>,
+    builder: &'m mut GraphBuilder<'n>,
     layer: &'l Layer,
     numbers: Numbers,
     names: &'l mut BTreeMap<String, Bound>,
@@ -201,55 +216,55 @@ impl Residual<'_, '_, '_> {
     }
 
     fn eval(&mut self, expr: &Expr) -> Option<Named> {
-        let width = self.maker.width.clone();
+        let width = self.builder.width.clone();
         let mut scope = self.scope();
         let inner = find_f(expr);
         if let Some(argument) = inner {
-            let bound = self.maker.eval(argument, Some(std::slice::from_ref(&width)), &scope)?;
-            let input = self.maker.tensor(bound, argument.span)?;
-            let id = self.maker.materialise(input.value, &format!("{}.input", self.layer.path));
-            let input = self.maker.stream(id, input.axes);
+            let bound = self.builder.eval(argument, Some(std::slice::from_ref(&width)), &scope)?;
+            let input = self.builder.tensor(bound, argument.span)?;
+            let id = self.builder.materialise(input.value, &format!("{}.input", self.layer.path));
+            let input = self.builder.stream(id, input.axes);
             let output = self.mixer(input)?;
             // What a layer adds is a value of its own: passes drop it, or take it out.
-            let id = self.maker.materialise(output.value, &format!("{}.out", self.layer.path));
-            let output = self.maker.stream(id, output.axes);
+            let id = self.builder.materialise(output.value, &format!("{}.out", self.layer.path));
+            let output = self.builder.stream(id, output.axes);
             scope.names.insert("f".into(), Bound::Tensor(output));
         }
         scope.target = "residual".into();
         let rest = replace_f(expr);
-        let bound = self.maker.eval(&rest, Some(&[width]), &scope)?;
-        self.maker.tensor(bound, expr.span)
+        let bound = self.builder.eval(&rest, Some(&[width]), &scope)?;
+        self.builder.tensor(bound, expr.span)
     }
 
     fn mixer(&mut self, x: Named) -> Option<Named> {
         let ExprKind::Call(name, args) = &self.layer.call.kind else { return None };
-        let decl = self.maker.namespace.get(&name.text)?.clone();
+        let decl = self.builder.namespace.get(&name.text)?.clone();
         let scope = self.scope();
         let mut given = BTreeMap::new();
         if let Some(diag) = twice(args) {
-            return self.maker.fail(diag);
+            return self.builder.fail(diag);
         }
         for Arg { name, value, .. } in args {
             let Some(name) = name else {
-                return self.maker.fail(Diag::error(
+                return self.builder.fail(Diag::error(
                     "E0205",
                     value.span,
                     "parameters of a sub-layer are passed by name",
                 ));
             };
-            given.insert(name.text.clone(), self.maker.eval(value, None, &scope)?);
+            given.insert(name.text.clone(), self.builder.eval(value, None, &scope)?);
         }
         let path = self.layer.path.clone();
         let span = self.layer.call.span;
-        let (y, names) = self.maker.mixer(&decl, x, given, &self.numbers, path, span)?;
+        let (y, names) = self.builder.mixer(&decl, x, given, &self.numbers, path, span)?;
         if let Some(own) = &self.layer.name {
             for (name, bound) in names {
                 self.names.insert(format!("{own}.{name}"), bound);
             }
         }
-        let width: Vec<Dim> = vec![self.maker.width.clone()];
+        let width: Vec<Dim> = vec![self.builder.width.clone()];
         if y.axes.len() != 1 || y.axes[0].size != width[0].size {
-            return self.maker.fail(Diag::error(
+            return self.builder.fail(Diag::error(
                 "E0202",
                 span,
                 format!("`{}` does not give a value of the model's width", decl.name.text),

@@ -159,7 +159,7 @@ impl Layout {
     /// Decides for every value of a program. The caller may lend the leaves that `lent` says
     /// instead of copying them: their memory is used for nothing else.
     pub fn new(program: &Program, lent: &dyn Fn(&Leaf) -> bool) -> Layout {
-        let mut maker = Maker::new(program, lent);
+        let mut maker = LayoutBuilder::new(program, lent);
         for (at, node) in program.nodes.iter().enumerate() {
             if matches!(node.op, Op::Leaf(_)) {
                 maker.own(at, size(&node.shape));
@@ -182,7 +182,7 @@ impl Layout {
     }
 }
 
-struct Maker<'a> {
+struct LayoutBuilder<'a> {
     program: &'a Program,
     layout: Layout,
     /// Whose storage a value reads.
@@ -195,8 +195,8 @@ struct Maker<'a> {
     free: Vec<Range<usize>>,
 }
 
-impl<'a> Maker<'a> {
-    fn new(program: &'a Program, lent: &dyn Fn(&Leaf) -> bool) -> Maker<'a> {
+impl<'a> LayoutBuilder<'a> {
+    fn new(program: &'a Program, lent: &dyn Fn(&Leaf) -> bool) -> LayoutBuilder<'a> {
         let count = program.nodes.len();
         let empty = View { start: 0, shape: vec![], strides: vec![] };
         let (fused, skipped) = fused_sums(program);
@@ -205,7 +205,7 @@ impl<'a> Maker<'a> {
             .iter()
             .map(|node| matches!(&node.op, Op::Leaf(leaf) if lent(leaf)))
             .collect();
-        let mut maker = Maker {
+        let mut maker = LayoutBuilder {
             program,
             layout: Layout {
                 views: vec![empty; count],

@@ -121,13 +121,13 @@ pub struct Dataset {
 /// What sequences come from.
 enum Content {
     /// They are made by their number.
-    Made(Maker),
+    Made(Sequences),
     /// They are read.
     Corpora(Mixture),
 }
 
 /// What makes a sequence of its number.
-enum Maker {
+enum Sequences {
     Synthetic(Synthetic),
     Text(Text),
 }
@@ -182,10 +182,10 @@ impl Dataset {
         let content = match task {
             Task::Text { path, length } => {
                 let longest = asked.lengths.iter().copied().fold(*length, usize::max);
-                Content::Made(Maker::Text(Text::open(path, longest)?))
+                Content::Made(Sequences::Text(Text::open(path, longest)?))
             }
             Task::Corpora(all) => Content::Corpora(Mixture::new(all, seed, &asked.lengths)?),
-            Task::Synthetic(synthetic) => Content::Made(Maker::Synthetic(synthetic.clone())),
+            Task::Synthetic(synthetic) => Content::Made(Sequences::Synthetic(synthetic.clone())),
         };
         Ok(Dataset { task: task.clone(), seed, asked: asked.clone(), content })
     }
@@ -265,7 +265,7 @@ impl Dataset {
     /// Sequences `first..first + count` of a task that makes them up, each with its level.
     fn made(
         &self,
-        maker: &Maker,
+        maker: &Sequences,
         purpose: Purpose,
         first: u64,
         count: usize,
@@ -276,8 +276,8 @@ impl Dataset {
         for at in 0..count {
             let item = first + at as u64;
             let (tokens, targets) = match maker {
-                Maker::Text(text) => text.sequence(self.seed, purpose, item, length),
-                Maker::Synthetic(synthetic) => {
+                Sequences::Text(text) => text.sequence(self.seed, purpose, item, length),
+                Sequences::Synthetic(synthetic) => {
                     let mut task = Synthetic { length, ..synthetic.clone() };
                     if let (Some(levels), Some(level)) = (&self.asked.levels, level(at)) {
                         task.vary(&levels.of, levels.values[level]);
@@ -361,10 +361,10 @@ impl Dataset {
         let text = match &self.content {
             // Where the data lies does not matter, only what is in it and how it is cut.
             Content::Corpora(open) => format!("{} {}", open.fingerprint(), self.seed),
-            Content::Made(Maker::Text(text)) => {
+            Content::Made(Sequences::Text(text)) => {
                 format!("{} {} {}", text.fingerprint(), self.task.length(), self.seed)
             }
-            Content::Made(Maker::Synthetic(_)) => {
+            Content::Made(Sequences::Synthetic(_)) => {
                 format!("{:?} {:?} {}", self.task, self.asked.levels, self.seed)
             }
         };

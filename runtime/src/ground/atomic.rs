@@ -11,8 +11,8 @@ use crate::ground::error::{Failure, at_path};
 /// than a file (a terminal, a pipe, a device), the bytes are written into that.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let done = match target(path)? {
-        Target::File(file) => place(&file, bytes, true).and_then(|()| sync_folder(file.parent())),
-        Target::Stream(stream) => into(stream, bytes),
+        Leads::File(file) => place(&file, bytes, true).and_then(|()| sync_folder(file.parent())),
+        Leads::Stream(stream) => into(stream, bytes),
     };
     done.map_err(at_path("write", path))
 }
@@ -37,8 +37,8 @@ impl Folder {
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
         let path = self.path(name);
         let done = match target(&path)? {
-            Target::File(file) => place(&file, bytes, false),
-            Target::Stream(stream) => into(stream, bytes),
+            Leads::File(file) => place(&file, bytes, false),
+            Leads::Stream(stream) => into(stream, bytes),
         };
         done.map_err(at_path("write", &path))
     }
@@ -50,7 +50,7 @@ impl Folder {
 }
 
 /// What a path leads to.
-enum Target {
+enum Leads {
     /// A file, or a name that is free.
     File(PathBuf),
     /// What takes bytes one after the other.
@@ -64,20 +64,20 @@ fn into(stream: std::io::Result<Box<dyn Write>>, bytes: &[u8]) -> std::io::Resul
 }
 
 /// Follows the links of a path: they stay, and what they lead to is written.
-fn target(path: &Path) -> Result<Target, Failure> {
+fn target(path: &Path) -> Result<Leads, Failure> {
     let mut at = path.to_path_buf();
     // As many links as the system follows.
     for _ in 0..40 {
-        let Ok(found) = fs::symlink_metadata(&at) else { return Ok(Target::File(at)) };
+        let Ok(found) = fs::symlink_metadata(&at) else { return Ok(Leads::File(at)) };
         let folder = at.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if found.is_symlink() && open_files(folder) {
-            return Ok(Target::Stream(stream(&at)));
+            return Ok(Leads::Stream(stream(&at)));
         } else if found.is_symlink() {
             at = folder.join(fs::read_link(&at).map_err(at_path("read", &at))?);
         } else if found.is_file() || found.is_dir() {
-            return Ok(Target::File(at));
+            return Ok(Leads::File(at));
         } else {
-            return Ok(Target::Stream(stream(&at)));
+            return Ok(Leads::Stream(stream(&at)));
         }
     }
     Err(Failure::World(format!("cannot write {}: too many links", path.display())))

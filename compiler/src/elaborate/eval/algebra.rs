@@ -3,12 +3,17 @@
 use lrc_dsl::ast::BinaryOp;
 use lrc_dsl::{Diag, print};
 
-use super::{Elaborator, Place};
+use super::{Elaborator, Operation};
 use crate::elaborate::value::{Dim, Tensor, Val};
 use crate::tile::{Op, Unary, Value};
 
 impl Elaborator<'_> {
-    pub(in crate::elaborate) fn algebra(&mut self, place: Place, a: Val, b: Val) -> Option<Val> {
+    pub(in crate::elaborate) fn algebra(
+        &mut self,
+        place: Operation,
+        a: Val,
+        b: Val,
+    ) -> Option<Val> {
         self.finite(place, &a, &b)?;
         if let (Val::Complex(_), _) | (_, Val::Complex(_)) = (&a, &b) {
             return self.complex_algebra(place, a, b);
@@ -43,7 +48,7 @@ impl Elaborator<'_> {
     }
 
     /// Refuses an infinite number in a sum or product with a value of the run, and division by 0.
-    pub(super) fn finite(&mut self, place: Place, a: &Val, b: &Val) -> Option<()> {
+    pub(super) fn finite(&mut self, place: Operation, a: &Val, b: &Val) -> Option<()> {
         let division = place.op == BinaryOp::Div;
         let wrong = match (a, b) {
             _ if self.aside => None,
@@ -58,7 +63,7 @@ impl Elaborator<'_> {
     }
 
     /// `+ - .* /` between equal shapes, or with a scalar where that is allowed.
-    pub(super) fn each_entry(&mut self, place: Place, x: Tensor, y: Tensor) -> Option<Val> {
+    pub(super) fn each_entry(&mut self, place: Operation, x: Tensor, y: Tensor) -> Option<Val> {
         let same = x.dims.len() == y.dims.len()
             && x.row == y.row
             && x.dims.iter().zip(&y.dims).all(|(a, b)| a.size == b.size);
@@ -84,7 +89,7 @@ impl Elaborator<'_> {
         Some(Val::Tensor(Tensor { value, dims, row }))
     }
 
-    pub(super) fn mismatch<T>(&mut self, place: Place, x: &Tensor, y: &Tensor) -> Option<T> {
+    pub(super) fn mismatch<T>(&mut self, place: Operation, x: &Tensor, y: &Tensor) -> Option<T> {
         let message =
             format!("`{}` needs equal shapes, not {} and {}", place.op.text(), x.text(), y.text());
         let mut diag = Diag::error("E0202", place.a.span, message)
@@ -106,7 +111,7 @@ impl Elaborator<'_> {
     }
 
     /// What to write for a vector that weighs a matrix, and for 1 where `I` is meant.
-    pub(super) fn instead(&self, place: Place, x: &Tensor, y: &Tensor) -> Option<String> {
+    pub(super) fn instead(&self, place: Operation, x: &Tensor, y: &Tensor) -> Option<String> {
         let (a, b) = (print::expr(place.a), print::expr(place.b));
         let tight = |text: &str| crate::tile::print::tight(text.to_string());
         let square = |t: &Tensor| t.dims.len() == 2 && t.dims[0].size == t.dims[1].size;
@@ -145,7 +150,7 @@ impl Elaborator<'_> {
     }
 
     /// Sums and products with the identity.
-    pub(super) fn with_eye(&mut self, place: Place, a: Val, b: Val) -> Option<Val> {
+    pub(super) fn with_eye(&mut self, place: Operation, a: Val, b: Val) -> Option<Val> {
         match (place.op, a, b) {
             (BinaryOp::Add, Val::Eye(x), Val::Eye(y)) => Some(Val::Eye(self.b.add(x, y))),
             (BinaryOp::Sub, Val::Eye(x), Val::Eye(y)) => Some(Val::Eye(self.b.sub(x, y))),
@@ -211,7 +216,7 @@ impl Elaborator<'_> {
         self.b.mul(eye, scale)
     }
 
-    pub(super) fn power(&mut self, place: Place, x: Tensor, y: Tensor) -> Option<Val> {
+    pub(super) fn power(&mut self, place: Operation, x: Tensor, y: Tensor) -> Option<Val> {
         let exponent = self.b.as_fill(y.value).filter(|_| y.dims.is_empty());
         let value = match exponent {
             Some(2.0) => self.b.mul(x.value, x.value),
@@ -234,7 +239,7 @@ impl Elaborator<'_> {
     }
 
     /// `*`: scaling, or contraction of the last axis on the left with the first on the right.
-    pub(super) fn product(&mut self, place: Place, x: Tensor, y: Tensor) -> Option<Val> {
+    pub(super) fn product(&mut self, place: Operation, x: Tensor, y: Tensor) -> Option<Val> {
         if x.dims.is_empty() || y.dims.is_empty() {
             let (scalar, other) = if x.dims.is_empty() { (x, y) } else { (y, x) };
             let ones = vec![1; other.dims.len()];
@@ -296,7 +301,7 @@ impl Elaborator<'_> {
         Val::Tensor(Tensor { value, dims, row })
     }
 
-    pub(super) fn no_product<T>(&mut self, place: Place, x: &Tensor, y: &Tensor) -> Option<T> {
+    pub(super) fn no_product<T>(&mut self, place: Operation, x: &Tensor, y: &Tensor) -> Option<T> {
         let message = format!("`*` does not work between {} and {}", x.text(), y.text());
         let diag = Diag::error("E0202", place.a.span, message)
             .label(x.text())

@@ -489,7 +489,7 @@ impl Elaborator<'_> {
 
 /// An operator and its places.
 #[derive(Clone, Copy)]
-pub struct Place<'e> {
+pub struct Operation<'e> {
     /// The operator.
     pub op: BinaryOp,
     /// The whole expression.

@@ -3,7 +3,7 @@
 use lrc_dsl::ast::{BinaryOp, Expr, ExprKind};
 use lrc_dsl::{Diag, Span};
 
-use super::{Elaborator, Place};
+use super::{Elaborator, Operation};
 use crate::elaborate::signature::arithmetic;
 use crate::elaborate::value::{Setting, Tensor, Val};
 use crate::tile::{Int, IntOp, Unary};
@@ -122,7 +122,7 @@ impl Elaborator<'_> {
         // Both sides are looked at, so that mistakes on both are reported.
         let (left, right) = (self.eval(a), self.eval(b));
         let (left, right) = (left?, right?);
-        let place = Place { op, span, a, b };
+        let place = Operation { op, span, a, b };
         if [&left, &right].iter().any(|side| matches!(side, Val::Int { .. }))
             && let (Some(x), Some(y)) = (Whole::of(&left), Whole::of(&right))
         {
@@ -158,7 +158,7 @@ impl Elaborator<'_> {
     }
 
     /// Arithmetic between positions and whole numbers.
-    fn int_binary(&mut self, op: BinaryOp, a: Whole, b: Whole, place: Place) -> Option<Val> {
+    fn int_binary(&mut self, op: BinaryOp, a: Whole, b: Whole, place: Operation) -> Option<Val> {
         if let (BinaryOp::Sub, Some(x)) = (op, b.infinite) {
             return Some(Val::Number(-x));
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lrc_dsl::ast::{Decl, Item, Role};
 use lrc_dsl::{Diag, Namespace};
 
-use super::{Bound, Maker, Scope};
+use super::{Bound, GraphBuilder, Scope};
 use crate::elaborate::Setting;
 use crate::elaborate::signature::{Numbers, sized};
 use crate::graph::{Graph, Kind, Node};
@@ -40,11 +40,11 @@ pub fn alone(
             return None;
         }
     };
-    let mut maker = Maker::new(namespace, width);
+    let mut builder = GraphBuilder::new(namespace, width);
     let node = Node::plain(Kind::Embed, "x", vec![]);
-    let id = maker.graph.add(node, &[(vec![width], false)])[0];
-    let axis = maker.width.clone();
-    let x = maker.stream(id, vec![axis]);
+    let id = builder.graph.add(node, &[(vec![width], false)])[0];
+    let axis = builder.width.clone();
+    let x = builder.stream(id, vec![axis]);
     let mut numbers = Numbers::default();
     for (name, x) in [("layer", 0.0), ("layers", 1.0)] {
         let x = given.get(name).copied().unwrap_or(Setting::Number(x));
@@ -55,24 +55,24 @@ pub fn alone(
         .filter(|(name, _)| decl.settings.iter().any(|(known, _)| known.text == **name))
         .map(|(name, x)| (name.clone(), Bound::Known(*x)))
         .collect();
-    inputs(&mut maker, decl, given, &numbers, &mut bound);
+    inputs(&mut builder, decl, given, &numbers, &mut bound);
     let made =
-        maker.mixer(decl, x, bound, &numbers, decl.name.text.clone(), decl.name.span).is_some();
-    let sound = made && maker.diags.iter().all(|diag| !diag.is_error());
-    diags.append(&mut maker.diags);
-    sound.then(|| std::mem::take(&mut maker.graph))
+        builder.mixer(decl, x, bound, &numbers, decl.name.text.clone(), decl.name.span).is_some();
+    let sound = made && builder.diags.iter().all(|diag| !diag.is_error());
+    diags.append(&mut builder.diags);
+    sound.then(|| std::mem::take(&mut builder.graph))
 }
 
 /// Gives every second input a value of its declared shape.
 fn inputs(
-    maker: &mut Maker,
+    builder: &mut GraphBuilder,
     decl: &Decl,
     given: &BTreeMap<String, Setting>,
     base: &Numbers,
     bound: &mut BTreeMap<String, Bound>,
 ) {
     let mut numbers = base.clone();
-    numbers.known.insert("width".into(), Setting::Number(maker.width.size as f64));
+    numbers.known.insert("width".into(), Setting::Number(builder.width.size as f64));
     for (name, default) in &decl.settings {
         let value = given.get(&name.text).copied().map_or_else(|| numbers.eval(default), Ok);
         if let Ok(value) = value {
@@ -82,12 +82,12 @@ fn inputs(
     let scope = Scope { numbers, ..Scope::default() };
     for item in &decl.items {
         let Item::Declare { role: Role::In, names, shape, .. } = item else { continue };
-        let Some(axes) = maker.axes(shape, &scope) else { continue };
+        let Some(axes) = builder.axes(shape, &scope) else { continue };
         let sizes: Vec<usize> = axes.iter().map(|a| a.size).collect();
         for (name, _) in names {
             let node = Node::plain(Kind::Embed, name.text.clone(), vec![]);
-            let id = maker.graph.add(node, &[(sizes.clone(), false)])[0];
-            let value = maker.stream(id, axes.clone());
+            let id = builder.graph.add(node, &[(sizes.clone(), false)])[0];
+            let value = builder.stream(id, axes.clone());
             bound.insert(name.text.clone(), Bound::Tensor(value));
         }
     }

@@ -4,7 +4,7 @@ use lrc_dsl::Diag;
 use lrc_dsl::ast::{Arg, Name};
 
 use super::functions::Call;
-use super::{Maker, Tried};
+use super::{GraphBuilder, Tried};
 use crate::elaborate::functions::of_entries;
 
 /// What a function takes.
@@ -54,7 +54,7 @@ fn count(values: usize) -> String {
     format!("{values} value{}", if values == 1 { "" } else { "s" })
 }
 
-impl Maker<'_> {
+impl GraphBuilder<'_> {
     /// Refuses arguments that a built-in function does not take. What it lacks, it says itself.
     pub(super) fn arguments(&mut self, call: &Call) -> Tried<()> {
         if let Some(diag) = twice(call.args) {

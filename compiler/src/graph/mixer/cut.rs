@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::Maker;
+use super::GraphBuilder;
 use crate::graph::{ParamId, ValueId};
 use crate::tile::{Builder, Int, Leaf, Op, Stream, Value};
 
 /// Copies the pointwise program below a value.
 pub struct Cut<'m, 'n> {
-    maker: &'m Maker<'n>,
+    builder: &'m GraphBuilder<'n>,
     root: Value,
     /// The new program.
     pub b: Builder,
@@ -21,8 +21,15 @@ pub struct Cut<'m, 'n> {
 
 impl<'m, 'n> Cut<'m, 'n> {
     /// Nothing copied yet of the program below `root`.
-    pub fn new(maker: &'m Maker<'n>, root: Value) -> Cut<'m, 'n> {
-        Cut { maker, root, b: Builder::new(), inputs: vec![], params: vec![], new: HashMap::new() }
+    pub fn new(builder: &'m GraphBuilder<'n>, root: Value) -> Cut<'m, 'n> {
+        Cut {
+            builder,
+            root,
+            b: Builder::new(),
+            inputs: vec![],
+            params: vec![],
+            new: HashMap::new(),
+        }
     }
 
     fn input(&mut self, id: ValueId) -> usize {
@@ -40,8 +47,8 @@ impl<'m, 'n> Cut<'m, 'n> {
         if let Some(&done) = self.new.get(&value) {
             return done;
         }
-        let node = self.maker.b.node(value).clone();
-        let made = match (&node.op, self.maker.made.get(&value)) {
+        let node = self.builder.b.node(value).clone();
+        let made = match (&node.op, self.builder.made.get(&value)) {
             (_, Some(&id)) if value != self.root => {
                 let at = self.input(id);
                 self.b.leaf(Leaf::Read(Stream::Input(at), Int::T), &node.shape)

@@ -8,7 +8,7 @@ use lrc_dsl::ast::{Arg, BinaryOp, Expr, ExprKind, Range};
 use lrc_dsl::{Diag, Span, print};
 
 use super::functions::Call;
-use super::{Bound, Maker, Scope, Tried};
+use super::{Bound, GraphBuilder, Scope, Tried};
 use crate::elaborate::Dim;
 use crate::graph::pointwise::Named;
 use crate::graph::{Init, Kind, Node, Param, ValueId};
@@ -49,7 +49,7 @@ fn router<'e>(expr: &'e Expr, j: &str) -> Option<&'e Expr> {
     }
 }
 
-impl Maker<'_> {
+impl GraphBuilder<'_> {
     /// `sum(w[j] * f(x) for j < experts)`.
     pub(super) fn experts(&mut self, arg: &Arg, range: &Range, call: &Call) -> Tried<Bound> {
         let written = || {

@@ -4,7 +4,7 @@ use lrc_dsl::ast::{BinaryOp, Expr, ExprKind};
 use lrc_dsl::{Diag, Span};
 
 use super::functions::Call;
-use super::{Bound, Maker, Scope, Tried};
+use super::{Bound, GraphBuilder, Scope, Tried};
 use crate::elaborate::{Dim, Setting};
 use crate::graph::pointwise::{self, Named};
 use crate::tile::{Int, Leaf, Stream, Unary, size};
@@ -12,7 +12,7 @@ use crate::tile::{Int, Leaf, Stream, Unary, size};
 /// Farthest token back that a mixer reads: what runs a row computes those before it too.
 const MAX_LAG: f64 = 4096.0;
 
-impl Maker<'_> {
+impl GraphBuilder<'_> {
     /// Gives a value the axes written on the left, where the sizes allow it.
     pub(super) fn annotated(
         &mut self,

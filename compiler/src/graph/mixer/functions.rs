@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lrc_dsl::ast::{Arg, Decl, Kind as DeclKind, Name};
 use lrc_dsl::{Diag, Span, print};
 
-use super::{Bound, Maker, Scope, Tried};
+use super::{Bound, GraphBuilder, Scope, Tried};
 use crate::elaborate::Dim;
 use crate::elaborate::functions::{IN_MIXERS, OTHERS, entrywise, of_entries, softmax};
 use crate::elaborate::signature::numbers_in;
@@ -44,7 +44,7 @@ const MAX_ROLLS: usize = 256;
 /// Functions of mixers that recurrences have too, beside those of each entry.
 const SHARED: [&str; 5] = ["softmax", "sum", "concat", "max", "min"];
 
-impl Maker<'_> {
+impl GraphBuilder<'_> {
     /// A function, a recurrence or another mixer.
     pub(super) fn call(&mut self, call: &Call) -> Tried<Bound> {
         let name = call.name.text.as_str();

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use lrc_dsl::ast::{Attr, Decl, Item, Name, Role, Shape};
 use lrc_dsl::{Diag, Span, print};
 
-use super::{Bound, Maker, Scope, Tried};
+use super::{Bound, GraphBuilder, Scope, Tried};
 use crate::elaborate::Dim;
 use crate::elaborate::signature::numbers_in;
 use crate::graph::pointwise::Named;
 use crate::graph::{Init, Param};
 
-impl Maker<'_> {
+impl GraphBuilder<'_> {
     /// Refuses names of a mixer that are set twice: the later one would count in silence.
     pub(super) fn set_once(&mut self, decl: &Decl) {
         let mut first: BTreeMap<&str, Span> =

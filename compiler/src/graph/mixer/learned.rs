@@ -4,13 +4,13 @@ use lrc_dsl::ast::BinaryOp;
 use lrc_dsl::{Diag, Span, print};
 
 use super::functions::Call;
-use super::{Bound, Maker, Tried};
+use super::{Bound, GraphBuilder, Tried};
 use crate::elaborate::Dim;
 use crate::graph::pointwise::{self, Named};
 use crate::graph::{Init, Kind, Node, Param};
 use crate::tile::{Leaf, Number, Value, size};
 
-impl Maker<'_> {
+impl GraphBuilder<'_> {
     /// The axis named by `each = a`.
     fn each(&self, call: &Call) -> Option<String> {
         let arg = call.args.iter().find(|a| a.name.as_ref().is_some_and(|n| n.text == "each"))?;

@@ -56,7 +56,7 @@ pub struct Scope {
 }
 
 /// Builds a graph, one mixer after the other.
-pub struct Maker<'n> {
+pub struct GraphBuilder<'n> {
     /// Every declaration.
     pub namespace: &'n Namespace,
     /// The graph so far.
@@ -97,10 +97,10 @@ const MAX_DEPTH: usize = 16;
 /// Most calls of mixers in one model, those inside others included.
 const MAX_CALLS: usize = 1 << 14;
 
-impl<'n> Maker<'n> {
+impl<'n> GraphBuilder<'n> {
     /// An empty graph over the declarations of a file.
-    pub fn new(namespace: &'n Namespace, width: usize) -> Maker<'n> {
-        Maker {
+    pub fn new(namespace: &'n Namespace, width: usize) -> GraphBuilder<'n> {
+        GraphBuilder {
             namespace,
             graph: Graph::default(),
             b: Builder::new(),

@@ -7,11 +7,11 @@
 use lrc_dsl::ast::{Attr, Decl, Item};
 use lrc_dsl::{Diag, Span, print};
 
-use super::Maker;
+use super::GraphBuilder;
 use crate::elaborate::Variable;
 use crate::tile::{Op, Unary, Value};
 
-impl Maker<'_> {
+impl GraphBuilder<'_> {
     /// Warns where a value may leave what its input promises.
     pub(super) fn promise(&mut self, decl: &Decl, variable: &Variable, value: Value, span: Span) {
         if let Some((low, high)) = variable.interval {

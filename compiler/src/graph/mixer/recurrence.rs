@@ -6,14 +6,14 @@ use lrc_dsl::ast::{Decl, Expr, Name, Role};
 use lrc_dsl::{Diag, Span, print};
 
 use super::functions::Call;
-use super::{Bound, Maker, Scope, Tried};
+use super::{Bound, GraphBuilder, Scope, Tried};
 use crate::elaborate::signature::{Signature, numbers_in};
 use crate::elaborate::{Dim, Recurrence, Setting, Variable, elaborate};
 use crate::graph::pointwise::Named;
 use crate::graph::{Kind, Node, Recur, ValueId};
 use crate::tile::Value;
 
-impl Maker<'_> {
+impl GraphBuilder<'_> {
     /// A call of a recurrence: run for every entry of the axes in front of the declared shapes.
     pub(super) fn recurrence(&mut self, decl: &Decl, call: &Call) -> Tried<Bound> {
         let mut found = Vec::new();
@@ -37,7 +37,7 @@ impl Maker<'_> {
             )));
         }
         let given = operands.into_iter().flatten().collect();
-        let call_of = RecurrenceCall { maker: self, decl, signature: &signature, slots, given };
+        let call_of = RecurrenceCall { builder: self, decl, signature: &signature, slots, given };
         call_of.run(settings, call.scope)
     }
 
@@ -130,7 +130,7 @@ type Operand = (Named, Span);
 
 /// One call of a recurrence with its arguments in declared order.
 struct RecurrenceCall<'c, 'n> {
-    maker: &'c mut Maker<'n>,
+    builder: &'c mut GraphBuilder<'n>,
     decl: &'c Decl,
     signature: &'c Signature,
     /// What it declares beside its states.
@@ -160,7 +160,7 @@ impl RecurrenceCall<'_, '_> {
             .map(|o| ([&[heads], o.shape.as_slice()].concat(), false))
             .collect();
         let node = Node::plain(Kind::Recur(Box::new(recur)), scope.label(), inputs);
-        let id = self.maker.graph.add(node, &shapes)[0];
+        let id = self.builder.graph.add(node, &shapes)[0];
         let own = out.axes.iter().zip(&out.shape).map(|(text, n)| {
             let dim = sizes.get(text).cloned().unwrap_or_else(|| Dim::new(*n, text.as_str()));
             // An axis of the heads may have this name too.
@@ -173,7 +173,7 @@ impl RecurrenceCall<'_, '_> {
         });
         let own: Vec<Dim> = own.collect();
         let axes: Vec<Dim> = front.into_iter().chain(own).collect();
-        Some(Bound::Tensor(self.maker.stream(id, axes)))
+        Some(Bound::Tensor(self.builder.stream(id, axes)))
     }
 
     /// The axes of the heads, the longest that an argument has, and what the arguments say of declared sizes.
@@ -190,7 +190,7 @@ impl RecurrenceCall<'_, '_> {
                     self.decl.name.text,
                     want.join(", ")
                 );
-                return self.maker.fail(Diag::error("E0202", *span, message));
+                return self.builder.fail(Diag::error("E0202", *span, message));
             }
             let (heads, rest) = named.axes.split_at(named.axes.len() - own);
             if heads.len() > front.len() {
@@ -225,14 +225,14 @@ impl RecurrenceCall<'_, '_> {
         }
         let mut found = Vec::new();
         let Some(recurrence) = elaborate(self.decl, &given, &mut found) else {
-            self.maker.diags.extend(found);
+            self.builder.diags.extend(found);
             return None;
         };
         for state in &recurrence.states {
             let shape = [sizes_in_front.as_slice(), &state.shape].concat();
             let what = format!("the state `{}` of all heads", state.name);
             if let Err(diag) = numbers_in(&shape, &what, self.decl.name.span) {
-                return self.maker.fail(*diag);
+                return self.builder.fail(*diag);
             }
         }
         Some(recurrence)
@@ -245,15 +245,15 @@ impl RecurrenceCall<'_, '_> {
         for (variable, (named, span)) in
             std::mem::take(&mut self.slots).iter().zip(std::mem::take(&mut self.given))
         {
-            self.maker.promise(self.decl, variable, named.value, span);
+            self.builder.promise(self.decl, variable, named.value, span);
             let (value, own) = self.operand(front, named, span, own_axes(variable))?;
             if variable.role == Role::In {
-                inputs.push(self.maker.settle(value, &scope.label(), true));
+                inputs.push(self.builder.settle(value, &scope.label(), true));
                 recur.input_heads.push(own);
             } else {
-                let id = self.maker.settle(value, &scope.label(), false);
-                if !self.maker.graph.value(id).once {
-                    return self.maker.fail(Diag::error(
+                let id = self.builder.settle(value, &scope.label(), false);
+                if !self.builder.graph.value(id).once {
+                    return self.builder.fail(Diag::error(
                         "E0205",
                         span,
                         format!(
@@ -289,7 +289,7 @@ impl RecurrenceCall<'_, '_> {
             "`{name}` keeps a memory for each entry of `{0}`: the state {0} = {1} times",
             axis.text, axis.size
         );
-        self.maker.diags.push(
+        self.builder.diags.push(
             Diag::warning("W0222", *span, message)
                 .label(format!(
                     "`{}` is {shape} per head, and this has an axis `{}` more",
@@ -319,7 +319,7 @@ impl RecurrenceCall<'_, '_> {
                     "`{name}` of `{}` is {} ({}) here and {} ({}) elsewhere",
                     self.decl.name.text, dim.size, dim.text, known.size, known.text
                 );
-                self.maker.fail(Diag::error("E0202", span, message))
+                self.builder.fail(Diag::error("E0202", span, message))
             }
             Some(_) => Some(()),
             None => {
@@ -348,7 +348,7 @@ impl RecurrenceCall<'_, '_> {
         if !sound {
             let texts: Vec<String> =
                 front.iter().map(|a| format!("{} = {}", a.text, a.size)).collect();
-            return self.maker.fail(
+            return self.builder.fail(
                 Diag::error(
                     "E0202",
                     span,
@@ -370,8 +370,8 @@ impl RecurrenceCall<'_, '_> {
             .chain(rest.iter().map(|a| a.size))
             .collect();
         let full: Vec<usize> = front.iter().chain(rest).map(|a| a.size).collect();
-        let value = self.maker.b.reshape(named.value, &shape);
-        let value = self.maker.b.expand(value, &full);
+        let value = self.builder.b.reshape(named.value, &shape);
+        let value = self.builder.b.expand(value, &full);
         Some((value, front.iter().map(|a| a.size).product()))
     }
 }
