@@ -210,11 +210,14 @@ impl Drop for Running {
     }
 }
 
+/// What makes a run last until it is stopped, and end where who should have stopped it was killed.
+const ENDLESS: [&str; 2] = ["length=3 min", "eval.every=100000 steps"];
+
 /// A run that lasts until it is stopped, once it has begun to train.
 fn endless(run: &Path) -> Running {
     let child = Command::new(env!("CARGO_BIN_EXE_lrc"))
         .args(["train", &input("break/s.yaml"), "--out", path(run)])
-        .args(["--set", "length=100000 steps", "--set", "eval.every=100000 steps"])
+        .args(ENDLESS.iter().flat_map(|field| ["--set", field]))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::piped())
         .spawn()
@@ -231,7 +234,7 @@ fn a_folder_is_of_one_process_at_a_time() {
     let run = folder("lock");
     let mut child = endless(&run);
     let who = format!("process {} is training in", child.id());
-    let set = ["length=100000 steps", "eval.every=100000 steps"];
+    let set = ENDLESS;
     fails(&train(&run, &set, &["--resume"]), 2, &[&who]);
     fails(&train(&run, &set, &[]), 2, &[&who]);
     child.kill().unwrap();
