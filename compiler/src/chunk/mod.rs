@@ -33,7 +33,7 @@ use std::collections::HashMap;
 use crate::elaborate::Recurrence;
 use crate::normal::{Decay, Normal, Refusal};
 use crate::tile::lift::{self, Over};
-use crate::tile::{Builder, Leaf, Node, Op, Program, Stream, Value, Versions};
+use crate::tile::{Builder, Int, Leaf, Node, Op, Program, Stream, Value, Versions};
 
 /// The program of one chunk. Results: outputs `[chunk, …]`, then states.
 #[derive(Clone, Debug)]
