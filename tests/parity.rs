@@ -131,7 +131,8 @@ fn optimisers_update_alike() {
             let prepared = Prepared::plain(model.clone());
             let mut walk = Walk::on(machine.as_ref(), prepared, &params, &grouping.of).unwrap();
             let mut state =
-                State::new(&optimizer, param_groups, grouping, &mut walk.parameters, &params).unwrap();
+                State::new(&optimizer, param_groups, grouping, &mut walk.parameters, &params)
+                    .unwrap();
             let mut drawn = Drawn(9);
             for step in 1..=3 {
                 let one = |p: &Vec<f32>| -> Vec<f32> {

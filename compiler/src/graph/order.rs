@@ -3,13 +3,10 @@
 use std::fmt::Write;
 
 use super::kernels::Planned;
-use super::{Graph, Kind, Node, ParamId, Prepared, ValueId};
+use super::{Graph, Kind, Node, Param, ParamId, Prepared, ValueId};
 use crate::plan::target::Gpu;
 use crate::plan::{Pass, Schedule};
 use crate::tile::size;
-
-/// Bytes of a number where nothing else is asked for.
-const BYTES: usize = 4;
 
 /// What a training step runs on a kind of GPU, a line for each node: what it is, the kernels or products that do it, the values it
 /// reads, and those that it writes with their shapes, the buffers they lie in, and bytes of a row.
@@ -19,22 +16,22 @@ pub fn text(prepared: &Prepared, planned: &Planned, gpu: Gpu) -> String {
     let mut out = String::new();
     let count = graph.nodes.node_count();
     let params: usize = graph.params.iter().map(|param| size(&param.shape)).sum();
-    let once: usize = buffers.width.iter().filter(|(_, once)| *once).map(|(width, _)| width).sum();
-    let per_row = buffers.per_row() * BYTES;
+    let of = |param: &Param| size(&param.shape) * param.number.bytes();
+    let held: usize = graph.params.iter().map(of).sum();
+    let once = buffers.rooms.iter().filter(|room| room.once);
+    let once: usize = once.map(|room| room.width * room.number.bytes()).sum();
+    let per_row = buffers.bytes_per_row();
     // Writing into a string cannot fail.
     let _ = writeln!(
         out,
         "step of `{}` on {}: {} nodes forward, {} backward\n\
-         {} parameters in f32: {} bytes, and as many for their gradients\n\
-         {} buffers between the nodes: {per_row} bytes for each token of a step, {} bytes once",
+         {params} parameters: {held} bytes, and as many numbers for their gradients\n\
+         {} buffers between the nodes: {per_row} bytes for each token of a step, {once} bytes once",
         model.name,
         gpu.arch,
         graph.forward,
         count - graph.forward,
-        params,
-        params * BYTES,
-        buffers.width.len(),
-        once * BYTES,
+        buffers.rooms.len(),
     );
     for (at, node) in graph.nodes.node_weights().enumerate() {
         if at == graph.forward {
@@ -60,7 +57,8 @@ fn value(prepared: &Prepared, id: ValueId) -> String {
     let info = prepared.model.graph.value(id);
     let rows = if info.once { "once" } else { "a token" };
     let buffer = prepared.training.slot[id.0];
-    format!("{id} {:?} f32, {} bytes {rows} in buffer {buffer}", info.shape, info.width() * BYTES)
+    let bytes = info.width() * info.number.bytes();
+    format!("{id} {:?}, {bytes} bytes {rows} in buffer {buffer}", info.shape)
 }
 
 /// What does the work of a node.
