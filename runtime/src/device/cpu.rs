@@ -316,9 +316,7 @@ impl Backend for Cpu {
         d_outs: &[Option<Tensor>],
         to: &[Tensor],
     ) -> Result<(), Failure> {
-        for tensor in to {
-            memory::give(std::mem::take(&mut self.slots[tensor.slot]));
-        }
+        to.iter().for_each(|tensor| memory::give(std::mem::take(&mut self.slots[tensor.slot])));
         let kept = self.kept.remove(&call.at);
         let kept = kept.ok_or_else(|| Failure::no_forward(&call.recur.recurrence.name))?;
         let problem = self.problem(call);
