@@ -46,6 +46,12 @@ pub fn halves(r: &Recurrence) -> Option<Halves> {
     let between = between(r);
     let sums = self::sums(r, &between)?;
     let states = states(r, &between, &sums)?;
+    // What a solve has made large and a product is to make small again loses its digits in products of bf16.
+    let solves =
+        states.recurrence.token.nodes.iter().any(|node| matches!(node.op, Op::LinearSolve(_)));
+    if solves {
+        return None;
+    }
     matches!(sums.strategy, Strategy::Attention(_)).then_some(Halves { states, sums })
 }
 

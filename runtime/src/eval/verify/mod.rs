@@ -279,6 +279,7 @@ pub fn examine(r: &Recurrence, trial: &Trial, runners: &[Runner], judged: &mut J
         let (outputs, by_nudge) = (own.both)(&other, &nudged.cotangents());
         Gaps::of((&outputs, &by_nudge), (&truth, &gradients))
     };
+    let single = || in_single(r, trial, &drawn, (&truth, &gradients));
     for runner in runners {
         let (outputs, by_way) = (runner.both)(&problem, &drawn.cotangents());
         let own = Gaps::of((&outputs, &by_way), (&truth, &gradients));
@@ -293,11 +294,10 @@ pub fn examine(r: &Recurrence, trial: &Trial, runners: &[Runner], judged: &mut J
             (handed, "one call differs from two with the states handed over"),
         ];
         for (gaps, what) in checks {
-            judged.compare(&gaps, &moved, &|| format!("{} form: {what}", runner.name));
+            judged.compare(&gaps, &moved, &single, &|| format!("{} form: {what}", runner.name));
         }
     }
     let around = Around::new(r, trial, &drawn, &truth, &gradients, &form);
-    let single = || in_single(r, trial, &drawn, (&truth, &gradients));
     for (tensor, slope) in around.slopes() {
         judged.see_slope(tensor, slope, &moved, &single);
     }
@@ -337,8 +337,14 @@ impl Found {
 
 impl Judged {
     /// Judges differences of results and of gradients; `moved` is how far the truth itself moves when
-    /// inputs change in the last place of f32.
-    fn compare(&mut self, gaps: &Gaps, moved: &dyn Fn(f64) -> Gaps, what: &dyn Fn() -> String) {
+    /// inputs change in the last place of f32, `single` how far f32 is from it.
+    fn compare(
+        &mut self,
+        gaps: &Gaps,
+        moved: &dyn Fn(f64) -> Gaps,
+        single: &dyn Fn() -> Gaps,
+        what: &dyn Fn() -> String,
+    ) {
         let pick: [fn(&Gaps) -> &[f64]; 2] = [|gaps| &gaps.forward, |gaps| &gaps.backward];
         for (k, (bar, name)) in
             [(BARS.forward, "results"), (BARS.backward, "gradients")].into_iter().enumerate()
@@ -347,7 +353,9 @@ impl Judged {
             for (tensor, gap) in far {
                 // What cancels is known only up to the rounding of its parts, in either form; a last place of f64 in the
                 // inputs shows how much that is here.
-                if *gap <= ROUNDINGS * pick[k](&moved(f64::EPSILON))[tensor] {
+                if *gap <= ROUNDINGS * pick[k](&moved(f64::EPSILON))[tensor]
+                    || rounds_away(*gap, pick[k](&single())[tensor])
+                {
                     continue;
                 }
                 // Forms differ in f64: by far less than what moves the truth, where that excuses them.
@@ -377,10 +385,7 @@ impl Judged {
                 "no derivative at an end of what is promised of an input".into()
             }),
             Slope::Differs(gap) => {
-                // What rounds away in f64 is far off in f32: the same parts cancel, rounded at a place that stands so
-                // many bits higher. Changed inputs need not show it, where it follows from sizes alone.
-                let rounded = single().backward[tensor] * (f64::EPSILON / F32_PLACE);
-                if rounded.is_finite() && gap <= ROUNDINGS * rounded {
+                if rounds_away(gap, single().backward[tensor]) {
                     return;
                 }
                 self.found.slope = self.found.slope.max(gap);
@@ -392,6 +397,13 @@ impl Judged {
             }
         }
     }
+}
+
+/// Whether a difference in f64 is rounding. What rounds away there is far off in f32: the same parts cancel, rounded at a place
+/// that stands so many bits higher. Changed inputs need not show it, where it follows from sizes alone.
+fn rounds_away(gap: f64, single: f64) -> bool {
+    let rounded = single * (f64::EPSILON / F32_PLACE);
+    rounded.is_finite() && gap <= ROUNDINGS * rounded
 }
 
 /// The first token of a sequence with an output, or whose last state has an entry, that f32 cannot hold.
