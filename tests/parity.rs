@@ -246,17 +246,19 @@ fn graphs_with_something_in_between_agree() {
     }
 }
 
+/// A model of one layer, and what it uses of the library.
+fn text(layer: &str, use_: &str) -> String {
+    format!(
+        "use \"mixers/{use_}.arch\"
+        model m(width = 16) {{ vocab {VOCAB}
+            residual x + f(rmsnorm(x))
+            {layer}
+            head rmsnorm(x), untied }}"
+    )
+}
+
 #[test]
 fn nodes_that_see_more_than_a_row_agree() {
-    let text = |layer: &str, use_: &str| {
-        format!(
-            "use \"mixers/{use_}.arch\"
-            model m(width = 16) {{ vocab {VOCAB}
-                residual x + f(rmsnorm(x))
-                {layer}
-                head rmsnorm(x), untied }}"
-        )
-    };
     let moe = text("moe(experts = 4, top = 2, hidden = 24)", "moe");
     let two = "recurrence two(scale = 0.5) { in q, k, v : [d]
             in g : scalar in (-inf, 0]
@@ -282,15 +284,6 @@ fn nodes_that_see_more_than_a_row_agree() {
 /// shared keys and values, decays, experts, long convolutions, subheads that add up.
 #[test]
 fn values_in_bf16_agree() {
-    let text = |layer: &str, use_: &str| {
-        format!(
-            "use \"mixers/{use_}.arch\"
-            model m(width = 16) {{ vocab {VOCAB}
-                residual x + f(rmsnorm(x))
-                {layer}
-                head rmsnorm(x), untied }}"
-        )
-    };
     let layers = [
         ("attention", "attention(heads = 4, kv_heads = 2)"),
         ("gated_deltanet", "gated_deltanet(heads = 2, dk = 8, dv = 8)"),

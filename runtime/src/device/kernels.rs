@@ -6,7 +6,7 @@ use lrc_compiler::form::{Cotangents, Gradients, Outputs, Problem};
 use lrc_compiler::normal::Refusal;
 pub use lrc_compiler::plan::Purpose as Wanted;
 use lrc_compiler::plan::target::Gpu;
-use lrc_compiler::plan::{Binding, Role};
+use lrc_compiler::plan::{Binding, Role, Schedule};
 use lrc_compiler::tile::size;
 use lrc_dsl::Diag;
 
@@ -164,9 +164,13 @@ impl Kernels {
         &self.machine
     }
 
-    /// Whether they run backward too.
-    pub fn train_too(&self) -> bool {
-        self.backward.is_some()
+    /// What they run: forward, and backward where they train.
+    pub fn schedules(&self) -> Vec<&Schedule> {
+        [Some(&self.forward), self.backward.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|ready| &ready.schedule)
+            .collect()
     }
 
     /// Runs forward and writes the outputs. Gives the states after the last token, and what the way

@@ -28,7 +28,7 @@ pub struct Launches {
 
 /// The lengths at which to run: whole blocks of every kernel, more than a window, and three of them unless the one
 /// that is asked for is short.
-pub fn lengths(schedules: &[Schedule], length: usize) -> Vec<usize> {
+pub fn lengths(schedules: &[&Schedule], length: usize) -> Vec<usize> {
     let [tokens, window] = reach(schedules);
     let unit = (2 * tokens).max(window + tokens).next_multiple_of(ROWS.max(tokens));
     if length <= 3 * unit { vec![length] } else { vec![unit, 2 * unit, 3 * unit] }

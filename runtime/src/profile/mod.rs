@@ -9,7 +9,6 @@ pub mod page;
 pub mod text;
 pub mod time;
 
-use lrc_compiler::compile::{Choice, Target, compile};
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::emit;
 use lrc_compiler::plan::target::Gpu;
@@ -132,9 +131,8 @@ pub fn profile(r: &Recurrence, sizes: Sizes, hardware: Hardware) -> Result<Profi
     let mut all =
         Profile { name: r.name.clone(), hardware, sizes, lengths: vec![], schedules: vec![] };
     for purpose in PURPOSES {
-        let choice = Choice { purpose, tokens: None };
-        let schedules = compile(r, Target::Gpu(gpu), choice).map_err(Unready::Refused)?.schedules;
         let kernels = Kernels::new(r, purpose, None, &Machine::Sim(gpu))?;
+        let schedules = kernels.schedules();
         let lengths = fit::lengths(&schedules, sizes.length);
         let ran = lengths
             .iter()
@@ -145,7 +143,7 @@ pub fn profile(r: &Recurrence, sizes: Sizes, hardware: Hardware) -> Result<Profi
             (0..schedules.len()).map(|at| ran.iter().map(|all| all[at].as_slice()).collect());
         let passes: Vec<Vec<&[Counted]>> = passes.collect();
         let weights = fit::weights(&lengths, sizes.length);
-        for (schedule, counted) in schedules.iter().zip(passes) {
+        for (schedule, counted) in schedules.into_iter().zip(passes) {
             let launches = fit::at(&counted, &weights, (sizes.batch * sizes.heads) as f64)
                 .map_err(Unready::Failed)?;
             let kernels = of_kernels(schedule, launches, hardware, gpu).map_err(Unready::Failed)?;
@@ -173,7 +171,7 @@ fn ran(
     let (call, outs) = sent(&mut store, &problem)?;
     let (_, left) = kernels.forward(&mut store, &call, &outs)?;
     let mut passes = vec![store.recorded()];
-    if kernels.train_too() {
+    if kernels.schedules().len() > 1 {
         let flows = tensors.d_outs.iter();
         let d_outs = flows
             .map(|d| store.holding("gradient given", d).map(Some))
@@ -264,7 +262,7 @@ fn compulsory(schedule: &Schedule, sizes: Sizes, saves: bool) -> Vec<Compulsory>
 }
 
 /// The most tokens of a block of any kernel, and how far back a token reads where that is limited.
-fn reach(schedules: &[Schedule]) -> [usize; 2] {
+fn reach(schedules: &[&Schedule]) -> [usize; 2] {
     let kernels = || schedules.iter().flat_map(|schedule| &schedule.kernels);
     let tokens = kernels().map(|kernel| kernel.chunk).max().unwrap_or(1);
     let window = |kernel: &Kernel| match &kernel.grid {
@@ -279,6 +277,7 @@ mod tests {
     use super::*;
     use crate::device::sim::hardware::A100;
     use crate::ground::library;
+    use lrc_compiler::compile::{Choice, Target, compile};
     use lrc_compiler::elaborate::{Setting, elaborate};
 
     fn recurrence(name: &str) -> Recurrence {
