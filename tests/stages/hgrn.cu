@@ -10,6 +10,7 @@ hgrn_forward(const int* bounds, const int* chunks, int sequences, int heads, con
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
     at.rows = bounds[sequences];
+    const int rounds = (at.length + 7) / 8;
     const int own_in_x = at.head / (heads / heads_in_x);
     const int own_in_g = at.head / (heads / heads_in_g);
     float* const tile0 = (float*)(shared + 0);
@@ -30,7 +31,8 @@ hgrn_forward(const int* bounds, const int* chunks, int sequences, int heads, con
     }
     wait_for_block();
     #pragma unroll 1
-    for (int c = 0; c < (at.length + 7) / 8; c++) {
+    for (int round = 0; round < rounds; round++) {
+        const int c = round;
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
@@ -94,6 +96,7 @@ hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, co
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
     at.rows = bounds[sequences];
+    const int rounds = (at.length + 7) / 8;
     const int own_in_x = at.head / (heads / heads_in_x);
     const int own_in_g = at.head / (heads / heads_in_g);
     float* const tile0 = (float*)(shared + 0);
@@ -111,7 +114,8 @@ hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, co
     }
     wait_for_block();
     #pragma unroll 1
-    for (int c = (at.length + 7) / 8 - 1; c >= 0; c--) {
+    for (int round = 0; round < rounds; round++) {
+        const int c = rounds - 1 - round;
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;

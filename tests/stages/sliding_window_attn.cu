@@ -67,7 +67,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, false, 24, true, 24>(tile3, tile4, row0, col0);
+            sums.add<16, false, 24, 0, true, 24, 0>(tile3, tile4, row0, col0);
             sums.each(row0, col0, [&](int i0, int i1, float sum) {
                 tile2[16 * (i0) + i1] = (allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? sum : -bits(0x7f800000u));
             });
@@ -165,7 +165,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, false, 24, true, 24>(tile12, tile13, row0, col0);
+            sums.add<16, false, 24, 0, true, 24, 0>(tile12, tile13, row0, col0);
             sums.each(row0, col0, [&](int i0, int i1, float sum) {
                 tile11[24 * (i0) + i1] = narrow(op_exp((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? sum : -bits(0x7f800000u)) - tile8[i0]));
             });
@@ -176,7 +176,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, true, 24, true, 24>(tile10, tile11, row0, col0);
+            sums.add<16, true, 24, 0, true, 24, 0>(tile10, tile11, row0, col0);
             sums.each(row0, col0, [&](int i2, int i0, float sum) {
                 if (i2 < 8) {
                     tile9[8 * (i0) + i2] += sum;
@@ -273,7 +273,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, false, 24, true, 24>(tile3, tile4, row0, col0);
+            sums.add<16, false, 24, 0, true, 24, 0>(tile3, tile4, row0, col0);
             sums.each(row0, col0, [&](int i0, int i1, float sum) {
                 tile2[16 * (i0) + i1] = sum;
             });
@@ -292,7 +292,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, false, 24, true, 24>(tile6, tile7, row0, col0);
+            sums.add<16, false, 24, 0, true, 24, 0>(tile6, tile7, row0, col0);
             sums.each(row0, col0, [&](int i0, int i1, float sum) {
                 tile5[i0 + 16 * (i1)] = sum;
             });
@@ -358,7 +358,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, false, 24, true, 24>(tile12, tile9, row0, col0);
+            sums.add<16, false, 24, 0, true, 24, 0>(tile12, tile9, row0, col0);
             sums.each(row0, col0, [&](int i0, int i1, float sum) {
                 tile11[16 * (i0) + i1] = op_exp((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? sum : -bits(0x7f800000u)) - saved_0[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0]);
             });
@@ -376,7 +376,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, false, 24, true, 24>(tile13, tile14, row0, col0);
+            sums.add<16, false, 24, 0, true, 24, 0>(tile13, tile14, row0, col0);
             sums.each(row0, col0, [&](int i1, int i0, float sum) {
                 tile10[24 * (i0) + i1] = narrow((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? (tile11[16 * (i0) + i1] * sum + tile11[16 * (i0) + i1] * tile0[i0]) : 0.0f));
             });
@@ -387,7 +387,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, true, 24, true, 24>(tile9, tile10, row0, col0);
+            sums.add<16, true, 24, 0, true, 24, 0>(tile9, tile10, row0, col0);
             sums.each(row0, col0, [&](int i2, int i0, float sum) {
                 if (i2 < 8) {
                     tile8[8 * (i0) + i2] += sum;
@@ -484,7 +484,7 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, false, 24, true, 24>(tile4, tile5, row0, col0);
+            sums.add<16, false, 24, 0, true, 24, 0>(tile4, tile5, row0, col0);
             sums.each(row0, col0, [&](int i0, int i1, float sum) {
                 tile3[16 * (i0) + i1] = op_exp((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? sum : -bits(0x7f800000u)) - saved_0[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0]);
             });
@@ -510,7 +510,7 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, true, 24, false, 24>(tile2, tile6, row0, col0);
+            sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile6, row0, col0);
             sums.each(row0, col0, [&](int i1, int i2, float sum) {
                 if (i2 < 8) {
                     tile0[8 * (i1) + i2] += sum;
@@ -523,7 +523,7 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, false, 24, true, 24>(tile8, tile6, row0, col0);
+            sums.add<16, false, 24, 0, true, 24, 0>(tile8, tile6, row0, col0);
             sums.each(row0, col0, [&](int i1, int i0, float sum) {
                 tile7[24 * (i0) + i1] = narrow((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? (tile3[16 * (i0) + i1] * sum + tile3[16 * (i0) + i1] * (i0 < at.valid ? saved_1[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] : 0.0f)) : 0.0f));
             });
@@ -534,7 +534,7 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, true, 24, false, 24>(tile4, tile7, row0, col0);
+            sums.add<16, true, 24, 0, false, 24, 0>(tile4, tile7, row0, col0);
             sums.each(row0, col0, [&](int i2, int i1, float sum) {
                 if (i2 < 8) {
                     tile1[8 * (i1) + i2] += sum;

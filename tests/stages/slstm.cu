@@ -10,6 +10,7 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, co
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
     at.rows = bounds[sequences];
+    const int rounds = (at.length + 0) / 1;
     const int own_in_wx = at.head / (heads / heads_in_wx);
     const int own_param_R = at.head / (heads / heads_param_R);
     const int own_param_b = at.head / (heads / heads_param_b);
@@ -80,7 +81,8 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, co
     }
     wait_for_block();
     #pragma unroll 1
-    for (int c = 0; c < (at.length + 0) / 1; c++) {
+    for (int round = 0; round < rounds; round++) {
+        const int c = round;
         at.first = c * 1;
         at.valid = min(at.length - at.first, 1);
         at.chunk = chunks[at.sequence] + c;
@@ -275,6 +277,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, c
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
     at.rows = bounds[sequences];
+    const int rounds = (at.length + 0) / 1;
     const int own_in_wx = at.head / (heads / heads_in_wx);
     const int own_param_R = at.head / (heads / heads_param_R);
     const int own_param_b = at.head / (heads / heads_param_b);
@@ -356,7 +359,8 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, c
     }
     wait_for_block();
     #pragma unroll 1
-    for (int c = (at.length + 0) / 1 - 1; c >= 0; c--) {
+    for (int round = 0; round < rounds; round++) {
+        const int c = rounds - 1 - round;
         at.first = c * 1;
         at.valid = min(at.length - at.first, 1);
         at.chunk = chunks[at.sequence] + c;

@@ -16,6 +16,7 @@ mod text;
 use crate::block::{self, Block};
 use crate::chunk::remember::remembered;
 use crate::elaborate::Recurrence;
+use crate::emit::supports;
 use crate::normal::Refusal;
 use crate::plan::target::Gpu;
 use crate::plan::{Purpose, Schedule, schedules};
@@ -81,6 +82,7 @@ pub fn compile(r: &Recurrence, target: Target, choice: Choice) -> Result<Artifac
         (Target::Gpu(gpu), _) => {
             let schedules = schedules(r, &strategy, choice.purpose, gpu, choice.tokens)?;
             fits(r, &schedules)?;
+            schedules.iter().try_for_each(|schedule| supports(schedule, gpu))?;
             let tokens = schedules[0].kernels[0].chunk;
             // Chunks of one token are always full.
             let block = || block::block(&of, &strategy, tokens, tokens > 1, &|_, _| false);

@@ -2,13 +2,28 @@
 
 use crate::plan::index::{Atom, Ix};
 use crate::plan::{
-    Buffer, Condition, Dim, Element, Expr, Kernel, Number, Schedule, Side, TileId, Token,
+    Buffer, Condition, Dim, Element, Expr, Kernel, Number, PIECE, Schedule, Side, Space, Swizzle,
+    TileId, Token,
 };
 use crate::tile::{Binary, Int, IntOp, Unary, Versions};
 
 /// An element of a tile as C.
 pub(super) fn element(k: &Kernel, id: TileId, index: &[Ix]) -> String {
-    let strides = &k.tile(id).strides;
+    let tile = k.tile(id);
+    let strides = &tile.strides;
+    match (tile.space, tile.swizzled(), index) {
+        // What a thread holds is numbered by its warp tiles.
+        (Space::Register(fragment), ..) => {
+            return format!("tile{}[slot * {} + held]", id.0, fragment.numbers());
+        }
+        (Space::Shared(Swizzle::Rows), Some((pieces, _)), [row, col]) => {
+            let (row, col) = (ix(row), ix(col));
+            let per = PIECE / tile.number.bytes();
+            let place = format!("swizzled<{}, {pieces}, {per}>({row}, {col})", strides[0]);
+            return format!("tile{}[{place}]", id.0);
+        }
+        _ => {}
+    }
     let at = index
         .iter()
         .zip(strides)

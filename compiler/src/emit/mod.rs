@@ -5,8 +5,12 @@
 mod expr;
 mod step;
 
+use crate::normal::Refusal;
+use crate::plan::lower::WARP;
+use crate::plan::target::Gpu;
 use crate::plan::{
-    Access, Argument, Buffer, Grid, Kernel, Loop, Number, Over, Place, Schedule, Side, Stmt,
+    Access, Argument, Buffer, Grid, Kernel, Loop, Number, Over, Schedule, Side, Space, Step, Stmt,
+    Tile, TileId, Transport,
 };
 
 pub use expr::unary;
@@ -20,6 +24,18 @@ const TENSORS: &str = include_str!("../../../templates/kernel.cuh");
 pub fn cuda(schedule: &Schedule, kernel: &Kernel) -> String {
     let own = function(schedule, kernel);
     format!("#define THREADS {}\n{TILE_LIBRARY}{TENSORS}\n{own}", kernel.threads)
+}
+
+/// Refuses a schedule with steps that cannot be printed for a kind of GPU.
+pub fn supports(schedule: &Schedule, gpu: Gpu) -> Result<(), Refusal> {
+    let steps = || schedule.kernels.iter().flat_map(Kernel::steps);
+    let bulk = steps().any(|step| matches!(step, Step::Copy { by: Transport::Bulk, .. }));
+    let why = match (bulk, gpu.bulk_copies) {
+        (false, _) => return Ok(()),
+        (true, false) => format!("{} has no bulk copies", gpu.arch),
+        (true, true) => "bulk copies are not printed yet".to_string(),
+    };
+    Err(Refusal { span: None, why: format!("{}: {why}", schedule.name) })
 }
 
 /// The same without the library that it needs.
@@ -123,15 +139,33 @@ impl Text<'_> {
             self.line(&format!("const int own_{name} = at.head / (heads / heads_{name});"));
         }
         for (id, tile) in k.tiles.iter().enumerate() {
-            let number = type_of(tile.number);
-            let place = match tile.place {
-                Some(Place::Shared(at)) => format!("shared + {at}"),
-                Some(Place::Workspace(at)) => format!("own_workspace + {at}"),
-                None => continue,
-            };
-            self.line(&format!("{number}* const tile{id} = ({number}*)({place});"));
+            self.tile(k, TileId(id), tile);
         }
         self.statements(k, &k.body);
+    }
+
+    /// Where a tile lies; of one with several stages, all of them.
+    fn tile(&mut self, k: &Kernel, id: TileId, tile: &Tile) {
+        let (number, id) = (type_of(tile.number), id.0);
+        let memory = match tile.space {
+            Space::Register(fragment) => {
+                let slots = fragment.jobs(&tile.shape).0.div_ceil(k.threads / WARP);
+                return self.line(&format!("float tile{id}[{}];", slots * fragment.numbers()));
+            }
+            Space::Shared(_) => "shared",
+            Space::Workspace => "own_workspace",
+        };
+        let Some(at) = tile.at else { return };
+        let all = if tile.stages > 1 { "_stages" } else { "" };
+        self.line(&format!("{number}* const tile{id}{all} = ({number}*)({memory} + {at});"));
+    }
+
+    /// Lets a tile's name mean one of its stages.
+    fn stage(&mut self, id: TileId, tile: &Tile, round: &str) {
+        let (number, id) = (type_of(tile.number), id.0);
+        let size = tile.bytes / tile.number.bytes();
+        let stage = format!("tile{id}_stages + {round} % {} * {size}", tile.stages);
+        self.line(&format!("{number}* const tile{id} = {stage};"));
     }
 
     /// Which block this is, and its tokens.
@@ -165,6 +199,9 @@ impl Text<'_> {
             self.line("at.length = bounds[at.sequence + 1] - at.start;");
             self.line("at.rows = bounds[sequences];");
         }
+        if k.grid == Grid::Heads {
+            self.line(&format!("const int rounds = (at.length + {}) / {};", k.chunk - 1, k.chunk));
+        }
         if let Grid::Pairs { own, .. } = &k.grid {
             self.rows_of(*own, "job[1]", k.chunk);
         }
@@ -185,14 +222,7 @@ impl Text<'_> {
 
     fn rounds(&mut self, k: &Kernel, Loop { over, body }: &Loop) {
         let order = match over {
-            Over::Chunks { tokens, reverse } => {
-                let count = format!("(at.length + {}) / {tokens}", tokens - 1);
-                if *reverse {
-                    format!("for (int c = {count} - 1; c >= 0; c--)")
-                } else {
-                    format!("for (int c = 0; c < {count}; c++)")
-                }
-            }
+            Over::Chunks { .. } => "for (int round = 0; round < rounds; round++)".to_string(),
             Over::Blocks { tokens, .. } => {
                 format!("for (int c = job[2]; c < job[3]; c += {tokens})")
             }
@@ -204,15 +234,26 @@ impl Text<'_> {
         self.line("#pragma unroll 1");
         self.block(&order, |t| {
             match over {
-                Over::Chunks { tokens, .. } => {
-                    t.rows_of(Side::Queries, &format!("c * {tokens}"), *tokens);
-                    t.line("at.chunk = chunks[at.sequence] + c;");
+                Over::Chunks { tokens, reverse } => {
+                    t.round("round", *tokens, *reverse);
+                    for (id, tile) in k.tiles.iter().enumerate().filter(|(_, tile)| tile.stages > 1)
+                    {
+                        t.stage(TileId(id), tile, "round");
+                    }
                 }
                 Over::Blocks { side, tokens } => t.rows_of(*side, "c", *tokens),
                 Over::Groups { rows, halo } => t.rows_of(Side::Queries, "c", rows + halo),
             }
             t.statements(k, body);
         });
+    }
+
+    /// Sets the tokens of a round of a loop over chunks.
+    fn round(&mut self, round: &str, tokens: usize, reverse: bool) {
+        let chunk = if reverse { format!("rounds - 1 - {round}") } else { round.to_string() };
+        self.line(&format!("const int c = {chunk};"));
+        self.rows_of(Side::Queries, &format!("c * {tokens}"), tokens);
+        self.line("at.chunk = chunks[at.sequence] + c;");
     }
 
     /// Sets the first token of a side, and how many of a block's are there.

@@ -2,9 +2,10 @@
 
 use super::Text;
 use super::expr::{condition, element, expr, placed, seen};
-use crate::plan::lower::FRAGMENT;
+use crate::plan::lower::{FRAGMENT, WARP, axes_of};
 use crate::plan::{
-    Expr, Kernel, Number, Operand, Reduction, ScanOp, ScanSizes, Step, Target, Term,
+    Expr, Fragment, Kernel, Number, Operand, Over, Reduction, Round, ScanOp, ScanSizes, Space, Step,
+    Swizzle, Target, Term, Transport,
 };
 
 /// Letters of a step that its comment shows.
@@ -24,7 +25,10 @@ impl Text<'_> {
         self.line(&format!("// {shown}{more}"));
         self.steps.push((self.lines, text));
         match step {
+            Step::Map { fragment: Some(fragment), .. } => self.map_fragments(k, step, *fragment),
             Step::Map { .. } => self.map(k, step),
+            Step::Copy { .. } => self.copy(k, step),
+            Step::Wait { pending, .. } => self.line(&format!("wait_for_copies<{pending}>();")),
             Step::Reduce { .. } => self.reduce(k, step),
             Step::Product { .. } => self.product(k, step),
             Step::Scan { .. } => self.scan(step),
@@ -68,7 +72,7 @@ impl Text<'_> {
     }
 
     fn map(&mut self, k: &Kernel, step: &Step) {
-        let Step::Map { sizes, filled, value, to, add } = step else { return };
+        let Step::Map { sizes, filled, value, to, add, .. } = step else { return };
         let n: usize = filled.iter().product();
         let axes: Vec<usize> = (0..filled.len()).collect();
         // Several reads of the device's memory in flight at a time; other loops gain nothing.
@@ -150,30 +154,25 @@ impl Text<'_> {
         let mut whole = sizes.clone();
         whole[*p] = sizes[*p].next_multiple_of(warp.rows);
         whole[*q] = sizes[*q].next_multiple_of(warp.cols);
-        let across = whole[*q] / warp.cols;
-        let jobs = whole[*p] / warp.rows * across;
-        self.line("#pragma unroll 1");
-        let head = format!("for (int job = threadIdx.x / 32; job < {jobs}; job += WARPS)");
-        self.block(&head, |t| {
-            t.line(&format!(
-                "const int row0 = job / {across} * {}, col0 = job % {across} * {};",
-                warp.rows, warp.cols
-            ));
+        let fragment = Fragment { warp: *warp, axes: [*p, *q] };
+        let held = holds(k, step);
+        self.warp_tiles(k, sizes, fragment, held, |t| {
             t.line(&format!("Sums<{}> sums;", warp.cols / 8));
             for Term { left, right, length } in terms {
-                let pitch = |o: &Operand| k.tile(o.tile).strides[0];
                 t.line(&format!(
-                    "sums.add<{}, {}, {}, {}, {}>(tile{}, tile{}, row0, col0);",
+                    "sums.add<{}, {}, {}>(tile{}, tile{}, row0, col0);",
                     length.next_multiple_of(FRAGMENT),
-                    left.transposed,
-                    pitch(left),
-                    right.transposed,
-                    pitch(right),
+                    layout(k, left),
+                    layout(k, right),
                     left.tile.0,
                     right.tile.0
                 ));
             }
-            t.line(&format!("sums.each(row0, col0, [&](int i{p}, int i{q}, float sum) {{"));
+            let number = if held { ", int held" } else { "" };
+            let each = if held { "each_held" } else { "each" };
+            t.line(&format!(
+                "sums.{each}(row0, col0, [&](int i{p}, int i{q}, float sum{number}) {{"
+            ));
             t.depth += 1;
             let (inside, value) = (inside(sizes, &whole), expr(t.of, k, value));
             match (inside.is_empty(), filled) {
@@ -186,6 +185,112 @@ impl Text<'_> {
             t.depth -= 1;
             t.line("});");
         });
+    }
+
+    /// A loop over the warp tiles of a matrix; one whose rounds are unrolled where threads hold something.
+    fn warp_tiles(
+        &mut self,
+        k: &Kernel,
+        sizes: &[usize],
+        fragment: Fragment,
+        held: bool,
+        body: impl FnOnce(&mut Self),
+    ) {
+        let (jobs, across) = fragment.jobs(sizes);
+        let start = format!(
+            "const int row0 = job / {across} * {}, col0 = job % {across} * {};",
+            fragment.warp.rows, fragment.warp.cols
+        );
+        let warps = k.threads / WARP;
+        if !held {
+            self.line("#pragma unroll 1");
+            let head = format!("for (int job = threadIdx.x / 32; job < {jobs}; job += WARPS)");
+            return self.block(&head, |t| {
+                t.line(&start);
+                body(t);
+            });
+        }
+        self.line("#pragma unroll");
+        self.block(&format!("for (int slot = 0; slot < {}; slot++)", jobs.div_ceil(warps)), |t| {
+            t.line("const int job = threadIdx.x / 32 + slot * WARPS;");
+            if !jobs.is_multiple_of(warps) {
+                t.line(&format!("if (job >= {jobs}) break;"));
+            }
+            t.line(&start);
+            body(t);
+        });
+    }
+
+    /// A map over fragments: each thread goes over what it holds of them.
+    fn map_fragments(&mut self, k: &Kernel, step: &Step, fragment: Fragment) {
+        let Step::Map { sizes, filled, value, to, add, .. } = step else { return };
+        let [p, q] = fragment.axes;
+        let mut whole = sizes.clone();
+        whole[p] = sizes[p].next_multiple_of(fragment.warp.rows);
+        whole[q] = sizes[q].next_multiple_of(fragment.warp.cols);
+        self.warp_tiles(k, sizes, fragment, true, |t| {
+            let eighths = fragment.warp.cols / 8;
+            let head =
+                format!("each_place<{eighths}>(row0, col0, [&](int i{p}, int i{q}, int held) {{");
+            t.line(&head);
+            t.depth += 1;
+            let (inside, value) = (inside(sizes, &whole), expr(t.of, k, value));
+            match (inside.is_empty(), filled == sizes) {
+                (true, _) => t.store(k, to, &value, *add),
+                (false, false) => t.store(k, to, &format!("{inside} ? {value} : 0.f"), *add),
+                (false, true) => {
+                    t.block(&format!("if ({inside})"), |t| t.store(k, to, &value, *add));
+                }
+            }
+            t.depth -= 1;
+            t.line("});");
+        });
+    }
+
+    /// A copy of pieces for a round of the loop over chunks.
+    fn copy(&mut self, k: &Kernel, step: &Step) {
+        let Step::Copy { by, from, to, round, piece } = step else { return };
+        let Some(Over::Chunks { tokens, reverse }) = k.rounds() else { return };
+        let (tile, buffer) = (k.tile(*to), self.of.buffer(from.buffer));
+        let (mut sizes, mut index, mut from) =
+            (tile.shape.clone(), axes_of(&tile.shape), from.clone());
+        let per = piece / tile.number.bytes();
+        if let (Some(n), Some(own), Some(there)) =
+            (sizes.last_mut(), index.last_mut(), from.index.last_mut())
+        {
+            *n /= per;
+            // A single piece has no index.
+            let pieces = if *n == 1 { 0 } else { per as i64 };
+            (*own, *there) = (own.times(pieces), there.times(pieces));
+        }
+        let (n, axes) = (sizes.iter().product::<usize>(), (0..sizes.len()).collect::<Vec<_>>());
+        let (name, round) = match round {
+            Round::First(at) => (at.to_string(), at.to_string()),
+            Round::Ahead(at) => ("next".to_string(), format!("round + {at}")),
+        };
+        let given =
+            if buffer.may_be_absent { format!(" && {} != 0", buffer.name) } else { String::new() };
+        self.block(&format!("if ({round} < rounds{given})"), |t| {
+            if name == "next" {
+                t.line(&format!("const int next = {round};"));
+            }
+            t.line("const Place now = at;");
+            t.line("Place at = now;");
+            t.round(&name, tokens, reverse);
+            if tile.stages > 1 {
+                t.stage(*to, tile, &name);
+            }
+            t.line("#pragma unroll 1");
+            t.block(&format!("for (int e = threadIdx.x; e < {n}; e += THREADS)"), |t| {
+                t.indices("e", &sizes, &axes);
+                let (place, from) = (element(k, *to, &index), placed(k, buffer, &from));
+                let how = if *by == Transport::Plain { "copy" } else { "copy_async" };
+                t.line(&format!("{how}<{piece}>(&{place}, &{from});"));
+            });
+        });
+        if *by != Transport::Plain {
+            self.line("commit_copies();");
+        }
     }
 
     fn scan(&mut self, step: &Step) {
@@ -252,6 +357,22 @@ fn reads_buffers(value: &Expr) -> bool {
     let mut found = false;
     value.walk(&mut |e| found |= matches!(e, Expr::Buffer(_)));
     found
+}
+
+/// Whether a step touches something that threads hold.
+fn holds(k: &Kernel, step: &Step) -> bool {
+    step.reads().into_iter().chain(step.writes()).any(|id| k.tile(id).in_registers())
+}
+
+/// How an operand lies: whether it is transposed, the distance of its rows, and among how many pieces
+/// of a row these are exchanged.
+fn layout(k: &Kernel, operand: &Operand) -> String {
+    let tile = k.tile(operand.tile);
+    let pieces = match (tile.space, tile.swizzled()) {
+        (Space::Shared(Swizzle::Rows), Some((pieces, _))) => pieces,
+        _ => 0,
+    };
+    format!("{}, {}, {pieces}", operand.transposed, tile.strides[0])
 }
 
 /// The condition under which an element of a filled-up loop is one of the loop itself.

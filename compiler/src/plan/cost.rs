@@ -76,7 +76,9 @@ fn of_step(step: &Step) -> Work {
             return Work { fma: rows * steps * width, ..none };
         }
         Step::Barrier => return Work { waits: 1, ..none },
-        Step::Solve { .. } | Step::LinearSolve { .. } => return none,
+        Step::Copy { .. } | Step::Wait { .. } | Step::Solve { .. } | Step::LinearSolve { .. } => {
+            return none;
+        }
     };
     let elements: usize = sizes.iter().product();
     let (mut reads, mut operations) = (0, usize::from(add));

@@ -4,41 +4,9 @@ use super::Pass;
 use super::buffer::{Buffer, BufferId};
 use super::cost::Cost;
 use super::index::Ix;
+use super::tiles::{Fragment, Tile, TileId, WarpTile};
 use crate::chunk::attention::Range;
-pub use crate::tile::Number;
 use crate::tile::{Binary, Bits, Int, Unary, Versions};
-
-/// Names a tile of a kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TileId(pub usize);
-
-/// Where a tile lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// At these bytes of the block's shared memory.
-    Shared(usize),
-    /// At these bytes of the block's part of the workspace.
-    Workspace(usize),
-}
-
-/// A tile of a kernel.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tile {
-    /// What it holds, for people.
-    pub name: String,
-    /// Its numbers.
-    pub number: Number,
-    /// Its axes.
-    pub shape: Vec<usize>,
-    /// Distance between neighbours along each axis, in numbers.
-    pub strides: Vec<usize>,
-    /// Bytes, with what pads it.
-    pub bytes: usize,
-    /// Whether it keeps its contents from one round of a loop to the next, or from one loop to another.
-    pub carried: bool,
-    /// Where it lies, once placed.
-    pub place: Option<Place>,
-}
 
 /// The value of one element, as an expression over the axes of the step that it stands in.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,15 +120,6 @@ pub struct Term {
     pub length: usize,
 }
 
-/// The piece of a product's result that a warp makes at a time, in registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WarpTile {
-    /// Rows.
-    pub rows: usize,
-    /// Columns.
-    pub cols: usize,
-}
-
 /// How terms of a [`Step::Reduce`] are put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reduction {
@@ -227,6 +186,9 @@ pub enum Step {
         to: Target,
         /// Add to what is there.
         add: bool,
+        /// The fragments over which warps go, where tiles in registers are touched; else threads share
+        /// the elements one by one.
+        fragment: Option<Fragment>,
     },
     /// Terms over some axes put together.
     Reduce {
@@ -291,8 +253,49 @@ pub enum Step {
         /// `[.., n, cols]`.
         x: TileId,
     },
+    /// Numbers of a buffer, as they are, into a tile in shared memory; nothing where there is no such
+    /// round, or the call lacks the buffer.
+    Copy {
+        /// What copies.
+        by: Transport,
+        /// The numbers: at each index of the tile, in the places of the round.
+        from: Element,
+        /// Where they go: into the stage of the round.
+        to: TileId,
+        /// For which round of the loop around it, or behind it.
+        round: Round,
+        /// Bytes at a time.
+        piece: usize,
+    },
+    /// Each thread waits for its own copies, but for some that started last.
+    Wait {
+        /// The tiles whose copies are waited for.
+        tiles: Vec<TileId>,
+        /// How many copies may go on.
+        pending: usize,
+    },
     /// Threads wait for each other.
     Barrier,
+}
+
+/// What copies from the device's memory to shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Threads, by their registers: what follows in a thread's text waits for it.
+    Plain,
+    /// `cp.async`: threads start it and go on.
+    Async,
+    /// A unit of the multiprocessor, for whole tiles.
+    Bulk,
+}
+
+/// A round of a loop, as a copy names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Round {
+    /// So many rounds behind the first: before the loop.
+    First(usize),
+    /// So many rounds behind the present one: in the loop.
+    Ahead(usize),
 }
 
 /// What a block does: steps, and loops around them.

@@ -11,7 +11,8 @@
 //! first leaves.
 //!
 //! Phases: [`value_split`] cuts the value axis so that several blocks share a head; [`lower`] turns a
-//! program into steps; [`place`] gives tiles their memory and [`sync`] inserts barriers; [`chunk`],
+//! program into steps; [`registers`] keeps states with the threads that make them, and [`pipeline`] copies what
+//! a chunk reads ahead of it; [`place`] gives tiles their memory and [`sync`] inserts barriers; [`chunk`],
 //! [`attention`] and [`rows`] put schedules of kernels together, `join` those of two halves, for a choice out of [`space`]; [`cost`] counts
 //! what a kernel does; [`verify`] checks a schedule on its own; [`print`] shows it. `emit` prints it as CUDA C++ and decides nothing.
 
@@ -24,20 +25,24 @@ pub mod index;
 mod ir;
 mod join;
 pub(crate) mod lower;
+mod pipeline;
 mod place;
 pub mod print;
 pub mod ranks;
+mod registers;
 pub mod rows;
 mod schedule;
 pub mod space;
 mod step;
 mod sync;
 pub mod target;
+mod tiles;
 mod value_split;
 pub mod verify;
 
 pub use buffer::{Access, Binding, Buffer, BufferId, Dim, Role};
 pub use ir::*;
+pub use tiles::*;
 
 use crate::chunk::remember::{Remembered, remembered};
 use crate::elaborate::Recurrence;

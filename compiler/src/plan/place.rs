@@ -1,7 +1,8 @@
 //! Gives tiles their memory by when they live.
 
+use super::lower::FRAGMENT;
 use super::sync::sync;
-use super::{Kernel, Number, Place, Step, Stmt, Target, Tile, TileId};
+use super::{Kernel, Number, Space, Step, Stmt, Swizzle, Target, Tile, TileId};
 
 /// Bytes to whose multiples tiles are aligned: what a copy of a matrix fragment needs, and more.
 const ALIGN: usize = 128;
@@ -20,20 +21,44 @@ impl Life {
 }
 
 /// Places all tiles, in shared memory as long as there is `room`, and inserts barriers. `false`
-/// where operands of matrix products do not fit. Where not all tiles have room, copies of what stays
-/// anyway are made as late as can be.
+/// where operands of matrix products do not fit. Where not all tiles have room, rows of operands are
+/// swizzled instead of padded, and copies of what stays anyway are made as late as can be.
 pub fn place(kernel: &mut Kernel, room: usize) -> bool {
-    let mut late = kernel.clone();
-    let fits = place_in_order(kernel, room);
-    if fits && kernel.workspace == 0 {
-        return true;
+    let mut best: Option<Kernel> = None;
+    for (swizzled, late) in [(false, false), (true, false), (false, true), (true, true)] {
+        let mut tried = kernel.clone();
+        if swizzled {
+            tried.tiles.iter_mut().for_each(swizzle);
+        }
+        if late {
+            put_off(&mut tried.body, &tried.tiles);
+        }
+        let fits = place_in_order(&mut tried, room);
+        if fits && best.as_ref().is_none_or(|best| tried.workspace < best.workspace) {
+            let done = tried.workspace == 0;
+            best = Some(tried);
+            if done {
+                break;
+            }
+        }
     }
-    put_off(&mut late.body, &late.tiles);
-    let late_fits = place_in_order(&mut late, room);
-    if late_fits && (!fits || late.workspace < kernel.workspace) {
-        *kernel = late;
+    let fits = best.is_some();
+    best.into_iter().for_each(|best| *kernel = best);
+    fits
+}
+
+/// Takes the padding out of an operand's rows, where exchanging their pieces does as well.
+fn swizzle(tile: &mut Tile) {
+    let whole = |n: usize| n.next_multiple_of(FRAGMENT);
+    if tile.number != Number::Bf16 || tile.shape.len() != 2 {
+        return;
     }
-    fits || late_fits
+    let strides = vec![whole(tile.shape[1]), 1];
+    let bytes = whole(tile.shape[0]) * strides[0] * tile.number.bytes();
+    let tried = Tile { strides, bytes, space: Space::Shared(Swizzle::Rows), ..tile.clone() };
+    if tried.swizzled().is_some() {
+        *tile = tried;
+    }
 }
 
 /// Moves steps that make a tile from nothing but what stays, states and tensors, to just before the
@@ -66,12 +91,16 @@ fn put_off(body: &mut [Stmt], tiles: &[Tile]) {
 
 fn place_in_order(kernel: &mut Kernel, room: usize) -> bool {
     let lives = lives(kernel);
-    // Matrix units read shared memory only; what lasts is used most.
+    let copied: Vec<TileId> = kernel.steps().iter().filter_map(|step| step.copies_to()).collect();
+    // Matrix units read shared memory only, and copies go nowhere else; what lasts is used most.
+    let inside_only = |kernel: &Kernel, at: usize| {
+        kernel.tiles[at].number == Number::Bf16 || copied.contains(&TileId(at))
+    };
     let mut order: Vec<usize> = (0..kernel.tiles.len()).collect();
+    order.retain(|&at| !kernel.tiles[at].in_registers());
     order.sort_by_key(|&at| {
-        let tile = &kernel.tiles[at];
-        let urgent = match (tile.number, tile.carried) {
-            (Number::Bf16, _) => 0,
+        let urgent = match (inside_only(kernel, at), kernel.tiles[at].carried) {
+            (true, _) => 0,
             (_, true) => 1,
             _ => 2,
         };
@@ -79,25 +108,24 @@ fn place_in_order(kernel: &mut Kernel, room: usize) -> bool {
     });
     let (mut shared, mut outer) = (Vec::new(), Vec::new());
     for at in order {
-        let tile = &kernel.tiles[at];
-        if lives[at].is_none() && !tile.carried {
+        let bytes = kernel.tiles[at].all_bytes();
+        if lives[at].is_none() && !kernel.tiles[at].carried {
             continue;
         }
         let inside = fit(&kernel.tiles, &lives, &shared, at);
-        let place = if inside + tile.bytes <= room {
+        if inside + bytes <= room {
             shared.push((at, inside));
-            kernel.shared = kernel.shared.max(inside + tile.bytes);
-            Place::Shared(inside)
+            kernel.shared = kernel.shared.max(inside + bytes);
+            kernel.tiles[at].at = Some(inside);
+        } else if inside_only(kernel, at) {
+            return false;
         } else {
-            if tile.number == Number::Bf16 {
-                return false;
-            }
             let outside = fit(&kernel.tiles, &lives, &outer, at);
             outer.push((at, outside));
-            kernel.workspace = kernel.workspace.max(outside + tile.bytes);
-            Place::Workspace(outside)
-        };
-        kernel.tiles[at].place = Some(place);
+            kernel.workspace = kernel.workspace.max(outside + bytes);
+            kernel.tiles[at].space = Space::Workspace;
+            kernel.tiles[at].at = Some(outside);
+        }
     }
     kernel.workspace = kernel.workspace.next_multiple_of(ALIGN);
     sync(kernel);
@@ -125,7 +153,7 @@ fn fit(tiles: &[Tile], lives: &[Option<Life>], placed: &[(usize, usize)], at: us
     let taken: Vec<(usize, usize)> = placed
         .iter()
         .filter(|(other, _)| meets(*other))
-        .map(|(other, start)| (*start, start + tiles[*other].bytes))
+        .map(|(other, start)| (*start, start + tiles[*other].all_bytes()))
         .collect();
     // The end of all others is free.
     let last = taken.iter().map(|(_, end)| end.next_multiple_of(ALIGN)).max().unwrap_or(0);
@@ -133,7 +161,7 @@ fn fit(tiles: &[Tile], lives: &[Option<Life>], placed: &[(usize, usize)], at: us
         taken.iter().map(|(_, end)| end.next_multiple_of(ALIGN)).chain([0]).collect();
     starts.sort_unstable();
     let free = |start: usize| {
-        taken.iter().all(|(from, to)| start + tiles[at].bytes <= *from || *to <= start)
+        taken.iter().all(|(from, to)| start + tiles[at].all_bytes() <= *from || *to <= start)
     };
     starts.into_iter().find(|start| free(*start)).unwrap_or(last)
 }

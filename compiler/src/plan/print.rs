@@ -5,8 +5,9 @@ use std::fmt::{self, Display, Formatter};
 use super::cost::Cost;
 use super::index::{Atom, Ix};
 use super::{
-    Buffer, BufferId, Condition, Dim, Element, Expr, Kernel, Loop, Operand, Over, Place, Role,
-    ScanSizes, Schedule, Side, Step, Stmt, Target, Term, Tile, TileId, Token,
+    Buffer, BufferId, Condition, Dim, Element, Expr, Fragment, Kernel, Loop, Operand, Over, Role,
+    Round, ScanSizes, Schedule, Side, Space, Step, Stmt, Swizzle, Target, Term, Tile, TileId,
+    Token, Transport,
 };
 
 impl Display for Ix {
@@ -37,11 +38,19 @@ fn list<T: Display>(items: &[T]) -> String {
 
 impl Display for Tile {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let place = match self.place {
-            Some(Place::Shared(at)) => format!("shared {at}"),
-            Some(Place::Workspace(at)) => format!("workspace {at}"),
-            None => "unused".to_string(),
+        let place = match (self.space, self.at) {
+            (Space::Register(Fragment { warp, axes }), _) => {
+                let turned = if axes == [0, 1] { "" } else { " turned" };
+                format!("registers in {}x{}{turned}", warp.rows, warp.cols)
+            }
+            (Space::Shared(Swizzle::None), Some(at)) => format!("shared {at}"),
+            (Space::Shared(Swizzle::Rows), Some(at)) => format!("shared {at} swizzled"),
+            (Space::Workspace, Some(at)) => format!("workspace {at}"),
+            (_, None) => "unused".to_string(),
         };
+        let stages =
+            if self.stages > 1 { format!(" {} times", self.stages) } else { String::new() };
+        let place = format!("{place}{stages}");
         let carried = if self.carried { ", carried" } else { "" };
         write!(
             f,
@@ -241,11 +250,12 @@ impl Display for Shown<'_, Step> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let becomes = |add: &bool| if *add { "+=" } else { "=" };
         match self.part {
-            Step::Map { sizes, filled, value, to, add } => {
+            Step::Map { sizes, filled, value, to, add, fragment } => {
                 let (value, to) = (self.with(value), self.with(to));
                 let filled =
                     if filled == sizes { String::new() } else { format!(" filled to {filled:?}") };
-                write!(f, "map {sizes:?}{filled}: {to} {} {value}", becomes(add))
+                let by = if fragment.is_some() { " by fragments" } else { "" };
+                write!(f, "map {sizes:?}{filled}{by}: {to} {} {value}", becomes(add))
             }
             Step::Reduce { sizes, over, reduction, lanes, value, to } => {
                 let (value, to) = (self.with(value), self.with(to));
@@ -273,6 +283,23 @@ impl Display for Shown<'_, Step> {
                 write!(f, "solve tile{}{}: tile{}", a.0, if *transposed { "ᵀ" } else { "" }, x.0)
             }
             Step::LinearSolve { a, x } => write!(f, "linear solve tile{}: tile{}", a.0, x.0),
+            Step::Copy { by, from, to, round, piece } => {
+                let by = match by {
+                    Transport::Plain => "plain",
+                    Transport::Async => "async",
+                    Transport::Bulk => "bulk",
+                };
+                let round = match round {
+                    Round::First(at) => format!("of round {at}"),
+                    Round::Ahead(at) => format!("of {at} ahead"),
+                };
+                let from = self.with(from);
+                write!(f, "copy {by} by {piece} bytes: tile{} = {from} {round}", to.0)
+            }
+            Step::Wait { tiles, pending } => {
+                let tiles: Vec<String> = tiles.iter().map(|t| format!("tile{}", t.0)).collect();
+                write!(f, "wait for {}, {pending} copies pending", tiles.join(" "))
+            }
             Step::Barrier => write!(f, "barrier"),
         }
     }

@@ -4,7 +4,7 @@ use super::buffer::{Access, Buffer, BufferId, Dim, Role};
 use super::cost::cost;
 use super::target::Gpu;
 use super::verify::verify;
-use super::{Argument, Grid, Kernel, Schedule, Step, Stmt, Tile, TileId};
+use super::{Argument, Grid, Kernel, Over, Schedule, Step, Stmt, Tile, TileId};
 
 impl Schedule {
     /// A buffer.
@@ -84,6 +84,14 @@ impl Kernel {
     /// All steps.
     pub fn steps(&self) -> Vec<&Step> {
         self.body.iter().flat_map(Stmt::steps).collect()
+    }
+
+    /// What the rounds of its loop are, if it has one outside all others.
+    pub fn rounds(&self) -> Option<Over> {
+        self.body.iter().find_map(|stmt| match stmt {
+            Stmt::Loop(inner) => Some(inner.over),
+            _ => None,
+        })
     }
 
     /// A tile.

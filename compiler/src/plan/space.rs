@@ -31,6 +31,9 @@ pub struct Choice {
     pub warps: usize,
     /// What products run on.
     pub unit: Unit,
+    /// How many rounds of a loop have copies of what they read, the present one included; 0 where steps
+    /// read the device's memory themselves.
+    pub stages: usize,
 }
 
 impl Choice {
@@ -82,7 +85,8 @@ const FEW_WARPS: usize = 4;
 
 /// What may be chosen, in order of preference; with chunks of so many `tokens` if given.
 pub fn space(subject: Subject, tokens: Option<usize>) -> Vec<Choice> {
-    let plain = |chunk| Choice { chunk, other: chunk, parts: 1, warps: WARPS, unit: Unit::Mma };
+    let plain =
+        |chunk| Choice { chunk, other: chunk, parts: 1, warps: WARPS, unit: Unit::Mma, stages: 0 };
     match subject {
         Subject::Chunks(normal) => chunks(normal, tokens),
         Subject::Scan(r) => {
@@ -140,7 +144,8 @@ fn chunks(normal: &Normal, tokens: Option<usize>) -> Vec<Choice> {
         for &parts in &all_parts {
             let much = values / parts >= 64 || chunk >= 64;
             let warps = if much { WARPS } else { FEW_WARPS };
-            choices.push(Choice { chunk, other: chunk, parts, warps, unit: Unit::Mma });
+            let stages = usize::from(chunk > 1);
+            choices.push(Choice { chunk, other: chunk, parts, warps, unit: Unit::Mma, stages });
         }
     }
     choices

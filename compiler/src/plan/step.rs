@@ -1,13 +1,13 @@
 //! What a step reads and writes.
 
 use super::buffer::BufferId;
-use super::{Condition, Expr, Loop, Step, Stmt, Target, TileId};
+use super::{Condition, Expr, Loop, Round, Step, Stmt, Target, Tile, TileId};
 
 impl Step {
     /// A map that fills nothing and adds to nothing.
     pub fn map(sizes: &[usize], value: Expr, to: Target) -> Step {
         let sizes = sizes.to_vec();
-        Step::Map { filled: sizes.clone(), sizes, value, to, add: false }
+        Step::Map { filled: sizes.clone(), sizes, value, to, add: false, fragment: None }
     }
 
     /// The expression that the step evaluates, if it has one.
@@ -60,11 +60,28 @@ impl Step {
             Step::Scan { to, scratch, .. } => [Some(*to), *scratch].into_iter().flatten().collect(),
             Step::Solve { x, .. } => vec![*x],
             Step::LinearSolve { a, x } => vec![*a, *x],
+            Step::Copy { to, .. } => vec![*to],
+            Step::Wait { tiles, .. } => tiles.clone(),
             Step::Barrier => vec![],
             step => match step.target() {
                 Some(Target::Tile(tile, _)) => vec![*tile],
                 _ => vec![],
             },
+        }
+    }
+
+    /// The tile that the step copies to, if it is a copy.
+    pub fn copies_to(&self) -> Option<TileId> {
+        if let Step::Copy { to, .. } = self { Some(*to) } else { None }
+    }
+
+    /// How many stages behind the present one a tile's stage lies that the step writes.
+    pub fn stage(&self, tiles: &[Tile]) -> usize {
+        match self {
+            Step::Copy { round: Round::First(at) | Round::Ahead(at), to, .. } => {
+                tiles.get(to.0).map_or(0, |tile| at % tile.stages.max(1))
+            }
+            _ => 0,
         }
     }
 

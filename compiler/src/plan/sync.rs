@@ -1,6 +1,6 @@
 //! Puts barriers where threads must wait for each other.
 
-use super::{BufferId, Kernel, Loop, Place, Step, Stmt, Tile, TileId};
+use super::{BufferId, Kernel, Loop, Space, Step, Stmt, Tile, TileId};
 
 /// Memory that a step touches.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,17 +33,20 @@ struct Touched {
 
 impl Touched {
     fn by(tiles: &[Tile], steps: &[&Step]) -> Touched {
-        let region = |id: TileId| {
+        let region = |id: TileId, stage: usize| {
             let tile = &tiles[id.0];
-            Some(match tile.place? {
-                Place::Shared(at) => Region::Shared(at, at + tile.bytes),
-                Place::Workspace(at) => Region::Workspace(at, at + tile.bytes),
+            let from = tile.at? + stage * tile.bytes;
+            Some(match tile.space {
+                Space::Register(_) => return None,
+                Space::Shared(_) => Region::Shared(from, from + tile.bytes),
+                Space::Workspace => Region::Workspace(from, from + tile.bytes),
             })
         };
         let mut all = Touched::default();
         for step in steps {
-            all.reads.extend(step.reads().into_iter().filter_map(region));
-            all.writes.extend(step.writes().into_iter().filter_map(region));
+            let stage = step.stage(tiles);
+            all.reads.extend(step.reads().into_iter().filter_map(|id| region(id, 0)));
+            all.writes.extend(step.writes().into_iter().filter_map(|id| region(id, stage)));
             all.writes.extend(step.adds_to().map(Region::Whole));
         }
         all

@@ -5,7 +5,8 @@ pub(super) mod buffers;
 mod maker;
 
 use super::lower::plannable;
-use super::place::place;
+use super::pipeline::pipeline;
+use super::registers::registers;
 use super::space::{Choice, Subject, choose, space};
 use super::target::Gpu;
 use super::value_split::{ValueSplit, Whole, split_values};
@@ -112,7 +113,8 @@ pub fn build(
         Pass::Forward | Pass::Decode => maker.forward(),
     };
     kernel.name = format!("{}_{}", r.name, pass.name());
-    let fits = place(&mut kernel, gpu.shared);
+    registers(&mut kernel);
+    let fits = pipeline(&mut kernel, &buffers, choice.stages, gpu.shared);
     let made = || {
         let name = kernel.name.clone();
         Schedule { name, pass, buffers, kernels: vec![kernel] }.finish(gpu)

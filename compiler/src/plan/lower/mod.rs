@@ -109,7 +109,14 @@ impl<'a> Lower<'a> {
         let whole = |n: &usize| n.next_multiple_of(FRAGMENT);
         let filled =
             if self.fills(&to) { sizes.iter().map(whole).collect() } else { sizes.to_vec() };
-        self.steps.push(Step::Map { sizes: sizes.to_vec(), filled, value, to, add });
+        self.steps.push(Step::Map {
+            sizes: sizes.to_vec(),
+            filled,
+            value,
+            to,
+            add,
+            fragment: None,
+        });
     }
 
     /// A step that puts terms together; where there are fewer results than threads, warps share them.

@@ -1,7 +1,7 @@
 //! Tiles as they lie in memory.
 
 use crate::plan::index::Ix;
-use crate::plan::{Number, Tile, TileId};
+use crate::plan::{Number, Space, Swizzle, Tile, TileId};
 use crate::tile::size;
 
 /// Adds a tile with the given padding after each row.
@@ -21,7 +21,9 @@ pub fn new_tile(tiles: &mut Vec<Tile>, name: String, number: Number, shape: &[us
     }
     let bytes = rows * row * number.bytes();
     let shape = shape.to_vec();
-    tiles.push(Tile { name, number, shape, strides, bytes, carried: false, place: None });
+    let space = Space::Shared(Swizzle::None);
+    let (stages, carried, at) = (1, false, None);
+    tiles.push(Tile { name, number, shape, strides, bytes, stages, carried, space, at });
     TileId(tiles.len() - 1)
 }
 

@@ -49,6 +49,14 @@ impl Bounds<'_> {
     }
 
     fn step(&mut self, step: &Step) {
+        if let Step::Copy { from, to, .. } = step {
+            let shape = self.kernel.tiles.get(to.0).map(|tile| tile.shape.clone());
+            self.sizes = shape.unwrap_or_default();
+            // What the call lacks is not copied.
+            self.given.push(from.buffer);
+            self.element(from);
+            self.given.pop();
+        }
         let (Step::Map { sizes, value, to, .. }
         | Step::Reduce { sizes, value, to, .. }
         | Step::Product { sizes, value, to, .. }) = step

@@ -1,7 +1,7 @@
 //! P1 and P2: tiles in memory, by lives of its own making.
 
 use super::{Wrong, bytes, overlap};
-use crate::plan::{Kernel, Loop, Number, Place, Stmt, TileId};
+use crate::plan::{Kernel, Loop, Number, Space, Stmt, TileId};
 
 pub fn check(kernel: &Kernel, room: usize, wrong: &mut Wrong) {
     if kernel.shared > room {
@@ -12,18 +12,19 @@ pub fn check(kernel: &Kernel, room: usize, wrong: &mut Wrong) {
         if life.is_none() {
             continue;
         }
-        let end = match tile.place {
-            None => {
+        let Some(at) = tile.at else {
+            if !tile.in_registers() {
                 wrong.say(1, format!("tile{id} ({}) has no place", tile.name));
-                continue;
             }
-            Some(Place::Shared(at)) => (at + tile.bytes, kernel.shared),
-            Some(Place::Workspace(at)) => (at + tile.bytes, kernel.workspace),
+            continue;
         };
-        if end.0 > end.1 {
-            wrong.say(1, format!("tile{id} ({}) ends at {} of {}", tile.name, end.0, end.1));
+        let workspace = tile.space == Space::Workspace;
+        let room = if workspace { kernel.workspace } else { kernel.shared };
+        let end = at + tile.all_bytes();
+        if end > room {
+            wrong.say(1, format!("tile{id} ({}) ends at {end} of {room}", tile.name));
         }
-        if tile.number == Number::Bf16 && matches!(tile.place, Some(Place::Workspace(_))) {
+        if tile.number == Number::Bf16 && workspace {
             wrong.say(1, format!("operand tile{id} ({}) lies outside shared memory", tile.name));
         }
     }
@@ -31,7 +32,8 @@ pub fn check(kernel: &Kernel, room: usize, wrong: &mut Wrong) {
         for b in a + 1..lives.len() {
             let Some(((from, to), (first, last))) = lives[a].zip(lives[b]) else { continue };
             let together = from <= last && first <= to;
-            let here = bytes(kernel, a).zip(bytes(kernel, b));
+            let all = |at: usize| bytes(kernel, at, 0..kernel.tiles[at].stages);
+            let here = all(a).zip(all(b));
             if together && here.is_some_and(|(a, b)| overlap(a, b)) {
                 wrong.say(2, format!("tile{a} and tile{b} live together in the same bytes"));
             }

@@ -19,17 +19,28 @@
 //! * **P11** A step that reads the tile that it writes reads the element that it writes.
 //! * **P12** Every buffer that a kernel touches is among its arguments, and its loops are those of its
 //!   grid.
+//! * **P13** A tile in registers is touched only by steps that go over the fragments that it is held in,
+//!   at the element that the thread holds.
+//! * **P14** What a copy brings is read in its own round, behind a wait for it and a barrier.
+//! * **P15** A copy goes to no stage that another copy goes to or that is still read since a barrier.
+//! * **P16** Swizzled tiles are matrices in shared memory whose rows are whole pieces that fill the banks
+//!   evenly.
+//! * **P17** A copy moves whole pieces, of the tile's own numbers, in order, into shared memory.
+//! * **P18** Scans and solves are of f32 tiles as they stand in memory; nothing is added to bf16 numbers.
 
 mod bounds;
 mod buffers;
+mod copies;
 mod memory;
 mod order;
+mod spaces;
 #[cfg(test)]
 mod tests;
 
 use std::fmt::{self, Display, Formatter};
+use std::ops::Range;
 
-use super::{Kernel, Schedule};
+use super::{Kernel, Schedule, Space};
 
 /// A promise that a schedule does not keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +66,8 @@ pub fn verify(schedule: &Schedule, room: usize) -> Vec<Broken> {
         memory::check(kernel, room, &mut wrong);
         bounds::check(schedule, kernel, &mut wrong);
         order::check(schedule, kernel, &mut wrong);
+        spaces::check(kernel, &mut wrong);
+        copies::check(schedule, kernel, &mut wrong);
     }
     wrong.place = schedule.name.clone();
     buffers::check(schedule, &mut wrong);
@@ -82,13 +95,16 @@ impl Wrong {
     }
 }
 
-/// The bytes of a tile, if it has a place: in shared memory or not, from, to.
-fn bytes(kernel: &Kernel, tile: usize) -> Option<(bool, usize, usize)> {
+/// The bytes of some stages of a tile, if it has a place: in shared memory or not, from, to.
+fn bytes(kernel: &Kernel, tile: usize, stages: Range<usize>) -> Option<(bool, usize, usize)> {
     let tile = kernel.tiles.get(tile)?;
-    Some(match tile.place? {
-        super::Place::Shared(at) => (true, at, at + tile.bytes),
-        super::Place::Workspace(at) => (false, at, at + tile.bytes),
-    })
+    let at = tile.at?;
+    let inside = match tile.space {
+        Space::Register(_) => return None,
+        Space::Shared(_) => true,
+        Space::Workspace => false,
+    };
+    Some((inside, at + stages.start * tile.bytes, at + stages.end * tile.bytes))
 }
 
 /// Whether two places have bytes in common.

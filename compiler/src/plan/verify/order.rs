@@ -16,7 +16,8 @@ pub fn check(schedule: &Schedule, kernel: &Kernel, wrong: &mut Wrong) {
 /// What a step has touched since a barrier.
 #[derive(Clone, PartialEq)]
 struct Touch {
-    tiles: Vec<(TileId, bool)>,
+    /// Each with how many stages it lies behind the present one, and whether it is written.
+    tiles: Vec<(TileId, usize, bool)>,
     adds: Option<BufferId>,
 }
 
@@ -60,9 +61,10 @@ impl Order<'_> {
                 self.wrong.say(9, format!("{}: tile{} is read first", self.label(step), tile.0));
             }
         }
-        let reads = reads.into_iter().map(|tile| (tile, false));
-        let writes: Vec<(TileId, bool)> = writes.into_iter().map(|tile| (tile, true)).collect();
-        self.written.extend(writes.iter().map(|(tile, _)| *tile));
+        let stage = step.stage(&self.kernel.tiles);
+        self.written.extend(&writes);
+        let reads = reads.into_iter().map(|tile| (tile, 0, false));
+        let writes = writes.into_iter().map(|tile| (tile, stage, true));
         let touch = Touch { tiles: reads.chain(writes).collect(), adds: step.adds_to() };
         for other in &self.since {
             if let Some(what) = self.hazard(other, &touch) {
@@ -84,10 +86,12 @@ impl Order<'_> {
         if a.adds.is_some() && a.adds == b.adds {
             return a.adds.map(|id| format!("{} is added to twice", self.schedule.buffer(id).name));
         }
-        for (one, one_writes) in &a.tiles {
-            for (other, other_writes) in &b.tiles {
-                let (x, y) = (bytes(self.kernel, one.0)?, bytes(self.kernel, other.0)?);
-                if (*one_writes || *other_writes) && overlap(x, y) {
+        for &(one, stage, one_writes) in &a.tiles {
+            for &(other, other_stage, other_writes) in &b.tiles {
+                let x = bytes(self.kernel, one.0, stage..stage + 1);
+                let y = bytes(self.kernel, other.0, other_stage..other_stage + 1);
+                let meet = x.zip(y).is_some_and(|(x, y)| overlap(x, y));
+                if (one_writes || other_writes) && meet {
                     return Some(format!("tile{} meets tile{}", one.0, other.0));
                 }
             }
@@ -104,10 +108,10 @@ fn reads_beside(kernel: &Kernel, step: &Step) -> Option<String> {
     else {
         return None;
     };
-    let own = bytes(kernel, to.0)?;
+    let own = bytes(kernel, to.0, 0..1)?;
     let mut found = None;
     let mut see = |tile: TileId, same: bool| {
-        if !same && bytes(kernel, tile.0).is_some_and(|bytes| overlap(bytes, own)) {
+        if !same && bytes(kernel, tile.0, 0..1).is_some_and(|bytes| overlap(bytes, own)) {
             found = Some(format!("tile{} is read beside the element written", tile.0));
         }
     };

@@ -74,7 +74,7 @@ fn p1_tiles_lie_in_memory() {
     assert!(verify(&sound, sound.kernels[0].shared - 1).iter().any(|broken| broken.promise == 1));
     let mut planted = delta(Pass::Forward);
     let operands = planted.kernels[0].tiles.iter_mut().filter(|t| t.number == Number::Bf16);
-    operands.for_each(|tile| tile.place = Some(Place::Workspace(0)));
+    operands.for_each(|tile| (tile.space, tile.at) = (Space::Workspace, Some(0)));
     breaks(1, &planted);
 }
 
@@ -82,8 +82,8 @@ fn p1_tiles_lie_in_memory() {
 fn p2_tiles_that_live_together_share_no_bytes() {
     let mut planted = delta(Pass::Forward);
     for tile in &mut planted.kernels[0].tiles {
-        if tile.place.is_some() {
-            tile.place = Some(Place::Shared(0));
+        if tile.at.is_some() {
+            tile.at = Some(0);
         }
     }
     breaks(2, &planted);
@@ -237,7 +237,9 @@ fn p10_operands_are_as_large_as_the_product() {
 fn p11_a_step_reads_its_own_element_only() {
     let mut planted = delta(Pass::Forward);
     change(&mut planted, |step| match step {
-        Step::Map { value, to: Target::Tile(tile, index), .. } if index.len() == 2 => {
+        Step::Map { value, to: Target::Tile(tile, index), fragment: None, .. }
+            if index.len() == 2 =>
+        {
             let turned = vec![index[1].clone(), index[0].clone()];
             *value = Expr::Tile(*tile, turned);
             true
@@ -255,4 +257,110 @@ fn p12_what_a_kernel_touches_is_an_argument() {
     let mut planted = delta(Pass::Forward);
     planted.kernels[0].grid = Grid::Rows;
     breaks(12, &planted);
+}
+
+#[test]
+fn p13_registers_are_touched_by_those_that_hold_them() {
+    let mut planted = delta(Pass::Forward);
+    change(&mut planted, |step| match step {
+        Step::Map { fragment, .. } => fragment.take().is_some(),
+        _ => false,
+    });
+    breaks(13, &planted);
+    let mut planted = delta(Pass::Forward);
+    let register = planted.kernels[0].tiles.iter().position(Tile::in_registers).unwrap();
+    change(&mut planted, |step| match step {
+        Step::Product { axes, to: Target::Tile(tile, _), .. } if tile.0 == register => {
+            axes.swap(0, 1);
+            true
+        }
+        _ => false,
+    });
+    breaks(13, &planted);
+}
+
+#[test]
+fn p14_nothing_is_read_before_its_copy_has_landed() {
+    let mut planted = delta(Pass::Forward);
+    remove(&mut planted.kernels[0].body, &mut |step| matches!(step, Step::Wait { .. }));
+    breaks(14, &planted);
+    let mut planted = delta(Pass::Forward);
+    change(&mut planted, |step| match step {
+        Step::Copy { round: Round::Ahead(ahead), .. } => {
+            *ahead += 1;
+            true
+        }
+        _ => false,
+    });
+    breaks(14, &planted);
+}
+
+#[test]
+fn p15_no_stage_is_overwritten_while_it_is_used() {
+    let mut planted = delta(Pass::Forward);
+    let body = &mut planted.kernels[0].body;
+    let is_copy = |stmt: &Stmt| matches!(stmt, Stmt::Step(Step::Copy { .. }));
+    let first = body.iter().position(is_copy).unwrap();
+    body.insert(first, body[first].clone());
+    breaks(15, &planted);
+    let mut planted = delta(Pass::Forward);
+    for stmt in &mut planted.kernels[0].body {
+        if let Stmt::Loop(Loop { body, .. }) = stmt {
+            // From behind the barrier that its readers reach to before it.
+            let copy = body.iter().position(is_copy).unwrap();
+            body.swap(copy - 1, copy);
+        }
+    }
+    breaks(15, &planted);
+}
+
+#[test]
+fn p16_swizzled_rows_are_whole_pieces() {
+    let mut planted = delta(Pass::Forward);
+    let padded = planted.kernels[0].tiles.iter_mut().find(|t| t.number == Number::Bf16).unwrap();
+    padded.space = Space::Shared(Swizzle::Rows);
+    breaks(16, &planted);
+}
+
+#[test]
+fn p17_copies_move_whole_pieces_in_order() {
+    let mut planted = delta(Pass::Forward);
+    change(&mut planted, |step| match step {
+        Step::Copy { from, .. } if !from.index.is_empty() => {
+            from.index[0] = index::Ix::axis(0);
+            true
+        }
+        _ => false,
+    });
+    breaks(17, &planted);
+    let mut planted = delta(Pass::Forward);
+    change(&mut planted, |step| match step {
+        Step::Copy { from, piece, .. } if from.index.is_empty() => {
+            *piece = 16;
+            true
+        }
+        _ => false,
+    });
+    breaks(17, &planted);
+}
+
+#[test]
+fn p18_solves_are_of_plain_numbers() {
+    for space in [Space::Shared(Swizzle::Rows), Space::Workspace] {
+        let mut planted = delta(Pass::Forward);
+        let mut solved = None;
+        change(&mut planted, |step| match step {
+            Step::Solve { x, .. } => {
+                solved = Some(x.0);
+                true
+            }
+            _ => false,
+        });
+        let tile = &mut planted.kernels[0].tiles[solved.unwrap()];
+        tile.space = space;
+        if space == Space::Workspace {
+            tile.number = Number::Bf16;
+        }
+        breaks(18, &planted);
+    }
 }

@@ -149,6 +149,7 @@ impl Warp {
             let (_, at) = window(Space::Generic, to[lane]);
             let started = around.shared.start_copy(at, bytes, self.first + lane);
             started.map_err(|wrong| (lane, wrong))?;
+            around.memory.check(from[lane], bytes).map_err(|wrong| (lane, wrong))?;
             let words = (0..bytes / 4)
                 .map(|word| around.memory.read(from[lane] + 4 * word as u64, 4))
                 .collect::<Result<Vec<u32>, Wrong>>()

@@ -1,0 +1,201 @@
+//! Copies of what a chunk reads, started before it is its turn.
+//!
+//! Problem: a map that reads the device's memory waits for every number, and what several steps read is
+//! read as often.
+//!
+//! Idea: what the rounds of a loop over chunks read becomes a tile that is copied as it stands, for a
+//! later round while the present one is computed. First it is *scheduled*: which tiles, and where in the
+//! round each copy may start; then the loop is *expanded*: the first copies stand before it, a wait at its
+//! head, and the others where the schedule says. A tile with several stages is copied at the head of a
+//! round into a stage that nobody reads; one with a single stage behind its last reader.
+
+use super::lower::{axes_of, new_tile};
+use super::place::place;
+use super::{
+    Buffer, BufferId, Dim, Element, Expr, Kernel, Loop, Over, PIECE, Role, Round, Step, Stmt,
+    TileId, Token, Transport,
+};
+use crate::tile::{Int, size};
+
+/// What the rounds of a loop read of a buffer.
+#[derive(Clone, Debug)]
+struct Read {
+    buffer: BufferId,
+    split: Option<usize>,
+    /// Numbers that steps read in a round.
+    numbers: usize,
+}
+
+/// Lets as much of what a kernel reads be copied ahead as has room in shared memory, and places all
+/// tiles. `false` where not even the rest fits.
+pub fn pipeline(kernel: &mut Kernel, buffers: &[Buffer], stages: usize, room: usize) -> bool {
+    let reads = if stages > 0 { reads(kernel, buffers) } else { vec![] };
+    for count in (0..=reads.len()).rev() {
+        let mut tried = kernel.clone();
+        schedule(&mut tried, buffers, &reads[..count], stages);
+        let fits = place(&mut tried, room);
+        if count == 0 || fits && tried.workspace == 0 {
+            *kernel = tried;
+            return fits;
+        }
+    }
+    false
+}
+
+/// The body of the loop over chunks.
+fn rounds(body: &mut [Stmt]) -> Option<(&mut Vec<Stmt>, usize)> {
+    body.iter_mut().find_map(|stmt| match stmt {
+        Stmt::Loop(Loop { over: Over::Chunks { tokens, .. }, body }) => Some((body, *tokens)),
+        _ => None,
+    })
+}
+
+/// What could be copied, what is read most first.
+fn reads(kernel: &mut Kernel, buffers: &[Buffer]) -> Vec<Read> {
+    let written: Vec<BufferId> =
+        kernel.steps().iter().filter_map(|s| Some(s.target()?.element()?.buffer)).collect();
+    let Some((body, _)) = rounds(&mut kernel.body) else { return vec![] };
+    let mut found: Vec<Read> = Vec::new();
+    for step in body.iter().flat_map(Stmt::steps) {
+        let Some(value) = step.value() else { continue };
+        let numbers = step.elements();
+        value.walk(&mut |e| {
+            let Expr::Buffer(element) = e else { return };
+            let Element { buffer, split, .. } = element.clone();
+            if !is_copied(&buffers[buffer.0], element) || written.contains(&buffer) {
+                return;
+            }
+            match found.iter_mut().find(|read| read.buffer == buffer && read.split == split) {
+                Some(read) => read.numbers += numbers,
+                None => found.push(Read { buffer, split, numbers }),
+            }
+        });
+    }
+    found.sort_by_key(|read| std::cmp::Reverse(read.numbers));
+    found
+}
+
+/// Whether an element is one of a chunk's own: of its tokens, or of what there is one of per chunk.
+fn is_copied(buffer: &Buffer, element: &Element) -> bool {
+    let own = match &element.row {
+        Some(token) => token.at == Int::T,
+        None => buffer.dims.iter().any(|dim| matches!(dim, Dim::Chunks { .. })),
+    };
+    own && matches!(buffer.role, Role::Argument | Role::Temporary)
+        && piece(buffer, element.split, 1) > 0
+}
+
+/// The largest piece of a buffer that lies in one row of it: 0 where none can be copied by itself.
+fn piece(buffer: &Buffer, split: Option<usize>, parts: usize) -> usize {
+    let lengths = buffer.value();
+    let last = match buffer.dims.last() {
+        Some(Dim::Number(n)) => *n,
+        _ => 1,
+    };
+    let own = if split == lengths.len().checked_sub(1) { last / parts } else { last };
+    let fits = |bytes: &usize| {
+        [last, own].iter().all(|n| (n * buffer.number.bytes()).is_multiple_of(*bytes))
+    };
+    [PIECE, PIECE / 2, PIECE / 4].into_iter().find(fits).unwrap_or(0)
+}
+
+fn schedule(kernel: &mut Kernel, buffers: &[Buffer], reads: &[Read], stages: usize) {
+    let parts = kernel.parts;
+    let mut copies: Vec<Step> = Vec::new();
+    for Read { buffer: id, split, .. } in reads {
+        let buffer = &buffers[id.0];
+        let Some((body, tokens)) = rounds(&mut kernel.body) else { return };
+        let mut shape = buffer.value();
+        if let Some(n) = split.and_then(|axis| shape.get_mut(axis)) {
+            *n /= parts;
+        }
+        let has_rows = buffer.dims.contains(&Dim::Rows);
+        if has_rows {
+            shape.insert(0, tokens);
+        }
+        let to =
+            new_tile(&mut kernel.tiles, format!("copy of {}", buffer.name), buffer.number, &shape);
+        let tile = &mut kernel.tiles[to.0];
+        (tile.stages, tile.carried) = (stages, true);
+        each_value(body, &mut |value| instead(value, *id, *split, to));
+        let mut index = axes_of(&shape);
+        let row = has_rows.then(|| Token { at: Int::T, row: index.remove(0) });
+        let from = Element { buffer: *id, row, index, split: *split };
+        let piece = piece(buffer, *split, parts);
+        copies.push(Step::Copy { by: Transport::Async, from, to, round: Round::First(0), piece });
+    }
+    expand(kernel, &copies, stages);
+}
+
+/// Puts copies before the loop, a wait at its head, and copies for later rounds into it.
+fn expand(kernel: &mut Kernel, copies: &[Step], stages: usize) {
+    let at = |copy: &Step, at: Round| {
+        let mut copy = copy.clone();
+        if let Step::Copy { round, .. } = &mut copy {
+            *round = at;
+        }
+        Stmt::Step(copy)
+    };
+    let Some((body, _)) = rounds(&mut kernel.body).filter(|_| !copies.is_empty()) else { return };
+    let tiles: Vec<TileId> = copies.iter().filter_map(Step::copies_to).collect();
+    // So many rounds ahead of the present one a copy starts; with one stage, as soon as that is read.
+    let ahead = stages.saturating_sub(1).max(1);
+    for (copy, tile) in copies.iter().zip(&tiles).rev() {
+        let last = body.iter().rposition(|stmt| stmt.reads().contains(tile));
+        let behind = if stages > 1 { 0 } else { last.map_or(0, |last| last + 1) };
+        body.insert(behind, at(copy, Round::Ahead(ahead)));
+    }
+    let pending = stages.saturating_sub(2) * copies.len();
+    body.insert(0, Stmt::Step(Step::Wait { tiles, pending }));
+    let before = kernel.body.iter().position(|stmt| matches!(stmt, Stmt::Loop(_))).unwrap_or(0);
+    let first = (0..ahead).flat_map(|n| copies.iter().map(move |copy| at(copy, Round::First(n))));
+    let first: Vec<Stmt> = first.collect();
+    kernel.body.splice(before..before, first);
+}
+
+/// Calls `f` with the expression of every step.
+fn each_value(body: &mut [Stmt], f: &mut dyn FnMut(&mut Expr)) {
+    for stmt in body {
+        match stmt {
+            Stmt::Step(
+                Step::Map { value, .. } | Step::Reduce { value, .. } | Step::Product { value, .. },
+            ) => f(value),
+            Stmt::Step(_) => {}
+            Stmt::Loop(Loop { body, .. }) | Stmt::Given(_, body) => each_value(body, f),
+        }
+    }
+}
+
+/// Lets an expression read a tile instead of the buffer that it is a copy of.
+fn instead(e: &mut Expr, id: BufferId, split: Option<usize>, tile: TileId) {
+    match e {
+        Expr::Buffer(Element { buffer, row, index, split: own })
+            if *buffer == id && *own == split =>
+        {
+            let own = row.as_ref().is_none_or(|token| token.at == Int::T);
+            if own {
+                let row = row.iter().map(|token| token.row.clone());
+                let index = row.chain(index.iter().cloned()).collect();
+                *e = Expr::Tile(tile, index);
+            }
+        }
+        Expr::Unary(_, x) => instead(x, id, split, tile),
+        Expr::Binary(_, of) | Expr::Mul(of) | Expr::Weight(of) | Expr::Where(_, of) => {
+            of.iter_mut().for_each(|e| instead(e, id, split, tile));
+        }
+        Expr::Select(of) => of.iter_mut().for_each(|e| instead(e, id, split, tile)),
+        _ => {}
+    }
+}
+
+impl Step {
+    /// Elements over which the step goes, if it evaluates an expression.
+    fn elements(&self) -> usize {
+        match self {
+            Step::Map { sizes, .. } | Step::Reduce { sizes, .. } | Step::Product { sizes, .. } => {
+                size(sizes)
+            }
+            _ => 0,
+        }
+    }
+}
