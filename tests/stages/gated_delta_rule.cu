@@ -1,5 +1,205 @@
 extern "C" __global__ void __launch_bounds__(128, 1)
-gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks) {
+gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5) {
+    extern __shared__ __align__(128) unsigned char shared[];
+    Place at;
+    at.job = blockIdx.x / heads;
+    const int* job = jobs + 4 * at.job;
+    at.part = 0;
+    at.head = blockIdx.x % heads;
+    at.sequence = job[0];
+    at.chunk = job[2];
+    at.positions = 0;
+    at.start = bounds[at.sequence];
+    at.length = bounds[at.sequence + 1] - at.start;
+    at.rows = bounds[sequences];
+    at.first = job[1];
+    at.valid = min(at.length - at.first, 8);
+    const int own_in_q = at.head / (heads / heads_in_q);
+    const int own_in_k = at.head / (heads / heads_in_k);
+    const int own_in_v = at.head / (heads / heads_in_v);
+    const int own_in_g = at.head / (heads / heads_in_g);
+    const int own_in_beta = at.head / (heads / heads_in_beta);
+    float* const tile0 = (float*)(shared + 256);
+    float* const tile1 = (float*)(shared + 1792);
+    bf16* const tile2 = (bf16*)(shared + 0);
+    float* const tile3 = (float*)(shared + 1664);
+    float* const tile4 = (float*)(shared + 1536);
+    bf16* const tile5 = (bf16*)(shared + 768);
+    float* const tile6 = (float*)(shared + 1792);
+    float* const tile7 = (float*)(shared + 2048);
+    float* const tile8 = (float*)(shared + 0);
+    float* const tile9 = (float*)(shared + 0);
+    float* const tile10 = (float*)(shared + 512);
+    float* const tile11 = (float*)(shared + 0);
+    float* const tile12 = (float*)(shared + 0);
+    bf16* const tile13 = (bf16*)(shared + 0);
+    float* const tile14 = (float*)(shared + 1536);
+    float* const tile15 = (float*)(shared + 0);
+    float* const tile16 = (float*)(shared + 0);
+    // map [8]: tile4[i0] = exp(in_g[t of row i0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        tile4[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
+    }
+    wait_for_block();
+    // map [8]: tile3[i0] = (in_beta[t of row i0] * neg(tile4[i0]))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        tile3[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile4[i0]);
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile2[i0, i1] = (in_k[t of row i0; i1] * tile3[i0])
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile3[i0] : 0.f);
+    }
+    // map [8, 8]: tile6[i0, i1] = (in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        tile6[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile5[i0, i1] = tile6[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile6[8 * (i0) + i1] : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile2 tile5ᵀ over 8; tile1[i0, 0, i1] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, true, 24, 0>(tile2, tile5, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                tile1[8 * (i0) + i1] = sum;
+            }
+        });
+    }
+    // map [8, 1]: tile7[i0, 0] = add((tile4[i0] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        tile7[i0] = (tile4[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile8 = DecayMask(Versions { micro: 1, offsets: [0] }) tile7
+    decay_mask<8, 8>(tile8, tile7, [](int i) -> int { return i; });
+    wait_for_block();
+    // map [8, 8]: tile0[i0, i1] = neg((tile1[i0, 0, i1] * tile8[i0, i1]))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        tile0[8 * (i0) + i1] = op_neg(tile1[8 * (i0) + i1] * tile8[8 * (i0) + i1]);
+    }
+    wait_for_block();
+    // map [8, 8]: tile9[i0, i1] = (in_beta[t of row i0] * in_v[t of row i0; i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        tile9[8 * (i0) + i1] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1];
+    }
+    wait_for_block();
+    // solve tile0: tile9
+    solve<8, 8, false>(tile0, tile9);
+    wait_for_block();
+    // map [8, 8]: kept_0[i0, i1] = tile9[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile9[8 * (i0) + i1];
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile11 = CumulativeProduct(Versions { micro: 1, offsets: [0] }) tile7
+    cumulative_product<8, 8, 1>(tile11, tile7, [](int i) -> int { return i; });
+    wait_for_block();
+    // map [8, 8]: tile10[i0, i1] = ((in_k[t of row i0; i1] * tile3[i0]) * tile11[i0, 0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        tile10[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile3[i0] * tile11[i0];
+    }
+    wait_for_block();
+    // solve tile0: tile10
+    solve<8, 8, false>(tile0, tile10);
+    wait_for_block();
+    // map [8, 8]: kept_1[i0, i1] = tile10[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile10[8 * (i0) + i1];
+    }
+    // scan of 8 rows, 8 steps, 1 wide: tile12 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile7
+    cumulative_product<8, 8, 1>(tile12, tile7, [](int i) -> int { return i + 1; });
+    wait_for_block();
+    // map [8, 1]: kept_2[i0, 0] = tile12[i0, 0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile12[i0];
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile13[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile13[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
+    }
+    // scan of 8 rows, 8 steps, 1 wide: tile14 = DecayMask(Versions { micro: 1, offsets: [1] }) tile7
+    decay_mask<8, 8>(tile14, tile7, [](int i) -> int { return i + 1; });
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile5 tile13ᵀ over 8; kept_3[i0, i1] = (sum * tile14[i0, i1])
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, true, 24, 0>(tile5, tile13, row0, col0);
+        sums.each(row0, col0, [&](int i1, int i0, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = sum * tile14[8 * (i0) + i1];
+            }
+        });
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile15 = ReverseCumulativeProduct tile7
+    reverse_cumulative_product<8, 1>(tile15, tile7);
+    wait_for_block();
+    // map [8, 1]: kept_4[i0, 0] = tile15[i0, 0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile15[i0];
+    }
+    wait_for_block();
+    // scan of 1 rows, 8 steps, 1 wide: tile16 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile7
+    cumulative_product<1, 8, 1>(tile16, tile7, [](int i) -> int { return 8 * (i) + 8; });
+    wait_for_block();
+    // map [1, 1]: kept_5[0, 0] = tile16[0, 0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 1; e += THREADS) {
+        kept_5[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile16[0];
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(128, 1)
+gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -10,206 +210,346 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
     at.rows = bounds[sequences];
+    const int rounds = (at.length + 7) / 8;
     const int own_in_q = at.head / (heads / heads_in_q);
     const int own_in_k = at.head / (heads / heads_in_k);
     const int own_in_v = at.head / (heads / heads_in_v);
     const int own_in_g = at.head / (heads / heads_in_g);
     const int own_in_beta = at.head / (heads / heads_in_beta);
-    float* const tile0 = (float*)(shared + 3840);
-    bf16* const tile2 = (bf16*)(shared + 0);
-    bf16* const tile3 = (bf16*)(shared + 768);
-    float* const tile4 = (float*)(shared + 4224);
-    float* const tile5 = (float*)(shared + 4096);
-    float* const tile6 = (float*)(shared + 1536);
-    bf16* const tile7 = (bf16*)(shared + 3072);
-    bf16* const tile8 = (bf16*)(shared + 1536);
-    float* const tile9 = (float*)(shared + 4352);
-    bf16* const tile10 = (bf16*)(shared + 2304);
-    float* const tile11 = (float*)(shared + 4608);
-    bf16* const tile12 = (bf16*)(shared + 1536);
-    float* const tile13 = (float*)(shared + 4992);
-    bf16* const tile14 = (bf16*)(shared + 2304);
-    float* const tile15 = (float*)(shared + 4608);
-    float* const tile16 = (float*)(shared + 4736);
-    float* const tile17 = (float*)(shared + 2304);
-    bf16* const tile18 = (bf16*)(shared + 1536);
-    float* const tile19 = (float*)(shared + 2304);
-    float* const tile20 = (float*)(shared + 768);
-    bf16* const tile21 = (bf16*)(shared + 0);
-    float* const tile22 = (float*)(shared + 896);
-    // map [8, 8]: tile0[i0, i1] = 0
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile0[8 * (i0) + i1] = 0.0f;
+    float tile0[8];
+    bf16* const tile2 = (bf16*)(shared + 1664);
+    bf16* const tile3 = (bf16*)(shared + 2432);
+    bf16* const tile4 = (bf16*)(shared + 3200);
+    bf16* const tile5 = (bf16*)(shared + 3968);
+    float* const tile6 = (float*)(shared + 4736);
+    bf16* const tile7 = (bf16*)(shared + 3968);
+    bf16* const tile8 = (bf16*)(shared + 1664);
+    float* const tile9 = (float*)(shared + 0);
+    float* const tile10 = (float*)(shared + 256);
+    float* const tile11 = (float*)(shared + 384);
+    float* const tile12 = (float*)(shared + 640);
+    float* const tile13 = (float*)(shared + 896);
+    float* const tile14 = (float*)(shared + 1152);
+    float* const tile15 = (float*)(shared + 1408);
+    float* const tile16 = (float*)(shared + 1536);
+    // map [8, 8] by fragments: tile0[i0, i1] = 0
+    #pragma unroll
+    for (int slot = 0; slot < 1; slot++) {
+        const int job = threadIdx.x / 32 + slot * WARPS;
+        if (job >= 1) break;
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        each_place<2>(row0, col0, [&](int i1, int i0, int held) {
+            if (i0 < 8 && i1 < 8) {
+                tile0[slot * 8 + held] = 0.0f;
+            }
+        });
     }
-    wait_for_block();
-    // map [8, 8]: tile0[i0, i1] = (given state_S_before ? state_S_before[i0, i1] : tile0[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile0[8 * (i0) + i1] = (state_S_before != 0 ? state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] : tile0[8 * (i0) + i1]);
+    // map [8, 8] by fragments: tile0[i0, i1] = (given state_S_before ? state_S_before[i0, i1] : tile0[i0, i1])
+    #pragma unroll
+    for (int slot = 0; slot < 1; slot++) {
+        const int job = threadIdx.x / 32 + slot * WARPS;
+        if (job >= 1) break;
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        each_place<2>(row0, col0, [&](int i1, int i0, int held) {
+            if (i0 < 8 && i1 < 8) {
+                tile0[slot * 8 + held] = (state_S_before != 0 ? state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] : tile0[slot * 8 + held]);
+            }
+        });
     }
-    wait_for_block();
-    #pragma unroll 1
-    for (int c = 0; c < (at.length + 7) / 8; c++) {
+    // copy async by 16 bytes: tile9 = in_q[t of row i0; i1] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = 0;
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e / 2;
+            const int i1 = e % 2;
+            copy_async<16>(&tile9[8 * (i0) + 4 * (i1)], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + 4 * (i1)]);
+        }
+    }
+    commit_copies();
+    // copy async by 4 bytes: tile10 = kept_2[i0, 0] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
+            const int i0 = e;
+            copy_async<4>(&tile10[i0], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+        }
+    }
+    commit_copies();
+    // copy async by 16 bytes: tile11 = kept_3[i0, i1] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e / 2;
+            const int i1 = e % 2;
+            copy_async<16>(&tile11[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+        }
+    }
+    commit_copies();
+    // copy async by 16 bytes: tile12 = kept_1[i0, i1] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e / 2;
+            const int i1 = e % 2;
+            copy_async<16>(&tile12[8 * (i0) + 4 * (i1)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+        }
+    }
+    commit_copies();
+    // copy async by 16 bytes: tile13 = kept_0[i0, i1] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e / 2;
+            const int i1 = e % 2;
+            copy_async<16>(&tile13[8 * (i0) + 4 * (i1)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+        }
+    }
+    commit_copies();
+    // copy async by 16 bytes: tile14 = in_k[t of row i0; i1] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e / 2;
+            const int i1 = e % 2;
+            copy_async<16>(&tile14[8 * (i0) + 4 * (i1)], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + 4 * (i1)]);
+        }
+    }
+    commit_copies();
+    // copy async by 4 bytes: tile15 = kept_4[i0, 0] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
+            const int i0 = e;
+            copy_async<4>(&tile15[i0], &kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+        }
+    }
+    commit_copies();
+    // copy async by 4 bytes: tile16 = kept_5[0, 0] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 1; e += THREADS) {
+            copy_async<4>(&tile16[0], &kept_5[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+        }
+    }
+    commit_copies();
+    wait_for_block();
+    #pragma unroll 1
+    for (int round = 0; round < rounds; round++) {
+        const int c = round;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        // wait for tile9 tile10 tile11 tile12 tile13 tile14 tile15 tile16, 0 copies pending
+        wait_for_copies<0>();
         if (state_S_at_chunks != 0) {
-            // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 64; e += THREADS) {
-                const int i0 = e / 8;
-                const int i1 = e % 8;
-                state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+            // map [8, 8] by fragments: state_S_at_chunks[i0, i1] = tile0[i0, i1]
+            #pragma unroll
+            for (int slot = 0; slot < 1; slot++) {
+                const int job = threadIdx.x / 32 + slot * WARPS;
+                if (job >= 1) break;
+                const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+                each_place<2>(row0, col0, [&](int i1, int i0, int held) {
+                    if (i0 < 8 && i1 < 8) {
+                        state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[slot * 8 + held];
+                    }
+                });
             }
         }
-        // map [8, 8] filled to [16, 16]: tile2[i0, i1] = tile0[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
-        }
-        // map [8]: tile5[i0] = exp(in_g[t of row i0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            tile5[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
-        }
-        wait_for_block();
-        // map [8, 1]: tile4[i0, 0] = add((tile5[i0] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            tile4[i0] = (tile5[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
-        }
-        wait_for_block();
-        // scan of 8 rows, 8 steps, 1 wide: tile6 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile4
-        cumulative_product<8, 8, 1>(tile6, tile4, [](int i) -> int { return i + 1; });
-        wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile3[i0, i1] = ((in_q[t of row i0; i1] * 0.35355339059327373) * tile6[i0, 0])
-        #pragma unroll 4
-        for (int r = 0; r < 2; r++) {
-            const int e = threadIdx.x + r * THREADS;
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile6[i0] : 0.f);
-        }
-        // map [8, 8]: tile9[i0, i1] = (in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            tile9[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
-        }
-        wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile8[i0, i1] = tile9[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile9[8 * (i0) + i1] : 0.f);
-        }
-        // map [8, 8] filled to [16, 16]: tile10[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
-        #pragma unroll 4
-        for (int r = 0; r < 2; r++) {
-            const int e = threadIdx.x + r * THREADS;
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
-        }
-        // scan of 8 rows, 8 steps, 1 wide: tile11 = DecayMask(Versions { micro: 1, offsets: [1] }) tile4
-        decay_mask<8, 8>(tile11, tile4, [](int i) -> int { return i + 1; });
-        wait_for_block();
-        // product [8, 8] in 16x16, filled: sum = tile8 tile10ᵀ over 8; tile7[i0, i1] = (sum * tile11[i0, i1])
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        // map [8, 8] filled to [16, 16] by fragments: tile2[i0, i1] = tile0[i0, i1]
+        #pragma unroll
+        for (int slot = 0; slot < 1; slot++) {
+            const int job = threadIdx.x / 32 + slot * WARPS;
+            if (job >= 1) break;
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, false, 24, true, 24>(tile8, tile10, row0, col0);
-            sums.each(row0, col0, [&](int i1, int i0, float sum) {
-                tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? sum * tile11[8 * (i0) + i1] : 0.f);
+            each_place<2>(row0, col0, [&](int i1, int i0, int held) {
+                tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[slot * 8 + held] : 0.f);
             });
         }
         wait_for_block();
-        // map [8]: tile15[i0] = (in_beta[t of row i0] * neg(tile5[i0]))
+        // map [8, 8] filled to [16, 16]: tile3[i0, i1] = ((tile9[i0, i1] * 0.35355339059327373) * tile10[i0, 0])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            tile15[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile5[i0]);
-        }
-        wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile14[i0, i1] = (in_k[t of row i0; i1] * tile15[i0])
-        #pragma unroll 4
-        for (int r = 0; r < 2; r++) {
-            const int e = threadIdx.x + r * THREADS;
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile14[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile15[i0] : 0.f);
+            tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile9[8 * (i0) + i1] * 0.35355338f * tile10[i0] : 0.f);
         }
-        // scan of 8 rows, 8 steps, 1 wide: tile16 = DecayMask(Versions { micro: 1, offsets: [0] }) tile4
-        decay_mask<8, 8>(tile16, tile4, [](int i) -> int { return i; });
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile14 tile8ᵀ over 8; tile13[i0, i1] = neg((sum * tile16[i0, i1]))
+        // copy async by 16 bytes: tile9 = in_q[t of row i0; i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile9[8 * (i0) + 4 * (i1)], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + 4 * (i1)]);
+            }
+        }
+        commit_copies();
+        // copy async by 4 bytes: tile10 = kept_2[i0, 0] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e;
+                copy_async<4>(&tile10[i0], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+        commit_copies();
+        // map [8, 8] filled to [16, 16]: tile4[i0, i1] = tile11[i0, i1]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile4[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile11[8 * (i0) + i1] : 0.f);
+        }
+        wait_for_block();
+        // copy async by 16 bytes: tile11 = kept_3[i0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile11[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+            }
+        }
+        commit_copies();
+        // map [8, 8] filled to [16, 16]: tile7[i0, i1] = tile12[i0, i1]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile12[8 * (i0) + i1] : 0.f);
+        }
+        wait_for_block();
+        // copy async by 16 bytes: tile12 = kept_1[i0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile12[8 * (i0) + 4 * (i1)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+            }
+        }
+        commit_copies();
+        // product [8, 8] in 16x16: sum = tile7 tile2 over 8; tile6[i0, 0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, false, 24, true, 24>(tile14, tile8, row0, col0);
+            sums.add<16, false, 24, 0, false, 24, 0>(tile7, tile2, row0, col0);
             sums.each(row0, col0, [&](int i0, int i1, float sum) {
                 if (i0 < 8 && i1 < 8) {
-                    tile13[8 * (i0) + i1] = op_neg(sum * tile16[8 * (i0) + i1]);
+                    tile6[8 * (i0) + i1] = sum;
                 }
             });
         }
         wait_for_block();
-        // scan of 8 rows, 8 steps, 1 wide: tile19 = CumulativeProduct(Versions { micro: 1, offsets: [0] }) tile4
-        cumulative_product<8, 8, 1>(tile19, tile4, [](int i) -> int { return i; });
-        wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile18[i0, i1] = ((in_k[t of row i0; i1] * tile15[i0]) * tile19[i0, 0])
-        #pragma unroll 4
-        for (int r = 0; r < 2; r++) {
-            const int e = threadIdx.x + r * THREADS;
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile15[i0] * tile19[i0] : 0.f);
-        }
-        wait_for_block();
-        // product [8, 8] in 16x16: sum = tile18 tile2 over 8; tile17[i0, i1] = add((in_beta[t of row i0] * in_v[t of row i0; i1]), sum)
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, false, 24, false, 24>(tile18, tile2, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
-                if (i0 < 8 && i1 < 8) {
-                    tile17[8 * (i0) + i1] = (in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] + sum);
-                }
-            });
-        }
-        wait_for_block();
-        // solve tile13: tile17
-        solve<8, 8, false>(tile13, tile17);
-        wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile12[i0, i1] = tile17[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile5[i0, i1] = add(tile13[i0, i1], tile6[i0, 0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile17[8 * (i0) + i1] : 0.f);
+            tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile13[8 * (i0) + i1] + tile6[8 * (i0) + i1]) : 0.f);
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile2ᵀ tile3ᵀ over 8 + tile12ᵀ tile7ᵀ over 8; out_o[t of row i0; i1] where row i0 is among the queries = sum
+        // copy async by 16 bytes: tile13 = kept_0[i0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile13[8 * (i0) + 4 * (i1)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+            }
+        }
+        commit_copies();
+        // product [8, 8] in 16x16: sum = tile2ᵀ tile3ᵀ over 8 + tile5ᵀ tile4ᵀ over 8; out_o[t of row i0; i1] where row i0 is among the queries = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, true, 24, true, 24>(tile2, tile3, row0, col0);
-            sums.add<16, true, 24, true, 24>(tile12, tile7, row0, col0);
+            sums.add<16, true, 24, 0, true, 24, 0>(tile2, tile3, row0, col0);
+            sums.add<16, true, 24, 0, true, 24, 0>(tile5, tile4, row0, col0);
             sums.each(row0, col0, [&](int i1, int i0, float sum) {
                 if (i0 < 8 && i1 < 8) {
                     if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = sum;
@@ -217,44 +557,521 @@ gated_delta_rule_forward(const int* bounds, const int* chunks, int sequences, in
             });
         }
         wait_for_block();
-        // scan of 1 rows, 8 steps, 1 wide: tile20 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile4
-        cumulative_product<1, 8, 1>(tile20, tile4, [](int i) -> int { return 8 * (i) + 8; });
-        // scan of 8 rows, 8 steps, 1 wide: tile22 = ReverseCumulativeProduct tile4
-        reverse_cumulative_product<8, 1>(tile22, tile4);
-        wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile21[i0, i1] = (tile9[i0, i1] * tile22[i0, 0])
+        // map [8, 8] filled to [16, 16]: tile8[i0, i1] = ((tile14[i0, i1] * (row i0 is among the queries ? 1 : 0)) * tile15[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile21[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile9[8 * (i0) + i1] * tile22[i0] : 0.f);
+            tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile14[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile15[i0] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile12ᵀ tile21 over 8; tile0[i0, i1] = add((tile0[i0, i1] * tile20[0, 0]), sum)
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        // copy async by 16 bytes: tile14 = in_k[t of row i0; i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile14[8 * (i0) + 4 * (i1)], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + 4 * (i1)]);
+            }
+        }
+        commit_copies();
+        // copy async by 4 bytes: tile15 = kept_4[i0, 0] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e;
+                copy_async<4>(&tile15[i0], &kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+        commit_copies();
+        // product [8, 8] in 16x16: sum = tile5ᵀ tile8 over 8; tile0[i0, i1] = add((tile0[i0, i1] * tile16[0, 0]), sum)
+        #pragma unroll
+        for (int slot = 0; slot < 1; slot++) {
+            const int job = threadIdx.x / 32 + slot * WARPS;
+            if (job >= 1) break;
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, true, 24, false, 24>(tile12, tile21, row0, col0);
-            sums.each(row0, col0, [&](int i1, int i0, float sum) {
+            sums.add<16, true, 24, 0, false, 24, 0>(tile5, tile8, row0, col0);
+            sums.each_held(row0, col0, [&](int i1, int i0, float sum, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    tile0[8 * (i0) + i1] = (tile0[8 * (i0) + i1] * tile20[0] + sum);
+                    tile0[slot * 8 + held] = (tile0[slot * 8 + held] * tile16[0] + sum);
                 }
             });
         }
         wait_for_block();
+        // copy async by 4 bytes: tile16 = kept_5[0, 0] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 1; e += THREADS) {
+                copy_async<4>(&tile16[0], &kept_5[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+            }
+        }
+        commit_copies();
+        wait_for_block();
     }
-    // map [8, 8]: state_S_after[i0, i1] = tile0[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+    // map [8, 8] by fragments: state_S_after[i0, i1] = tile0[i0, i1]
+    #pragma unroll
+    for (int slot = 0; slot < 1; slot++) {
+        const int job = threadIdx.x / 32 + slot * WARPS;
+        if (job >= 1) break;
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        each_place<2>(row0, col0, [&](int i1, int i0, int held) {
+            if (i0 < 8 && i1 < 8) {
+                state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[slot * 8 + held];
+            }
+        });
     }
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_in_beta, float* __restrict__ d_state_S_before) {
+gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_in_beta, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, float* __restrict__ kept_9, float* __restrict__ kept_10, float* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ kept_14, float* __restrict__ d_state_S_at_chunks) {
+    extern __shared__ __align__(128) unsigned char shared[];
+    Place at;
+    at.job = blockIdx.x / heads;
+    const int* job = jobs + 4 * at.job;
+    at.part = 0;
+    at.head = blockIdx.x % heads;
+    at.sequence = job[0];
+    at.chunk = job[2];
+    at.positions = 0;
+    at.start = bounds[at.sequence];
+    at.length = bounds[at.sequence + 1] - at.start;
+    at.rows = bounds[sequences];
+    at.first = job[1];
+    at.valid = min(at.length - at.first, 8);
+    const int own_in_q = at.head / (heads / heads_in_q);
+    const int own_in_k = at.head / (heads / heads_in_k);
+    const int own_in_v = at.head / (heads / heads_in_v);
+    const int own_in_g = at.head / (heads / heads_in_g);
+    const int own_in_beta = at.head / (heads / heads_in_beta);
+    bf16* const tile0 = (bf16*)(shared + 0);
+    float* const tile1 = (float*)(shared + 768);
+    bf16* const tile2 = (bf16*)(shared + 768);
+    float* const tile3 = (float*)(shared + 3072);
+    float* const tile4 = (float*)(shared + 768);
+    float* const tile5 = (float*)(shared + 3200);
+    float* const tile6 = (float*)(shared + 4864);
+    bf16* const tile7 = (bf16*)(shared + 768);
+    float* const tile8 = (float*)(shared + 768);
+    float* const tile9 = (float*)(shared + 3456);
+    bf16* const tile10 = (bf16*)(shared + 768);
+    float* const tile11 = (float*)(shared + 1536);
+    float* const tile12 = (float*)(shared + 3712);
+    float* const tile13 = (float*)(shared + 3968);
+    float* const tile14 = (float*)(shared + 4608);
+    bf16* const tile15 = (bf16*)(shared + 768);
+    float* const tile16 = (float*)(shared + 4352);
+    float* const tile17 = (float*)(shared + 4224);
+    bf16* const tile18 = (bf16*)(shared + 1536);
+    bf16* const tile19 = (bf16*)(shared + 2304);
+    float* const tile20 = (float*)(shared + 5120);
+    float* const tile21 = (float*)(shared + 5248);
+    float* const tile22 = (float*)(shared + 1536);
+    float* const tile23 = (float*)(shared + 1536);
+    bf16* const tile24 = (bf16*)(shared + 0);
+    float* const tile25 = (float*)(shared + 3456);
+    bf16* const tile26 = (bf16*)(shared + 1536);
+    float* const tile27 = (float*)(shared + 0);
+    float* const tile28 = (float*)(shared + 256);
+    float* const tile29 = (float*)(shared + 384);
+    bf16* const tile30 = (bf16*)(shared + 0);
+    float* const tile31 = (float*)(shared + 0);
+    float* const tile32 = (float*)(shared + 128);
+    // map [8, 8]: tile1[i0, i1] = (in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        tile1[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile0[i0, i1] = tile1[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile0[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile1[8 * (i0) + i1] : 0.f);
+    }
+    wait_for_block();
+    // map [8]: tile4[i0] = exp(in_g[t of row i0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        tile4[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
+    }
+    wait_for_block();
+    // map [8, 1]: tile3[i0, 0] = add((tile4[i0] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        tile3[i0] = (tile4[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile5 = DecayMask(Versions { micro: 1, offsets: [1] }) tile3
+    decay_mask<8, 8>(tile5, tile3, [](int i) -> int { return i + 1; });
+    // map [8]: tile11[i0] = (in_beta[t of row i0] * neg(tile4[i0]))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        tile11[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile4[i0]);
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile10[i0, i1] = (in_k[t of row i0; i1] * tile11[i0])
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile11[i0] : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile10 tile0ᵀ over 8; tile9[i0, 0, i1] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, true, 24, 0>(tile10, tile0, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                tile9[8 * (i0) + i1] = sum;
+            }
+        });
+    }
+    // scan of 8 rows, 8 steps, 1 wide: tile12 = DecayMask(Versions { micro: 1, offsets: [0] }) tile3
+    decay_mask<8, 8>(tile12, tile3, [](int i) -> int { return i; });
+    wait_for_block();
+    // map [8, 8]: tile8[i0, i1] = neg((tile9[i0, 0, i1] * tile12[i0, i1]))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        tile8[8 * (i0) + i1] = op_neg(tile9[8 * (i0) + i1] * tile12[8 * (i0) + i1]);
+    }
+    // map [8, 8]: tile13[i0, i1] = (in_beta[t of row i0] * in_v[t of row i0; i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        tile13[8 * (i0) + i1] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1];
+    }
+    wait_for_block();
+    // solve tile8: tile13
+    solve<8, 8, false>(tile8, tile13);
+    // scan of 8 rows, 8 steps, 1 wide: tile17 = CumulativeProduct(Versions { micro: 1, offsets: [0] }) tile3
+    cumulative_product<8, 8, 1>(tile17, tile3, [](int i) -> int { return i; });
+    wait_for_block();
+    // map [8, 8]: tile16[i0, i1] = ((in_k[t of row i0; i1] * tile11[i0]) * tile17[i0, 0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        tile16[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile11[i0] * tile17[i0];
+    }
+    wait_for_block();
+    // solve tile8: tile16
+    solve<8, 8, false>(tile8, tile16);
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = tile16[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile16[8 * (i0) + i1] : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile18[i0, i1] = state_S_at_chunks[i0, i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile15 tile18 over 8; tile14[i0, 0, i1] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, false, 24, 0>(tile15, tile18, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                tile14[8 * (i0) + i1] = sum;
+            }
+        });
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile7[i0, i1] = add(tile13[i0, i1], tile14[i0, 0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile13[8 * (i0) + i1] + tile14[8 * (i0) + i1]) : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile19[i0, i1] = (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0)
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile19[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile7 tile19ᵀ over 8; tile6[i1, i0, 0] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, true, 24, 0>(tile7, tile19, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                tile6[i0 + 8 * (i1)] = sum;
+            }
+        });
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile2[i0, i1] = (tile5[i0, i1] * tile6[i0, i1, 0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile5[8 * (i0) + i1] * tile6[8 * (i0) + i1] : 0.f);
+    }
+    // scan of 8 rows, 8 steps, 1 wide: tile20 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile3
+    cumulative_product<8, 8, 1>(tile20, tile3, [](int i) -> int { return i + 1; });
+    // product [8, 8] in 16x16: sum = tile18 tile19ᵀ over 8; tile21[i1, i0, 0] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, true, 24, 0>(tile18, tile19, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                tile21[i0 + 8 * (i1)] = sum;
+            }
+        });
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile0ᵀ tile2ᵀ over 8; d_in_q[t of row i0; i1] where row i0 is among the queries = (0.35355339059327373 * add(sum, (tile20[i0, 0] ...
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, true, 24, 0, true, 24, 0>(tile0, tile2, row0, col0);
+        sums.each(row0, col0, [&](int i1, int i0, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                if (i0 < at.valid) d_in_q[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = 0.35355338f * (sum + tile20[i0] * tile21[8 * (i0) + i1]);
+            }
+        });
+    }
+    // map [8, 1, 8]: kept_0[i0, 0, i2] = tile9[i0, 0, i2]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i2 = e % 8;
+        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i2] = tile9[8 * (i0) + i2];
+    }
+    // map [8, 8]: kept_1[i0, i1] = tile12[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile12[8 * (i0) + i1];
+    }
+    // map [8, 8]: kept_2[i0, i1] = (tile9[i0, 0, i1] * tile12[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile9[8 * (i0) + i1] * tile12[8 * (i0) + i1];
+    }
+    // map [8, 1]: kept_3[i0, 0] = tile17[i0, 0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile17[i0];
+    }
+    // map [8, 8]: kept_4[i0, i1] = tile13[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile13[8 * (i0) + i1];
+    }
+    // map [8, 8]: kept_5[i0, i1] = tile16[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile16[8 * (i0) + i1];
+    }
+    // map [8, 8]: kept_6[i0, i1] = add(tile13[i0, i1], tile14[i0, 0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = (tile13[8 * (i0) + i1] + tile14[8 * (i0) + i1]);
+    }
+    // scan of 8 rows, 8 steps, 1 wide: tile22 = ReverseCumulativeProduct tile3
+    reverse_cumulative_product<8, 1>(tile22, tile3);
+    wait_for_block();
+    // map [8, 1]: kept_7[i0, 0] = tile22[i0, 0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile22[i0];
+    }
+    wait_for_block();
+    // scan of 1 rows, 8 steps, 1 wide: tile23 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile3
+    cumulative_product<1, 8, 1>(tile23, tile3, [](int i) -> int { return 8 * (i) + 8; });
+    wait_for_block();
+    // map [1, 1]: kept_8[0, 0] = tile23[0, 0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 1; e += THREADS) {
+        kept_8[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile23[0];
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile26[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile26[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile0 tile26ᵀ over 8; tile25[i1, 0, i0] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, true, 24, 0>(tile0, tile26, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                tile25[i0 + 8 * (i1)] = sum;
+            }
+        });
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile24[i0, i1] = (tile25[i0, 0, i1] * tile5[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile24[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile25[8 * (i0) + i1] * tile5[8 * (i0) + i1] : 0.f);
+    }
+    wait_for_block();
+    // product [1, 8, 8] in 16x16: sum = tile24ᵀ tile19 over 8; kept_9[0, i1, i2] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, true, 24, 0, false, 24, 0>(tile24, tile19, row0, col0);
+        sums.each(row0, col0, [&](int i1, int i2, float sum) {
+            if (i1 < 8 && i2 < 8) {
+                kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = sum;
+            }
+        });
+    }
+    wait_for_block();
+    // map [8, 8]: tile27[i0, i1] = (tile25[i0, 0, i1] * tile6[i0, i1, 0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        tile27[8 * (i0) + i1] = tile25[8 * (i0) + i1] * tile6[8 * (i0) + i1];
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile28 = DecayMaskGrad(Versions { micro: 1, offsets: [1] }) tile3 tile27
+    decay_mask_grad<8, 8>(tile28, tile3, tile27, tile29, [](int i) -> int { return i + 1; });
+    wait_for_block();
+    // map [8, 1]: kept_11[i0, 0] = tile28[i0, 0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        kept_11[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile28[i0];
+    }
+    // product [1, 8, 8] in 16x16: sum = tile26ᵀ tile2 over 8; kept_12[0, i1, i2] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, true, 24, 0, false, 24, 0>(tile26, tile2, row0, col0);
+        sums.each(row0, col0, [&](int i1, int i2, float sum) {
+            if (i1 < 8 && i2 < 8) {
+                kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = sum;
+            }
+        });
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile30[i0, i1] = ((in_q[t of row i0; i1] * 0.35355339059327373) * tile20[i0, 0])
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile30[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile20[i0] : 0.f);
+    }
+    wait_for_block();
+    // product [1, 8, 8] in 16x16: sum = tile30ᵀ tile19 over 8; kept_13[0, i1, i2] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, true, 24, 0, false, 24, 0>(tile30, tile19, row0, col0);
+        sums.each(row0, col0, [&](int i1, int i2, float sum) {
+            if (i1 < 8 && i2 < 8) {
+                kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = sum;
+            }
+        });
+    }
+    wait_for_block();
+    // reduce [8, 8] over [1]: tile31[i0, 0] = Sum ((in_q[t of row i0; i1] * 0.35355339059327373) * tile21[i0, i1, 0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+        const int i0 = e;
+        float x = 0.f;
+        #pragma unroll 4
+        for (int s = 0; s < 8; s++) {
+            const int i1 = s;
+            x += in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile21[8 * (i0) + i1];
+        }
+        tile31[i0] = x;
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile32 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile3 tile31
+    cumulative_product_grad<8, 8, 1>(tile32, tile3, tile31, [](int i) -> int { return i + 1; });
+    wait_for_block();
+    // map [8, 1]: kept_14[i0, 0] = tile32[i0, 0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile32[i0];
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(128, 1)
+gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_in_beta, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, float* __restrict__ kept_9, float* __restrict__ kept_10, float* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ kept_14, float* __restrict__ d_state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -265,568 +1082,718 @@ gated_delta_rule_backward(const int* bounds, const int* chunks, int sequences, i
     at.start = bounds[at.sequence];
     at.length = bounds[at.sequence + 1] - at.start;
     at.rows = bounds[sequences];
+    const int rounds = (at.length + 7) / 8;
     const int own_in_q = at.head / (heads / heads_in_q);
     const int own_in_k = at.head / (heads / heads_in_k);
     const int own_in_v = at.head / (heads / heads_in_v);
     const int own_in_g = at.head / (heads / heads_in_g);
     const int own_in_beta = at.head / (heads / heads_in_beta);
-    float* const tile0 = (float*)(shared + 7680);
-    float* const tile2 = (float*)(shared + 8064);
-    float* const tile3 = (float*)(shared + 7936);
-    float* const tile4 = (float*)(shared + 8192);
-    float* const tile5 = (float*)(shared + 8320);
-    float* const tile6 = (float*)(shared + 10112);
+    float tile0[8];
+    bf16* const tile2 = (bf16*)(shared + 1280);
+    bf16* const tile3 = (bf16*)(shared + 2048);
+    float* const tile4 = (float*)(shared + 3584);
+    bf16* const tile5 = (bf16*)(shared + 2048);
+    bf16* const tile6 = (bf16*)(shared + 2816);
+    float* const tile7 = (float*)(shared + 0);
+    float* const tile8 = (float*)(shared + 256);
+    float* const tile9 = (float*)(shared + 512);
+    float* const tile10 = (float*)(shared + 768);
+    float* const tile11 = (float*)(shared + 896);
+    float* const tile12 = (float*)(shared + 1024);
+    // map [8, 8] by fragments: tile0[i0, i1] = (given d_state_S_after ? d_state_S_after[i0, i1] : 0)
+    #pragma unroll
+    for (int slot = 0; slot < 1; slot++) {
+        const int job = threadIdx.x / 32 + slot * WARPS;
+        if (job >= 1) break;
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        each_place<2>(row0, col0, [&](int i0, int i1, int held) {
+            if (i0 < 8 && i1 < 8) {
+                tile0[slot * 8 + held] = (d_state_S_after != 0 ? d_state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.0f);
+            }
+        });
+    }
+    // copy async by 16 bytes: tile7 = kept_9[0, i1, i2] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = rounds - 1 - 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i1 = e / 2;
+            const int i2 = e % 2;
+            copy_async<16>(&tile7[8 * (i1) + 4 * (i2)], &kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
+        }
+    }
+    commit_copies();
+    // copy async by 16 bytes: tile8 = kept_5[i0, i1] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = rounds - 1 - 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e / 2;
+            const int i1 = e % 2;
+            copy_async<16>(&tile8[8 * (i0) + 4 * (i1)], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+        }
+    }
+    commit_copies();
+    // copy async by 16 bytes: tile9 = in_k[t of row i0; i1] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = rounds - 1 - 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e / 2;
+            const int i1 = e % 2;
+            copy_async<16>(&tile9[8 * (i0) + 4 * (i1)], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + 4 * (i1)]);
+        }
+    }
+    commit_copies();
+    // copy async by 4 bytes: tile10 = kept_7[i0, 0] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = rounds - 1 - 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
+            const int i0 = e;
+            copy_async<4>(&tile10[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+        }
+    }
+    commit_copies();
+    // copy async by 4 bytes: tile11 = kept_8[0, 0] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = rounds - 1 - 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 1; e += THREADS) {
+            copy_async<4>(&tile11[0], &kept_8[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+        }
+    }
+    commit_copies();
+    // copy async by 16 bytes: tile12 = kept_13[0, i1, i2] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = rounds - 1 - 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i1 = e / 2;
+            const int i2 = e % 2;
+            copy_async<16>(&tile12[8 * (i1) + 4 * (i2)], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
+        }
+    }
+    commit_copies();
+    wait_for_block();
+    #pragma unroll 1
+    for (int round = 0; round < rounds; round++) {
+        const int c = rounds - 1 - round;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        // wait for tile7 tile8 tile9 tile10 tile11 tile12, 0 copies pending
+        wait_for_copies<0>();
+        // map [8, 8] by fragments: d_state_S_at_chunks[i0, i1] = tile0[i0, i1]
+        #pragma unroll
+        for (int slot = 0; slot < 1; slot++) {
+            const int job = threadIdx.x / 32 + slot * WARPS;
+            if (job >= 1) break;
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            each_place<2>(row0, col0, [&](int i0, int i1, int held) {
+                if (i0 < 8 && i1 < 8) {
+                    d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[slot * 8 + held];
+                }
+            });
+        }
+        wait_for_block();
+        // map [8, 8] filled to [16, 16]: tile2[i0, i1] = tile8[i0, i1]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile8[8 * (i0) + i1] : 0.f);
+        }
+        wait_for_block();
+        // copy async by 16 bytes: tile8 = kept_5[i0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = rounds - 1 - next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile8[8 * (i0) + 4 * (i1)], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+            }
+        }
+        commit_copies();
+        // map [8, 8] filled to [16, 16]: tile5[i0, i1] = ((tile9[i0, i1] * (row i0 is among the queries ? 1 : 0)) * tile10[i0, 0])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile9[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile10[i0] : 0.f);
+        }
+        wait_for_block();
+        // copy async by 16 bytes: tile9 = in_k[t of row i0; i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = rounds - 1 - next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile9[8 * (i0) + 4 * (i1)], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + 4 * (i1)]);
+            }
+        }
+        commit_copies();
+        // copy async by 4 bytes: tile10 = kept_7[i0, 0] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = rounds - 1 - next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e;
+                copy_async<4>(&tile10[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+        commit_copies();
+        // map [8, 8] filled to [16, 16] by fragments: tile6[i0, i1] = tile0[i0, i1]
+        #pragma unroll
+        for (int slot = 0; slot < 1; slot++) {
+            const int job = threadIdx.x / 32 + slot * WARPS;
+            if (job >= 1) break;
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            each_place<2>(row0, col0, [&](int i0, int i1, int held) {
+                tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[slot * 8 + held] : 0.f);
+            });
+        }
+        wait_for_block();
+        // product [8, 8] in 16x16: sum = tile5 tile6 over 8; tile4[0, i0, i1] = sum
+        #pragma unroll 1
+        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            Sums<2> sums;
+            sums.add<16, false, 24, 0, false, 24, 0>(tile5, tile6, row0, col0);
+            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+                if (i0 < 8 && i1 < 8) {
+                    tile4[8 * (i0) + i1] = sum;
+                }
+            });
+        }
+        wait_for_block();
+        // map [8, 8] filled to [16, 16]: tile3[i0, i1] = add(tile4[0, i0, i1], tile7[0, i0, i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile4[8 * (i0) + i1] + tile7[8 * (i0) + i1]) : 0.f);
+        }
+        wait_for_block();
+        // product [8, 8] in 16x16: sum = tile2ᵀ tile3 over 8; tile0[i0, i1] = add((tile11[0, 0] * tile0[i0, i1]), add(tile12[0, i0, i1], sum))
+        #pragma unroll
+        for (int slot = 0; slot < 1; slot++) {
+            const int job = threadIdx.x / 32 + slot * WARPS;
+            if (job >= 1) break;
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            Sums<2> sums;
+            sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile3, row0, col0);
+            sums.each_held(row0, col0, [&](int i0, int i1, float sum, int held) {
+                if (i0 < 8 && i1 < 8) {
+                    tile0[slot * 8 + held] = (tile11[0] * tile0[slot * 8 + held] + (tile12[8 * (i0) + i1] + sum));
+                }
+            });
+        }
+        wait_for_block();
+        // copy async by 4 bytes: tile11 = kept_8[0, 0] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = rounds - 1 - next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 1; e += THREADS) {
+                copy_async<4>(&tile11[0], &kept_8[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile12 = kept_13[0, i1, i2] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = rounds - 1 - next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i1 = e / 2;
+                const int i2 = e % 2;
+                copy_async<16>(&tile12[8 * (i1) + 4 * (i2)], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
+            }
+        }
+        commit_copies();
+        // map [1, 8, 8]: kept_10[0, i1, i2] = add(tile4[0, i1, i2], tile7[0, i1, i2])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 64; e += THREADS) {
+            const int i1 = e / 8;
+            const int i2 = e % 8;
+            kept_10[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = (tile4[8 * (i1) + i2] + tile7[8 * (i1) + i2]);
+        }
+        wait_for_block();
+        // copy async by 16 bytes: tile7 = kept_9[0, i1, i2] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = rounds - 1 - next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i1 = e / 2;
+                const int i2 = e % 2;
+                copy_async<16>(&tile7[8 * (i1) + 4 * (i2)], &kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
+            }
+        }
+        commit_copies();
+        wait_for_block();
+    }
+    if (d_state_S_before != 0) {
+        // map [8, 8] by fragments: d_state_S_before[i0, i1] = tile0[i0, i1]
+        #pragma unroll
+        for (int slot = 0; slot < 1; slot++) {
+            const int job = threadIdx.x / 32 + slot * WARPS;
+            if (job >= 1) break;
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            each_place<2>(row0, col0, [&](int i0, int i1, int held) {
+                if (i0 < 8 && i1 < 8) {
+                    d_state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[slot * 8 + held];
+                }
+            });
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(128, 1)
+gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_in_beta, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, float* __restrict__ kept_9, float* __restrict__ kept_10, float* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ kept_14, float* __restrict__ d_state_S_at_chunks) {
+    extern __shared__ __align__(128) unsigned char shared[];
+    Place at;
+    at.job = blockIdx.x / heads;
+    const int* job = jobs + 4 * at.job;
+    at.part = 0;
+    at.head = blockIdx.x % heads;
+    at.sequence = job[0];
+    at.chunk = job[2];
+    at.positions = 0;
+    at.start = bounds[at.sequence];
+    at.length = bounds[at.sequence + 1] - at.start;
+    at.rows = bounds[sequences];
+    at.first = job[1];
+    at.valid = min(at.length - at.first, 8);
+    const int own_in_q = at.head / (heads / heads_in_q);
+    const int own_in_k = at.head / (heads / heads_in_k);
+    const int own_in_v = at.head / (heads / heads_in_v);
+    const int own_in_g = at.head / (heads / heads_in_g);
+    const int own_in_beta = at.head / (heads / heads_in_beta);
+    float* const tile0 = (float*)(shared + 3968);
+    float* const tile1 = (float*)(shared + 3840);
+    float* const tile2 = (float*)(shared + 2560);
+    float* const tile3 = (float*)(shared + 2304);
+    float* const tile4 = (float*)(shared + 4096);
+    bf16* const tile5 = (bf16*)(shared + 0);
+    bf16* const tile6 = (bf16*)(shared + 768);
     bf16* const tile7 = (bf16*)(shared + 0);
-    bf16* const tile8 = (bf16*)(shared + 2304);
-    float* const tile9 = (float*)(shared + 6144);
-    float* const tile10 = (float*)(shared + 8704);
+    float* const tile8 = (float*)(shared + 4352);
+    bf16* const tile9 = (bf16*)(shared + 768);
+    float* const tile10 = (float*)(shared + 2304);
     bf16* const tile11 = (bf16*)(shared + 768);
     bf16* const tile12 = (bf16*)(shared + 1536);
-    float* const tile13 = (float*)(shared + 8448);
-    float* const tile14 = (float*)(shared + 8960);
-    float* const tile15 = (float*)(shared + 9856);
-    bf16* const tile16 = (bf16*)(shared + 2304);
-    float* const tile17 = (float*)(shared + 9216);
-    bf16* const tile18 = (bf16*)(shared + 3072);
-    bf16* const tile19 = (bf16*)(shared + 4608);
-    float* const tile20 = (float*)(shared + 9344);
-    bf16* const tile21 = (bf16*)(shared + 3840);
-    float* const tile22 = (float*)(shared + 9600);
-    bf16* const tile23 = (bf16*)(shared + 5376);
-    float* const tile24 = (float*)(shared + 8960);
-    bf16* const tile25 = (bf16*)(shared + 6912);
-    float* const tile26 = (float*)(shared + 10368);
-    bf16* const tile27 = (bf16*)(shared + 6144);
-    float* const tile28 = (float*)(shared + 6912);
-    bf16* const tile29 = (bf16*)(shared + 4608);
-    float* const tile30 = (float*)(shared + 6400);
-    float* const tile31 = (float*)(shared + 10624);
-    bf16* const tile32 = (bf16*)(shared + 3072);
-    float* const tile33 = (float*)(shared + 10880);
-    float* const tile34 = (float*)(shared + 768);
-    float* const tile35 = (float*)(shared + 1024);
-    float* const tile36 = (float*)(shared + 896);
-    float* const tile37 = (float*)(shared + 896);
-    float* const tile38 = (float*)(shared + 1024);
-    float* const tile39 = (float*)(shared + 1152);
-    float* const tile40 = (float*)(shared + 1280);
-    float* const tile41 = (float*)(shared + 1024);
-    float* const tile42 = (float*)(shared + 3840);
-    float* const tile43 = (float*)(shared + 0);
-    float* const tile44 = (float*)(shared + 1280);
-    float* const tile45 = (float*)(shared + 128);
-    float* const tile46 = (float*)(shared + 0);
-    float* const tile47 = (float*)(shared + 256);
-    float* const tile48 = (float*)(shared + 384);
-    float* const tile49 = (float*)(shared + 0);
-    float* const tile50 = (float*)(shared + 3840);
-    float* const tile51 = (float*)(shared + 896);
-    bf16* const tile52 = (bf16*)(shared + 0);
-    float* const tile53 = (float*)(shared + 1024);
-    float* const tile54 = (float*)(shared + 0);
-    // map [8, 8]: tile0[i0, i1] = (given d_state_S_after ? d_state_S_after[i0, i1] : 0)
+    float* const tile13 = (float*)(shared + 4864);
+    bf16* const tile14 = (bf16*)(shared + 2304);
+    float* const tile15 = (float*)(shared + 4608);
+    bf16* const tile16 = (bf16*)(shared + 3072);
+    float* const tile17 = (float*)(shared + 2816);
+    bf16* const tile18 = (bf16*)(shared + 0);
+    bf16* const tile19 = (bf16*)(shared + 1536);
+    bf16* const tile20 = (bf16*)(shared + 0);
+    float* const tile21 = (float*)(shared + 0);
+    float* const tile22 = (float*)(shared + 128);
+    float* const tile23 = (float*)(shared + 384);
+    float* const tile24 = (float*)(shared + 256);
+    float* const tile25 = (float*)(shared + 256);
+    float* const tile26 = (float*)(shared + 384);
+    float* const tile27 = (float*)(shared + 512);
+    float* const tile28 = (float*)(shared + 384);
+    float* const tile29 = (float*)(shared + 640);
+    float* const tile30 = (float*)(shared + 768);
+    float* const tile31 = (float*)(shared + 384);
+    float* const tile32 = (float*)(shared + 1024);
+    float* const tile33 = (float*)(shared + 128);
+    // map [8]: tile1[i0] = exp(in_g[t of row i0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        tile1[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
+    }
+    wait_for_block();
+    // map [8]: tile0[i0] = (in_beta[t of row i0] * neg(tile1[i0]))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        tile0[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile1[i0]);
+    }
+    // map [8, 8]: tile3[i0, i1] = neg(kept_2[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile0[8 * (i0) + i1] = (d_state_S_after != 0 ? d_state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.0f);
+        tile3[8 * (i0) + i1] = op_neg(kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+    }
+    // map [8, 8] filled to [16, 16]: tile5[i0, i1] = state_S_at_chunks[i0, i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile6[i0, i1] = kept_10[0, i0, i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_10[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
     }
     wait_for_block();
+    // product [8, 8] in 16x16: sum = tile5 tile6ᵀ over 8; tile4[i0, i1] = sum
     #pragma unroll 1
-    for (int c = (at.length + 7) / 8 - 1; c >= 0; c--) {
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        // map [8]: tile3[i0] = exp(in_g[t of row i0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            tile3[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
-        }
-        wait_for_block();
-        // map [8]: tile2[i0] = (in_beta[t of row i0] * neg(tile3[i0]))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            tile2[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile3[i0]);
-        }
-        // map [8, 1]: tile4[i0, 0] = add((tile3[i0] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            tile4[i0] = (tile3[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
-        }
-        wait_for_block();
-        // scan of 8 rows, 8 steps, 1 wide: tile5 = CumulativeProduct(Versions { micro: 1, offsets: [0] }) tile4
-        cumulative_product<8, 8, 1>(tile5, tile4, [](int i) -> int { return i; });
-        // map [8, 8] filled to [16, 16]: tile7[i0, i1] = state_S_at_chunks[i0, i1]
-        #pragma unroll 4
-        for (int r = 0; r < 2; r++) {
-            const int e = threadIdx.x + r * THREADS;
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
-        }
-        // map [8, 8] filled to [16, 16]: tile11[i0, i1] = (in_k[t of row i0; i1] * tile2[i0])
-        #pragma unroll 4
-        for (int r = 0; r < 2; r++) {
-            const int e = threadIdx.x + r * THREADS;
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile2[i0] : 0.f);
-        }
-        // map [8, 8]: tile13[i0, i1] = (in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            tile13[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
-        }
-        wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile12[i0, i1] = tile13[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile13[8 * (i0) + i1] : 0.f);
-        }
-        wait_for_block();
-        // product [8, 8] in 16x16: sum = tile11 tile12ᵀ over 8; tile10[i0, 0, i1] = sum
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, false, 24, true, 24>(tile11, tile12, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
-                if (i0 < 8 && i1 < 8) {
-                    tile10[8 * (i0) + i1] = sum;
-                }
-            });
-        }
-        // scan of 8 rows, 8 steps, 1 wide: tile14 = DecayMask(Versions { micro: 1, offsets: [0] }) tile4
-        decay_mask<8, 8>(tile14, tile4, [](int i) -> int { return i; });
-        wait_for_block();
-        // map [8, 8]: tile9[i0, i1] = neg((tile10[i0, 0, i1] * tile14[i0, i1]))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            tile9[8 * (i0) + i1] = op_neg(tile10[8 * (i0) + i1] * tile14[8 * (i0) + i1]);
-        }
-        // scan of 8 rows, 8 steps, 1 wide: tile17 = ReverseCumulativeProduct tile4
-        reverse_cumulative_product<8, 1>(tile17, tile4);
-        wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile16[i0, i1] = (tile13[i0, i1] * tile17[i0, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile16[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile13[8 * (i0) + i1] * tile17[i0] : 0.f);
-        }
-        // map [8, 8] filled to [16, 16]: tile18[i0, i1] = tile0[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
-        }
-        // map [8, 8] filled to [16, 16]: tile21[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
-        #pragma unroll 4
-        for (int r = 0; r < 2; r++) {
-            const int e = threadIdx.x + r * THREADS;
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile21[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
-        }
-        wait_for_block();
-        // product [8, 8] in 16x16: sum = tile12 tile21ᵀ over 8; tile20[i1, 0, i0] = sum
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, false, 24, true, 24>(tile12, tile21, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
-                if (i0 < 8 && i1 < 8) {
-                    tile20[i0 + 8 * (i1)] = sum;
-                }
-            });
-        }
-        // scan of 8 rows, 8 steps, 1 wide: tile22 = DecayMask(Versions { micro: 1, offsets: [1] }) tile4
-        decay_mask<8, 8>(tile22, tile4, [](int i) -> int { return i + 1; });
-        wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile19[i0, i1] = (tile20[i0, 0, i1] * tile22[i0, i1])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile19[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile20[8 * (i0) + i1] * tile22[8 * (i0) + i1] : 0.f);
-        }
-        // map [8, 8] filled to [16, 16]: tile23[i0, i1] = (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0)
-        #pragma unroll 4
-        for (int r = 0; r < 2; r++) {
-            const int e = threadIdx.x + r * THREADS;
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile23[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
-        }
-        wait_for_block();
-        // product [8, 8] in 16x16: sum = tile16 tile18 over 8 + tile19ᵀ tile23 over 8; tile15[i0, i1] = sum
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, false, 24, false, 24>(tile16, tile18, row0, col0);
-            sums.add<16, true, 24, false, 24>(tile19, tile23, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
-                if (i0 < 8 && i1 < 8) {
-                    tile15[8 * (i0) + i1] = sum;
-                }
-            });
-        }
-        wait_for_block();
-        // solve tile9ᵀ: tile15
-        solve<8, 8, true>(tile9, tile15);
-        wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile8[i0, i1] = tile15[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile15[8 * (i0) + i1] : 0.f);
-        }
-        wait_for_block();
-        // product [8, 8] in 16x16: sum = tile7 tile8ᵀ over 8; tile6[i1, i0, 0] = sum
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, false, 24, true, 24>(tile7, tile8, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
-                if (i0 < 8 && i1 < 8) {
-                    tile6[i0 + 8 * (i1)] = sum;
-                }
-            });
-        }
-        // map [8, 8]: tile30[i0, i1] = ((in_k[t of row i0; i1] * tile2[i0]) * tile5[i0, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            tile30[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile2[i0] * tile5[i0];
-        }
-        wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile29[i0, i1] = tile30[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile29[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile30[8 * (i0) + i1] : 0.f);
-        }
-        wait_for_block();
-        // product [8, 8] in 16x16: sum = tile29 tile7 over 8; tile28[i0, i1] = add((in_beta[t of row i0] * in_v[t of row i0; i1]), sum)
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, false, 24, false, 24>(tile29, tile7, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
-                if (i0 < 8 && i1 < 8) {
-                    tile28[8 * (i0) + i1] = (in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] + sum);
-                }
-            });
-        }
-        wait_for_block();
-        // solve tile9: tile28
-        solve<8, 8, false>(tile9, tile28);
-        wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile27[i0, i1] = tile28[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile27[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile28[8 * (i0) + i1] : 0.f);
-        }
-        wait_for_block();
-        // product [8, 8] in 16x16: sum = tile8 tile27ᵀ over 8; tile26[i0, 0, i1] = sum
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, false, 24, true, 24>(tile8, tile27, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
-                if (i0 < 8 && i1 < 8) {
-                    tile26[8 * (i0) + i1] = sum;
-                }
-            });
-        }
-        wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile25[i0, i1] = (tile14[i0, i1] * (tile26[i0, 0, i1] * (i1 < i0 ? 1 : 0)))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile25[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile14[8 * (i0) + i1] * tile26[8 * (i0) + i1] * (i1 < i0 ? 1.0f : 0.0f) : 0.f);
-        }
-        wait_for_block();
-        // product [8, 8] in 16x16: sum = tile12ᵀ tile25ᵀ over 8; tile24[i1, i0, 0] = sum
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, true, 24, true, 24>(tile12, tile25, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
-                if (i0 < 8 && i1 < 8) {
-                    tile24[i0 + 8 * (i1)] = sum;
-                }
-            });
-        }
-        // product [8, 8] in 16x16: sum = tile27 tile18ᵀ over 8; tile31[i1, i0, 0] = sum
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, false, 24, true, 24>(tile27, tile18, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
-                if (i0 < 8 && i1 < 8) {
-                    tile31[i0 + 8 * (i1)] = sum;
-                }
-            });
-        }
-        // product [8, 8] in 16x16: sum = tile27 tile23ᵀ over 8; tile33[i1, i0, 0] = sum
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, false, 24, true, 24>(tile27, tile23, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
-                if (i0 < 8 && i1 < 8) {
-                    tile33[i0 + 8 * (i1)] = sum;
-                }
-            });
-        }
-        wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile32[i0, i1] = (tile22[i0, i1] * tile33[i0, i1, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile32[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile22[8 * (i0) + i1] * tile33[8 * (i0) + i1] : 0.f);
-        }
-        wait_for_block();
-        // product [8, 8] in 16x16: sum = tile21ᵀ tile32 over 8 + tile11ᵀ tile25 over 8; d_in_k[t of row i0; i1] where row i0 is among the queries = add((tile2[i0] * add((...
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, true, 24, false, 24>(tile21, tile32, row0, col0);
-            sums.add<16, true, 24, false, 24>(tile11, tile25, row0, col0);
-            sums.each(row0, col0, [&](int i1, int i0, float sum) {
-                if (i0 < 8 && i1 < 8) {
-                    if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile2[i0] * (tile5[i0] * tile6[8 * (i0) + i1] + tile24[8 * (i0) + i1]) + (i0 < at.valid ? 1.0f : 0.0f) * (tile17[i0] * tile31[i0 + 8 * (i1)] + sum));
-                }
-            });
-        }
-        wait_for_block();
-        // reduce [8, 8] over [1]: tile34[i0, 0] = Sum (in_k[t of row i0; i1] * add((tile5[i0, 0] * tile6[i0, i1, 0]), tile24[i0, i1, 0]))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
-            const int i0 = e;
-            float x = 0.f;
-            #pragma unroll 4
-            for (int s = 0; s < 8; s++) {
-                const int i1 = s;
-                x += in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (tile5[i0] * tile6[8 * (i0) + i1] + tile24[8 * (i0) + i1]);
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, true, 24, 0>(tile5, tile6, row0, col0);
+        sums.each(row0, col0, [&](int i1, int i0, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                tile4[8 * (i0) + i1] = sum;
             }
-            tile34[i0] = x;
-        }
-        // reduce [8, 8] over [0, 1] by warps: tile36[0, 0] = Sum (state_S_at_chunks[i0, i1] * tile0[i0, i1])
-        #pragma unroll 1
-        for (int e = threadIdx.x / 32; e < 1; e += THREADS / 32) {
-            float x = 0.f;
-            #pragma unroll 4
-            for (int s = threadIdx.x % 32; s < 64; s += 32) {
-                const int i0 = s / 8;
-                const int i1 = s % 8;
-                x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile0[8 * (i0) + i1];
-            }
-            x = warp_sum(x);
-            if (threadIdx.x % 32 == 0) {
-                tile36[0] = x;
-            }
-        }
-        wait_for_block();
-        // map [1, 1]: tile35[0, 0] = tile36[0, 0]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 1; e += THREADS) {
-            tile35[0] = tile36[0];
-        }
-        wait_for_block();
-        // scan of 1 rows, 8 steps, 1 wide: tile37 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile4 tile35
-        cumulative_product_grad<1, 8, 1>(tile37, tile4, tile35, [](int i) -> int { return 8 * (i) + 8; });
-        wait_for_block();
-        // reduce [8, 8] over [1]: tile38[i0, 0] = Sum (tile13[i0, i1] * tile31[i1, i0, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
-            const int i0 = e;
-            float x = 0.f;
-            #pragma unroll 4
-            for (int s = 0; s < 8; s++) {
-                const int i1 = s;
-                x += tile13[8 * (i0) + i1] * tile31[i0 + 8 * (i1)];
-            }
-            tile38[i0] = x;
-        }
-        wait_for_block();
-        // scan of 8 rows, 8 steps, 1 wide: tile39 = ReverseCumulativeProductGrad tile4 tile38
-        reverse_cumulative_product_grad<8, 1>(tile39, tile4, tile38);
-        // map [8, 8]: tile40[i0, i1] = (tile20[i0, 0, i1] * tile33[i0, i1, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            tile40[8 * (i0) + i1] = tile20[8 * (i0) + i1] * tile33[8 * (i0) + i1];
-        }
-        wait_for_block();
-        // scan of 8 rows, 8 steps, 1 wide: tile41 = DecayMaskGrad(Versions { micro: 1, offsets: [1] }) tile4 tile40
-        decay_mask_grad<8, 8>(tile41, tile4, tile40, tile42, [](int i) -> int { return i + 1; });
-        wait_for_block();
-        // product [8, 8] in 16x16: sum = tile7 tile23ᵀ over 8; tile44[i1, i0, 0] = sum
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, false, 24, true, 24>(tile7, tile23, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
-                if (i0 < 8 && i1 < 8) {
-                    tile44[i0 + 8 * (i1)] = sum;
-                }
-            });
-        }
-        wait_for_block();
-        // reduce [8, 8] over [1]: tile43[i0, 0] = Sum ((in_q[t of row i0; i1] * 0.35355339059327373) * tile44[i0, i1, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
-            const int i0 = e;
-            float x = 0.f;
-            #pragma unroll 4
-            for (int s = 0; s < 8; s++) {
-                const int i1 = s;
-                x += in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile44[8 * (i0) + i1];
-            }
-            tile43[i0] = x;
-        }
-        wait_for_block();
-        // scan of 8 rows, 8 steps, 1 wide: tile45 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile4 tile43
-        cumulative_product_grad<8, 8, 1>(tile45, tile4, tile43, [](int i) -> int { return i + 1; });
-        wait_for_block();
-        // reduce [8, 8] over [1]: tile46[i0, 0] = Sum ((in_k[t of row i0; i1] * tile2[i0]) * tile6[i0, i1, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
-            const int i0 = e;
-            float x = 0.f;
-            #pragma unroll 4
-            for (int s = 0; s < 8; s++) {
-                const int i1 = s;
-                x += in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile2[i0] * tile6[8 * (i0) + i1];
-            }
-            tile46[i0] = x;
-        }
-        wait_for_block();
-        // scan of 8 rows, 8 steps, 1 wide: tile47 = CumulativeProductGrad(Versions { micro: 1, offsets: [0] }) tile4 tile46
-        cumulative_product_grad<8, 8, 1>(tile47, tile4, tile46, [](int i) -> int { return i; });
-        // map [8, 8]: tile48[i0, i1] = (tile10[i0, 0, i1] * (tile26[i0, 0, i1] * (i1 < i0 ? 1 : 0)))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            tile48[8 * (i0) + i1] = tile10[8 * (i0) + i1] * tile26[8 * (i0) + i1] * (i1 < i0 ? 1.0f : 0.0f);
-        }
-        wait_for_block();
-        // scan of 8 rows, 8 steps, 1 wide: tile49 = DecayMaskGrad(Versions { micro: 1, offsets: [0] }) tile4 tile48
-        decay_mask_grad<8, 8>(tile49, tile4, tile48, tile50, [](int i) -> int { return i; });
-        wait_for_block();
-        // map [8]: d_in_g[t of row i0] where row i0 is among the queries = (tile3[i0] * add(neg((in_beta[t of row i0] * tile34[i0, 0])), ((row i0 is among the queries ? 1...
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = tile3[i0] * (op_neg(in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile34[i0]) + (i0 < at.valid ? 1.0f : 0.0f) * (((((tile37[i0] + tile39[i0]) + tile41[i0]) + tile45[i0]) + tile47[i0]) + tile49[i0]));
-        }
-        wait_for_block();
-        // scan of 1 rows, 8 steps, 1 wide: tile51 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile4
-        cumulative_product<1, 8, 1>(tile51, tile4, [](int i) -> int { return 8 * (i) + 8; });
-        // scan of 8 rows, 8 steps, 1 wide: tile53 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile4
-        cumulative_product<8, 8, 1>(tile53, tile4, [](int i) -> int { return i + 1; });
-        wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile52[i0, i1] = ((in_q[t of row i0; i1] * 0.35355339059327373) * tile53[i0, 0])
-        #pragma unroll 4
-        for (int r = 0; r < 2; r++) {
-            const int e = threadIdx.x + r * THREADS;
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile52[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile53[i0] : 0.f);
-        }
-        wait_for_block();
-        // product [8, 8] in 16x16: sum = tile52ᵀ tile23 over 8 + tile29ᵀ tile8 over 8; tile0[i0, i1] = add((tile51[0, 0] * tile0[i0, i1]), sum)
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, true, 24, false, 24>(tile52, tile23, row0, col0);
-            sums.add<16, true, 24, false, 24>(tile29, tile8, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
-                if (i0 < 8 && i1 < 8) {
-                    tile0[8 * (i0) + i1] = (tile51[0] * tile0[8 * (i0) + i1] + sum);
-                }
-            });
-        }
-        wait_for_block();
-        // reduce [8, 8] over [1]: tile54[i0, 0] = Sum (in_v[t of row i0; i1] * tile15[i0, i1])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
-            const int i0 = e;
-            float x = 0.f;
-            #pragma unroll 4
-            for (int s = 0; s < 8; s++) {
-                const int i1 = s;
-                x += in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] * tile15[8 * (i0) + i1];
-            }
-            tile54[i0] = x;
-        }
-        wait_for_block();
-        // map [8]: d_in_beta[t of row i0] where row i0 is among the queries = add((neg(tile3[i0]) * tile34[i0, 0]), tile54[i0, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            if (i0 < at.valid) d_in_beta[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (op_neg(tile3[i0]) * tile34[i0] + tile54[i0]);
-        }
-        // map [8, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = (in_beta[t of row i0] * tile15[i0, i1])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile15[8 * (i0) + i1];
-        }
-        // product [8, 8] in 16x16: sum = tile12ᵀ tile32ᵀ over 8; d_in_q[t of row i0; i1] where row i0 is among the queries = (0.35355339059327373 * add(sum, (tile53[i0, 0...
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, true, 24, true, 24>(tile12, tile32, row0, col0);
-            sums.each(row0, col0, [&](int i1, int i0, float sum) {
-                if (i0 < 8 && i1 < 8) {
-                    if (i0 < at.valid) d_in_q[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = 0.35355338f * (sum + tile53[i0] * tile44[8 * (i0) + i1]);
-                }
-            });
-        }
-        wait_for_block();
+        });
     }
-    if (d_state_S_before != 0) {
-        // map [8, 8]: d_state_S_before[i0, i1] = tile0[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            d_state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+    wait_for_block();
+    // solve tile3ᵀ: tile4
+    solve<8, 8, true>(tile3, tile4);
+    // map [8, 8]: tile8[i0, i1] = (in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        tile8[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile7[i0, i1] = tile8[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile8[8 * (i0) + i1] : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = tile4[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile4[8 * (i0) + i1] : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile12[i0, i1] = kept_5[i0, i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    }
+    // map [8, 8]: tile15[i0, i1] = kept_10[0, i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        tile15[8 * (i0) + i1] = kept_10[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+    }
+    wait_for_block();
+    // solve tile3ᵀ: tile15
+    solve<8, 8, true>(tile3, tile15);
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile14[i0, i1] = tile15[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile14[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile15[8 * (i0) + i1] : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile16[i0, i1] = kept_4[i0, i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile16[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile14 tile16ᵀ over 8; tile13[i0, 0, i1] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, true, 24, 0>(tile14, tile16, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                tile13[8 * (i0) + i1] = sum;
+            }
+        });
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile11 tile12ᵀ over 8; tile10[i0, i1] = add(neg((sum * (i1 < i0 ? 1 : 0))), neg(((i1 < i0 ? 1 : 0) * tile13[i0, 0, i1])))
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, true, 24, 0>(tile11, tile12, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                tile10[8 * (i0) + i1] = (op_neg(sum * (i1 < i0 ? 1.0f : 0.0f)) + op_neg((i1 < i0 ? 1.0f : 0.0f) * tile13[8 * (i0) + i1]));
+            }
+        });
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile9[i0, i1] = (kept_1[i0, i1] * neg(tile10[i0, i1]))
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * op_neg(tile10[8 * (i0) + i1]) : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile7ᵀ tile9ᵀ over 8; tile2[i0, i1] = add((kept_3[i0, 0] * tile4[i0, i1]), sum)
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, true, 24, 0, true, 24, 0>(tile7, tile9, row0, col0);
+        sums.each(row0, col0, [&](int i1, int i0, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                tile2[8 * (i0) + i1] = (kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i0] * tile4[8 * (i0) + i1] + sum);
+            }
+        });
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile18[i0, i1] = kept_6[i0, i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile19[i0, i1] = d_state_S_at_chunks[i0, i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile19[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile18 tile19ᵀ over 8; tile17[i1, i0, 0] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, true, 24, 0>(tile18, tile19, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                tile17[i0 + 8 * (i1)] = sum;
+            }
+        });
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile20[i0, i1] = (in_k[t of row i0; i1] * tile0[i0])
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile20[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile0[i0] : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile20ᵀ tile9 over 8; d_in_k[t of row i0; i1] where row i0 is among the queries = add((tile0[i0] * tile2[i0, i1]), ((row i0 is am...
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, true, 24, 0, false, 24, 0>(tile20, tile9, row0, col0);
+        sums.each(row0, col0, [&](int i1, int i0, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile0[i0] * tile2[8 * (i0) + i1] + (i0 < at.valid ? 1.0f : 0.0f) * (kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0] * tile17[i0 + 8 * (i1)] + (kept_12[((long long)(at.chunk) * heads + at.head) * 64 + i0 + 8 * (i1)] + sum)));
+            }
+        });
+    }
+    wait_for_block();
+    // reduce [8, 8] over [1]: tile21[i0, 0] = Sum (in_k[t of row i0; i1] * tile2[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+        const int i0 = e;
+        float x = 0.f;
+        #pragma unroll 4
+        for (int s = 0; s < 8; s++) {
+            const int i1 = s;
+            x += in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile2[8 * (i0) + i1];
         }
+        tile21[i0] = x;
+    }
+    // map [8, 1]: tile22[i0, 0] = add((tile1[i0] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        tile22[i0] = (tile1[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+    }
+    // reduce [8, 8] over [0, 1] by warps: tile24[0, 0] = Sum (state_S_at_chunks[i0, i1] * d_state_S_at_chunks[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x / 32; e < 1; e += THREADS / 32) {
+        float x = 0.f;
+        #pragma unroll 4
+        for (int s = threadIdx.x % 32; s < 64; s += 32) {
+            const int i0 = s / 8;
+            const int i1 = s % 8;
+            x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+        }
+        x = warp_sum(x);
+        if (threadIdx.x % 32 == 0) {
+            tile24[0] = x;
+        }
+    }
+    wait_for_block();
+    // map [1, 1]: tile23[0, 0] = tile24[0, 0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 1; e += THREADS) {
+        tile23[0] = tile24[0];
+    }
+    wait_for_block();
+    // scan of 1 rows, 8 steps, 1 wide: tile25 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile22 tile23
+    cumulative_product_grad<1, 8, 1>(tile25, tile22, tile23, [](int i) -> int { return 8 * (i) + 8; });
+    wait_for_block();
+    // reduce [8, 8] over [1]: tile26[i0, 0] = Sum (tile8[i0, i1] * tile17[i1, i0, 0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+        const int i0 = e;
+        float x = 0.f;
+        #pragma unroll 4
+        for (int s = 0; s < 8; s++) {
+            const int i1 = s;
+            x += tile8[8 * (i0) + i1] * tile17[i0 + 8 * (i1)];
+        }
+        tile26[i0] = x;
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile27 = ReverseCumulativeProductGrad tile22 tile26
+    reverse_cumulative_product_grad<8, 1>(tile27, tile22, tile26);
+    wait_for_block();
+    // reduce [8, 8] over [1]: tile28[i0, 0] = Sum ((in_k[t of row i0; i1] * tile0[i0]) * tile4[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+        const int i0 = e;
+        float x = 0.f;
+        #pragma unroll 4
+        for (int s = 0; s < 8; s++) {
+            const int i1 = s;
+            x += in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile0[i0] * tile4[8 * (i0) + i1];
+        }
+        tile28[i0] = x;
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile29 = CumulativeProductGrad(Versions { micro: 1, offsets: [0] }) tile22 tile28
+    cumulative_product_grad<8, 8, 1>(tile29, tile22, tile28, [](int i) -> int { return i; });
+    // map [8, 8]: tile30[i0, i1] = (kept_0[i0, 0, i1] * neg(tile10[i0, i1]))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        tile30[8 * (i0) + i1] = kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * op_neg(tile10[8 * (i0) + i1]);
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile31 = DecayMaskGrad(Versions { micro: 1, offsets: [0] }) tile22 tile30
+    decay_mask_grad<8, 8>(tile31, tile22, tile30, tile32, [](int i) -> int { return i; });
+    wait_for_block();
+    // map [8]: d_in_g[t of row i0] where row i0 is among the queries = (tile1[i0] * add(neg((in_beta[t of row i0] * tile21[i0, 0])), ((row i0 is among the queries ? 1...
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = tile1[i0] * (op_neg(in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile21[i0]) + (i0 < at.valid ? 1.0f : 0.0f) * (((((tile25[i0] + tile27[i0]) + kept_11[((long long)(at.chunk) * heads + at.head) * 8 + i0]) + kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0]) + tile29[i0]) + tile31[i0]));
+    }
+    // reduce [8, 8] over [1]: tile33[i0, 0] = Sum (in_v[t of row i0; i1] * tile15[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+        const int i0 = e;
+        float x = 0.f;
+        #pragma unroll 4
+        for (int s = 0; s < 8; s++) {
+            const int i1 = s;
+            x += in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] * tile15[8 * (i0) + i1];
+        }
+        tile33[i0] = x;
+    }
+    wait_for_block();
+    // map [8]: d_in_beta[t of row i0] where row i0 is among the queries = add((neg(tile1[i0]) * tile21[i0, 0]), tile33[i0, 0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        if (i0 < at.valid) d_in_beta[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (op_neg(tile1[i0]) * tile21[i0] + tile33[i0]);
+    }
+    // map [8, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = (in_beta[t of row i0] * tile15[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile15[8 * (i0) + i1];
     }
 }

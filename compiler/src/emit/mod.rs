@@ -185,6 +185,14 @@ impl Text<'_> {
                 "at.head = blockIdx.x % heads;".to_string(),
                 "at.sequence = job[0];".to_string(),
             ],
+            Grid::Chunks => vec![
+                "at.job = blockIdx.x / heads;".to_string(),
+                "const int* job = jobs + 4 * at.job;".to_string(),
+                "at.part = 0;".to_string(),
+                "at.head = blockIdx.x % heads;".to_string(),
+                "at.sequence = job[0];".to_string(),
+                "at.chunk = job[2];".to_string(),
+            ],
             Grid::Rows => vec![
                 "at.part = at.head = at.sequence = at.start = 0;".to_string(),
                 "at.job = blockIdx.x;".to_string(),
@@ -201,6 +209,9 @@ impl Text<'_> {
         }
         if k.grid == Grid::Heads {
             self.line(&format!("const int rounds = (at.length + {}) / {};", k.chunk - 1, k.chunk));
+        }
+        if k.grid == Grid::Chunks {
+            self.rows_of(Side::Queries, "job[1]", k.chunk);
         }
         if let Grid::Pairs { own, .. } = &k.grid {
             self.rows_of(*own, "job[1]", k.chunk);

@@ -4,8 +4,8 @@ use super::Text;
 use super::expr::{condition, element, expr, placed, seen};
 use crate::plan::lower::{FRAGMENT, WARP, axes_of};
 use crate::plan::{
-    Expr, Fragment, Kernel, Number, Operand, Over, Reduction, Round, ScanOp, ScanSizes, Space, Step,
-    Swizzle, Target, Term, Transport,
+    Expr, Fragment, Kernel, Number, Operand, Over, Reduction, Round, ScanOp, ScanSizes, Space,
+    Step, Swizzle, Target, Term, Transport,
 };
 
 /// Letters of a step that its comment shows.

@@ -27,6 +27,10 @@ pub enum Binding {
     Saved(usize),
     /// The gradient of such a value.
     SavedGrad(usize),
+    /// A value of a chunk and head that one kernel leaves for another.
+    Kept(usize),
+    /// The gradients that flow into the states at the boundaries of chunks: those behind each one.
+    BoundaryGrad(usize),
     /// The gradient that flows into an output.
     OutGrad(usize),
     /// The gradient that flows into a final state.

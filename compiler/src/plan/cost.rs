@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::target::Gpu;
-use super::{Expr, Kernel, Loop, Number, ScanSizes, Step, Stmt, Target};
+use super::{Expr, Grid, Kernel, Loop, Number, ScanOp, ScanSizes, Schedule, Step, Stmt, Target};
 
 /// What a block does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,21 +51,21 @@ pub fn cost(kernel: &Kernel, gpu: Gpu) -> Cost {
     let mut cost = Cost { blocks, ..Cost::default() };
     for stmt in &kernel.body {
         let to = if matches!(stmt, Stmt::Loop(_)) { &mut cost.round } else { &mut cost.once };
-        count(std::slice::from_ref(stmt), to);
+        count(kernel, std::slice::from_ref(stmt), to);
     }
     cost
 }
 
-fn count(body: &[Stmt], to: &mut Work) {
+fn count(kernel: &Kernel, body: &[Stmt], to: &mut Work) {
     for stmt in body {
         match stmt {
-            Stmt::Step(step) => to.add(of_step(step)),
-            Stmt::Loop(Loop { body, .. }) | Stmt::Given(_, body) => count(body, to),
+            Stmt::Step(step) => to.add(of_step(kernel, step)),
+            Stmt::Loop(Loop { body, .. }) | Stmt::Given(_, body) => count(kernel, body, to),
         }
     }
 }
 
-fn of_step(step: &Step) -> Work {
+fn of_step(kernel: &Kernel, step: &Step) -> Work {
     let none = Work::default();
     let (sizes, value, to, add) = match step {
         Step::Map { sizes, value, to, add, .. } | Step::Product { sizes, value, to, add, .. } => {
@@ -76,7 +76,8 @@ fn of_step(step: &Step) -> Work {
             return Work { fma: rows * steps * width, ..none };
         }
         Step::Barrier => return Work { waits: 1, ..none },
-        Step::Copy { .. } | Step::Wait { .. } | Step::Solve { .. } | Step::LinearSolve { .. } => {
+        Step::Copy { to, .. } => return Work { bytes: kernel.tile(*to).bytes, ..none },
+        Step::Wait { .. } | Step::Solve { .. } | Step::LinearSolve { .. } => {
             return none;
         }
     };
@@ -105,6 +106,113 @@ fn of_step(step: &Step) -> Work {
     Work { bytes, mma, fma: elements * operations, ..none }
 }
 
+/// The call by which plans are compared: sequences, tokens of each, heads.
+const SEQUENCES: usize = 4;
+const TOKENS: usize = 4096;
+const HEADS: usize = 8;
+/// Cycles of starting a kernel, behind the one before it.
+const LAUNCH: usize = 4000;
+/// Cycles until a load of device memory is there, and until all threads have met at a barrier.
+const LOAD: usize = 500;
+const WAIT: usize = 40;
+/// Cycles of a step of a chain of multiplications in shared memory.
+const LINK: usize = 30;
+/// Instructions that a multiprocessor starts in a cycle, by lanes, and operations of its matrix units, of which
+/// address arithmetic and loads of operands leave a part.
+const LANES: usize = 128;
+const MATRIX: usize = 512;
+/// Instructions around an element of a loop: its index, its address and its store.
+const AROUND: usize = 12;
+
+/// About how many cycles a schedule takes on a GPU, for ranking: every kernel as long as its blocks wait for
+/// themselves in waves, as long as all instructions take, or as long as its bytes do, whichever is most.
+pub fn cycles(schedule: &Schedule, gpu: Gpu) -> usize {
+    schedule.kernels.iter().map(|kernel| LAUNCH + cycles_of(kernel, gpu)).sum()
+}
+
+fn cycles_of(kernel: &Kernel, gpu: Gpu) -> usize {
+    let rounds = TOKENS.div_ceil(kernel.chunk);
+    let [blocks, rounds] = match kernel.grid {
+        Grid::Heads => [SEQUENCES * HEADS * kernel.parts, rounds],
+        Grid::Chunks | Grid::Pairs { .. } => [SEQUENCES * HEADS * rounds, 1],
+        Grid::Rows => [gpu.multiprocessors, rounds],
+    };
+    let resident = gpu.blocks(kernel.shared, kernel.threads).max(1);
+    let [mut alone, mut issue] = [0; 2];
+    for stmt in &kernel.body {
+        let times = if matches!(stmt, Stmt::Loop(_)) { rounds } else { 1 };
+        for step in stmt.steps() {
+            let [own, all] = time(kernel, step);
+            (alone, issue) = (alone + times * own, issue + times * all);
+        }
+    }
+    let Cost { once, round, .. } = cost(kernel, gpu);
+    let bytes = (once.bytes + rounds * round.bytes) * blocks;
+    let waves = blocks.div_ceil(gpu.multiprocessors * resident);
+    let all = issue * blocks.div_ceil(gpu.multiprocessors);
+    (waves * alone).max(all).max(bytes / (gpu.multiprocessors * gpu.bandwidth))
+}
+
+/// Cycles of a step for a block that has a multiprocessor to itself, and of those the ones in which it starts
+/// instructions.
+fn time(kernel: &Kernel, step: &Step) -> [usize; 2] {
+    let lanes = kernel.threads.min(LANES);
+    let even = |instructions: usize| instructions.div_ceil(lanes);
+    match step {
+        Step::Barrier | Step::Wait { .. } => [WAIT, 1],
+        Step::Copy { to, piece, .. } => {
+            let issue = even(kernel.tile(*to).bytes / piece * AROUND);
+            [issue, issue]
+        }
+        Step::Map { sizes, value, .. } | Step::Reduce { sizes, value, .. } => {
+            let elements: usize = sizes.iter().product();
+            let (mut operations, mut loads) = (AROUND, false);
+            value.walk(&mut |e| {
+                operations += 1;
+                loads |= matches!(e, Expr::Buffer(_));
+            });
+            let busy = match step {
+                Step::Reduce { over, lanes, .. } => {
+                    let terms: usize = over.iter().map(|axis| sizes[*axis]).product();
+                    (elements / terms.max(1) * lanes).clamp(1, kernel.threads)
+                }
+                _ => kernel.threads,
+            };
+            let rounds = elements.div_ceil(busy);
+            let issue = (elements * operations).div_ceil(busy.min(LANES));
+            [issue + if loads { rounds * LOAD } else { 0 }, even(elements * operations)]
+        }
+        Step::Product { sizes, .. } => {
+            let elements: usize = sizes.iter().product();
+            let issue = of_step(kernel, step).mma / MATRIX + even(elements * AROUND);
+            [issue, issue]
+        }
+        Step::Scan { op, sizes: ScanSizes { rows, steps, width }, .. } => {
+            let (rows, steps, width) = (*rows, *steps, *width);
+            match op {
+                ScanOp::Gram(_) | ScanOp::Apply(_) | ScanOp::ApplyT(_) => {
+                    let all = even(rows * steps * width * steps / 2);
+                    [all, all]
+                }
+                ScanOp::GramGrad(_) => {
+                    let all = even(rows * steps * width * steps);
+                    [all, all]
+                }
+                _ => [
+                    rows.max(steps) * LINK * width.div_ceil(kernel.threads),
+                    even(rows.max(steps) * width),
+                ],
+            }
+        }
+        Step::Solve { x, .. } | Step::LinearSolve { x, .. } => {
+            let shape = &kernel.tile(*x).shape;
+            let (rows, all) = (shape[shape.len() - 2], shape.iter().product::<usize>());
+            let issue = even(rows * all);
+            [issue + rows * LINK, issue]
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::target::GPUS;
@@ -114,6 +222,19 @@ mod tests {
 
     #[test]
     fn steps_cost_what_they_touch_and_compute() {
+        let kernel = Kernel {
+            grid: Grid::Heads,
+            name: String::new(),
+            arguments: vec![],
+            threads: 128,
+            chunk: 16,
+            parts: 1,
+            tiles: vec![],
+            body: vec![],
+            shared: 0,
+            workspace: 0,
+            cost: Cost::default(),
+        };
         let operand = Operand { tile: TileId(0), transposed: false };
         let product = Step::Product {
             sizes: vec![20, 16],
@@ -125,11 +246,11 @@ mod tests {
             to: Target::Tile(TileId(1), vec![]),
             add: false,
         };
-        assert_eq!(of_step(&product), Work { mma: 2 * 32 * 16 * 32, ..Work::default() });
+        assert_eq!(of_step(&kernel, &product), Work { mma: 2 * 32 * 16 * 32, ..Work::default() });
         let element = Element { buffer: BufferId(0), row: None, index: vec![], split: None };
         let read = Expr::Unary(Unary::Exp, Box::new(Expr::Buffer(element.clone())));
         let map = Step::map(&[10, 3], read, Target::Buffer(element, vec![]));
-        assert_eq!(of_step(&map), Work { bytes: 30 * 8, fma: 30, ..Work::default() });
+        assert_eq!(of_step(&kernel, &map), Work { bytes: 30 * 8, fma: 30, ..Work::default() });
     }
 
     #[test]

@@ -416,6 +416,8 @@ pub enum Grid {
         /// Which keys a query reads.
         range: Range,
     },
+    /// A head and a chunk of any sequence.
+    Chunks,
     /// Rows of any sequences.
     Rows,
 }

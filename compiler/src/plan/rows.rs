@@ -91,23 +91,28 @@ impl Pointwise<'_> {
         let subject = Subject::Rows { program: self.program, single: self.output_once };
         let name = format!("rows_{}_{}", identifier(self.label), pass.name());
         let workspace = |kernel: &Kernel| kernel.workspace;
-        let best = choose(space(subject, None), workspace, |choice| {
-            let Made { tiles, body } = make(choice);
-            let mut kernel = Kernel {
-                grid: Grid::Rows,
-                name: name.clone(),
-                arguments: vec![],
-                threads: choice.threads(),
-                chunk: choice.chunk,
-                parts: 1,
-                tiles,
-                body,
-                shared: 0,
-                workspace: 0,
-                cost: Cost::default(),
-            };
-            Ok(place(&mut kernel, gpu.shared).then_some(kernel))
-        })?;
+        let best = choose(
+            space(subject, None),
+            workspace,
+            |_| 0,
+            |choice| {
+                let Made { tiles, body } = make(choice);
+                let mut kernel = Kernel {
+                    grid: Grid::Rows,
+                    name: name.clone(),
+                    arguments: vec![],
+                    threads: choice.threads(),
+                    chunk: choice.chunk,
+                    parts: 1,
+                    tiles,
+                    body,
+                    shared: 0,
+                    workspace: 0,
+                    cost: Cost::default(),
+                };
+                Ok(place(&mut kernel, gpu.shared).then_some(kernel))
+            },
+        )?;
         best.ok_or_else(|| {
             let why = format!("no plan of `{}` fits the shared memory of {}", self.label, gpu.arch);
             Refusal { span: None, why }

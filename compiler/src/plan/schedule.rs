@@ -72,7 +72,7 @@ impl Kernel {
                 Argument::Sequences,
                 Argument::Heads,
             ],
-            Grid::Pairs { .. } => {
+            Grid::Pairs { .. } | Grid::Chunks => {
                 vec![Argument::Bounds, Argument::Jobs, Argument::Sequences, Argument::Heads]
             }
             Grid::Rows => vec![Argument::Positions, Argument::Rows],

@@ -1,9 +1,10 @@
 //! What may be chosen about a kernel, and the choice among plans.
 //!
-//! A place in the space is a [`Choice`]. [`space`] lists those that make sense for a subject, the
-//! preferred ones first; [`choose`] plans them in that order and takes the first that needs no
-//! workspace, or else the one that needs least.
+//! A place in the space is a [`Choice`]. [`space`] lists those that make sense for a subject, longer chunks
+//! first; [`choose`] plans those of one length after the other, and of the first length of which one needs no
+//! workspace it takes the one that takes least time, or else the one that needs least workspace.
 
+use super::Pass;
 use super::lower::WARP;
 use crate::elaborate::Recurrence;
 use crate::normal::{Decay, Normal, Refusal};
@@ -16,6 +17,18 @@ pub enum Unit {
     Fma,
     /// The matrix units: operands in bf16, sums in f32.
     Mma,
+}
+
+/// What kernels a pass of a recurrence in the normal form is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// One, chunk after chunk.
+    Fused,
+    /// What does not depend on what chunks hand to each other for all of them at once, the rest chunk after
+    /// chunk.
+    Carry,
+    /// The same, and what chunks do not hand on for all of them at once again.
+    Read,
 }
 
 /// What may be chosen about a kernel.
@@ -34,6 +47,8 @@ pub struct Choice {
     /// How many rounds of a loop have copies of what they read, the present one included; 0 where steps
     /// read the device's memory themselves.
     pub stages: usize,
+    /// What kernels there are.
+    pub split: Split,
 }
 
 impl Choice {
@@ -47,7 +62,7 @@ impl Choice {
 #[derive(Clone, Copy, Debug)]
 pub enum Subject<'a> {
     /// Chunks of a recurrence in the normal form.
-    Chunks(&'a Normal),
+    Chunks(&'a Normal, Pass),
     /// Chunks of states entry by entry.
     Scan(&'a Recurrence),
     /// One token after the other.
@@ -85,10 +100,17 @@ const FEW_WARPS: usize = 4;
 
 /// What may be chosen, in order of preference; with chunks of so many `tokens` if given.
 pub fn space(subject: Subject, tokens: Option<usize>) -> Vec<Choice> {
-    let plain =
-        |chunk| Choice { chunk, other: chunk, parts: 1, warps: WARPS, unit: Unit::Mma, stages: 0 };
+    let plain = |chunk| Choice {
+        chunk,
+        other: chunk,
+        parts: 1,
+        warps: WARPS,
+        unit: Unit::Mma,
+        stages: 0,
+        split: Split::Fused,
+    };
     match subject {
-        Subject::Chunks(normal) => chunks(normal, tokens),
+        Subject::Chunks(normal, pass) => chunks(normal, pass, tokens),
         Subject::Scan(r) => {
             let widest = widest_state(r);
             let fits = |chunk: &usize| *chunk == 8 || chunk * widest <= SCAN_NUMBERS;
@@ -126,7 +148,7 @@ fn warps_for(elements: usize) -> usize {
     elements.div_ceil(WARP).clamp(1, WARPS)
 }
 
-fn chunks(normal: &Normal, tokens: Option<usize>) -> Vec<Choice> {
+fn chunks(normal: &Normal, pass: Pass, tokens: Option<usize>) -> Vec<Choice> {
     let updates = normal.states.iter().flat_map(|state| &state.updates);
     let channels = updates.clone().any(|update| matches!(update.decay, Decay::Vector(_)));
     let micro = normal.states.iter().map(|s| s.updates.len()).max().unwrap_or(1);
@@ -145,28 +167,46 @@ fn chunks(normal: &Normal, tokens: Option<usize>) -> Vec<Choice> {
             let much = values / parts >= 64 || chunk >= 64;
             let warps = if much { WARPS } else { FEW_WARPS };
             let stages = usize::from(chunk > 1);
-            choices.push(Choice { chunk, other: chunk, parts, warps, unit: Unit::Mma, stages });
+            let splits: &[Split] = match pass {
+                _ if chunk == 1 => &[Split::Fused],
+                Pass::Forward => &[Split::Carry, Split::Fused],
+                Pass::Backward => &[Split::Read, Split::Carry, Split::Fused],
+                Pass::Decode => &[Split::Fused],
+            };
+            choices.extend(splits.iter().map(|&split| Choice {
+                chunk,
+                other: chunk,
+                parts,
+                warps,
+                unit: Unit::Mma,
+                stages,
+                split,
+            }));
         }
     }
     choices
 }
 
-/// The plan of the first choice that needs no workspace, or of the one that needs least. `make` plans
-/// a choice, if it can be; nothing where none can.
+/// The best plan. `make` plans a choice, if it can be; nothing where none can.
 pub fn choose<T>(
     choices: Vec<Choice>,
     workspace: impl Fn(&T) -> usize,
+    time: impl Fn(&T) -> usize,
     mut make: impl FnMut(Choice) -> Result<Option<T>, Refusal>,
 ) -> Result<Option<T>, Refusal> {
-    let mut best: Option<(usize, T)> = None;
+    let mut best: Option<((usize, usize), T)> = None;
+    let mut length = None;
     for choice in choices {
-        let Some(made) = make(choice)? else { continue };
-        let needs = workspace(&made);
-        if best.as_ref().is_none_or(|(least, _)| needs < *least) {
-            best = Some((needs, made));
-        }
-        if needs == 0 {
+        let done = best.as_ref().is_some_and(|((needs, _), _)| *needs == 0);
+        let own = Some((choice.chunk, choice.other));
+        if done && length != own {
             break;
+        }
+        length = own;
+        let Some(made) = make(choice)? else { continue };
+        let rank = (workspace(&made), time(&made));
+        if best.as_ref().is_none_or(|(least, _)| rank < *least) {
+            best = Some((rank, made));
         }
     }
     Ok(best.map(|(_, made)| made))
@@ -184,6 +224,7 @@ mod tests {
             let mut made = Vec::new();
             let chosen = choose(
                 choices(),
+                |n: &usize| *n,
                 |n: &usize| *n,
                 |choice| {
                     made.push(choice.chunk);

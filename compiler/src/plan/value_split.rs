@@ -23,6 +23,8 @@ pub enum Whole {
     State(usize),
     /// An output, or its gradient.
     Out(usize),
+    /// A value that one kernel keeps for another.
+    Kept(usize),
 }
 
 impl Whole {
@@ -34,6 +36,7 @@ impl Whole {
             Leaf::Param(i) => (Whole::Param(*i), usize::from(lifted)),
             Leaf::Carry(k) | Leaf::CarryCotangent(k) => (Whole::State(*k), 0),
             Leaf::Cotangent(Stream::Out(k)) => (Whole::Out(*k), 1),
+            Leaf::Kept(i) => (Whole::Kept(*i), 0),
             _ => return None,
         })
     }

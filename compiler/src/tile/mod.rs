@@ -14,6 +14,7 @@ pub mod elementwise;
 pub mod int;
 pub mod interval;
 pub mod lift;
+pub mod linear;
 mod moves;
 mod number;
 pub mod print;

@@ -47,6 +47,18 @@ pub fn piece(whole: &Program, outputs: &[Value], cut: &dyn Fn(Value) -> bool) ->
     piece
 }
 
+/// Which values of a program depend on leaves that `on` picks.
+pub fn depends(program: &Program, on: &dyn Fn(&Leaf) -> bool) -> Vec<bool> {
+    let mut found = vec![false; program.nodes.len()];
+    for (at, node) in program.nodes.iter().enumerate() {
+        found[at] = match &node.op {
+            Op::Leaf(leaf) => on(leaf),
+            _ => node.args.iter().any(|arg| found[arg.at()]),
+        };
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

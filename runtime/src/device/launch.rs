@@ -289,6 +289,18 @@ impl<'a> Run<'a> {
     }
 }
 
+/// The words by which blocks know their chunks: the sequence, its first token there, and which chunk of all
+/// sequences it is.
+fn chunks(tokens: usize, bounds: &[usize]) -> Vec<[usize; 4]> {
+    let mut all = Vec::new();
+    for (sequence, w) in bounds.windows(2).enumerate() {
+        for first in (0..w[1] - w[0]).step_by(tokens) {
+            all.push([sequence, first, all.len(), 0]);
+        }
+    }
+    all
+}
+
 impl Spread {
     fn new(store: &mut Store, kernel: &Kernel, over: Over) -> Result<Spread, Failure> {
         let table = |store: &mut Store, all: &mut dyn Iterator<Item = usize>| {
@@ -308,6 +320,15 @@ impl Spread {
                     table: table(store, &mut jobs.iter().flat_map(|job| job.words()))?,
                     jobs: jobs.len(),
                     blocks: jobs.len() * heads,
+                }
+            }
+            Grid::Chunks => {
+                let words = chunks(kernel.chunk, bounds);
+                let jobs = words.len();
+                Spread {
+                    table: table(store, &mut words.into_iter().flatten())?,
+                    jobs,
+                    blocks: jobs * heads,
                 }
             }
             Grid::Heads | Grid::Rows => {

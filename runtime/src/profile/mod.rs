@@ -327,7 +327,9 @@ mod tests {
             .map(|kernel| {
                 let rounds = (sizes.length / kernel.chunk) as f64;
                 let blocks = (sizes.batch * sizes.heads * kernel.parts) as f64;
-                blocks * (kernel.cost.once.mma as f64 + rounds * kernel.cost.round.mma as f64)
+                let once = if kernel.grid == Grid::Chunks { rounds } else { 1.0 };
+                let (all, round) = (kernel.cost.once.mma as f64, kernel.cost.round.mma as f64);
+                blocks * (once * all + rounds * round)
             })
             .sum();
         let forward = &made.schedules[0];

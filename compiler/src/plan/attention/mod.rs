@@ -74,6 +74,7 @@ fn kernel(
     let best = choose(
         space(Subject::Pairs, tokens),
         |kernel: &Kernel| kernel.workspace,
+        |_| 0,
         |choice| {
             let mut made = Maker::new(r, work, buffers, range, choice)?.kernel();
             Ok(place(&mut made, gpu.shared).then_some(made))

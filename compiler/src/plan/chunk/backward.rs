@@ -4,15 +4,25 @@ use super::super::cut::{flows as flow, zero};
 use super::super::lower::axes_of;
 use super::super::value_split::{ValueSplit, Whole};
 use super::super::{Binding, Expr, Kernel, Step, Target, TileId};
-use super::maker::{Maker, States, replace, tile};
-use crate::chunk::Chunk;
-use crate::chunk::gradient::{Wrt, gradient};
+use super::maker::{Maker, States, replace, tile, write};
+use super::shares::Made;
+use crate::chunk::gradient::Wrt;
 use crate::grad::by_leaves;
 use crate::tile::{Builder, Leaf, Stream};
 
+/// Whether each row of an input's gradient comes from the row's own token only.
+pub(super) fn once(all: &[Wrt], input: usize) -> bool {
+    let mut of_input = all.iter().filter_map(|wrt| match wrt {
+        Wrt::Input(i, at) if *i == input => Some(at.lag() == Some(0)),
+        _ => None,
+    });
+    of_input.next() == Some(true) && of_input.next().is_none()
+}
+
 impl Maker<'_> {
-    /// Chunk by chunk from the last, given the states that enter each one.
-    pub(super) fn backward(mut self, chunk: &Chunk) -> Kernel {
+    /// Chunk by chunk from the last, given the states that enter each one; `wrt` says what the results of the
+    /// gradient are that the body is a share of.
+    pub(super) fn backward(mut self, wrt: &[Wrt]) -> Kernel {
         let r = self.r;
         let shapes: Vec<Vec<usize>> = (0..r.states.len()).map(|k| self.state(k)).collect();
         let flows: Vec<TileId> = (0..r.states.len())
@@ -36,7 +46,11 @@ impl Maker<'_> {
         for (shape, id) in &params {
             before.push(Step::map(shape, zero(), tile(*id, shape)));
         }
-        let each = self.chunk_gradient(chunk, &states, &params, &shapes);
+        let mut each = Vec::new();
+        if self.buffers.iter().any(|buffer| matches!(buffer.binding, Binding::BoundaryGrad(_))) {
+            each.extend(self.copies(&flows, &shapes, Binding::BoundaryGrad));
+        }
+        each.extend(self.chunk_gradient(wrt, &states, &params, &shapes));
         let mut after = self.init_gradient(&states, &params);
         after.extend(self.copies(&flows, &shapes, Binding::InitialGrad));
         for (i, (shape, id)) in params.iter().enumerate() {
@@ -48,38 +62,38 @@ impl Maker<'_> {
         self.kernel(true, [before, each, after])
     }
 
+    /// All chunks at once, given what flows into the states behind each one.
+    pub(super) fn backward_of_chunks(mut self, wrt: &[Wrt]) -> Kernel {
+        let states = States { carry: vec![], gradient: vec![] };
+        let steps = self.chunk_gradient(wrt, &states, &[], &[]);
+        self.at_once(steps)
+    }
+
     fn chunk_gradient(
         &mut self,
-        chunk: &Chunk,
+        all: &[Wrt],
         states: &States,
         params: &[(Vec<usize>, TileId)],
         shapes: &[Vec<usize>],
     ) -> Vec<Step> {
-        let r = self.r;
-        let narrow = Chunk { tokens: chunk.tokens, program: self.body.program.clone() };
-        let found = gradient(r, &narrow, &|_, _| false);
         let next = self.next("next gradient of", shapes);
         let mut started = vec![false; next.len()];
-        let once = |input: usize| {
-            let mut of_input = found.wrt.iter().filter_map(|wrt| match wrt {
-                Wrt::Input(i, at) if *i == input => Some(at.lag() == Some(0)),
-                _ => None,
-            });
-            of_input.next() == Some(true) && of_input.next().is_none()
-        };
-        let program = &found.program;
-        let axis = self.body.axis.clone();
-        let mut each = self.lower(program, &axis, states, |lower, cut| {
-            for (&output, wrt) in program.outputs.iter().zip(&found.wrt) {
+        let (ValueSplit { program, axis, .. }, made) = (self.body.clone(), self.made.clone());
+        let mut each = self.lower(&program, &axis, states, |lower, cut| {
+            for (&output, made) in program.outputs.iter().zip(&made) {
                 let shape = program.shape(output);
                 let index = axes_of(shape);
-                match wrt {
+                let result = match made {
+                    Made::Kept(i) => {
+                        write(lower, cut, output, Whole::Kept(*i));
+                        continue;
+                    }
+                    Made::Result(k) => &all[*k],
+                };
+                match result {
                     Wrt::Carry(k) => {
-                        lower.write_tile(
-                            output,
-                            next[*k],
-                            std::mem::replace(&mut started[*k], true),
-                        );
+                        let again = std::mem::replace(&mut started[*k], true);
+                        lower.write_tile(output, next[*k], again);
                     }
                     Wrt::Param(i) => {
                         let rows = shape.len() - params[*i].0.len();
@@ -88,7 +102,7 @@ impl Maker<'_> {
                     }
                     Wrt::Input(i, at) => {
                         let to = cut.store(cut.input_grad(*i, at, &index));
-                        lower.write(output, &index, shape, to, !once(*i));
+                        lower.write(output, &index, shape, to, !once(all, *i));
                     }
                 }
             }

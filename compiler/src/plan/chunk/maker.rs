@@ -13,8 +13,9 @@ use super::super::{
     Binding, Buffer, Condition, Expr, Grid, Kernel, Loop, Number, Over, Side, Step, Stmt, Target,
     Tile, TileId,
 };
+use super::shares::Made;
 use crate::elaborate::Recurrence;
-use crate::tile::{Leaf, Program, Stream};
+use crate::tile::{Leaf, Program, Stream, Value};
 
 /// Makes a kernel.
 pub(super) struct Maker<'a> {
@@ -23,6 +24,8 @@ pub(super) struct Maker<'a> {
     pub(super) buffers: &'a [Buffer],
     pub(super) body: ValueSplit,
     pub(super) init: ValueSplit,
+    /// What each result of the body is.
+    pub(super) made: Vec<Made>,
     pub(super) tiles: Vec<Tile>,
 }
 
@@ -65,18 +68,21 @@ impl Maker<'_> {
 
     /// The kernel of steps before, in and after a loop over the chunks.
     pub(super) fn kernel(self, reverse: bool, [before, each, after]: [Vec<Step>; 3]) -> Kernel {
-        let Choice { chunk, parts, .. } = self.choice;
-        let threads = self.choice.threads();
-        let over = Over::Chunks { tokens: chunk, reverse };
+        let over = Over::Chunks { tokens: self.choice.chunk, reverse };
         let each = Loop { over, body: statements(self.buffers, each) };
         let mut body = statements(self.buffers, before);
         body.push(Stmt::Loop(each));
         body.extend(statements(self.buffers, after));
+        self.of(Grid::Heads, body)
+    }
+
+    fn of(self, grid: Grid, body: Vec<Stmt>) -> Kernel {
+        let Choice { chunk, parts, .. } = self.choice;
         Kernel {
-            grid: Grid::Heads,
+            grid,
             name: String::new(),
             arguments: vec![],
-            threads,
+            threads: self.choice.threads(),
             chunk,
             parts,
             tiles: self.tiles,
@@ -107,7 +113,11 @@ impl Maker<'_> {
                 Some(id) => Expr::Tile(*id, index.to_vec()),
                 None => Expr::Buffer(cut.own(Binding::Boundary(*k), Whole::State(*k), index)),
             },
-            Leaf::CarryCotangent(k) => Expr::Tile(states.gradient[*k], index.to_vec()),
+            Leaf::CarryCotangent(k) => match states.gradient.get(*k) {
+                Some(id) => Expr::Tile(*id, index.to_vec()),
+                None => Expr::Buffer(cut.own(Binding::BoundaryGrad(*k), Whole::State(*k), index)),
+            },
+            Leaf::Kept(i) => Expr::Buffer(cut.own(Binding::Kept(*i), Whole::Kept(*i), index)),
             Leaf::Cotangent(Stream::State(k)) => {
                 let flows = Expr::Tile(states.gradient[*k], index.to_vec());
                 let given = find(self.buffers, Binding::Initial(*k));
@@ -145,23 +155,37 @@ impl Maker<'_> {
         let before = self.initial(&states);
         let mut each = self.copies(&carry, &shapes, Binding::Boundary);
         let next = self.next("next", &shapes);
-        let ValueSplit { program, axis, .. } = self.body.clone();
+        let (ValueSplit { program, axis, .. }, made) = (self.body.clone(), self.made.clone());
         each.extend(self.lower(&program, &axis, &states, |lower, cut| {
-            for (k, &output) in program.outputs.iter().enumerate() {
-                match k.checked_sub(r.outs.len()) {
-                    None => {
-                        let shape = program.shape(output);
-                        let index = axes_of(shape);
-                        let to = cut.store(cut.out(k, &index));
-                        lower.write(output, &index, shape, to, false);
-                    }
-                    Some(state) => lower.write_tile(output, next[state], false),
+            for (&output, made) in program.outputs.iter().zip(&made) {
+                match result(r, *made) {
+                    Whole::State(k) => lower.write_tile(output, next[k], false),
+                    whole => write(lower, cut, output, whole),
                 }
             }
         }));
         replace(&mut each, &carry, &next, &shapes);
         let after = self.copies(&carry, &shapes, Binding::Final);
         self.kernel(false, [before, each, after])
+    }
+
+    /// All chunks at once: outputs, and values for other kernels.
+    pub(super) fn of_chunks(mut self) -> Kernel {
+        let r = self.r;
+        let (ValueSplit { program, axis, .. }, made) = (self.body.clone(), self.made.clone());
+        let states = States { carry: vec![], gradient: vec![] };
+        let steps = self.lower(&program, &axis, &states, |lower, cut| {
+            for (&output, made) in program.outputs.iter().zip(&made) {
+                write(lower, cut, output, result(r, *made));
+            }
+        });
+        self.at_once(steps)
+    }
+
+    /// The kernel of steps for each chunk of any sequence.
+    pub(super) fn at_once(self, steps: Vec<Step>) -> Kernel {
+        let body = statements(self.buffers, steps);
+        self.of(Grid::Chunks, body)
     }
 
     /// Copies of states, or of what flows into them, to buffers.
@@ -210,6 +234,26 @@ impl Maker<'_> {
         }
         steps
     }
+}
+
+/// What a result of a forward program is.
+fn result(r: &Recurrence, made: Made) -> Whole {
+    match made {
+        Made::Kept(i) => Whole::Kept(i),
+        Made::Result(k) => k.checked_sub(r.outs.len()).map_or(Whole::Out(k), Whole::State),
+    }
+}
+
+/// Writes an output, or a value for other kernels.
+pub(super) fn write(lower: &mut Lower, cut: &Cut, value: Value, whole: Whole) {
+    let shape = lower.shape(value).to_vec();
+    let index = axes_of(&shape);
+    let to = match whole {
+        Whole::Out(k) => cut.out(k, &index),
+        Whole::Kept(i) => cut.own(Binding::Kept(i), whole, &index),
+        Whole::State(_) | Whole::Input(_) | Whole::Param(_) => return,
+    };
+    lower.write(value, &index, &shape, cut.store(to), false);
 }
 
 /// The tiles in which a kernel holds states and what flows into them.

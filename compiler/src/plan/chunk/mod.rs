@@ -2,22 +2,28 @@
 
 mod backward;
 pub(super) mod buffers;
+mod by_carry;
 mod maker;
+mod shares;
 
+use super::cost::cycles;
 use super::lower::plannable;
 use super::pipeline::pipeline;
 use super::registers::registers;
-use super::space::{Choice, Subject, choose, space};
+use super::space::{Choice, Split, Subject, choose, space};
 use super::target::Gpu;
 use super::value_split::{ValueSplit, Whole, split_values};
 use super::{Pass, Schedule};
+use crate::chunk::gradient::gradient;
 use crate::chunk::token::of_token;
-use crate::chunk::{derive, scan};
+use crate::chunk::{Chunk, derive, scan};
 use crate::elaborate::Recurrence;
 use crate::normal::{Normal, Refusal};
 use crate::tile::size;
 use buffers::buffers;
+use by_carry::by_carry;
 use maker::Maker;
+use shares::Made;
 
 /// What a kernel runs for each chunk.
 #[derive(Clone, Copy, Debug)]
@@ -43,14 +49,15 @@ pub fn schedule(
 ) -> Result<Schedule, Refusal> {
     let given = if pass == Pass::Decode { Some(1) } else { given };
     let subject = match body {
-        Body::Normal(normal) => Subject::Chunks(normal),
+        Body::Normal(normal) => Subject::Chunks(normal, pass),
         Body::Scan => Subject::Scan(r),
         Body::Token { .. } => Subject::Token(r),
     };
     let workspace = |made: &Schedule| made.kernels.iter().map(|kernel| kernel.workspace).sum();
+    let time = |made: &Schedule| cycles(made, gpu);
     let best =
-        choose(space(subject, given), workspace, |choice| build(r, body, pass, choice, gpu))?;
-    best.ok_or_else(|| {
+        choose(space(subject, given), workspace, time, |choice| build(r, body, pass, choice, gpu))?;
+    best.map(|made| made.finish(gpu)).ok_or_else(|| {
         let largest = r.states.iter().max_by_key(|state| size(&state.shape));
         let what = largest.map_or(String::new(), |s| {
             format!(": state `{}` is {} = {:?}", s.name, s.text, s.shape)
@@ -60,7 +67,7 @@ pub fn schedule(
     })
 }
 
-/// One plan; `None` if it cannot be, since the values cannot be cut so or operands do not fit.
+/// One plan, unfinished; `None` if it cannot be, since the values cannot be cut so or operands do not fit.
 pub fn build(
     r: &Recurrence,
     body: Body,
@@ -78,6 +85,10 @@ pub fn build(
         Body::Normal(normal) => {
             // A chunk of one token is always full.
             let chunk = derive(r, normal, choice.chunk, choice.chunk > 1)?;
+            if choice.split != Split::Fused {
+                plannable(&chunk.program)?;
+                return Ok(by_carry(r, normal, &chunk, pass, choice, gpu));
+            }
             let values = usize::from(!normal.states[0].transposed);
             let cut = [(Whole::State(0), values)];
             let body = split_values(&chunk.program, true, &results, &cut, choice.parts);
@@ -96,28 +107,44 @@ pub fn build(
     };
     plannable(&chunk.program)?;
     let Some(body) = body else { return Ok(None) };
+    let Some(init) = initial(r, &body, choice.parts) else { return Ok(None) };
+    let buffers = buffers(r, declared, pass, choice, &body.axis);
+    let (program, tiles) = (chunk.program, vec![]);
+    let maker = |body: ValueSplit, made: Vec<Made>| Maker {
+        r,
+        choice,
+        buffers: &buffers,
+        body,
+        init,
+        made,
+        tiles,
+    };
+    let all = |count: usize| (0..count).map(Made::Result).collect::<Vec<Made>>();
+    let mut kernel = match pass {
+        Pass::Backward => {
+            // Parts differentiate their own programs: gradients of what they share add up.
+            let own = Chunk { tokens: choice.chunk, program: body.program.clone() };
+            let found = gradient(r, &own, &|_, _| false);
+            let made = all(found.wrt.len());
+            maker(ValueSplit { program: found.program, ..body }, made).backward(&found.wrt)
+        }
+        Pass::Forward | Pass::Decode => maker(body, all(program.outputs.len())).forward(),
+    };
+    kernel.name = format!("{}_{}", r.name, pass.name());
+    registers(&mut kernel);
+    let fits = pipeline(&mut kernel, &buffers, choice.stages, gpu.shared);
+    let name = kernel.name.clone();
+    Ok(fits.then(|| Schedule { name, pass, buffers, kernels: vec![kernel] }))
+}
+
+/// The program of the states before the first token, cut as a body is.
+fn initial(r: &Recurrence, body: &ValueSplit, parts: usize) -> Option<ValueSplit> {
     let states: Vec<(Whole, usize)> = body
         .axis
         .iter()
         .filter(|(whole, _)| matches!(whole, Whole::State(_)))
         .map(|(whole, axis)| (*whole, *axis))
         .collect();
-    let initial: Vec<Whole> = (0..r.states.len()).map(Whole::State).collect();
-    let Some(init) = split_values(&r.init, false, &initial, &states, choice.parts) else {
-        return Ok(None);
-    };
-    let buffers = buffers(r, declared, pass, choice, &body.axis);
-    let maker = Maker { r, choice, buffers: &buffers, body, init, tiles: vec![] };
-    let mut kernel = match pass {
-        Pass::Backward => maker.backward(&chunk),
-        Pass::Forward | Pass::Decode => maker.forward(),
-    };
-    kernel.name = format!("{}_{}", r.name, pass.name());
-    registers(&mut kernel);
-    let fits = pipeline(&mut kernel, &buffers, choice.stages, gpu.shared);
-    let made = || {
-        let name = kernel.name.clone();
-        Schedule { name, pass, buffers, kernels: vec![kernel] }.finish(gpu)
-    };
-    Ok(fits.then(made))
+    let results: Vec<Whole> = (0..r.states.len()).map(Whole::State).collect();
+    split_values(&r.init, false, &results, &states, parts)
 }

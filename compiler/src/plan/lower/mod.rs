@@ -26,7 +26,8 @@ use crate::normal::Refusal;
 use crate::tile::{Binary, Leaf, Op, Program, Unary, Value, Versions, size};
 use product::{Open, adds_sum, count};
 use scan::scan;
-use values::{heavy, materialised, multiplicity};
+pub use values::heavy;
+use values::{materialised, multiplicity};
 
 /// Gives the expression for an element of a leaf.
 pub type LeafExpr<'a> = &'a dyn Fn(&Leaf, &[usize], &[Ix]) -> Expr;
@@ -103,6 +104,11 @@ impl<'a> Lower<'a> {
             None => self.map(sizes, expr, to, add),
             Some(axes) => self.multiply(sizes, axes, open.terms, expr, to, add),
         }
+    }
+
+    /// The shape of a value.
+    pub fn shape(&self, value: Value) -> &[usize] {
+        self.program.shape(value)
     }
 
     fn map(&mut self, sizes: &[usize], value: Expr, to: Target, add: bool) {

@@ -51,7 +51,7 @@ pub(super) fn materialised(program: &Program, uses: &[usize]) -> Vec<bool> {
 }
 
 /// Whether a value is computed by a step of its own.
-pub(super) fn heavy(program: &Program, value: Value) -> bool {
+pub fn heavy(program: &Program, value: Value) -> bool {
     match &program.node(value).op {
         Op::MulSum(axes) => !axes.is_empty(),
         Op::Sum(_) | Op::LogSumExp(_) | Op::Solve(_) | Op::LinearSolve(_) => true,

@@ -59,6 +59,7 @@ struct Tokens {
 fn writes_whole(kernel: &Kernel, buffer: &Buffer, id: BufferId) -> bool {
     let own = match &kernel.grid {
         Grid::Pairs { own, .. } => Some(Tokens { side: *own, count: kernel.chunk }),
+        Grid::Chunks => Some(Tokens { side: Side::Queries, count: kernel.chunk }),
         Grid::Heads | Grid::Rows => None,
     };
     covered(kernel, &kernel.body, buffer, id, own, None)
@@ -110,6 +111,7 @@ fn step_covers(
     let outer = buffer.dims.iter().all(|dim| match dim {
         Dim::Chunks { every } => {
             matches!(around, Some(Over::Chunks { tokens, .. }) if tokens == *every)
+                || kernel.grid == Grid::Chunks && kernel.chunk == *every
         }
         Dim::Sequences => kernel.grid == Grid::Heads,
         _ => true,

@@ -2,28 +2,48 @@
 
 use lrc_dsl::Sources;
 
+use super::super::chunk::Body;
+use super::super::space::{Choice, Split, Unit};
 use super::super::target::{GPUS, Gpu};
 use super::super::*;
 use super::verify;
 use crate::elaborate::{Setting, elaborate};
-use crate::strategy;
+use crate::strategy::{self, Strategy};
 
 const GPU: Gpu = GPUS[0];
 
-fn schedule(text: &str, sizes: &[(&str, f64)], pass: Pass) -> Schedule {
+fn recurrence(text: &str, sizes: &[(&str, f64)]) -> Recurrence {
     let mut sources = Sources::default();
     let (names, _) = lrc_dsl::load_text("planted", text.into(), None, &[], &mut sources);
     let given = sizes.iter().map(|(n, x)| ((*n).to_string(), Setting::Number(*x))).collect();
     let mut diags = Vec::new();
     let decl = names.own.first().and_then(|name| names.decls.get(name)).unwrap();
-    let r = elaborate(decl, &given, &mut diags).unwrap();
+    elaborate(decl, &given, &mut diags).unwrap()
+}
+
+fn schedule(text: &str, sizes: &[(&str, f64)], pass: Pass) -> Schedule {
+    let r = recurrence(text, sizes);
     let strategy = strategy::of(&r);
     super::super::schedule(&r, &strategy, pass, GPU, Some(16)).unwrap()
 }
 
+/// One kernel, chunk after chunk: with a loop, copies and states in registers.
 fn delta(pass: Pass) -> Schedule {
     let text = include_str!("../../../../specs/recurrences/gated_delta_rule.arch");
-    schedule(text, &[("dk", 16.0), ("dv", 16.0)], pass)
+    let r = recurrence(text, &[("dk", 16.0), ("dv", 16.0)]);
+    let Strategy::Chunk(normal) = strategy::of(&r) else { panic!("it has a normal form") };
+    let chunk = if pass == Pass::Decode { 1 } else { 16 };
+    let choice = Choice {
+        chunk,
+        other: chunk,
+        parts: 1,
+        warps: 4,
+        unit: Unit::Mma,
+        stages: usize::from(chunk > 1),
+        split: Split::Fused,
+    };
+    let made = chunk::build(&r, Body::Normal(&normal), pass, choice, GPU).unwrap().unwrap();
+    made.finish(GPU)
 }
 
 fn attention(pass: Pass) -> Schedule {

@@ -1,0 +1,209 @@
+//! Schedules of several kernels: what does not depend on the state a chunk is handed runs for all chunks at once.
+
+use std::collections::HashMap;
+
+use super::super::buffer::of_heads;
+use super::super::lower::around_quotients;
+use super::super::pipeline::pipeline;
+use super::super::place::place;
+use super::super::registers::registers;
+use super::super::space::{Choice, Split};
+use super::super::target::Gpu;
+use super::super::value_split::{ValueSplit, Whole, split_values};
+use super::super::{Binding, Buffer, Dim, Kernel, Pass, Role, Schedule};
+use super::backward::once;
+use super::buffers::buffers;
+use super::initial;
+use super::maker::Maker;
+use super::shares::{Made, Share, Shares, shares};
+use crate::chunk::Chunk;
+use crate::chunk::gradient::{Wrt, gradient};
+use crate::elaborate::Recurrence;
+use crate::normal::Normal;
+use crate::tile::linear::solve_apart;
+use crate::tile::{Leaf, Program};
+
+/// The program of a pass, cut by what it carries.
+struct Cut {
+    shares: Shares,
+    /// What results of the gradient are; nothing forward.
+    wrt: Vec<Wrt>,
+}
+
+/// A schedule of a prepare kernel, a carry kernel and, where the choice says so, a read kernel. Nothing where
+/// the program cannot be cut so, or does not fit.
+pub(super) fn by_carry(
+    r: &Recurrence,
+    normal: &Normal,
+    chunk: &Chunk,
+    pass: Pass,
+    choice: Choice,
+    gpu: Gpu,
+) -> Option<Schedule> {
+    let cut = cut(r, chunk, pass, choice.split)?;
+    let name = format!("{}_{}", r.name, pass.name());
+    let buffers = all_buffers(r, pass, choice, &cut);
+    let whole = Choice { parts: 1, ..choice };
+    let maker = |share: &Share, body: ValueSplit, choice: Choice| {
+        let init = initial(r, &body, choice.parts)?;
+        let (made, tiles) = (share.made.clone(), vec![]);
+        Some(Maker { r, choice, buffers: &buffers, body, init, made, tiles })
+    };
+    let mut kernels: Vec<Kernel> = Vec::new();
+    let Shares { prepare, carry, read, .. } = &cut.shares;
+    for (share, what) in [(prepare, "prepare"), (carry, "carry"), (read, "read")] {
+        if share.made.is_empty() {
+            continue;
+        }
+        let at_once = what != "carry";
+        let own = if at_once { whole } else { choice };
+        let body = split(r, normal, share, &cut.wrt, pass, own.parts)?;
+        let maker = maker(share, body, own)?;
+        let mut kernel = match (at_once, pass) {
+            (true, Pass::Backward) => maker.backward_of_chunks(&cut.wrt),
+            (true, _) => maker.of_chunks(),
+            (false, Pass::Backward) => maker.backward(&cut.wrt),
+            (false, _) => maker.forward(),
+        };
+        kernel.name = format!("{name}_{what}");
+        let fits = if at_once {
+            place(&mut kernel, gpu.shared)
+        } else {
+            registers(&mut kernel);
+            pipeline(&mut kernel, &buffers, choice.stages, gpu.shared)
+        };
+        fits.then_some(())?;
+        kernels.push(kernel);
+    }
+    Some(Schedule { name, pass, buffers, kernels })
+}
+
+/// Cuts the program of a pass. Nothing where gradients of chunks add up in one place, where products around
+/// quotients would be torn apart, or where nothing could be prepared.
+fn cut(r: &Recurrence, chunk: &Chunk, pass: Pass, split: Split) -> Option<Cut> {
+    let apart = split == Split::Read;
+    let program = solve_apart(&chunk.program, &|leaf| matches!(leaf, Leaf::Carry(_)));
+    let torn = |program: &Program| around_quotients(program).contains(&true);
+    let (shares, wrt) = if pass == Pass::Backward {
+        let found = gradient(r, &Chunk { tokens: chunk.tokens, program }, &|_, _| false);
+        let alone = found.wrt.iter().all(|wrt| match wrt {
+            Wrt::Input(i, _) => once(&found.wrt, *i),
+            Wrt::Param(_) => false,
+            Wrt::Carry(_) => true,
+        });
+        if !alone || torn(&found.program) {
+            return None;
+        }
+        let serial = |k: usize| matches!(found.wrt[k], Wrt::Carry(_));
+        let flows = |leaf: &Leaf| matches!(leaf, Leaf::CarryCotangent(_));
+        (shares(&found.program, &flows, &serial, apart), found.wrt)
+    } else {
+        if torn(&program) {
+            return None;
+        }
+        let states = |leaf: &Leaf| matches!(leaf, Leaf::Carry(_));
+        (shares(&program, &states, &|k| k >= r.outs.len(), apart), vec![])
+    };
+    (!shares.prepare.made.is_empty()).then_some(Cut { shares, wrt })
+}
+
+/// The program of a share for a part of the values.
+fn split(
+    r: &Recurrence,
+    normal: &Normal,
+    share: &Share,
+    wrt: &[Wrt],
+    pass: Pass,
+    parts: usize,
+) -> Option<ValueSplit> {
+    let results = share.made.iter().map(|made| match *made {
+        Made::Kept(i) => Whole::Kept(i),
+        Made::Result(k) if pass == Pass::Backward => match wrt[k] {
+            Wrt::Input(i, _) => Whole::Input(i),
+            Wrt::Param(i) => Whole::Param(i),
+            Wrt::Carry(k) => Whole::State(k),
+        },
+        Made::Result(k) => k.checked_sub(r.outs.len()).map_or(Whole::Out(k), Whole::State),
+    });
+    let results: Vec<Whole> = results.collect();
+    let values = usize::from(!normal.states[0].transposed);
+    split_values(&share.program, true, &results, &[(Whole::State(0), values)], parts)
+}
+
+/// The buffers of the pass, and what flows between its kernels.
+fn all_buffers(r: &Recurrence, pass: Pass, choice: Choice, cut: &Cut) -> Vec<Buffer> {
+    let mut all = buffers(r, r.states.len(), pass, Choice { parts: 1, ..choice }, &HashMap::new());
+    let chunks = Dim::Chunks { every: choice.chunk };
+    for (i, shape) in cut.shares.kept.iter().enumerate() {
+        let dims = of_heads(&[chunks], Dim::Heads, shape);
+        all.push(Buffer::new(&format!("kept_{i}"), Binding::Kept(i), Role::Temporary, dims));
+    }
+    let wants = |k: usize| {
+        let mut leaves = cut.shares.read.program.leaves();
+        leaves.any(|(_, leaf, _)| *leaf == Leaf::CarryCotangent(k))
+    };
+    if (0..r.states.len()).any(wants) {
+        for (k, state) in r.states.iter().enumerate() {
+            let dims = of_heads(&[chunks], Dim::Heads, &state.shape);
+            let name = format!("d_state_{}_at_chunks", state.name);
+            all.push(Buffer::new(&name, Binding::BoundaryGrad(k), Role::Temporary, dims));
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+mod tests {
+    use lrc_dsl::Sources;
+
+    use super::super::super::space::Unit;
+    use super::super::super::target::GPUS;
+    use super::super::super::verify::verify;
+    use super::super::{Body, build};
+    use super::*;
+    use crate::elaborate::{Setting, elaborate};
+    use crate::strategy::{Strategy, of};
+
+    fn recurrence(text: &str) -> Recurrence {
+        let mut sources = Sources::default();
+        let (names, _) = lrc_dsl::load_text("r", text.into(), None, &[], &mut sources);
+        let sizes = [("dk", 32.0), ("dv", 64.0)];
+        let given = sizes.iter().map(|(n, x)| ((*n).to_string(), Setting::Number(*x))).collect();
+        elaborate(names.decls.get(&names.own[0]).unwrap(), &given, &mut Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn cut_schedules_keep_all_promises() {
+        let texts = [
+            include_str!("../../../../specs/recurrences/gated_delta_rule.arch"),
+            include_str!("../../../../specs/recurrences/simple_gla.arch"),
+            include_str!("../../../../specs/recurrences/gla.arch"),
+        ];
+        for r in texts.map(recurrence) {
+            let Strategy::Chunk(normal) = of(&r) else { panic!("{} has a normal form", r.name) };
+            for (pass, split, parts) in [
+                (Pass::Forward, Split::Carry, 1),
+                (Pass::Forward, Split::Carry, 2),
+                (Pass::Backward, Split::Carry, 1),
+                (Pass::Backward, Split::Read, 1),
+                (Pass::Backward, Split::Read, 2),
+            ] {
+                let choice = Choice {
+                    chunk: 16,
+                    other: 16,
+                    parts,
+                    warps: 4,
+                    unit: Unit::Mma,
+                    stages: 1,
+                    split,
+                };
+                let made = build(&r, Body::Normal(&normal), pass, choice, GPUS[0]).unwrap();
+                let made = made.unwrap_or_else(|| panic!("{} {pass:?} {split:?} {parts}", r.name));
+                let made = made.finish(GPUS[0]);
+                assert!(made.kernels.len() >= 2);
+                assert_eq!(verify(&made, GPUS[0].shared), [], "{made}");
+            }
+        }
+    }
+}
