@@ -12,7 +12,7 @@
 use super::lower::{axes_of, new_tile};
 use super::place::place;
 use super::{
-    Buffer, BufferId, Dim, Element, Expr, Kernel, Loop, Over, PIECE, Role, Round, Step, Stmt,
+    Buffer, BufferId, Dim, Element, Expr, Kernel, Loop, Over, PIECE, Role, Round, Step, Stmt, Tile,
     TileId, Token, Transport,
 };
 use crate::tile::{Int, size};
@@ -33,6 +33,10 @@ pub fn pipeline(kernel: &mut Kernel, buffers: &[Buffer], stages: usize, room: us
     for count in (0..=reads.len()).rev() {
         let mut tried = kernel.clone();
         schedule(&mut tried, buffers, &reads[..count], stages);
+        let stay = tried.tiles.iter().filter(|tile| tile.carried && !tile.in_registers());
+        if count > 0 && stay.map(Tile::all_bytes).sum::<usize>() > room {
+            continue;
+        }
         let fits = place(&mut tried, room);
         if count == 0 || fits && tried.workspace == 0 {
             *kernel = tried;

@@ -20,31 +20,46 @@ impl Life {
     }
 }
 
+/// Where tiles lie.
+struct Placed {
+    tiles: Vec<Tile>,
+    /// Bytes of shared memory, and of the workspace.
+    shared: usize,
+    workspace: usize,
+}
+
 /// Places all tiles, in shared memory as long as there is `room`, and inserts barriers. `false`
 /// where operands of matrix products do not fit. Where not all tiles have room, rows of operands are
 /// swizzled instead of padded, and copies of what stays anyway are made as late as can be.
 pub fn place(kernel: &mut Kernel, room: usize) -> bool {
-    let mut best: Option<Kernel> = None;
-    for (swizzled, late) in [(false, false), (true, false), (false, true), (true, true)] {
-        let mut tried = kernel.clone();
-        if swizzled {
-            tried.tiles.iter_mut().for_each(swizzle);
-        }
-        if late {
-            put_off(&mut tried.body, &tried.tiles);
-        }
-        let fits = place_in_order(&mut tried, room);
-        if fits && best.as_ref().is_none_or(|best| tried.workspace < best.workspace) {
-            let done = tried.workspace == 0;
-            best = Some(tried);
-            if done {
-                break;
-            }
+    let mut best = least(kernel, room);
+    if best.as_ref().is_none_or(|placed| placed.workspace > 0) {
+        let mut late = kernel.clone();
+        put_off(&mut late.body, &late.tiles);
+        let other = least(&late, room);
+        let before = best.as_ref().map_or(usize::MAX, |placed| placed.workspace);
+        if other.as_ref().is_some_and(|placed| placed.workspace < before) {
+            (best, kernel.body) = (other, late.body);
         }
     }
-    let fits = best.is_some();
-    best.into_iter().for_each(|best| *kernel = best);
-    fits
+    let Some(Placed { tiles, shared, workspace }) = best else { return false };
+    (kernel.tiles, kernel.shared, kernel.workspace) = (tiles, shared, workspace);
+    sync(kernel);
+    true
+}
+
+/// The places that need least workspace for steps in this order: with padded rows if these do.
+fn least(kernel: &Kernel, room: usize) -> Option<Placed> {
+    let lives = lives(kernel);
+    let padded = in_order(kernel.tiles.clone(), kernel, &lives, room);
+    if padded.as_ref().is_some_and(|placed| placed.workspace == 0) {
+        return padded;
+    }
+    let mut tiles = kernel.tiles.clone();
+    tiles.iter_mut().for_each(swizzle);
+    let swizzled = in_order(tiles, kernel, &lives, room);
+    // The first of equals.
+    [padded, swizzled].into_iter().flatten().min_by_key(|placed| placed.workspace)
 }
 
 /// Takes the padding out of an operand's rows, where exchanging their pieces does as well.
@@ -69,67 +84,75 @@ fn put_off(body: &mut [Stmt], tiles: &[Tile]) {
             put_off(&mut inner.body, tiles);
         }
     }
+    let mut touched: Vec<[Vec<TileId>; 2]> =
+        body.iter().map(|stmt| [stmt.reads(), stmt.writes()]).collect();
     for at in (0..body.len()).rev() {
         let Stmt::Step(Step::Map { to: Target::Tile(made, _), add: false, .. }) = &body[at] else {
             continue;
         };
-        let (made, reads) = (*made, body[at].reads());
-        let later = &body[at + 1..];
-        let alone = body.iter().filter(|stmt| stmt.writes().contains(&made)).count() == 1;
         let stays = |tile: &TileId| tiles[tile.0].carried;
-        if !alone || stays(&made) || !reads.iter().all(stays) {
+        let reads = &touched[at][0];
+        if stays(made) || !reads.iter().all(stays) {
             continue;
         }
-        let Some(first) = later.iter().position(|stmt| stmt.reads().contains(&made)) else {
+        let later = &touched[at + 1..];
+        let alone = touched.iter().filter(|[_, writes]| writes.contains(made)).count() == 1;
+        let Some(first) = later.iter().position(|[reads, _]| reads.contains(made)) else {
             continue;
         };
-        let changed = |stmt: &Stmt| stmt.writes().iter().any(|tile| reads.contains(tile));
+        let changed = |[_, writes]: &[Vec<TileId>; 2]| writes.iter().any(|t| reads.contains(t));
         let until = later[..first].iter().position(changed).unwrap_or(first);
-        body[at..=at + until].rotate_left(1);
+        if alone {
+            body[at..=at + until].rotate_left(1);
+            touched[at..=at + until].rotate_left(1);
+        }
     }
 }
 
-fn place_in_order(kernel: &mut Kernel, room: usize) -> bool {
-    let lives = lives(kernel);
+fn in_order(
+    mut tiles: Vec<Tile>,
+    kernel: &Kernel,
+    lives: &[Option<Life>],
+    room: usize,
+) -> Option<Placed> {
     let copied: Vec<TileId> = kernel.steps().iter().filter_map(|step| step.copies_to()).collect();
     // Matrix units read shared memory only, and copies go nowhere else; what lasts is used most.
-    let inside_only = |kernel: &Kernel, at: usize| {
-        kernel.tiles[at].number == Number::Bf16 || copied.contains(&TileId(at))
+    let inside_only = |tiles: &[Tile], at: usize| {
+        tiles[at].number == Number::Bf16 || copied.contains(&TileId(at))
     };
-    let mut order: Vec<usize> = (0..kernel.tiles.len()).collect();
-    order.retain(|&at| !kernel.tiles[at].in_registers());
+    let mut order: Vec<usize> = (0..tiles.len()).collect();
+    order.retain(|&at| !tiles[at].in_registers());
     order.sort_by_key(|&at| {
-        let urgent = match (inside_only(kernel, at), kernel.tiles[at].carried) {
+        let urgent = match (inside_only(&tiles, at), tiles[at].carried) {
             (true, _) => 0,
             (_, true) => 1,
             _ => 2,
         };
         (urgent, lives[at].map_or(0, |life| life.from))
     });
-    let (mut shared, mut outer) = (Vec::new(), Vec::new());
+    let [mut inner, mut outer] = [Vec::new(), Vec::new()];
+    let [mut shared, mut workspace] = [0; 2];
     for at in order {
-        let bytes = kernel.tiles[at].all_bytes();
-        if lives[at].is_none() && !kernel.tiles[at].carried {
+        let bytes = tiles[at].all_bytes();
+        if lives[at].is_none() && !tiles[at].carried {
             continue;
         }
-        let inside = fit(&kernel.tiles, &lives, &shared, at);
+        let inside = fit(&tiles, lives, &inner, at);
         if inside + bytes <= room {
-            shared.push((at, inside));
-            kernel.shared = kernel.shared.max(inside + bytes);
-            kernel.tiles[at].at = Some(inside);
-        } else if inside_only(kernel, at) {
-            return false;
+            inner.push((at, inside));
+            shared = shared.max(inside + bytes);
+            tiles[at].at = Some(inside);
+        } else if inside_only(&tiles, at) {
+            return None;
         } else {
-            let outside = fit(&kernel.tiles, &lives, &outer, at);
+            let outside = fit(&tiles, lives, &outer, at);
             outer.push((at, outside));
-            kernel.workspace = kernel.workspace.max(outside + bytes);
-            kernel.tiles[at].space = Space::Workspace;
-            kernel.tiles[at].at = Some(outside);
+            workspace = workspace.max(outside + bytes);
+            tiles[at].space = Space::Workspace;
+            tiles[at].at = Some(outside);
         }
     }
-    kernel.workspace = kernel.workspace.next_multiple_of(ALIGN);
-    sync(kernel);
-    true
+    Some(Placed { tiles, shared, workspace: workspace.next_multiple_of(ALIGN) })
 }
 
 /// The life of each tile that is used.

@@ -15,10 +15,10 @@ pub fn check(schedule: &Schedule, kernel: &Kernel, wrong: &mut Wrong) {
         return;
     }
     for step in steps {
-        if let Step::Copy { from, to, piece, .. } = step {
-            if let Some(what) = misplaced(schedule, kernel, from, *to, *piece) {
-                wrong.say(17, format!("copy to tile{}: {what}", to.0));
-            }
+        if let Step::Copy { from, to, piece, .. } = step
+            && let Some(what) = misplaced(schedule, kernel, from, *to, *piece)
+        {
+            wrong.say(17, format!("copy to tile{}: {what}", to.0));
         }
     }
     let (held, in_flight, readers) = (BTreeMap::new(), vec![], vec![]);
