@@ -25,11 +25,10 @@ pub(super) fn launches<'k>(
         all += match &node.kind {
             Kind::Sum => node.inputs.len() - 1,
             Kind::Loss => LOSS,
-            // Subheads add up in a kernel of their own.
-            Kind::Recur(recur) => 1 + usize::from(recur.sum > 1),
+            Kind::Recur(recur) => recurrence(recur, Pass::Forward, gpu)?,
             Kind::RowsGrad(_) => pointwise(at)?.launches(&extent, &|_| 1, &|_| true),
             Kind::RecurGrad { of, .. } => match &nodes[of.index()].kind {
-                Kind::Recur(recur) => backward(recur, gpu)? + usize::from(recur.sum > 1),
+                Kind::Recur(recur) => recurrence(recur, Pass::Backward, gpu)?,
                 _ => return None,
             },
             _ => 1,
@@ -47,12 +46,12 @@ fn extent(dim: &Dim) -> usize {
     }
 }
 
-/// The kernels of a recurrence's gradient, and those that add up what they leave in several places.
-fn backward(recur: &Recur, gpu: Gpu) -> Option<usize> {
+/// The kernels of a pass of a recurrence, and those that add up what they leave in several places.
+fn recurrence(recur: &Recur, pass: Pass, gpu: Gpu) -> Option<usize> {
     let r = &recur.recurrence;
     let choice = Choice { purpose: Purpose::Training, tokens: None };
     let made = compile(r, Target::Gpu(gpu), choice).ok()?;
-    let schedule = made.schedules.into_iter().find(|made| made.pass == Pass::Backward)?;
+    let schedule = made.schedules.into_iter().find(|made| made.pass == pass)?;
     let share = |buffer: &Buffer| match buffer.binding {
         Binding::InputGrad(i) => recur.heads / recur.input_heads[i],
         Binding::ParamGrad(i) => recur.heads / recur.param_heads[i],
@@ -60,5 +59,6 @@ fn backward(recur: &Recur, gpu: Gpu) -> Option<usize> {
     };
     // Nobody asks for gradients of states before the first token.
     let asked = |buffer: &Buffer| !matches!(buffer.binding, Binding::InitialGrad(_));
-    Some(schedule.launches(&extent, &share, &asked))
+    // Subheads add up in a kernel of their own.
+    Some(schedule.launches(&extent, &share, &asked) + usize::from(recur.sum > 1))
 }
