@@ -148,12 +148,12 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
     const int own_in_k = at.head / (heads / heads_in_k);
     const int own_in_v = at.head / (heads / heads_in_v);
     const int own_in_g = at.head / (heads / heads_in_g);
-    float* const tile0 = (float*)(shared + 640);
-    float* const tile2 = (float*)(shared + 896);
-    float* const tile3 = (float*)(shared + 0);
-    float* const tile4 = (float*)(shared + 128);
-    float* const tile5 = (float*)(shared + 256);
-    float* const tile6 = (float*)(shared + 512);
+    float* const tile0 = (float*)(shared + 1152);
+    float* const tile2 = (float*)(shared + 1408);
+    float* const tile3_stages = (float*)(shared + 0);
+    float* const tile4_stages = (float*)(shared + 256);
+    float* const tile5_stages = (float*)(shared + 384);
+    float* const tile6_stages = (float*)(shared + 896);
     // map [8, 8]: tile0[i0, i1] = 0
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -177,6 +177,7 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        float* const tile3 = tile3_stages + 0 % 2 * 32;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e / 2;
@@ -193,6 +194,7 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        float* const tile4 = tile4_stages + 0 % 2 * 8;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 2; e += THREADS) {
             const int i1 = e;
@@ -208,6 +210,7 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        float* const tile5 = tile5_stages + 0 % 2 * 64;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e / 2;
@@ -224,6 +227,7 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        float* const tile6 = tile6_stages + 0 % 2 * 32;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e / 2;
@@ -239,8 +243,83 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        float* const tile3 = tile3_stages + round % 2 * 32;
+        float* const tile4 = tile4_stages + round % 2 * 8;
+        float* const tile5 = tile5_stages + round % 2 * 64;
+        float* const tile6 = tile6_stages + round % 2 * 32;
         // wait for tile3 tile4 tile5 tile6, 0 copies pending
         wait_for_copies<0>();
+        // copy async by 16 bytes: tile3 = kept_0[i0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 4;
+            at.valid = min(at.length - at.first, 4);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile3 = tile3_stages + next % 2 * 32;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile3[8 * (i0) + 4 * (i1)], &kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i1)]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile4 = kept_2[0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 4;
+            at.valid = min(at.length - at.first, 4);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile4 = tile4_stages + next % 2 * 8;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 2; e += THREADS) {
+                const int i1 = e;
+                copy_async<16>(&tile4[4 * (i1)], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile5 = kept_3[i0, 0, i2] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 4;
+            at.valid = min(at.length - at.first, 4);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile5 = tile5_stages + next % 2 * 64;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i0 = e / 2;
+                const int i2 = e % 2;
+                copy_async<16>(&tile5[8 * (i0) + 4 * (i2)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i2)]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile6 = kept_1[i0, 0, i2] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 4;
+            at.valid = min(at.length - at.first, 4);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile6 = tile6_stages + next % 2 * 32;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e / 2;
+                const int i2 = e % 2;
+                copy_async<16>(&tile6[8 * (i0) + 4 * (i2)], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i2)]);
+            }
+        }
+        commit_copies();
         if (state_S_at_chunks != 0) {
             // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
             #pragma unroll 1
@@ -265,23 +344,6 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
             tile2[8 * (i0) + i2] = x;
         }
         wait_for_block();
-        // copy async by 16 bytes: tile3 = kept_0[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile3[8 * (i0) + 4 * (i1)], &kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
-        commit_copies();
         // map [4, 8]: out_o[t of row i0; i1] where row i0 is among the queries = add(tile2[i0, 0, i1], tile6[i0, 0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
@@ -289,24 +351,6 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
             const int i1 = e % 8;
             if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile2[8 * (i0) + i1] + tile6[8 * (i0) + i1]);
         }
-        wait_for_block();
-        // copy async by 16 bytes: tile6 = kept_1[i0, 0, i2] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e / 2;
-                const int i2 = e % 2;
-                copy_async<16>(&tile6[8 * (i0) + 4 * (i2)], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i2)]);
-            }
-        }
-        commit_copies();
         // map [8, 8]: tile0[i0, i1] = add((tile0[i0, i1] * tile4[0, i0]), tile5[i0, 0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -314,40 +358,6 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
             const int i1 = e % 8;
             tile0[8 * (i0) + i1] = (tile0[8 * (i0) + i1] * tile4[i0] + tile5[8 * (i0) + i1]);
         }
-        wait_for_block();
-        // copy async by 16 bytes: tile4 = kept_2[0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 2; e += THREADS) {
-                const int i1 = e;
-                copy_async<16>(&tile4[4 * (i1)], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
-            }
-        }
-        commit_copies();
-        // copy async by 16 bytes: tile5 = kept_3[i0, 0, i2] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i2 = e % 2;
-                copy_async<16>(&tile5[8 * (i0) + 4 * (i2)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i2)]);
-            }
-        }
-        commit_copies();
         wait_for_block();
     }
     // map [8, 8]: state_S_after[i0, i1] = tile0[i0, i1]
@@ -608,9 +618,9 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
     const int own_in_k = at.head / (heads / heads_in_k);
     const int own_in_v = at.head / (heads / heads_in_v);
     const int own_in_g = at.head / (heads / heads_in_g);
-    float* const tile0 = (float*)(shared + 384);
-    float* const tile2 = (float*)(shared + 0);
-    float* const tile3 = (float*)(shared + 128);
+    float* const tile0 = (float*)(shared + 640);
+    float* const tile2_stages = (float*)(shared + 0);
+    float* const tile3_stages = (float*)(shared + 128);
     // map [8, 8]: tile0[i0, i1] = (given d_state_S_after ? d_state_S_after[i0, i1] : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -626,6 +636,7 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        float* const tile2 = tile2_stages + 0 % 2 * 8;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 2; e += THREADS) {
             const int i1 = e;
@@ -641,6 +652,7 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        float* const tile3 = tile3_stages + 0 % 2 * 64;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i1 = e / 2;
@@ -656,24 +668,10 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        float* const tile2 = tile2_stages + round % 2 * 8;
+        float* const tile3 = tile3_stages + round % 2 * 64;
         // wait for tile2 tile3, 0 copies pending
         wait_for_copies<0>();
-        // map [8, 8]: d_state_S_at_chunks[i0, i1] = tile0[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
-        }
-        wait_for_block();
-        // map [8, 8]: tile0[i0, i1] = add((tile2[0, i0] * tile0[i0, i1]), tile3[0, i0, i1])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            tile0[8 * (i0) + i1] = (tile2[i0] * tile0[8 * (i0) + i1] + tile3[8 * (i0) + i1]);
-        }
-        wait_for_block();
         // copy async by 16 bytes: tile2 = kept_2[0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
@@ -683,6 +681,7 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
             at.first = c * 4;
             at.valid = min(at.length - at.first, 4);
             at.chunk = chunks[at.sequence] + c;
+            float* const tile2 = tile2_stages + next % 2 * 8;
             #pragma unroll 1
             for (int e = threadIdx.x; e < 2; e += THREADS) {
                 const int i1 = e;
@@ -699,6 +698,7 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
             at.first = c * 4;
             at.valid = min(at.length - at.first, 4);
             at.chunk = chunks[at.sequence] + c;
+            float* const tile3 = tile3_stages + next % 2 * 64;
             #pragma unroll 1
             for (int e = threadIdx.x; e < 16; e += THREADS) {
                 const int i1 = e / 2;
@@ -707,6 +707,21 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
             }
         }
         commit_copies();
+        // map [8, 8]: d_state_S_at_chunks[i0, i1] = tile0[i0, i1]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 64; e += THREADS) {
+            const int i0 = e / 8;
+            const int i1 = e % 8;
+            d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+        }
+        wait_for_block();
+        // map [8, 8]: tile0[i0, i1] = add((tile2[0, i0] * tile0[i0, i1]), tile3[0, i0, i1])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 64; e += THREADS) {
+            const int i0 = e / 8;
+            const int i1 = e % 8;
+            tile0[8 * (i0) + i1] = (tile2[i0] * tile0[8 * (i0) + i1] + tile3[8 * (i0) + i1]);
+        }
         wait_for_block();
     }
     if (d_state_S_before != 0) {

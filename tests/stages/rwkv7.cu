@@ -1,5 +1,5 @@
 extern "C" __global__ void __launch_bounds__(128, 1)
-rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5) {
+rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, float* __restrict__ kept_0, bf16* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, bf16* __restrict__ kept_4, float* __restrict__ kept_5) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -131,7 +131,7 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile9[8 * (i0) + i1];
+        kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile9[8 * (i0) + i1]);
     }
     // scan of 4 rows, 8 steps, 8 wide: tile11 = CumulativeProduct(Versions { micro: 2, offsets: [2] }) tile5
     cumulative_product<4, 8, 8>(tile11, tile5, [](int i) -> int { return 2 * (i) + 2; });
@@ -171,7 +171,7 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile2[8 * (i0) + i1] * tile14[8 * (i0) + i1];
+        kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile2[8 * (i0) + i1] * tile14[8 * (i0) + i1]);
     }
     wait_for_block();
     // scan of 1 rows, 8 steps, 8 wide: tile15 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile5
@@ -186,7 +186,7 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5) {
+rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, float* __restrict__ kept_0, bf16* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, bf16* __restrict__ kept_4, float* __restrict__ kept_5) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -204,20 +204,20 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
     const int own_in_w = at.head / (heads / heads_in_w);
     const int own_in_a = at.head / (heads / heads_in_a);
     const int own_in_v = at.head / (heads / heads_in_v);
-    float* const tile0 = (float*)(shared + 2688);
-    float* const tile2 = (float*)(shared + 2944);
-    float* const tile3 = (float*)(shared + 1152);
-    float* const tile4 = (float*)(shared + 3072);
-    bf16* const tile5 = (bf16*)(shared + 1152);
-    bf16* const tile6 = (bf16*)(shared + 1920);
-    bf16* const tile7 = (bf16*)(shared + 1152);
-    bf16* const tile8 = (bf16*)(shared + 1920);
-    float* const tile9 = (float*)(shared + 0);
-    float* const tile10 = (float*)(shared + 256);
-    float* const tile11 = (float*)(shared + 384);
-    float* const tile12 = (float*)(shared + 512);
-    float* const tile13 = (float*)(shared + 768);
-    float* const tile14 = (float*)(shared + 1024);
+    float* const tile0 = (float*)(shared + 5760);
+    float* const tile2 = (float*)(shared + 6016);
+    float* const tile3 = (float*)(shared + 4224);
+    float* const tile4 = (float*)(shared + 6144);
+    bf16* const tile5 = (bf16*)(shared + 4224);
+    bf16* const tile6 = (bf16*)(shared + 4992);
+    bf16* const tile7 = (bf16*)(shared + 4224);
+    bf16* const tile8 = (bf16*)(shared + 4992);
+    float* const tile9_stages = (float*)(shared + 0);
+    float* const tile10_stages = (float*)(shared + 512);
+    float* const tile11_stages = (float*)(shared + 768);
+    bf16* const tile12_stages = (bf16*)(shared + 1024);
+    bf16* const tile13_stages = (bf16*)(shared + 2560);
+    float* const tile14_stages = (float*)(shared + 4096);
     // map [8, 8]: tile0[i0, i1] = 0
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -241,6 +241,7 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        float* const tile9 = tile9_stages + 0 % 2 * 64;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e / 2;
@@ -257,6 +258,7 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        float* const tile10 = tile10_stages + 0 % 2 * 32;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e / 2;
@@ -273,6 +275,7 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        float* const tile11 = tile11_stages + 0 % 2 * 32;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e / 2;
@@ -289,11 +292,11 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        bf16* const tile12 = tile12_stages + 0 % 2 * 384;
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile12[8 * (i0) + 4 * (i1)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
+            const int i0 = e;
+            copy_async<16>(&tile12[24 * (i0)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
         }
     }
     commit_copies();
@@ -305,11 +308,11 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        bf16* const tile13 = tile13_stages + 0 % 2 * 384;
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile13[8 * (i0) + 4 * (i1)], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
+            const int i0 = e;
+            copy_async<16>(&tile13[24 * (i0)], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
         }
     }
     commit_copies();
@@ -321,6 +324,7 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        float* const tile14 = tile14_stages + 0 % 2 * 8;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 2; e += THREADS) {
             const int i1 = e;
@@ -335,8 +339,119 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        float* const tile9 = tile9_stages + round % 2 * 64;
+        float* const tile10 = tile10_stages + round % 2 * 32;
+        float* const tile11 = tile11_stages + round % 2 * 32;
+        bf16* const tile12 = tile12_stages + round % 2 * 384;
+        bf16* const tile13 = tile13_stages + round % 2 * 384;
+        float* const tile14 = tile14_stages + round % 2 * 8;
         // wait for tile9 tile10 tile11 tile12 tile13 tile14, 0 copies pending
         wait_for_copies<0>();
+        // copy async by 16 bytes: tile9 = kept_0[i0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 4;
+            at.valid = min(at.length - at.first, 4);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile9 = tile9_stages + next % 2 * 64;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile9[8 * (i0) + 4 * (i1)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile10 = kept_2[i0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 4;
+            at.valid = min(at.length - at.first, 4);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile10 = tile10_stages + next % 2 * 32;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile10[8 * (i0) + 4 * (i1)], &kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i1)]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile11 = kept_3[i0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 4;
+            at.valid = min(at.length - at.first, 4);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile11 = tile11_stages + next % 2 * 32;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile11[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i1)]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile12 = kept_1[i0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 4;
+            at.valid = min(at.length - at.first, 4);
+            at.chunk = chunks[at.sequence] + c;
+            bf16* const tile12 = tile12_stages + next % 2 * 384;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e;
+                copy_async<16>(&tile12[24 * (i0)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile13 = kept_4[i0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 4;
+            at.valid = min(at.length - at.first, 4);
+            at.chunk = chunks[at.sequence] + c;
+            bf16* const tile13 = tile13_stages + next % 2 * 384;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e;
+                copy_async<16>(&tile13[24 * (i0)], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile14 = kept_5[0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 4;
+            at.valid = min(at.length - at.first, 4);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile14 = tile14_stages + next % 2 * 8;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 2; e += THREADS) {
+                const int i1 = e;
+                copy_async<16>(&tile14[4 * (i1)], &kept_5[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
+            }
+        }
+        commit_copies();
         if (state_S_at_chunks != 0) {
             // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
             #pragma unroll 1
@@ -360,49 +475,13 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
             }
             tile2[8 * (i0) + i2] = x;
         }
-        wait_for_block();
-        // copy async by 16 bytes: tile10 = kept_2[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile10[8 * (i0) + 4 * (i1)], &kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
-        commit_copies();
         // map [8, 8] filled to [16, 16]: tile5[i0, i1] = tile12[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile12[8 * (i0) + i1] : 0.f);
+            tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile12[24 * (i0) + i1]) : 0.f);
         }
-        wait_for_block();
-        // copy async by 16 bytes: tile12 = kept_1[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile12[8 * (i0) + 4 * (i1)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
-        commit_copies();
         // map [8, 8] filled to [16, 16]: tile6[i0, i1] = tile0[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
@@ -438,23 +517,6 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
             tile3[8 * (i0) + i2] = x;
         }
         wait_for_block();
-        // copy async by 16 bytes: tile11 = kept_3[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile11[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
-        commit_copies();
         // map [4, 8]: out_o[t of row i0; i1] where row i0 is among the queries = add(tile2[i0, 0, i1], tile3[i0, 0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
@@ -470,49 +532,14 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
             const int i1 = e % 16;
             tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile9[8 * (i0) + i1] + tile4[8 * (i0) + i1]) : 0.f);
         }
-        wait_for_block();
-        // copy async by 16 bytes: tile9 = kept_0[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile9[8 * (i0) + 4 * (i1)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
-        commit_copies();
         // map [8, 8] filled to [16, 16]: tile8[i0, i1] = tile13[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile13[8 * (i0) + i1] : 0.f);
+            tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile13[24 * (i0) + i1]) : 0.f);
         }
         wait_for_block();
-        // copy async by 16 bytes: tile13 = kept_4[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile13[8 * (i0) + 4 * (i1)], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
-        commit_copies();
         // product [8, 8] in 16x16: sum = tile7ᵀ tile8 over 8; tile0[i0, i1] = add((tile0[i0, i1] * tile14[0, i0]), sum)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
@@ -526,23 +553,6 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
             });
         }
         wait_for_block();
-        // copy async by 16 bytes: tile14 = kept_5[0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 2; e += THREADS) {
-                const int i1 = e;
-                copy_async<16>(&tile14[4 * (i1)], &kept_5[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
-            }
-        }
-        commit_copies();
-        wait_for_block();
     }
     // map [8, 8]: state_S_after[i0, i1] = tile0[i0, i1]
     #pragma unroll 1
@@ -554,7 +564,7 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_r, float* __restrict__ d_in_k, float* __restrict__ d_in_kk, float* __restrict__ d_in_w, float* __restrict__ d_in_a, float* __restrict__ d_in_v, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, float* __restrict__ kept_9, float* __restrict__ kept_10, float* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ d_state_S_at_chunks) {
+rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_r, float* __restrict__ d_in_k, float* __restrict__ d_in_kk, float* __restrict__ d_in_w, float* __restrict__ d_in_a, float* __restrict__ d_in_v, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, bf16* __restrict__ kept_2, bf16* __restrict__ kept_3, bf16* __restrict__ kept_4, float* __restrict__ kept_5, bf16* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, float* __restrict__ kept_9, float* __restrict__ kept_10, float* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ d_state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -779,21 +789,21 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile10[8 * (i0) + i1];
+        kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile10[8 * (i0) + i1]);
     }
     // map [8, 8]: kept_3[i0, i1] = tile13[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile13[8 * (i0) + i1];
+        kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile13[8 * (i0) + i1]);
     }
     // map [8, 8]: kept_4[i0, i1] = add(tile10[i0, i1], tile11[i0, 0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = (tile10[8 * (i0) + i1] + tile11[8 * (i0) + i1]);
+        kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow((tile10[8 * (i0) + i1] + tile11[8 * (i0) + i1]));
     }
     // scan of 8 rows, 8 steps, 8 wide: tile19 = ReverseCumulativeProduct tile7
     reverse_cumulative_product<8, 8>(tile19, tile7);
@@ -810,7 +820,7 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile4[8 * (i0) + i1] * tile19[8 * (i0) + i1];
+        kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile4[8 * (i0) + i1] * tile19[8 * (i0) + i1]);
     }
     // scan of 1 rows, 8 steps, 8 wide: tile20 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile7
     cumulative_product<1, 8, 8>(tile20, tile7, [](int i) -> int { return 8 * (i) + 8; });
@@ -919,7 +929,7 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_r, float* __restrict__ d_in_k, float* __restrict__ d_in_kk, float* __restrict__ d_in_w, float* __restrict__ d_in_a, float* __restrict__ d_in_v, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, float* __restrict__ kept_9, float* __restrict__ kept_10, float* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ d_state_S_at_chunks) {
+rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_r, float* __restrict__ d_in_k, float* __restrict__ d_in_kk, float* __restrict__ d_in_w, float* __restrict__ d_in_a, float* __restrict__ d_in_v, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, bf16* __restrict__ kept_2, bf16* __restrict__ kept_3, bf16* __restrict__ kept_4, float* __restrict__ kept_5, bf16* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, float* __restrict__ kept_9, float* __restrict__ kept_10, float* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ d_state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -938,16 +948,16 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
     const int own_in_a = at.head / (heads / heads_in_a);
     const int own_in_v = at.head / (heads / heads_in_v);
     float tile0[8];
-    bf16* const tile2 = (bf16*)(shared + 1152);
-    bf16* const tile3 = (bf16*)(shared + 1920);
-    float* const tile4 = (float*)(shared + 3456);
-    bf16* const tile5 = (bf16*)(shared + 1920);
-    bf16* const tile6 = (bf16*)(shared + 2688);
-    float* const tile7 = (float*)(shared + 0);
-    float* const tile8 = (float*)(shared + 256);
-    float* const tile9 = (float*)(shared + 512);
-    float* const tile10 = (float*)(shared + 768);
-    float* const tile11 = (float*)(shared + 896);
+    bf16* const tile2 = (bf16*)(shared + 4224);
+    bf16* const tile3 = (bf16*)(shared + 4992);
+    float* const tile4 = (float*)(shared + 6528);
+    bf16* const tile5 = (bf16*)(shared + 4992);
+    bf16* const tile6 = (bf16*)(shared + 5760);
+    float* const tile7_stages = (float*)(shared + 0);
+    bf16* const tile8_stages = (bf16*)(shared + 512);
+    bf16* const tile9_stages = (bf16*)(shared + 2048);
+    float* const tile10_stages = (float*)(shared + 3584);
+    float* const tile11_stages = (float*)(shared + 3712);
     // map [8, 8] by fragments: tile0[i0, i1] = (given d_state_S_after ? d_state_S_after[i0, i1] : 0)
     #pragma unroll
     for (int slot = 0; slot < 1; slot++) {
@@ -968,6 +978,7 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        float* const tile7 = tile7_stages + 0 % 2 * 64;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i1 = e / 2;
@@ -984,11 +995,11 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        bf16* const tile8 = tile8_stages + 0 % 2 * 384;
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile8[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
+            const int i0 = e;
+            copy_async<16>(&tile8[24 * (i0)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
         }
     }
     commit_copies();
@@ -1000,11 +1011,11 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        bf16* const tile9 = tile9_stages + 0 % 2 * 384;
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile9[8 * (i0) + 4 * (i1)], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
+            const int i0 = e;
+            copy_async<16>(&tile9[24 * (i0)], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
         }
     }
     commit_copies();
@@ -1016,6 +1027,7 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        float* const tile10 = tile10_stages + 0 % 2 * 8;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 2; e += THREADS) {
             const int i1 = e;
@@ -1031,6 +1043,7 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        float* const tile11 = tile11_stages + 0 % 2 * 64;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i1 = e / 2;
@@ -1046,8 +1059,100 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
         at.chunk = chunks[at.sequence] + c;
+        float* const tile7 = tile7_stages + round % 2 * 64;
+        bf16* const tile8 = tile8_stages + round % 2 * 384;
+        bf16* const tile9 = tile9_stages + round % 2 * 384;
+        float* const tile10 = tile10_stages + round % 2 * 8;
+        float* const tile11 = tile11_stages + round % 2 * 64;
         // wait for tile7 tile8 tile9 tile10 tile11, 0 copies pending
         wait_for_copies<0>();
+        // copy async by 16 bytes: tile7 = kept_8[0, i1, i2] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = rounds - 1 - next;
+            at.first = c * 4;
+            at.valid = min(at.length - at.first, 4);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile7 = tile7_stages + next % 2 * 64;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i1 = e / 2;
+                const int i2 = e % 2;
+                copy_async<16>(&tile7[8 * (i1) + 4 * (i2)], &kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile8 = kept_3[i0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = rounds - 1 - next;
+            at.first = c * 4;
+            at.valid = min(at.length - at.first, 4);
+            at.chunk = chunks[at.sequence] + c;
+            bf16* const tile8 = tile8_stages + next % 2 * 384;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e;
+                copy_async<16>(&tile8[24 * (i0)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile9 = kept_6[i0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = rounds - 1 - next;
+            at.first = c * 4;
+            at.valid = min(at.length - at.first, 4);
+            at.chunk = chunks[at.sequence] + c;
+            bf16* const tile9 = tile9_stages + next % 2 * 384;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e;
+                copy_async<16>(&tile9[24 * (i0)], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile10 = kept_7[0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = rounds - 1 - next;
+            at.first = c * 4;
+            at.valid = min(at.length - at.first, 4);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile10 = tile10_stages + next % 2 * 8;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 2; e += THREADS) {
+                const int i1 = e;
+                copy_async<16>(&tile10[4 * (i1)], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile11 = kept_12[0, i1, i2] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = rounds - 1 - next;
+            at.first = c * 4;
+            at.valid = min(at.length - at.first, 4);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile11 = tile11_stages + next % 2 * 64;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i1 = e / 2;
+                const int i2 = e % 2;
+                copy_async<16>(&tile11[8 * (i1) + 4 * (i2)], &kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
+            }
+        }
+        commit_copies();
         // map [8, 8] by fragments: d_state_S_at_chunks[i0, i1] = tile0[i0, i1]
         #pragma unroll
         for (int slot = 0; slot < 1; slot++) {
@@ -1066,51 +1171,15 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile8[8 * (i0) + i1] : 0.f);
+            tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile8[24 * (i0) + i1]) : 0.f);
         }
-        wait_for_block();
-        // copy async by 16 bytes: tile8 = kept_3[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile8[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
-        commit_copies();
         // map [8, 8] filled to [16, 16]: tile5[i0, i1] = tile9[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile9[8 * (i0) + i1] : 0.f);
+            tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile9[24 * (i0) + i1]) : 0.f);
         }
-        wait_for_block();
-        // copy async by 16 bytes: tile9 = kept_6[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile9[8 * (i0) + 4 * (i1)], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
-        commit_copies();
         // map [8, 8] filled to [16, 16] by fragments: tile6[i0, i1] = tile0[i0, i1]
         #pragma unroll
         for (int slot = 0; slot < 1; slot++) {
@@ -1157,40 +1226,6 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
                 }
             });
         }
-        wait_for_block();
-        // copy async by 16 bytes: tile10 = kept_7[0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 2; e += THREADS) {
-                const int i1 = e;
-                copy_async<16>(&tile10[4 * (i1)], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
-            }
-        }
-        commit_copies();
-        // copy async by 16 bytes: tile11 = kept_12[0, i1, i2] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i1 = e / 2;
-                const int i2 = e % 2;
-                copy_async<16>(&tile11[8 * (i1) + 4 * (i2)], &kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
-            }
-        }
-        commit_copies();
         // map [1, 8, 8]: kept_9[0, i1, i2] = add(tile4[0, i1, i2], tile7[0, i1, i2])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -1198,24 +1233,6 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
             const int i2 = e % 8;
             kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = (tile4[8 * (i1) + i2] + tile7[8 * (i1) + i2]);
         }
-        wait_for_block();
-        // copy async by 16 bytes: tile7 = kept_8[0, i1, i2] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i1 = e / 2;
-                const int i2 = e % 2;
-                copy_async<16>(&tile7[8 * (i1) + 4 * (i2)], &kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
-            }
-        }
-        commit_copies();
         wait_for_block();
     }
     if (d_state_S_before != 0) {
@@ -1235,7 +1252,7 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_r, float* __restrict__ d_in_k, float* __restrict__ d_in_kk, float* __restrict__ d_in_w, float* __restrict__ d_in_a, float* __restrict__ d_in_v, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, float* __restrict__ kept_9, float* __restrict__ kept_10, float* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ d_state_S_at_chunks) {
+rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_r, float* __restrict__ d_in_k, float* __restrict__ d_in_kk, float* __restrict__ d_in_w, float* __restrict__ d_in_a, float* __restrict__ d_in_v, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, bf16* __restrict__ kept_2, bf16* __restrict__ kept_3, bf16* __restrict__ kept_4, float* __restrict__ kept_5, bf16* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, float* __restrict__ kept_9, float* __restrict__ kept_10, float* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ d_state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -1341,7 +1358,7 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+        tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
     }
     // map [8, 8]: tile10[i0, i1] = kept_9[0, i0, i1]
     #pragma unroll 1
@@ -1367,7 +1384,7 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
     }
     wait_for_block();
     // product [8, 8] in 16x16: sum = tile9 tile11ᵀ over 8; tile8[i0, 0, i1] = sum
@@ -1450,7 +1467,7 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile20[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+        tile20[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
     }
     // map [8, 8] filled to [16, 16]: tile21[i0, i1] = d_state_S_at_chunks[i0, i1]
     #pragma unroll 4

@@ -7,13 +7,14 @@
 //! later round while the present one is computed. First it is *scheduled*: which tiles, and where in the
 //! round each copy may start; then the loop is *expanded*: the first copies stand before it, a wait at its
 //! head, and the others where the schedule says. A tile with several stages is copied at the head of a
-//! round into a stage that nobody reads; one with a single stage behind its last reader.
+//! round into a stage that nobody reads; one with a single stage behind its last reader. A copy that is an operand
+//! of products as it stands is read by them where it lies.
 
-use super::lower::{axes_of, new_tile};
+use super::lower::{FRAGMENT, axes_of, new_tile};
 use super::place::place;
 use super::{
-    Buffer, BufferId, Dim, Element, Expr, Kernel, Loop, Over, PIECE, Role, Round, Step, Stmt, Tile,
-    TileId, Token, Transport,
+    Buffer, BufferId, Dim, Element, Expr, Kernel, Loop, Number, Over, PIECE, Role, Round, Step,
+    Stmt, Target, Tile, TileId, Token, Transport,
 };
 use crate::tile::{Int, size};
 
@@ -26,11 +27,12 @@ struct Read {
     numbers: usize,
 }
 
-/// Lets as much of what a kernel reads be copied ahead as has room in shared memory, and places all
-/// tiles. `false` where not even the rest fits.
+/// Lets as much of what a kernel reads be copied ahead as has room in shared memory, in so many `stages` if
+/// all of it has, and places all tiles. `false` where not even the rest fits.
 pub fn pipeline(kernel: &mut Kernel, buffers: &[Buffer], stages: usize, room: usize) -> bool {
     let reads = if stages > 0 { reads(kernel, buffers) } else { vec![] };
-    for count in (0..=reads.len()).rev() {
+    let more = (2..=stages).rev().filter(|_| !reads.is_empty()).map(|n| (reads.len(), n));
+    for (count, stages) in more.chain((0..=reads.len()).rev().map(|count| (count, 1))) {
         let mut tried = kernel.clone();
         schedule(&mut tried, buffers, &reads[..count], stages);
         let stay = tried.tiles.iter().filter(|tile| tile.carried && !tile.in_registers());
@@ -122,6 +124,9 @@ fn schedule(kernel: &mut Kernel, buffers: &[Buffer], reads: &[Read], stages: usi
         let tile = &mut kernel.tiles[to.0];
         (tile.stages, tile.carried) = (stages, true);
         each_value(body, &mut |value| instead(value, *id, *split, to));
+        while let Some(operand) = take_operand(body, &kernel.tiles, to) {
+            body.iter_mut().for_each(|stmt| rename(stmt, operand, to));
+        }
         let mut index = axes_of(&shape);
         let row = has_rows.then(|| Token { at: Int::T, row: index.remove(0) });
         let from = Element { buffer: *id, row, index, split: *split };
@@ -155,6 +160,56 @@ fn expand(kernel: &mut Kernel, copies: &[Step], stages: usize) {
     let first = (0..ahead).flat_map(|n| copies.iter().map(move |copy| at(copy, Round::First(n))));
     let first: Vec<Stmt> = first.collect();
     kernel.body.splice(before..before, first);
+}
+
+/// Takes a step out that fills an operand with what a copy holds, as it lies there.
+fn take_operand(body: &mut Vec<Stmt>, tiles: &[Tile], copy: TileId) -> Option<TileId> {
+    let from = &tiles[copy.0];
+    let whole = from.number == Number::Bf16
+        && from.shape.len() == 2
+        && from.shape.iter().all(|n| n.is_multiple_of(FRAGMENT));
+    let is_same = |stmt: &Stmt| match stmt {
+        Stmt::Step(Step::Map { sizes, value, to: Target::Tile(to, at), add: false, .. }) => {
+            let index = axes_of(&from.shape);
+            let same = *value == Expr::Tile(copy, index.clone()) && *at == index;
+            let operand = &tiles[to.0];
+            let fits = operand.number == Number::Bf16 && operand.shape == from.shape;
+            (same && fits && *sizes == from.shape).then_some(*to)
+        }
+        _ => None,
+    };
+    // What products leave of an operand is computed from it.
+    let alone = |tile: TileId| {
+        let mut read = false;
+        for value in body.iter().flat_map(Stmt::steps).filter_map(Step::value) {
+            value.walk(&mut |e| read |= matches!(e, Expr::Tile(id, _) if *id == tile));
+        }
+        let writes = body.iter().flat_map(Stmt::writes).filter(|written| *written == tile);
+        !read && writes.count() == 1
+    };
+    let (at, operand) = body.iter().enumerate().find_map(|(at, stmt)| {
+        let operand = is_same(stmt).filter(|_| whole)?;
+        alone(operand).then_some((at, operand))
+    })?;
+    body.remove(at);
+    Some(operand)
+}
+
+/// Lets steps read another tile instead of an operand.
+fn rename(stmt: &mut Stmt, operand: TileId, instead: TileId) {
+    match stmt {
+        Stmt::Step(Step::Product { terms, .. }) => {
+            for side in terms.iter_mut().flat_map(|term| [&mut term.left, &mut term.right]) {
+                if side.tile == operand {
+                    side.tile = instead;
+                }
+            }
+        }
+        Stmt::Step(_) => {}
+        Stmt::Loop(Loop { body, .. }) | Stmt::Given(_, body) => {
+            body.iter_mut().for_each(|stmt| rename(stmt, operand, instead));
+        }
+    }
 }
 
 /// Calls `f` with the expression of every step.

@@ -44,7 +44,7 @@ pub struct Choice {
     pub warps: usize,
     /// What products run on.
     pub unit: Unit,
-    /// How many rounds of a loop have copies of what they read, the present one included; 0 where steps
+    /// How many rounds of a loop have copies of what they read at most, the present one included; 0 where steps
     /// read the device's memory themselves.
     pub stages: usize,
     /// What kernels there are.
@@ -97,6 +97,9 @@ const MOST_ROWS: usize = 64;
 /// Warps of a block with much to do, and with little.
 const WARPS: usize = 8;
 const FEW_WARPS: usize = 4;
+
+/// Rounds that have copies of what they read, where there is room.
+const STAGES: usize = 2;
 
 /// What may be chosen, in order of preference; with chunks of so many `tokens` if given.
 pub fn space(subject: Subject, tokens: Option<usize>) -> Vec<Choice> {
@@ -166,7 +169,7 @@ fn chunks(normal: &Normal, pass: Pass, tokens: Option<usize>) -> Vec<Choice> {
         for &parts in &all_parts {
             let much = values / parts >= 64 || chunk >= 64;
             let warps = if much { WARPS } else { FEW_WARPS };
-            let stages = usize::from(chunk > 1);
+            let stages = if chunk > 1 { STAGES } else { 0 };
             let splits: &[Split] = match pass {
                 _ if chunk == 1 => &[Split::Fused],
                 Pass::Forward => &[Split::Carry, Split::Fused],

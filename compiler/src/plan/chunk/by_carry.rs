@@ -21,7 +21,7 @@ use crate::chunk::gradient::{Wrt, gradient};
 use crate::elaborate::Recurrence;
 use crate::normal::Normal;
 use crate::tile::linear::solve_apart;
-use crate::tile::{Leaf, Program};
+use crate::tile::{Leaf, Number, Program, Stream};
 
 /// The program of a pass, cut by what it carries.
 struct Cut {
@@ -82,6 +82,7 @@ pub(super) fn by_carry(
 /// quotients would be torn apart, or where nothing could be prepared.
 fn cut(r: &Recurrence, chunk: &Chunk, pass: Pass, split: Split) -> Option<Cut> {
     let apart = split == Split::Read;
+    let bytes = |leaf: &Leaf| bytes(r, leaf);
     let program = solve_apart(&chunk.program, &|leaf| matches!(leaf, Leaf::Carry(_)));
     let torn = |program: &Program| around_quotients(program).contains(&true);
     let (shares, wrt) = if pass == Pass::Backward {
@@ -96,15 +97,25 @@ fn cut(r: &Recurrence, chunk: &Chunk, pass: Pass, split: Split) -> Option<Cut> {
         }
         let serial = |k: usize| matches!(found.wrt[k], Wrt::Carry(_));
         let flows = |leaf: &Leaf| matches!(leaf, Leaf::CarryCotangent(_));
-        (shares(&found.program, &flows, &serial, apart), found.wrt)
+        (shares(&found.program, &flows, &serial, apart, &bytes), found.wrt)
     } else {
         if torn(&program) {
             return None;
         }
         let states = |leaf: &Leaf| matches!(leaf, Leaf::Carry(_));
-        (shares(&program, &states, &|k| k >= r.outs.len(), apart), vec![])
+        (shares(&program, &states, &|k| k >= r.outs.len(), apart, &bytes), vec![])
     };
     (!shares.prepare.made.is_empty()).then_some(Cut { shares, wrt })
+}
+
+/// Bytes of a number of what a leaf stands for, in the device's memory.
+fn bytes(r: &Recurrence, leaf: &Leaf) -> usize {
+    match leaf {
+        Leaf::Read(Stream::Input(i), _) => r.inputs[*i].number.bytes(),
+        Leaf::Cotangent(Stream::Out(k)) => r.outs[*k].number.bytes(),
+        Leaf::Param(_) | Leaf::Carry(_) | Leaf::CarryCotangent(_) => Number::F32.bytes(),
+        _ => 0,
+    }
 }
 
 /// The program of a share for a part of the values.
@@ -134,9 +145,10 @@ fn split(
 fn all_buffers(r: &Recurrence, pass: Pass, choice: Choice, cut: &Cut) -> Vec<Buffer> {
     let mut all = buffers(r, r.states.len(), pass, Choice { parts: 1, ..choice }, &HashMap::new());
     let chunks = Dim::Chunks { every: choice.chunk };
-    for (i, shape) in cut.shares.kept.iter().enumerate() {
+    for (i, (shape, number)) in cut.shares.kept.iter().enumerate() {
         let dims = of_heads(&[chunks], Dim::Heads, shape);
-        all.push(Buffer::new(&format!("kept_{i}"), Binding::Kept(i), Role::Temporary, dims));
+        let buffer = Buffer::new(&format!("kept_{i}"), Binding::Kept(i), Role::Temporary, dims);
+        all.push(buffer.held(*number));
     }
     let wants = |k: usize| {
         let mut leaves = cut.shares.read.program.leaves();

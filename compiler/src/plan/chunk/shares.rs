@@ -6,13 +6,15 @@
 //! Idea: mark the values that depend on what is carried. Those that do not are *prepared* for all chunks at once;
 //! what the next carry needs is the *carry*, chunk after chunk; all else is *read*, for all chunks at once again.
 //! Where one share reads values of another, these are kept in the device's memory: those through which the fewest
-//! bytes flow, since what is cheap is computed again from what it is made of.
+//! bytes flow, since what is cheap is computed again from what it is made of. So are products: an outer product of
+//! a few rows is larger than the rows. What is read as an operand of products alone is kept as it is read, in bf16.
 
 use std::collections::BTreeSet;
 
-use crate::plan::lower::heavy;
+use crate::plan::Number;
+use crate::plan::lower::{around_quotients, heavy, is_matrix, is_view};
 use crate::tile::split::{depends, piece};
-use crate::tile::{Leaf, Op, Program, Stream, Value, size};
+use crate::tile::{Leaf, Op, Program, Value, size};
 
 /// A result of a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,17 +43,19 @@ pub(super) struct Shares {
     pub(super) carry: Share,
     /// What depends on what is carried, and nothing carried on it.
     pub(super) read: Share,
-    /// Shapes of kept values.
-    pub(super) kept: Vec<Vec<usize>>,
+    /// Shapes of kept values, and how their numbers are held.
+    pub(super) kept: Vec<(Vec<usize>, Number)>,
 }
 
 /// Cuts a program at what depends on the leaves that `on` picks. `serial` says which results are carried; with
-/// `apart`, what only others need is a share of its own, else it is part of the carry.
+/// `apart`, what only others need is a share of its own, else it is part of the carry. `bytes` are those of a number
+/// of a leaf.
 pub(super) fn shares(
     program: &Program,
     on: &dyn Fn(&Leaf) -> bool,
     serial: &dyn Fn(usize) -> bool,
     apart: bool,
+    bytes: &dyn Fn(&Leaf) -> usize,
 ) -> Shares {
     let late = depends(program, on);
     let mut carry = late.clone();
@@ -66,15 +70,16 @@ pub(super) fn shares(
         }
         carry.iter_mut().zip(&late).for_each(|(carry, late)| *carry &= late);
     }
-    let mut keep = Keep { program, bytes: vec![None; carry.len()], kept: BTreeSet::new() };
+    let mut keep = Keep::new(program, bytes);
     for (at, node) in program.nodes.iter().enumerate().filter(|(at, _)| late[*at]) {
         for arg in &node.args {
             if !late[arg.at()] || !carry[at] && carry[arg.at()] {
-                keep.mark(*arg);
+                keep.mark(*arg, keep.reads(Value(at as u32), Number::F32));
             }
         }
     }
-    let kept: Vec<Value> = keep.kept.into_iter().collect();
+    let number = |value: Value| keep.number(value);
+    let kept: Vec<Value> = keep.kept.iter().copied().collect();
     let share = |of: &dyn Fn(Value) -> bool, cut: &dyn Fn(Value) -> bool| {
         let results = program.outputs.iter().enumerate().filter(|(_, output)| of(**output));
         let results = results.map(|(k, output)| (*output, Made::Result(k)));
@@ -98,59 +103,100 @@ pub(super) fn shares(
         prepare: share(&early, &|_| false),
         carry: share(&|value| carry[value.at()], &|value| early(value) && is_kept(value)),
         read: share(&|value| late[value.at()] && !carry[value.at()], &is_kept),
-        kept: kept.iter().map(|value| program.shape(*value).to_vec()).collect(),
+        kept: kept.iter().map(|value| (program.shape(*value).to_vec(), number(*value))).collect(),
     }
 }
 
 /// Chooses the values that flow between shares.
 struct Keep<'a> {
     program: &'a Program,
-    bytes: Vec<Option<usize>>,
+    /// Bytes of a number of a leaf.
+    leaf: &'a dyn Fn(&Leaf) -> usize,
+    /// Products that read more of their operands than bf16.
+    whole: Vec<bool>,
+    /// Of each value what moves where it is read in f32, and as an operand.
+    bytes: Vec<[Option<usize>; 2]>,
     kept: BTreeSet<Value>,
+    /// Values that are read in f32, and as operands: kept, or computed again.
+    read: [BTreeSet<Value>; 2],
 }
 
-impl Keep<'_> {
-    /// Numbers that move so that another share has a value: written and read, or read to compute it again.
-    fn cost(&mut self, value: Value) -> usize {
-        if let Some(known) = self.bytes[value.at()] {
+/// The place of what is read so.
+fn at(number: Number) -> usize {
+    usize::from(number == Number::Bf16)
+}
+
+impl<'a> Keep<'a> {
+    fn new(program: &'a Program, leaf: &'a dyn Fn(&Leaf) -> usize) -> Keep<'a> {
+        Keep {
+            program,
+            leaf,
+            whole: around_quotients(program),
+            bytes: vec![[None; 2]; program.nodes.len()],
+            kept: BTreeSet::new(),
+            read: [BTreeSet::new(), BTreeSet::new()],
+        }
+    }
+
+    /// How the numbers of a kept value are held: whoever reads them rounds them, or not.
+    fn number(&self, value: Value) -> Number {
+        if self.read[at(Number::F32)].contains(&value) { Number::F32 } else { Number::Bf16 }
+    }
+
+    /// How a value reads its arguments where it is itself read so.
+    fn reads(&self, value: Value, number: Number) -> Number {
+        let operands = is_matrix(self.program, value) && !self.whole[value.at()];
+        let same = is_view(&self.program.node(value).op);
+        if operands || same && number == Number::Bf16 { Number::Bf16 } else { Number::F32 }
+    }
+
+    /// Bytes that move so that another share has a value: written and read, or read to compute it again.
+    fn cost(&mut self, value: Value, number: Number) -> usize {
+        if let Some(known) = self.bytes[value.at()][at(number)] {
             return known;
         }
-        let found = self.own(value).min(self.again(value));
-        self.bytes[value.at()] = Some(found);
+        let found = self.own(value, number).min(self.again(value, number));
+        self.bytes[value.at()][at(number)] = Some(found);
         found
     }
 
-    fn own(&self, value: Value) -> usize {
-        2 * size(self.program.shape(value))
+    fn own(&self, value: Value, number: Number) -> usize {
+        let node = self.program.node(value);
+        match &node.op {
+            // What chunks hand to each other lies in the device's memory anyway.
+            Op::Leaf(Leaf::Carry(_) | Leaf::CarryCotangent(_)) => usize::MAX,
+            _ => 2 * size(&node.shape) * number.bytes(),
+        }
     }
 
-    fn again(&mut self, value: Value) -> usize {
+    fn again(&mut self, value: Value, number: Number) -> usize {
         let program = self.program;
         let node = program.node(value);
-        match &node.op {
-            Op::Leaf(
-                Leaf::Read(..)
-                | Leaf::Param(_)
-                | Leaf::Carry(_)
-                | Leaf::CarryCotangent(_)
-                | Leaf::Cotangent(Stream::Out(_)),
-            ) => size(&node.shape),
-            Op::Leaf(_) => 0,
-            _ if heavy(program, value) => usize::MAX,
-            _ => node.args.iter().fold(0, |sum: usize, arg| sum.saturating_add(self.cost(*arg))),
+        if let Op::Leaf(leaf) = &node.op {
+            return size(&node.shape) * (self.leaf)(leaf);
         }
+        let matrix = is_matrix(program, value) && !self.whole[value.at()];
+        if heavy(program, value) && !matrix {
+            return usize::MAX;
+        }
+        let reads = self.reads(value, number);
+        node.args.iter().fold(0, |sum: usize, arg| sum.saturating_add(self.cost(*arg, reads)))
     }
 
-    /// Keeps a value, or what it is computed from again.
-    fn mark(&mut self, value: Value) {
-        if self.kept.contains(&value) {
+    /// Keeps a value that is read so, or what it is computed from again.
+    fn mark(&mut self, value: Value, number: Number) {
+        if !self.read[at(number)].insert(value) || self.kept.contains(&value) {
             return;
         }
-        if self.own(value) < self.again(value) {
+        let node = self.program.node(value);
+        let (own, again) = (self.own(value, number), self.again(value, number));
+        // Of equals, what is an operand as it is copied.
+        let kept = own < again || own == again && number == Number::Bf16 && !is_view(&node.op);
+        if kept {
             self.kept.insert(value);
         } else {
-            let args = self.program.node(value).args.clone();
-            args.into_iter().for_each(|arg| self.mark(arg));
+            let reads = self.reads(value, number);
+            node.args.iter().for_each(|arg| self.mark(*arg, reads));
         }
     }
 }
@@ -172,14 +218,15 @@ mod tests {
         let next = b.matmul(turned, read);
         let program = b.finish(&[mixed, next]);
         let carry = |leaf: &Leaf| matches!(leaf, Leaf::Carry(_));
-        let found = shares(&program, &carry, &|k| k == 1, true);
+        let bytes = |leaf: &Leaf| if carry(leaf) { 0 } else { 4 };
+        let found = shares(&program, &carry, &|k| k == 1, true, &bytes);
         // The product of keys is prepared; what was read of the state goes from the carry to the last share.
         assert_eq!(found.prepare.made.len(), 1);
         assert_eq!(found.carry.made.len(), 2);
         assert_eq!(found.carry.made[0], Made::Result(1));
         assert_eq!(found.read.made, [Made::Result(0)]);
-        assert_eq!(found.kept.iter().map(|shape| size(shape)).collect::<Vec<_>>(), [64, 32]);
-        let fused = shares(&program, &carry, &|k| k == 1, false);
+        assert_eq!(found.kept.iter().map(|(shape, _)| size(shape)).collect::<Vec<_>>(), [64, 32]);
+        let fused = shares(&program, &carry, &|k| k == 1, false, &bytes);
         assert_eq!(fused.carry.made, [Made::Result(0), Made::Result(1)]);
         assert!(fused.read.made.is_empty());
     }

@@ -15,18 +15,19 @@ mod scan;
 mod tiles;
 mod values;
 
+pub use product::is_matrix;
 pub use quotients::around_quotients;
 pub use tiles::{FRAGMENT, WARP, axes_of, new_tile};
 
 use super::cut::{one, zero};
 use super::index::{Ix, flat, unflat};
-use super::space::Choice;
+use super::space::{Choice, Unit};
 use super::{Condition, Expr, Number, Reduction, ScanOp, Step, Target, Tile, TileId};
 use crate::normal::Refusal;
 use crate::tile::{Binary, Leaf, Op, Program, Unary, Value, Versions, size};
 use product::{Open, adds_sum, count};
 use scan::scan;
-pub use values::heavy;
+pub use values::{heavy, is_view};
 use values::{materialised, multiplicity};
 
 /// Gives the expression for an element of a leaf.
@@ -88,11 +89,15 @@ impl<'a> Lower<'a> {
     ) -> Lower<'a> {
         let n = program.nodes.len();
         let none = vec![false; n];
-        let kept = materialised(program, &multiplicity(program, &none));
-        let uses = multiplicity(program, &kept);
+        let whole = around_quotients(program);
+        let shares = |at: usize| {
+            choice.unit == Unit::Mma && !whole[at] && is_matrix(program, Value(at as u32))
+        };
+        let products: Vec<bool> = (0..n).map(shares).collect();
+        let kept = materialised(program, &multiplicity(program, &none, &products));
+        let uses = multiplicity(program, &kept, &products);
         let made = vec![None; n];
         let (steps, operands, rests) = (vec![], vec![], vec![]);
-        let whole = around_quotients(program);
         Lower { program, leaf, tiles, steps, made, kept, uses, operands, rests, whole, choice }
     }
 

@@ -30,7 +30,7 @@ pub(super) fn count(shape: &[usize], axes: &[usize]) -> usize {
 }
 
 /// The roles of a product's axes, if it is worth the matrix units.
-pub(super) fn roles(program: &Program, value: Value) -> Option<Matrix> {
+fn roles(program: &Program, value: Value) -> Option<Matrix> {
     let node = program.node(value);
     let Op::MulSum(over) = &node.op else { return None };
     let (a, b) = (program.shape(node.args[0]), program.shape(node.args[1]));
@@ -48,6 +48,11 @@ pub(super) fn roles(program: &Program, value: Value) -> Option<Matrix> {
         && count(b, &matrix.cols) >= MATRIX
         && count(a, &matrix.inner) >= MATRIX;
     large.then_some(matrix)
+}
+
+/// Whether a value is a product that is worth the matrix units.
+pub fn is_matrix(program: &Program, value: Value) -> bool {
+    roles(program, value).is_some()
 }
 
 /// The index into a shape for the element (axis 0, axis 1) of a matrix whose rows and columns are

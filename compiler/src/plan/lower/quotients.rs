@@ -1,6 +1,6 @@
 //! Products around quotients, which need more digits than operands have.
 
-use super::product::roles;
+use super::product::is_matrix;
 use super::values::heavy;
 use crate::tile::{Binary, Op, Program, Unary, Value};
 
@@ -14,7 +14,7 @@ use crate::tile::{Binary, Op, Program, Unary, Value};
 /// nearly equal where one term weighs most: products that read the quotient are marked where they are
 /// added to something else that depends on it.
 pub fn around_quotients(program: &Program) -> Vec<bool> {
-    let is_product = |at: usize| roles(program, Value(at as u32)).is_some();
+    let is_product = |at: usize| is_matrix(program, Value(at as u32));
     let mut marked = vec![false; program.nodes.len()];
     // What depends on a quotient: directly, and at all.
     let (mut near, mut depends) = (marked.clone(), marked.clone());

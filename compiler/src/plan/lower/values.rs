@@ -1,20 +1,26 @@
 //! Which values of a program become tiles.
 
+use std::collections::BTreeSet;
+
 use super::scan::scan;
 use crate::tile::{Binary, Leaf, Op, Program, Unary, Value, size};
 
 /// The work of evaluating an expression again, above which a value becomes a tile.
 const MATERIALISE: usize = 6;
 
-/// How many times the expression of each value stands in steps, where `kept` values are tiles.
-pub(super) fn multiplicity(program: &Program, kept: &[bool]) -> Vec<usize> {
+/// How many times the expression of each value stands in steps, where `kept` values are tiles; `products` share
+/// the copies of their operands.
+pub(super) fn multiplicity(program: &Program, kept: &[bool], products: &[bool]) -> Vec<usize> {
+    let mut operands = BTreeSet::new();
     let mut uses = vec![0_usize; program.nodes.len()];
     program.outputs.iter().for_each(|output| uses[output.at()] += 1);
     for (at, node) in program.nodes.iter().enumerate().rev() {
         let alone = kept[at] || heavy(program, Value(at as u32));
         let times = if alone { 1 } else { uses[at] };
         for arg in &node.args {
-            uses[arg.at()] = uses[arg.at()].saturating_add(times);
+            if !products[at] || operands.insert(behind_views(program, *arg)) {
+                uses[arg.at()] = uses[arg.at()].saturating_add(times);
+            }
         }
     }
     uses
@@ -59,7 +65,15 @@ pub fn heavy(program: &Program, value: Value) -> bool {
     }
 }
 
-pub(super) fn is_view(op: &Op) -> bool {
+fn behind_views(program: &Program, mut value: Value) -> Value {
+    while is_view(&program.node(value).op) {
+        value = program.node(value).args[0];
+    }
+    value
+}
+
+/// Whether a value is another one's numbers in other places.
+pub fn is_view(op: &Op) -> bool {
     matches!(
         op,
         Op::Reshape | Op::Permute(_) | Op::Slice(..) | Op::Expand | Op::Alias(_) | Op::Pick(_)

@@ -39,7 +39,8 @@ pub fn check(schedule: &Schedule, wrong: &mut Wrong) {
 }
 
 fn reads(kernel: &Kernel, id: BufferId) -> bool {
-    let mut found = false;
+    let copied = |step: &&Step| matches!(step, Step::Copy { from, .. } if from.buffer == id);
+    let mut found = kernel.steps().iter().any(copied);
     for value in kernel.steps().into_iter().filter_map(Step::value) {
         value.walk(&mut |e| {
             found |= matches!(e, Expr::Buffer(element) if element.buffer == id);

@@ -29,6 +29,11 @@ fn schedule(text: &str, sizes: &[(&str, f64)], pass: Pass) -> Schedule {
 
 /// One kernel, chunk after chunk: with a loop, copies and states in registers.
 fn delta(pass: Pass) -> Schedule {
+    delta_split(pass, Split::Fused)
+}
+
+/// The same recurrence, cut as a choice says.
+fn delta_split(pass: Pass, split: Split) -> Schedule {
     let text = include_str!("../../../../specs/recurrences/gated_delta_rule.arch");
     let r = recurrence(text, &[("dk", 16.0), ("dv", 16.0)]);
     let Strategy::Chunk(normal) = strategy::of(&r) else { panic!("it has a normal form") };
@@ -40,7 +45,7 @@ fn delta(pass: Pass) -> Schedule {
         warps: 4,
         unit: Unit::Mma,
         stages: usize::from(chunk > 1),
-        split: Split::Fused,
+        split,
     };
     let made = chunk::build(&r, Body::Normal(&normal), pass, choice, GPU).unwrap().unwrap();
     made.finish(GPU)
@@ -198,6 +203,11 @@ fn p6_results_are_written_whole() {
 fn p7_kernels_read_what_others_have_written() {
     let mut planted = attention(Pass::Backward);
     assert!(planted.buffers.iter().any(|buffer| buffer.role == Role::Temporary));
+    planted.kernels.reverse();
+    breaks(7, &planted);
+    // What is copied is read too.
+    let mut planted = delta_split(Pass::Forward, Split::Carry);
+    assert_eq!(verify(&planted, GPU.shared), []);
     planted.kernels.reverse();
     breaks(7, &planted);
 }
