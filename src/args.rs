@@ -2,6 +2,8 @@
 
 use clap::ValueEnum;
 use clap::builder::RangedU64ValueParser;
+use lrc_runtime::data::LONGEST;
+use lrc_runtime::recurrence::draw::Sizes;
 use lrc_runtime::schedule::run::MOST_STEPS;
 
 /// The most sequences of a measurement.
@@ -10,6 +12,24 @@ pub const SEQUENCES: usize = 1 << 20;
 /// A whole number from 1 to another.
 pub fn count(most: usize) -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=most as u64)
+}
+
+/// The most heads of a call.
+const HEADS: usize = 1 << 16;
+
+/// Sequences, tokens of each and heads, as in `4,4096,8`.
+pub fn shape(text: &str) -> Result<Sizes, String> {
+    let numbers: Result<Vec<usize>, _> = text.split(',').map(|n| n.trim().parse()).collect();
+    let wrong = "expected sequences, tokens and heads, as in 4,4096,8";
+    let [batch, length, heads] = numbers.map_err(|_| wrong)?[..] else { return Err(wrong.into()) };
+    for (name, n, most) in
+        [("sequences", batch, SEQUENCES), ("tokens", length, LONGEST), ("heads", heads, HEADS)]
+    {
+        if !(1..=most).contains(&n) {
+            return Err(format!("{n} {name}: expected 1 to {most}"));
+        }
+    }
+    Ok(Sizes { batch, length, heads })
 }
 
 /// A number between two others.

@@ -1,8 +1,10 @@
-//! `lrc profile`: what a user sees of it.
+//! `lrc profile` and `lrc compile --emit launch`: what a user sees of them.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod common;
+
+use std::collections::BTreeSet;
 
 use common::{empty, lrc, path, said};
 use serde_json::Value;
@@ -64,6 +66,63 @@ fn what_cannot_be_profiled_is_said() {
     ] {
         let output = lrc(args);
         assert!([Some(2), Some(3)].contains(&output.status.code()), "{args:?}: {}", said(&output));
+        assert!(said(&output).contains(words), "{args:?}: {}", said(&output));
+    }
+}
+
+/// Launches name CUBINs that are there, and tensors of the sizes of the call.
+#[test]
+fn launches_are_written_beside_their_cubins() {
+    let out = empty("launches");
+    let args = [&["compile", RECURRENCE, "--emit", "cubin,launch", "--arch", "sm_80"][..], &SMALL];
+    let output = lrc(&[&args.concat()[..], &["--out", path(&out)]].concat());
+    assert!(output.status.success(), "{}", said(&output));
+    let text = std::fs::read(out.join("launches.json")).unwrap();
+    let launches: Vec<Value> = serde_json::from_slice(&text).unwrap();
+    let phases: BTreeSet<&str> =
+        launches.iter().map(|launch| launch["phase"].as_str().unwrap()).collect();
+    assert_eq!(phases, BTreeSet::from(["forward", "saving", "backward", "decode"]));
+    for launch in launches.iter().filter(|launch| launch["kernel"] != "memset") {
+        let file = format!("{}.cubin", launch["file"].as_str().unwrap());
+        assert!(out.join(&file).exists(), "{file}");
+        let all = launch["args"].as_array().unwrap();
+        let named = |name: &str| all.iter().find(|arg| arg["name"] == name);
+        let decode = launch["phase"] == "decode";
+        let tokens = if decode { 1 } else { 512 };
+        if let Some(bounds) = named("bounds") {
+            assert_eq!(bounds["words"], serde_json::json!([0, tokens, 2 * tokens]));
+            assert_eq!([&bounds["ptr"], &named("heads").unwrap()["value"]], [12, 2]);
+        }
+        if let Some(q) = named("in_q") {
+            assert_eq!(
+                (&q["ptr"], &q["role"]),
+                (&(2 * tokens * 2 * 16 * 4).into(), &"argument".into())
+            );
+        }
+        let serial = launch["length_from"] == "bounds";
+        let over_chunks = named("jobs").is_some() || launch["kernel"] == "fold";
+        assert_eq!(serial, !over_chunks, "{}", launch["kernel"]);
+    }
+}
+
+#[test]
+fn launches_that_cannot_be_written_are_said() {
+    let model = "specs/models/plain_gdn.arch";
+    for (args, words) in [
+        (&["compile", RECURRENCE, "--emit", "cubin,launch"][..], "as in `--shape 4,4096,8`"),
+        (
+            &["compile", RECURRENCE, "--emit", "launch", "--shape", "1,64,1"],
+            "`--emit cubin,launch`",
+        ),
+        (
+            &["compile", RECURRENCE, "--emit", "cubin", "--shape", "1,64,1"],
+            "--shape is of launches",
+        ),
+        (&["compile", RECURRENCE, "--emit", "cubin,launch", "--shape", "1,64"], "as in 4,4096,8"),
+        (&["compile", model, "--emit", "cubin,launch", "--shape", "1,64,1"], "is a model"),
+    ] {
+        let output = lrc(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", said(&output));
         assert!(said(&output).contains(words), "{args:?}: {}", said(&output));
     }
 }

@@ -16,14 +16,19 @@ use lrc_runtime::config::open::declarations;
 use lrc_runtime::device::cuda::gpu::Gpu as Cuda;
 use lrc_runtime::device::cuda::nvrtc::{Code, Nvrtc};
 use lrc_runtime::device::jit::{self, Built, Source};
-use lrc_runtime::device::kernels::without_kernels;
+use lrc_runtime::device::kernels::{Unready, without_kernels};
+use lrc_runtime::device::recorder::Text;
 use lrc_runtime::ground::atomic::Folder;
 use lrc_runtime::ground::error::{Failure, at_path};
 use lrc_runtime::model::plans::plans;
+use lrc_runtime::recurrence::draw::Sizes;
+use lrc_runtime::recurrence::launches::launches;
 use lrc_runtime::tell;
 use serde_json::{Value, json};
 
+use crate::args::shape;
 use crate::commands::declared::{built, chosen, elaborated, known, own, settings};
+use crate::commands::launches::Launches;
 use crate::terminal::{say, show};
 
 /// Arguments of `lrc compile`.
@@ -32,7 +37,7 @@ pub struct Compile {
     /// The `.arch` files.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
-    /// Stages: normal, chunk, grad, graph, plan, cuda, ptx, cubin [default: normal, chunk, grad,
+    /// Stages: normal, chunk, grad, graph, plan, cuda, ptx, cubin, launch [default: normal, chunk, grad,
     /// graph, and cubin where NVRTC is installed].
     #[arg(long, value_name = "STAGES")]
     pub emit: Option<String>,
@@ -40,6 +45,9 @@ pub struct Compile {
     /// sm_80,sm_90a].
     #[arg(long, value_name = "KINDS")]
     pub arch: Option<String>,
+    /// Sequences, tokens of each, and heads: what `launch` writes the launches of.
+    #[arg(long, value_name = "B,T,H", value_parser = shape)]
+    pub shape: Option<Sizes>,
     /// The folder of the files.
     #[arg(long, default_value = "compiled")]
     pub out: PathBuf,
@@ -52,10 +60,11 @@ pub struct Compile {
 }
 
 /// What can be written.
-const STAGES: [&str; 8] = ["normal", "chunk", "grad", "graph", "plan", "cuda", "ptx", "cubin"];
+const STAGES: [&str; 9] =
+    ["normal", "chunk", "grad", "graph", "plan", "cuda", "ptx", "cubin", "launch"];
 
 /// Those that are made of kernels.
-const PLANNED: [&str; 4] = ["plan", "cuda", "ptx", "cubin"];
+const PLANNED: [&str; 5] = ["plan", "cuda", "ptx", "cubin", "launch"];
 
 /// What is written where nothing else is asked for; without NVRTC, all but the last.
 const USUAL: [&str; 5] = ["normal", "chunk", "grad", "graph", "cubin"];
@@ -77,6 +86,7 @@ pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
             }
         },
     };
+    let shape = shaped(&stages, args.shape)?;
     let gpus = gpus(args.arch.as_deref())?;
     std::fs::create_dir_all(&args.out).map_err(at_path("make", &args.out))?;
     let start = Instant::now();
@@ -84,7 +94,7 @@ pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
     let namespaces = read.collect::<Result<Vec<_>, _>>()?;
     let all = namespaces.iter().flat_map(|n| n.own.iter().map(|name| &n.decls[name]));
     known(&given, all)?;
-    let mut work = Work::new(stages, gpus, &args.out);
+    let mut work = Work::new(stages, gpus, shape, &args.out);
     for namespace in &namespaces {
         for decl in chosen(namespace, Kind::Recurrence, None)? {
             work.recurrence(&elaborated(decl, &own(&given, decl))?)?;
@@ -93,6 +103,7 @@ pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
             work.model(built(namespace, decl, &own(&given, decl))?)?;
         }
     }
+    work.write_launches()?;
     let Work { files, kernels, lacking, models, incomplete, stages, .. } = work;
     files.done()?;
     if args.json {
@@ -125,6 +136,18 @@ fn stages(list: &str) -> Result<Vec<&'static str>, Failure> {
             })
         })
         .collect()
+}
+
+/// The sizes of the calls whose launches are written, where they are wanted.
+fn shaped(stages: &[&str], shape: Option<Sizes>) -> Result<Option<Sizes>, Failure> {
+    let wants = |stage| stages.contains(&stage);
+    let why = match (wants("launch"), wants("cubin"), shape) {
+        (true, true, Some(_)) | (false, _, None) => return Ok(shape),
+        (true, _, None) => "--emit launch: say of what sizes, as in `--shape 4,4096,8`",
+        (true, false, _) => "--emit launch: launches name CUBINs, so write `--emit cubin,launch`",
+        (false, _, Some(_)) => "--shape is of launches: write `--emit cubin,launch`",
+    };
+    Err(Failure::Usage(why.into()))
 }
 
 /// The kinds of GPU that a list names; without one, that of the GPU here, or the usual ones.
@@ -173,13 +196,18 @@ struct Work {
     models: Vec<Summary>,
     /// Whether a model has no schedule as a whole.
     incomplete: bool,
+    /// The sizes of the calls whose launches are written.
+    shape: Option<Sizes>,
+    launches: Launches,
 }
 
 impl Work {
-    fn new(stages: Vec<&'static str>, gpus: Vec<Gpu>, folder: &Path) -> Work {
+    fn new(stages: Vec<&'static str>, gpus: Vec<Gpu>, shape: Option<Sizes>, folder: &Path) -> Work {
         let files = Files { folder: Folder::new(folder), written: vec![] };
         let (kernels, lacking, models) = (vec![], vec![], vec![]);
-        Work { stages, gpus, files, kernels, lacking, models, incomplete: false }
+        let launches = Launches::default();
+        let incomplete = false;
+        Work { stages, gpus, files, kernels, lacking, models, incomplete, shape, launches }
     }
 
     fn wants(&self, stage: &str) -> bool {
@@ -227,7 +255,42 @@ impl Work {
                 schedules.extend(artifact.schedules.into_iter().map(|s| (s, gpu.arch)));
             }
         }
-        self.build(schedules, "")
+        self.build(schedules, "")?;
+        self.launches(r)
+    }
+
+    /// What calls of a recurrence start, and the CUBINs of it that are not written yet.
+    fn launches(&mut self, r: &Recurrence) -> Result<(), Failure> {
+        let Some(shape) = self.shape else { return Ok(()) };
+        for gpu in self.gpus.clone() {
+            let launched = match launches(r, shape, gpu) {
+                Ok(launched) => launched,
+                // Of which kernels there are none has been said.
+                Err(Unready::Refused(_)) => continue,
+                Err(Unready::Failed(why)) => return Err(why),
+            };
+            let new = self.launches.add(&r.name, gpu.arch, &launched);
+            let source = |kernel: &Text| Source {
+                name: kernel.name.clone(),
+                text: kernel.text.clone(),
+                arch: gpu.arch,
+            };
+            let sources: Vec<Source> = new.iter().map(|(_, kernel)| source(kernel)).collect();
+            let built = jit::build(&sources, Code::Cubin)?;
+            for ((name, _), made) in new.iter().zip(built) {
+                if !self.files.has(name, "cubin") {
+                    self.files.emit(name, "cubin", &made.code)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_launches(&mut self) -> Result<(), Failure> {
+        match self.shape {
+            Some(_) => self.files.emit("launches", "json", self.launches.text().as_bytes()),
+            None => Ok(()),
+        }
     }
 
     /// Writes the programs of an artifact, as far as they are wanted.
@@ -245,6 +308,12 @@ impl Work {
     }
 
     fn model(&mut self, model: Model) -> Result<(), Failure> {
+        if self.shape.is_some() {
+            let name = model.name;
+            return Err(Failure::Usage(format!(
+                "--emit launch: `{name}` is a model, and only launches of recurrences are written"
+            )));
+        }
         let parameters = account(&model).parameters;
         let prepared = Prepared::plain(model);
         let (mut launches, mut schedules) = (None, Vec::new());
@@ -316,6 +385,11 @@ struct Files {
 }
 
 impl Files {
+    fn has(&self, name: &str, stage: &str) -> bool {
+        let path = self.folder.path(&format!("{name}.{stage}"));
+        self.written.contains(&path.display().to_string())
+    }
+
     fn emit(&mut self, name: &str, stage: &str, text: &[u8]) -> Result<(), Failure> {
         let name = format!("{name}.{stage}");
         let path = self.folder.path(&name).display().to_string();

@@ -13,6 +13,7 @@ mod exec;
 mod experiment;
 mod explain;
 mod generate;
+mod launches;
 mod library;
 mod mixer;
 mod params;

@@ -6,7 +6,6 @@ use lrc_compiler::plan::target::GPUS;
 use lrc_dsl::Sources;
 use lrc_dsl::ast::Kind;
 use lrc_runtime::config::open::declarations;
-use lrc_runtime::data::LONGEST;
 use lrc_runtime::device::kernels::{Unready, without_kernels};
 use lrc_runtime::device::sim::hardware::{HARDWARE, Hardware};
 use lrc_runtime::ground::atomic;
@@ -15,7 +14,7 @@ use lrc_runtime::profile::{page, profile, text};
 use lrc_runtime::recurrence::draw::Sizes;
 use serde_json::{Value, json};
 
-use crate::args::SEQUENCES;
+use crate::args::shape;
 use crate::commands::declared::{chosen, elaborated, known, own, settings};
 use crate::terminal::say;
 
@@ -41,24 +40,6 @@ pub struct Profile {
     /// Also write a page with a picture.
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
-}
-
-/// The most heads of a call.
-const HEADS: usize = 1 << 16;
-
-/// `4,4096,8`
-fn shape(text: &str) -> Result<Sizes, String> {
-    let numbers: Result<Vec<usize>, _> = text.split(',').map(|n| n.trim().parse()).collect();
-    let wrong = "expected sequences, tokens and heads, as in 4,4096,8";
-    let [batch, length, heads] = numbers.map_err(|_| wrong)?[..] else { return Err(wrong.into()) };
-    for (name, n, most) in
-        [("sequences", batch, SEQUENCES), ("tokens", length, LONGEST), ("heads", heads, HEADS)]
-    {
-        if !(1..=most).contains(&n) {
-            return Err(format!("{n} {name}: expected 1 to {most}"));
-        }
-    }
-    Ok(Sizes { batch, length, heads })
 }
 
 /// `lrc profile`

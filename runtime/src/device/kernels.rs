@@ -72,6 +72,11 @@ impl Left {
         self.0.iter().find(|(b, _)| *b == binding).map(|(_, tensor)| *tensor)
     }
 
+    /// All of it.
+    pub fn tensors(&self) -> impl Iterator<Item = Tensor> + '_ {
+        self.0.iter().map(|(_, tensor)| *tensor)
+    }
+
     /// Gives the memory back.
     pub fn release(self, store: &mut Store) {
         self.0.into_iter().for_each(|(_, tensor)| store.give(tensor));

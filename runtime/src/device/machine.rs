@@ -1,10 +1,13 @@
 //! Where kernels run, and kernels that are loaded there.
 
+use std::sync::Arc;
+
 use lrc_compiler::plan::target::{GPUS, Gpu as Kind};
 
 use super::cuda::gpu::{Function, Gpu};
 use super::cuda::nvrtc::Code;
 use super::jit::{self, Source};
+use super::recorder::Text;
 use super::sim::{Entry, parse};
 use crate::ground::error::Failure;
 
@@ -15,6 +18,8 @@ pub enum Machine {
     Sim(Kind),
     /// On a GPU.
     Cuda(Gpu),
+    /// Nowhere: what would be started on this kind of GPU is written down.
+    Recorder(Kind),
 }
 
 impl Machine {
@@ -26,27 +31,37 @@ impl Machine {
     /// The kind of GPU that kernels are planned for.
     pub fn kind(&self) -> Kind {
         match self {
-            Machine::Sim(kind) => *kind,
+            Machine::Sim(kind) | Machine::Recorder(kind) => *kind,
             Machine::Cuda(gpu) => gpu.kind,
         }
     }
 
     /// Compiles and loads kernels that want this much shared memory.
     pub fn load(&self, sources: &[Source], shared: &[usize]) -> Result<Vec<Loaded>, Failure> {
-        let code = if matches!(self, Machine::Sim(_)) { Code::Ptx } else { Code::Cubin };
-        let built = jit::build(sources, code)?;
-        let both = built.iter().zip(shared);
-        both.map(|(built, shared)| match self {
-            Machine::Sim(_) => {
-                let entry = parse(&String::from_utf8_lossy(&built.code)).map_err(|why| {
-                    let name = &built.name;
-                    Failure::Compile(format!("the sim device cannot read {name}: {why}"))
-                })?;
-                Ok(Loaded::Sim(entry))
+        match self {
+            Machine::Sim(_) => jit::build(sources, Code::Ptx)?
+                .iter()
+                .map(|built| {
+                    let entry = parse(&String::from_utf8_lossy(&built.code)).map_err(|why| {
+                        let name = &built.name;
+                        Failure::Compile(format!("the sim device cannot read {name}: {why}"))
+                    })?;
+                    Ok(Loaded::Sim(entry))
+                })
+                .collect(),
+            Machine::Cuda(gpu) => {
+                let built = jit::build(sources, Code::Cubin)?;
+                let load = |(built, shared): (&jit::Built, &usize)| {
+                    Ok(Loaded::Cuda(gpu.load(&built.code, &built.name, *shared)?))
+                };
+                built.iter().zip(shared).map(load).collect()
             }
-            Machine::Cuda(gpu) => Ok(Loaded::Cuda(gpu.load(&built.code, &built.name, *shared)?)),
-        })
-        .collect()
+            Machine::Recorder(_) => {
+                let text =
+                    |source: &Source| Text { name: source.name.clone(), text: source.text.clone() };
+                Ok(sources.iter().map(|source| Loaded::Text(Arc::new(text(source)))).collect())
+            }
+        }
     }
 }
 
@@ -57,4 +72,6 @@ pub enum Loaded {
     Sim(Entry),
     /// Its machine code.
     Cuda(Function),
+    /// Its text, which nobody runs.
+    Text(Arc<Text>),
 }

@@ -1,6 +1,6 @@
 //! Where models run: [`backend`] is what a place can do, [`cpu`] the processor, [`accelerator`] kernels.
 //! [`cuda`] compiles and runs these on GPUs, and [`sim`] executes them on the processor, with checks that
-//! no GPU makes. [`kernels`] runs a recurrence by its kernels on either.
+//! no GPU makes. [`kernels`] runs a recurrence by its kernels on either; [`recorder`] writes down what they would start.
 
 pub mod accelerator;
 mod across;
@@ -16,6 +16,7 @@ pub mod launch;
 pub mod library;
 pub mod machine;
 pub mod parameters;
+pub mod recorder;
 pub mod rows;
 pub mod sim;
 pub mod store;

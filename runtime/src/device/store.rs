@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::cuda::gpu::{self, Gpu, Words};
 pub use super::machine::{Loaded, Machine};
+use super::recorder::Recorded;
 use super::sim::count::Counts;
 use super::sim::hardware::Hardware;
 use super::sim::memory::Memory;
@@ -88,6 +89,8 @@ enum Backing {
     Sim(Memory, Vec<u64>),
     /// What lies in each slot; nothing in those that were emptied.
     Cuda(Gpu, HashMap<usize, Words>),
+    /// What would have been done.
+    Recorder(Vec<Recorded>),
 }
 
 /// A machine's memory. Tensors that are given back are kept and taken again by those of the same
@@ -118,6 +121,7 @@ impl Store {
         let backing = match machine {
             Machine::Sim(_) => Backing::Sim(Memory::default(), vec![]),
             Machine::Cuda(gpu) => Backing::Cuda(gpu.clone(), HashMap::new()),
+            Machine::Recorder(_) => Backing::Recorder(vec![]),
         };
         Store {
             backing,
@@ -178,6 +182,7 @@ impl Store {
             Backing::Cuda(gpu, slots) => {
                 slots.insert(slot, gpu.reserve(words)?);
             }
+            Backing::Recorder(_) => {}
         }
         Ok(())
     }
@@ -191,6 +196,7 @@ impl Store {
                 Backing::Cuda(_, slots) => {
                     slots.remove(&tensor.slot);
                 }
+                Backing::Recorder(_) => {}
             }
         }
         self.wait()
@@ -277,12 +283,24 @@ impl Store {
         self.record.as_mut().map(|(_, done)| std::mem::take(done)).unwrap_or_default()
     }
 
+    /// What would have been started since the last call, of a machine that runs nothing.
+    pub fn written_down(&mut self) -> Vec<Recorded> {
+        match &mut self.backing {
+            Backing::Recorder(done) => std::mem::take(done),
+            Backing::Sim(..) | Backing::Cuda(..) => vec![],
+        }
+    }
+
     /// Fills a tensor with zeros.
     pub fn clear(&mut self, tensor: Tensor) -> Result<(), Failure> {
         let covers = tensor.covers();
         let whole = tensor.byte().is_multiple_of(4)
             && covers.len() * 4 == tensor.words * tensor.number.bytes();
         match &mut self.backing {
+            Backing::Recorder(done) => {
+                done.push(Recorded::Clear(tensor));
+                Ok(())
+            }
             _ if !whole => self.put(tensor, &vec![0.0; tensor.words]),
             Backing::Sim(memory, addresses) => {
                 let zeros = std::iter::repeat_n(0, covers.len());
@@ -321,6 +339,7 @@ impl Store {
                 }
                 gpu.put(held(slots, tensor)?, covers.start, &words)
             }
+            Backing::Recorder(_) => Ok(()),
         }
     }
 
@@ -336,6 +355,7 @@ impl Store {
                 Ok(())
             }
             Backing::Cuda(gpu, slots) => gpu.put(held(slots, tensor)?, tensor.start, words),
+            Backing::Recorder(_) => Ok(()),
         }
     }
 
@@ -349,6 +369,7 @@ impl Store {
                     .map_err(Failure::Verification);
             }
             Backing::Cuda(gpu, slots) => gpu.get(&slots[&tensor.slot], tensor.covers())?,
+            Backing::Recorder(_) => return Err(Failure::World("nothing has run".into())),
         };
         let half = |at: usize| words[at / 2] >> (16 * (at % 2)) << 16;
         let odd = tensor.start % 2;
@@ -361,7 +382,7 @@ impl Store {
     /// Waits until everything has run.
     pub fn wait(&self) -> Result<(), Failure> {
         match &self.backing {
-            Backing::Sim(..) => Ok(()),
+            Backing::Sim(..) | Backing::Recorder(_) => Ok(()),
             Backing::Cuda(gpu, _) => gpu.wait(),
         }
     }
@@ -416,6 +437,11 @@ impl Store {
                     })
                     .collect();
                 gpu.launch(function, [blocks, threads, shared], &arguments)
+            }
+            (Backing::Recorder(done), Loaded::Text(kernel)) => {
+                let size = [blocks, threads, shared];
+                done.push(Recorded::launch(kernel, size, arguments, &self.tables));
+                Ok(())
             }
             _ => Err(Failure::World("a kernel was loaded for another machine".into())),
         }

@@ -1,7 +1,8 @@
-//! A recurrence alone: run on given tensors, on drawn ones, and what given ones break of its promises.
+//! A recurrence alone: run on given tensors, on drawn ones, what given ones break of its promises, and what its calls start.
 
 mod bind;
 pub mod draw;
 mod io;
+pub mod launches;
 pub mod promises;
 pub mod run;
