@@ -624,7 +624,8 @@ def comparisons_of_floats(d, i):
 def matrices(d, i):
     i.run, i.kind, i.pipe = zeros(i.args[0], 4), "mma", "tensor"
     i.size = {"16816": 4096, "1688": 2048, "1684": 1024}[i.parts[1]]
-    i.busy = d.hardware["hmma_busy"] * (2 if "TF32" in i.parts and i.parts[1] == "1688" else i.size / 4096)
+    # tf32 runs at half of the rate of bf16.
+    i.busy = d.hardware["hmma_busy"] * i.size / 4096 * (2 if "TF32" in i.parts else 1)
 
 
 @decodes("HGMMA")
