@@ -94,6 +94,21 @@ def to_register(text, value, wide=False):
     return put
 
 
+def into(text):
+    """Writes 32 bits that are there already."""
+    name = text.replace(".reuse", "")
+    if name == "RZ":
+        return lambda v, w, m: None
+    n = int(name[1:])
+
+    def put(v, w, m):
+        if m is ALL:
+            w.R[n] = v & WORD
+        else:
+            np.copyto(w.R[n], v & WORD, where=m)
+    return put
+
+
 def to_predicate(text, w, m, x):
     """Writes a truth of each lane to a predicate."""
     name = text.strip()
@@ -525,11 +540,17 @@ def shuffles(d, i):
         inside = at >= (clamp(w) & 31 if kind == "UP" else least) if kind == "UP" else at <= most
         return np.where(inside, at, LANE), inside
 
+    literal = all(not re.match(r"U?R\d", text) for text in i.args[3:5])
+    known = lanes(None) if literal else None
+    says = i.args[0].strip() != "PT"
+
     def run(w, m):
-        at, inside = lanes(w)
+        at, inside = known or lanes(w)
         v = x(w)[at]
-        to_predicate(i.args[0], w, m, inside)
-        to_register(i.args[1], lambda _: v)(w, m)
+        if says:
+            to_predicate(i.args[0], w, m, inside)
+        put(v, w, m)
+    put = into(i.args[1])
     i.run, i.kind, i.pipe, i.busy, i.latency = run, "shuffle", "lsu", 1.0, d.hardware["shfl"]
 
 

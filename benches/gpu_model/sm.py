@@ -149,8 +149,9 @@ class Multiprocessor:
         if i.guard is not None:
             on = i.guard(w)
             m = ALL if mask is ALL and on is ALL else mask & on  # never the predicate itself, which may change
-        active = m is ALL or m.any()
-        if m is not ALL and active and m.all():
+        lanes = 32 if m is ALL else np.count_nonzero(m)
+        active = lanes > 0
+        if lanes == 32:
             m = ALL
         waited, kind, latency = t - w.t, i.kind, 0.0
         if i.wait and waited > 0:
@@ -238,9 +239,9 @@ class Multiprocessor:
     def branch(i, w, pc, mask, taken):
         if i.count and taken is not ALL and taken.any():
             taken = mask
-        if taken is ALL or (taken == mask).all():
+        if taken is ALL or np.array_equal(taken, mask):
             w.groups[-1] = (i.target, mask)
-        elif taken.any():
+        elif taken is not NONE:
             w.groups.pop()
             w.groups += [(i.target, taken), (pc + 1, mask & ~taken)]
         else:

@@ -35,6 +35,7 @@ def arguments():
     parse.add_argument("--out")
     parse.add_argument("--work", default=str(environment.cache() / "work"))
     parse.add_argument("--only")
+    parse.add_argument("--settings", default=",".join(SETTINGS), help="of hardware.py; the first is the value, all are the range")
     parse.add_argument("--fla-alone", action="store_true", help="tell FLA's side only, to have it ready")
     parse.add_argument("--most", type=int, default=4, help="configurations that FLA's tuner may choose among")
     return parse.parse_args()
@@ -70,20 +71,22 @@ def tell(task):
 class Side:
     """What one side launches for a call."""
 
-    def __init__(self, name, folder, results):
+    def __init__(self, name, folder, results, settings):
         import runner
 
+        self.settings = settings
         self.name, self.folder, self.results = name, str(folder), str(results)
         self.groups = [group for group in runner.read(folder) if group[0]["phase"] in dict(PHASES)]
 
     def choose(self, pool):
-        """Takes of each launch's configurations the two that look fastest, and the faster one of these."""
+        """Takes of each launch's configurations the one that looks fastest, or the faster of two that look alike."""
         tasks = [(g, l) for g, group in enumerate(self.groups) if len(group) > 1 for l in group]
         told = pool.map(tell, [(self.folder, l, "assumed", "quick", self.results) for _, l in tasks], chunksize=1)
         for g, group in enumerate(self.groups):
             times = [(x, n) for n, ((at, _), x) in enumerate(zip(tasks, told)) if at == g and not isinstance(x, dict)]
             if times:
-                self.groups[g] = [tasks[n][1] for _, n in sorted(times)[:2]]
+                best = min(times)[0]
+                self.groups[g] = [tasks[n][1] for x, n in sorted(times)[:2] if x <= 1.15 * best]
         both = [(g, l) for g, group in enumerate(self.groups) if len(group) > 1 for l in group]
         told = pool.map(tell, [(self.folder, l, "assumed", "result", self.results) for _, l in both], chunksize=1)
         for g, group in enumerate(self.groups):
@@ -94,10 +97,10 @@ class Side:
 
     def run(self, pool):
         """Tells every launch in every setting."""
-        tasks = [(self.folder, l, name, "result", self.results) for name in SETTINGS for l in self.launches]
+        tasks = [(self.folder, l, name, "result", self.results) for name in self.settings for l in self.launches]
         told = pool.map(tell, tasks, chunksize=1)
         count = len(self.launches)
-        self.told = {name: told[n * count:(n + 1) * count] for n, name in enumerate(SETTINGS)}
+        self.told = {name: told[n * count:(n + 1) * count] for n, name in enumerate(self.settings)}
         self.failed = sorted({x["failed"] for x in told if "failed" in x}
                              | {f"{x['kernel']}: {m}" for x in told for m in x.get("missing", {})})
 
@@ -124,6 +127,8 @@ class Side:
 def span(values, form):
     """A value with its range over the settings."""
     low, high = min(values), max(values)
+    if len(values) == 1:
+        return form.format(low)
     return f"{form.format(values[0])} ({form.format(low)} to {form.format(high)})"
 
 
@@ -132,7 +137,7 @@ def summary(pairs):
              "| 10⁹ operations of matrix units: FLA, lrc | bytes ÷ compulsory: FLA, lrc |", "|" + "---|" * 10]
     for (op, width), (fla, lrc) in pairs.items():
         for phase, words in PHASES:
-            a, b = ([side.seconds(phase, name) for name in SETTINGS] for side in (fla, lrc))
+            a, b = ([side.seconds(phase, name) for name in side.settings] for side in (fla, lrc))
             sums = [[sum(x["count"].get(k, 0) for x in side.of(phase)) for side in (fla, lrc)] for k in ("issued", "flop")]
             bytes_of = [side.bytes(phase) for side in (fla, lrc)]
             ratios = [y / x for x, y in zip(a, b)]
@@ -223,7 +228,7 @@ def main():
             if not a.fla_alone:
                 compile_lrc(a.lrc, op, width, ours)
             for side, folder in (("FLA", theirs), ("lrc", ours))[:1 if a.fla_alone else 2]:
-                made = Side(side, folder, work / "results")
+                made = Side(side, folder, work / "results", a.settings.split(","))
                 made.choose(pool)
                 made.run(pool)
                 sides.append(made)
