@@ -26,7 +26,7 @@ def arguments():
     parse.add_argument("--op", required=True)
     parse.add_argument("--shape", default="4,4096,8")
     parse.add_argument("--width", type=int, default=128)
-    parse.add_argument("--most", type=int, default=6)
+    parse.add_argument("--most", type=int, default=5)
     return parse.parse_args()
 
 
@@ -105,8 +105,7 @@ class Recorder:
                 continue
             is_tensor = hasattr(value, "untyped_storage")
             record["args"].append(self.tensor(name, value) if is_tensor else {"name": name, "value": value, "type": kind})
-        # A block goes through a sequence where the kernel's text has a loop over its chunks.
-        if re.search(r"range\([^)]*\bNT\b", inspect.getsource(jit.fn)):
+        if serial(jit):
             record["length_from"] = "T"
         self.launches.append(record)
         print(self.phase, record["kernel"], record["config"], grid, flush=True)
@@ -150,17 +149,28 @@ def intercept(recorder):
 
 
 def chosen(tuner, kwargs, most):
-    """At most so many configurations: those of wide tiles, spread over warps and stages."""
+    """At most so many configurations: wide tiles; deep pipelines where a block goes through a sequence, where that
+    matters, and elsewhere as many kinds of warps as there are."""
+    from triton.runtime.jit import JITFunction
+
     configs = tuner.prune_configs(kwargs) if len(tuner.configs) > 1 else tuner.configs
+    function = tuner.fn
+    while not isinstance(function, JITFunction):
+        function = function.fn
+
     def size(config):
         return sum(x for x in config.kwargs.values() if isinstance(x, int))
-    top = max(map(size, configs))
-    wide = [c for c in configs if size(c) >= top // 2 and c.num_warps in (2, 4, 8) and c.num_stages in (2, 3)] or configs
-    wide.sort(key=lambda c: (-size(c), abs(c.num_warps - 4), c.num_stages))
-    if len(wide) <= most:
-        return wide
-    step = len(wide) / most
-    return [wide[int(n * step)] for n in range(most)]
+    if serial(function):
+        return sorted(configs, key=lambda c: (-c.num_stages, -size(c), abs(c.num_warps - 4)))[:most]
+    by = {}
+    for c in sorted(configs, key=lambda c: abs(c.num_stages - 3)):
+        by.setdefault((str(c.kwargs), c.num_warps), c)
+    return sorted(by.values(), key=lambda c: (-size(c), abs(c.num_warps - 3)))[:most]
+
+
+def serial(function):
+    """Whether a block goes through a sequence: a kernel's text then has a loop over its chunks."""
+    return re.search(r"range\([^)]*\bNT\b", inspect.getsource(function.fn)) is not None
 
 
 def torch_launches(recorder, torch):

@@ -22,8 +22,8 @@ from hardware import ASSUMED, SETTINGS
 HERE = Path(__file__).resolve().parent
 SHAPE = (4, 4096, 8)
 # The recurrences, with the width of their heads.
-ROWS = [("gated_delta_rule", 128), ("gated_delta_rule", 64), ("gated_delta_rule", 256), ("delta_rule", 128),
-        ("simple_gla", 128), ("gla", 128), ("kda", 128), ("rwkv7", 128)]
+ROWS = [("gated_delta_rule", 128), ("delta_rule", 128), ("simple_gla", 128), ("gated_delta_rule", 64), ("kda", 128),
+        ("gla", 128), ("rwkv7", 128), ("gated_delta_rule", 256)]
 PHASES = [("saving", "forward, saving"), ("backward", "backward")]
 # Machine code of a loop beyond which instructions may come late.
 LOOP = 64 << 10
@@ -37,7 +37,7 @@ def arguments():
     parse.add_argument("--only")
     parse.add_argument("--settings", default=",".join(SETTINGS), help="of hardware.py; the first is the value, all are the range")
     parse.add_argument("--fla-alone", action="store_true", help="tell FLA's side only, to have it ready")
-    parse.add_argument("--most", type=int, default=4, help="configurations that FLA's tuner may choose among")
+    parse.add_argument("--most", type=int, default=5, help="configurations that FLA's tuner may choose among")
     return parse.parse_args()
 
 
