@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use lrc_compiler::compile::Chosen;
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate, entrywise};
 use lrc_compiler::graph::{Recur, account};
 use lrc_compiler::plan::target::Gpu;
@@ -117,6 +118,7 @@ fn entry(name: &str) -> String {
         sum: 1,
         input_heads: inputs,
         param_heads: params,
+        chosen: Chosen::default(),
     });
     let flops = if cost.flops_per_past > 0 {
         format!("{} for each token read", cost.flops_per_past)

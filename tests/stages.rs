@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lrc_compiler::compile::{Artifact, Choice, Target, compile};
+use lrc_compiler::compile::{Artifact, Choice, Chosen, Target, compile};
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
 use lrc_compiler::emit;
 use lrc_compiler::plan::Purpose;
@@ -68,7 +68,7 @@ fn stages_are_as_they_were() {
     for (name, sizes, tokens) in CASES {
         let r = recurrence(name, sizes);
         let target = Target::Gpu(Gpu::named("sm_80").unwrap());
-        let choice = Choice { purpose: Purpose::Training, tokens: Some(*tokens) };
+        let choice = Choice { purpose: Purpose::Training, chosen: Chosen::of(Some(*tokens)) };
         let made = compile(&r, target, choice).unwrap_or_else(|why| panic!("{name}: {}", why.why));
         for (stage, new) in texts(&made) {
             let path = folder.join(format!("{name}.{stage}"));

@@ -11,6 +11,23 @@ use crate::strategy::Strategy;
 use crate::tile::verify::verify;
 use crate::tile::{Builder, Int, Node, Op, Program};
 
+/// How the processor cuts a recurrence, as far as that is given; sizes decide the rest. It changes how sums
+/// are grouped, and with that their last bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Blocking {
+    /// Tokens of a block; of attention, queries and keys of one.
+    pub tokens: Option<usize>,
+    /// Heads that run together, at most, where states have no products: in scans, and token by token.
+    pub heads: Option<usize>,
+}
+
+impl Blocking {
+    /// In blocks of so many tokens, if that is given.
+    pub fn of(tokens: Option<usize>) -> Blocking {
+        Blocking { tokens, heads: None }
+    }
+}
+
 /// A block of tokens.
 #[derive(Clone, Debug)]
 pub struct Block {

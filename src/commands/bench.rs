@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lrc_compiler::block::Blocking;
+use lrc_compiler::compile::Chosen;
 use lrc_compiler::elaborate::{Recurrence, Setting};
 use lrc_compiler::graph::{Model, Prepared};
 use lrc_compiler::normal::Refusal;
@@ -111,13 +113,22 @@ impl Table {
         room(&r, sizes)?;
         let refused = |refusal: Refusal| Failure::Usage(format!("{}: {}", r.name, refusal.why));
         let times = match &self.machine {
-            None => measured::recurrence(&r, sizes, form_kind(args.form), args.chunk, self.repeat)
-                .map_err(refused)?,
-            Some(machine) => measured::kernels(&r, sizes, args.chunk, self.repeat, machine)
-                .map_err(|why| match why {
-                    Unready::Refused(refusal) => refused(refusal),
-                    Unready::Failed(failure) => failure,
-                })?,
+            None => measured::recurrence(
+                &r,
+                sizes,
+                form_kind(args.form),
+                Blocking::of(args.chunk),
+                self.repeat,
+            )
+            .map_err(refused)?,
+            Some(machine) => {
+                measured::kernels(&r, sizes, Chosen::of(args.chunk), self.repeat, machine).map_err(
+                    |why| match why {
+                        Unready::Refused(refusal) => refused(refusal),
+                        Unready::Failed(failure) => failure,
+                    },
+                )?
+            }
         };
         let dims: BTreeMap<&str, String> = r
             .numbers

@@ -229,7 +229,7 @@ impl Work {
 
     /// Stages of the processor, and of every kind of GPU: what trains, and what decodes.
     fn recurrence(&mut self, r: &Recurrence) -> Result<(), Failure> {
-        let training = Choice { purpose: Purpose::Training, tokens: None };
+        let training = Choice::of(Purpose::Training);
         match compile::compile(r, Target::Processor, training) {
             Ok(artifact) => self.programs(r, &artifact, "cpu")?,
             Err(refusal) => self.lack([without_kernels(r, &refusal)]),
@@ -241,7 +241,7 @@ impl Work {
         for gpu in self.gpus.clone() {
             let decode = strategy::of(r).decodes().then_some(Purpose::Decode);
             for purpose in [Purpose::Training].into_iter().chain(decode) {
-                let choice = Choice { purpose, tokens: None };
+                let choice = Choice::of(purpose);
                 let artifact = match compile::compile(r, Target::Gpu(gpu), choice) {
                     Ok(artifact) => artifact,
                     Err(refusal) => {

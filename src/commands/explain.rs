@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use lrc_compiler::compile::{Choice, Target, compile};
+use lrc_compiler::compile::{Choice, Chosen, Target, compile};
 use lrc_compiler::elaborate::{Recurrence, Setting};
 use lrc_compiler::graph::{Recur, account};
 use lrc_compiler::normal::Refusal;
@@ -133,6 +133,7 @@ pub fn explain_recurrence(r: &Recurrence, decl: &Decl, sources: &Sources) {
         sum: 1,
         input_heads: vec![1; r.inputs.len()],
         param_heads: vec![1; r.params.len()],
+        chosen: Chosen::default(),
     };
     let cost = account::cost(&recur);
     let sizes: Vec<String> = r.numbers.iter().map(|(name, x)| format!("{name} = {x}")).collect();
@@ -155,7 +156,7 @@ pub fn explain_recurrence(r: &Recurrence, decl: &Decl, sources: &Sources) {
     if let Some(why) = strategy.hindrance() {
         explain_hindrance(why, sources);
     }
-    let choice = Choice { purpose: Purpose::Training, tokens: None };
+    let choice = Choice::of(Purpose::Training);
     if let Ok(artifact) = compile(r, Target::Processor, choice) {
         // The strategy has been said, and what stands in the way of others.
         if strategy.hindrance().is_none() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use lrc_compiler::block::Blocking;
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
 use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Outputs, Problem};
 use lrc_dsl::{Sources, parse};
@@ -391,7 +392,7 @@ fn planted(
             params: vec![one; r.params.len()],
             initial: vec![None; r.states.len()],
         };
-        Form::new(&problem, FormKind::Chunk, Some(4)).unwrap()
+        Form::new(&problem, FormKind::Chunk, Blocking::of(Some(4))).unwrap()
     };
     let chunk = form(2);
     let sound = Runner::of(&chunk);

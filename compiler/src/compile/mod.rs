@@ -13,13 +13,13 @@
 
 mod text;
 
-use crate::block::{self, Block};
+use crate::block::{self, Block, Blocking};
 use crate::chunk::remember::remembered;
 use crate::elaborate::Recurrence;
 use crate::emit::supports;
 use crate::normal::Refusal;
 use crate::plan::target::Gpu;
-use crate::plan::{Purpose, Schedule, schedules};
+use crate::plan::{Plans, Purpose, Schedule, schedules};
 use crate::strategy::{self, Strategy};
 use crate::tile::size;
 use crate::tile::verify::verify;
@@ -33,13 +33,36 @@ pub enum Target {
     Gpu(Gpu),
 }
 
+/// What is chosen already, for either kind of target; the rest is chosen here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// How the processor cuts it.
+    pub blocking: Blocking,
+    /// Plans of kernels.
+    pub plans: Plans,
+}
+
+impl Chosen {
+    /// Blocks of so many tokens, wherever it runs.
+    pub fn of(tokens: Option<usize>) -> Chosen {
+        Chosen { blocking: Blocking::of(tokens), plans: Plans::of(tokens) }
+    }
+}
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// What it is for.
     pub purpose: Purpose,
-    /// Tokens of a block; the best number unless given.
-    pub tokens: Option<usize>,
+    /// What of it is given.
+    pub chosen: Chosen,
+}
+
+impl Choice {
+    /// For a purpose, as the compiler chooses.
+    pub fn of(purpose: Purpose) -> Choice {
+        Choice { purpose, chosen: Chosen::default() }
+    }
 }
 
 /// What is made of a recurrence.
@@ -76,11 +99,11 @@ pub fn compile(r: &Recurrence, target: Target, choice: Choice) -> Result<Artifac
     let (schedules, blocks) = match (target, &strategy) {
         (Target::Processor, Strategy::Recurrent(_) | Strategy::Halves(_)) => (vec![], vec![]),
         (Target::Processor, _) => {
-            let tokens = block::tokens(r, &strategy, choice.tokens);
+            let tokens = block::tokens(r, &strategy, choice.chosen.blocking.tokens);
             (vec![], block::full_and_tail(r, &strategy, tokens)?.into())
         }
         (Target::Gpu(gpu), _) => {
-            let schedules = schedules(r, &strategy, choice.purpose, gpu, choice.tokens)?;
+            let schedules = schedules(r, &strategy, choice.purpose, gpu, choice.chosen.plans)?;
             fits(r, &schedules)?;
             schedules.iter().try_for_each(|schedule| supports(schedule, gpu))?;
             let tokens = schedules[0].kernels[0].chunk;
@@ -95,11 +118,11 @@ pub fn compile(r: &Recurrence, target: Target, choice: Choice) -> Result<Artifac
 
 /// Everything that a recurrence may be launched for on a kind of GPU: training, and where its
 /// states are all it needs, decoding.
-pub fn all_schedules(r: &Recurrence, gpu: Gpu) -> Result<Vec<Schedule>, Refusal> {
+pub fn all_schedules(r: &Recurrence, gpu: Gpu, chosen: Chosen) -> Result<Vec<Schedule>, Refusal> {
     let decode = strategy::of(r).decodes().then_some(Purpose::Decode);
     let mut all = Vec::new();
     for purpose in [Purpose::Training].into_iter().chain(decode) {
-        all.extend(compile(r, Target::Gpu(gpu), Choice { purpose, tokens: None })?.schedules);
+        all.extend(compile(r, Target::Gpu(gpu), Choice { purpose, chosen })?.schedules);
     }
     Ok(all)
 }

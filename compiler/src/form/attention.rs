@@ -54,9 +54,13 @@ impl Clone for Attention {
 }
 
 impl Attention {
-    /// Prepares the form for sequences of at most `longest` tokens.
-    pub fn new(r: &Recurrence, longest: usize) -> Result<Attention, Refusal> {
-        let queries = BLOCK.min(longest.max(1));
+    /// Prepares the form for sequences of at most `longest` tokens, in blocks of so many if given.
+    pub fn new(
+        r: &Recurrence,
+        longest: usize,
+        tokens: Option<usize>,
+    ) -> Result<Attention, Refusal> {
+        let queries = tokens.unwrap_or(BLOCK).clamp(1, longest.max(1));
         Attention::with_blocks(r, queries, queries)
     }
 
@@ -73,7 +77,7 @@ impl Attention {
             range: Range::of(r)?,
             programs: Mutex::new(BTreeMap::new()),
         };
-        pair_program(r, form.queries, BLOCK)?;
+        pair_program(r, form.queries, form.keys)?;
         Ok(form)
     }
 

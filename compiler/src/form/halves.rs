@@ -1,6 +1,7 @@
 //! A recurrence that is two, of states and of sums over the past that read them: one after the other.
 
 use super::{Cotangents, Form, FormKind, Gradients, Operand, Outputs, Problem, add};
+use crate::block::Blocking;
 use crate::normal::Refusal;
 use crate::num::Real;
 use crate::strategy::{Half, Halves};
@@ -52,10 +53,10 @@ impl Both {
     pub fn new<R: Real>(
         whole: &Problem<R>,
         halves: Halves,
-        chunk: Option<usize>,
+        blocking: Blocking,
     ) -> Result<Both, Refusal> {
-        let states = Form::new(&problem(whole, &halves.states, &[]), FormKind::Auto, chunk)?;
-        let sums = Form::new(&problem(whole, &halves.sums, &[]), FormKind::Auto, chunk)?;
+        let states = Form::new(&problem(whole, &halves.states, &[]), FormKind::Auto, blocking)?;
+        let sums = Form::new(&problem(whole, &halves.sums, &[]), FormKind::Auto, blocking)?;
         Ok(Both { halves, states, sums })
     }
 

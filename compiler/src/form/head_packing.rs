@@ -12,9 +12,9 @@ use crate::tile::{Builder, Leaf, Program, Stream, Value, size};
 /// Numbers of a row that are enough.
 const ROW: usize = 128;
 
-/// How many heads to take together: a divisor of the heads; 1 where some input is shared by some
+/// How many heads to take together: a divisor of the heads, at most so many if given; 1 where some input is shared by some
 /// heads only, where a token has several rows of it, or where a head asks for its number.
-pub fn lanes<R>(problem: &Problem<R>) -> usize {
+pub fn lanes<R>(problem: &Problem<R>, most: Option<usize>) -> usize {
     let r = problem.recurrence;
     let operands = problem.inputs.iter().chain(&problem.params);
     let plain = operands.clone().all(|o| o.heads == 1 || o.heads == problem.heads)
@@ -24,7 +24,7 @@ pub fn lanes<R>(problem: &Problem<R>) -> usize {
         return 1;
     }
     let width = r.states.iter().map(|slot| size(&slot.shape)).max().unwrap_or(1);
-    let most = (ROW / width.max(1)).clamp(1, problem.heads);
+    let most = most.unwrap_or(ROW / width.max(1)).clamp(1, problem.heads);
     (1..=most).rev().find(|lanes| problem.heads.is_multiple_of(*lanes)).unwrap_or(1)
 }
 

@@ -18,7 +18,7 @@ mod task;
 
 pub use task::gather;
 
-use crate::block;
+use crate::block::{self, Blocking};
 use crate::elaborate::Recurrence;
 use crate::normal::{self, Normal, Refusal};
 use crate::strategy::{self, Strategy};
@@ -242,10 +242,10 @@ pub struct Scan {
 }
 
 impl Scan {
-    fn new<R: Real>(problem: &Problem<R>, chunk: Option<usize>) -> Result<Scan, Refusal> {
-        let lanes = head_packing::lanes(problem);
+    fn new<R: Real>(problem: &Problem<R>, blocking: Blocking) -> Result<Scan, Refusal> {
+        let lanes = head_packing::lanes(problem, blocking.heads);
         let wide = head_packing::widen(problem, lanes);
-        let tokens = block::tokens(&wide, &Strategy::Scan, chunk);
+        let tokens = block::tokens(&wide, &Strategy::Scan, blocking.tokens);
         let blocks = block::full_and_tail(&wide, &Strategy::Scan, tokens)?;
         let chunked = chunk::Chunked::new(&wide, blocks, true);
         Ok(Scan { wide, lanes, chunked })
@@ -270,25 +270,26 @@ impl Form {
     pub fn new<R: Real>(
         problem: &Problem<R>,
         kind: FormKind,
-        chunk: Option<usize>,
+        blocking: Blocking,
     ) -> Result<Form, Refusal> {
         let r = problem.recurrence;
         let chunked = |normal: Box<Normal>| -> Result<Form, Refusal> {
             let (fades, strategy) = (normal.fades(r), Strategy::Chunk(normal));
-            let tokens = block::tokens(r, &strategy, chunk);
+            let tokens = block::tokens(r, &strategy, blocking.tokens);
             let blocks = block::full_and_tail(r, &strategy, tokens)?;
             Ok(Form::Chunk(Box::new(chunk::Chunked::new(r, blocks, fades))))
         };
         if kind != FormKind::Recurrent {
             match strategy::of(r) {
-                Strategy::Scan => return Ok(Form::Scan(Box::new(Scan::new(problem, chunk)?))),
+                Strategy::Scan => return Ok(Form::Scan(Box::new(Scan::new(problem, blocking)?))),
                 Strategy::Chunk(normal) => return chunked(normal),
                 Strategy::Attention(_) => {
                     let longest = problem.bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(1);
-                    return Ok(Form::Attention(Box::new(attention::Attention::new(r, longest)?)));
+                    let form = attention::Attention::new(r, longest, blocking.tokens)?;
+                    return Ok(Form::Attention(Box::new(form)));
                 }
                 Strategy::Halves(halves) => {
-                    let both = halves::Both::new(problem, *halves, chunk)?;
+                    let both = halves::Both::new(problem, *halves, blocking)?;
                     return Ok(Form::Halves(Box::new(both)));
                 }
                 Strategy::Recurrent(_) if kind == FormKind::Chunk => {
@@ -297,17 +298,27 @@ impl Form {
                 Strategy::Recurrent(_) => {}
             }
         }
-        Ok(Form::recurrent(problem))
+        Ok(Form::token_by_token(problem, blocking.heads))
     }
 
     /// The recurrent form, which every recurrence has.
     pub fn recurrent<R: Real>(problem: &Problem<R>) -> Form {
+        Form::token_by_token(problem, None)
+    }
+
+    fn token_by_token<R: Real>(problem: &Problem<R>, together: Option<usize>) -> Form {
         let shared = |operands: &[Operand<R>]| -> Vec<bool> {
             operands.iter().map(|o| o.heads == 1 && problem.heads > 1).collect()
         };
         let (inputs, params) = (shared(&problem.inputs), shared(&problem.params));
-        let (r, heads) = (problem.recurrence, problem.heads);
-        Form::Recurrent(Box::new(recurrent::Recurrent::new(r, heads, &inputs, &params)))
+        let together = together.unwrap_or(recurrent::MOST_HEADS).clamp(1, problem.heads.max(1));
+        let r = problem.recurrence;
+        Form::Recurrent(Box::new(recurrent::Recurrent::new(
+            r,
+            [problem.heads, together],
+            &inputs,
+            &params,
+        )))
     }
 
     /// The name of the form.

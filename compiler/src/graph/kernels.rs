@@ -48,7 +48,9 @@ fn kernels(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Vec<Schedule>, Refusa
                 });
             made.map_err(no_kernels)
         }
-        Kind::Recur(recur) => all_schedules(&recur.recurrence, gpu).map_err(no_kernels),
+        Kind::Recur(recur) => {
+            all_schedules(&recur.recurrence, gpu, recur.chosen).map_err(no_kernels)
+        }
         _ => Ok(vec![]),
     }
 }

@@ -24,6 +24,7 @@ pub mod text;
 
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use crate::compile::Chosen;
 use crate::elaborate::Recurrence;
 use crate::tile::{Number, Program, size};
 pub use init::Init;
@@ -177,6 +178,8 @@ pub struct Recur {
     pub input_heads: Vec<usize>,
     /// Own number of heads of each parameter.
     pub param_heads: Vec<usize>,
+    /// What of how it runs is chosen already.
+    pub chosen: Chosen,
 }
 
 /// A node.

@@ -58,6 +58,7 @@ fn operands(recur: &Recur, values: &[ValueId], half: &Half, between: &[ValueId])
         sum: 1,
         input_heads,
         param_heads,
+        chosen: recur.chosen,
     }));
     let own = own().map(|at| inputs[*at]).chain(between.iter().copied());
     Operands { kind, inputs: own.chain(half.params.iter().map(|at| params[*at])).collect() }

@@ -4,7 +4,7 @@
 use super::buffer::name_apart;
 use super::target::Gpu;
 use super::{
-    Binding, Buffer, BufferId, Dim, Kernel, Pass, Purpose, Role, Schedule, Stmt, schedules,
+    Binding, Buffer, BufferId, Dim, Kernel, Pass, Plans, Purpose, Role, Schedule, Stmt, schedules,
 };
 use crate::elaborate::Recurrence;
 use crate::normal::Refusal;
@@ -16,9 +16,9 @@ pub fn joined(
     halves: &Halves,
     purpose: Purpose,
     gpu: Gpu,
-    tokens: Option<usize>,
+    plans: Plans,
 ) -> Result<Vec<Schedule>, Refusal> {
-    let of = |half: &Half| schedules(&half.recurrence, &half.strategy, purpose, gpu, tokens);
+    let of = |half: &Half| schedules(&half.recurrence, &half.strategy, purpose, gpu, plans);
     let names = Names { halves, saved: purpose == Purpose::Training };
     let pairs = of(&halves.states)?.into_iter().zip(of(&halves.sums)?);
     let join = |(states, sums): (Schedule, Schedule)| {

@@ -49,6 +49,7 @@ use crate::elaborate::Recurrence;
 use crate::normal::Refusal;
 use crate::strategy::Strategy;
 use chunk::Body;
+use space::{Choice, Given, Subject, space};
 use target::Gpu;
 
 /// Which pass of a recurrence is asked for.
@@ -84,31 +85,69 @@ pub enum Purpose {
     Decode,
 }
 
-/// What is launched for a purpose, in chunks or blocks of `tokens` if given: forward, then backward. The
-/// error says which kernels a strategy lacks, or what is too large.
+/// What of the plans of a recurrence is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Plans {
+    /// Forward alone.
+    pub forward: Given,
+    /// Backward.
+    pub backward: Given,
+    /// Forward in training, where it is for chunks of the backward pass's length.
+    pub saving: Given,
+}
+
+impl Plans {
+    /// All in chunks or blocks of `tokens`, if that is given.
+    pub fn of(tokens: Option<usize>) -> Plans {
+        let given = Given::from(tokens);
+        Plans { forward: given, backward: given, saving: given }
+    }
+}
+
+/// What may be chosen about a pass of a recurrence, in order of preference: nothing of what runs in two halves.
+pub fn choices(r: &Recurrence, strategy: &Strategy, pass: Pass) -> Result<Vec<Choice>, Refusal> {
+    Ok(match strategy {
+        Strategy::Scan => space(Body::Scan.subject(r, pass), Given::Nothing),
+        Strategy::Chunk(normal) => space(Body::Normal(normal).subject(r, pass), Given::Nothing),
+        Strategy::Recurrent(_) => {
+            let Remembered { recurrence, declared } = remembered(r)?;
+            space(Body::Token { declared }.subject(&recurrence, pass), Given::Nothing)
+        }
+        Strategy::Attention(_) => space(Subject::Pairs, Given::Nothing),
+        Strategy::Halves(_) => vec![],
+    })
+}
+
+/// What is launched for a purpose, forward, then backward, in `plans` as far as they are given. The error says
+/// which kernels a strategy lacks, or what is too large.
 pub fn schedules(
     r: &Recurrence,
     strategy: &Strategy,
     purpose: Purpose,
     gpu: Gpu,
-    tokens: Option<usize>,
+    plans: Plans,
 ) -> Result<Vec<Schedule>, Refusal> {
-    let of = |pass, tokens| schedule(r, strategy, pass, gpu, tokens);
+    let of = |pass, given| schedule(r, strategy, pass, gpu, given);
     match (purpose, strategy) {
         (Purpose::Decode, strategy) if !strategy.decodes() => {
             let why = "sums over the past have no state to go on from, and no kernels that decode";
             Err(Refusal { span: None, why: why.into() })
         }
-        (_, Strategy::Halves(halves)) => join::joined(r, halves, purpose, gpu, tokens),
-        (Purpose::Forward, _) => Ok(vec![of(Pass::Forward, tokens)?]),
-        (Purpose::Decode, _) => Ok(vec![of(Pass::Decode, None)?]),
+        (_, Strategy::Halves(halves)) => join::joined(r, halves, purpose, gpu, plans),
+        (Purpose::Forward, _) => Ok(vec![of(Pass::Forward, plans.forward)?]),
+        (Purpose::Decode, _) => Ok(vec![of(Pass::Decode, Given::Nothing)?]),
         (Purpose::Training, Strategy::Attention(_)) => {
-            Ok(vec![of(Pass::Forward, tokens)?, of(Pass::Backward, tokens)?])
+            Ok(vec![of(Pass::Forward, plans.saving)?, of(Pass::Backward, plans.backward)?])
         }
         (Purpose::Training, _) => {
             // The way back reads the states that entered its own chunks.
-            let back = of(Pass::Backward, tokens)?;
-            Ok(vec![of(Pass::Forward, Some(back.kernels[0].chunk))?, back])
+            let back = of(Pass::Backward, plans.backward)?;
+            let tokens = back.kernels[0].chunk;
+            let saving = match plans.saving {
+                Given::Whole(choice) if choice.chunk == tokens => plans.saving,
+                _ => Given::Tokens(tokens),
+            };
+            Ok(vec![of(Pass::Forward, saving)?, back])
         }
     }
 }
@@ -118,16 +157,16 @@ fn schedule(
     strategy: &Strategy,
     pass: Pass,
     gpu: Gpu,
-    tokens: Option<usize>,
+    given: Given,
 ) -> Result<Schedule, Refusal> {
     match strategy {
-        Strategy::Scan => chunk::schedule(r, Body::Scan, pass, gpu, tokens),
-        Strategy::Chunk(normal) => chunk::schedule(r, Body::Normal(normal), pass, gpu, tokens),
+        Strategy::Scan => chunk::schedule(r, Body::Scan, pass, gpu, given),
+        Strategy::Chunk(normal) => chunk::schedule(r, Body::Normal(normal), pass, gpu, given),
         Strategy::Recurrent(_) => {
             let Remembered { recurrence, declared } = remembered(r)?;
-            chunk::schedule(&recurrence, Body::Token { declared }, pass, gpu, tokens)
+            chunk::schedule(&recurrence, Body::Token { declared }, pass, gpu, given)
         }
-        Strategy::Attention(_) => attention::schedule(r, pass, gpu, tokens),
+        Strategy::Attention(_) => attention::schedule(r, pass, gpu, given),
         Strategy::Halves(_) => {
             let why = "its states and its sums over the past have schedules of their own";
             Err(Refusal { span: None, why: why.into() })

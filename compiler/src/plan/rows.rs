@@ -13,7 +13,7 @@ use super::cut::{find, flows, one, read, statements, store, zero};
 use super::index::Ix;
 use super::lower::{Lower, axes_of, new_tile, plannable, steps};
 use super::place::place;
-use super::space::{Choice, Subject, choose, space};
+use super::space::{Choice, Given, Subject, choose, space};
 use super::target::Gpu;
 use super::{
     Binding, Buffer, Condition, Dim, Element, Expr, Grid, Kernel, Loop, Number, Over, Pass, Role,
@@ -92,7 +92,7 @@ impl Pointwise<'_> {
         let name = format!("rows_{}_{}", identifier(self.label), pass.name());
         let workspace = |kernel: &Kernel| kernel.workspace;
         let best = choose(
-            space(subject, None),
+            space(subject, Given::Nothing),
             workspace,
             |_| 0,
             |choice| {

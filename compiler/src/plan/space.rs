@@ -58,6 +58,24 @@ impl Choice {
     }
 }
 
+/// What of a choice is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Given {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Tokens of a chunk or block.
+    Tokens(usize),
+    /// All of it.
+    Whole(Choice),
+}
+
+impl From<Option<usize>> for Given {
+    fn from(tokens: Option<usize>) -> Given {
+        tokens.map_or(Given::Nothing, Given::Tokens)
+    }
+}
+
 /// What is planned, as far as the choice depends on it.
 #[derive(Clone, Copy, Debug)]
 pub enum Subject<'a> {
@@ -101,8 +119,13 @@ const FEW_WARPS: usize = 4;
 /// Rounds that have copies of what they read, where there is room.
 const STAGES: usize = 2;
 
-/// What may be chosen, in order of preference; with chunks of so many `tokens` if given.
-pub fn space(subject: Subject, tokens: Option<usize>) -> Vec<Choice> {
+/// What may be chosen, in order of preference, of what is not given.
+pub fn space(subject: Subject, given: Given) -> Vec<Choice> {
+    let tokens = match given {
+        Given::Nothing => None,
+        Given::Tokens(tokens) => Some(tokens),
+        Given::Whole(choice) => return vec![choice],
+    };
     let plain = |chunk| Choice {
         chunk,
         other: chunk,
@@ -117,7 +140,7 @@ pub fn space(subject: Subject, tokens: Option<usize>) -> Vec<Choice> {
         Subject::Scan(r) => {
             let widest = widest_state(r);
             let fits = |chunk: &usize| *chunk == 8 || chunk * widest <= SCAN_NUMBERS;
-            let chunks = given(tokens, [256, 128, 64, 32, 16, 8].into_iter().filter(fits));
+            let chunks = lengths(tokens, [256, 128, 64, 32, 16, 8].into_iter().filter(fits));
             let of = |chunk: usize| Choice { warps: warps_for(chunk * widest), ..plain(chunk) };
             chunks.into_iter().map(of).collect()
         }
@@ -138,7 +161,7 @@ pub fn space(subject: Subject, tokens: Option<usize>) -> Vec<Choice> {
     }
 }
 
-fn given(tokens: Option<usize>, others: impl Iterator<Item = usize>) -> Vec<usize> {
+fn lengths(tokens: Option<usize>, others: impl Iterator<Item = usize>) -> Vec<usize> {
     tokens.map_or_else(|| others.collect(), |tokens| vec![tokens])
 }
 
@@ -157,7 +180,7 @@ fn chunks(normal: &Normal, pass: Pass, tokens: Option<usize>) -> Vec<Choice> {
     let micro = normal.states.iter().map(|s| s.updates.len()).max().unwrap_or(1);
     let steps = if channels { CHANNEL_MICRO_STEPS } else { MICRO_STEPS };
     let lengths = [64, 32, 16, 8].into_iter().filter(|n| *n <= steps);
-    let lengths = given(tokens, lengths.map(|n| (n / micro).max(1)));
+    let lengths = self::lengths(tokens, lengths.map(|n| (n / micro).max(1)));
     let values = normal.states.first().map_or(1, |state| state.v);
     let fits = |parts: &usize| {
         *parts == 1 || values.is_multiple_of(*parts) && values / parts >= PART_VALUES
@@ -221,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_first_that_needs_no_workspace_is_taken() {
-        let choices = || space(Subject::Pairs, None);
+        let choices = || space(Subject::Pairs, Given::Nothing);
         let planned = |needs: [usize; 5]| {
             let mut needs = needs.into_iter();
             let mut made = Vec::new();

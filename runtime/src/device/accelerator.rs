@@ -89,10 +89,11 @@ impl Accelerator {
         }
         let r = &recur.recurrence;
         let wanted = if training { Wanted::Training } else { Wanted::Forward };
-        let made = Kernels::new(r, wanted, None, &self.machine).map_err(|why| match why {
-            Unready::Failed(failure) => failure,
-            Unready::Refused(refusal) => Failure::Invalid(vec![without_kernels(r, &refusal)]),
-        })?;
+        let made =
+            Kernels::new(r, wanted, recur.chosen, &self.machine).map_err(|why| match why {
+                Unready::Failed(failure) => failure,
+                Unready::Refused(refusal) => Failure::Invalid(vec![without_kernels(r, &refusal)]),
+            })?;
         let made = Rc::new(made);
         self.recurring.insert(key, Rc::clone(&made));
         Ok(made)

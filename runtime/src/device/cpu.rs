@@ -143,7 +143,7 @@ impl Cpu {
                 // For single tokens there is nothing to gain from chunks.
                 let single = longest == 1 && call.recur.recurrence.is_local();
                 let kind = if single { FormKind::Recurrent } else { FormKind::Auto };
-                let made = Form::new(problem, kind, None);
+                let made = Form::new(problem, kind, call.recur.chosen.blocking);
                 made.map(Arc::new).map_err(|refusal| Failure::World(refusal.why))
             }
         }

@@ -1,6 +1,6 @@
 //! A recurrence by its kernels, on a GPU or on the sim device.
 
-use lrc_compiler::compile::{Choice, Target, all_schedules, compile};
+use lrc_compiler::compile::{Choice, Chosen, Target, all_schedules, compile};
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::form::{Cotangents, Gradients, Outputs, Problem};
 use lrc_compiler::normal::Refusal;
@@ -43,7 +43,7 @@ pub fn without_kernels(r: &Recurrence, refusal: &Refusal) -> Diag {
 
 /// Why a recurrence lacks kernels on a kind of GPU: nothing where it has all of them.
 pub fn lacks(r: &Recurrence, gpu: Gpu) -> Option<Diag> {
-    all_schedules(r, gpu).err().map(|refusal| without_kernels(r, &refusal))
+    all_schedules(r, gpu, Chosen::default()).err().map(|refusal| without_kernels(r, &refusal))
 }
 
 /// What a recurrence runs on: a [`Problem`] whose tensors lie in a store.
@@ -149,14 +149,14 @@ impl Call<'_> {
 }
 
 impl Kernels {
-    /// Plans and compiles kernels, in chunks of `tokens` if given.
+    /// Plans and compiles kernels, in plans that are chosen already as far as these go.
     pub fn new(
         r: &Recurrence,
         wanted: Wanted,
-        tokens: Option<usize>,
+        chosen: Chosen,
         machine: &Machine,
     ) -> Result<Kernels, Unready> {
-        let choice = Choice { purpose: wanted, tokens };
+        let choice = Choice { purpose: wanted, chosen };
         let made = compile(r, Target::Gpu(machine.kind()), choice).map_err(Unready::Refused)?;
         let schedules = made.schedules;
         let mut made = ready(machine, schedules).map_err(Unready::Failed)?.into_iter();

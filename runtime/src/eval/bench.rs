@@ -3,6 +3,8 @@
 //! Every time is the median of several runs after one that warms up, on random tensors that keep
 //! the declaration's promises.
 
+use lrc_compiler::block::Blocking;
+use lrc_compiler::compile::Chosen;
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::form::{Form, FormKind};
 use lrc_compiler::graph::Model;
@@ -36,13 +38,13 @@ pub fn recurrence(
     r: &Recurrence,
     sizes: Sizes,
     kind: FormKind,
-    chunk: Option<usize>,
+    blocking: Blocking,
     repeat: Repeat,
 ) -> Result<Times, Refusal> {
     let tensors = Drawn::new(r, sizes);
     let problem = tensors.problem(r);
     let cotangents = tensors.cotangents(r);
-    let form = Form::new(&problem, kind, chunk)?;
+    let form = Form::new(&problem, kind, blocking)?;
     let forward = median(repeat, || {
         form.forward(&problem, false).0.recycle();
     });
@@ -58,12 +60,12 @@ pub fn recurrence(
 pub fn kernels(
     r: &Recurrence,
     sizes: Sizes,
-    chunk: Option<usize>,
+    chosen: Chosen,
     repeat: Repeat,
     machine: &Machine,
 ) -> Result<Times, Unready> {
-    let forward = Kernels::new(r, Wanted::Forward, chunk, machine)?;
-    let training = Kernels::new(r, Wanted::Training, chunk, machine)?;
+    let forward = Kernels::new(r, Wanted::Forward, chosen, machine)?;
+    let training = Kernels::new(r, Wanted::Training, chosen, machine)?;
     let timed = || -> Result<Times, Failure> {
         let mut store = Store::new(machine);
         let tensors = Drawn::new(r, sizes);

@@ -49,7 +49,7 @@ fn extent(dim: &Dim) -> usize {
 /// The kernels of a pass of a recurrence, and those that add up what they leave in several places.
 fn recurrence(recur: &Recur, pass: Pass, gpu: Gpu) -> Option<usize> {
     let r = &recur.recurrence;
-    let choice = Choice { purpose: Purpose::Training, tokens: None };
+    let choice = Choice { purpose: Purpose::Training, chosen: recur.chosen };
     let made = compile(r, Target::Gpu(gpu), choice).ok()?;
     let schedule = made.schedules.into_iter().find(|made| made.pass == pass)?;
     let share = |buffer: &Buffer| match buffer.binding {

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use lrc_compiler::block::Blocking;
 use lrc_compiler::form::{Form, FormKind, Operand, Problem};
 use lrc_compiler::graph::{Param, layer};
 use lrc_compiler::tile::size;
@@ -90,7 +91,7 @@ fn rank(state: &[f32], columns: usize) -> Option<f64> {
 /// inside the logarithm: `-ln E Σp²`. With values that are random signs, the mean square of an
 /// output is `Σp²` in expectation, whatever makes the weights.
 fn entropy(problem: &Problem<f32>) -> Option<f64> {
-    let form = Form::new(problem, FormKind::Auto, None).ok()?;
+    let form = Form::new(problem, FormKind::Auto, Blocking::default()).ok()?;
     let v = problem.recurrence.inputs.iter().position(|slot| slot.name == "v")?;
     let mut random = Stream::new(0, Purpose::Verify, 0);
     let signs: Vec<f32> = (0..problem.inputs[v].data.len())

@@ -9,6 +9,7 @@ pub mod page;
 pub mod text;
 pub mod time;
 
+use lrc_compiler::compile::Chosen;
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::emit;
 use lrc_compiler::plan::target::Gpu;
@@ -131,7 +132,7 @@ pub fn profile(r: &Recurrence, sizes: Sizes, hardware: Hardware) -> Result<Profi
     let mut all =
         Profile { name: r.name.clone(), hardware, sizes, lengths: vec![], schedules: vec![] };
     for purpose in PURPOSES {
-        let kernels = Kernels::new(r, purpose, None, &Machine::Sim(gpu))?;
+        let kernels = Kernels::new(r, purpose, Chosen::default(), &Machine::Sim(gpu))?;
         let schedules = kernels.schedules();
         let lengths = fit::lengths(&schedules, sizes.length);
         let ran = lengths
@@ -292,7 +293,8 @@ mod tests {
     fn counts_of_long_sequences_follow_from_short_ones() {
         for name in ["gated_delta_rule", "softmax_attn"] {
             let r = recurrence(name);
-            let kernels = Kernels::new(&r, Purpose::Training, None, &Machine::sim()).unwrap();
+            let kernels =
+                Kernels::new(&r, Purpose::Training, Chosen::default(), &Machine::sim()).unwrap();
             let lengths = [256, 512, 768];
             let short: Vec<_> = lengths.map(|n| ran(&r, &kernels, n, A100).unwrap()).into();
             let long = ran(&r, &kernels, 1024, A100).unwrap();
@@ -319,7 +321,7 @@ mod tests {
         let sizes = Sizes { batch: 2, length: 1024, heads: 3 };
         let made = profile(&r, sizes, A100).unwrap();
         let gpu = Gpu::named(A100.arch).unwrap();
-        let choice = Choice { purpose: Purpose::Forward, tokens: None };
+        let choice = Choice::of(Purpose::Forward);
         let planned = compile(&r, Target::Gpu(gpu), choice).unwrap().schedules.remove(0);
         let of_plan: f64 = planned
             .kernels

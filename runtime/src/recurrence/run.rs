@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use lrc_compiler::block::Blocking;
+use lrc_compiler::compile::Chosen;
 use lrc_compiler::elaborate::{Recurrence, Setting, Signature, elaborate};
 use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Operand, Outputs, Problem};
 use lrc_compiler::normal::Refusal;
@@ -181,7 +183,7 @@ fn on_cpu(
     // A longer chunk than the longest sequence would only be padding.
     let longest = problem.bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(1).max(1);
     let chunk = request.chunk.map(|tokens| tokens.min(longest));
-    let form = Form::new(problem, request.form, chunk)
+    let form = Form::new(problem, request.form, Blocking::of(chunk))
         .map_err(|refusal| refused(problem.recurrence, refusal))?;
     let (outputs, kept) = form.forward(problem, request.backward);
     let gradients = request.backward.then(|| form.backward(problem, &kept, cotangents));
@@ -206,10 +208,11 @@ fn by_kernels(
         (false, true) => Wanted::Decode,
         (false, false) => Wanted::Forward,
     };
-    let kernels = Kernels::new(r, wanted, request.chunk, machine).map_err(|why| match why {
-        Unready::Failed(failure) => failure,
-        Unready::Refused(refusal) => Failure::Invalid(vec![without_kernels(r, &refusal)]),
-    })?;
+    let kernels =
+        Kernels::new(r, wanted, Chosen::of(request.chunk), machine).map_err(|why| match why {
+            Unready::Failed(failure) => failure,
+            Unready::Refused(refusal) => Failure::Invalid(vec![without_kernels(r, &refusal)]),
+        })?;
     if !request.backward {
         return Ok((kernels.run(problem)?, None));
     }

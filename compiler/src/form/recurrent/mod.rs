@@ -19,7 +19,7 @@ use crate::tile::lift::lift_token;
 use crate::tile::{Builder, Gather, Int, IntOp, Leaf, Op, Past, Program, Stream, Value, size};
 
 /// Most heads that one task steps together.
-const MAX_LANES: usize = 64;
+pub(super) const MOST_HEADS: usize = 64;
 
 /// What a leaf's gradient is added to.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,15 +64,14 @@ struct Trajectories<R> {
 }
 
 impl Recurrent {
-    /// Prepares the recurrent form. `shared_inputs[i]` and `shared_params[i]` say whether all heads
-    /// share a tensor.
+    /// Prepares the recurrent form of so many heads, of which so many run together. `shared_inputs[i]` and
+    /// `shared_params[i]` say whether all heads share a tensor.
     pub fn new(
         recurrence: &Recurrence,
-        heads: usize,
+        [heads, lanes]: [usize; 2],
         shared_inputs: &[bool],
         shared_params: &[bool],
     ) -> Recurrent {
-        let lanes = heads.clamp(1, MAX_LANES);
         let token = peel(recurrence);
         let make = |lanes| Lanes::new(recurrence, &token, lanes, shared_inputs, shared_params);
         let rest = heads % lanes;

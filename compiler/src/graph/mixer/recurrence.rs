@@ -7,6 +7,7 @@ use lrc_dsl::{Diag, Span, print};
 
 use super::functions::Call;
 use super::{Bound, GraphBuilder, Scope, Tried};
+use crate::compile::Chosen;
 use crate::elaborate::signature::{Signature, numbers_in};
 use crate::elaborate::{Dim, Recurrence, Setting, Variable, elaborate};
 use crate::graph::pointwise::Named;
@@ -149,8 +150,14 @@ impl RecurrenceCall<'_, '_> {
         self.memories(&front, &sizes);
         let recurrence = self.elaborated(settings, &front, &sizes, scope)?;
         let heads = front.iter().map(|a| a.size).product();
-        let mut recur =
-            Recur { heads, sum: 1, input_heads: vec![], param_heads: vec![], recurrence };
+        let mut recur = Recur {
+            heads,
+            sum: 1,
+            input_heads: vec![],
+            param_heads: vec![],
+            recurrence,
+            chosen: Chosen::default(),
+        };
         let inputs = self.operands(&front, &mut recur, scope)?;
         let out = recur.recurrence.outs[0].clone();
         let shapes: Vec<(Vec<usize>, bool)> = recur

@@ -23,7 +23,7 @@ use super::cut::{Cut, find, inside, read, statements, store};
 use super::index::Ix;
 use super::lower::{Lower, axes_of, log_of, new_tile, plannable, steps};
 use super::place::place;
-use super::space::{Choice, Subject, choose, space};
+use super::space::{Choice, Given, Subject, choose, space};
 use super::target::Gpu;
 use super::{
     Binding, Buffer, Element, Expr, Grid, Kernel, Loop, Number, Over, Pass, Schedule, Side, Step,
@@ -37,13 +37,8 @@ use crate::tile::{Binary, Bits, Int, Leaf, Node, Op, Stream, Value, size};
 use derived::{Derived, buffers, gathers};
 use hoist::hoist;
 
-/// What a pass is, each kernel by the first plan that fits a GPU; with blocks of `tokens` if given.
-pub fn schedule(
-    r: &Recurrence,
-    pass: Pass,
-    gpu: Gpu,
-    tokens: Option<usize>,
-) -> Result<Schedule, Refusal> {
+/// What a pass is, each kernel by the first plan that fits a GPU; among those that agree with what is given.
+pub fn schedule(r: &Recurrence, pass: Pass, gpu: Gpu, given: Given) -> Result<Schedule, Refusal> {
     let works: &[Work] = match pass {
         Pass::Forward => &[Work::Forward],
         Pass::Backward => &[Work::Queries, Work::Keys],
@@ -57,7 +52,7 @@ pub fn schedule(
     let buffers = buffers(r, pass, &Derived::new(r, 2, 2)?);
     let mut kernels = Vec::new();
     for &work in works {
-        kernels.push(kernel(r, work, &range, &buffers, gpu, tokens)?);
+        kernels.push(kernel(r, work, &range, &buffers, gpu, given)?);
     }
     let name = format!("{}_{}", r.name, pass.name());
     Ok(Schedule { name, pass, buffers, kernels }.finish(gpu))
@@ -69,10 +64,10 @@ fn kernel(
     range: &Range,
     buffers: &[Buffer],
     gpu: Gpu,
-    tokens: Option<usize>,
+    given: Given,
 ) -> Result<Kernel, Refusal> {
     let best = choose(
-        space(Subject::Pairs, tokens),
+        space(Subject::Pairs, given),
         |kernel: &Kernel| kernel.workspace,
         |_| 0,
         |choice| {

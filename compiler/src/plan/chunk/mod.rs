@@ -10,7 +10,7 @@ use super::cost::cycles;
 use super::lower::plannable;
 use super::pipeline::pipeline;
 use super::registers::registers;
-use super::space::{Choice, Split, Subject, choose, space};
+use super::space::{Choice, Given, Split, Subject, choose, space};
 use super::target::Gpu;
 use super::value_split::{ValueSplit, Whole, split_values};
 use super::{Pass, Schedule};
@@ -39,20 +39,30 @@ pub enum Body<'a> {
     },
 }
 
+impl Body<'_> {
+    /// What the choice of a plan depends on.
+    pub fn subject<'a>(&'a self, r: &'a Recurrence, pass: Pass) -> Subject<'a> {
+        match self {
+            Body::Normal(normal) => Subject::Chunks(normal, pass),
+            Body::Scan => Subject::Scan(r),
+            Body::Token { .. } => Subject::Token(r),
+        }
+    }
+}
+
 /// What a pass is, by the best plan that fits a GPU. The error names what is too large.
 pub fn schedule(
     r: &Recurrence,
     body: Body,
     pass: Pass,
     gpu: Gpu,
-    given: Option<usize>,
+    given: Given,
 ) -> Result<Schedule, Refusal> {
-    let given = if pass == Pass::Decode { Some(1) } else { given };
-    let subject = match body {
-        Body::Normal(normal) => Subject::Chunks(normal, pass),
-        Body::Scan => Subject::Scan(r),
-        Body::Token { .. } => Subject::Token(r),
+    let given = match given {
+        Given::Nothing | Given::Tokens(_) if pass == Pass::Decode => Given::Tokens(1),
+        given => given,
     };
+    let subject = body.subject(r, pass);
     let workspace = |made: &Schedule| made.kernels.iter().map(|kernel| kernel.workspace).sum();
     let time = |made: &Schedule| cycles(made, gpu);
     let best =

@@ -3,7 +3,7 @@
 use lrc_dsl::Sources;
 
 use super::super::chunk::Body;
-use super::super::space::{Choice, Split, Unit};
+use super::super::space::{Choice, Given, Split, Unit};
 use super::super::target::{GPUS, Gpu};
 use super::super::*;
 use super::verify;
@@ -24,7 +24,7 @@ fn recurrence(text: &str, sizes: &[(&str, f64)]) -> Recurrence {
 fn schedule(text: &str, sizes: &[(&str, f64)], pass: Pass) -> Schedule {
     let r = recurrence(text, sizes);
     let strategy = strategy::of(&r);
-    super::super::schedule(&r, &strategy, pass, GPU, Some(16)).unwrap()
+    super::super::schedule(&r, &strategy, pass, GPU, Given::Tokens(16)).unwrap()
 }
 
 /// One kernel, chunk after chunk: with a loop, copies and states in registers.

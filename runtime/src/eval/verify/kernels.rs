@@ -1,5 +1,6 @@
 //! The kernels of a recurrence against its recurrent form in f64.
 
+use lrc_compiler::compile::Chosen;
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::form::{Form, Gradients, Outputs};
 use lrc_compiler::strategy;
@@ -22,7 +23,7 @@ pub struct Kernels {
 impl Kernels {
     /// Plans and compiles.
     pub fn new(r: &Recurrence, machine: &Machine) -> Result<Kernels, Unready> {
-        let one = |wanted| kernels::Kernels::new(r, wanted, None, machine);
+        let one = |wanted| kernels::Kernels::new(r, wanted, Chosen::default(), machine);
         Ok(Kernels {
             training: one(Wanted::Training)?,
             forward: one(Wanted::Forward)?,

@@ -10,6 +10,7 @@ mod drawn;
 mod kernels;
 mod slope;
 
+use lrc_compiler::block::Blocking;
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Outputs, Problem};
 use lrc_compiler::tile::size;
@@ -231,7 +232,7 @@ pub fn trial(r: &Recurrence, trial: &Trial) -> Result<Found, String> {
     let cotangents = drawn.cotangents();
     let (truth, gradients) = (Runner::of(&form).both)(&problem, &cotangents);
     let mut found = Found::default();
-    if let Ok(chunk) = Form::new(&problem, FormKind::Chunk, Some(trial.chunk)) {
+    if let Ok(chunk) = Form::new(&problem, FormKind::Chunk, Blocking::of(Some(trial.chunk))) {
         let (outputs, by_chunk) = (Runner::of(&chunk).both)(&problem, &cotangents);
         let [forward, backward] = Gaps::of((&outputs, &by_chunk), (&truth, &gradients)).worst();
         (found.forward, found.backward) = (Some(forward), Some(backward));
@@ -248,7 +249,7 @@ pub fn judge(r: &Recurrence) -> Judged {
         let problem = drawn.problem(r, trial.heads);
         let forms = [
             Ok(Form::recurrent(&problem)),
-            Form::new(&problem, FormKind::Chunk, Some(trial.chunk)),
+            Form::new(&problem, FormKind::Chunk, Blocking::of(Some(trial.chunk))),
         ];
         let runners: Vec<Runner> = forms.iter().flatten().map(Runner::of).collect();
         examine(r, &trial, &runners, &mut judged);
