@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use lrc_compiler::compile::all_schedules;
+use lrc_compiler::compile::{Chosen, all_schedules};
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
 use lrc_compiler::emit;
 use lrc_compiler::plan::Kernel;
@@ -260,7 +260,7 @@ fn machine_code(names: &[&str], size: f64, arches: &[&str]) -> Vec<(Kernel, Buil
         let r = recurrence(name, &sizes);
         for arch in arches {
             let gpu = Gpu::named(arch).unwrap();
-            for schedule in all_schedules(&r, gpu).unwrap() {
+            for schedule in all_schedules(&r, gpu, Chosen::default()).unwrap() {
                 let wrong = verify(&schedule, gpu.shared);
                 assert!(wrong.is_empty(), "{} {size} {arch}: {wrong:?}", schedule.name);
                 for kernel in &schedule.kernels {

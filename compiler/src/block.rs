@@ -1,6 +1,8 @@
 //! The program of a block of tokens by the strategy of its recurrence, and its gradient: what both the
 //! processor and kernels run.
 
+use std::fmt::{self, Display, Formatter};
+
 use crate::chunk::attention::{self, pair_program};
 use crate::chunk::gradient::{Gradient, Wrt, gradient};
 use crate::chunk::token::of_token;
@@ -19,6 +21,18 @@ pub struct Blocking {
     pub tokens: Option<usize>,
     /// Heads that run together, at most, where states have no products: in scans, and token by token.
     pub heads: Option<usize>,
+}
+
+impl Display for Blocking {
+    /// `64 tokens, 8 heads`.
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match (self.tokens, self.heads) {
+            (None, None) => f.write_str("of sizes of its own"),
+            (Some(tokens), None) => write!(f, "{tokens} tokens"),
+            (None, Some(heads)) => write!(f, "{heads} heads"),
+            (Some(tokens), Some(heads)) => write!(f, "{tokens} tokens, {heads} heads"),
+        }
+    }
 }
 
 impl Blocking {

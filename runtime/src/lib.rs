@@ -1,5 +1,6 @@
 //! The runtime of lrc: runs compiled recurrences and models on a device. One module is one room, each built on those below it:
 //!
+//! * [`tune`]: which choices are fastest: tried, written down, told.
 //! * [`eval`]: what a model has learned, and how well: benchmarks, comparisons, experiments, verification.
 //! * [`train`]: the loop of training: engine, data loader, checkpoints.
 //! * [`report`]: what a run writes for people: its record, pages, event files.
@@ -30,3 +31,4 @@ pub mod recurrence;
 pub mod report;
 pub mod schedule;
 pub mod train;
+pub mod tune;

@@ -22,6 +22,7 @@ mod report;
 mod spec;
 mod train;
 mod trained;
+mod tune;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -74,6 +75,8 @@ pub enum Command {
     Params(params::Params),
     /// Say what kernels do and how long they would take on GPUs, without one.
     Profile(profile::Profile),
+    /// Find which choices are fastest, by a clock or by a model, and write them down.
+    Tune(tune::Tune),
     /// Run one declared recurrence on the tensors of a file.
     Exec(exec::Exec),
     /// Train the model of a spec.
@@ -108,6 +111,7 @@ pub fn run(args: Args) -> u8 {
         Command::Library(args) => library::library(args),
         Command::Params(args) => params::params(args, &mut sources),
         Command::Profile(args) => profile::run(args, &mut sources),
+        Command::Tune(args) => tune::run(args, &mut sources),
         Command::Exec(args) => exec::exec(args, &mut sources),
         Command::Train(args) => train::train(args, &mut sources),
         Command::Data(args) => data::data(args, &mut sources),

@@ -4,6 +4,8 @@
 //! first; [`choose`] plans those of one length after the other, and of the first length of which one needs no
 //! workspace it takes the one that takes least time, or else the one that needs least workspace.
 
+use std::fmt::{self, Display, Formatter};
+
 use super::Pass;
 use super::lower::WARP;
 use crate::elaborate::Recurrence;
@@ -49,6 +51,27 @@ pub struct Choice {
     pub stages: usize,
     /// What kernels there are.
     pub split: Split,
+}
+
+impl Display for Choice {
+    /// `chunk 64, parts 2, warps 8, stages 1, carry`: what tells it from others of its space.
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let Choice { chunk, other, parts, warps, unit, stages, split } = self;
+        write!(f, "chunk {chunk}")?;
+        if other != chunk {
+            write!(f, " by {other}")?;
+        }
+        write!(f, ", parts {parts}, warps {warps}")?;
+        if *unit == Unit::Fma {
+            f.write_str(", f32")?;
+        }
+        let split = match split {
+            Split::Fused => "fused",
+            Split::Carry => "carry",
+            Split::Read => "carry and read",
+        };
+        write!(f, ", stages {stages}, {split}")
+    }
 }
 
 impl Choice {

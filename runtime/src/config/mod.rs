@@ -60,6 +60,8 @@ pub struct Spec {
     pub auto_warmup: bool,
     /// Easier and harder tasks over the run.
     pub levels: Option<Levels>,
+    /// A table of what was found to be fast, of which a run keeps a copy.
+    pub tuned: Option<PathBuf>,
     /// Evaluation.
     pub eval: Eval,
     /// What is watched, and what is done about it.
@@ -144,6 +146,7 @@ fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
     let (schedule, auto_warmup) = f.section("schedule", shaping::schedule);
     let phases = shaping::phases(f);
     let transforms = transforms::read(f);
+    let tuned = f.get("tuned").is_some().then(|| data::anchored(f, "tuned", base)).flatten();
     let eval = f.section("eval", |f| eval_fields(f, task.as_ref()));
     let checkpoint = f.section("checkpoint", checkpoint_fields);
     let monitor = monitor::read(f);
@@ -167,6 +170,7 @@ fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
         transforms,
         auto_warmup,
         levels,
+        tuned,
         eval,
         monitor,
         checkpoint,

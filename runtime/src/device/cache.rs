@@ -27,6 +27,11 @@ impl Cache {
     /// The user's: `LRC_CACHE_DIR`, else `lrc` in `XDG_CACHE_HOME` or `~/.cache`. An empty variable is
     /// as none.
     pub fn of_user() -> Cache {
+        Cache { folder: Cache::folder_of_user().map(|folder| folder.join("kernels")) }
+    }
+
+    /// The folder of all that is kept for a user between runs.
+    pub fn folder_of_user() -> Option<PathBuf> {
         let folder = |name: &str| {
             std::env::var_os(name).filter(|folder| !folder.is_empty()).map(PathBuf::from)
         };
@@ -34,7 +39,7 @@ impl Cache {
         let shared = folder("XDG_CACHE_HOME")
             .or_else(|| folder("HOME").map(|home| home.join(".cache")))
             .map(|folder| folder.join("lrc"));
-        Cache { folder: own.or(shared).map(|folder| folder.join("kernels")) }
+        own.or(shared)
     }
 
     /// In a folder of its own.

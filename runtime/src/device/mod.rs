@@ -20,6 +20,7 @@ pub mod recorder;
 pub mod rows;
 pub mod sim;
 pub mod store;
+pub mod tuned;
 
 use lrc_compiler::plan::target::Gpu;
 

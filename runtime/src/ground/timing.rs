@@ -14,7 +14,13 @@ pub struct Repeat {
 }
 
 /// The median time of a run in seconds; one run before is not timed.
-pub fn median(repeat: Repeat, mut run: impl FnMut()) -> f64 {
+pub fn median(repeat: Repeat, run: impl FnMut()) -> f64 {
+    let times = times(repeat, run);
+    times[times.len() / 2]
+}
+
+/// The times of runs in seconds, the shortest first; one run before is not timed.
+pub fn times(repeat: Repeat, mut run: impl FnMut()) -> Vec<f64> {
     run();
     let start = Instant::now();
     let mut times = Vec::new();
@@ -24,7 +30,7 @@ pub fn median(repeat: Repeat, mut run: impl FnMut()) -> f64 {
         times.push(one.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+    times
 }
 
 /// The same for a run that may fail.

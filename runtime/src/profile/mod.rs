@@ -126,36 +126,48 @@ const PURPOSES: [Purpose; 2] = [Purpose::Forward, Purpose::Training];
 
 /// Counts a recurrence's kernels on a kind of GPU.
 pub fn profile(r: &Recurrence, sizes: Sizes, hardware: Hardware) -> Result<Profile, Unready> {
-    let gpu = Gpu::named(hardware.arch).ok_or_else(|| {
-        Unready::Failed(Failure::Usage(format!("no kernels are made for {}", hardware.arch)))
-    })?;
     let mut all =
         Profile { name: r.name.clone(), hardware, sizes, lengths: vec![], schedules: vec![] };
     for purpose in PURPOSES {
-        let kernels = Kernels::new(r, purpose, Chosen::default(), &Machine::Sim(gpu))?;
-        let schedules = kernels.schedules();
-        let lengths = fit::lengths(&schedules, sizes.length);
-        let ran = lengths
-            .iter()
-            .map(|length| ran(r, &kernels, *length, hardware))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(Unready::Failed)?;
-        let passes =
-            (0..schedules.len()).map(|at| ran.iter().map(|all| all[at].as_slice()).collect());
-        let passes: Vec<Vec<&[Counted]>> = passes.collect();
-        let weights = fit::weights(&lengths, sizes.length);
-        for (schedule, counted) in schedules.into_iter().zip(passes) {
-            let launches = fit::at(&counted, &weights, (sizes.batch * sizes.heads) as f64)
-                .map_err(Unready::Failed)?;
-            let kernels = of_kernels(schedule, launches, hardware, gpu).map_err(Unready::Failed)?;
-            let saves = purpose == Purpose::Training && schedule.pass == Pass::Forward;
-            let compulsory = compulsory(schedule, sizes, saves);
-            let name = schedule.name.clone();
-            all.schedules.push(OfSchedule { name, saves, kernels, compulsory });
-        }
+        let (schedules, lengths) = of_purpose(r, sizes, hardware, purpose, Chosen::default())?;
+        all.schedules.extend(schedules);
         all.lengths = lengths;
     }
     Ok(all)
+}
+
+/// What is run for a purpose, as far as that is chosen already, and the lengths at which kernels ran.
+pub fn of_purpose(
+    r: &Recurrence,
+    sizes: Sizes,
+    hardware: Hardware,
+    purpose: Purpose,
+    chosen: Chosen,
+) -> Result<(Vec<OfSchedule>, Vec<usize>), Unready> {
+    let gpu = Gpu::named(hardware.arch).ok_or_else(|| {
+        Unready::Failed(Failure::Usage(format!("no kernels are made for {}", hardware.arch)))
+    })?;
+    let kernels = Kernels::new(r, purpose, chosen, &Machine::Sim(gpu))?;
+    let schedules = kernels.schedules();
+    let lengths = fit::lengths(&schedules, sizes.length);
+    let ran = lengths
+        .iter()
+        .map(|length| ran(r, &kernels, *length, hardware))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Unready::Failed)?;
+    let passes = (0..schedules.len()).map(|at| ran.iter().map(|all| all[at].as_slice()).collect());
+    let passes: Vec<Vec<&[Counted]>> = passes.collect();
+    let weights = fit::weights(&lengths, sizes.length);
+    let mut all = vec![];
+    for (schedule, counted) in schedules.into_iter().zip(passes) {
+        let launches = fit::at(&counted, &weights, (sizes.batch * sizes.heads) as f64)
+            .map_err(Unready::Failed)?;
+        let kernels = of_kernels(schedule, launches, hardware, gpu).map_err(Unready::Failed)?;
+        let saves = purpose == Purpose::Training && schedule.pass == Pass::Forward;
+        let compulsory = compulsory(schedule, sizes, saves);
+        all.push(OfSchedule { name: schedule.name.clone(), saves, kernels, compulsory });
+    }
+    Ok((all, lengths))
 }
 
 /// Runs a pass, or two, on one sequence of one head; what each launch of each pass did.

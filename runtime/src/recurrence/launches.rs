@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use lrc_compiler::compile::Chosen;
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::plan::{Grid, Purpose, Schedule};
@@ -109,7 +110,7 @@ pub fn launches(r: &Recurrence, sizes: Sizes, gpu: Gpu) -> Result<Vec<Launched>,
     let decode = strategy::of(r).decodes().then_some(Purpose::Decode);
     let mut all = Vec::new();
     for purpose in [Purpose::Forward, Purpose::Training].into_iter().chain(decode) {
-        let kernels = Kernels::new(r, purpose, None, &Machine::Recorder(gpu))?;
+        let kernels = Kernels::new(r, purpose, Chosen::default(), &Machine::Recorder(gpu))?;
         all.extend(calls(r, &kernels, sizes, purpose).map_err(Unready::Failed)?);
     }
     Ok(all)
@@ -265,7 +266,7 @@ mod tests {
         for name in ["gated_delta_rule", "hgrn", "softmax_attn", "titans_linear"] {
             let r = recurrence(name);
             let written = launches(&r, sizes, Machine::sim().kind()).unwrap();
-            let kernels = Kernels::new(&r, Purpose::Training, None, &Machine::sim()).unwrap();
+            let kernels = Kernels::new(&r, Purpose::Training, Chosen::default(), &Machine::sim()).unwrap();
             let drawn = Drawn::new(&r, sizes);
             let problem = drawn.problem(&r);
             let mut store = Store::new(&Machine::sim());

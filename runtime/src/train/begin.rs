@@ -1,7 +1,7 @@
 //! How a run begins: in an empty folder, with a checkpoint of its own or of another run.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use super::changes::Changes;
 use super::checkpoint::{self, Checkpoint, State};
 use super::engine::{Engine, Numbers, Training};
 use super::loader::DataLoader;
-use super::ready::{Data, Ready, ready};
+use super::ready::{Data, Ready, ready_with};
 use super::run::Run;
 use super::summary::peak;
 use super::{From, Options};
@@ -25,6 +25,9 @@ use crate::report::record::{Lineage, Record};
 use crate::schedule::Amount;
 use crate::schedule::levels::Levels;
 
+/// A run's copy of its table of choices.
+const TUNED: &str = "tuned.json";
+
 impl<'s> Run<'s> {
     pub(super) fn open(
         spec: &'s Spec,
@@ -32,8 +35,11 @@ impl<'s> Run<'s> {
         arch: &str,
         options: &'s Options,
     ) -> Result<Run<'s>, Failure> {
+        let kept = options.folder.join(TUNED);
+        let tuned = if options.resume && kept.exists() { Some(&kept) } else { spec.tuned.as_ref() };
+        let tuned = tuned.filter(|_| spec.tuned.is_some()).map(PathBuf::as_path);
         let Ready { source, run_schedule, needs, plan } =
-            ready(spec, &model, options.device, Data::Needed)?;
+            ready_with(spec, &model, options.device, Data::Needed, tuned)?;
         let source = source.ok_or_else(|| Failure::World("the data was not opened".into()))?;
         needs.fits(options.device)?;
         let params = fresh(&model.graph.params, spec.seed);
@@ -166,6 +172,10 @@ impl<'s> Run<'s> {
             &folder.join("spec.resolved.yaml"),
             self.spec.resolved.as_bytes(),
         )?;
+        if let Some(path) = self.spec.tuned.as_ref().filter(|_| !folder.join(TUNED).exists()) {
+            let table = crate::ground::bounded::bytes(path)?;
+            crate::ground::atomic::write(&folder.join(TUNED), &table)?;
+        }
         crate::ground::atomic::write(&folder.join("model.arch"), arch.as_bytes())
     }
 

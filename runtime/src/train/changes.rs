@@ -79,8 +79,8 @@ impl Changes {
         differ("", &then, &now, &mut found);
         for (path, said) in found {
             let part = path.split('.').next().unwrap_or_default();
-            // The folder has its own name, and its own file of the model.
-            if path != "name" && path != "model.file" {
+            // The folder has its own name, its own file of the model and its own table of choices.
+            if path != "name" && path != "model.file" && path != "tuned" {
                 let decides = matches!(part, "model" | "task" | "data" | "seed" | "curriculum");
                 self.add(&path, said, decides);
             }

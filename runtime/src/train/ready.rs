@@ -12,6 +12,7 @@ use crate::config::Spec;
 use crate::data::corpus::Corpora;
 use crate::data::{Dataset, Task, fits};
 use crate::device::Device;
+use crate::device::tuned::{Place, Table};
 use crate::ground::error::Failure;
 use crate::ground::memory;
 use crate::ground::memory::gib;
@@ -43,13 +44,28 @@ pub enum Data {
 /// Asks everything that is asked of a spec and its model before the first step on a device. The memory of this machine is
 /// asked by [`Estimate::fits`]: a run is planned on other machines than it is trained on.
 pub fn ready(spec: &Spec, model: &Model, device: Device, data: Data) -> Result<Ready, Failure> {
+    ready_with(spec, model, device, data, spec.tuned.as_deref())
+}
+
+/// The same with a table of choices, the spec's or the copy that a run has kept of it.
+pub fn ready_with(
+    spec: &Spec,
+    model: &Model,
+    device: Device,
+    data: Data,
+    tuned: Option<&Path>,
+) -> Result<Ready, Failure> {
     fits(&spec.task, spec.task.vocab(), model.vocab)?;
     let source = match missing(&spec.task) {
         Some(_) if data == Data::Elsewhere => None,
         _ => Some(Dataset::open_for(&spec.task, spec.seed, &spec.asked(), model.vocab)?),
     };
     let run_schedule = run_schedule(spec, source.as_ref())?;
-    let plan = TrainingPlan::new(model.clone(), &Training::of(spec, &run_schedule, spec.seed))?;
+    let training = Training::of(spec, &run_schedule, spec.seed);
+    let mut plan = TrainingPlan::new(model.clone(), &training)?;
+    if let Some(path) = tuned {
+        choose(&mut plan, path, device)?;
+    }
     lacks(&plan.prepared, device)?;
     if let Some(source) = &source {
         first_batch(spec, source, &run_schedule)?;
@@ -57,6 +73,15 @@ pub fn ready(spec: &Spec, model: &Model, device: Device, data: Data) -> Result<R
     let needs = estimate(spec, model, &plan.prepared, &run_schedule, device)?;
     needs.possible()?;
     Ok(Ready { source, run_schedule, needs, plan })
+}
+
+/// Puts the choices of a table into a plan. Where a device is not there, the table is read all the same.
+fn choose(plan: &mut TrainingPlan, path: &Path, device: Device) -> Result<(), Failure> {
+    let table = Table::read(path)?;
+    if let Ok(machine) = device.machine() {
+        table.belongs(&Place::accepted(machine.as_ref())?, &path.display().to_string())?;
+    }
+    table.apply(&mut plan.prepared.model.graph)
 }
 
 /// Reads the first batch of documents, as far as that can fail.

@@ -30,6 +30,7 @@ pub static SPEC: Table = Table::of(&[
     number("z_loss", 0.0, [0.0, 1.0], "the loss has so much of ln²Z more, Z being what the exponentials of the logits add up to"),
     field("activations", Kind::Memory, Preset::Words("no bound"), "what the values between the nodes of the graph may take; as many layers as that needs are computed again in the backward pass (the same bits, about a third more time for each)"),
     field("precision", Kind::Map(&Kind::Word(&["bf16", "f32"])), Preset::Words("f32"), "parameters by class or name that the model reads in bf16, and `activations`, the values between layers with their gradients (but decays and what else has a promised range); updates stay in f32, and so does what a mixer declares `f32` unless it is named. Devices hold them so, beside the f32 that is updated; the processor holds f32 that bf16 can hold"),
+    field("tuned", Kind::Path, Preset::Words("as the compiler chooses"), "a table of `lrc tune --export`: how recurrences run, as it was fastest on the machine that the table was made on. The last bits of numbers differ from those without it; a run keeps a copy and goes on with that"),
     section("eval", &EVAL, "evaluation on what training never sees"),
     section("checkpoint", &CHECKPOINT, "what a run is taken up from"),
     section("monitor", &MONITOR, "what is watched (below)"),

@@ -29,6 +29,8 @@ pub struct Gpu {
     pub name: String,
     /// The kind that kernels are planned for.
     pub kind: Kind,
+    /// The version of its driver: `12.4`.
+    pub driver: String,
 }
 
 /// A loaded kernel.
@@ -80,7 +82,8 @@ impl Gpu {
             ))
         })?;
         let stream = context.default_stream();
-        Ok(Gpu { context, stream, blas: Arc::default(), name, kind })
+        let driver = format!("{}.{}", version / 1000, version % 1000 / 10);
+        Ok(Gpu { context, stream, blas: Arc::default(), name, kind, driver })
     }
 
     /// Loads the machine code of a kernel that wants this much shared memory.
