@@ -21,8 +21,8 @@ use lrc_runtime::tune::journal::Journal;
 use lrc_runtime::tune::{Judge, Search, document, table, text, tune};
 
 use crate::args;
-use crate::commands::declared::{chosen, elaborated, known, own, pairs, settings};
 use crate::args::shape;
+use crate::commands::declared::{chosen, elaborated, known, own, pairs, settings};
 use crate::terminal::say;
 
 /// Arguments of `lrc tune`.

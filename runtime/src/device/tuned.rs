@@ -75,7 +75,9 @@ impl Place {
     pub fn of(machine: Option<&Machine>) -> Result<Place, Failure> {
         match machine {
             None => Ok(Place::processor()),
-            Some(Machine::Sim(kind) | Machine::Recorder(kind)) => Place::of_kernels(modelled(kind.arch), None),
+            Some(Machine::Sim(kind) | Machine::Recorder(kind)) => {
+                Place::of_kernels(modelled(kind.arch), None)
+            }
             Some(Machine::Cuda(gpu)) => {
                 Place::of_kernels(gpu.name.clone(), Some(gpu.driver.clone()))
             }

@@ -266,7 +266,8 @@ mod tests {
         for name in ["gated_delta_rule", "hgrn", "softmax_attn", "titans_linear"] {
             let r = recurrence(name);
             let written = launches(&r, sizes, Machine::sim().kind()).unwrap();
-            let kernels = Kernels::new(&r, Purpose::Training, Chosen::default(), &Machine::sim()).unwrap();
+            let kernels =
+                Kernels::new(&r, Purpose::Training, Chosen::default(), &Machine::sim()).unwrap();
             let drawn = Drawn::new(&r, sizes);
             let problem = drawn.problem(&r);
             let mut store = Store::new(&Machine::sim());
