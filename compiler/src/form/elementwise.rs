@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use crate::chunk::pointwise::lifted;
 use crate::interpret::{Machine, Plan};
+use crate::num::prefetch;
 use crate::tile::{Leaf, Program, Stream};
 
 /// Numbers at a time: what the program makes of them fits the nearest cache.
@@ -47,6 +48,12 @@ impl Elementwise {
                 let count = state.first().map_or(0, |part| part.len());
                 for at in (0..count).step_by(BLOCK) {
                     let end = count.min(at + BLOCK);
+                    // A program reads one vector after the other: without this each would wait for memory alone.
+                    let soon = end..count.min(end + BLOCK);
+                    state.iter().for_each(|data| prefetch(&data[soon.clone()]));
+                    for data in given {
+                        prefetch(&data[first + soon.start..first + soon.end]);
+                    }
                     let given = given.iter().map(|data| &data[first + at..first + end]);
                     self.block(machine, &mut state, at..end, &given.collect::<Vec<_>>(), numbers);
                 }
