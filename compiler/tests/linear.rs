@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use lrc_compiler::interpret::{Machine, Plan};
-use lrc_compiler::tile::linear::solve_apart;
+use lrc_compiler::tile::linear::{by_inverses, solve_apart};
 use lrc_compiler::tile::split::depends;
 use lrc_compiler::tile::verify::verify;
 use lrc_compiler::tile::{Builder, Leaf, Op, Program};
@@ -43,6 +43,25 @@ fn solutions_come_apart() {
             assert!((x - y).abs() < 1e-12 * (1.0 + x.abs()), "{x} {y}");
         }
     }
+}
+
+#[test]
+fn solutions_of_one_matrix_share_its_inverse() {
+    let mut b = Builder::new();
+    let a = b.leaf(Leaf::Param(0), &[4, 4]);
+    let x = b.leaf(Leaf::Param(1), &[4, 3]);
+    let y = b.leaf(Leaf::Param(2), &[4, 2]);
+    let (first, turned) = (b.solve(a, x, false), b.solve(a, y, true));
+    let program = b.finish(&[first, turned]);
+    let products = by_inverses(&program);
+    let solves = products.nodes.iter().filter(|node| matches!(node.op, Op::Solve(_)));
+    assert_eq!(solves.count(), 1);
+    for (x, y) in run(&program).concat().iter().zip(run(&products).concat()) {
+        assert!((x - y).abs() < 1e-12 * (1.0 + x.abs()), "{x} {y}");
+    }
+    // A single one with few columns is solved as it is.
+    let alone = Program { outputs: vec![program.outputs[0]], ..program }.pruned();
+    assert_eq!(by_inverses(&alone), alone);
 }
 
 #[test]

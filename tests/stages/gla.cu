@@ -87,12 +87,12 @@ gla_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads
         tile3[8 * (i0) + i2] = x;
     }
     wait_for_block();
-    // map [4, 1, 8]: kept_1[i0, 0, i2] = tile3[i0, 0, i2]
+    // map [4, 8]: kept_1[i0, i1] = tile3[i0, 0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
-        const int i2 = e % 8;
-        kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i2] = tile3[8 * (i0) + i2];
+        const int i1 = e % 8;
+        kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile3[8 * (i0) + i1];
     }
     wait_for_block();
     // scan of 1 rows, 4 steps, 8 wide: tile7 = CumulativeProduct(Versions { micro: 4, offsets: [4] }) tile0
@@ -122,12 +122,12 @@ gla_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads
         tile8[8 * (i0) + i2] = x;
     }
     wait_for_block();
-    // map [8, 1, 8]: kept_3[i0, 0, i2] = tile8[i0, 0, i2]
+    // map [8, 8]: kept_3[i0, i1] = tile8[i0, 0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
-        const int i2 = e % 8;
-        kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i2] = tile8[8 * (i0) + i2];
+        const int i1 = e % 8;
+        kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile8[8 * (i0) + i1];
     }
 }
 
@@ -202,7 +202,7 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile5 = kept_3[i0, 0, i2] of round 0
+    // copy async by 16 bytes: tile5 = kept_3[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -214,12 +214,12 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e / 2;
-            const int i2 = e % 2;
-            copy_async<16>(&tile5[8 * (i0) + 4 * (i2)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i2)]);
+            const int i1 = e % 2;
+            copy_async<16>(&tile5[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile6 = kept_1[i0, 0, i2] of round 0
+    // copy async by 16 bytes: tile6 = kept_1[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -231,8 +231,8 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e / 2;
-            const int i2 = e % 2;
-            copy_async<16>(&tile6[8 * (i0) + 4 * (i2)], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i2)]);
+            const int i1 = e % 2;
+            copy_async<16>(&tile6[8 * (i0) + 4 * (i1)], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i1)]);
         }
     }
     commit_copies();
@@ -284,7 +284,7 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile5 = kept_3[i0, 0, i2] of 1 ahead
+        // copy async by 16 bytes: tile5 = kept_3[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -297,12 +297,12 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
             #pragma unroll 1
             for (int e = threadIdx.x; e < 16; e += THREADS) {
                 const int i0 = e / 2;
-                const int i2 = e % 2;
-                copy_async<16>(&tile5[8 * (i0) + 4 * (i2)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i2)]);
+                const int i1 = e % 2;
+                copy_async<16>(&tile5[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile6 = kept_1[i0, 0, i2] of 1 ahead
+        // copy async by 16 bytes: tile6 = kept_1[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -315,8 +315,8 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
             #pragma unroll 1
             for (int e = threadIdx.x; e < 8; e += THREADS) {
                 const int i0 = e / 2;
-                const int i2 = e % 2;
-                copy_async<16>(&tile6[8 * (i0) + 4 * (i2)], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i2)]);
+                const int i1 = e % 2;
+                copy_async<16>(&tile6[8 * (i0) + 4 * (i1)], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i1)]);
             }
         }
         commit_copies();
@@ -344,14 +344,14 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
             tile2[8 * (i0) + i2] = x;
         }
         wait_for_block();
-        // map [4, 8]: out_o[t of row i0; i1] where row i0 is among the queries = add(tile2[i0, 0, i1], tile6[i0, 0, i1])
+        // map [4, 8]: out_o[t of row i0; i1] where row i0 is among the queries = add(tile2[i0, 0, i1], tile6[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
             if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile2[8 * (i0) + i1] + tile6[8 * (i0) + i1]);
         }
-        // map [8, 8]: tile0[i0, i1] = add((tile0[i0, i1] * tile4[0, i0]), tile5[i0, 0, i1])
+        // map [8, 8]: tile0[i0, i1] = add((tile0[i0, i1] * tile4[0, i0]), tile5[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
@@ -573,12 +573,12 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
         tile15[8 * (i1) + i2] = x;
     }
     wait_for_block();
-    // map [1, 8, 8]: kept_6[0, i1, i2] = tile15[0, i1, i2]
+    // map [8, 8]: kept_6[i0, i1] = tile15[0, i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i1 = e / 8;
-        const int i2 = e % 8;
-        kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = tile15[8 * (i1) + i2];
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile15[8 * (i0) + i1];
     }
     wait_for_block();
     // map [4, 8]: tile16[i0, i1] = (tile11[i0, i1] * tile7[i0, i1, 0])
@@ -644,7 +644,7 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile3 = kept_6[0, i1, i2] of round 0
+    // copy async by 16 bytes: tile3 = kept_6[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -655,9 +655,9 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
         float* const tile3 = tile3_stages + 0 % 2 * 64;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i1 = e / 2;
-            const int i2 = e % 2;
-            copy_async<16>(&tile3[8 * (i1) + 4 * (i2)], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
+            const int i0 = e / 2;
+            const int i1 = e % 2;
+            copy_async<16>(&tile3[8 * (i0) + 4 * (i1)], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
         }
     }
     commit_copies();
@@ -689,7 +689,7 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile3 = kept_6[0, i1, i2] of 1 ahead
+        // copy async by 16 bytes: tile3 = kept_6[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -701,9 +701,9 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
             float* const tile3 = tile3_stages + next % 2 * 64;
             #pragma unroll 1
             for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i1 = e / 2;
-                const int i2 = e % 2;
-                copy_async<16>(&tile3[8 * (i1) + 4 * (i2)], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile3[8 * (i0) + 4 * (i1)], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
             }
         }
         commit_copies();
@@ -715,7 +715,7 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
             d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
         }
         wait_for_block();
-        // map [8, 8]: tile0[i0, i1] = add((tile2[0, i0] * tile0[i0, i1]), tile3[0, i0, i1])
+        // map [8, 8]: tile0[i0, i1] = add((tile2[0, i0] * tile0[i0, i1]), tile3[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;

@@ -1,5 +1,5 @@
 extern "C" __global__ void __launch_bounds__(128, 1)
-mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_x, int heads_in_x, const float* __restrict__ in_dt, int heads_in_dt, const float* __restrict__ in_B, int heads_in_B, const float* __restrict__ in_C, int heads_in_C, const float* __restrict__ param_A, int heads_param_A, const float* __restrict__ param_D, int heads_param_D, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, bf16* __restrict__ kept_0, bf16* __restrict__ kept_1, bf16* __restrict__ kept_2, bf16* __restrict__ kept_3, float* __restrict__ kept_4) {
+mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_x, int heads_in_x, const float* __restrict__ in_dt, int heads_in_dt, const float* __restrict__ in_B, int heads_in_B, const float* __restrict__ in_C, int heads_in_C, const float* __restrict__ param_A, int heads_param_A, const float* __restrict__ param_D, int heads_param_D, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, bf16* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -20,23 +20,19 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
     const int own_in_C = at.head / (heads / heads_in_C);
     const int own_param_A = at.head / (heads / heads_param_A);
     const int own_param_D = at.head / (heads / heads_param_D);
-    float* const tile0 = (float*)(shared + 1536);
+    float* const tile0 = (float*)(shared + 2304);
     float* const tile1 = (float*)(shared + 128);
     float* const tile2 = (float*)(shared + 0);
     float* const tile3 = (float*)(shared + 0);
-    bf16* const tile4 = (bf16*)(shared + 0);
-    bf16* const tile5 = (bf16*)(shared + 768);
-    float* const tile6 = (float*)(shared + 1664);
-    float* const tile7 = (float*)(shared + 1920);
-    float* const tile8 = (float*)(shared + 0);
-    float* const tile9 = (float*)(shared + 0);
-    // map [8, 8]: kept_0[i0, i1] = (in_dt[t of row i0] * in_x[t of row i0; i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1]);
-    }
+    bf16* const tile4 = (bf16*)(shared + 1536);
+    bf16* const tile5 = (bf16*)(shared + 0);
+    bf16* const tile6 = (bf16*)(shared + 768);
+    float* const tile7 = (float*)(shared + 2432);
+    float* const tile8 = (float*)(shared + 2688);
+    bf16* const tile9 = (bf16*)(shared + 0);
+    float* const tile10 = (float*)(shared + 768);
+    bf16* const tile11 = (bf16*)(shared + 768);
+    float* const tile12 = (float*)(shared + 1536);
     // map [8]: tile2[i0] = (in_dt[t of row i0] * param_A[])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
@@ -61,76 +57,107 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
     // scan of 8 rows, 8 steps, 1 wide: tile3 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile0
     cumulative_product<8, 8, 1>(tile3, tile0, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // map [8, 8]: kept_1[i0, i1] = (in_C[t of row i0; i1] * tile3[i0, 0])
+    // map [8, 8]: kept_0[i0, i1] = (in_C[t of row i0; i1] * tile3[i0, 0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] * tile3[i0]);
+        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] * tile3[i0]);
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile4[i0, i1] = in_C[t of row i0; i1]
+    // map [8, 8] filled to [16, 16]: tile5[i0, i1] = in_C[t of row i0; i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile4[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] : 0.f);
+        tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] : 0.f);
     }
-    // map [8, 8]: tile6[i0, i1] = (in_B[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
+    // map [8, 8]: tile7[i0, i1] = (in_B[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile6[8 * (i0) + i1] = in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
+        tile7[8 * (i0) + i1] = in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile5[i0, i1] = tile6[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile6[i0, i1] = tile7[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile6[8 * (i0) + i1] : 0.f);
+        tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile7[8 * (i0) + i1] : 0.f);
     }
-    // scan of 8 rows, 8 steps, 1 wide: tile7 = DecayMask(Versions { micro: 1, offsets: [1] }) tile0
-    decay_mask<8, 8>(tile7, tile0, [](int i) -> int { return i + 1; });
+    // scan of 8 rows, 8 steps, 1 wide: tile8 = DecayMask(Versions { micro: 1, offsets: [1] }) tile0
+    decay_mask<8, 8>(tile8, tile0, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile4 tile5ᵀ over 8; kept_2[i0, i1] = (sum * tile7[i0, i1])
+    // product [8, 8] in 16x16, filled: sum = tile5 tile6ᵀ over 8; tile4[i0, i1] = (sum * tile8[i0, i1])
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile4, tile5, row0, col0);
+        sums.add<16, false, 24, 0, true, 24, 0>(tile5, tile6, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
-            if (i0 < 8 && i1 < 8) {
-                kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(sum * tile7[8 * (i0) + i1]);
-            }
+            tile4[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? sum * tile8[8 * (i0) + i1] : 0.f);
         });
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile8 = ReverseCumulativeProduct tile0
-    reverse_cumulative_product<8, 1>(tile8, tile0);
-    wait_for_block();
-    // map [8, 8]: kept_3[i0, i1] = (tile6[i0, i1] * tile8[i0, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile6[8 * (i0) + i1] * tile8[i0]);
+    // map [8, 8] filled to [16, 16]: tile9[i0, i1] = (in_dt[t of row i0] * in_x[t of row i0; i1])
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1] : 0.f);
     }
     wait_for_block();
-    // scan of 1 rows, 8 steps, 1 wide: tile9 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile0
-    cumulative_product<1, 8, 1>(tile9, tile0, [](int i) -> int { return 8 * (i) + 8; });
+    // product [8, 8] in 16x16: sum = tile4 tile9 over 8; kept_1[i0, i1] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, false, 24, 0>(tile4, tile9, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = sum;
+            }
+        });
+    }
+    // scan of 1 rows, 8 steps, 1 wide: tile10 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile0
+    cumulative_product<1, 8, 1>(tile10, tile0, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
-    // map [1, 1]: kept_4[0, 0] = tile9[0, 0]
+    // map [1, 1]: kept_2[0, 0] = tile10[0, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 1; e += THREADS) {
-        kept_4[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile9[0];
+        kept_2[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile10[0];
+    }
+    // scan of 8 rows, 8 steps, 1 wide: tile12 = ReverseCumulativeProduct tile0
+    reverse_cumulative_product<8, 1>(tile12, tile0);
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = (tile7[i0, i1] * tile12[i0, 0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile7[8 * (i0) + i1] * tile12[i0] : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile9ᵀ tile11 over 8; kept_3[i0, i1] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, true, 24, 0, false, 24, 0>(tile9, tile11, row0, col0);
+        sums.each(row0, col0, [&](int i1, int i0, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = sum;
+            }
+        });
     }
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_x, int heads_in_x, const float* __restrict__ in_dt, int heads_in_dt, const float* __restrict__ in_B, int heads_in_B, const float* __restrict__ in_C, int heads_in_C, const float* __restrict__ param_A, int heads_param_A, const float* __restrict__ param_D, int heads_param_D, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, bf16* __restrict__ kept_0, bf16* __restrict__ kept_1, bf16* __restrict__ kept_2, bf16* __restrict__ kept_3, float* __restrict__ kept_4) {
+mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_x, int heads_in_x, const float* __restrict__ in_dt, int heads_in_dt, const float* __restrict__ in_B, int heads_in_B, const float* __restrict__ in_C, int heads_in_C, const float* __restrict__ param_A, int heads_param_A, const float* __restrict__ param_D, int heads_param_D, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, bf16* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -148,43 +175,30 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
     const int own_in_C = at.head / (heads / heads_in_C);
     const int own_param_A = at.head / (heads / heads_param_A);
     const int own_param_D = at.head / (heads / heads_param_D);
-    float tile0[8];
-    bf16* const tile2 = (bf16*)(shared + 6784);
-    bf16* const tile3 = (bf16*)(shared + 7552);
-    bf16* const tile4 = (bf16*)(shared + 8320);
-    bf16* const tile5 = (bf16*)(shared + 9088);
-    bf16* const tile6 = (bf16*)(shared + 6784);
-    bf16* const tile7_stages = (bf16*)(shared + 0);
-    bf16* const tile8_stages = (bf16*)(shared + 1536);
-    bf16* const tile9_stages = (bf16*)(shared + 3072);
-    float* const tile10_stages = (float*)(shared + 4608);
-    bf16* const tile11_stages = (bf16*)(shared + 5120);
-    float* const tile12_stages = (float*)(shared + 6656);
-    // map [8, 8] by fragments: tile0[i0, i1] = 0
-    #pragma unroll
-    for (int slot = 0; slot < 1; slot++) {
-        const int job = threadIdx.x / 32 + slot * WARPS;
-        if (job >= 1) break;
-        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        each_place<2>(row0, col0, [&](int i1, int i0, int held) {
-            if (i0 < 8 && i1 < 8) {
-                tile0[slot * 8 + held] = 0.0f;
-            }
-        });
+    float* const tile0 = (float*)(shared + 4736);
+    bf16* const tile2 = (bf16*)(shared + 3200);
+    bf16* const tile3 = (bf16*)(shared + 3968);
+    bf16* const tile4_stages = (bf16*)(shared + 0);
+    float* const tile5_stages = (float*)(shared + 1536);
+    float* const tile6_stages = (float*)(shared + 2048);
+    float* const tile7_stages = (float*)(shared + 2560);
+    float* const tile8_stages = (float*)(shared + 2688);
+    // map [8, 8]: tile0[i0, i1] = 0
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        tile0[8 * (i0) + i1] = 0.0f;
     }
-    // map [8, 8] by fragments: tile0[i0, i1] = (given state_S_before ? state_S_before[i0, i1] : tile0[i0, i1])
-    #pragma unroll
-    for (int slot = 0; slot < 1; slot++) {
-        const int job = threadIdx.x / 32 + slot * WARPS;
-        if (job >= 1) break;
-        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        each_place<2>(row0, col0, [&](int i1, int i0, int held) {
-            if (i0 < 8 && i1 < 8) {
-                tile0[slot * 8 + held] = (state_S_before != 0 ? state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] : tile0[slot * 8 + held]);
-            }
-        });
+    wait_for_block();
+    // map [8, 8]: tile0[i0, i1] = (given state_S_before ? state_S_before[i0, i1] : tile0[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        tile0[8 * (i0) + i1] = (state_S_before != 0 ? state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] : tile0[8 * (i0) + i1]);
     }
-    // copy async by 16 bytes: tile7 = kept_1[i0, i1] of round 0
+    // copy async by 16 bytes: tile4 = kept_0[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -192,15 +206,15 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        bf16* const tile7 = tile7_stages + 0 % 2 * 384;
+        bf16* const tile4 = tile4_stages + 0 % 2 * 384;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            copy_async<16>(&tile7[24 * (i0)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            copy_async<16>(&tile4[24 * (i0)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile8 = kept_2[i0, i1] of round 0
+    // copy async by 16 bytes: tile5 = kept_1[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -208,48 +222,16 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        bf16* const tile8 = tile8_stages + 0 % 2 * 384;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile8[24 * (i0)], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-        }
-    }
-    commit_copies();
-    // copy async by 16 bytes: tile9 = kept_0[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        bf16* const tile9 = tile9_stages + 0 % 2 * 384;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile9[24 * (i0)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-        }
-    }
-    commit_copies();
-    // copy async by 16 bytes: tile10 = in_x[t of row i0; i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile10 = tile10_stages + 0 % 2 * 64;
+        float* const tile5 = tile5_stages + 0 % 2 * 64;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e / 2;
             const int i1 = e % 2;
-            copy_async<16>(&tile10[8 * (i0) + 4 * (i1)], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + 4 * (i1)]);
+            copy_async<16>(&tile5[8 * (i0) + 4 * (i1)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile11 = kept_3[i0, i1] of round 0
+    // copy async by 16 bytes: tile6 = in_x[t of row i0; i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -257,15 +239,16 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        bf16* const tile11 = tile11_stages + 0 % 2 * 384;
+        float* const tile6 = tile6_stages + 0 % 2 * 64;
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile11[24 * (i0)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e / 2;
+            const int i1 = e % 2;
+            copy_async<16>(&tile6[8 * (i0) + 4 * (i1)], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + 4 * (i1)]);
         }
     }
     commit_copies();
-    // copy async by 4 bytes: tile12 = kept_4[0, 0] of round 0
+    // copy async by 4 bytes: tile7 = kept_2[0, 0] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -273,10 +256,27 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        float* const tile12 = tile12_stages + 0 % 2 * 1;
+        float* const tile7 = tile7_stages + 0 % 2 * 1;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 1; e += THREADS) {
-            copy_async<4>(&tile12[0], &kept_4[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+            copy_async<4>(&tile7[0], &kept_2[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+        }
+    }
+    commit_copies();
+    // copy async by 16 bytes: tile8 = kept_3[i0, i1] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        float* const tile8 = tile8_stages + 0 % 2 * 64;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e / 2;
+            const int i1 = e % 2;
+            copy_async<16>(&tile8[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
         }
     }
     commit_copies();
@@ -287,15 +287,14 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        bf16* const tile7 = tile7_stages + round % 2 * 384;
-        bf16* const tile8 = tile8_stages + round % 2 * 384;
-        bf16* const tile9 = tile9_stages + round % 2 * 384;
-        float* const tile10 = tile10_stages + round % 2 * 64;
-        bf16* const tile11 = tile11_stages + round % 2 * 384;
-        float* const tile12 = tile12_stages + round % 2 * 1;
-        // wait for tile7 tile8 tile9 tile10 tile11 tile12, 0 copies pending
+        bf16* const tile4 = tile4_stages + round % 2 * 384;
+        float* const tile5 = tile5_stages + round % 2 * 64;
+        float* const tile6 = tile6_stages + round % 2 * 64;
+        float* const tile7 = tile7_stages + round % 2 * 1;
+        float* const tile8 = tile8_stages + round % 2 * 64;
+        // wait for tile4 tile5 tile6 tile7 tile8, 0 copies pending
         wait_for_copies<0>();
-        // copy async by 16 bytes: tile7 = kept_1[i0, i1] of 1 ahead
+        // copy async by 16 bytes: tile4 = kept_0[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -304,15 +303,15 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
             at.chunk = chunks[at.sequence] + c;
-            bf16* const tile7 = tile7_stages + next % 2 * 384;
+            bf16* const tile4 = tile4_stages + next % 2 * 384;
             #pragma unroll 1
             for (int e = threadIdx.x; e < 8; e += THREADS) {
                 const int i0 = e;
-                copy_async<16>(&tile7[24 * (i0)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+                copy_async<16>(&tile4[24 * (i0)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile8 = kept_2[i0, i1] of 1 ahead
+        // copy async by 16 bytes: tile5 = kept_1[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -321,50 +320,16 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
             at.chunk = chunks[at.sequence] + c;
-            bf16* const tile8 = tile8_stages + next % 2 * 384;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile8[24 * (i0)], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-            }
-        }
-        commit_copies();
-        // copy async by 16 bytes: tile9 = kept_0[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            bf16* const tile9 = tile9_stages + next % 2 * 384;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile9[24 * (i0)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-            }
-        }
-        commit_copies();
-        // copy async by 16 bytes: tile10 = in_x[t of row i0; i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile10 = tile10_stages + next % 2 * 64;
+            float* const tile5 = tile5_stages + next % 2 * 64;
             #pragma unroll 1
             for (int e = threadIdx.x; e < 16; e += THREADS) {
                 const int i0 = e / 2;
                 const int i1 = e % 2;
-                copy_async<16>(&tile10[8 * (i0) + 4 * (i1)], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + 4 * (i1)]);
+                copy_async<16>(&tile5[8 * (i0) + 4 * (i1)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile11 = kept_3[i0, i1] of 1 ahead
+        // copy async by 16 bytes: tile6 = in_x[t of row i0; i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -373,15 +338,16 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
             at.chunk = chunks[at.sequence] + c;
-            bf16* const tile11 = tile11_stages + next % 2 * 384;
+            float* const tile6 = tile6_stages + next % 2 * 64;
             #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile11[24 * (i0)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile6[8 * (i0) + 4 * (i1)], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + 4 * (i1)]);
             }
         }
         commit_copies();
-        // copy async by 4 bytes: tile12 = kept_4[0, 0] of 1 ahead
+        // copy async by 4 bytes: tile7 = kept_2[0, 0] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -390,109 +356,83 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
             at.chunk = chunks[at.sequence] + c;
-            float* const tile12 = tile12_stages + next % 2 * 1;
+            float* const tile7 = tile7_stages + next % 2 * 1;
             #pragma unroll 1
             for (int e = threadIdx.x; e < 1; e += THREADS) {
-                copy_async<4>(&tile12[0], &kept_4[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+                copy_async<4>(&tile7[0], &kept_2[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile8 = kept_3[i0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile8 = tile8_stages + next % 2 * 64;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile8[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
             }
         }
         commit_copies();
         if (state_S_at_chunks != 0) {
-            // map [8, 8] by fragments: state_S_at_chunks[i0, i1] = tile0[i0, i1]
-            #pragma unroll
-            for (int slot = 0; slot < 1; slot++) {
-                const int job = threadIdx.x / 32 + slot * WARPS;
-                if (job >= 1) break;
-                const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-                each_place<2>(row0, col0, [&](int i1, int i0, int held) {
-                    if (i0 < 8 && i1 < 8) {
-                        state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[slot * 8 + held];
-                    }
-                });
+            // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 64; e += THREADS) {
+                const int i0 = e / 8;
+                const int i1 = e % 8;
+                state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
             }
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile2[i0, i1] = tile7[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile2[i0, i1] = tile4[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile7[24 * (i0) + i1]) : 0.f);
+            tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile4[24 * (i0) + i1]) : 0.f);
         }
-        // map [8, 8] filled to [16, 16] by fragments: tile3[i0, i1] = tile0[i0, i1]
-        #pragma unroll
-        for (int slot = 0; slot < 1; slot++) {
-            const int job = threadIdx.x / 32 + slot * WARPS;
-            if (job >= 1) break;
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            each_place<2>(row0, col0, [&](int i1, int i0, int held) {
-                tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[slot * 8 + held] : 0.f);
-            });
-        }
-        // map [8, 8] filled to [16, 16]: tile4[i0, i1] = tile8[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile3[i0, i1] = tile0[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile4[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile8[24 * (i0) + i1]) : 0.f);
-        }
-        // map [8, 8] filled to [16, 16]: tile5[i0, i1] = tile9[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile9[24 * (i0) + i1]) : 0.f);
+            tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile2 tile3 over 8 + tile4 tile5 over 8; out_o[t of row i0; i1] where row i0 is among the queries = add(sum, (tile10[i0, i1] * pa...
+        // product [8, 8] in 16x16: sum = tile2 tile3 over 8; out_o[t of row i0; i1] where row i0 is among the queries = add(add(sum, tile5[i0, i1]), (tile6[i0, i1] * para...
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, false, 24, 0, false, 24, 0>(tile2, tile3, row0, col0);
-            sums.add<16, false, 24, 0, false, 24, 0>(tile4, tile5, row0, col0);
             sums.each(row0, col0, [&](int i0, int i1, float sum) {
                 if (i0 < 8 && i1 < 8) {
-                    if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (sum + tile10[8 * (i0) + i1] * param_D[(long long)(own_param_D) * 1 + 0]);
+                    if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = ((sum + tile5[8 * (i0) + i1]) + tile6[8 * (i0) + i1] * param_D[(long long)(own_param_D) * 1 + 0]);
                 }
             });
         }
-        wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile6[i0, i1] = tile11[i0, i1]
+        // map [8, 8]: tile0[i0, i1] = add((tile0[i0, i1] * tile7[0, 0]), tile8[i0, i1])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile11[24 * (i0) + i1]) : 0.f);
-        }
-        wait_for_block();
-        // product [8, 8] in 16x16: sum = tile5ᵀ tile6 over 8; tile0[i0, i1] = add((tile0[i0, i1] * tile12[0, 0]), sum)
-        #pragma unroll
-        for (int slot = 0; slot < 1; slot++) {
-            const int job = threadIdx.x / 32 + slot * WARPS;
-            if (job >= 1) break;
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, true, 24, 0, false, 24, 0>(tile5, tile6, row0, col0);
-            sums.each_held(row0, col0, [&](int i1, int i0, float sum, int held) {
-                if (i0 < 8 && i1 < 8) {
-                    tile0[slot * 8 + held] = (tile0[slot * 8 + held] * tile12[0] + sum);
-                }
-            });
+        for (int e = threadIdx.x; e < 64; e += THREADS) {
+            const int i0 = e / 8;
+            const int i1 = e % 8;
+            tile0[8 * (i0) + i1] = (tile0[8 * (i0) + i1] * tile7[0] + tile8[8 * (i0) + i1]);
         }
         wait_for_block();
     }
-    // map [8, 8] by fragments: state_S_after[i0, i1] = tile0[i0, i1]
-    #pragma unroll
-    for (int slot = 0; slot < 1; slot++) {
-        const int job = threadIdx.x / 32 + slot * WARPS;
-        if (job >= 1) break;
-        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        each_place<2>(row0, col0, [&](int i1, int i0, int held) {
-            if (i0 < 8 && i1 < 8) {
-                state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[slot * 8 + held];
-            }
-        });
+    // map [8, 8]: state_S_after[i0, i1] = tile0[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
     }
 }
 
@@ -540,29 +480,31 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
     bf16* const tile23 = (bf16*)(shared + 3456);
     float* const tile24 = (float*)(shared + 4352);
     float* const tile25 = (float*)(shared + 4224);
-    float* const tile26 = (float*)(shared + 4352);
-    float* const tile27 = (float*)(shared + 4224);
-    float* const tile28 = (float*)(shared + 6400);
-    float* const tile29 = (float*)(shared + 4224);
-    float* const tile30 = (float*)(shared + 7296);
-    float* const tile31 = (float*)(shared + 4224);
-    float* const tile32 = (float*)(shared + 5760);
-    float* const tile33 = (float*)(shared + 4480);
-    float* const tile34 = (float*)(shared + 4224);
-    float* const tile35 = (float*)(shared + 7424);
-    bf16* const tile36 = (bf16*)(shared + 4224);
-    float* const tile37 = (float*)(shared + 4352);
-    float* const tile38 = (float*)(shared + 4224);
-    float* const tile39 = (float*)(shared + 5760);
-    bf16* const tile40 = (bf16*)(shared + 4224);
-    float* const tile41 = (float*)(shared + 5888);
-    float* const tile42 = (float*)(shared + 2688);
-    float* const tile43_stages = (float*)(shared + 0);
-    float* const tile44_stages = (float*)(shared + 512);
-    float* const tile45_stages = (float*)(shared + 1024);
-    float* const tile46_stages = (float*)(shared + 1536);
-    float* const tile47_stages = (float*)(shared + 1664);
-    float* const tile48_stages = (float*)(shared + 2176);
+    float* const tile26 = (float*)(shared + 4224);
+    float* const tile27 = (float*)(shared + 4352);
+    float* const tile28 = (float*)(shared + 4224);
+    float* const tile29 = (float*)(shared + 6400);
+    float* const tile30 = (float*)(shared + 4224);
+    float* const tile31 = (float*)(shared + 7296);
+    float* const tile32 = (float*)(shared + 4224);
+    float* const tile33 = (float*)(shared + 5760);
+    float* const tile34 = (float*)(shared + 4480);
+    float* const tile35 = (float*)(shared + 4224);
+    float* const tile36 = (float*)(shared + 7424);
+    bf16* const tile37 = (bf16*)(shared + 4224);
+    float* const tile38 = (float*)(shared + 4352);
+    float* const tile39 = (float*)(shared + 4224);
+    float* const tile40 = (float*)(shared + 5760);
+    bf16* const tile41 = (bf16*)(shared + 4224);
+    float* const tile42 = (float*)(shared + 5888);
+    float* const tile43 = (float*)(shared + 2816);
+    float* const tile44 = (float*)(shared + 2688);
+    float* const tile45_stages = (float*)(shared + 0);
+    float* const tile46_stages = (float*)(shared + 512);
+    float* const tile47_stages = (float*)(shared + 1024);
+    float* const tile48_stages = (float*)(shared + 1536);
+    float* const tile49_stages = (float*)(shared + 1664);
+    float* const tile50_stages = (float*)(shared + 2176);
     // map [8, 8]: tile0[i0, i1] = (given d_state_S_after ? d_state_S_after[i0, i1] : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -580,42 +522,8 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
     for (int e = threadIdx.x; e < 1; e += THREADS) {
         tile2[0] = 0.0f;
     }
-    // copy async by 16 bytes: tile43 = in_x[t of row i0; i1] of round 0
+    // copy async by 16 bytes: tile45 = in_x[t of row i0; i1] of round 0
     if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile43 = tile43_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile43[8 * (i0) + 4 * (i1)], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + 4 * (i1)]);
-        }
-    }
-    commit_copies();
-    // copy async by 16 bytes: tile44 = in_C[t of row i0; i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile44 = tile44_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile44[8 * (i0) + 4 * (i1)], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + 4 * (i1)]);
-        }
-    }
-    commit_copies();
-    // copy async by 16 bytes: tile45 = d_out_o[t of row i0; i1] of round 0
-    if (0 < rounds && d_out_o != 0) {
         const Place now = at;
         Place at = now;
         const int c = rounds - 1 - 0;
@@ -627,11 +535,11 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e / 2;
             const int i1 = e % 2;
-            copy_async<16>(&tile45[8 * (i0) + 4 * (i1)], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + 4 * (i1)]);
+            copy_async<16>(&tile45[8 * (i0) + 4 * (i1)], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + 4 * (i1)]);
         }
     }
     commit_copies();
-    // copy async by 4 bytes: tile46 = in_dt[t of row i0] of round 0
+    // copy async by 16 bytes: tile46 = in_C[t of row i0; i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -639,16 +547,17 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        float* const tile46 = tile46_stages + 0 % 2 * 8;
+        float* const tile46 = tile46_stages + 0 % 2 * 64;
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<4>(&tile46[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e / 2;
+            const int i1 = e % 2;
+            copy_async<16>(&tile46[8 * (i0) + 4 * (i1)], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + 4 * (i1)]);
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile47 = state_S_at_chunks[i0, i1] of round 0
-    if (0 < rounds) {
+    // copy async by 16 bytes: tile47 = d_out_o[t of row i0; i1] of round 0
+    if (0 < rounds && d_out_o != 0) {
         const Place now = at;
         Place at = now;
         const int c = rounds - 1 - 0;
@@ -660,11 +569,11 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e / 2;
             const int i1 = e % 2;
-            copy_async<16>(&tile47[8 * (i0) + 4 * (i1)], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+            copy_async<16>(&tile47[8 * (i0) + 4 * (i1)], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + 4 * (i1)]);
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile48 = in_B[t of row i0; i1] of round 0
+    // copy async by 4 bytes: tile48 = in_dt[t of row i0] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -672,12 +581,45 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        float* const tile48 = tile48_stages + 0 % 2 * 64;
+        float* const tile48 = tile48_stages + 0 % 2 * 8;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
+            const int i0 = e;
+            copy_async<4>(&tile48[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
+        }
+    }
+    commit_copies();
+    // copy async by 16 bytes: tile49 = state_S_at_chunks[i0, i1] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = rounds - 1 - 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        float* const tile49 = tile49_stages + 0 % 2 * 64;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e / 2;
             const int i1 = e % 2;
-            copy_async<16>(&tile48[8 * (i0) + 4 * (i1)], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + 4 * (i1)]);
+            copy_async<16>(&tile49[8 * (i0) + 4 * (i1)], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+        }
+    }
+    commit_copies();
+    // copy async by 16 bytes: tile50 = in_B[t of row i0; i1] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = rounds - 1 - 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        float* const tile50 = tile50_stages + 0 % 2 * 64;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e / 2;
+            const int i1 = e % 2;
+            copy_async<16>(&tile50[8 * (i0) + 4 * (i1)], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + 4 * (i1)]);
         }
     }
     commit_copies();
@@ -688,52 +630,16 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        float* const tile43 = tile43_stages + round % 2 * 64;
-        float* const tile44 = tile44_stages + round % 2 * 64;
         float* const tile45 = tile45_stages + round % 2 * 64;
-        float* const tile46 = tile46_stages + round % 2 * 8;
+        float* const tile46 = tile46_stages + round % 2 * 64;
         float* const tile47 = tile47_stages + round % 2 * 64;
-        float* const tile48 = tile48_stages + round % 2 * 64;
-        // wait for tile43 tile44 tile45 tile46 tile47 tile48, 0 copies pending
+        float* const tile48 = tile48_stages + round % 2 * 8;
+        float* const tile49 = tile49_stages + round % 2 * 64;
+        float* const tile50 = tile50_stages + round % 2 * 64;
+        // wait for tile45 tile46 tile47 tile48 tile49 tile50, 0 copies pending
         wait_for_copies<0>();
-        // copy async by 16 bytes: tile43 = in_x[t of row i0; i1] of 1 ahead
+        // copy async by 16 bytes: tile45 = in_x[t of row i0; i1] of 1 ahead
         if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile43 = tile43_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile43[8 * (i0) + 4 * (i1)], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + 4 * (i1)]);
-            }
-        }
-        commit_copies();
-        // copy async by 16 bytes: tile44 = in_C[t of row i0; i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile44 = tile44_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile44[8 * (i0) + 4 * (i1)], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + 4 * (i1)]);
-            }
-        }
-        commit_copies();
-        // copy async by 16 bytes: tile45 = d_out_o[t of row i0; i1] of 1 ahead
-        if (round + 1 < rounds && d_out_o != 0) {
             const int next = round + 1;
             const Place now = at;
             Place at = now;
@@ -746,11 +652,11 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             for (int e = threadIdx.x; e < 16; e += THREADS) {
                 const int i0 = e / 2;
                 const int i1 = e % 2;
-                copy_async<16>(&tile45[8 * (i0) + 4 * (i1)], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + 4 * (i1)]);
+                copy_async<16>(&tile45[8 * (i0) + 4 * (i1)], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + 4 * (i1)]);
             }
         }
         commit_copies();
-        // copy async by 4 bytes: tile46 = in_dt[t of row i0] of 1 ahead
+        // copy async by 16 bytes: tile46 = in_C[t of row i0; i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -759,16 +665,17 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
             at.chunk = chunks[at.sequence] + c;
-            float* const tile46 = tile46_stages + next % 2 * 8;
+            float* const tile46 = tile46_stages + next % 2 * 64;
             #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<4>(&tile46[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile46[8 * (i0) + 4 * (i1)], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + 4 * (i1)]);
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile47 = state_S_at_chunks[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
+        // copy async by 16 bytes: tile47 = d_out_o[t of row i0; i1] of 1 ahead
+        if (round + 1 < rounds && d_out_o != 0) {
             const int next = round + 1;
             const Place now = at;
             Place at = now;
@@ -781,11 +688,11 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             for (int e = threadIdx.x; e < 16; e += THREADS) {
                 const int i0 = e / 2;
                 const int i1 = e % 2;
-                copy_async<16>(&tile47[8 * (i0) + 4 * (i1)], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+                copy_async<16>(&tile47[8 * (i0) + 4 * (i1)], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + 4 * (i1)]);
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile48 = in_B[t of row i0; i1] of 1 ahead
+        // copy async by 4 bytes: tile48 = in_dt[t of row i0] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -794,21 +701,56 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
             at.chunk = chunks[at.sequence] + c;
-            float* const tile48 = tile48_stages + next % 2 * 64;
+            float* const tile48 = tile48_stages + next % 2 * 8;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e;
+                copy_async<4>(&tile48[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile49 = state_S_at_chunks[i0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = rounds - 1 - next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile49 = tile49_stages + next % 2 * 64;
             #pragma unroll 1
             for (int e = threadIdx.x; e < 16; e += THREADS) {
                 const int i0 = e / 2;
                 const int i1 = e % 2;
-                copy_async<16>(&tile48[8 * (i0) + 4 * (i1)], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + 4 * (i1)]);
+                copy_async<16>(&tile49[8 * (i0) + 4 * (i1)], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile50 = in_B[t of row i0; i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = rounds - 1 - next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile50 = tile50_stages + next % 2 * 64;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile50[8 * (i0) + 4 * (i1)], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + 4 * (i1)]);
             }
         }
         commit_copies();
         wait_for_block();
-        // map [8]: tile6[i0] = (tile46[i0] * param_A[])
+        // map [8]: tile6[i0] = (tile48[i0] * param_A[])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            tile6[i0] = tile46[i0] * param_A[(long long)(own_param_A) * 1 + 0];
+            tile6[i0] = tile48[i0] * param_A[(long long)(own_param_A) * 1 + 0];
         }
         wait_for_block();
         // map [8, 1]: tile5[i0, 0] = (exp(tile6[i0]) * (row i0 is among the queries ? 1 : 0))
@@ -827,12 +769,12 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         wait_for_block();
         // scan of 8 rows, 8 steps, 1 wide: tile7 = ReverseCumulativeProduct tile4
         reverse_cumulative_product<8, 1>(tile7, tile4);
-        // map [8, 8] filled to [16, 16]: tile9[i0, i1] = (tile46[i0] * tile43[i0, i1])
+        // map [8, 8] filled to [16, 16]: tile9[i0, i1] = (tile48[i0] * tile45[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile46[i0] * tile43[8 * (i0) + i1] : 0.f);
+            tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile48[i0] * tile45[8 * (i0) + i1] : 0.f);
         }
         // map [8, 8] filled to [16, 16]: tile10[i0, i1] = tile0[i0, i1]
         #pragma unroll 1
@@ -854,21 +796,21 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
                 }
             });
         }
-        // map [8, 8] filled to [16, 16]: tile11[i0, i1] = tile44[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile11[i0, i1] = tile46[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile44[8 * (i0) + i1] : 0.f);
+            tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile46[8 * (i0) + i1] : 0.f);
         }
         // scan of 8 rows, 8 steps, 1 wide: tile13 = DecayMask(Versions { micro: 1, offsets: [1] }) tile4
         decay_mask<8, 8>(tile13, tile4, [](int i) -> int { return i + 1; });
-        // map [8, 8] filled to [16, 16]: tile15[i0, i1] = (given d_out_o ? (row i0 is among the queries ? tile45[i0, i1] : 0) : 0)
+        // map [8, 8] filled to [16, 16]: tile15[i0, i1] = (given d_out_o ? (row i0 is among the queries ? tile47[i0, i1] : 0) : 0)
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? tile45[8 * (i0) + i1] : 0.0f) : 0.0f) : 0.f);
+            tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? tile47[8 * (i0) + i1] : 0.0f) : 0.0f) : 0.f);
         }
         wait_for_block();
         // product [8, 8] in 16x16: sum = tile9 tile15ᵀ over 8; tile14[i1, i0, 0] = sum
@@ -904,12 +846,12 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
                 }
             });
         }
-        // map [8, 8]: tile19[i0, i1] = (tile48[i0, i1] * (row i0 is among the queries ? 1 : 0))
+        // map [8, 8]: tile19[i0, i1] = (tile50[i0, i1] * (row i0 is among the queries ? 1 : 0))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            tile19[8 * (i0) + i1] = tile48[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f);
+            tile19[8 * (i0) + i1] = tile50[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f);
         }
         wait_for_block();
         // map [8, 8] filled to [16, 16]: tile18[i0, i1] = (tile19[i0, i1] * tile7[i0, 0])
@@ -975,7 +917,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             });
         }
         wait_for_block();
-        // reduce [8, 8] over [1]: tile16[i0, 0] = Sum (tile43[i0, i1] * add(tile17[0, i0, i1], tile20[0, i0, i1]))
+        // reduce [8, 8] over [1]: tile16[i0, 0] = Sum (tile45[i0, i1] * add(tile17[0, i0, i1], tile20[0, i0, i1]))
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
             const int i0 = e;
@@ -983,24 +925,33 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
-                x += tile43[8 * (i0) + i1] * (tile17[8 * (i0) + i1] + tile20[8 * (i0) + i1]);
+                x += tile45[8 * (i0) + i1] * (tile17[8 * (i0) + i1] + tile20[8 * (i0) + i1]);
             }
             tile16[i0] = x;
         }
-        // reduce [8, 8] over [0, 1] by warps: tile27[0, 0] = Sum (tile47[i0, i1] * tile0[i0, i1])
+        // reduce [8, 8] over [1]: tile28[i0, 0] = Sum (tile49[i0, i1] * tile0[i0, i1])
         #pragma unroll 1
-        for (int e = threadIdx.x / 32; e < 1; e += THREADS / 32) {
+        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+            const int i0 = e;
             float x = 0.f;
             #pragma unroll 4
-            for (int s = threadIdx.x % 32; s < 64; s += 32) {
-                const int i0 = s / 8;
-                const int i1 = s % 8;
-                x += tile47[8 * (i0) + i1] * tile0[8 * (i0) + i1];
+            for (int s = 0; s < 8; s++) {
+                const int i1 = s;
+                x += tile49[8 * (i0) + i1] * tile0[8 * (i0) + i1];
             }
-            x = warp_sum(x);
-            if (threadIdx.x % 32 == 0) {
-                tile27[0] = x;
+            tile28[i0] = x;
+        }
+        wait_for_block();
+        // reduce [8, 1] over [0]: tile27[0, 0] = Sum tile28[i0, 0]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 1; e += THREADS / 1) {
+            float x = 0.f;
+            #pragma unroll 4
+            for (int s = 0; s < 8; s++) {
+                const int i0 = s;
+                x += tile28[i0];
             }
+            tile27[0] = x;
         }
         wait_for_block();
         // map [1, 1]: tile26[0, 0] = tile27[0, 0]
@@ -1009,9 +960,10 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             tile26[0] = tile27[0];
         }
         wait_for_block();
-        // scan of 1 rows, 8 steps, 1 wide: tile28 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile4 tile26
-        cumulative_product_grad<1, 8, 1>(tile28, tile4, tile26, [](int i) -> int { return 8 * (i) + 8; });
-        // reduce [8, 8] over [1]: tile29[i0, 0] = Sum (tile19[i0, i1] * tile8[i1, i0, 0])
+        // scan of 1 rows, 8 steps, 1 wide: tile29 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile4 tile26
+        cumulative_product_grad<1, 8, 1>(tile29, tile4, tile26, [](int i) -> int { return 8 * (i) + 8; });
+        wait_for_block();
+        // reduce [8, 8] over [1]: tile30[i0, 0] = Sum (tile19[i0, i1] * tile8[i1, i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
             const int i0 = e;
@@ -1021,45 +973,45 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
                 const int i1 = s;
                 x += tile19[8 * (i0) + i1] * tile8[i0 + 8 * (i1)];
             }
-            tile29[i0] = x;
+            tile30[i0] = x;
         }
         wait_for_block();
-        // scan of 8 rows, 8 steps, 1 wide: tile30 = ReverseCumulativeProductGrad tile4 tile29
-        reverse_cumulative_product_grad<8, 1>(tile30, tile4, tile29);
+        // scan of 8 rows, 8 steps, 1 wide: tile31 = ReverseCumulativeProductGrad tile4 tile30
+        reverse_cumulative_product_grad<8, 1>(tile31, tile4, tile30);
         wait_for_block();
-        // map [8, 8]: tile31[i0, i1] = (tile22[i0, 0, i1] * tile14[i0, i1, 0])
+        // map [8, 8]: tile32[i0, i1] = (tile22[i0, 0, i1] * tile14[i0, i1, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            tile31[8 * (i0) + i1] = tile22[8 * (i0) + i1] * tile14[8 * (i0) + i1];
+            tile32[8 * (i0) + i1] = tile22[8 * (i0) + i1] * tile14[8 * (i0) + i1];
         }
         wait_for_block();
-        // scan of 8 rows, 8 steps, 1 wide: tile32 = DecayMaskGrad(Versions { micro: 1, offsets: [1] }) tile4 tile31
-        decay_mask_grad<8, 8>(tile32, tile4, tile31, tile33, [](int i) -> int { return i + 1; });
+        // scan of 8 rows, 8 steps, 1 wide: tile33 = DecayMaskGrad(Versions { micro: 1, offsets: [1] }) tile4 tile32
+        decay_mask_grad<8, 8>(tile33, tile4, tile32, tile34, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile36[i0, i1] = tile47[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile37[i0, i1] = tile49[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile36[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile47[8 * (i0) + i1] : 0.f);
+            tile37[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile49[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile36 tile15ᵀ over 8; tile35[i1, i0, 0] = sum
+        // product [8, 8] in 16x16: sum = tile37 tile15ᵀ over 8; tile36[i1, i0, 0] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, false, 24, 0, true, 24, 0>(tile36, tile15, row0, col0);
+            sums.add<16, false, 24, 0, true, 24, 0>(tile37, tile15, row0, col0);
             sums.each(row0, col0, [&](int i0, int i1, float sum) {
                 if (i0 < 8 && i1 < 8) {
-                    tile35[i0 + 8 * (i1)] = sum;
+                    tile36[i0 + 8 * (i1)] = sum;
                 }
             });
         }
         wait_for_block();
-        // reduce [8, 8] over [1]: tile34[i0, 0] = Sum (tile44[i0, i1] * tile35[i0, i1, 0])
+        // reduce [8, 8] over [1]: tile35[i0, 0] = Sum (tile46[i0, i1] * tile36[i0, i1, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
             const int i0 = e;
@@ -1067,19 +1019,19 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
-                x += tile44[8 * (i0) + i1] * tile35[8 * (i0) + i1];
+                x += tile46[8 * (i0) + i1] * tile36[8 * (i0) + i1];
             }
-            tile34[i0] = x;
+            tile35[i0] = x;
         }
         wait_for_block();
-        // scan of 8 rows, 8 steps, 1 wide: tile37 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile4 tile34
-        cumulative_product_grad<8, 8, 1>(tile37, tile4, tile34, [](int i) -> int { return i + 1; });
+        // scan of 8 rows, 8 steps, 1 wide: tile38 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile4 tile35
+        cumulative_product_grad<8, 8, 1>(tile38, tile4, tile35, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [8, 1]: tile25[i0, 0] = add(add(add(tile28[i0, 0], tile30[i0, 0]), tile32[i0, 0]), tile37[i0, 0])
+        // map [8, 1]: tile25[i0, 0] = add(add(add(tile29[i0, 0], tile31[i0, 0]), tile33[i0, 0]), tile38[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            tile25[i0] = (((tile28[i0] + tile30[i0]) + tile32[i0]) + tile37[i0]);
+            tile25[i0] = (((tile29[i0] + tile31[i0]) + tile33[i0]) + tile38[i0]);
         }
         wait_for_block();
         // map [8]: tile24[i0] = (exp(tile6[i0]) * ((row i0 is among the queries ? 1 : 0) * tile25[i0, 0]))
@@ -1095,56 +1047,56 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             const int i0 = e;
             if (i0 < at.valid) d_in_dt[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (tile16[i0] + param_A[(long long)(own_param_A) * 1 + 0] * tile24[i0]);
         }
-        // reduce [8] over [0]: tile38[0] = Sum (tile46[i0] * tile24[i0])
+        // reduce [8] over [0]: tile39[0] = Sum (tile48[i0] * tile24[i0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 1; e += THREADS / 1) {
             float x = 0.f;
             #pragma unroll 4
             for (int s = 0; s < 8; s++) {
                 const int i0 = s;
-                x += tile46[i0] * tile24[i0];
+                x += tile48[i0] * tile24[i0];
             }
-            tile38[0] = x;
+            tile39[0] = x;
         }
         wait_for_block();
-        // map [1]: tile1[] += tile38[0]
+        // map [1]: tile1[] += tile39[0]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 1; e += THREADS) {
-            tile1[0] += tile38[0];
+            tile1[0] += tile39[0];
         }
-        // scan of 1 rows, 8 steps, 1 wide: tile39 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile4
-        cumulative_product<1, 8, 1>(tile39, tile4, [](int i) -> int { return 8 * (i) + 8; });
-        // scan of 8 rows, 8 steps, 1 wide: tile41 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile4
-        cumulative_product<8, 8, 1>(tile41, tile4, [](int i) -> int { return i + 1; });
+        // scan of 1 rows, 8 steps, 1 wide: tile40 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile4
+        cumulative_product<1, 8, 1>(tile40, tile4, [](int i) -> int { return 8 * (i) + 8; });
+        // scan of 8 rows, 8 steps, 1 wide: tile42 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile4
+        cumulative_product<8, 8, 1>(tile42, tile4, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile40[i0, i1] = (tile44[i0, i1] * tile41[i0, 0])
+        // map [8, 8] filled to [16, 16]: tile41[i0, i1] = (tile46[i0, i1] * tile42[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile40[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile44[8 * (i0) + i1] * tile41[i0] : 0.f);
+            tile41[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile46[8 * (i0) + i1] * tile42[i0] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile40ᵀ tile15 over 8; tile0[i0, i1] = add((tile39[0, 0] * tile0[i0, i1]), sum)
+        // product [8, 8] in 16x16: sum = tile41ᵀ tile15 over 8; tile0[i0, i1] = add((tile40[0, 0] * tile0[i0, i1]), sum)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, true, 24, 0, false, 24, 0>(tile40, tile15, row0, col0);
+            sums.add<16, true, 24, 0, false, 24, 0>(tile41, tile15, row0, col0);
             sums.each(row0, col0, [&](int i0, int i1, float sum) {
                 if (i0 < 8 && i1 < 8) {
-                    tile0[8 * (i0) + i1] = (tile39[0] * tile0[8 * (i0) + i1] + sum);
+                    tile0[8 * (i0) + i1] = (tile40[0] * tile0[8 * (i0) + i1] + sum);
                 }
             });
         }
-        // map [8, 8]: d_in_x[t of row i0; i1] where row i0 is among the queries = add((param_D[] * (given d_out_o ? (row i0 is among the queries ? tile45[i0, i1] : 0) : 0...
+        // map [8, 8]: d_in_x[t of row i0; i1] where row i0 is among the queries = add((param_D[] * (given d_out_o ? (row i0 is among the queries ? tile47[i0, i1] : 0) : 0...
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            if (i0 < at.valid) d_in_x[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (param_D[(long long)(own_param_D) * 1 + 0] * (d_out_o != 0 ? (i0 < at.valid ? tile45[8 * (i0) + i1] : 0.0f) : 0.0f) + tile46[i0] * (tile17[8 * (i0) + i1] + tile20[8 * (i0) + i1]));
+            if (i0 < at.valid) d_in_x[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (param_D[(long long)(own_param_D) * 1 + 0] * (d_out_o != 0 ? (i0 < at.valid ? tile47[8 * (i0) + i1] : 0.0f) : 0.0f) + tile48[i0] * (tile17[8 * (i0) + i1] + tile20[8 * (i0) + i1]));
         }
-        // product [8, 8] in 16x16: sum = tile23ᵀ tile12ᵀ over 8; d_in_C[t of row i0; i1] where row i0 is among the queries = add(sum, (tile41[i0, 0] * tile35[i0, i1, 0]))
+        // product [8, 8] in 16x16: sum = tile23ᵀ tile12ᵀ over 8; d_in_C[t of row i0; i1] where row i0 is among the queries = add(sum, (tile42[i0, 0] * tile36[i0, i1, 0]))
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -1152,31 +1104,40 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             sums.add<16, true, 24, 0, true, 24, 0>(tile23, tile12, row0, col0);
             sums.each(row0, col0, [&](int i1, int i0, float sum) {
                 if (i0 < 8 && i1 < 8) {
-                    if (i0 < at.valid) d_in_C[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (sum + tile41[i0] * tile35[8 * (i0) + i1]);
+                    if (i0 < at.valid) d_in_C[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (sum + tile42[i0] * tile36[8 * (i0) + i1]);
                 }
             });
         }
         wait_for_block();
-        // reduce [8, 8] over [0, 1] by warps: tile42[0, 0] = Sum (tile43[i0, i1] * (given d_out_o ? (row i0 is among the queries ? tile45[i0, i1] : 0) : 0))
+        // reduce [8, 8] over [1]: tile44[i0, 0] = Sum (tile45[i0, i1] * (given d_out_o ? (row i0 is among the queries ? tile47[i0, i1] : 0) : 0))
         #pragma unroll 1
-        for (int e = threadIdx.x / 32; e < 1; e += THREADS / 32) {
+        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+            const int i0 = e;
             float x = 0.f;
             #pragma unroll 4
-            for (int s = threadIdx.x % 32; s < 64; s += 32) {
-                const int i0 = s / 8;
-                const int i1 = s % 8;
-                x += tile43[8 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? tile45[8 * (i0) + i1] : 0.0f) : 0.0f);
+            for (int s = 0; s < 8; s++) {
+                const int i1 = s;
+                x += tile45[8 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? tile47[8 * (i0) + i1] : 0.0f) : 0.0f);
             }
-            x = warp_sum(x);
-            if (threadIdx.x % 32 == 0) {
-                tile42[0] = x;
-            }
+            tile44[i0] = x;
         }
         wait_for_block();
-        // map [1]: tile2[] += tile42[0, 0]
+        // reduce [8, 1] over [0]: tile43[0, 0] = Sum tile44[i0, 0]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 1; e += THREADS / 1) {
+            float x = 0.f;
+            #pragma unroll 4
+            for (int s = 0; s < 8; s++) {
+                const int i0 = s;
+                x += tile44[i0];
+            }
+            tile43[0] = x;
+        }
+        wait_for_block();
+        // map [1]: tile2[] += tile43[0, 0]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 1; e += THREADS) {
-            tile2[0] += tile42[0];
+            tile2[0] += tile43[0];
         }
         wait_for_block();
     }

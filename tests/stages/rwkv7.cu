@@ -20,168 +20,224 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
     const int own_in_w = at.head / (heads / heads_in_w);
     const int own_in_a = at.head / (heads / heads_in_a);
     const int own_in_v = at.head / (heads / heads_in_v);
-    float* const tile0 = (float*)(shared + 1024);
-    float* const tile1 = (float*)(shared + 0);
-    float* const tile2 = (float*)(shared + 512);
-    float* const tile3 = (float*)(shared + 256);
-    float* const tile4 = (float*)(shared + 384);
-    float* const tile5 = (float*)(shared + 768);
-    float* const tile6 = (float*)(shared + 256);
-    float* const tile7 = (float*)(shared + 256);
-    float* const tile8 = (float*)(shared + 256);
-    float* const tile9 = (float*)(shared + 1280);
-    float* const tile10 = (float*)(shared + 256);
-    float* const tile11 = (float*)(shared + 0);
-    float* const tile12 = (float*)(shared + 0);
-    float* const tile13 = (float*)(shared + 128);
-    float* const tile14 = (float*)(shared + 0);
-    float* const tile15 = (float*)(shared + 0);
-    // map [8, 8]: tile1[i0, i1] = ((i0)%2 < 1 ? neg(in_kk[t of row (i0)/2+(i0)%2; i1]) : 0)
+    bf16* const tile0 = (bf16*)(shared + 0);
+    float* const tile1 = (float*)(shared + 256);
+    float* const tile2 = (float*)(shared + 3072);
+    float* const tile3 = (float*)(shared + 3328);
+    float* const tile4 = (float*)(shared + 0);
+    float* const tile5 = (float*)(shared + 128);
+    float* const tile6 = (float*)(shared + 3584);
+    float* const tile7 = (float*)(shared + 0);
+    float* const tile8 = (float*)(shared + 0);
+    float* const tile9 = (float*)(shared + 2304);
+    bf16* const tile10 = (bf16*)(shared + 768);
+    bf16* const tile11 = (bf16*)(shared + 1536);
+    bf16* const tile12 = (bf16*)(shared + 2304);
+    bf16* const tile13 = (bf16*)(shared + 768);
+    float* const tile14 = (float*)(shared + 3840);
+    bf16* const tile15 = (bf16*)(shared + 2304);
+    float* const tile16 = (float*)(shared + 0);
+    float* const tile17 = (float*)(shared + 0);
+    float* const tile18 = (float*)(shared + 128);
+    float* const tile19 = (float*)(shared + 0);
+    float* const tile20 = (float*)(shared + 0);
+    // map [8, 8]: tile2[i0, i1] = ((i0)%2 < 1 ? neg(in_kk[t of row (i0)/2+(i0)%2; i1]) : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile1[8 * (i0) + i1] = ((i0) % 2 < 1 ? op_neg(in_kk[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2)) * heads_in_kk + own_in_kk) * 8 + i1]) : 0.0f);
+        tile2[8 * (i0) + i1] = ((i0) % 2 < 1 ? op_neg(in_kk[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2)) * heads_in_kk + own_in_kk) * 8 + i1]) : 0.0f);
     }
-    // map [4, 8]: tile3[i0, i1] = (in_kk[t of row i0; i1] * in_a[t of row i0; i1])
+    // map [4, 8]: tile4[i0, i1] = (in_kk[t of row i0; i1] * in_a[t of row i0; i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile3[8 * (i0) + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1];
+        tile4[8 * (i0) + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1];
     }
-    // map [4, 2, 1]: tile4[i0, i1, 0] = (i1 < 1 ? (row i0+i1 is among the queries ? 1 : 0) : (row i0+i1+-1 is among the queries ? 1 : 0))
+    // map [4, 2, 1]: tile5[i0, i1, 0] = (i1 < 1 ? (row i0+i1 is among the queries ? 1 : 0) : (row i0+i1+-1 is among the queries ? 1 : 0))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e / 2;
         const int i1 = e % 2;
-        tile4[2 * (i0) + i1] = (i1 < 1 ? (i0 + i1 < at.valid ? 1.0f : 0.0f) : (i0 + i1 + -1 < at.valid ? 1.0f : 0.0f));
+        tile5[2 * (i0) + i1] = (i1 < 1 ? (i0 + i1 < at.valid ? 1.0f : 0.0f) : (i0 + i1 + -1 < at.valid ? 1.0f : 0.0f));
     }
     wait_for_block();
-    // map [8, 8]: tile2[i0, i1] = (((i0)%2 < 1 ? tile3[(i0)/2+(i0)%2, i1] : in_k[t of row (i0)/2+(i0)%2+-1; i1]) * tile4[(i0)/2, (i0)%2, 0])
+    // map [8, 8]: tile3[i0, i1] = (((i0)%2 < 1 ? tile4[(i0)/2+(i0)%2, i1] : in_k[t of row (i0)/2+(i0)%2+-1; i1]) * tile5[(i0)/2, (i0)%2, 0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile2[8 * (i0) + i1] = ((i0) % 2 < 1 ? tile3[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : in_k[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_k + own_in_k) * 8 + i1]) * tile4[2 * ((i0) / 2) + (i0) % 2];
+        tile3[8 * (i0) + i1] = ((i0) % 2 < 1 ? tile4[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : in_k[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_k + own_in_k) * 8 + i1]) * tile5[2 * ((i0) / 2) + (i0) % 2];
     }
     wait_for_block();
-    // map [4, 8]: tile6[i0, i1] = exp(in_w[t of row i0; i1])
+    // map [4, 8]: tile7[i0, i1] = exp(in_w[t of row i0; i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile6[8 * (i0) + i1] = op_exp(in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
+        tile7[8 * (i0) + i1] = op_exp(in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
     }
     wait_for_block();
-    // map [8, 8]: tile5[i0, i1] = add((((i0)%2 < 1 ? tile6[(i0)/2+(i0)%2, i1] : 1) * tile4[(i0)/2, (i0)%2, 0]), sub(1, tile4[(i0)/2, (i0)%2, 0]))
+    // map [8, 8]: tile6[i0, i1] = add((((i0)%2 < 1 ? tile7[(i0)/2+(i0)%2, i1] : 1) * tile5[(i0)/2, (i0)%2, 0]), sub(1, tile5[(i0)/2, (i0)%2, 0]))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile5[8 * (i0) + i1] = (((i0) % 2 < 1 ? tile6[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : 1.0f) * tile4[2 * ((i0) / 2) + (i0) % 2] + (1.0f - tile4[2 * ((i0) / 2) + (i0) % 2]));
+        tile6[8 * (i0) + i1] = (((i0) % 2 < 1 ? tile7[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : 1.0f) * tile5[2 * ((i0) / 2) + (i0) % 2] + (1.0f - tile5[2 * ((i0) / 2) + (i0) % 2]));
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 8 wide: tile7 = Gram(Versions { micro: 2, offsets: [0, 0] }) tile1 tile2 tile5
-    gram<8, 8, 8>(tile7, tile1, tile2, tile5, [](int i) -> int { return 2 * ((i) / 2); });
+    // scan of 8 rows, 8 steps, 8 wide: tile8 = Gram(Versions { micro: 2, offsets: [0, 0] }) tile2 tile3 tile6
+    gram<8, 8, 8>(tile8, tile2, tile3, tile6, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
-    // map [8, 8]: tile0[i0, i1] = neg(tile7[i0, i1])
+    // map [8, 8]: tile1[i0, i1] = neg(tile8[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile0[8 * (i0) + i1] = op_neg(tile7[8 * (i0) + i1]);
+        tile1[8 * (i0) + i1] = op_neg(tile8[8 * (i0) + i1]);
     }
-    wait_for_block();
-    // map [8, 8]: tile8[i0, i1] = ((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1])
+    // map [8, 8]: tile9[i0, i1] = (i0 == i1 ? 1 : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile8[8 * (i0) + i1] = ((i0) % 2 < 1 ? 0.0f : in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1]);
+        tile9[8 * (i0) + i1] = (i0 == i1 ? 1.0f : 0.0f);
     }
     wait_for_block();
-    // solve tile0: tile8
-    solve<8, 8, false>(tile0, tile8);
+    // solve tile1: tile9
+    solve<8, 8, false>(tile1, tile9);
     wait_for_block();
-    // map [8, 8]: kept_0[i0, i1] = tile8[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile0[i0, i1] = tile9[i0, i1]
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile8[8 * (i0) + i1];
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile0[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile9[8 * (i0) + i1] : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile10[i0, i1] = ((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1])
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? ((i0) % 2 < 1 ? 0.0f : in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1]) : 0.f);
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 8 wide: tile10 = CumulativeProduct(Versions { micro: 2, offsets: [0, 0] }) tile5
-    cumulative_product<8, 8, 8>(tile10, tile5, [](int i) -> int { return 2 * ((i) / 2); });
-    wait_for_block();
-    // map [8, 8]: tile9[i0, i1] = (tile1[i0, i1] * tile10[i0, i1])
+    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = sub(tile9[i0, i1], tile0[i0, i1])
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile9[8 * (i0) + i1] = tile1[8 * (i0) + i1] * tile10[8 * (i0) + i1];
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile9[8 * (i0) + i1] - widen(tile0[24 * (i0) + i1])) : 0.f);
     }
     wait_for_block();
-    // solve tile0: tile9
-    solve<8, 8, false>(tile0, tile9);
+    // map [8, 8] filled to [16, 16]: tile12[i0, i1] = sub(((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1]), tile10[i0, i1])
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (((i0) % 2 < 1 ? 0.0f : in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1]) - widen(tile10[24 * (i0) + i1])) : 0.f);
+    }
     wait_for_block();
-    // map [8, 8]: kept_1[i0, i1] = tile9[i0, i1]
+    // product [8, 8] in 16x16: sum = tile0 tile10 over 8 + tile0 tile12 over 8 + tile11 tile10 over 8; kept_0[i0, i1] = sum
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile9[8 * (i0) + i1]);
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, false, 24, 0>(tile0, tile10, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile0, tile12, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile11, tile10, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = sum;
+            }
+        });
     }
-    // scan of 4 rows, 8 steps, 8 wide: tile11 = CumulativeProduct(Versions { micro: 2, offsets: [2] }) tile5
-    cumulative_product<4, 8, 8>(tile11, tile5, [](int i) -> int { return 2 * (i) + 2; });
+    // scan of 8 rows, 8 steps, 8 wide: tile14 = CumulativeProduct(Versions { micro: 2, offsets: [0, 0] }) tile6
+    cumulative_product<8, 8, 8>(tile14, tile6, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
-    // map [4, 8]: kept_2[i0, i1] = (in_r[t of row i0; i1] * tile11[i0, i1])
+    // map [8, 8] filled to [16, 16]: tile13[i0, i1] = (tile2[i0, i1] * tile14[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile13[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile2[8 * (i0) + i1] * tile14[8 * (i0) + i1] : 0.f);
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = sub((tile2[i0, i1] * tile14[i0, i1]), tile13[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile2[8 * (i0) + i1] * tile14[8 * (i0) + i1] - widen(tile13[24 * (i0) + i1])) : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile0 tile13 over 8 + tile0 tile15 over 8 + tile11 tile13 over 8; kept_1[i0, i1] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, false, 24, 0>(tile0, tile13, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile0, tile15, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile11, tile13, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(sum);
+            }
+        });
+    }
+    wait_for_block();
+    // scan of 4 rows, 8 steps, 8 wide: tile16 = CumulativeProduct(Versions { micro: 2, offsets: [2] }) tile6
+    cumulative_product<4, 8, 8>(tile16, tile6, [](int i) -> int { return 2 * (i) + 2; });
+    wait_for_block();
+    // map [4, 8]: kept_2[i0, i1] = (in_r[t of row i0; i1] * tile16[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1] * tile11[8 * (i0) + i1];
+        kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1] * tile16[8 * (i0) + i1];
     }
     wait_for_block();
-    // map [4, 8]: tile12[i0, i1] = in_r[t of row i0; i1]
+    // map [4, 8]: tile17[i0, i1] = in_r[t of row i0; i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile12[8 * (i0) + i1] = in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1];
+        tile17[8 * (i0) + i1] = in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1];
     }
     wait_for_block();
-    // scan of 4 rows, 8 steps, 8 wide: tile13 = Gram(Versions { micro: 2, offsets: [2] }) tile12 tile2 tile5
-    gram<4, 8, 8>(tile13, tile12, tile2, tile5, [](int i) -> int { return 2 * (i) + 2; });
+    // scan of 4 rows, 8 steps, 8 wide: tile18 = Gram(Versions { micro: 2, offsets: [2] }) tile17 tile3 tile6
+    gram<4, 8, 8>(tile18, tile17, tile3, tile6, [](int i) -> int { return 2 * (i) + 2; });
     wait_for_block();
-    // map [4, 8]: kept_3[i0, i1] = tile13[i0, i1]
+    // map [4, 8]: kept_3[i0, i1] = tile18[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile13[8 * (i0) + i1];
+        kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile18[8 * (i0) + i1];
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 8 wide: tile14 = ReverseCumulativeProduct tile5
-    reverse_cumulative_product<8, 8>(tile14, tile5);
+    // scan of 8 rows, 8 steps, 8 wide: tile19 = ReverseCumulativeProduct tile6
+    reverse_cumulative_product<8, 8>(tile19, tile6);
     wait_for_block();
-    // map [8, 8]: kept_4[i0, i1] = (tile2[i0, i1] * tile14[i0, i1])
+    // map [8, 8]: kept_4[i0, i1] = (tile3[i0, i1] * tile19[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile2[8 * (i0) + i1] * tile14[8 * (i0) + i1]);
+        kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile3[8 * (i0) + i1] * tile19[8 * (i0) + i1]);
     }
     wait_for_block();
-    // scan of 1 rows, 8 steps, 8 wide: tile15 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile5
-    cumulative_product<1, 8, 8>(tile15, tile5, [](int i) -> int { return 8 * (i) + 8; });
+    // scan of 1 rows, 8 steps, 8 wide: tile20 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile6
+    cumulative_product<1, 8, 8>(tile20, tile6, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
-    // map [1, 8]: kept_5[0, i1] = tile15[0, i1]
+    // map [1, 8]: kept_5[0, i1] = tile20[0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i1 = e;
-        kept_5[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile15[i1];
+        kept_5[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile20[i1];
     }
 }
 
@@ -587,143 +643,207 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     const int own_in_v = at.head / (heads / heads_in_v);
     float* const tile0 = (float*)(shared + 128);
     float* const tile1 = (float*)(shared + 0);
-    float* const tile2 = (float*)(shared + 256);
-    float* const tile3 = (float*)(shared + 0);
-    float* const tile4 = (float*)(shared + 1536);
-    float* const tile5 = (float*)(shared + 256);
-    float* const tile6 = (float*)(shared + 384);
-    float* const tile7 = (float*)(shared + 1792);
-    float* const tile8 = (float*)(shared + 256);
-    float* const tile9 = (float*)(shared + 2048);
-    float* const tile10 = (float*)(shared + 2304);
-    float* const tile11 = (float*)(shared + 3072);
-    bf16* const tile12 = (bf16*)(shared + 0);
-    float* const tile13 = (float*)(shared + 2816);
-    float* const tile14 = (float*)(shared + 2560);
-    bf16* const tile15 = (bf16*)(shared + 768);
-    float* const tile16 = (float*)(shared + 0);
-    float* const tile17 = (float*)(shared + 256);
-    float* const tile18 = (float*)(shared + 384);
-    float* const tile19 = (float*)(shared + 512);
-    float* const tile20 = (float*)(shared + 0);
-    float* const tile21 = (float*)(shared + 640);
+    float* const tile2 = (float*)(shared + 4608);
+    bf16* const tile3 = (bf16*)(shared + 0);
+    float* const tile4 = (float*)(shared + 256);
+    float* const tile5 = (float*)(shared + 3072);
+    float* const tile6 = (float*)(shared + 3840);
+    float* const tile7 = (float*)(shared + 0);
+    float* const tile8 = (float*)(shared + 128);
+    float* const tile9 = (float*)(shared + 4096);
+    float* const tile10 = (float*)(shared + 0);
+    float* const tile11 = (float*)(shared + 0);
+    float* const tile12 = (float*)(shared + 4352);
+    bf16* const tile13 = (bf16*)(shared + 768);
+    bf16* const tile14 = (bf16*)(shared + 1536);
+    bf16* const tile15 = (bf16*)(shared + 2304);
+    float* const tile16 = (float*)(shared + 768);
+    bf16* const tile17 = (bf16*)(shared + 3072);
+    bf16* const tile18 = (bf16*)(shared + 768);
+    float* const tile19 = (float*)(shared + 4864);
+    bf16* const tile20 = (bf16*)(shared + 2304);
+    bf16* const tile21 = (bf16*)(shared + 0);
     float* const tile22 = (float*)(shared + 0);
-    float* const tile23 = (float*)(shared + 512);
-    float* const tile24 = (float*)(shared + 512);
+    float* const tile23 = (float*)(shared + 256);
+    float* const tile24 = (float*)(shared + 384);
     float* const tile25 = (float*)(shared + 512);
-    float* const tile26 = (float*)(shared + 512);
-    float* const tile27 = (float*)(shared + 128);
-    float* const tile28 = (float*)(shared + 256);
-    // map [8, 8]: tile3[i0, i1] = ((i0)%2 < 1 ? neg(in_kk[t of row (i0)/2+(i0)%2; i1]) : 0)
+    float* const tile26 = (float*)(shared + 0);
+    float* const tile27 = (float*)(shared + 640);
+    float* const tile28 = (float*)(shared + 0);
+    float* const tile29 = (float*)(shared + 512);
+    float* const tile30 = (float*)(shared + 512);
+    float* const tile31 = (float*)(shared + 512);
+    float* const tile32 = (float*)(shared + 512);
+    float* const tile33 = (float*)(shared + 128);
+    float* const tile34 = (float*)(shared + 256);
+    // map [8, 8]: tile5[i0, i1] = ((i0)%2 < 1 ? neg(in_kk[t of row (i0)/2+(i0)%2; i1]) : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile3[8 * (i0) + i1] = ((i0) % 2 < 1 ? op_neg(in_kk[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2)) * heads_in_kk + own_in_kk) * 8 + i1]) : 0.0f);
+        tile5[8 * (i0) + i1] = ((i0) % 2 < 1 ? op_neg(in_kk[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2)) * heads_in_kk + own_in_kk) * 8 + i1]) : 0.0f);
     }
-    // map [4, 8]: tile5[i0, i1] = (in_kk[t of row i0; i1] * in_a[t of row i0; i1])
+    // map [4, 8]: tile7[i0, i1] = (in_kk[t of row i0; i1] * in_a[t of row i0; i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile5[8 * (i0) + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1];
+        tile7[8 * (i0) + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1];
     }
-    // map [4, 2, 1]: tile6[i0, i1, 0] = (i1 < 1 ? (row i0+i1 is among the queries ? 1 : 0) : (row i0+i1+-1 is among the queries ? 1 : 0))
+    // map [4, 2, 1]: tile8[i0, i1, 0] = (i1 < 1 ? (row i0+i1 is among the queries ? 1 : 0) : (row i0+i1+-1 is among the queries ? 1 : 0))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e / 2;
         const int i1 = e % 2;
-        tile6[2 * (i0) + i1] = (i1 < 1 ? (i0 + i1 < at.valid ? 1.0f : 0.0f) : (i0 + i1 + -1 < at.valid ? 1.0f : 0.0f));
+        tile8[2 * (i0) + i1] = (i1 < 1 ? (i0 + i1 < at.valid ? 1.0f : 0.0f) : (i0 + i1 + -1 < at.valid ? 1.0f : 0.0f));
     }
     wait_for_block();
-    // map [8, 8]: tile4[i0, i1] = (((i0)%2 < 1 ? tile5[(i0)/2+(i0)%2, i1] : in_k[t of row (i0)/2+(i0)%2+-1; i1]) * tile6[(i0)/2, (i0)%2, 0])
+    // map [8, 8]: tile6[i0, i1] = (((i0)%2 < 1 ? tile7[(i0)/2+(i0)%2, i1] : in_k[t of row (i0)/2+(i0)%2+-1; i1]) * tile8[(i0)/2, (i0)%2, 0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile4[8 * (i0) + i1] = ((i0) % 2 < 1 ? tile5[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : in_k[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_k + own_in_k) * 8 + i1]) * tile6[2 * ((i0) / 2) + (i0) % 2];
+        tile6[8 * (i0) + i1] = ((i0) % 2 < 1 ? tile7[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : in_k[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_k + own_in_k) * 8 + i1]) * tile8[2 * ((i0) / 2) + (i0) % 2];
     }
     wait_for_block();
-    // map [4, 8]: tile8[i0, i1] = exp(in_w[t of row i0; i1])
+    // map [4, 8]: tile10[i0, i1] = exp(in_w[t of row i0; i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile8[8 * (i0) + i1] = op_exp(in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
+        tile10[8 * (i0) + i1] = op_exp(in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
     }
     wait_for_block();
-    // map [8, 8]: tile7[i0, i1] = add((((i0)%2 < 1 ? tile8[(i0)/2+(i0)%2, i1] : 1) * tile6[(i0)/2, (i0)%2, 0]), sub(1, tile6[(i0)/2, (i0)%2, 0]))
+    // map [8, 8]: tile9[i0, i1] = add((((i0)%2 < 1 ? tile10[(i0)/2+(i0)%2, i1] : 1) * tile8[(i0)/2, (i0)%2, 0]), sub(1, tile8[(i0)/2, (i0)%2, 0]))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile7[8 * (i0) + i1] = (((i0) % 2 < 1 ? tile8[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : 1.0f) * tile6[2 * ((i0) / 2) + (i0) % 2] + (1.0f - tile6[2 * ((i0) / 2) + (i0) % 2]));
+        tile9[8 * (i0) + i1] = (((i0) % 2 < 1 ? tile10[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : 1.0f) * tile8[2 * ((i0) / 2) + (i0) % 2] + (1.0f - tile8[2 * ((i0) / 2) + (i0) % 2]));
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 8 wide: tile9 = Gram(Versions { micro: 2, offsets: [0, 0] }) tile3 tile4 tile7
-    gram<8, 8, 8>(tile9, tile3, tile4, tile7, [](int i) -> int { return 2 * ((i) / 2); });
+    // scan of 8 rows, 8 steps, 8 wide: tile11 = Gram(Versions { micro: 2, offsets: [0, 0] }) tile5 tile6 tile9
+    gram<8, 8, 8>(tile11, tile5, tile6, tile9, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
-    // map [8, 8]: tile2[i0, i1] = neg(tile9[i0, i1])
+    // map [8, 8]: tile4[i0, i1] = neg(tile11[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile2[8 * (i0) + i1] = op_neg(tile9[8 * (i0) + i1]);
+        tile4[8 * (i0) + i1] = op_neg(tile11[8 * (i0) + i1]);
     }
-    // map [8, 8]: tile10[i0, i1] = ((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1])
+    // map [8, 8]: tile12[i0, i1] = (i0 == i1 ? 1 : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile10[8 * (i0) + i1] = ((i0) % 2 < 1 ? 0.0f : in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1]);
+        tile12[8 * (i0) + i1] = (i0 == i1 ? 1.0f : 0.0f);
     }
     wait_for_block();
-    // solve tile2: tile10
-    solve<8, 8, false>(tile2, tile10);
-    // scan of 8 rows, 8 steps, 8 wide: tile14 = CumulativeProduct(Versions { micro: 2, offsets: [0, 0] }) tile7
-    cumulative_product<8, 8, 8>(tile14, tile7, [](int i) -> int { return 2 * ((i) / 2); });
+    // solve tile4: tile12
+    solve<8, 8, false>(tile4, tile12);
     wait_for_block();
-    // map [8, 8]: tile13[i0, i1] = (tile3[i0, i1] * tile14[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile13[8 * (i0) + i1] = tile3[8 * (i0) + i1] * tile14[8 * (i0) + i1];
-    }
-    wait_for_block();
-    // solve tile2: tile13
-    solve<8, 8, false>(tile2, tile13);
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile12[i0, i1] = tile13[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile3[i0, i1] = tile12[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile13[8 * (i0) + i1] : 0.f);
+        tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile12[8 * (i0) + i1] : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = state_S_at_chunks[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile13[i0, i1] = ((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1])
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+        tile13[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? ((i0) % 2 < 1 ? 0.0f : in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1]) : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile12 tile15 over 8; tile11[i0, 0, i1] = sum
+    // map [8, 8] filled to [16, 16]: tile14[i0, i1] = sub(tile12[i0, i1], tile3[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile14[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile12[8 * (i0) + i1] - widen(tile3[24 * (i0) + i1])) : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = sub(((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1]), tile13[i0, i1])
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (((i0) % 2 < 1 ? 0.0f : in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1]) - widen(tile13[24 * (i0) + i1])) : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile3 tile13 over 8 + tile3 tile15 over 8 + tile14 tile13 over 8; tile2[i0, 0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, false, 24, 0>(tile12, tile15, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile3, tile13, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile3, tile15, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile14, tile13, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
-                tile11[8 * (i0) + i1] = sum;
+                tile2[8 * (i0) + i1] = sum;
+            }
+        });
+    }
+    // scan of 8 rows, 8 steps, 8 wide: tile19 = CumulativeProduct(Versions { micro: 2, offsets: [0, 0] }) tile9
+    cumulative_product<8, 8, 8>(tile19, tile9, [](int i) -> int { return 2 * ((i) / 2); });
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile18[i0, i1] = (tile5[i0, i1] * tile19[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile5[8 * (i0) + i1] * tile19[8 * (i0) + i1] : 0.f);
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile20[i0, i1] = sub((tile5[i0, i1] * tile19[i0, i1]), tile18[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile20[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile5[8 * (i0) + i1] * tile19[8 * (i0) + i1] - widen(tile18[24 * (i0) + i1])) : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16, filled: sum = tile3 tile18 over 8 + tile3 tile20 over 8 + tile14 tile18 over 8; tile17[i0, i1] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, false, 24, 0>(tile3, tile18, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile3, tile20, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile14, tile18, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            tile17[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? sum : 0.f);
+        });
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile21[i0, i1] = state_S_at_chunks[i0, i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile21[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile17 tile21 over 8; tile16[i0, 0, i1] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, false, 24, 0>(tile17, tile21, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                tile16[8 * (i0) + i1] = sum;
             }
         });
     }
     wait_for_block();
-    // reduce [4, 8, 8] over [2]: tile1[i0, i1, 0] = Sum (add(tile10[i1, i2], tile11[i1, 0, i2]) * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0;...
+    // reduce [4, 8, 8] over [2]: tile1[i0, i1, 0] = Sum (add(tile2[i1, 0, i2], tile16[i1, 0, i2]) * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i...
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
         const int i0 = e / 8;
@@ -732,7 +852,7 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         #pragma unroll 4
         for (int s = 0; s < 8; s++) {
             const int i2 = s;
-            x += (tile10[8 * (i1) + i2] + tile11[8 * (i1) + i2]) * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
+            x += (tile2[8 * (i1) + i2] + tile16[8 * (i1) + i2]) * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
         }
         tile1[8 * (i0) + i1] = x;
     }
@@ -745,11 +865,11 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         tile0[8 * (i0) + i1] = tile1[8 * (i0) + i1];
     }
     wait_for_block();
-    // scan of 4 rows, 8 steps, 8 wide: tile16 = Apply(Versions { micro: 2, offsets: [2] }) tile0 tile4 tile7
-    apply<4, 8, 8>(tile16, tile0, tile4, tile7, [](int i) -> int { return 2 * (i) + 2; });
-    // scan of 4 rows, 8 steps, 8 wide: tile17 = CumulativeProduct(Versions { micro: 2, offsets: [2] }) tile7
-    cumulative_product<4, 8, 8>(tile17, tile7, [](int i) -> int { return 2 * (i) + 2; });
-    // reduce [4, 8, 8] over [2]: tile18[i0, i1, 0] = Sum (state_S_at_chunks[i1, i2] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : ...
+    // scan of 4 rows, 8 steps, 8 wide: tile22 = Apply(Versions { micro: 2, offsets: [2] }) tile0 tile6 tile9
+    apply<4, 8, 8>(tile22, tile0, tile6, tile9, [](int i) -> int { return 2 * (i) + 2; });
+    // scan of 4 rows, 8 steps, 8 wide: tile23 = CumulativeProduct(Versions { micro: 2, offsets: [2] }) tile9
+    cumulative_product<4, 8, 8>(tile23, tile9, [](int i) -> int { return 2 * (i) + 2; });
+    // reduce [4, 8, 8] over [2]: tile24[i0, i1, 0] = Sum (state_S_at_chunks[i1, i2] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : ...
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
         const int i0 = e / 8;
@@ -760,90 +880,90 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
             const int i2 = s;
             x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
         }
-        tile18[8 * (i0) + i1] = x;
+        tile24[8 * (i0) + i1] = x;
     }
     wait_for_block();
-    // map [4, 8]: d_in_r[t of row i0; i1] where row i0 is among the queries = add(tile16[i0, i1], (tile17[i0, i1] * tile18[i0, i1, 0]))
+    // map [4, 8]: d_in_r[t of row i0; i1] where row i0 is among the queries = add(tile22[i0, i1], (tile23[i0, i1] * tile24[i0, i1, 0]))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        if (i0 < at.valid) d_in_r[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile16[8 * (i0) + i1] + tile17[8 * (i0) + i1] * tile18[8 * (i0) + i1]);
+        if (i0 < at.valid) d_in_r[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile22[8 * (i0) + i1] + tile23[8 * (i0) + i1] * tile24[8 * (i0) + i1]);
     }
-    // map [8, 8]: kept_0[i0, i1] = tile9[i0, i1]
+    // map [8, 8]: kept_0[i0, i1] = tile19[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile9[8 * (i0) + i1];
+        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile19[8 * (i0) + i1];
     }
-    // map [8, 8]: kept_1[i0, i1] = tile14[i0, i1]
+    // map [8, 8]: kept_1[i0, i1] = tile12[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile14[8 * (i0) + i1];
+        kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile12[8 * (i0) + i1];
     }
-    // map [8, 8]: kept_2[i0, i1] = tile10[i0, i1]
+    // map [8, 8]: kept_2[i0, i1] = tile2[i0, 0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile10[8 * (i0) + i1]);
+        kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile2[8 * (i0) + i1]);
     }
-    // map [8, 8]: kept_3[i0, i1] = tile13[i0, i1]
+    // map [8, 8]: kept_3[i0, i1] = tile17[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile13[8 * (i0) + i1]);
+        kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile17[24 * (i0) + i1]));
     }
-    // map [8, 8]: kept_4[i0, i1] = add(tile10[i0, i1], tile11[i0, 0, i1])
+    // map [8, 8]: kept_4[i0, i1] = add(tile2[i0, 0, i1], tile16[i0, 0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow((tile10[8 * (i0) + i1] + tile11[8 * (i0) + i1]));
+        kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow((tile2[8 * (i0) + i1] + tile16[8 * (i0) + i1]));
     }
-    // scan of 8 rows, 8 steps, 8 wide: tile19 = ReverseCumulativeProduct tile7
-    reverse_cumulative_product<8, 8>(tile19, tile7);
+    // scan of 8 rows, 8 steps, 8 wide: tile25 = ReverseCumulativeProduct tile9
+    reverse_cumulative_product<8, 8>(tile25, tile9);
     wait_for_block();
-    // map [8, 8]: kept_5[i0, i1] = tile19[i0, i1]
+    // map [8, 8]: kept_5[i0, i1] = tile25[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile19[8 * (i0) + i1];
+        kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile25[8 * (i0) + i1];
     }
-    // map [8, 8]: kept_6[i0, i1] = (tile4[i0, i1] * tile19[i0, i1])
+    // map [8, 8]: kept_6[i0, i1] = (tile6[i0, i1] * tile25[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile4[8 * (i0) + i1] * tile19[8 * (i0) + i1]);
+        kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile6[8 * (i0) + i1] * tile25[8 * (i0) + i1]);
     }
-    // scan of 1 rows, 8 steps, 8 wide: tile20 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile7
-    cumulative_product<1, 8, 8>(tile20, tile7, [](int i) -> int { return 8 * (i) + 8; });
+    // scan of 1 rows, 8 steps, 8 wide: tile26 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile9
+    cumulative_product<1, 8, 8>(tile26, tile9, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
-    // map [1, 8]: kept_7[0, i1] = tile20[0, i1]
+    // map [1, 8]: kept_7[0, i1] = tile26[0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i1 = e;
-        kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile20[i1];
+        kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile26[i1];
     }
     wait_for_block();
-    // map [4, 8]: tile22[i0, i1] = in_r[t of row i0; i1]
+    // map [4, 8]: tile28[i0, i1] = in_r[t of row i0; i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile22[8 * (i0) + i1] = in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1];
+        tile28[8 * (i0) + i1] = in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1];
     }
     wait_for_block();
-    // scan of 4 rows, 8 steps, 8 wide: tile23 = Gram(Versions { micro: 2, offsets: [2] }) tile22 tile4 tile7
-    gram<4, 8, 8>(tile23, tile22, tile4, tile7, [](int i) -> int { return 2 * (i) + 2; });
+    // scan of 4 rows, 8 steps, 8 wide: tile29 = Gram(Versions { micro: 2, offsets: [2] }) tile28 tile6 tile9
+    gram<4, 8, 8>(tile29, tile28, tile6, tile9, [](int i) -> int { return 2 * (i) + 2; });
     wait_for_block();
-    // reduce [4, 8, 8] over [0]: tile21[0, i1, i2] = Sum (tile23[i0, i1] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0))
+    // reduce [4, 8, 8] over [0]: tile27[0, i1, i2] = Sum (tile29[i0, i1] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS / 1) {
         const int i1 = e / 8;
@@ -852,42 +972,42 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         #pragma unroll 4
         for (int s = 0; s < 4; s++) {
             const int i0 = s;
-            x += tile23[8 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
+            x += tile29[8 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
         }
-        tile21[8 * (i1) + i2] = x;
+        tile27[8 * (i1) + i2] = x;
     }
     wait_for_block();
-    // map [1, 8, 8]: kept_8[0, i1, i2] = tile21[0, i1, i2]
+    // map [1, 8, 8]: kept_8[0, i1, i2] = tile27[0, i1, i2]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i1 = e / 8;
         const int i2 = e % 8;
-        kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = tile21[8 * (i1) + i2];
+        kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = tile27[8 * (i1) + i2];
     }
     wait_for_block();
-    // scan of 4 rows, 8 steps, 8 wide: tile24 = ApplyT(Versions { micro: 2, offsets: [2] }) tile0 tile22 tile7
-    apply_t<4, 8, 8>(tile24, tile0, tile22, tile7, [](int i) -> int { return 2 * (i) + 2; });
+    // scan of 4 rows, 8 steps, 8 wide: tile30 = ApplyT(Versions { micro: 2, offsets: [2] }) tile0 tile28 tile9
+    apply_t<4, 8, 8>(tile30, tile0, tile28, tile9, [](int i) -> int { return 2 * (i) + 2; });
     wait_for_block();
-    // map [8, 8]: kept_10[i0, i1] = tile24[i0, i1]
+    // map [8, 8]: kept_10[i0, i1] = tile30[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_10[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile24[8 * (i0) + i1];
+        kept_10[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile30[8 * (i0) + i1];
     }
     wait_for_block();
-    // scan of 4 rows, 8 steps, 8 wide: tile25 = GramGrad(Versions { micro: 2, offsets: [2] }) tile0 tile22 tile4 tile7
-    gram_grad<4, 8, 8>(tile25, tile0, tile22, tile4, tile7, [](int i) -> int { return 2 * (i) + 2; });
+    // scan of 4 rows, 8 steps, 8 wide: tile31 = GramGrad(Versions { micro: 2, offsets: [2] }) tile0 tile28 tile6 tile9
+    gram_grad<4, 8, 8>(tile31, tile0, tile28, tile6, tile9, [](int i) -> int { return 2 * (i) + 2; });
     wait_for_block();
-    // map [8, 8]: kept_11[i0, i1] = tile25[i0, i1]
+    // map [8, 8]: kept_11[i0, i1] = tile31[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile25[8 * (i0) + i1];
+        kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile31[8 * (i0) + i1];
     }
     wait_for_block();
-    // reduce [4, 8, 8] over [0]: tile26[0, i1, i2] = Sum ((tile22[i0, i1] * tile17[i0, i1]) * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2]...
+    // reduce [4, 8, 8] over [0]: tile32[0, i1, i2] = Sum ((tile28[i0, i1] * tile23[i0, i1]) * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2]...
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS / 1) {
         const int i1 = e / 8;
@@ -896,35 +1016,35 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         #pragma unroll 4
         for (int s = 0; s < 4; s++) {
             const int i0 = s;
-            x += tile22[8 * (i0) + i1] * tile17[8 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
+            x += tile28[8 * (i0) + i1] * tile23[8 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
         }
-        tile26[8 * (i1) + i2] = x;
+        tile32[8 * (i1) + i2] = x;
     }
     wait_for_block();
-    // map [1, 8, 8]: kept_12[0, i1, i2] = tile26[0, i1, i2]
+    // map [1, 8, 8]: kept_12[0, i1, i2] = tile32[0, i1, i2]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i1 = e / 8;
         const int i2 = e % 8;
-        kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = tile26[8 * (i1) + i2];
+        kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = tile32[8 * (i1) + i2];
     }
-    // map [4, 8]: tile27[i0, i1] = (tile22[i0, i1] * tile18[i0, i1, 0])
+    // map [4, 8]: tile33[i0, i1] = (tile28[i0, i1] * tile24[i0, i1, 0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile27[8 * (i0) + i1] = tile22[8 * (i0) + i1] * tile18[8 * (i0) + i1];
+        tile33[8 * (i0) + i1] = tile28[8 * (i0) + i1] * tile24[8 * (i0) + i1];
     }
     wait_for_block();
-    // scan of 4 rows, 8 steps, 8 wide: tile28 = CumulativeProductGrad(Versions { micro: 2, offsets: [2] }) tile7 tile27
-    cumulative_product_grad<4, 8, 8>(tile28, tile7, tile27, [](int i) -> int { return 2 * (i) + 2; });
+    // scan of 4 rows, 8 steps, 8 wide: tile34 = CumulativeProductGrad(Versions { micro: 2, offsets: [2] }) tile9 tile33
+    cumulative_product_grad<4, 8, 8>(tile34, tile9, tile33, [](int i) -> int { return 2 * (i) + 2; });
     wait_for_block();
-    // map [8, 8]: kept_13[i0, i1] = tile28[i0, i1]
+    // map [8, 8]: kept_13[i0, i1] = tile34[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile28[8 * (i0) + i1];
+        kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile34[8 * (i0) + i1];
     }
 }
 
@@ -1273,265 +1393,320 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     const int own_in_w = at.head / (heads / heads_in_w);
     const int own_in_a = at.head / (heads / heads_in_a);
     const int own_in_v = at.head / (heads / heads_in_v);
-    float* const tile0 = (float*)(shared + 1536);
-    float* const tile1 = (float*)(shared + 3072);
-    bf16* const tile2 = (bf16*)(shared + 0);
-    bf16* const tile3 = (bf16*)(shared + 768);
-    float* const tile4 = (float*)(shared + 1792);
-    float* const tile5 = (float*)(shared + 1536);
-    bf16* const tile6 = (bf16*)(shared + 0);
-    bf16* const tile7 = (bf16*)(shared + 768);
-    float* const tile8 = (float*)(shared + 3584);
-    bf16* const tile9 = (bf16*)(shared + 1536);
-    float* const tile10 = (float*)(shared + 3328);
-    bf16* const tile11 = (bf16*)(shared + 2304);
-    float* const tile12 = (float*)(shared + 2048);
-    float* const tile13 = (float*)(shared + 0);
-    float* const tile14 = (float*)(shared + 1536);
-    float* const tile15 = (float*)(shared + 2304);
-    float* const tile16 = (float*)(shared + 1664);
-    float* const tile17 = (float*)(shared + 2560);
+    float* const tile0 = (float*)(shared + 4608);
+    bf16* const tile1 = (bf16*)(shared + 0);
+    bf16* const tile2 = (bf16*)(shared + 768);
+    float* const tile3 = (float*)(shared + 3840);
+    bf16* const tile4 = (bf16*)(shared + 768);
+    bf16* const tile5 = (bf16*)(shared + 1536);
+    bf16* const tile6 = (bf16*)(shared + 2304);
+    bf16* const tile7 = (bf16*)(shared + 3072);
+    float* const tile8 = (float*)(shared + 1536);
+    float* const tile9 = (float*)(shared + 0);
+    bf16* const tile10 = (bf16*)(shared + 768);
+    bf16* const tile11 = (bf16*)(shared + 3072);
+    float* const tile12 = (float*)(shared + 2304);
+    bf16* const tile13 = (bf16*)(shared + 0);
+    float* const tile14 = (float*)(shared + 4864);
+    bf16* const tile15 = (bf16*)(shared + 3840);
+    bf16* const tile16 = (bf16*)(shared + 1536);
+    float* const tile17 = (float*)(shared + 1920);
     float* const tile18 = (float*)(shared + 0);
-    float* const tile19 = (float*)(shared + 2816);
-    bf16* const tile20 = (bf16*)(shared + 0);
-    bf16* const tile21 = (bf16*)(shared + 768);
-    float* const tile22 = (float*)(shared + 256);
-    float* const tile23 = (float*)(shared + 512);
-    float* const tile24 = (float*)(shared + 128);
-    float* const tile25 = (float*)(shared + 0);
-    float* const tile26 = (float*)(shared + 512);
-    float* const tile27 = (float*)(shared + 0);
-    float* const tile28 = (float*)(shared + 768);
-    float* const tile29 = (float*)(shared + 0);
-    float* const tile30 = (float*)(shared + 1024);
-    float* const tile31 = (float*)(shared + 0);
-    // map [8, 8]: tile0[i0, i1] = neg(kept_0[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile0[8 * (i0) + i1] = op_neg(kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-    }
-    // map [8, 8] filled to [16, 16]: tile2[i0, i1] = state_S_at_chunks[i0, i1]
+    float* const tile19 = (float*)(shared + 1792);
+    float* const tile20 = (float*)(shared + 2304);
+    float* const tile21 = (float*)(shared + 2176);
+    float* const tile22 = (float*)(shared + 2560);
+    float* const tile23 = (float*)(shared + 0);
+    float* const tile24 = (float*)(shared + 2816);
+    bf16* const tile25 = (bf16*)(shared + 0);
+    bf16* const tile26 = (bf16*)(shared + 768);
+    float* const tile27 = (float*)(shared + 256);
+    float* const tile28 = (float*)(shared + 512);
+    float* const tile29 = (float*)(shared + 128);
+    float* const tile30 = (float*)(shared + 0);
+    float* const tile31 = (float*)(shared + 512);
+    float* const tile32 = (float*)(shared + 0);
+    float* const tile33 = (float*)(shared + 768);
+    float* const tile34 = (float*)(shared + 0);
+    float* const tile35 = (float*)(shared + 1024);
+    float* const tile36 = (float*)(shared + 0);
+    // map [8, 8] filled to [16, 16]: tile1[i0, i1] = kept_1[i0, i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+        tile1[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile3[i0, i1] = kept_9[0, i0, i1]
+    // map [8, 8] filled to [16, 16]: tile4[i0, i1] = state_S_at_chunks[i0, i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+        tile4[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile5[i0, i1] = kept_9[0, i0, i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile2 tile3ᵀ over 8; tile1[i0, i1] = sum
+    // product [8, 8] in 16x16: sum = tile4 tile5ᵀ over 8; tile3[i1, i0, 0] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile2, tile3, row0, col0);
-        sums.each(row0, col0, [&](int i1, int i0, float sum) {
+        sums.add<16, false, 24, 0, true, 24, 0>(tile4, tile5, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
-                tile1[8 * (i0) + i1] = sum;
+                tile3[i0 + 8 * (i1)] = sum;
             }
         });
     }
     wait_for_block();
-    // solve tile0ᵀ: tile1
-    solve<8, 8, true>(tile0, tile1);
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile6[i0, i1] = tile1[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile2[i0, i1] = tile3[i0, i1, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile1[8 * (i0) + i1] : 0.f);
+        tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile3[8 * (i0) + i1] : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile7[i0, i1] = kept_3[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile6[i0, i1] = sub(kept_1[i0, i1], tile1[i0, i1])
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
-    }
-    // map [8, 8]: tile10[i0, i1] = kept_9[0, i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile10[8 * (i0) + i1] = kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+        tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] - widen(tile1[24 * (i0) + i1])) : 0.f);
     }
     wait_for_block();
-    // solve tile0ᵀ: tile10
-    solve<8, 8, true>(tile0, tile10);
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile9[i0, i1] = tile10[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile7[i0, i1] = sub(tile3[i0, i1, 0], tile2[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile10[8 * (i0) + i1] : 0.f);
+        tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile3[8 * (i0) + i1] - widen(tile2[24 * (i0) + i1])) : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = kept_2[i0, i1]
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile1ᵀ tile2 over 8 + tile1ᵀ tile7 over 8 + tile6ᵀ tile2 over 8; tile0[i0, 0, i1] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, true, 24, 0, false, 24, 0>(tile1, tile2, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile1, tile7, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile6, tile2, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                tile0[8 * (i0) + i1] = sum;
+            }
+        });
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile10[i0, i1] = tile0[i0, 0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = kept_3[i0, i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
+        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = sub(kept_9[0, i0, i1], tile5[i0, i1])
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] - widen(tile5[24 * (i0) + i1])) : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile9 tile11ᵀ over 8; tile8[i0, 0, i1] = sum
+    // product [8, 8] in 16x16: sum = tile1ᵀ tile5 over 8 + tile1ᵀ tile15 over 8 + tile6ᵀ tile5 over 8; tile14[i0, 0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile9, tile11, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile1, tile5, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile1, tile15, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile6, tile5, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
-                tile8[8 * (i0) + i1] = sum;
+                tile14[8 * (i0) + i1] = sum;
             }
         });
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile6 tile7ᵀ over 8; tile5[i0, i1] = add(neg((sum * (i1 < i0 ? 1 : 0))), neg(((i1 < i0 ? 1 : 0) * tile8[i0, 0, i1])))
+    // map [8, 8] filled to [16, 16]: tile13[i0, i1] = tile14[i0, 0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile13[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile14[8 * (i0) + i1] : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile16[i0, i1] = kept_2[i0, i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile16[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile13 tile16ᵀ over 8; tile12[i0, 0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile6, tile7, row0, col0);
+        sums.add<16, false, 24, 0, true, 24, 0>(tile13, tile16, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
-                tile5[8 * (i0) + i1] = (op_neg(sum * (i1 < i0 ? 1.0f : 0.0f)) + op_neg((i1 < i0 ? 1.0f : 0.0f) * tile8[8 * (i0) + i1]));
+                tile12[8 * (i0) + i1] = sum;
             }
         });
     }
     wait_for_block();
-    // map [8, 8]: tile4[i0, i1] = neg(tile5[i0, i1])
+    // product [8, 8] in 16x16: sum = tile10 tile11ᵀ over 8; tile9[i0, i1] = add(neg((sum * (i1 < i0 ? 1 : 0))), neg(((i1 < i0 ? 1 : 0) * tile12[i0, 0, i1])))
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, true, 24, 0>(tile10, tile11, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                tile9[8 * (i0) + i1] = (op_neg(sum * (i1 < i0 ? 1.0f : 0.0f)) + op_neg((i1 < i0 ? 1.0f : 0.0f) * tile12[8 * (i0) + i1]));
+            }
+        });
+    }
+    wait_for_block();
+    // map [8, 8]: tile8[i0, i1] = neg(tile9[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile4[8 * (i0) + i1] = op_neg(tile5[8 * (i0) + i1]);
+        tile8[8 * (i0) + i1] = op_neg(tile9[8 * (i0) + i1]);
     }
-    // map [4, 8]: tile13[i0, i1] = (in_kk[t of row i0; i1] * in_a[t of row i0; i1])
+    wait_for_block();
+    // map [4, 8]: tile18[i0, i1] = (in_kk[t of row i0; i1] * in_a[t of row i0; i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile13[8 * (i0) + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1];
+        tile18[8 * (i0) + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1];
     }
-    wait_for_block();
-    // map [4, 2, 1]: tile14[i0, i1, 0] = (i1 < 1 ? (row i0+i1 is among the queries ? 1 : 0) : (row i0+i1+-1 is among the queries ? 1 : 0))
+    // map [4, 2, 1]: tile19[i0, i1, 0] = (i1 < 1 ? (row i0+i1 is among the queries ? 1 : 0) : (row i0+i1+-1 is among the queries ? 1 : 0))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e / 2;
         const int i1 = e % 2;
-        tile14[2 * (i0) + i1] = (i1 < 1 ? (i0 + i1 < at.valid ? 1.0f : 0.0f) : (i0 + i1 + -1 < at.valid ? 1.0f : 0.0f));
+        tile19[2 * (i0) + i1] = (i1 < 1 ? (i0 + i1 < at.valid ? 1.0f : 0.0f) : (i0 + i1 + -1 < at.valid ? 1.0f : 0.0f));
     }
     wait_for_block();
-    // map [8, 8]: tile12[i0, i1] = (((i0)%2 < 1 ? tile13[(i0)/2+(i0)%2, i1] : in_k[t of row (i0)/2+(i0)%2+-1; i1]) * tile14[(i0)/2, (i0)%2, 0])
+    // map [8, 8]: tile17[i0, i1] = (((i0)%2 < 1 ? tile18[(i0)/2+(i0)%2, i1] : in_k[t of row (i0)/2+(i0)%2+-1; i1]) * tile19[(i0)/2, (i0)%2, 0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile12[8 * (i0) + i1] = ((i0) % 2 < 1 ? tile13[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : in_k[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_k + own_in_k) * 8 + i1]) * tile14[2 * ((i0) / 2) + (i0) % 2];
+        tile17[8 * (i0) + i1] = ((i0) % 2 < 1 ? tile18[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : in_k[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_k + own_in_k) * 8 + i1]) * tile19[2 * ((i0) / 2) + (i0) % 2];
     }
-    // map [4, 8]: tile16[i0, i1] = exp(in_w[t of row i0; i1])
+    // map [4, 8]: tile21[i0, i1] = exp(in_w[t of row i0; i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile16[8 * (i0) + i1] = op_exp(in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
+        tile21[8 * (i0) + i1] = op_exp(in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
     }
     wait_for_block();
-    // map [8, 8]: tile15[i0, i1] = add((((i0)%2 < 1 ? tile16[(i0)/2+(i0)%2, i1] : 1) * tile14[(i0)/2, (i0)%2, 0]), sub(1, tile14[(i0)/2, (i0)%2, 0]))
+    // map [8, 8]: tile20[i0, i1] = add((((i0)%2 < 1 ? tile21[(i0)/2+(i0)%2, i1] : 1) * tile19[(i0)/2, (i0)%2, 0]), sub(1, tile19[(i0)/2, (i0)%2, 0]))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile15[8 * (i0) + i1] = (((i0) % 2 < 1 ? tile16[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : 1.0f) * tile14[2 * ((i0) / 2) + (i0) % 2] + (1.0f - tile14[2 * ((i0) / 2) + (i0) % 2]));
+        tile20[8 * (i0) + i1] = (((i0) % 2 < 1 ? tile21[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : 1.0f) * tile19[2 * ((i0) / 2) + (i0) % 2] + (1.0f - tile19[2 * ((i0) / 2) + (i0) % 2]));
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 8 wide: tile17 = Apply(Versions { micro: 2, offsets: [0, 0] }) tile4 tile12 tile15
-    apply<8, 8, 8>(tile17, tile4, tile12, tile15, [](int i) -> int { return 2 * ((i) / 2); });
-    // map [8, 8] filled to [16, 16]: tile20[i0, i1] = kept_4[i0, i1]
+    // scan of 8 rows, 8 steps, 8 wide: tile22 = Apply(Versions { micro: 2, offsets: [0, 0] }) tile8 tile17 tile20
+    apply<8, 8, 8>(tile22, tile8, tile17, tile20, [](int i) -> int { return 2 * ((i) / 2); });
+    // map [8, 8] filled to [16, 16]: tile25[i0, i1] = kept_4[i0, i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile20[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
+        tile25[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile21[i0, i1] = d_state_S_at_chunks[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile26[i0, i1] = d_state_S_at_chunks[i0, i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile21[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+        tile26[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile20 tile21ᵀ over 8; tile19[i1, i0, 0] = sum
+    // product [8, 8] in 16x16: sum = tile25 tile26ᵀ over 8; tile24[i1, i0, 0] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile20, tile21, row0, col0);
+        sums.add<16, false, 24, 0, true, 24, 0>(tile25, tile26, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
-                tile19[i0 + 8 * (i1)] = sum;
+                tile24[i0 + 8 * (i1)] = sum;
             }
         });
     }
     wait_for_block();
-    // map [8, 8]: tile18[i0, i1] = add((kept_5[i0, i1] * tile19[i1, i0, 0]), kept_10[i0, i1])
+    // map [8, 8]: tile23[i0, i1] = add((kept_5[i0, i1] * tile24[i1, i0, 0]), kept_10[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile18[8 * (i0) + i1] = (kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile19[i0 + 8 * (i1)] + kept_10[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+        tile23[8 * (i0) + i1] = (kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile24[i0 + 8 * (i1)] + kept_10[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
     }
-    // map [8, 8]: tile22[i0, i1] = ((i0)%2 < 1 ? neg(in_kk[t of row (i0)/2+(i0)%2; i1]) : 0)
+    // map [8, 8]: tile27[i0, i1] = ((i0)%2 < 1 ? neg(in_kk[t of row (i0)/2+(i0)%2; i1]) : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile22[8 * (i0) + i1] = ((i0) % 2 < 1 ? op_neg(in_kk[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2)) * heads_in_kk + own_in_kk) * 8 + i1]) : 0.0f);
+        tile27[8 * (i0) + i1] = ((i0) % 2 < 1 ? op_neg(in_kk[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2)) * heads_in_kk + own_in_kk) * 8 + i1]) : 0.0f);
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 8 wide: tile23 = ApplyT(Versions { micro: 2, offsets: [0, 0] }) tile4 tile22 tile15
-    apply_t<8, 8, 8>(tile23, tile4, tile22, tile15, [](int i) -> int { return 2 * ((i) / 2); });
+    // scan of 8 rows, 8 steps, 8 wide: tile28 = ApplyT(Versions { micro: 2, offsets: [0, 0] }) tile8 tile27 tile20
+    apply_t<8, 8, 8>(tile28, tile8, tile27, tile20, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
-    // map [4, 8]: d_in_kk[t of row i0; i1] where row i0 is among the queries = add(neg(add((kept_1[2*i0, i1] * tile1[2*i0, i1]), tile17[2*i0, i1])), (in_a[t of row i0...
+    // map [4, 8]: d_in_kk[t of row i0; i1] where row i0 is among the queries = add(neg(add((kept_0[2*i0, i1] * tile0[2*i0, 0, i1]), tile22[2*i0, i1])), (in_a[t of row...
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        if (i0 < at.valid) d_in_kk[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (op_neg((kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1] * tile1[16 * (i0) + i1] + tile17[16 * (i0) + i1])) + in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1] * tile14[2 * (i0)] * (tile18[16 * (i0) + i1] + tile23[16 * (i0) + i1]));
+        if (i0 < at.valid) d_in_kk[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (op_neg((kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1] * tile0[16 * (i0) + i1] + tile22[16 * (i0) + i1])) + in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1] * tile19[2 * (i0)] * (tile23[16 * (i0) + i1] + tile28[16 * (i0) + i1]));
     }
-    // map [4, 8]: d_in_a[t of row i0; i1] where row i0 is among the queries = (in_kk[t of row i0; i1] * (tile14[i0, 0, 0] * add(tile18[2*i0, i1], tile23[2*i0, i1])))
+    // map [4, 8]: d_in_a[t of row i0; i1] where row i0 is among the queries = (in_kk[t of row i0; i1] * (tile19[i0, 0, 0] * add(tile23[2*i0, i1], tile28[2*i0, i1])))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        if (i0 < at.valid) d_in_a[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * tile14[2 * (i0)] * (tile18[16 * (i0) + i1] + tile23[16 * (i0) + i1]);
+        if (i0 < at.valid) d_in_a[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * tile19[2 * (i0)] * (tile23[16 * (i0) + i1] + tile28[16 * (i0) + i1]);
     }
-    // map [4, 8]: d_in_k[t of row i0; i1] where row i0 is among the queries = (tile14[i0, 1, 0] * add(tile18[2*i0+1, i1], tile23[2*i0+1, i1]))
+    // map [4, 8]: d_in_k[t of row i0; i1] where row i0 is among the queries = (tile19[i0, 1, 0] * add(tile23[2*i0+1, i1], tile28[2*i0+1, i1]))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile14[2 * (i0) + 1] * (tile18[16 * (i0) + i1 + 8] + tile23[16 * (i0) + i1 + 8]);
+        if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile19[2 * (i0) + 1] * (tile23[16 * (i0) + i1 + 8] + tile28[16 * (i0) + i1 + 8]);
     }
     wait_for_block();
-    // reduce [8, 8] over [1]: tile25[i0, 0] = Sum (state_S_at_chunks[i0, i1] * d_state_S_at_chunks[i0, i1])
+    // reduce [8, 8] over [1]: tile30[i0, 0] = Sum (state_S_at_chunks[i0, i1] * d_state_S_at_chunks[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
         const int i0 = e;
@@ -1541,56 +1716,56 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
             const int i1 = s;
             x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
         }
-        tile25[i0] = x;
+        tile30[i0] = x;
     }
     wait_for_block();
-    // map [1, 8]: tile24[0, i1] = tile25[i1, 0]
+    // map [1, 8]: tile29[0, i1] = tile30[i1, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i1 = e;
-        tile24[i1] = tile25[i1];
+        tile29[i1] = tile30[i1];
     }
     wait_for_block();
-    // scan of 1 rows, 8 steps, 8 wide: tile26 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile15 tile24
-    cumulative_product_grad<1, 8, 8>(tile26, tile15, tile24, [](int i) -> int { return 8 * (i) + 8; });
+    // scan of 1 rows, 8 steps, 8 wide: tile31 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile20 tile29
+    cumulative_product_grad<1, 8, 8>(tile31, tile20, tile29, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
-    // map [8, 8]: tile27[i0, i1] = (tile12[i0, i1] * tile19[i1, i0, 0])
+    // map [8, 8]: tile32[i0, i1] = (tile17[i0, i1] * tile24[i1, i0, 0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile27[8 * (i0) + i1] = tile12[8 * (i0) + i1] * tile19[i0 + 8 * (i1)];
+        tile32[8 * (i0) + i1] = tile17[8 * (i0) + i1] * tile24[i0 + 8 * (i1)];
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 8 wide: tile28 = ReverseCumulativeProductGrad tile15 tile27
-    reverse_cumulative_product_grad<8, 8>(tile28, tile15, tile27);
+    // scan of 8 rows, 8 steps, 8 wide: tile33 = ReverseCumulativeProductGrad tile20 tile32
+    reverse_cumulative_product_grad<8, 8>(tile33, tile20, tile32);
     wait_for_block();
-    // map [8, 8]: tile29[i0, i1] = (tile22[i0, i1] * tile1[i0, i1])
+    // map [8, 8]: tile34[i0, i1] = (tile27[i0, i1] * tile0[i0, 0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile29[8 * (i0) + i1] = tile22[8 * (i0) + i1] * tile1[8 * (i0) + i1];
+        tile34[8 * (i0) + i1] = tile27[8 * (i0) + i1] * tile0[8 * (i0) + i1];
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 8 wide: tile30 = CumulativeProductGrad(Versions { micro: 2, offsets: [0, 0] }) tile15 tile29
-    cumulative_product_grad<8, 8, 8>(tile30, tile15, tile29, [](int i) -> int { return 2 * ((i) / 2); });
+    // scan of 8 rows, 8 steps, 8 wide: tile35 = CumulativeProductGrad(Versions { micro: 2, offsets: [0, 0] }) tile20 tile34
+    cumulative_product_grad<8, 8, 8>(tile35, tile20, tile34, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
-    // scan of 8 rows, 8 steps, 8 wide: tile31 = GramGrad(Versions { micro: 2, offsets: [0, 0] }) tile4 tile22 tile12 tile15
-    gram_grad<8, 8, 8>(tile31, tile4, tile22, tile12, tile15, [](int i) -> int { return 2 * ((i) / 2); });
+    // scan of 8 rows, 8 steps, 8 wide: tile36 = GramGrad(Versions { micro: 2, offsets: [0, 0] }) tile8 tile27 tile17 tile20
+    gram_grad<8, 8, 8>(tile36, tile8, tile27, tile17, tile20, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
-    // map [4, 8]: d_in_w[t of row i0; i1] where row i0 is among the queries = (tile16[i0, i1] * (tile14[i0, 0, 0] * add(add(add(add(add(tile26[2*i0, i1], tile28[2*i0,...
+    // map [4, 8]: d_in_w[t of row i0; i1] where row i0 is among the queries = (tile21[i0, i1] * (tile19[i0, 0, 0] * add(add(add(add(add(tile31[2*i0, i1], tile33[2*i0,...
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        if (i0 < at.valid) d_in_w[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile16[8 * (i0) + i1] * tile14[2 * (i0)] * (((((tile26[16 * (i0) + i1] + tile28[16 * (i0) + i1]) + kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1]) + kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1]) + tile30[16 * (i0) + i1]) + tile31[16 * (i0) + i1]);
+        if (i0 < at.valid) d_in_w[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile21[8 * (i0) + i1] * tile19[2 * (i0)] * (((((tile31[16 * (i0) + i1] + tile33[16 * (i0) + i1]) + kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1]) + kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1]) + tile35[16 * (i0) + i1]) + tile36[16 * (i0) + i1]);
     }
-    // map [4, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = tile10[2*i0+1, i1]
+    // map [4, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = tile14[2*i0+1, 0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile10[16 * (i0) + i1 + 8];
+        if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile14[16 * (i0) + i1 + 8];
     }
 }

@@ -247,10 +247,48 @@ impl Text<'_> {
         });
     }
 
-    /// A copy of pieces for a round of the loop over chunks.
+    /// A copy of pieces: for a round of the loop over chunks, or of the only one.
     fn copy(&mut self, k: &Kernel, step: &Step) {
-        let Step::Copy { by, from, to, round, piece } = step else { return };
-        let Some(Over::Chunks { tokens, reverse }) = k.rounds() else { return };
+        let Step::Copy { by, from, to, round, .. } = step else { return };
+        let (tile, buffer) = (k.tile(*to), self.of.buffer(from.buffer));
+        let (name, round) = match round {
+            Round::First(at) => (at.to_string(), at.to_string()),
+            Round::Ahead(at) => ("next".to_string(), format!("round + {at}")),
+        };
+        let rounds = match k.rounds() {
+            Some(Over::Chunks { tokens, reverse }) => Some((tokens, reverse)),
+            _ => None,
+        };
+        let there = rounds.map(|_| format!("{round} < rounds"));
+        let given = buffer.may_be_absent.then(|| format!("{} != 0", buffer.name));
+        let when: Vec<String> = there.into_iter().chain(given).collect();
+        let copies = |t: &mut Self| {
+            if let Some((tokens, reverse)) = rounds {
+                if name == "next" {
+                    t.line(&format!("const int next = {round};"));
+                }
+                t.line("const Place now = at;");
+                t.line("Place at = now;");
+                t.round(&name, tokens, reverse);
+            }
+            if tile.stages > 1 {
+                t.stage(*to, tile, &name);
+            }
+            t.pieces(k, step);
+        };
+        if when.is_empty() {
+            copies(self);
+        } else {
+            self.block(&format!("if ({})", when.join(" && ")), copies);
+        }
+        if *by != Transport::Plain {
+            self.line("commit_copies();");
+        }
+    }
+
+    /// All pieces of a copy.
+    fn pieces(&mut self, k: &Kernel, step: &Step) {
+        let Step::Copy { by, from, to, piece, .. } = step else { return };
         let (tile, buffer) = (k.tile(*to), self.of.buffer(from.buffer));
         let (mut sizes, mut index, mut from) =
             (tile.shape.clone(), axes_of(&tile.shape), from.clone());
@@ -264,33 +302,13 @@ impl Text<'_> {
             (*own, *there) = (own.times(pieces), there.times(pieces));
         }
         let (n, axes) = (sizes.iter().product::<usize>(), (0..sizes.len()).collect::<Vec<_>>());
-        let (name, round) = match round {
-            Round::First(at) => (at.to_string(), at.to_string()),
-            Round::Ahead(at) => ("next".to_string(), format!("round + {at}")),
-        };
-        let given =
-            if buffer.may_be_absent { format!(" && {} != 0", buffer.name) } else { String::new() };
-        self.block(&format!("if ({round} < rounds{given})"), |t| {
-            if name == "next" {
-                t.line(&format!("const int next = {round};"));
-            }
-            t.line("const Place now = at;");
-            t.line("Place at = now;");
-            t.round(&name, tokens, reverse);
-            if tile.stages > 1 {
-                t.stage(*to, tile, &name);
-            }
-            t.line("#pragma unroll 1");
-            t.block(&format!("for (int e = threadIdx.x; e < {n}; e += THREADS)"), |t| {
-                t.indices("e", &sizes, &axes);
-                let (place, from) = (element(k, *to, &index), placed(k, buffer, &from));
-                let how = if *by == Transport::Plain { "copy" } else { "copy_async" };
-                t.line(&format!("{how}<{piece}>(&{place}, &{from});"));
-            });
+        self.line("#pragma unroll 1");
+        self.block(&format!("for (int e = threadIdx.x; e < {n}; e += THREADS)"), |t| {
+            t.indices("e", &sizes, &axes);
+            let (place, from) = (element(k, *to, &index), placed(k, buffer, &from));
+            let how = if *by == Transport::Plain { "copy" } else { "copy_async" };
+            t.line(&format!("{how}<{piece}>(&{place}, &{from});"));
         });
-        if *by != Transport::Plain {
-            self.line("commit_copies();");
-        }
     }
 
     fn scan(&mut self, step: &Step) {

@@ -3,7 +3,10 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::target::Gpu;
-use super::{Expr, Grid, Kernel, Loop, Number, ScanOp, ScanSizes, Schedule, Step, Stmt, Target};
+use super::{
+    Buffer, Expr, Grid, Kernel, Loop, Number, Pass, ScanOp, ScanSizes, Schedule, Space, Step, Stmt,
+    Target, TileId,
+};
 
 /// What a block does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,26 +49,28 @@ impl Display for Work {
 }
 
 /// Counts a kernel whose tiles are placed.
-pub fn cost(kernel: &Kernel, gpu: Gpu) -> Cost {
+pub fn cost(kernel: &Kernel, buffers: &[Buffer], gpu: Gpu) -> Cost {
     let blocks = gpu.blocks(kernel.shared, kernel.threads);
     let mut cost = Cost { blocks, ..Cost::default() };
     for stmt in &kernel.body {
         let to = if matches!(stmt, Stmt::Loop(_)) { &mut cost.round } else { &mut cost.once };
-        count(kernel, std::slice::from_ref(stmt), to);
+        count(kernel, buffers, std::slice::from_ref(stmt), to);
     }
     cost
 }
 
-fn count(kernel: &Kernel, body: &[Stmt], to: &mut Work) {
+fn count(kernel: &Kernel, buffers: &[Buffer], body: &[Stmt], to: &mut Work) {
     for stmt in body {
         match stmt {
-            Stmt::Step(step) => to.add(of_step(kernel, step)),
-            Stmt::Loop(Loop { body, .. }) | Stmt::Given(_, body) => count(kernel, body, to),
+            Stmt::Step(step) => to.add(of_step(kernel, buffers, step)),
+            Stmt::Loop(Loop { body, .. }) | Stmt::Given(_, body) => {
+                count(kernel, buffers, body, to);
+            }
         }
     }
 }
 
-fn of_step(kernel: &Kernel, step: &Step) -> Work {
+fn of_step(kernel: &Kernel, buffers: &[Buffer], step: &Step) -> Work {
     let none = Work::default();
     let (sizes, value, to, add) = match step {
         Step::Map { sizes, value, to, add, .. } | Step::Product { sizes, value, to, add, .. } => {
@@ -84,11 +89,16 @@ fn of_step(kernel: &Kernel, step: &Step) -> Work {
     let elements: usize = sizes.iter().product();
     let (mut reads, mut operations) = (0, usize::from(add));
     value.walk(&mut |e| match e {
-        Expr::Buffer(_) => reads += Number::F32.bytes(),
+        Expr::Buffer(element) => reads += buffers[element.buffer.0].number.bytes(),
+        Expr::Tile(id, _) if in_workspace(kernel, *id) => reads += Number::F32.bytes(),
         Expr::Unary(..) | Expr::Binary(..) | Expr::Mul(_) | Expr::Weight(_) => operations += 1,
         _ => {}
     });
-    let writes = if matches!(to, Target::Buffer(..)) { Number::F32.bytes() } else { 0 };
+    let writes = match to {
+        Target::Buffer(element, _) => buffers[element.buffer.0].number.bytes(),
+        Target::Tile(id, _) if in_workspace(kernel, *id) => Number::F32.bytes(),
+        Target::Tile(..) => 0,
+    };
     let mma = match step {
         Step::Product { axes: [p, q], terms, warp, .. } => {
             let result =
@@ -106,6 +116,10 @@ fn of_step(kernel: &Kernel, step: &Step) -> Work {
     Work { bytes, mma, fma: elements * operations, ..none }
 }
 
+fn in_workspace(kernel: &Kernel, id: TileId) -> bool {
+    kernel.tiles.get(id.0).is_some_and(|tile| tile.space == Space::Workspace)
+}
+
 /// The call by which plans are compared: sequences, tokens of each, heads.
 const SEQUENCES: usize = 4;
 const TOKENS: usize = 4096;
@@ -115,11 +129,15 @@ const LAUNCH: usize = 4000;
 /// Cycles until a load of device memory is there, and until all threads have met at a barrier.
 const LOAD: usize = 500;
 const WAIT: usize = 40;
+/// Loads of a thread that are in flight at a time.
+const FLIGHT: usize = 4;
 /// Cycles of a step of a chain of multiplications in shared memory.
 const LINK: usize = 30;
 /// Instructions that a multiprocessor starts in a cycle, by lanes, and operations of its matrix units, of which
 /// address arithmetic and loads of operands leave a part.
-const LANES: usize = 128;
+const LANES: usize = 64;
+/// Warps of a scheduler of which one has an instruction to start.
+const SHARED: usize = 4;
 const MATRIX: usize = 512;
 /// Instructions around an element of a loop: its index, its address and its store.
 const AROUND: usize = 12;
@@ -127,11 +145,13 @@ const AROUND: usize = 12;
 /// About how many cycles a schedule takes on a GPU, for ranking: every kernel as long as its blocks wait for
 /// themselves in waves, as long as all instructions take, or as long as its bytes do, whichever is most.
 pub fn cycles(schedule: &Schedule, gpu: Gpu) -> usize {
-    schedule.kernels.iter().map(|kernel| LAUNCH + cycles_of(kernel, gpu)).sum()
+    let Schedule { kernels, buffers, pass, .. } = schedule;
+    let tokens = if *pass == Pass::Decode { 1 } else { TOKENS };
+    kernels.iter().map(|kernel| LAUNCH + cycles_of(kernel, buffers, tokens, gpu)).sum()
 }
 
-fn cycles_of(kernel: &Kernel, gpu: Gpu) -> usize {
-    let rounds = TOKENS.div_ceil(kernel.chunk);
+fn cycles_of(kernel: &Kernel, buffers: &[Buffer], tokens: usize, gpu: Gpu) -> usize {
+    let rounds = tokens.div_ceil(kernel.chunk);
     let [blocks, rounds] = match kernel.grid {
         Grid::Heads => [SEQUENCES * HEADS * kernel.parts, rounds],
         Grid::Chunks | Grid::Pairs { .. } => [SEQUENCES * HEADS * rounds, 1],
@@ -142,34 +162,38 @@ fn cycles_of(kernel: &Kernel, gpu: Gpu) -> usize {
     for stmt in &kernel.body {
         let times = if matches!(stmt, Stmt::Loop(_)) { rounds } else { 1 };
         for step in stmt.steps() {
-            let [own, all] = time(kernel, step);
+            let [own, all] = time(kernel, buffers, step);
             (alone, issue) = (alone + times * own, issue + times * all);
         }
     }
-    let Cost { once, round, .. } = cost(kernel, gpu);
-    let bytes = (once.bytes + rounds * round.bytes) * blocks;
+    let Cost { once, round, .. } = cost(kernel, buffers, gpu);
+    // Each multiprocessor has its share of the bandwidth.
+    let bytes = (once.bytes + rounds * round.bytes) * blocks.div_ceil(gpu.multiprocessors);
     let waves = blocks.div_ceil(gpu.multiprocessors * resident);
     let all = issue * blocks.div_ceil(gpu.multiprocessors);
-    (waves * alone).max(all).max(bytes / (gpu.multiprocessors * gpu.bandwidth))
+    (waves * alone).max(all).max(bytes / gpu.bandwidth)
 }
 
 /// Cycles of a step for a block that has a multiprocessor to itself, and of those the ones in which it starts
 /// instructions.
-fn time(kernel: &Kernel, step: &Step) -> [usize; 2] {
-    let lanes = kernel.threads.min(LANES);
-    let even = |instructions: usize| instructions.div_ceil(lanes);
+fn time(kernel: &Kernel, buffers: &[Buffer], step: &Step) -> [usize; 2] {
+    // A scheduler with a single warp waits for most of its results.
+    let lanes = (kernel.threads / SHARED).clamp(1, LANES);
+    let even = |instructions: usize| instructions.div_ceil(LANES);
+    let both = |instructions: usize| [instructions.div_ceil(lanes), even(instructions)];
     match step {
         Step::Barrier | Step::Wait { .. } => [WAIT, 1],
-        Step::Copy { to, piece, .. } => {
-            let issue = even(kernel.tile(*to).bytes / piece * AROUND);
-            [issue, issue]
-        }
+        Step::Copy { to, piece, .. } => both(kernel.tile(*to).bytes / piece * AROUND),
         Step::Map { sizes, value, .. } | Step::Reduce { sizes, value, .. } => {
             let elements: usize = sizes.iter().product();
             let (mut operations, mut loads) = (AROUND, false);
             value.walk(&mut |e| {
                 operations += 1;
-                loads |= matches!(e, Expr::Buffer(_));
+                loads |= match e {
+                    Expr::Buffer(_) => true,
+                    Expr::Tile(id, _) => in_workspace(kernel, *id),
+                    _ => false,
+                };
             });
             let busy = match step {
                 Step::Reduce { over, lanes, .. } => {
@@ -179,25 +203,23 @@ fn time(kernel: &Kernel, step: &Step) -> [usize; 2] {
                 _ => kernel.threads,
             };
             let rounds = elements.div_ceil(busy);
-            let issue = (elements * operations).div_ceil(busy.min(LANES));
-            [issue + if loads { rounds * LOAD } else { 0 }, even(elements * operations)]
+            let issue = (elements * operations).div_ceil(busy.min(lanes));
+            let waits = if loads { rounds.div_ceil(FLIGHT) * LOAD } else { 0 };
+            [issue + waits, even(elements * operations)]
         }
         Step::Product { sizes, .. } => {
             let elements: usize = sizes.iter().product();
-            let issue = of_step(kernel, step).mma / MATRIX + even(elements * AROUND);
-            [issue, issue]
+            let units = of_step(kernel, buffers, step).mma / MATRIX;
+            both(elements * AROUND / 2).map(|issue| units + issue)
         }
         Step::Scan { op, sizes: ScanSizes { rows, steps, width }, .. } => {
             let (rows, steps, width) = (*rows, *steps, *width);
             match op {
                 ScanOp::Gram(_) | ScanOp::Apply(_) | ScanOp::ApplyT(_) => {
-                    let all = even(rows * steps * width * steps / 2);
-                    [all, all]
+                    both(rows * steps * width * steps / 2)
                 }
-                ScanOp::GramGrad(_) => {
-                    let all = even(rows * steps * width * steps);
-                    [all, all]
-                }
+                ScanOp::GramGrad(_) => both(rows * steps * width * steps),
+                ScanOp::DecayMaskGrad(_) => both(rows * steps * LINK * 2),
                 _ => [
                     rows.max(steps) * LINK * width.div_ceil(kernel.threads),
                     even(rows.max(steps) * width),
@@ -207,8 +229,9 @@ fn time(kernel: &Kernel, step: &Step) -> [usize; 2] {
         Step::Solve { x, .. } | Step::LinearSolve { x, .. } => {
             let shape = &kernel.tile(*x).shape;
             let (rows, all) = (shape[shape.len() - 2], shape.iter().product::<usize>());
-            let issue = even(rows * all);
-            [issue + rows * LINK, issue]
+            // Each row waits for those before it.
+            let [alone, issue] = both(2 * rows * all);
+            [alone + 2 * rows * LINK, issue]
         }
     }
 }
@@ -216,7 +239,7 @@ fn time(kernel: &Kernel, step: &Step) -> [usize; 2] {
 #[cfg(test)]
 mod tests {
     use super::super::target::GPUS;
-    use super::super::{BufferId, Element, Operand, Term, TileId, WarpTile};
+    use super::super::{Binding, BufferId, Element, Operand, Role, Term, TileId, WarpTile};
     use super::*;
     use crate::tile::Unary;
 
@@ -246,11 +269,18 @@ mod tests {
             to: Target::Tile(TileId(1), vec![]),
             add: false,
         };
-        assert_eq!(of_step(&kernel, &product), Work { mma: 2 * 32 * 16 * 32, ..Work::default() });
+        assert_eq!(
+            of_step(&kernel, &[], &product),
+            Work { mma: 2 * 32 * 16 * 32, ..Work::default() }
+        );
         let element = Element { buffer: BufferId(0), row: None, index: vec![], split: None };
         let read = Expr::Unary(Unary::Exp, Box::new(Expr::Buffer(element.clone())));
         let map = Step::map(&[10, 3], read, Target::Buffer(element, vec![]));
-        assert_eq!(of_step(&kernel, &map), Work { bytes: 30 * 8, fma: 30, ..Work::default() });
+        let buffer = Buffer::new("x", Binding::Input(0), Role::Result, vec![]);
+        assert_eq!(
+            of_step(&kernel, &[buffer], &map),
+            Work { bytes: 30 * 8, fma: 30, ..Work::default() }
+        );
     }
 
     #[test]

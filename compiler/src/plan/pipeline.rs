@@ -8,13 +8,14 @@
 //! round each copy may start; then the loop is *expanded*: the first copies stand before it, a wait at its
 //! head, and the others where the schedule says. A tile with several stages is copied at the head of a
 //! round into a stage that nobody reads; one with a single stage behind its last reader. A copy that is an operand
-//! of products as it stands is read by them where it lies.
+//! of products as it stands is read by them where it lies: such copies a kernel of single chunks starts too, a few
+//! readers ahead.
 
 use super::lower::{FRAGMENT, axes_of, new_tile};
 use super::place::place;
 use super::{
-    Buffer, BufferId, Dim, Element, Expr, Kernel, Loop, Number, Over, PIECE, Role, Round, Step,
-    Stmt, Target, Tile, TileId, Token, Transport,
+    Buffer, BufferId, Dim, Element, Expr, Grid, Kernel, Loop, Number, Over, PIECE, Role, Round,
+    Step, Stmt, Target, Tile, TileId, Token, Transport,
 };
 use crate::tile::{Int, size};
 
@@ -48,6 +49,66 @@ pub fn pipeline(kernel: &mut Kernel, buffers: &[Buffer], stages: usize, room: us
     false
 }
 
+/// Copies that run at a time in a kernel of single chunks.
+const AHEAD: usize = 3;
+
+/// Lets a kernel of single chunks copy what is an operand as it stands, while it works on what it has copied
+/// before, as far as there is room, and places all tiles. `false` where not even the rest fits.
+pub fn pipeline_once(kernel: &mut Kernel, buffers: &[Buffer], room: usize) -> bool {
+    let mut tried = kernel.clone();
+    let plain = place(kernel, room);
+    if schedule_once(&mut tried, buffers) && place(&mut tried, room) {
+        if !plain || tried.workspace <= kernel.workspace {
+            *kernel = tried;
+            return true;
+        }
+    }
+    plain
+}
+
+/// Lets products read copies instead of operands that are filled with nothing else. Whether there are any.
+fn schedule_once(kernel: &mut Kernel, buffers: &[Buffer]) -> bool {
+    let mut copies: Vec<(Step, TileId)> = Vec::new();
+    for Read { buffer: id, split, .. } in reads(kernel, buffers) {
+        let buffer = &buffers[id.0];
+        let shape = buffer.value();
+        if buffer.number != Number::Bf16 || buffer.dims.contains(&Dim::Rows) || split.is_some() {
+            continue;
+        }
+        let name = format!("copy of {}", buffer.name);
+        let to = new_tile(&mut kernel.tiles, name, buffer.number, &shape);
+        let from = Element { buffer: id, row: None, index: axes_of(&shape), split };
+        let value = Expr::Buffer(from.clone());
+        if let Some(operand) = take_operand(&mut kernel.body, &kernel.tiles, to, &value) {
+            kernel.body.iter_mut().for_each(|stmt| rename(stmt, operand, to));
+            let (by, round) = (Transport::Async, Round::First(0));
+            let piece = piece(buffer, split, kernel.parts);
+            copies.push((Step::Copy { by, from, to, round, piece }, to));
+        }
+    }
+    let first = |body: &[Stmt], tile: TileId| {
+        body.iter().position(|stmt| stmt.reads().contains(&tile)).unwrap_or(0)
+    };
+    copies.sort_by_key(|(_, tile)| first(&kernel.body, *tile));
+    // From the last on, so that places before stay: a wait at the first reader, the copy at that of another.
+    let readers: Vec<usize> = copies.iter().map(|(_, tile)| first(&kernel.body, *tile)).collect();
+    let mut body: Vec<Stmt> = Vec::new();
+    let start = |body: &mut Vec<Stmt>, n: usize| {
+        body.extend(copies.get(n).map(|(copy, _)| Stmt::Step(copy.clone())));
+    };
+    (0..AHEAD).for_each(|n| start(&mut body, n));
+    for (at, stmt) in std::mem::take(&mut kernel.body).into_iter().enumerate() {
+        for (n, _) in readers.iter().enumerate().filter(|(_, reader)| **reader == at) {
+            let pending = (copies.len() - n - 1).min(AHEAD - 1);
+            body.push(Stmt::Step(Step::Wait { tiles: vec![copies[n].1], pending }));
+            start(&mut body, n + AHEAD);
+        }
+        body.push(stmt);
+    }
+    kernel.body = body;
+    !copies.is_empty()
+}
+
 /// The body of the loop over chunks.
 fn rounds(body: &mut [Stmt]) -> Option<(&mut Vec<Stmt>, usize)> {
     body.iter_mut().find_map(|stmt| match stmt {
@@ -60,7 +121,12 @@ fn rounds(body: &mut [Stmt]) -> Option<(&mut Vec<Stmt>, usize)> {
 fn reads(kernel: &mut Kernel, buffers: &[Buffer]) -> Vec<Read> {
     let written: Vec<BufferId> =
         kernel.steps().iter().filter_map(|s| Some(s.target()?.element()?.buffer)).collect();
-    let Some((body, _)) = rounds(&mut kernel.body) else { return vec![] };
+    let single = kernel.grid == Grid::Chunks;
+    let body = match rounds(&mut kernel.body) {
+        Some((body, _)) => body,
+        None if single => &mut kernel.body,
+        None => return vec![],
+    };
     let mut found: Vec<Read> = Vec::new();
     for step in body.iter().flat_map(Stmt::steps) {
         let Some(value) = step.value() else { continue };
@@ -124,7 +190,8 @@ fn schedule(kernel: &mut Kernel, buffers: &[Buffer], reads: &[Read], stages: usi
         let tile = &mut kernel.tiles[to.0];
         (tile.stages, tile.carried) = (stages, true);
         each_value(body, &mut |value| instead(value, *id, *split, to));
-        while let Some(operand) = take_operand(body, &kernel.tiles, to) {
+        let whole = Expr::Tile(to, axes_of(&shape));
+        while let Some(operand) = take_operand(body, &kernel.tiles, to, &whole) {
             body.iter_mut().for_each(|stmt| rename(stmt, operand, to));
         }
         let mut index = axes_of(&shape);
@@ -163,15 +230,20 @@ fn expand(kernel: &mut Kernel, copies: &[Step], stages: usize) {
 }
 
 /// Takes a step out that fills an operand with what a copy holds, as it lies there.
-fn take_operand(body: &mut Vec<Stmt>, tiles: &[Tile], copy: TileId) -> Option<TileId> {
+fn take_operand(
+    body: &mut Vec<Stmt>,
+    tiles: &[Tile],
+    copy: TileId,
+    whole: &Expr,
+) -> Option<TileId> {
     let from = &tiles[copy.0];
-    let whole = from.number == Number::Bf16
+    let plain = from.number == Number::Bf16
         && from.shape.len() == 2
         && from.shape.iter().all(|n| n.is_multiple_of(FRAGMENT));
     let is_same = |stmt: &Stmt| match stmt {
         Stmt::Step(Step::Map { sizes, value, to: Target::Tile(to, at), add: false, .. }) => {
             let index = axes_of(&from.shape);
-            let same = *value == Expr::Tile(copy, index.clone()) && *at == index;
+            let same = value == whole && *at == index;
             let operand = &tiles[to.0];
             let fits = operand.number == Number::Bf16 && operand.shape == from.shape;
             (same && fits && *sizes == from.shape).then_some(*to)
@@ -188,7 +260,7 @@ fn take_operand(body: &mut Vec<Stmt>, tiles: &[Tile], copy: TileId) -> Option<Ti
         !read && writes.count() == 1
     };
     let (at, operand) = body.iter().enumerate().find_map(|(at, stmt)| {
-        let operand = is_same(stmt).filter(|_| whole)?;
+        let operand = is_same(stmt).filter(|_| plain)?;
         alone(operand).then_some((at, operand))
     })?;
     body.remove(at);

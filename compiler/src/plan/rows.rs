@@ -211,7 +211,7 @@ impl Maker<'_> {
     fn lower(&mut self, program: &Program, write: impl FnOnce(&mut Lower)) -> Vec<Step> {
         let mut tiles = std::mem::take(&mut self.tiles);
         let leaf = |leaf: &Leaf, _: &[usize], index: &[Ix]| self.leaf(leaf, index);
-        let steps = steps(program, self.choice, &mut tiles, &leaf, write);
+        let steps = steps(program, &[], self.choice, &mut tiles, &leaf, write);
         self.tiles = tiles;
         steps
     }

@@ -28,7 +28,7 @@ impl Schedule {
         }
         for kernel in &mut self.kernels {
             kernel.arguments = kernel.places();
-            kernel.cost = cost(kernel, gpu);
+            kernel.cost = cost(kernel, &self.buffers, gpu);
             for (at, buffer) in self.buffers.iter().enumerate() {
                 let id = BufferId(at);
                 kernel.arguments.push(Argument::Buffer(id));

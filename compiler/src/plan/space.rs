@@ -1,8 +1,8 @@
 //! What may be chosen about a kernel, and the choice among plans.
 //!
 //! A place in the space is a [`Choice`]. [`space`] lists those that make sense for a subject, longer chunks
-//! first; [`choose`] plans those of one length after the other, and of the first length of which one needs no
-//! workspace it takes the one that takes least time, or else the one that needs least workspace.
+//! first; [`choose`] plans those of one length after the other, until one needs no workspace, and takes the one
+//! that takes least time.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -244,16 +244,16 @@ pub fn choose<T>(
     mut make: impl FnMut(Choice) -> Result<Option<T>, Refusal>,
 ) -> Result<Option<T>, Refusal> {
     let mut best: Option<((usize, usize), T)> = None;
-    let mut length = None;
+    let (mut length, mut done) = (None, false);
     for choice in choices {
-        let done = best.as_ref().is_some_and(|((needs, _), _)| *needs == 0);
         let own = Some((choice.chunk, choice.other));
         if done && length != own {
             break;
         }
         length = own;
         let Some(made) = make(choice)? else { continue };
-        let rank = (workspace(&made), time(&made));
+        let rank = (time(&made), workspace(&made));
+        done |= rank.1 == 0;
         if best.as_ref().is_none_or(|(least, _)| rank < *least) {
             best = Some((rank, made));
         }

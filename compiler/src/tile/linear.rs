@@ -4,7 +4,8 @@
 //! chunk waits for the one before it with all of that work.
 //!
 //! Idea: a solution is linear in the right side: `solve(A, x + y) = solve(A, x) + solve(A, y)`, and where `y` is a
-//! product `M S`, `solve(A, M S) = solve(A, M) S`. What is left to do once `S` is known is a product.
+//! product `M S`, `solve(A, M S) = solve(A, M) S`. What is left to do once `S` is known is a product. Where several
+//! right sides have one matrix, its inverse is solved for once, and each solution is a product too.
 
 use super::split::depends;
 use super::{Binary, Leaf, Node, Op, Program, Value, size};
@@ -24,6 +25,38 @@ pub fn solve_apart(program: &Program, on: &dyn Fn(&Leaf) -> bool) -> Program {
             let args = node.args.iter().map(|arg| made.new[arg.at()]).collect();
             made.push(node.op.clone(), args, node.shape.clone(), node.span)
         });
+        made.new.push(value);
+    }
+    let outputs = program.outputs.iter().map(|output| made.new[output.at()]).collect();
+    Program { nodes: made.nodes, outputs }.pruned()
+}
+
+/// The same program, with the inverse of a matrix of triangular systems in place of their solutions, where
+/// these have more columns together than the matrix itself.
+pub fn by_inverses(program: &Program) -> Program {
+    let systems = |of: Value| {
+        let solves = program.nodes.iter().filter(|node| matches!(node.op, Op::Solve(_)));
+        solves.filter(move |node| node.args[0] == of)
+    };
+    let worth =
+        |a: Value| systems(a).map(|node| node.shape[1]).sum::<usize>() > program.shape(a)[0];
+    let late = vec![false; program.nodes.len()];
+    let mut made = Rewrite { from: program, late, nodes: vec![], new: vec![] };
+    let mut inverses: Vec<(Value, Value)> = Vec::new();
+    for node in &program.nodes {
+        let args = node.args.iter().map(|arg| made.new[arg.at()]).collect();
+        let value = match node.op {
+            Op::Solve(turned) if worth(node.args[0]) => {
+                let known = inverses.iter().find(|(a, _)| *a == node.args[0]);
+                let inverse = known.map(|(_, inverse)| *inverse).unwrap_or_else(|| {
+                    let inverse = made.inverse(node.args[0], node.span);
+                    inverses.push((node.args[0], inverse));
+                    inverse
+                });
+                made.applied(inverse, turned, node)
+            }
+            _ => made.push(node.op.clone(), args, node.shape.clone(), node.span),
+        };
         made.new.push(value);
     }
     let outputs = program.outputs.iter().map(|output| made.new[output.at()]).collect();
@@ -80,6 +113,27 @@ impl Rewrite<'_> {
         parts.into_iter().reduce(|a, b| {
             self.push(Op::Binary(Binary::Add), vec![a, b], node.shape.clone(), node.span)
         })
+    }
+
+    /// The inverse of the matrix of a triangular system.
+    fn inverse(&mut self, a: Value, span: Option<Span>) -> Value {
+        let shape = self.from.shape(a).to_vec();
+        let one = self.push(Op::Eye, vec![], shape.clone(), span);
+        self.push(Op::Solve(false), vec![self.new[a.at()], one], shape, span)
+    }
+
+    /// The solution of a system by the inverse of its matrix.
+    fn applied(&mut self, inverse: Value, turned: bool, solve: &Node) -> Value {
+        let (span, [n, cols]) = (solve.span, [solve.shape[0], solve.shape[1]]);
+        let mut left = inverse;
+        if turned {
+            left = self.push(Op::Permute(vec![1, 0]), vec![left], vec![n, n], span);
+        }
+        let left = self.push(Op::Reshape, vec![left], vec![n, n, 1], span);
+        let right = self.new[solve.args[1].at()];
+        let right = self.push(Op::Reshape, vec![right], vec![1, n, cols], span);
+        let product = self.push(Op::MulSum(vec![1]), vec![left, right], vec![n, 1, cols], span);
+        self.push(Op::Reshape, vec![product], solve.shape.clone(), span)
     }
 
     /// Collects the terms of a right side: those that are early, and products of something early, whose rows

@@ -320,7 +320,7 @@ impl<'a> Maker<'a> {
     fn lower(&mut self, part: &Piece, write: impl FnOnce(&mut Lower)) -> Vec<Step> {
         let mut tiles = std::mem::take(&mut self.tiles);
         let leaf = |leaf: &Leaf, _: &[usize], index: &[Ix]| self.leaf(&part.kept, leaf, index);
-        let steps = steps(&part.program, self.choice, &mut tiles, &leaf, |lower| {
+        let steps = steps(&part.program, &[], self.choice, &mut tiles, &leaf, |lower| {
             lower.whole = part.of.iter().map(|value| self.derived.whole[value.at()]).collect();
             write(lower);
         });

@@ -79,7 +79,8 @@ impl Maker<'_> {
         let next = self.next("next gradient of", shapes);
         let mut started = vec![false; next.len()];
         let (ValueSplit { program, axis, .. }, made) = (self.body.clone(), self.made.clone());
-        let mut each = self.lower(&program, &axis, states, |lower, cut| {
+        let rounded = self.rounded();
+        let mut each = self.lower(&program, &axis, states, &rounded, |lower, cut| {
             for (&output, made) in program.outputs.iter().zip(&made) {
                 let shape = program.shape(output);
                 let index = axes_of(shape);
@@ -127,7 +128,7 @@ impl Maker<'_> {
             _ => None,
         });
         let program = b.finish(&found.values);
-        self.lower(&program, &axis, states, |lower, _| {
+        self.lower(&program, &axis, states, &[], |lower, _| {
             for (&output, &i) in program.outputs.iter().zip(&found.targets) {
                 lower.write_tile(output, params[i].1, true);
             }

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use super::super::buffer::of_heads;
 use super::super::lower::around_quotients;
-use super::super::pipeline::pipeline;
-use super::super::place::place;
+use super::super::pipeline::{pipeline, pipeline_once};
 use super::super::registers::registers;
 use super::super::space::{Choice, Split};
 use super::super::target::Gpu;
@@ -20,7 +19,7 @@ use crate::chunk::Chunk;
 use crate::chunk::gradient::{Wrt, gradient};
 use crate::elaborate::Recurrence;
 use crate::normal::Normal;
-use crate::tile::linear::solve_apart;
+use crate::tile::linear::{by_inverses, solve_apart};
 use crate::tile::{Leaf, Number, Program, Stream};
 
 /// The program of a pass, cut by what it carries.
@@ -47,7 +46,8 @@ pub(super) fn by_carry(
     let maker = |share: &Share, body: ValueSplit, choice: Choice| {
         let init = initial(r, &body, choice.parts)?;
         let (made, tiles) = (share.made.clone(), vec![]);
-        Some(Maker { r, choice, buffers: &buffers, body, init, made, tiles })
+        let inverses = &cut.shares.inverses;
+        Some(Maker { r, choice, buffers: &buffers, body, init, made, inverses, tiles })
     };
     let mut kernels: Vec<Kernel> = Vec::new();
     let Shares { prepare, carry, read, .. } = &cut.shares;
@@ -67,7 +67,7 @@ pub(super) fn by_carry(
         };
         kernel.name = format!("{name}_{what}");
         let fits = if at_once {
-            place(&mut kernel, gpu.shared)
+            pipeline_once(&mut kernel, &buffers, gpu.shared)
         } else {
             registers(&mut kernel);
             pipeline(&mut kernel, &buffers, choice.stages, gpu.shared)
@@ -97,12 +97,14 @@ fn cut(r: &Recurrence, chunk: &Chunk, pass: Pass, split: Split) -> Option<Cut> {
         }
         let serial = |k: usize| matches!(found.wrt[k], Wrt::Carry(_));
         let flows = |leaf: &Leaf| matches!(leaf, Leaf::CarryCotangent(_));
-        (shares(&found.program, &flows, &serial, apart, &bytes), found.wrt)
+        let program = by_inverses(&found.program);
+        (shares(&program, &flows, &serial, apart, &bytes), found.wrt)
     } else {
         if torn(&program) {
             return None;
         }
         let states = |leaf: &Leaf| matches!(leaf, Leaf::Carry(_));
+        let program = by_inverses(&program);
         (shares(&program, &states, &|k| k >= r.outs.len(), apart, &bytes), vec![])
     };
     (!shares.prepare.made.is_empty()).then_some(Cut { shares, wrt })

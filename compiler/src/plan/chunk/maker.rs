@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::super::cost::Cost;
 use super::super::cut::{Cut, find, inside, one, statements, zero};
 use super::super::index::Ix;
-use super::super::lower::{Lower, axes_of, new_tile, steps};
+use super::super::lower::{Lower, axes_of, new_tile, products_of, steps};
 use super::super::space::Choice;
 use super::super::value_split::{ValueSplit, Whole};
 use super::super::{
@@ -15,7 +15,7 @@ use super::super::{
 };
 use super::shares::Made;
 use crate::elaborate::Recurrence;
-use crate::tile::{Leaf, Program, Stream, Value};
+use crate::tile::{Leaf, Op, Program, Stream, Value};
 
 /// Makes a kernel.
 pub(super) struct Maker<'a> {
@@ -26,6 +26,8 @@ pub(super) struct Maker<'a> {
     pub(super) init: ValueSplit,
     /// What each result of the body is.
     pub(super) made: Vec<Made>,
+    /// Numbers of kept values that are inverses of matrices.
+    pub(super) inverses: &'a [usize],
     pub(super) tiles: Vec<Tile>,
 }
 
@@ -127,17 +129,34 @@ impl Maker<'_> {
         }
     }
 
-    /// Lowers parts of a program; `write` makes the steps.
+    /// Results of the body that are written in bf16.
+    pub(super) fn rounded(&self) -> Vec<Value> {
+        let narrow = |made: &Made| match *made {
+            Made::Kept(i) => is_narrow(self.buffers, i),
+            Made::Result(_) => false,
+        };
+        let results = self.body.program.outputs.iter().zip(&self.made);
+        results.filter(|(_, made)| narrow(made)).map(|(value, _)| *value).collect()
+    }
+
+    /// Lowers parts of a program; `write` makes the steps, `rounded` are results that are written in bf16.
     pub(super) fn lower(
         &mut self,
         program: &Program,
         axis: &HashMap<Whole, usize>,
         states: &States,
+        rounded: &[Value],
         write: impl FnOnce(&mut Lower, &Cut),
     ) -> Vec<Step> {
         let mut tiles = std::mem::take(&mut self.tiles);
         let leaf = |leaf: &Leaf, _: &[usize], index: &[Ix]| self.leaf(axis, leaf, index, states);
-        let steps = steps(program, self.choice, &mut tiles, &leaf, |lower| {
+        let inverse = |value: Value| match program.node(value).op {
+            Op::Leaf(Leaf::Kept(i)) => self.inverses.contains(&i),
+            _ => false,
+        };
+        let with_inverses = products_of(program, &inverse);
+        let steps = steps(program, rounded, self.choice, &mut tiles, &leaf, |lower| {
+            lower.whole.iter_mut().zip(with_inverses).for_each(|(whole, with)| *whole |= with);
             write(lower, &self.cut_by(axis));
         });
         self.tiles = tiles;
@@ -156,7 +175,8 @@ impl Maker<'_> {
         let mut each = self.copies(&carry, &shapes, Binding::Boundary);
         let next = self.next("next", &shapes);
         let (ValueSplit { program, axis, .. }, made) = (self.body.clone(), self.made.clone());
-        each.extend(self.lower(&program, &axis, &states, |lower, cut| {
+        let rounded = self.rounded();
+        each.extend(self.lower(&program, &axis, &states, &rounded, |lower, cut| {
             for (&output, made) in program.outputs.iter().zip(&made) {
                 match result(r, *made) {
                     Whole::State(k) => lower.write_tile(output, next[k], false),
@@ -174,7 +194,8 @@ impl Maker<'_> {
         let r = self.r;
         let (ValueSplit { program, axis, .. }, made) = (self.body.clone(), self.made.clone());
         let states = States { carry: vec![], gradient: vec![] };
-        let steps = self.lower(&program, &axis, &states, |lower, cut| {
+        let rounded = self.rounded();
+        let steps = self.lower(&program, &axis, &states, &rounded, |lower, cut| {
             for (&output, made) in program.outputs.iter().zip(&made) {
                 write(lower, cut, output, result(r, *made));
             }
@@ -218,7 +239,7 @@ impl Maker<'_> {
     /// The states before the first token: as given, else as declared.
     fn initial(&mut self, states: &States) -> Vec<Step> {
         let ValueSplit { program, axis, .. } = self.init.clone();
-        let mut steps = self.lower(&program, &axis, states, |lower, _| {
+        let mut steps = self.lower(&program, &axis, states, &[], |lower, _| {
             for (k, &output) in program.outputs.iter().enumerate() {
                 lower.write_tile(output, states.carry[k], false);
             }
@@ -244,13 +265,25 @@ fn result(r: &Recurrence, made: Made) -> Whole {
     }
 }
 
+/// Whether a kept value is held in bf16.
+fn is_narrow(buffers: &[Buffer], kept: usize) -> bool {
+    buffers[find(buffers, Binding::Kept(kept)).0].number == Number::Bf16
+}
+
 /// Writes an output, or a value for other kernels.
 pub(super) fn write(lower: &mut Lower, cut: &Cut, value: Value, whole: Whole) {
     let shape = lower.shape(value).to_vec();
     let index = axes_of(&shape);
     let to = match whole {
         Whole::Out(k) => cut.out(k, &index),
-        Whole::Kept(i) => cut.own(Binding::Kept(i), whole, &index),
+        Whole::Kept(i) => {
+            let to = cut.store(cut.own(Binding::Kept(i), whole, &index));
+            return if is_narrow(cut.buffers, i) {
+                lower.write_rounded(value, to);
+            } else {
+                lower.write(value, &index, &shape, to, false);
+            };
+        }
         Whole::State(_) | Whole::Input(_) | Whole::Param(_) => return,
     };
     lower.write(value, &index, &shape, cut.store(to), false);

@@ -127,6 +127,7 @@ pub fn build(
         body,
         init,
         made,
+        inverses: &[],
         tiles,
     };
     let all = |count: usize| (0..count).map(Made::Result).collect::<Vec<Made>>();

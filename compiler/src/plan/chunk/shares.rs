@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 
 use crate::plan::Number;
-use crate::plan::lower::{around_quotients, heavy, is_matrix, is_view};
+use crate::plan::lower::{heavy, is_inverse, is_matrix, is_view, whole};
 use crate::tile::split::{depends, piece};
 use crate::tile::{Leaf, Op, Program, Value, size};
 
@@ -45,6 +45,8 @@ pub(super) struct Shares {
     pub(super) read: Share,
     /// Shapes of kept values, and how their numbers are held.
     pub(super) kept: Vec<(Vec<usize>, Number)>,
+    /// Which of them are inverses of matrices.
+    pub(super) inverses: Vec<usize>,
 }
 
 /// Cuts a program at what depends on the leaves that `on` picks. `serial` says which results are carried; with
@@ -103,6 +105,7 @@ pub(super) fn shares(
         prepare: share(&early, &|_| false),
         carry: share(&|value| carry[value.at()], &|value| early(value) && is_kept(value)),
         read: share(&|value| late[value.at()] && !carry[value.at()], &is_kept),
+        inverses: (0..kept.len()).filter(|i| is_inverse(program, kept[*i])).collect(),
         kept: kept.iter().map(|value| (program.shape(*value).to_vec(), number(*value))).collect(),
     }
 }
@@ -131,7 +134,7 @@ impl<'a> Keep<'a> {
         Keep {
             program,
             leaf,
-            whole: around_quotients(program),
+            whole: whole(program),
             bytes: vec![[None; 2]; program.nodes.len()],
             kept: BTreeSet::new(),
             read: [BTreeSet::new(), BTreeSet::new()],
@@ -190,9 +193,11 @@ impl<'a> Keep<'a> {
         }
         let node = self.program.node(value);
         let (own, again) = (self.own(value, number), self.again(value, number));
-        // Of equals, what is an operand as it is copied.
-        let kept = own < again || own == again && number == Number::Bf16 && !is_view(&node.op);
-        if kept {
+        // Of equals, what is an operand as it is copied, and what has fewer axes.
+        let narrow = |arg: &Value| self.program.shape(*arg).len() > node.shape.len();
+        let fewer = node.op == Op::Reshape && node.args.iter().all(narrow);
+        let operand = number == Number::Bf16 && !is_view(&node.op);
+        if own < again || own == again && (operand || fewer) {
             self.kept.insert(value);
         } else {
             let reads = self.reads(value, number);

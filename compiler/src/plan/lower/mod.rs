@@ -12,23 +12,27 @@
 mod product;
 mod quotients;
 mod scan;
+mod sums;
 mod tiles;
 mod values;
 
+use std::collections::BTreeSet;
+
 pub use product::is_matrix;
-pub use quotients::around_quotients;
+pub use quotients::{around_quotients, is_inverse, products_of, whole};
+pub use sums::log_of;
 pub use tiles::{FRAGMENT, WARP, axes_of, new_tile};
 
 use super::cut::{one, zero};
 use super::index::{Ix, flat, unflat};
 use super::space::{Choice, Unit};
-use super::{Condition, Expr, Number, Reduction, ScanOp, Step, Target, Tile, TileId};
+use super::{Condition, Expr, Number, Operand, ScanOp, Step, Target, Tile, TileId};
 use crate::normal::Refusal;
-use crate::tile::{Binary, Leaf, Op, Program, Unary, Value, Versions, size};
-use product::{Open, adds_sum, count};
+use crate::tile::{Binary, Leaf, Op, Program, Value, Versions};
+use product::{Open, adds_sum};
 use scan::scan;
+use values::{behind_views, materialised, multiplicity};
 pub use values::{heavy, is_view};
-use values::{materialised, multiplicity};
 
 /// Gives the expression for an element of a leaf.
 pub type LeafExpr<'a> = &'a dyn Fn(&Leaf, &[usize], &[Ix]) -> Expr;
@@ -49,18 +53,22 @@ pub struct Lower<'a> {
     rests: Vec<(TileId, TileId)>,
     /// Which products read their operands in two pieces.
     pub whole: Vec<bool>,
+    /// What products read as operands, behind views.
+    shared: BTreeSet<Value>,
     choice: Choice,
 }
 
-/// The steps that `write` makes of a program, with the tiles that the kernel has so far.
+/// The steps that `write` makes of a program, with the tiles that the kernel has so far; `rounded` are results
+/// that are written in bf16.
 pub fn steps(
     program: &Program,
+    rounded: &[Value],
     choice: Choice,
     tiles: &mut Vec<Tile>,
     leaf: LeafExpr,
     write: impl FnOnce(&mut Lower),
 ) -> Vec<Step> {
-    let mut lower = Lower::new(program, choice, std::mem::take(tiles), leaf);
+    let mut lower = Lower::new(program, rounded, choice, std::mem::take(tiles), leaf);
     write(&mut lower);
     *tiles = lower.tiles;
     lower.steps
@@ -83,22 +91,44 @@ impl<'a> Lower<'a> {
     /// Starts with the tiles that the kernel has already.
     fn new(
         program: &'a Program,
+        rounded: &[Value],
         choice: Choice,
         tiles: Vec<Tile>,
         leaf: LeafExpr<'a>,
     ) -> Lower<'a> {
         let n = program.nodes.len();
         let none = vec![false; n];
-        let whole = around_quotients(program);
+        let whole = whole(program);
         let shares = |at: usize| {
             choice.unit == Unit::Mma && !whole[at] && is_matrix(program, Value(at as u32))
         };
         let products: Vec<bool> = (0..n).map(shares).collect();
-        let kept = materialised(program, &multiplicity(program, &none, &products));
-        let uses = multiplicity(program, &kept, &products);
+        let operands = |at: usize| program.nodes[at].args.iter().copied();
+        let shared = (0..n).filter(|at| products[*at]).flat_map(operands);
+        let shared: BTreeSet<Value> = shared.map(|arg| behind_views(program, arg)).collect();
+        // What products read is written as they read it.
+        let alone = |value: &&Value| {
+            !rounded.contains(value) || !shared.contains(&behind_views(program, **value))
+        };
+        let results: Vec<Value> = program.outputs.iter().filter(alone).copied().collect();
+        let kept = materialised(program, &multiplicity(program, &results, &none, &products));
+        let uses = multiplicity(program, &results, &kept, &products);
         let made = vec![None; n];
         let (steps, operands, rests) = (vec![], vec![], vec![]);
-        Lower { program, leaf, tiles, steps, made, kept, uses, operands, rests, whole, choice }
+        Lower {
+            program,
+            leaf,
+            tiles,
+            steps,
+            made,
+            kept,
+            uses,
+            operands,
+            rests,
+            whole,
+            shared,
+            choice,
+        }
     }
 
     /// Computes a value at the elements that `index` gives over a loop of the given sizes.
@@ -109,6 +139,21 @@ impl<'a> Lower<'a> {
             None => self.map(sizes, expr, to, add),
             Some(axes) => self.multiply(sizes, axes, open.terms, expr, to, add),
         }
+    }
+
+    /// The same of a matrix that is written in bf16: where products read it, as their operand holds it.
+    pub fn write_rounded(&mut self, value: Value, to: Target) {
+        let shape = self.shape(value).to_vec();
+        let index = axes_of(&shape);
+        if shape.len() != 2 || !self.shared.contains(&behind_views(self.program, value)) {
+            return self.write(value, &index, &shape, to, false);
+        }
+        let Operand { tile, transposed } = self.operand(value, &shape, [&[0], &[1]], false);
+        let mut at = index;
+        if transposed {
+            at.swap(0, 1);
+        }
+        self.steps.push(Step::map(&shape, Expr::Tile(tile, at), to));
     }
 
     /// The shape of a value.
@@ -128,22 +173,6 @@ impl<'a> Lower<'a> {
             add,
             fragment: None,
         });
-    }
-
-    /// A step that puts terms together; where there are fewer results than threads, warps share them.
-    fn gather(
-        &mut self,
-        sizes: &[usize],
-        over: &[usize],
-        reduction: Reduction,
-        value: Expr,
-        to: Target,
-    ) {
-        let (sizes, over) = (sizes.to_vec(), over.to_vec());
-        let terms = count(&sizes, &over);
-        let alone = size(&sizes) / terms >= self.choice.threads() || terms < WARP;
-        let lanes = if alone { 1 } else { WARP };
-        self.steps.push(Step::Reduce { sizes, over, reduction, lanes, value, to });
     }
 
     /// Computes a whole value into a tile of its shape.
@@ -382,53 +411,6 @@ impl<'a> Lower<'a> {
         new_tile(&mut self.tiles, format!("%{}", value.0), Number::F32, shape)
     }
 
-    /// The largest entry along an axis, and what the exponentials relative to it add up to.
-    pub fn exponentials(&mut self, of: Value, axis: usize) -> [TileId; 2] {
-        let x = self.tile(of);
-        let sizes = self.program.shape(of).to_vec();
-        let mut shape = sizes.clone();
-        shape[axis] = 1;
-        let fresh = |tiles: &mut Vec<Tile>, what: &str| {
-            new_tile(tiles, format!("{what} of %{}", of.0), Number::F32, &shape)
-        };
-        let peak = fresh(&mut self.tiles, "largest");
-        let sum = fresh(&mut self.tiles, "sum of exponentials");
-        let entry = Expr::Tile(x, axes_of(&sizes));
-        let relative = Expr::Weight(Box::new([entry.clone(), Expr::Tile(peak, axes_of(&shape))]));
-        for (reduction, value, tile) in
-            [(Reduction::Largest, entry, peak), (Reduction::Sum, relative, sum)]
-        {
-            self.gather(&sizes, &[axis], reduction, value, Target::Tile(tile, axes_of(&shape)));
-        }
-        [peak, sum]
-    }
-
-    /// A sum that is no work for the matrix units.
-    fn reduce(&mut self, value: Value, over: &[usize], tile: TileId) {
-        let node = self.program.node(value).clone();
-        let mut sizes = self.program.shape(node.args[0]).to_vec();
-        for arg in &node.args {
-            for (n, own) in sizes.iter_mut().zip(self.program.shape(*arg)) {
-                *n = (*n).max(*own);
-            }
-        }
-        let index = axes_of(&sizes);
-        let terms: Vec<Expr> = node
-            .args
-            .iter()
-            .map(|&arg| {
-                let index = self.repeated(arg, &index);
-                self.closed(arg, &index, &sizes)
-            })
-            .collect();
-        let value = match <[Expr; 2]>::try_from(terms) {
-            Ok(both) => Expr::Mul(Box::new(both)),
-            Err(mut one) => one.remove(0),
-        };
-        let to = Target::Tile(tile, axes_of(&node.shape));
-        self.gather(&sizes, over, Reduction::Sum, value, to);
-    }
-
     fn scan(&mut self, value: Value, op: ScanOp) -> TileId {
         let node = self.program.node(value).clone();
         let from: Vec<TileId> = node.args.iter().map(|&arg| self.tile(arg)).collect();
@@ -441,14 +423,6 @@ impl<'a> Lower<'a> {
         self.steps.push(Step::Scan { op, sizes, from, to, scratch });
         to
     }
-}
-
-/// `largest + log(sum)`.
-pub fn log_of([peak, sum]: [TileId; 2], shape: &[usize], to: TileId) -> Step {
-    let index = axes_of(shape);
-    let log = Expr::Unary(Unary::Log, Box::new(Expr::Tile(sum, index.clone())));
-    let value = Expr::Binary(Binary::Add, Box::new([Expr::Tile(peak, index.clone()), log]));
-    Step::map(shape, value, Target::Tile(to, index))
 }
 
 fn place(condition: Condition) -> Expr {

@@ -197,7 +197,7 @@ impl Lower<'_> {
 
     /// A bf16 copy of a value as a matrix of the given axes. Of what is wanted `whole`, a rest will be
     /// asked for too.
-    fn operand(
+    pub(super) fn operand(
         &mut self,
         value: Value,
         shape: &[usize],

@@ -1,7 +1,7 @@
 //! Products around quotients, which need more digits than operands have.
 
 use super::product::is_matrix;
-use super::values::heavy;
+use super::values::{behind_views, heavy};
 use crate::tile::{Binary, Op, Program, Unary, Value};
 
 /// Which products lose too much with operands of 8 bits: those around a quotient whose divisor is a sum
@@ -49,6 +49,31 @@ pub fn around_quotients(program: &Program) -> Vec<bool> {
         }
     }
     marked
+}
+
+/// Products that read two pieces of each operand: around quotients, and with the inverse of a matrix.
+pub fn whole(program: &Program) -> Vec<bool> {
+    let mut marked = around_quotients(program);
+    let with_inverses = products_of(program, &|value| is_inverse(program, value));
+    marked.iter_mut().zip(with_inverses).for_each(|(marked, with)| *marked |= with);
+    marked
+}
+
+/// Whether a value is the inverse of a matrix. The terms of its products cancel.
+pub fn is_inverse(program: &Program, value: Value) -> bool {
+    let node = program.node(value);
+    let of_one = |arg: &Value| program.node(*arg).op == Op::Eye;
+    matches!(node.op, Op::Solve(_)) && node.args.get(1).is_some_and(of_one)
+}
+
+/// Products with values that `with` picks.
+pub fn products_of(program: &Program, with: &dyn Fn(Value) -> bool) -> Vec<bool> {
+    let product = |at: usize| {
+        let args = &program.nodes[at].args;
+        is_matrix(program, Value(at as u32))
+            && args.iter().any(|arg| with(behind_views(program, *arg)))
+    };
+    (0..program.nodes.len()).map(product).collect()
 }
 
 /// What some values depend on, as far as nodes let through.

@@ -8,12 +8,17 @@ use crate::tile::{Binary, Leaf, Op, Program, Unary, Value, size};
 /// The work of evaluating an expression again, above which a value becomes a tile.
 const MATERIALISE: usize = 6;
 
-/// How many times the expression of each value stands in steps, where `kept` values are tiles; `products` share
-/// the copies of their operands.
-pub(super) fn multiplicity(program: &Program, kept: &[bool], products: &[bool]) -> Vec<usize> {
+/// How many times the expression of each value stands in steps that make `results`, where `kept` values are
+/// tiles; `products` share the copies of their operands.
+pub(super) fn multiplicity(
+    program: &Program,
+    results: &[Value],
+    kept: &[bool],
+    products: &[bool],
+) -> Vec<usize> {
     let mut operands = BTreeSet::new();
     let mut uses = vec![0_usize; program.nodes.len()];
-    program.outputs.iter().for_each(|output| uses[output.at()] += 1);
+    results.iter().for_each(|result| uses[result.at()] += 1);
     for (at, node) in program.nodes.iter().enumerate().rev() {
         let alone = kept[at] || heavy(program, Value(at as u32));
         let times = if alone { 1 } else { uses[at] };
@@ -65,7 +70,8 @@ pub fn heavy(program: &Program, value: Value) -> bool {
     }
 }
 
-fn behind_views(program: &Program, mut value: Value) -> Value {
+/// What a value shows, if it is a view.
+pub(super) fn behind_views(program: &Program, mut value: Value) -> Value {
     while is_view(&program.node(value).op) {
         value = program.node(value).args[0];
     }

@@ -314,6 +314,12 @@ fn p14_nothing_is_read_before_its_copy_has_landed() {
     let mut planted = delta(Pass::Forward);
     remove(&mut planted.kernels[0].body, &mut |step| matches!(step, Step::Wait { .. }));
     breaks(14, &planted);
+    // In a kernel of single chunks, where a few copies run ahead.
+    let mut planted = delta_split(Pass::Backward, Split::Read);
+    assert_eq!(verify(&planted, GPU.shared), []);
+    let last = planted.kernels.last_mut().unwrap();
+    remove(&mut last.body, &mut |step| matches!(step, Step::Wait { .. }));
+    breaks(14, &planted);
     let mut planted = delta(Pass::Forward);
     change(&mut planted, |step| match step {
         Step::Copy { round: Round::Ahead(ahead), .. } => {
