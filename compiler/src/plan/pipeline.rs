@@ -33,13 +33,20 @@ struct Read {
 pub fn pipeline(kernel: &mut Kernel, buffers: &[Buffer], stages: usize, room: usize) -> bool {
     let reads = if stages > 0 { reads(kernel, buffers) } else { vec![] };
     let more = (2..=stages).rev().filter(|_| !reads.is_empty()).map(|n| (reads.len(), n));
+    let tokens = rounds(&mut kernel.body).map_or(0, |(_, tokens)| tokens);
+    let mut copies = Vec::new();
+    for read in &reads {
+        copy_tile(&mut copies, buffers, read, kernel.parts, tokens);
+    }
+    let stay = kernel.tiles.iter().filter(|tile| tile.carried && !tile.in_registers());
+    let stay: usize = stay.map(Tile::all_bytes).sum();
     for (count, stages) in more.chain((0..=reads.len()).rev().map(|count| (count, 1))) {
-        let mut tried = kernel.clone();
-        schedule(&mut tried, buffers, &reads[..count], stages);
-        let stay = tried.tiles.iter().filter(|tile| tile.carried && !tile.in_registers());
-        if count > 0 && stay.map(Tile::all_bytes).sum::<usize>() > room {
+        let copied: usize = copies[..count].iter().map(|tile| tile.bytes * stages).sum();
+        if count > 0 && stay + copied > room {
             continue;
         }
+        let mut tried = kernel.clone();
+        schedule(&mut tried, buffers, &reads[..count], stages);
         let fits = place(&mut tried, room);
         if count == 0 || fits && tried.workspace == 0 {
             *kernel = tried;
@@ -57,13 +64,11 @@ const AHEAD: usize = 3;
 pub fn pipeline_once(kernel: &mut Kernel, buffers: &[Buffer], room: usize) -> bool {
     let mut tried = kernel.clone();
     let plain = place(kernel, room);
-    if schedule_once(&mut tried, buffers) && place(&mut tried, room) {
-        if !plain || tried.workspace <= kernel.workspace {
-            *kernel = tried;
-            return true;
-        }
+    let ahead = schedule_once(&mut tried, buffers) && place(&mut tried, room);
+    if ahead && (!plain || tried.workspace <= kernel.workspace) {
+        *kernel = tried;
     }
-    plain
+    ahead || plain
 }
 
 /// Lets products read copies instead of operands that are filled with nothing else. Whether there are any.
@@ -171,23 +176,35 @@ fn piece(buffer: &Buffer, split: Option<usize>, parts: usize) -> usize {
     [PIECE, PIECE / 2, PIECE / 4].into_iter().find(fits).unwrap_or(0)
 }
 
+/// Adds the tile of a copy of what a round reads, of which each part of a head holds a piece.
+fn copy_tile(
+    tiles: &mut Vec<Tile>,
+    buffers: &[Buffer],
+    Read { buffer, split, .. }: &Read,
+    parts: usize,
+    tokens: usize,
+) -> TileId {
+    let buffer = &buffers[buffer.0];
+    let mut shape = buffer.value();
+    if let Some(n) = split.and_then(|axis| shape.get_mut(axis)) {
+        *n /= parts;
+    }
+    if buffer.dims.contains(&Dim::Rows) {
+        shape.insert(0, tokens);
+    }
+    new_tile(tiles, format!("copy of {}", buffer.name), buffer.number, &shape)
+}
+
 fn schedule(kernel: &mut Kernel, buffers: &[Buffer], reads: &[Read], stages: usize) {
     let parts = kernel.parts;
     let mut copies: Vec<Step> = Vec::new();
-    for Read { buffer: id, split, .. } in reads {
+    for read in reads {
+        let Read { buffer: id, split, .. } = read;
         let buffer = &buffers[id.0];
         let Some((body, tokens)) = rounds(&mut kernel.body) else { return };
-        let mut shape = buffer.value();
-        if let Some(n) = split.and_then(|axis| shape.get_mut(axis)) {
-            *n /= parts;
-        }
-        let has_rows = buffer.dims.contains(&Dim::Rows);
-        if has_rows {
-            shape.insert(0, tokens);
-        }
-        let to =
-            new_tile(&mut kernel.tiles, format!("copy of {}", buffer.name), buffer.number, &shape);
+        let to = copy_tile(&mut kernel.tiles, buffers, read, parts, tokens);
         let tile = &mut kernel.tiles[to.0];
+        let (shape, has_rows) = (tile.shape.clone(), buffer.dims.contains(&Dim::Rows));
         (tile.stages, tile.carried) = (stages, true);
         each_value(body, &mut |value| instead(value, *id, *split, to));
         let whole = Expr::Tile(to, axes_of(&shape));

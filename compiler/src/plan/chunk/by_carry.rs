@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::buffer::of_heads;
-use super::super::lower::around_quotients;
+use super::super::lower::{around_quotients, plannable};
 use super::super::pipeline::{pipeline, pipeline_once};
 use super::super::registers::registers;
 use super::super::space::{Choice, Split};
@@ -15,10 +15,10 @@ use super::buffers::buffers;
 use super::initial;
 use super::maker::Maker;
 use super::shares::{Made, Share, Shares, shares};
-use crate::chunk::Chunk;
 use crate::chunk::gradient::{Wrt, gradient};
+use crate::chunk::{Chunk, derive};
 use crate::elaborate::Recurrence;
-use crate::normal::Normal;
+use crate::normal::{Normal, Refusal};
 use crate::tile::linear::{by_inverses, solve_apart};
 use crate::tile::{Leaf, Number, Program, Stream};
 
@@ -29,53 +29,104 @@ struct Cut {
     wrt: Vec<Wrt>,
 }
 
+/// What is the same for any number of parts.
+struct Planned {
+    cut: Cut,
+    buffers: Vec<Buffer>,
+    prepare: Kernel,
+    read: Option<Kernel>,
+}
+
+/// What has been planned so far for chunks, warps and a way to cut; nothing where these do not go together.
+#[derive(Default)]
+pub struct Known {
+    all: Vec<((usize, usize, Split), Option<Planned>)>,
+}
+
 /// A schedule of a prepare kernel, a carry kernel and, where the choice says so, a read kernel. Nothing where
 /// the program cannot be cut so, or does not fit.
 pub(super) fn by_carry(
+    r: &Recurrence,
+    normal: &Normal,
+    pass: Pass,
+    choice: Choice,
+    gpu: Gpu,
+    known: &mut Known,
+) -> Result<Option<Schedule>, Refusal> {
+    let key = (choice.chunk, choice.warps, choice.split);
+    let at = match known.all.iter().position(|(other, _)| *other == key) {
+        Some(at) => at,
+        None => {
+            let chunk = derive(r, normal, choice.chunk, choice.chunk > 1)?;
+            plannable(&chunk.program)?;
+            known.all.push((key, planned(r, normal, &chunk, pass, choice, gpu)));
+            known.all.len() - 1
+        }
+    };
+    let Some(Planned { cut, buffers, prepare, read }) = &known.all[at].1 else { return Ok(None) };
+    let making = Making { r, normal, pass, cut, buffers, gpu };
+    let Some(carry) = making.kernel(&cut.shares.carry, "carry", choice) else { return Ok(None) };
+    let kernels =
+        [Some(prepare.clone()), Some(carry), read.clone()].into_iter().flatten().collect();
+    let name = format!("{}_{}", r.name, pass.name());
+    Ok(Some(Schedule { name, pass, buffers: buffers.clone(), kernels }))
+}
+
+/// Cuts a pass, and plans the kernels of all chunks at once.
+fn planned(
     r: &Recurrence,
     normal: &Normal,
     chunk: &Chunk,
     pass: Pass,
     choice: Choice,
     gpu: Gpu,
-) -> Option<Schedule> {
+) -> Option<Planned> {
     let cut = cut(r, chunk, pass, choice.split)?;
-    let name = format!("{}_{}", r.name, pass.name());
     let buffers = all_buffers(r, pass, choice, &cut);
+    let making = Making { r, normal, pass, cut: &cut, buffers: &buffers, gpu };
     let whole = Choice { parts: 1, ..choice };
-    let maker = |share: &Share, body: ValueSplit, choice: Choice| {
-        let init = initial(r, &body, choice.parts)?;
-        let (made, tiles) = (share.made.clone(), vec![]);
-        let inverses = &cut.shares.inverses;
-        Some(Maker { r, choice, buffers: &buffers, body, init, made, inverses, tiles })
+    let prepare = making.kernel(&cut.shares.prepare, "prepare", whole)?;
+    let read = match &cut.shares.read {
+        share if share.made.is_empty() => None,
+        share => Some(making.kernel(share, "read", whole)?),
     };
-    let mut kernels: Vec<Kernel> = Vec::new();
-    let Shares { prepare, carry, read, .. } = &cut.shares;
-    for (share, what) in [(prepare, "prepare"), (carry, "carry"), (read, "read")] {
-        if share.made.is_empty() {
-            continue;
-        }
+    Some(Planned { cut, buffers, prepare, read })
+}
+
+/// What kernels are made of.
+struct Making<'a> {
+    r: &'a Recurrence,
+    normal: &'a Normal,
+    pass: Pass,
+    cut: &'a Cut,
+    buffers: &'a [Buffer],
+    gpu: Gpu,
+}
+
+impl Making<'_> {
+    /// The kernel of a share; nothing where its values cannot be split so, or it does not fit.
+    fn kernel(&self, share: &Share, what: &str, choice: Choice) -> Option<Kernel> {
+        let Making { r, normal, pass, cut, buffers, gpu } = *self;
+        let body = split(r, normal, share, &cut.wrt, pass, choice.parts)?;
+        let init = initial(r, &body, choice.parts)?;
+        let (made, tiles, inverses) = (share.made.clone(), vec![], &cut.shares.inverses);
+        let maker = Maker { r, choice, buffers, body, init, made, inverses, tiles };
         let at_once = what != "carry";
-        let own = if at_once { whole } else { choice };
-        let body = split(r, normal, share, &cut.wrt, pass, own.parts)?;
-        let maker = maker(share, body, own)?;
         let mut kernel = match (at_once, pass) {
             (true, Pass::Backward) => maker.backward_of_chunks(&cut.wrt),
             (true, _) => maker.of_chunks(),
             (false, Pass::Backward) => maker.backward(&cut.wrt),
             (false, _) => maker.forward(),
         };
-        kernel.name = format!("{name}_{what}");
+        kernel.name = format!("{}_{}_{what}", r.name, pass.name());
         let fits = if at_once {
-            pipeline_once(&mut kernel, &buffers, gpu.shared)
+            pipeline_once(&mut kernel, buffers, gpu.shared)
         } else {
             registers(&mut kernel);
-            pipeline(&mut kernel, &buffers, choice.stages, gpu.shared)
+            pipeline(&mut kernel, buffers, choice.stages, gpu.shared)
         };
-        fits.then_some(())?;
-        kernels.push(kernel);
+        fits.then_some(kernel)
     }
-    Some(Schedule { name, pass, buffers, kernels })
 }
 
 /// Cuts the program of a pass. Nothing where gradients of chunks add up in one place, where products around
@@ -174,7 +225,7 @@ mod tests {
     use super::super::super::space::Unit;
     use super::super::super::target::GPUS;
     use super::super::super::verify::verify;
-    use super::super::{Body, build};
+    use super::super::{Body, Known, build};
     use super::*;
     use crate::elaborate::{Setting, elaborate};
     use crate::strategy::{Strategy, of};
@@ -212,7 +263,8 @@ mod tests {
                     stages: 1,
                     split,
                 };
-                let made = build(&r, Body::Normal(&normal), pass, choice, GPUS[0]).unwrap();
+                let (body, mut known) = (Body::Normal(&normal), Known::default());
+                let made = build(&r, body, pass, choice, GPUS[0], &mut known).unwrap();
                 let made = made.unwrap_or_else(|| panic!("{} {pass:?} {split:?} {parts}", r.name));
                 let made = made.finish(GPUS[0]);
                 assert!(made.kernels.len() >= 2);

@@ -21,6 +21,7 @@ use crate::elaborate::Recurrence;
 use crate::normal::{Normal, Refusal};
 use crate::tile::size;
 use buffers::buffers;
+pub use by_carry::Known;
 use by_carry::by_carry;
 use maker::Maker;
 use shares::Made;
@@ -65,8 +66,9 @@ pub fn schedule(
     let subject = body.subject(r, pass);
     let workspace = |made: &Schedule| made.kernels.iter().map(|kernel| kernel.workspace).sum();
     let time = |made: &Schedule| cycles(made, gpu);
-    let best =
-        choose(space(subject, given), workspace, time, |choice| build(r, body, pass, choice, gpu))?;
+    let mut known = Known::default();
+    let make = |choice| build(r, body, pass, choice, gpu, &mut known);
+    let best = choose(space(subject, given), workspace, time, make)?;
     best.map(|made| made.finish(gpu)).ok_or_else(|| {
         let largest = r.states.iter().max_by_key(|state| size(&state.shape));
         let what = largest.map_or(String::new(), |s| {
@@ -77,13 +79,15 @@ pub fn schedule(
     })
 }
 
-/// One plan, unfinished; `None` if it cannot be, since the values cannot be cut so or operands do not fit.
+/// One plan, unfinished; `None` if it cannot be, since the values cannot be cut so or operands do not fit. Plans
+/// of the same subject share what is `known`.
 pub fn build(
     r: &Recurrence,
     body: Body,
     pass: Pass,
     choice: Choice,
     gpu: Gpu,
+    known: &mut Known,
 ) -> Result<Option<Schedule>, Refusal> {
     let outs = (0..r.outs.len()).map(Whole::Out);
     let results: Vec<Whole> = outs.chain((0..r.states.len()).map(Whole::State)).collect();
@@ -93,12 +97,11 @@ pub fn build(
     };
     let (chunk, body) = match body {
         Body::Normal(normal) => {
+            if choice.split != Split::Fused {
+                return by_carry(r, normal, pass, choice, gpu, known);
+            }
             // A chunk of one token is always full.
             let chunk = derive(r, normal, choice.chunk, choice.chunk > 1)?;
-            if choice.split != Split::Fused {
-                plannable(&chunk.program)?;
-                return Ok(by_carry(r, normal, &chunk, pass, choice, gpu));
-            }
             let values = usize::from(!normal.states[0].transposed);
             let cut = [(Whole::State(0), values)];
             let body = split_values(&chunk.program, true, &results, &cut, choice.parts);

@@ -2,7 +2,7 @@
 
 use lrc_dsl::Sources;
 
-use super::super::chunk::Body;
+use super::super::chunk::{Body, Known};
 use super::super::space::{Choice, Given, Split, Unit};
 use super::super::target::{GPUS, Gpu};
 use super::super::*;
@@ -47,7 +47,8 @@ fn delta_split(pass: Pass, split: Split) -> Schedule {
         stages: usize::from(chunk > 1),
         split,
     };
-    let made = chunk::build(&r, Body::Normal(&normal), pass, choice, GPU).unwrap().unwrap();
+    let (body, mut known) = (Body::Normal(&normal), Known::default());
+    let made = chunk::build(&r, body, pass, choice, GPU, &mut known).unwrap().unwrap();
     made.finish(GPU)
 }
 
