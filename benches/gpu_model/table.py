@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Makes the table of lrc's kernels against flash-linear-attention's, both on the model, without a GPU.
 
-    python3 benches/gpu_model/table.py target/release/lrc [--out TABLE.md] [--work FOLDER] [--only gated_delta_rule-128,…]
+    python3 benches/gpu_model/table.py target/release/lrc [--out docs/performance.md] [--work FOLDER]
+        [--only gated_delta_rule-128,…] [--settings assumed]
+
+It is printed, or put into a page between the two comments that name this script.
 
 lrc's kernels are compiled by the lrc that is given (which needs NVRTC), FLA's by its own Python code (compile_fla.py);
 the first run makes a virtual environment of some gigabytes. What has been told of a launch is kept in FOLDER and told
@@ -215,6 +218,18 @@ def document(pairs, lrc, failed):
     return "\n".join(lines) + "\n"
 
 
+MARKS = ["<!-- made by benches/gpu_model/table.py -->", "<!-- end of what benches/gpu_model/table.py made -->"]
+
+
+def put(path, text):
+    """Writes a page, or what stands between the marks of one."""
+    page = path.read_text(encoding="utf-8") if path.exists() else ""
+    if all(mark in page for mark in MARKS):
+        before, after = page.split(MARKS[0])[0], page.split(MARKS[1])[1]
+        text = f"{before}{MARKS[0]}\n\n{text}\n{MARKS[1]}{after}"
+    path.write_text(text, encoding="utf-8")
+
+
 def main():
     a = arguments()
     rows = [row for row in ROWS if not a.only or f"{row[0]}-{row[1]}" in a.only.split(",")]
@@ -244,7 +259,7 @@ def main():
                 print(f"{name} {words}: FLA {1e3 * x:.3f} ms, lrc {1e3 * y:.3f} ms, {y / x:.2f}", file=sys.stderr, flush=True)
             text = document(pairs, a.lrc, failed)
             if a.out:
-                Path(a.out).write_text(text, encoding="utf-8")
+                put(Path(a.out), text)
     if not a.out and pairs:
         print(document(pairs, a.lrc, failed), end="")
 
