@@ -93,6 +93,8 @@ class Recorder:
         record = {"phase": self.phase, "arch": "sm_90a", "kernel": jit.fn.__name__, "grid": grid, "group": group,
                   "config": re.sub(r", num_ctas.*", "", str(config or ""))}
         made = jit.really_run(*args, grid=grid, warmup=True, **kwargs)
+        if made.metadata.shared > SHARED:  # no GPU could start it: a tuner passes over it
+            return False
         record["file"] = f"{self.phase}_{len(self.launches):03d}_{jit.fn.__name__}"
         with open(f"{self.out}/{record['file']}.cubin", "wb") as file:
             file.write(made.asm["cubin"])
@@ -109,6 +111,7 @@ class Recorder:
             record["length_from"] = "T"
         self.launches.append(record)
         print(self.phase, record["kernel"], record["config"], grid, flush=True)
+        return True
 
     def write(self):
         for record in self.launches:
@@ -129,18 +132,21 @@ def intercept(recorder):
     groups = iter(range(1 << 30))
 
     def run(self, *args, grid=None, warmup=False, **kwargs):
-        return recorder.compile(self, args, {**kwargs, "grid": grid}, None, next(groups))
+        if not recorder.compile(self, args, {**kwargs, "grid": grid}, None, next(groups)):
+            raise RuntimeError(f"{self.fn.__name__} wants more shared memory than there is")
 
     def tuned(self, *args, **kwargs):
         self.nargs = dict(zip(self.arg_names, args))
-        group, tried = next(groups), chosen(self, kwargs, recorder.most)
-        for config in tried:
+        group, tried = next(groups), 0
+        for config in ordered(self, kwargs):
+            if tried == recorder.most:
+                return
             function, given = self.fn, {**kwargs, **config.all_kwargs()}
             while not isinstance(function, JITFunction):  # heuristics below the tuner
                 for name, value in function.values.items():
                     given[name] = value({**dict(zip(function.arg_names, args)), **given})
                 function = function.fn
-            recorder.compile(function, args, given, config, group)
+            tried += recorder.compile(function, args, given, config, group)
 
     JITFunction.run = run
     autotuner.Autotuner.run = tuned
@@ -148,9 +154,9 @@ def intercept(recorder):
     CachedAutotuner.run = tuned
 
 
-def chosen(tuner, kwargs, most):
-    """At most so many configurations: wide tiles; deep pipelines where a block goes through a sequence, where that
-    matters, and elsewhere as many kinds of warps as there are."""
+def ordered(tuner, kwargs):
+    """Configurations in the order in which they are tried: wide tiles first; deep pipelines where a block goes through
+    a sequence, where that matters, and elsewhere one for each number of warps."""
     from triton.runtime.jit import JITFunction
 
     configs = tuner.prune_configs(kwargs) if len(tuner.configs) > 1 else tuner.configs
@@ -161,11 +167,11 @@ def chosen(tuner, kwargs, most):
     def size(config):
         return sum(x for x in config.kwargs.values() if isinstance(x, int))
     if serial(function):
-        return sorted(configs, key=lambda c: (-c.num_stages, -size(c), abs(c.num_warps - 4)))[:most]
+        return sorted(configs, key=lambda c: (-c.num_stages, -size(c), abs(c.num_warps - 4)))
     by = {}
     for c in sorted(configs, key=lambda c: abs(c.num_stages - 3)):
         by.setdefault((str(c.kwargs), c.num_warps), c)
-    return sorted(by.values(), key=lambda c: (-size(c), abs(c.num_warps - 3)))[:most]
+    return sorted(by.values(), key=lambda c: (-size(c), abs(c.num_warps - 3)))
 
 
 def serial(function):

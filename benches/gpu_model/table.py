@@ -153,7 +153,7 @@ def summary(pairs):
 
 
 def kernels(pairs):
-    lines = ["| kernel | D | µs | registers | spilled bytes | blocks at a time × warps | shared KiB | MB moved | busiest unit "
+    lines = ["| kernel | D | µs | registers | stack (spills), bytes | blocks at a time × warps | shared KiB | MB moved | busiest unit "
              "| bank conflicts | largest loop, KiB | jumps on data |", "|" + "---|" * 12]
     for (_, width), sides in pairs.items():
         for side in sides:
@@ -180,8 +180,8 @@ def kernel_line(side, x, width):
             f"| {x['data_branches']} |")
 
 
-def gaps(pairs, least=0.04, most=6):
-    """The steps of lrc's plans on the critical path that take most of a pass."""
+def gaps(pairs, least=0.04, most=4):
+    """What lrc's passes spend their time with: steps of the plans on the critical path, by kind, and the largest of them."""
     lines = []
     for (op, width), (fla, lrc) in pairs.items():
         for phase, words in PHASES:
@@ -189,13 +189,19 @@ def gaps(pairs, least=0.04, most=6):
             for x in lrc.of(phase):
                 total = sum(x.get("critical", {}).values())
                 steps += [(x["seconds"] * c / total, x["kernel"], text) for text, c in x.get("critical", {}).items()]
-                if not total:
+                if not total or not x["critical"]:
                     steps.append((x["seconds"], x["kernel"], "all of it"))
+            kinds = {}
+            for seconds, kernel, text in steps:
+                kind = kernel if text == "all of it" else text.split()[0]
+                kinds[kind] = kinds.get(kind, 0.0) + seconds / whole
+            by_kind = sorted(kinds.items(), key=lambda item: -item[1])
+            told = ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in by_kind if share >= 0.02)
             steps.sort(reverse=True)
-            told = [f"{kernel.removeprefix(op + '_')} {shorten(text)} **{100 * s / whole:.0f} %**" for s, kernel, text in steps[:most]
-                    if s / whole >= least]
+            largest = "; ".join(f"{kernel.removeprefix(op + '_')} {shorten(text)} {100 * s / whole:.0f} %"
+                                for s, kernel, text in steps[:most] if s / whole >= least)
             ratio = whole / fla.seconds(phase)
-            lines.append(f"* {op}, D {width}, {words} ({ratio:.1f} × FLA): " + "; ".join(told) + ".")
+            lines.append(f"* {op}, {width}, {words} ({ratio:.1f} × FLA): {told}. Largest: {largest or 'none above 4 %'}.")
     return lines
 
 
