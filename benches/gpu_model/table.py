@@ -2,7 +2,7 @@
 """Makes the table of lrc's kernels against flash-linear-attention's, both on the model, without a GPU.
 
     python3 benches/gpu_model/table.py target/release/lrc [--out docs/performance.md] [--work FOLDER]
-        [--only gated_delta_rule-128,…] [--settings assumed]
+        [--only gated_delta_rule-128,…] [--ranges gated_delta_rule-128,…]
 
 It is printed, or put into a page between the two comments that name this script.
 
@@ -38,7 +38,7 @@ def arguments():
     parse.add_argument("--out")
     parse.add_argument("--work", default=str(environment.cache() / "work"))
     parse.add_argument("--only")
-    parse.add_argument("--settings", default=",".join(SETTINGS), help="of hardware.py; the first is the value, all are the range")
+    parse.add_argument("--ranges", help="rows told under all settings of hardware.py, not the assumed one alone [default: all]")
     parse.add_argument("--fla-alone", action="store_true", help="tell FLA's side only, to have it ready")
     parse.add_argument("--most", type=int, default=5, help="configurations that FLA's tuner may choose among")
     return parse.parse_args()
@@ -249,7 +249,8 @@ def main():
             if not a.fla_alone:
                 compile_lrc(a.lrc, op, width, ours)
             for side, folder in (("FLA", theirs), ("lrc", ours))[:1 if a.fla_alone else 2]:
-                made = Side(side, folder, work / "results", a.settings.split(","))
+                all_settings = a.ranges is None or name in a.ranges.split(",")
+                made = Side(side, folder, work / "results", list(SETTINGS) if all_settings else ["assumed"])
                 made.choose(pool)
                 made.run(pool)
                 sides.append(made)
