@@ -146,7 +146,7 @@ def summary(pairs):
             ratios = [y / x for x, y in zip(a, b)]
             lines.append(
                 f"| {op}, {width} | {words} | {span([1e3 * x for x in a], '{:.2f}')} | {len(fla.of(phase))} "
-                f"| {span([1e3 * x for x in b], '{:.2f}')} | {len(lrc.of(phase))} | **{span(ratios, '{:.1f}')}** "
+                f"| {span([1e3 * x for x in b], '{:.2f}')} | {len(lrc.of(phase))} | **{span(ratios, '{:.2f}')}** "
                 f"| {sums[0][0] / 1e6:.0f}, {sums[0][1] / 1e6:.0f} | {sums[1][0] / 1e9:.0f}, {sums[1][1] / 1e9:.0f} "
                 f"| {', '.join(f'{m / max(1, c):.1f}' for m, c in bytes_of)} |")
     return lines
@@ -201,7 +201,7 @@ def gaps(pairs, least=0.04, most=4):
             largest = "; ".join(f"{kernel.removeprefix(op + '_')} {shorten(text)} {100 * s / whole:.0f} %"
                                 for s, kernel, text in steps[:most] if s / whole >= least)
             ratio = whole / fla.seconds(phase)
-            lines.append(f"* {op}, {width}, {words} ({ratio:.1f} × FLA): {told}. Largest: {largest or 'none above 4 %'}.")
+            lines.append(f"* {op}, {width}, {words} ({ratio:.2f} × FLA): {told}. Largest: {largest or 'none above 4 %'}.")
     return lines
 
 
