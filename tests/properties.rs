@@ -144,6 +144,7 @@ fn random_recurrences_agree_with_the_truth() {
             chunk: [1, 2, 5, 16, 64][random.below(5)],
             initial: random.below(2) == 0,
             seed: item,
+            decays: &[],
         };
         let found = trial(&recurrence, &shape).unwrap();
         chunked += u32::from(found.forward.is_some());
@@ -245,7 +246,8 @@ fn a_nonlinear_objective_gives_the_numbers_of_its_hand_written_step() {
             out o = y + ln(y)
         }",
     );
-    let trial = Trial { lengths: vec![37, 5], heads: 2, chunk: 16, initial: true, seed: 8 };
+    let trial =
+        Trial { lengths: vec![37, 5], heads: 2, chunk: 16, initial: true, seed: 8, decays: &[] };
     let [objective, explicit] =
         [of_library("ttt_linear"), explicit].map(|r| outputs(&r, &trial).concat());
     for (a, b) in objective.iter().zip(&explicit) {
@@ -298,7 +300,8 @@ fn scans_agree_with_the_truth() {
         {
             for initial in [false, true] {
                 let lengths = lengths.clone();
-                let trial = Trial { lengths, heads, chunk, initial, seed: at as u64 };
+                let seed = at as u64;
+                let trial = Trial { lengths, heads, chunk, initial, seed, decays: &[] };
                 let found = trial_of(&r, &trial);
                 let good = |x: Option<f64>| x.is_some_and(|x| x < 1e-11);
                 // Differences across a change of the larger side say nothing.

@@ -369,7 +369,7 @@ fn gated() -> Recurrence {
 }
 
 fn packed() -> Trial {
-    Trial { lengths: vec![9, 0, 1, 6], heads: 2, chunk: 4, initial: false, seed: 3 }
+    Trial { lengths: vec![9, 0, 1, 6], heads: 2, chunk: 4, initial: false, seed: 3, decays: &[] }
 }
 
 type Done = (Outputs<f64>, Gradients<f64>);

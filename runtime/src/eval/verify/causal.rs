@@ -12,6 +12,9 @@ use super::drawn::Drawn;
 /// Runs a problem forward.
 pub type Forward<'a> = dyn Fn(&Problem<f32>) -> Outputs<f32> + 'a;
 
+/// The same where running may fail.
+pub type Tried<'a, E> = dyn Fn(&Problem<f32>) -> Result<Outputs<f32>, E> + 'a;
+
 /// What became of a change of later tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leak {
@@ -67,17 +70,22 @@ const CHANGES: [(Change, &str); 4] = [
     (Change::Single(f32::INFINITY), "infinity"),
 ];
 
-/// The first leak of a form, if there is one. `truth` says which tokens have no numbers.
-pub fn leak(r: &Recurrence, trial: &Trial, run: &Forward, truth: &Forward) -> Option<Leak> {
+/// The first leak of what `run` does, if there is one. `truth` says which tokens have no numbers.
+pub fn leak<E>(
+    r: &Recurrence,
+    trial: &Trial,
+    run: &Tried<E>,
+    truth: &Forward,
+) -> Result<Option<Leak>, E> {
     let drawn: Drawn<f32> = Drawn::new(r, trial).rounded();
     let other: Drawn<f32> =
         Drawn::new(r, &Trial { seed: trial.seed + 1000, ..trial.clone() }).rounded();
     let (sequence, tokens) = drawn.longest();
     if tokens < 2 {
-        return None;
+        return Ok(None);
     }
     let start = drawn.bounds[sequence];
-    let base = run(&drawn.problem(r, trial.heads));
+    let base = run(&drawn.problem(r, trial.heads))?;
     let mut cuts = vec![tokens / 2, tokens - 1];
     cuts.dedup();
     for cut in cuts {
@@ -103,19 +111,19 @@ pub fn leak(r: &Recurrence, trial: &Trial, run: &Forward, truth: &Forward) -> Op
                 }
             }
             let problem = changed.problem(r, trial.heads);
-            let got = run(&problem);
+            let got = run(&problem)?;
             let place = Place { r, heads: trial.heads, drawn: &drawn, sequence, cut };
             if let Some(token) = place.earlier(&base, &got) {
-                return Some(Leak::Earlier { token, changed: cut, by });
+                return Ok(Some(Leak::Earlier { token, changed: cut, by }));
             }
             if matches!(change, Change::Single(_))
                 && let Some(token) = place.hidden(&got, &truth(&problem))
             {
-                return Some(Leak::Hidden { token, changed: cut });
+                return Ok(Some(Leak::Hidden { token, changed: cut }));
             }
         }
     }
-    None
+    Ok(None)
 }
 
 /// Where a change begins.

@@ -21,6 +21,24 @@ pub(super) struct Drawn<R> {
     pub bounds: Vec<usize>,
 }
 
+/// Numbers of a slot, of which about a third are the trial's own log decays where they are such.
+fn strengthened(slot: &Slot, mut numbers: Vec<f64>, trial: &Trial) -> Vec<f64> {
+    let mut random = Stream::new(trial.seed, Purpose::Verify, 3);
+    if is_log_decay(slot) && !trial.decays.is_empty() {
+        for x in &mut numbers {
+            if random.below(3) == 0 {
+                *x = trial.decays[random.below(trial.decays.len())];
+            }
+        }
+    }
+    numbers
+}
+
+/// Whether a slot's numbers are logarithms of decays, which may be as strong as they like.
+pub fn is_log_decay(slot: &Slot) -> bool {
+    slot.interval.is_some_and(|(low, high)| low == f64::NEG_INFINITY && high <= 0.0)
+}
+
 impl Drawn<f64> {
     pub fn new(r: &Recurrence, trial: &Trial) -> Drawn<f64> {
         let mut random = Stream::new(trial.seed, Purpose::Verify, 0);
@@ -41,9 +59,13 @@ impl Drawn<f64> {
             None => normal(sequences * heads * size(&s.shape)),
         };
         let initial = r.states.iter().map(|s| trial.initial.then(|| state(s))).collect();
+        let mut given = |slots: &[Slot], tiles: usize| -> Vec<Vec<f64>> {
+            let one = |slot| strengthened(slot, tensor(slot, tiles, &mut random), trial);
+            slots.iter().map(one).collect()
+        };
         Drawn {
-            inputs: r.inputs.iter().map(|s| tensor(s, rows * heads, &mut random)).collect(),
-            params: r.params.iter().map(|s| tensor(s, heads, &mut random)).collect(),
+            inputs: given(&r.inputs, rows * heads),
+            params: given(&r.params, heads),
             initial,
             d_outs,
             d_finals,

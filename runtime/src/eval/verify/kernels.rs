@@ -2,12 +2,12 @@
 
 use lrc_compiler::compile::Chosen;
 use lrc_compiler::elaborate::Recurrence;
-use lrc_compiler::form::{Form, Gradients, Outputs};
+use lrc_compiler::form::{Form, Gradients, Outputs, Problem};
 use lrc_compiler::strategy;
 
 use super::drawn::Drawn;
 use super::slope::kinks;
-use super::{Judged, Trial, Verdict, bad_token};
+use super::{Judged, Leak, Trial, Verdict, bad_token, leak};
 use crate::device::kernels::{self, Unready, Wanted};
 use crate::device::store::Machine;
 use crate::ground::error::Failure;
@@ -104,6 +104,23 @@ pub fn kernel_trial(
     })
 }
 
+/// Whether the equations give numbers in a trial, and its gradients are some.
+pub fn well_posed(r: &Recurrence, trial: &Trial) -> bool {
+    let (outputs, gradients) = truth(r, trial, &Drawn::new(r, trial));
+    let all = gradients.inputs.iter().chain(&gradients.params).chain(&gradients.initial);
+    bad_token(r, trial, &outputs).is_none() && all.flatten().all(|x| x.is_finite())
+}
+
+/// Where a token's outputs by kernels depend on later tokens, or hide that it, or one before it, is no number.
+pub fn kernel_leak(
+    r: &Recurrence,
+    trial: &Trial,
+    kernels: &Kernels,
+) -> Result<Option<Leak>, Failure> {
+    let truth = |problem: &Problem<f32>| Form::recurrent(problem).forward(problem, false).0;
+    leak(r, trial, &|problem| kernels.forward.run(problem), &truth)
+}
+
 /// The trials of kernels: lengths around the ends of chunks, packed, with and without states.
 pub fn kernel_trials() -> Vec<Trial> {
     let one = |lengths: &[usize], initial, seed| Trial {
@@ -112,6 +129,7 @@ pub fn kernel_trials() -> Vec<Trial> {
         chunk: 0,
         initial,
         seed,
+        decays: &[],
     };
     vec![one(&[1], false, 1), one(&[7, 65], true, 2), one(&[200], false, 3)]
 }

@@ -10,6 +10,8 @@ mod drawn;
 mod kernels;
 mod slope;
 
+use std::convert::Infallible;
+
 use lrc_compiler::block::Blocking;
 use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Outputs, Problem};
@@ -18,7 +20,10 @@ use lrc_compiler::tile::size;
 pub use apart::{Both, apart, handed_over};
 pub use causal::{Forward, Leak, leak};
 use drawn::Drawn;
-pub use kernels::{KernelFound, Kernels, judge_kernels, kernel_trial, kernel_trials};
+pub use drawn::is_log_decay;
+pub use kernels::{
+    KernelFound, Kernels, judge_kernels, kernel_leak, kernel_trial, kernel_trials, well_posed,
+};
 use slope::{Around, Slope};
 
 use crate::ground::error::Failure;
@@ -123,6 +128,8 @@ pub struct Trial {
     pub initial: bool,
     /// What is drawn.
     pub seed: u64,
+    /// Log decays that stand in for some of those drawn, however strong.
+    pub decays: &'static [f64],
 }
 
 /// What a trial found.
@@ -264,7 +271,9 @@ pub fn examine(r: &Recurrence, trial: &Trial, runners: &[Runner], judged: &mut J
     let form = Form::recurrent(&problem);
     let own = Runner::of(&form);
     for runner in runners {
-        if let Some(leak) = leak(r, trial, &runner.forward, &own.forward) {
+        let run = |problem: &Problem<f32>| Ok::<_, Infallible>((runner.forward)(problem));
+        let Ok(leak) = leak(r, trial, &run, &own.forward);
+        if let Some(leak) = leak {
             let verdict =
                 if matches!(leak, Leak::Hidden { .. }) { Verdict::Wrong } else { Verdict::Acausal };
             judged.blame(verdict, || format!("{} form: {leak}", runner.name));
@@ -445,6 +454,7 @@ pub fn trials() -> Vec<Trial> {
         chunk,
         initial,
         seed,
+        decays: &[],
     };
     vec![
         one(&[1], 1, 16, false, 1),

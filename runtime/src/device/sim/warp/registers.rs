@@ -43,7 +43,8 @@ impl Warp {
             }
             Reg::Long(_) => self.put_long(reg, mask, value.map(u64::from)),
             Reg::Pred(at) => {
-                let set = (0..LANES).fold(0, |set, lane| set | u32::from(value[lane] != 0) << lane);
+                // A truth value is one bit: the compiler negates it by an exclusive or with -1.
+                let set = (0..LANES).fold(0, |set, lane| set | (value[lane] & 1) << lane);
                 self.preds[at] = self.preds[at] & !mask | set & mask;
             }
         }
