@@ -90,28 +90,82 @@ fn decays_of_every_strength_on_sim() {
     for (name, decay) in cases {
         let given = folder.join(format!("{name}.safetensors"));
         tensors::write(&given, &gated(70, decay)).unwrap();
-        let run = |device: &str| -> Tensors {
-            let out = folder.join(format!("{name}-{device}.safetensors"));
+        let run = |device: &str| {
             let file = "specs/recurrences/gated_delta_rule.arch";
-            let mut args = vec!["exec", file, "gated_delta_rule", "--inputs", path(&given)];
-            args.extend(["--out", path(&out), "--backward", "--device", device]);
-            let output = lrc(&args);
-            assert_eq!(output.status.code(), Some(0), "{name}: {}", said(&output));
-            tensors::read(&out).unwrap()
+            executed(file, "gated_delta_rule", &given, device)
         };
         let (want, got) = (run("cpu"), run("sim"));
-        for (tensor, want) in &want {
-            let (Data::F32(want), Data::F32(got)) = (&want.data, &got[tensor].data) else {
-                panic!("{tensor} is f32")
-            };
-            let square = |x: f32| f64::from(x) * f64::from(x);
-            let gap: f64 = got.iter().zip(want).map(|(g, w)| square(g - w)).sum();
-            let size: f64 = want.iter().map(|w| square(*w)).sum();
+        let differ = want.keys().map(|tensor| (tensor, difference(&got[tensor], &want[tensor])));
+        for (tensor, [gap, size]) in differ {
             let bar = if tensor.starts_with('d') { 2e-2 } else { 1e-2 };
-            let close = gap.sqrt() <= bar * size.sqrt() || gap.sqrt() <= 1e-6;
-            assert!(close, "{name}: {tensor} differs by {}", (gap / size).sqrt());
+            let close = gap <= bar * size || gap <= 1e-6;
+            assert!(close, "{name}: {tensor} differs by {}", gap / size);
         }
     }
+}
+
+/// `decay_that_comes_back`, by kernels: decays that no promise keeps below 1 may bring back what has faded.
+#[test]
+fn what_has_faded_may_come_back_on_sim() {
+    const GOES: usize = 20;
+    const BACK: usize = 28;
+    const D: usize = 16;
+    let folder = empty("comes_back");
+    for (name, width) in [("scalar", None), ("channels", Some(D))] {
+        let decay = if width.is_some() { "diag(exp(g))" } else { "exp(g)" };
+        let ty = if width.is_some() { "[16]" } else { "scalar" };
+        let text = format!(
+            "recurrence back {{ in q, k : [16]; in v : [16]; in g : {ty}; state S : [16, 16]
+             S[t] = {decay} * S[t-1] + k * v^T
+             out o = S[t]^T * q }}"
+        );
+        let file = written(name, &text);
+        let mut all = gated(70, |_| 0.0);
+        all.remove("beta");
+        let shape: Vec<usize> = [1, 70, 1].into_iter().chain(width).collect();
+        let log = |t| {
+            if t == GOES {
+                -60.0
+            } else if t == BACK {
+                60.0
+            } else {
+                -0.1
+            }
+        };
+        all.insert("g".into(), f32s(&shape, |i| log(i / width.unwrap_or(1))));
+        // What is written meanwhile would drown what comes back.
+        let Data::F32(v) = &mut all.get_mut("v").unwrap().data else { panic!("v is f32") };
+        v[GOES * D..BACK * D].fill(0.0);
+        let given = folder.join(format!("{name}.safetensors"));
+        tensors::write(&given, &all).unwrap();
+        let (want, got): (Tensors, Tensors) =
+            ["cpu", "sim"].map(|device| executed(&file, "back", &given, device)).into();
+        for tensor in ["o", "final_state", "dq", "dk", "dinitial_state"] {
+            let [gap, size] = difference(&got[tensor], &want[tensor]);
+            assert!(gap <= 1e-2 * size, "{name}: {tensor} {}", gap / size);
+        }
+    }
+}
+
+/// What a recurrence of a file gives, with its gradients.
+fn executed(file: &str, name: &str, given: &Path, device: &str) -> Tensors {
+    let out = given.with_extension(format!("{device}.out"));
+    let mut args = vec!["exec", file, name, "--inputs", path(given)];
+    args.extend(["--out", path(&out), "--backward", "--device", device]);
+    let output = lrc(&args);
+    assert_eq!(output.status.code(), Some(0), "{file}: {}", said(&output));
+    tensors::read(&out).unwrap()
+}
+
+/// The norm of what a tensor differs by, and that of the one that is wanted.
+fn difference(got: &Tensor, want: &Tensor) -> [f64; 2] {
+    let (Data::F32(want), Data::F32(got)) = (&want.data, &got.data) else {
+        panic!("tensors are f32")
+    };
+    let square = |x: f32| f64::from(x) * f64::from(x);
+    let gap: f64 = got.iter().zip(want).map(|(g, w)| square(g - w)).sum();
+    let size: f64 = want.iter().map(|w| square(*w)).sum();
+    [gap.sqrt(), size.sqrt()]
 }
 
 /// Runs the binary with variables of its environment, in a folder.

@@ -16,7 +16,16 @@ use crate::plan::{
 pub use expr::unary;
 
 /// The tile library.
-pub const TILE_LIBRARY: &str = include_str!("../../../templates/tile.cuh");
+pub const TILE_LIBRARY: &str = concat!(
+    include_str!("../../../templates/tile/numbers.cuh"),
+    include_str!("../../../templates/tile/threads.cuh"),
+    include_str!("../../../templates/tile/products.cuh"),
+    include_str!("../../../templates/tile/decays.cuh"),
+    include_str!("../../../templates/tile/masks.cuh"),
+    include_str!("../../../templates/tile/grams.cuh"),
+    include_str!("../../../templates/tile/scans.cuh"),
+    include_str!("../../../templates/tile/solve.cuh"),
+);
 /// How kernels of recurrences find their tensors.
 const TENSORS: &str = include_str!("../../../templates/kernel.cuh");
 

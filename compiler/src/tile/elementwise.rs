@@ -10,7 +10,7 @@ use crate::num::Real;
 /// in which values of an interval lie. Where a derivative would be infinite, at the end of what the function is defined for, it is 0:
 /// what lies behind such a place has no part in a gradient, and 0 times infinity is no number.
 ///
-/// A new function is a row here and `op_NAME` in `templates/tile.cuh`.
+/// A new function is a row here and `op_NAME` in `templates/tile/numbers.cuh`.
 macro_rules! unary_functions {
     ($then:ident) => {
         $then! {

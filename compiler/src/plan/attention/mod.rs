@@ -421,7 +421,7 @@ enum Place {
     Gradient(Gradient),
 }
 
-/// The largest entry of none, as in `tile.cuh`.
+/// The largest entry of none, as in `templates/tile/numbers.cuh`.
 const LOWEST: f64 = -3.0e38;
 
 fn map(shape: &[usize], value: Expr, to: TileId) -> Step {

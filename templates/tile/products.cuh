@@ -1,0 +1,107 @@
+// Products on the matrix units.
+
+// Four 8x8 matrices of bf16; lane l gives the shared address of row l % 8 of matrix l / 8.
+INLINE void load_matrices(u32 (&r)[4], u32 from) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+        : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(from) : "memory");
+}
+
+INLINE void load_transposed(u32 (&r)[4], u32 from) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+        : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(from) : "memory");
+}
+
+INLINE void multiply(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Where an element lies whose rows are PITCH numbers long. Pieces of PER numbers are exchanged, S of them
+// among each other, by the row's number; none if S is 0.
+template <int PITCH, int S, int PER = 8> INLINE int swizzled(int row, int col) {
+    if (S == 0) return row * PITCH + col;
+    const int turn = row / (8 / (S ? S : 1)) % (S ? S : 1);
+    return row * PITCH + ((col / PER) ^ turn) * PER + col % PER;
+}
+
+// Calls f(row, column, number) for every element of a warp's 16 rows and 8 N columns that this thread
+// holds, and its number among them.
+template <int N, class F> INLINE void each_place(int row0, int col0, F f) {
+    const int lane = threadIdx.x % 32;
+    #pragma unroll
+    for (int n = 0; n < N; n++) {
+        #pragma unroll
+        for (int i = 0; i < 4; i++) {
+            f(row0 + lane / 4 + i / 2 * 8, col0 + n * 8 + lane % 4 * 2 + i % 2, n * 4 + i);
+        }
+    }
+}
+
+// Sums of one warp: 16 rows and 8 N columns of a product.
+template <int N> struct Sums {
+    float x[N][4];
+
+    INLINE Sums() {
+        #pragma unroll
+        for (int n = 0; n < N; n++) {
+            #pragma unroll
+            for (int i = 0; i < 4; i++) x[n][i] = 0.f;
+        }
+    }
+
+    // Adds a b over K terms. A holds its operand as [row][term], or as [term][row] if AT; B as
+    // [term][column], or as [column][term] if BT. Rows lie AP and BP numbers apart, AS and BS pieces of
+    // them exchanged.
+    template <int K, bool AT, int AP, int AS, bool BT, int BP, int BS>
+    INLINE void add(const bf16* a, const bf16* b, int row0, int col0) {
+        const int lane = threadIdx.x % 32, matrix = lane / 8, r = lane % 8;
+        // Bytes between what 16 terms read and what the next 16 do, and between columns and the next 16.
+        const int next_a = AT ? 32 * AP : 32, next_b = BT ? 32 : 32 * BP, wide = BT ? 32 * BP : 32;
+        const int at_a = AT ? (matrix / 2 * 8 + r) * AP + row0 + matrix % 2 * 8
+                            : (row0 + matrix % 2 * 8 + r) * AP + matrix / 2 * 8;
+        const int at_b = BT ? (col0 + matrix / 2 * 8 + r) * BP + matrix % 2 * 8
+                            : (matrix % 2 * 8 + r) * BP + col0 + matrix / 2 * 8;
+        const u32 base_a = shared_address(a), base_b = shared_address(b);
+        u32 from_a = base_a + 2 * at_a, from_b = base_b + 2 * at_b;
+        #pragma unroll 2
+        for (int k = 0; k < K; k += 16) {
+            u32 left[4];
+            if (AS) {
+                from_a = base_a + 2 * (AT ? swizzled<AP, AS>(k + matrix / 2 * 8 + r, row0 + matrix % 2 * 8)
+                                          : swizzled<AP, AS>(row0 + matrix % 2 * 8 + r, k + matrix / 2 * 8));
+            }
+            if (AT) load_transposed(left, from_a);
+            else load_matrices(left, from_a);
+            #pragma unroll
+            for (int n = 0; n < N; n += 2) {
+                u32 right[4];
+                u32 here = from_b + n / 2 * wide;
+                if (BS) {
+                    const int col = col0 + n * 8 + matrix / 2 * 8;
+                    here = base_b + 2 * (BT ? swizzled<BP, BS>(col + r, k + matrix % 2 * 8)
+                                            : swizzled<BP, BS>(k + matrix % 2 * 8 + r, col));
+                }
+                if (BT) load_matrices(right, here);
+                else load_transposed(right, here);
+                multiply(x[n], left, right[0], right[1]);
+                multiply(x[n + 1], left, right[2], right[3]);
+            }
+            from_a += next_a;
+            from_b += next_b;
+        }
+    }
+
+    // Calls f(row, column, sum) for every sum that this thread holds.
+    template <class F> INLINE void each(int row0, int col0, F f) {
+        each_held(row0, col0, [&](int row, int col, float sum, int) { f(row, col, sum); });
+    }
+
+    // The same with the number of the sum.
+    template <class F> INLINE void each_held(int row0, int col0, F f) {
+        each_place<N>(row0, col0, [&](int row, int col, int held) {
+            f(row, col, x[held / 4][held % 4], held);
+        });
+    }
+};
