@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use clap::builder::RangedU64ValueParser;
+use lrc_compiler::elaborate::Recurrence;
 use lrc_runtime::data::LONGEST;
 use lrc_runtime::recurrence::draw::Sizes;
 use lrc_runtime::schedule::run::MOST_STEPS;
@@ -91,6 +92,16 @@ pub enum Dtype {
     F32,
     /// 16 bits, 8 of them exponent.
     Bf16,
+}
+
+impl Dtype {
+    /// A recurrence whose inputs, outputs and their gradients kernels hold so.
+    pub fn of(self, r: Recurrence) -> Recurrence {
+        match self {
+            Dtype::F32 => r,
+            Dtype::Bf16 => r.in_bf16(),
+        }
+    }
 }
 
 /// Forms of a recurrence.

@@ -11,7 +11,7 @@ use lrc_compiler::form::rows::{Rows, RowsBackward, RowsGrad, RowsInput};
 use lrc_compiler::graph::{Kind, Model, Node, Prepared, build};
 use lrc_compiler::plan::rows::Pointwise;
 use lrc_compiler::plan::verify::verify;
-use lrc_compiler::tile::size;
+use lrc_compiler::tile::{Number, size};
 use lrc_dsl::Sources;
 use lrc_runtime::data::tasks::{self, Synthetic};
 use lrc_runtime::data::{Dataset, Draw, EvalSets, Task};
@@ -136,9 +136,11 @@ fn pointwise_node(model: &Model, node: &Node, machine: &Machine, seed: &mut u32)
     let kernel = RowKernel(ready(machine, vec![schedule]).unwrap().remove(0));
 
     let mut store = Store::new(machine);
-    let given: Vec<Tensor> = inputs.iter().map(|x| store.holding("input", x).unwrap()).collect();
-    let own: Vec<Tensor> = params.iter().map(|x| store.holding("param", x).unwrap()).collect();
-    let d_out = grad.map(|_| store.holding("gradient", &dy).unwrap());
+    let given: Vec<Tensor> =
+        inputs.iter().map(|x| store.holding("input", x, Number::F32).unwrap()).collect();
+    let own: Vec<Tensor> =
+        params.iter().map(|x| store.holding("param", x, Number::F32).unwrap()).collect();
+    let d_out = grad.map(|_| store.holding("gradient", &dy, Number::F32).unwrap());
     let at = store.table(positions.clone()).unwrap();
     let input = RowsInput {
         inputs: inputs.iter().map(Vec::as_slice).collect(),

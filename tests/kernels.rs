@@ -14,7 +14,7 @@ use lrc_compiler::plan::Kernel;
 use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::plan::verify::verify;
 use lrc_compiler::strategy;
-use lrc_compiler::tile::{Binary, Unary};
+use lrc_compiler::tile::{Binary, Number, Unary};
 use lrc_dsl::Sources;
 use lrc_runtime::device::cuda::nvrtc::{Code, Nvrtc};
 use lrc_runtime::device::jit::{self, Built, Source};
@@ -172,6 +172,20 @@ fn kernels_agree_with_the_recurrent_form() {
         }
     }
     assert!(missed.is_empty(), "shares of the bars:\n{}", missed.join("\n"));
+}
+
+/// Tensors in bf16, some of which are operands as they lie in memory.
+#[test]
+fn kernels_on_bf16_agree_with_the_recurrent_form() {
+    for name in ["gated_delta_rule", "simple_gla", "kda", "rwkv7", "mamba2_ssd", "retention"] {
+        for size in [24.0, 32.0] {
+            let r = recurrence(name, &[("dk", size), ("dv", 2.0 * size)]).in_bf16();
+            assert!(r.inputs.iter().any(|slot| slot.number == Number::Bf16), "{name}");
+            let found = worst(&r);
+            let share = found.forward.max(found.backward).max(found.decode);
+            assert!(share <= 1.0, "{name} {size}: {found:?}");
+        }
+    }
 }
 
 #[test]

@@ -1,12 +1,13 @@
-//! Solutions of triangular systems come apart without changing, in f64.
+//! Solutions of triangular systems and factors of products come apart without changing, in f64.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use lrc_compiler::interpret::{Machine, Plan};
+use lrc_compiler::tile::factors::factors_apart;
 use lrc_compiler::tile::linear::{by_inverses, solve_apart};
 use lrc_compiler::tile::split::depends;
 use lrc_compiler::tile::verify::verify;
-use lrc_compiler::tile::{Builder, Leaf, Op, Program};
+use lrc_compiler::tile::{Builder, Int, Leaf, Op, Program, Stream};
 
 /// Runs a program in f64, with numbers that follow from the leaves.
 fn run(program: &Program) -> Vec<Vec<f64>> {
@@ -73,4 +74,60 @@ fn other_terms_stay_as_they_are() {
     let solved = b.solve(a, bent, false);
     let program = b.finish(&[solved]);
     assert_eq!(solve_apart(&program, &|leaf| matches!(leaf, Leaf::Carry(_))), program);
+}
+
+/// `(s k) kᵀ`, `(s k)ᵀ u` of a computed `u`, and `(s q) S`, as chunks have them.
+fn scaled() -> Program {
+    let mut b = Builder::new();
+    let mut input = |i: usize, shape: &[usize]| b.leaf(Leaf::Read(Stream::Input(i), Int::T), shape);
+    let (k, q, rates) = (input(0, &[8, 4]), input(1, &[8, 4]), input(2, &[8]));
+    let rates = b.reshape(rates, &[8, 1]);
+    let state = b.leaf(Leaf::Carry(0), &[4, 4]);
+    let (k_scaled, q_scaled) = (b.mul(k, rates), b.mul(rates, q));
+    let turned = b.transpose(k);
+    let gram = b.matmul(k_scaled, turned);
+    let read = b.matmul(q_scaled, state);
+    let written = b.matmul(gram, read);
+    let turned = b.transpose(k_scaled);
+    let next = b.matmul(turned, written);
+    b.finish(&[gram, read, next])
+}
+
+#[test]
+fn factors_leave_tensors_of_tokens() {
+    let program = scaled();
+    let apart = factors_apart(&program, &|_| true);
+    for (x, y) in run(&program).concat().iter().zip(run(&apart).concat()) {
+        assert!((x - y).abs() < 1e-12 * (1.0 + x.abs()), "{x} {y}");
+    }
+    // Products read keys and queries as they stand.
+    let is_product = |op: &Op| matches!(op, Op::MulSum(over) if !over.is_empty());
+    let behind_views = |mut value| {
+        while matches!(apart.node(value).op, Op::Reshape | Op::Permute(_)) {
+            value = apart.node(value).args[0];
+        }
+        value
+    };
+    let products = apart.nodes.iter().filter(|node| is_product(&node.op));
+    let read: Vec<&Op> = products
+        .flat_map(|node| &node.args)
+        .map(|arg| &apart.node(behind_views(*arg)).op)
+        .filter(|op| matches!(op, Op::Leaf(Leaf::Read(..))))
+        .collect();
+    assert_eq!(read.len(), 4, "keys three times, queries once");
+}
+
+#[test]
+fn factors_stay_where_nothing_else_takes_them() {
+    let mut b = Builder::new();
+    let mut input = |i: usize, shape: &[usize]| b.leaf(Leaf::Read(Stream::Input(i), Int::T), shape);
+    let (k, v, rates) = (input(0, &[8, 4]), input(1, &[8, 4]), input(2, &[8, 1]));
+    let whole = b.mul(k, v);
+    let scaled = b.mul(k, rates);
+    let turned = b.transpose(scaled);
+    // Along the sum, beside another tensor; and a factor of every number.
+    let (sum, square) = (b.matmul(turned, v), b.matmul(turned, whole));
+    let program = b.finish(&[sum]);
+    assert_eq!(factors_apart(&program, &|_| true), program);
+    let _ = square;
 }

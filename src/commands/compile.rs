@@ -26,7 +26,7 @@ use lrc_runtime::recurrence::launches::launches;
 use lrc_runtime::tell;
 use serde_json::{Value, json};
 
-use crate::args::shape;
+use crate::args::{Dtype, shape};
 use crate::commands::declared::{built, chosen, elaborated, known, own, settings};
 use crate::commands::launches::Launches;
 use crate::terminal::{say, show};
@@ -54,6 +54,9 @@ pub struct Compile {
     /// Override a parameter or size.
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
+    /// How kernels of a recurrence hold its inputs, outputs and their gradients; what has a promised range stays f32.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub dtype: Dtype,
     /// One JSON document on stdout.
     #[arg(long)]
     pub json: bool,
@@ -97,7 +100,7 @@ pub fn compile(args: &Compile, sources: &mut Sources) -> Result<(), Failure> {
     let mut work = Work::new(stages, gpus, shape, &args.out);
     for namespace in &namespaces {
         for decl in chosen(namespace, Kind::Recurrence, None)? {
-            work.recurrence(&elaborated(decl, &own(&given, decl))?)?;
+            work.recurrence(&args.dtype.of(elaborated(decl, &own(&given, decl))?))?;
         }
         for decl in chosen(namespace, Kind::Model, None)? {
             work.model(built(namespace, decl, &own(&given, decl))?)?;

@@ -14,7 +14,7 @@ use lrc_runtime::profile::{page, profile, text};
 use lrc_runtime::recurrence::draw::Sizes;
 use serde_json::{Value, json};
 
-use crate::args::shape;
+use crate::args::{Dtype, shape};
 use crate::commands::declared::{chosen, elaborated, known, own, settings};
 use crate::terminal::say;
 
@@ -34,6 +34,9 @@ pub struct Profile {
     /// Override a parameter or size: `--set dk=128`.
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
+    /// How kernels of a recurrence hold its inputs, outputs and their gradients; what has a promised range stays f32.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub dtype: Dtype,
     /// One JSON document on stdout.
     #[arg(long)]
     pub json: bool,
@@ -55,7 +58,7 @@ pub fn run(args: &Profile, sources: &mut Sources) -> Result<(), Failure> {
     }
     let mut all = Vec::new();
     for decl in decls {
-        let r = elaborated(decl, &own(&given, decl))?;
+        let r = args.dtype.of(elaborated(decl, &own(&given, decl))?);
         for hardware in &hardware {
             let made = profile(&r, args.shape, *hardware).map_err(|why| match why {
                 Unready::Refused(refusal) => Failure::Invalid(vec![without_kernels(&r, &refusal)]),

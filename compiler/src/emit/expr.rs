@@ -183,7 +183,8 @@ pub(super) fn expr(of: &Schedule, k: &Kernel, e: &Expr) -> String {
             format!("allowed(at, {}, {}, {low}, {high})", ix(row), ix(key))
         }
         Expr::Head => "(float)at.head".into(),
-        Expr::Sum => "sum".into(),
+        Expr::Sum(0) => "sum".into(),
+        Expr::Sum(n) => format!("sum{n}"),
         Expr::Unary(op, x) => unary(*op, &expr(x)),
         Expr::Binary(op, both) => {
             let (a, b) = (expr(&both[0]), expr(&both[1]));

@@ -157,10 +157,15 @@ impl Text<'_> {
         let fragment = Fragment { warp: *warp, axes: [*p, *q] };
         let held = holds(k, step);
         self.warp_tiles(k, sizes, fragment, held, |t| {
-            t.line(&format!("Sums<{}> sums;", warp.cols / 8));
-            for Term { left, right, length } in terms {
+            let more = 1..Term::sums(terms);
+            let name = |sum: usize| if sum == 0 { String::new() } else { sum.to_string() };
+            for sum in 0..more.end {
+                t.line(&format!("Sums<{}> sums{};", warp.cols / 8, name(sum)));
+            }
+            for Term { left, right, length, sum } in terms {
                 t.line(&format!(
-                    "sums.add<{}, {}, {}>(tile{}, tile{}, row0, col0);",
+                    "sums{}.add<{}, {}, {}>(tile{}, tile{}, row0, col0);",
+                    name(*sum),
                     length.next_multiple_of(FRAGMENT),
                     layout(k, left),
                     layout(k, right),
@@ -168,12 +173,16 @@ impl Text<'_> {
                     right.tile.0
                 ));
             }
-            let number = if held { ", int held" } else { "" };
-            let each = if held { "each_held" } else { "each" };
+            let numbered = held || !more.is_empty();
+            let number = if numbered { ", int held" } else { "" };
+            let each = if numbered { "each_held" } else { "each" };
             t.line(&format!(
                 "sums.{each}(row0, col0, [&](int i{p}, int i{q}, float sum{number}) {{"
             ));
             t.depth += 1;
+            for sum in more {
+                t.line(&format!("const float sum{sum} = sums{sum}.x[held / 4][held % 4];"));
+            }
             let (inside, value) = (inside(sizes, &whole), expr(t.of, k, value));
             match (inside.is_empty(), filled) {
                 (true, _) => t.store(k, to, &value, *add),

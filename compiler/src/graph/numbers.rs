@@ -45,7 +45,7 @@ fn wide(graph: &Graph, losses: &[ValueId]) -> HashSet<ValueId> {
             Kind::Expert => kept.extend(node.inputs.get(1)),
             Kind::Recur(recur) => {
                 let inputs = recur.recurrence.inputs.iter().zip(&node.inputs);
-                let promised = inputs.filter(|(slot, _)| slot.interval.is_some());
+                let promised = inputs.filter(|(slot, _)| !slot.rounds());
                 kept.extend(promised.map(|(_, value)| *value));
             }
             _ => {}

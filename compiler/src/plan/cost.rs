@@ -262,10 +262,10 @@ mod tests {
         let product = Step::Product {
             sizes: vec![20, 16],
             axes: [0, 1],
-            terms: vec![Term { left: operand, right: operand, length: 24 }],
+            terms: vec![Term { left: operand, right: operand, length: 24, sum: 0 }],
             warp: WarpTile { rows: 16, cols: 16 },
             filled: false,
-            value: Expr::Sum,
+            value: Expr::Sum(0),
             to: Target::Tile(TileId(1), vec![]),
             add: false,
         };

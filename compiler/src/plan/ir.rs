@@ -28,8 +28,8 @@ pub enum Expr {
     },
     /// The index of the head.
     Head,
-    /// What a product has accumulated at this element.
-    Sum,
+    /// What a product has accumulated at this element, in one of its sums.
+    Sum(usize),
     /// A function of one number.
     Unary(Unary, Box<Expr>),
     /// A function of two numbers.
@@ -118,6 +118,15 @@ pub struct Term {
     pub right: Operand,
     /// The length of the sum.
     pub length: usize,
+    /// In which of the step's sums it is added up.
+    pub sum: usize,
+}
+
+impl Term {
+    /// How many sums terms are added up in.
+    pub fn sums(terms: &[Term]) -> usize {
+        terms.iter().map(|term| term.sum + 1).max().unwrap_or(0)
+    }
 }
 
 /// How terms of a [`Step::Reduce`] are put together.
@@ -205,7 +214,7 @@ pub enum Step {
         /// Where to put the result; its index does not mention the axes that disappear.
         to: Target,
     },
-    /// `Σ a b` on the matrix units, and an expression of the result.
+    /// `Σ a b` on the matrix units, or a few such sums, and an expression of the results.
     Product {
         /// Sizes of the loop's axes.
         sizes: Vec<usize>,

@@ -56,33 +56,39 @@ pub fn pipeline(kernel: &mut Kernel, buffers: &[Buffer], stages: usize, room: us
     false
 }
 
-/// Copies that run at a time in a kernel of single chunks.
+/// Copies that run at a time in a kernel of single chunks, at most.
 const AHEAD: usize = 3;
 
 /// Lets a kernel of single chunks copy what is an operand as it stands, while it works on what it has copied
 /// before, as far as there is room, and places all tiles. `false` where not even the rest fits.
 pub fn pipeline_once(kernel: &mut Kernel, buffers: &[Buffer], room: usize) -> bool {
-    let mut tried = kernel.clone();
+    let original = kernel.clone();
     let plain = place(kernel, room);
-    let ahead = schedule_once(&mut tried, buffers) && place(&mut tried, room);
-    if ahead && (!plain || tried.workspace <= kernel.workspace) {
-        *kernel = tried;
+    for ahead in (1..=AHEAD).rev() {
+        let mut tried = original.clone();
+        if !schedule_once(&mut tried, buffers, ahead) {
+            break;
+        }
+        if place(&mut tried, room) && (!plain || tried.workspace <= kernel.workspace) {
+            *kernel = tried;
+            return true;
+        }
     }
-    ahead || plain
+    plain
 }
 
-/// Lets products read copies instead of operands that are filled with nothing else. Whether there are any.
-fn schedule_once(kernel: &mut Kernel, buffers: &[Buffer]) -> bool {
+/// Lets products read copies instead of operands that are filled with nothing else, so many of which run at a
+/// time. Whether there are any.
+fn schedule_once(kernel: &mut Kernel, buffers: &[Buffer], ahead: usize) -> bool {
     let mut copies: Vec<(Step, TileId)> = Vec::new();
     for Read { buffer: id, split, .. } in reads(kernel, buffers) {
         let buffer = &buffers[id.0];
-        let shape = buffer.value();
-        if buffer.number != Number::Bf16 || buffer.dims.contains(&Dim::Rows) || split.is_some() {
+        if buffer.number != Number::Bf16 || split.is_some() {
             continue;
         }
-        let name = format!("copy of {}", buffer.name);
-        let to = new_tile(&mut kernel.tiles, name, buffer.number, &shape);
-        let from = Element { buffer: id, row: None, index: axes_of(&shape), split };
+        let read = Read { buffer: id, split, numbers: 0 };
+        let to = copy_tile(&mut kernel.tiles, buffers, &read, kernel.parts, kernel.chunk);
+        let from = copied(&read, buffer, &kernel.tiles[to.0].shape);
         let value = Expr::Buffer(from.clone());
         if let Some(operand) = take_operand(&mut kernel.body, &kernel.tiles, to, &value) {
             kernel.body.iter_mut().for_each(|stmt| rename(stmt, operand, to));
@@ -101,12 +107,12 @@ fn schedule_once(kernel: &mut Kernel, buffers: &[Buffer]) -> bool {
     let start = |body: &mut Vec<Stmt>, n: usize| {
         body.extend(copies.get(n).map(|(copy, _)| Stmt::Step(copy.clone())));
     };
-    (0..AHEAD).for_each(|n| start(&mut body, n));
+    (0..ahead).for_each(|n| start(&mut body, n));
     for (at, stmt) in std::mem::take(&mut kernel.body).into_iter().enumerate() {
         for (n, _) in readers.iter().enumerate().filter(|(_, reader)| **reader == at) {
-            let pending = (copies.len() - n - 1).min(AHEAD - 1);
+            let pending = (copies.len() - n - 1).min(ahead - 1);
             body.push(Stmt::Step(Step::Wait { tiles: vec![copies[n].1], pending }));
-            start(&mut body, n + AHEAD);
+            start(&mut body, n + ahead);
         }
         body.push(stmt);
     }
@@ -195,6 +201,14 @@ fn copy_tile(
     new_tile(tiles, format!("copy of {}", buffer.name), buffer.number, &shape)
 }
 
+/// What a tile of this shape is a copy of.
+fn copied(read: &Read, buffer: &Buffer, shape: &[usize]) -> Element {
+    let mut index = axes_of(shape);
+    let has_rows = buffer.dims.contains(&Dim::Rows);
+    let row = has_rows.then(|| Token { at: Int::T, row: index.remove(0) });
+    Element { buffer: read.buffer, row, index, split: read.split }
+}
+
 fn schedule(kernel: &mut Kernel, buffers: &[Buffer], reads: &[Read], stages: usize) {
     let parts = kernel.parts;
     let mut copies: Vec<Step> = Vec::new();
@@ -204,16 +218,14 @@ fn schedule(kernel: &mut Kernel, buffers: &[Buffer], reads: &[Read], stages: usi
         let Some((body, tokens)) = rounds(&mut kernel.body) else { return };
         let to = copy_tile(&mut kernel.tiles, buffers, read, parts, tokens);
         let tile = &mut kernel.tiles[to.0];
-        let (shape, has_rows) = (tile.shape.clone(), buffer.dims.contains(&Dim::Rows));
+        let shape = tile.shape.clone();
         (tile.stages, tile.carried) = (stages, true);
         each_value(body, &mut |value| instead(value, *id, *split, to));
         let whole = Expr::Tile(to, axes_of(&shape));
         while let Some(operand) = take_operand(body, &kernel.tiles, to, &whole) {
             body.iter_mut().for_each(|stmt| rename(stmt, operand, to));
         }
-        let mut index = axes_of(&shape);
-        let row = has_rows.then(|| Token { at: Int::T, row: index.remove(0) });
-        let from = Element { buffer: *id, row, index, split: *split };
+        let from = copied(read, buffer, &shape);
         let piece = piece(buffer, *split, parts);
         copies.push(Step::Copy { by: Transport::Async, from, to, round: Round::First(0), piece });
     }

@@ -172,7 +172,8 @@ impl Display for Shown<'_, Expr> {
             Expr::Position(at, [row, _]) => format!("({at} of row {row})"),
             Expr::Allowed { rows: [row, key], .. } => format!("allowed[{row}, {key}]"),
             Expr::Head => "head".into(),
-            Expr::Sum => "sum".into(),
+            Expr::Sum(0) => "sum".into(),
+            Expr::Sum(n) => format!("sum{n}"),
             Expr::Unary(op, x) => format!("{}({})", op.name(), self.with(&**x)),
             Expr::Binary(op, of) => pair(of, [&format!("{}(", op.name()), ", ", ")"]),
             Expr::Mul(of) => pair(of, ["(", " * ", ")"]),
@@ -265,14 +266,13 @@ impl Display for Shown<'_, Step> {
             Step::Product { sizes, terms, warp, filled, value, to, add, .. } => {
                 let (value, to) = (self.with(value), self.with(to));
                 let filled = if *filled { ", filled" } else { "" };
-                write!(
-                    f,
-                    "product {sizes:?} in {}x{}{filled}: sum = {}; {to} {} {value}",
-                    warp.rows,
-                    warp.cols,
-                    terms.iter().map(ToString::to_string).collect::<Vec<_>>().join(" + "),
-                    becomes(add)
-                )
+                write!(f, "product {sizes:?} in {}x{}{filled}:", warp.rows, warp.cols)?;
+                for sum in 0..Term::sums(terms) {
+                    let own = terms.iter().filter(|term| term.sum == sum);
+                    let own: Vec<String> = own.map(ToString::to_string).collect();
+                    write!(f, " {} = {};", self.with(&Expr::Sum(sum)), own.join(" + "))?;
+                }
+                write!(f, " {to} {} {value}", becomes(add))
             }
             Step::Scan { op, sizes: ScanSizes { rows, steps, width }, from, to, .. } => {
                 let from: Vec<String> = from.iter().map(|t| format!("tile{}", t.0)).collect();

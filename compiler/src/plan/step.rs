@@ -170,7 +170,7 @@ impl Expr {
             | Expr::Position(..)
             | Expr::Allowed { .. }
             | Expr::Head
-            | Expr::Sum => {}
+            | Expr::Sum(_) => {}
         }
     }
 }

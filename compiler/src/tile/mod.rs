@@ -11,6 +11,7 @@
 
 pub mod build;
 pub mod elementwise;
+pub mod factors;
 pub mod int;
 pub mod interval;
 pub mod lift;

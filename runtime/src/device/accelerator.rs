@@ -468,7 +468,8 @@ impl Backend for Accelerator {
     }
 
     fn unit(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure> {
-        let whole = self.store.zeros("matrix", to.words.next_multiple_of(PIECE))?;
+        let whole = self.store.take("matrix", to.words.next_multiple_of(PIECE))?;
+        self.store.clear(whole)?;
         self.sum(whole.part(0, to.words), &[from])?;
         let norm = self.norm(&[whole])?;
         self.elementwise(self.scale, &[whole], &[], &[(1.0 / (norm + 1e-7)) as f32])?;

@@ -7,7 +7,7 @@ use lrc_compiler::normal::Refusal;
 pub use lrc_compiler::plan::Purpose as Wanted;
 use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::plan::{Binding, Role, Schedule};
-use lrc_compiler::tile::size;
+use lrc_compiler::tile::{Number, size};
 use lrc_dsl::Diag;
 
 use super::launch::{Bound, Over, Ready, Run, ready};
@@ -98,8 +98,8 @@ impl Into {
     /// Room for all gradients of a call.
     pub fn new(store: &mut Store, call: &Call) -> Result<Into, Failure> {
         let (mut inputs, mut params) = (vec![], vec![]);
-        for (tensor, _) in &call.inputs {
-            inputs.push(store.take("gradient of an input", tensor.words)?);
+        for ((tensor, _), slot) in call.inputs.iter().zip(&call.recurrence.inputs) {
+            inputs.push(store.take_as("gradient of an input", tensor.words, slot.gradient)?);
         }
         for (tensor, _) in &call.params {
             params.push(store.take("gradient of a parameter", tensor.words)?);
@@ -250,11 +250,14 @@ impl Kernels {
         let (call, outs) = sent(&mut store, problem)?;
         let (finals, left) = self.forward(&mut store, &call, &outs)?;
         let outputs = fetched(&store, &call, &outs, &finals)?;
-        let mut flows = |all: &[Option<&[f32]>]| -> Result<Vec<Option<Tensor>>, Failure> {
-            all.iter().map(|d| d.map(|d| store.holding("gradient given", d)).transpose()).collect()
-        };
-        let (d_outs, d_finals) = (flows(&cotangents.outs)?, flows(&cotangents.finals)?);
         let r = problem.recurrence;
+        let mut flow = |d: Option<&[f32]>, number| -> Result<Option<Tensor>, Failure> {
+            d.map(|d| store.holding("gradient given", d, number)).transpose()
+        };
+        let d_outs = cotangents.outs.iter().zip(&r.outs).map(|(d, slot)| flow(*d, slot.number));
+        let d_outs = d_outs.collect::<Result<Vec<_>, _>>()?;
+        let d_finals = cotangents.finals.iter().map(|d| flow(*d, Number::F32));
+        let d_finals = d_finals.collect::<Result<Vec<_>, _>>()?;
         let to = Into::new(&mut store, &call)?;
         self.backward(&mut store, &call, &left, [&d_outs, &d_finals], &to)?;
         let get = |all: &[Tensor], lengths: Vec<usize>| -> Result<Vec<Vec<f32>>, Failure> {
@@ -277,21 +280,23 @@ pub fn sent<'p>(
     let r = problem.recurrence;
     let mut inputs = Vec::new();
     for (operand, slot) in problem.inputs.iter().zip(&r.inputs) {
-        inputs.push((store.holding(&slot.name, operand.data)?, operand.heads));
+        let tensor = store.holding(&slot.name, operand.data, slot.number)?;
+        inputs.push((tensor, operand.heads));
     }
     let mut params = Vec::new();
     for (operand, slot) in problem.params.iter().zip(&r.params) {
-        params.push((store.holding(&slot.name, operand.data)?, operand.heads));
+        params.push((store.holding(&slot.name, operand.data, Number::F32)?, operand.heads));
     }
     let given = problem.initial.iter();
     let initial = given
-        .map(|data| data.map(|data| store.holding("initial state", data)).transpose())
+        .map(|data| data.map(|data| store.holding("initial state", data, Number::F32)).transpose())
         .collect::<Result<_, _>>()?;
     let (bounds, heads) = (problem.bounds.as_slice(), problem.heads);
     let call = Call { recurrence: r, heads, bounds, inputs, params, initial };
     let mut outs = Vec::new();
     for slot in &r.outs {
-        outs.push(store.take(&slot.name, call.rows() * heads * size(&slot.shape))?);
+        let numbers = call.rows() * heads * size(&slot.shape);
+        outs.push(store.take_as(&slot.name, numbers, slot.number)?);
     }
     Ok((call, outs))
 }

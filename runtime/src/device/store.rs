@@ -239,16 +239,9 @@ impl Store {
         self.free.entry(words).or_default().push(whole);
     }
 
-    /// A tensor of zeros.
-    pub fn zeros(&mut self, name: &str, words: usize) -> Result<Tensor, Failure> {
-        let tensor = self.take(name, words)?;
-        self.clear(tensor)?;
-        Ok(tensor)
-    }
-
-    /// A tensor that holds floats.
-    pub fn holding(&mut self, name: &str, data: &[f32]) -> Result<Tensor, Failure> {
-        let tensor = self.take(name, data.len())?;
+    /// A tensor that holds floats so.
+    pub fn holding(&mut self, name: &str, data: &[f32], number: Number) -> Result<Tensor, Failure> {
+        let tensor = self.take_as(name, data.len(), number)?;
         self.put(tensor, data)?;
         Ok(tensor)
     }
@@ -488,7 +481,7 @@ mod tests {
         let (a, b) = (store.take("a", 40).unwrap(), store.take("b", 50).unwrap());
         store.give(a);
         // No tensor of this size was given back, and beside both there is no room for it.
-        let c = store.holding("c", &[1.0; 45]).unwrap();
+        let c = store.holding("c", &[1.0; 45], Number::F32).unwrap();
         assert_eq!(store.get(c).unwrap(), [1.0; 45]);
         let why = store.take("d", 20).unwrap_err().to_string();
         assert!(why.contains("for d") && why.contains("b 0.0 MiB"), "{why}");

@@ -72,8 +72,8 @@ pub fn kernels(
         let problem = tensors.problem(r);
         let (call, outs) = sent(&mut store, &problem)?;
         let mut d_outs = Vec::new();
-        for d in &tensors.d_outs {
-            d_outs.push(Some(store.holding("gradient given", d)?));
+        for (d, slot) in tensors.d_outs.iter().zip(&r.outs) {
+            d_outs.push(Some(store.holding("gradient given", d, slot.number)?));
         }
         let to = Gradients::new(&mut store, &call)?;
         let alone = fallible(repeat, || {

@@ -185,9 +185,9 @@ fn ran(
     let (_, left) = kernels.forward(&mut store, &call, &outs)?;
     let mut passes = vec![store.recorded()];
     if kernels.schedules().len() > 1 {
-        let flows = tensors.d_outs.iter();
+        let flows = tensors.d_outs.iter().zip(&r.outs);
         let d_outs = flows
-            .map(|d| store.holding("gradient given", d).map(Some))
+            .map(|(d, slot)| store.holding("gradient given", d, slot.number).map(Some))
             .collect::<Result<Vec<_>, _>>()?;
         let to = Gradients::new(&mut store, &call)?;
         kernels.backward(&mut store, &call, &left, [&d_outs, &[]], &to)?;

@@ -130,7 +130,8 @@ fn calls(
     let bounds: Vec<usize> = (0..=sizes.batch).map(|at| at * length).collect();
     let mut inputs = Vec::new();
     for slot in &r.inputs {
-        inputs.push((store.take(&slot.name, rows * heads * size(&slot.shape))?, heads));
+        let numbers = rows * heads * size(&slot.shape);
+        inputs.push((store.take_as(&slot.name, numbers, slot.number)?, heads));
     }
     let mut params = Vec::new();
     for slot in &r.params {
@@ -143,7 +144,8 @@ fn calls(
     }
     let mut outs = Vec::new();
     for slot in &r.outs {
-        outs.push(store.take(&slot.name, rows * heads * size(&slot.shape))?);
+        let numbers = rows * heads * size(&slot.shape);
+        outs.push(store.take_as(&slot.name, numbers, slot.number)?);
     }
     let call = Call { recurrence: r, heads, bounds: &bounds, inputs, params, initial };
     let (finals, left) = kernels.forward(&mut store, &call, &outs)?;
@@ -162,7 +164,7 @@ fn calls(
     if let [_, backward] = schedules[..] {
         let mut flows = Vec::new();
         for out in &outs {
-            flows.push(Some(store.take("gradient given", out.words)?));
+            flows.push(Some(store.take_as("gradient given", out.words, out.number)?));
         }
         roles.say(Role::Argument, flows.iter().copied().flatten());
         // States before the first token are zeros: nobody asks for their gradients.
@@ -275,7 +277,7 @@ mod tests {
             let (call, outs) = sent(&mut store, &problem).unwrap();
             let (_, left) = kernels.forward(&mut store, &call, &outs).unwrap();
             let mut ran = vec![("saving", store.recorded())];
-            let flows = drawn.d_outs.iter().map(|d| store.holding("flow", d).unwrap());
+            let flows = drawn.d_outs.iter().map(|d| store.holding("flow", d, Number::F32).unwrap());
             let flows: Vec<_> = flows.map(Some).collect();
             let to = Gradients { initial: vec![], ..Gradients::new(&mut store, &call).unwrap() };
             kernels.backward(&mut store, &call, &left, [&flows, &[]], &to).unwrap();

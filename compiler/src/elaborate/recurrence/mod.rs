@@ -45,6 +45,12 @@ impl Slot {
     pub fn one(&self) -> &[usize] {
         if self.count.is_some() { &self.shape[1..] } else { &self.shape }
     }
+
+    /// Whether its numbers may be rounded to bf16: decays near 1 and rates, which have a promised range, would
+    /// lose what they are for.
+    pub fn rounds(&self) -> bool {
+        self.interval.is_none()
+    }
 }
 
 /// One setting of a state: at a token there is one per micro-step.
@@ -99,6 +105,15 @@ impl Recurrence {
             Some(rest) => format!("_{rest}{part}"),
             None => format!("_{name}{part}"),
         }
+    }
+
+    /// The same recurrence with inputs, outputs and their gradients in bf16, but for what must not be rounded: as
+    /// a layer runs whose values between nodes are bf16.
+    pub fn in_bf16(mut self) -> Recurrence {
+        for slot in self.inputs.iter_mut().chain(&mut self.outs).filter(|slot| slot.rounds()) {
+            (slot.number, slot.gradient) = (Number::Bf16, Number::Bf16);
+        }
+        self
     }
 
     /// Whether a token needs nothing of the tokens before it but the states.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::buffer::of_heads;
-use super::super::lower::{around_quotients, plannable};
+use super::super::lower::{around_quotients, is_matrix, plannable};
 use super::super::pipeline::{pipeline, pipeline_once};
 use super::super::registers::registers;
 use super::super::space::{Choice, Split};
@@ -19,6 +19,7 @@ use crate::chunk::gradient::{Wrt, gradient};
 use crate::chunk::{Chunk, derive};
 use crate::elaborate::Recurrence;
 use crate::normal::{Normal, Refusal};
+use crate::tile::factors::factors_apart;
 use crate::tile::linear::{by_inverses, solve_apart};
 use crate::tile::{Leaf, Number, Program, Stream};
 
@@ -136,6 +137,7 @@ fn cut(r: &Recurrence, chunk: &Chunk, pass: Pass, split: Split) -> Option<Cut> {
     let bytes = |leaf: &Leaf| bytes(r, leaf);
     let program = solve_apart(&chunk.program, &|leaf| matches!(leaf, Leaf::Carry(_)));
     let torn = |program: &Program| around_quotients(program).contains(&true);
+    let factors = |program: Program| factors_apart(&program, &|value| is_matrix(&program, value));
     let (shares, wrt) = if pass == Pass::Backward {
         let found = gradient(r, &Chunk { tokens: chunk.tokens, program }, &|_, _| false);
         let alone = found.wrt.iter().all(|wrt| match wrt {
@@ -148,14 +150,14 @@ fn cut(r: &Recurrence, chunk: &Chunk, pass: Pass, split: Split) -> Option<Cut> {
         }
         let serial = |k: usize| matches!(found.wrt[k], Wrt::Carry(_));
         let flows = |leaf: &Leaf| matches!(leaf, Leaf::CarryCotangent(_));
-        let program = by_inverses(&found.program);
+        let program = factors(by_inverses(&found.program));
         (shares(&program, &flows, &serial, apart, &bytes), found.wrt)
     } else {
         if torn(&program) {
             return None;
         }
         let states = |leaf: &Leaf| matches!(leaf, Leaf::Carry(_));
-        let program = by_inverses(&program);
+        let program = factors(by_inverses(&program));
         (shares(&program, &states, &|k| k >= r.outs.len(), apart, &bytes), vec![])
     };
     (!shares.prepare.made.is_empty()).then_some(Cut { shares, wrt })

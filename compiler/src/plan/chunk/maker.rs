@@ -129,6 +129,15 @@ impl Maker<'_> {
         }
     }
 
+    /// Whether the numbers of a leaf lie in memory in bf16.
+    fn is_narrow(&self, leaf: &Leaf) -> bool {
+        match leaf {
+            Leaf::Read(Stream::Input(i), _) => self.r.inputs[*i].number == Number::Bf16,
+            Leaf::Kept(i) => is_narrow(self.buffers, *i),
+            _ => false,
+        }
+    }
+
     /// Results of the body that are written in bf16.
     pub(super) fn rounded(&self) -> Vec<Value> {
         let narrow = |made: &Made| match *made {
@@ -157,6 +166,9 @@ impl Maker<'_> {
         let with_inverses = products_of(program, &inverse);
         let steps = steps(program, rounded, self.choice, &mut tiles, &leaf, |lower| {
             lower.whole.iter_mut().zip(with_inverses).for_each(|(whole, with)| *whole |= with);
+            for (value, leaf, _) in program.leaves() {
+                lower.exact[value.at()] = self.is_narrow(leaf);
+            }
             write(lower, &self.cut_by(axis));
         });
         self.tiles = tiles;

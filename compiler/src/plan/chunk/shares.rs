@@ -110,6 +110,9 @@ pub(super) fn shares(
     }
 }
 
+/// Bytes that move in the time in which a number is computed again, element by element.
+const WORK: usize = 4;
+
 /// Chooses the values that flow between shares.
 struct Keep<'a> {
     program: &'a Program,
@@ -183,7 +186,8 @@ impl<'a> Keep<'a> {
             return usize::MAX;
         }
         let reads = self.reads(value, number);
-        node.args.iter().fold(0, |sum: usize, arg| sum.saturating_add(self.cost(*arg, reads)))
+        let work = if matrix || is_view(&node.op) { 0 } else { size(&node.shape) * WORK };
+        node.args.iter().fold(work, |sum: usize, arg| sum.saturating_add(self.cost(*arg, reads)))
     }
 
     /// Keeps a value that is read so, or what it is computed from again.

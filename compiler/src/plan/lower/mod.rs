@@ -53,6 +53,8 @@ pub struct Lower<'a> {
     rests: Vec<(TileId, TileId)>,
     /// Which products read their operands in two pieces.
     pub whole: Vec<bool>,
+    /// Which leaves bf16 holds whole: nothing is left of them.
+    pub exact: Vec<bool>,
     /// What products read as operands, behind views.
     shared: BTreeSet<Value>,
     choice: Choice,
@@ -126,6 +128,7 @@ impl<'a> Lower<'a> {
             operands,
             rests,
             whole,
+            exact: vec![false; n],
             shared,
             choice,
         }
@@ -194,8 +197,8 @@ impl<'a> Lower<'a> {
         }
         let node = self.program.node(value).clone();
         if heavy(self.program, value) {
-            if self.open_product(value, index, sizes, open) {
-                return Expr::Sum;
+            if let Some(sum) = self.open_product(value, index, sizes, open) {
+                return Expr::Sum(sum);
             }
             return Expr::Tile(self.tile(value), index.to_vec());
         }
@@ -299,7 +302,9 @@ impl<'a> Lower<'a> {
     fn sum(&mut self, a: Value, b: Value, index: &[Ix], sizes: &[usize], open: &mut Open) -> Expr {
         let (at, bt) = (self.repeated(a, index), self.repeated(b, index));
         let x = self.expr(a, &at, sizes, open);
-        if adds_sum(&x) && self.join_product(b, &bt, sizes, open) {
+        if let Some(sum) = adds_sum(&x)
+            && self.join_product(b, &bt, sizes, sum, open)
+        {
             return x;
         }
         let y = self.expr(b, &bt, sizes, open);

@@ -3,6 +3,7 @@
 
 use super::Lower;
 use super::tiles::{FRAGMENT, WARP, new_tile};
+use super::values::behind_views;
 use crate::plan::index::{Atom, Ix, flat, unflat};
 use crate::plan::space::Unit;
 use crate::plan::{Expr, Number, Operand, Step, Target, Term, TileId, WarpTile};
@@ -10,6 +11,9 @@ use crate::tile::{Binary, Op, Program, Value};
 
 /// Rows and columns below which a product is no work for the matrix units.
 const MATRIX: usize = 8;
+
+/// Sums of a step at most: each takes as many registers.
+const SUMS: usize = 2;
 
 /// Products left open inside the expression of the step that is being made.
 pub(super) struct Open {
@@ -79,12 +83,12 @@ fn warp_tile(sizes: [usize; 2], threads: usize) -> WarpTile {
     WarpTile { rows: FRAGMENT, cols }
 }
 
-/// Whether an expression is a sum of which one term is what the products accumulate.
-pub(super) fn adds_sum(e: &Expr) -> bool {
+/// Which of a step's sums an expression adds to something, if it is a sum itself.
+pub(super) fn adds_sum(e: &Expr) -> Option<usize> {
     match e {
-        Expr::Sum => true,
-        Expr::Binary(Binary::Add, of) => of.iter().any(adds_sum),
-        _ => false,
+        Expr::Sum(sum) => Some(*sum),
+        Expr::Binary(Binary::Add, of) => of.iter().find_map(adds_sum),
+        _ => None,
     }
 }
 
@@ -115,18 +119,19 @@ impl Lower<'_> {
         self.steps.push(Step::Product { sizes, axes, terms, warp, filled, value, to, add });
     }
 
-    /// Adds a product behind views to the open one, if both have their rows and columns in common.
+    /// Adds a product behind views to an open sum, if both have their rows and columns in common.
     pub(super) fn join_product(
         &mut self,
         value: Value,
         index: &[Ix],
         sizes: &[usize],
+        sum: usize,
         open: &mut Open,
     ) -> bool {
         let (mut value, mut index) = (value, index.to_vec());
         while self.made[value.at()].is_none() && self.uses[value.at()] == 1 {
             if matches!(self.program.node(value).op, Op::MulSum(_)) {
-                return self.term(value, &index, sizes, open);
+                return self.term(value, &index, sizes, sum, open);
             }
             match self.through_view(value, &index, sizes) {
                 Some(inside) => (value, index) = inside,
@@ -136,23 +141,32 @@ impl Lower<'_> {
         false
     }
 
-    /// Leaves a product open in the step that is being made, if it is used nowhere else.
+    /// Leaves a product open as a sum of the step that is being made, if it is used nowhere else.
     pub(super) fn open_product(
         &mut self,
         value: Value,
         index: &[Ix],
         sizes: &[usize],
         open: &mut Open,
-    ) -> bool {
-        open.allowed
-            && open.terms.is_empty()
+    ) -> Option<usize> {
+        let sum = Term::sums(&open.terms);
+        let opens = open.allowed
+            && sum < SUMS
             && self.uses[value.at()] == 1
             && matches!(self.program.node(value).op, Op::MulSum(_))
-            && self.term(value, index, sizes, open)
+            && self.term(value, index, sizes, sum, open);
+        opens.then_some(sum)
     }
 
-    /// Adds a product to the open ones, if its rows and columns are those of the loop.
-    fn term(&mut self, value: Value, index: &[Ix], sizes: &[usize], open: &mut Open) -> bool {
+    /// Adds a product to one of the open sums, if its rows and columns are those of the loop.
+    fn term(
+        &mut self,
+        value: Value,
+        index: &[Ix],
+        sizes: &[usize],
+        sum: usize,
+        open: &mut Open,
+    ) -> bool {
         let Some(matrix) = self.matrix(value) else { return false };
         let node = self.program.node(value).clone();
         let flatten = |axes: &[usize]| {
@@ -170,15 +184,15 @@ impl Lower<'_> {
         if !whole || open.axes.is_some_and(|axes| axes != [p, q] && axes != [q, p]) {
             return false;
         }
-        let terms = self.operands(value, &matrix);
+        let terms = self.operands(value, &matrix).into_iter().map(|term| Term { sum, ..term });
         match open.axes {
             Some(axes) if axes == [q, p] => {
                 // The open product is the transpose of this one.
                 let flip = |o: Operand| Operand { transposed: !o.transposed, ..o };
-                let turned = terms.into_iter().map(|Term { left, right, length }| Term {
-                    left: flip(right),
-                    right: flip(left),
-                    length,
+                let turned = terms.map(|term| Term {
+                    left: flip(term.right),
+                    right: flip(term.left),
+                    ..term
                 });
                 open.terms.extend(turned);
             }
@@ -244,7 +258,7 @@ impl Lower<'_> {
         let sizes = vec![count(&shape, &matrix.rows), count(&shape, &matrix.cols)];
         let index = matrix_index(&shape, [&matrix.rows, &matrix.cols]);
         let terms = self.operands(value, matrix);
-        self.multiply(&sizes, [0, 1], terms, Expr::Sum, Target::Tile(tile, index), false);
+        self.multiply(&sizes, [0, 1], terms, Expr::Sum(0), Target::Tile(tile, index), false);
     }
 
     /// The operands of a matrix product, and the length of its sum. Around a quotient both
@@ -258,11 +272,13 @@ impl Lower<'_> {
         let left = self.operand(a, &of_a, [&matrix.rows, &matrix.inner], whole);
         let right = self.operand(b, &of_b, [&matrix.inner, &matrix.cols], whole);
         let length = count(&of_a, &matrix.inner);
-        let mut terms = vec![Term { left, right, length }];
-        if whole {
-            let (low_left, low_right) = (self.rest(left), self.rest(right));
-            terms.push(Term { left, right: low_right, length });
-            terms.push(Term { left: low_left, right, length });
+        let mut terms = vec![Term { left, right, length, sum: 0 }];
+        let rounded = [a, b].map(|side| !self.exact[behind_views(self.program, side).at()]);
+        if whole && rounded[1] {
+            terms.push(Term { right: self.rest(right), ..terms[0] });
+        }
+        if whole && rounded[0] {
+            terms.push(Term { left: self.rest(left), ..terms[0] });
         }
         terms
     }

@@ -59,11 +59,16 @@ pub fn whole(program: &Program) -> Vec<bool> {
     marked
 }
 
-/// Whether a value is the inverse of a matrix. The terms of its products cancel.
+/// Whether a value is the inverse of a matrix, perhaps scaled. The terms of its products cancel.
 pub fn is_inverse(program: &Program, value: Value) -> bool {
     let node = program.node(value);
     let of_one = |arg: &Value| program.node(*arg).op == Op::Eye;
-    matches!(node.op, Op::Solve(_)) && node.args.get(1).is_some_and(of_one)
+    let scaled = |arg: &Value| is_inverse(program, behind_views(program, *arg));
+    match &node.op {
+        Op::Solve(_) => node.args.get(1).is_some_and(of_one),
+        Op::MulSum(over) if over.is_empty() => node.args.iter().any(scaled),
+        _ => false,
+    }
 }
 
 /// Products with values that `with` picks.

@@ -72,6 +72,18 @@ impl Bounds<'_> {
         if let Step::Product { sizes, axes: [p, q], terms, warp, .. } = step {
             self.product([sizes[*p], sizes[*q]], terms, *warp);
         }
+        let sums = |e: &Expr| match (e, step) {
+            (Expr::Sum(sum), Step::Product { terms, .. }) => {
+                terms.iter().any(|term| term.sum == *sum)
+            }
+            (Expr::Sum(_), _) => false,
+            _ => true,
+        };
+        let mut all = true;
+        value.walk(&mut |e| all &= sums(e));
+        if !all {
+            self.wrong.say(10, "a sum is read to which nothing is added");
+        }
     }
 
     /// Elements behind a comparison are read only where it holds: their bounds are not known here.
@@ -95,7 +107,7 @@ impl Bounds<'_> {
             | Expr::Position(..)
             | Expr::Allowed { .. }
             | Expr::Head
-            | Expr::Sum => {}
+            | Expr::Sum(_) => {}
         }
     }
 
@@ -146,7 +158,7 @@ impl Bounds<'_> {
         }
         // Operands are read up to whole warp tiles.
         let whole = [rows.next_multiple_of(warp.rows), cols.next_multiple_of(warp.cols)];
-        for Term { left, right, length } in terms {
+        for Term { left, right, length, .. } in terms {
             self.operand(left, [rows, *length], [whole[0], *length]);
             self.operand(right, [*length, cols], [*length, whole[1]]);
         }

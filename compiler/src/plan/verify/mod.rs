@@ -14,8 +14,8 @@
 //! * **P7** What one kernel leaves for another is written whole before a later kernel reads it.
 //! * **P8** What a call may go without is touched only where the call has it.
 //! * **P9** A tile is written before it is read.
-//! * **P10** Operands of a product are bf16 matrices as large as the product says, and warps cover
-//!   its result.
+//! * **P10** Operands of a product are bf16 matrices as large as the product says, warps cover its
+//!   result, and every sum that is read has terms.
 //! * **P11** A step that reads the tile that it writes reads the element that it writes.
 //! * **P12** Every buffer that a kernel touches is among its arguments, and its loops are those of its
 //!   grid.

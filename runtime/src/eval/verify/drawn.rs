@@ -4,7 +4,7 @@ use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::elaborate::recurrence::Slot;
 use lrc_compiler::form::{Cotangents, Operand, Outputs, Problem};
 use lrc_compiler::num::Real;
-use lrc_compiler::tile::size;
+use lrc_compiler::tile::{Number, size};
 
 use super::Trial;
 use crate::ground::random::{Purpose, Stream};
@@ -34,6 +34,14 @@ fn strengthened(slot: &Slot, mut numbers: Vec<f64>, trial: &Trial) -> Vec<f64> {
     numbers
 }
 
+/// Numbers as a tensor holds them.
+fn held(slot: &Slot, mut numbers: Vec<f64>) -> Vec<f64> {
+    if slot.number == Number::Bf16 {
+        numbers.iter_mut().for_each(|x| *x = half::bf16::from_f64(*x).to_f64());
+    }
+    numbers
+}
+
 /// Whether a slot's numbers are logarithms of decays, which may be as strong as they like.
 pub fn is_log_decay(slot: &Slot) -> bool {
     slot.interval.is_some_and(|(low, high)| low == f64::NEG_INFINITY && high <= 0.0)
@@ -49,7 +57,8 @@ impl Drawn<f64> {
         let rows = bounds.last().copied().unwrap_or(0);
         let (heads, sequences) = (trial.heads, trial.lengths.len());
         let mut normal = |n: usize| -> Vec<f64> { (0..n).map(|_| random.normal()).collect() };
-        let d_outs = r.outs.iter().map(|o| normal(rows * heads * size(&o.shape))).collect();
+        let d_outs =
+            r.outs.iter().map(|o| held(o, normal(rows * heads * size(&o.shape)))).collect();
         let d_finals =
             r.states.iter().map(|s| normal(sequences * heads * size(&s.shape))).collect();
         let mut state = |s: &Slot| match s.interval {
@@ -60,8 +69,9 @@ impl Drawn<f64> {
         };
         let initial = r.states.iter().map(|s| trial.initial.then(|| state(s))).collect();
         let mut given = |slots: &[Slot], tiles: usize| -> Vec<Vec<f64>> {
-            let one = |slot| strengthened(slot, tensor(slot, tiles, &mut random), trial);
-            slots.iter().map(one).collect()
+            let mut one =
+                |slot| held(slot, strengthened(slot, tensor(slot, tiles, &mut random), trial));
+            slots.iter().map(&mut one).collect()
         };
         Drawn {
             inputs: given(&r.inputs, rows * heads),
