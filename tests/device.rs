@@ -150,8 +150,8 @@ fn pointwise_node(model: &Model, node: &Node, machine: &Machine, seed: &mut u32)
         rows,
     };
     let (want, want_params) = on_the_processor(&of, grad, &input, &dy);
-    let grads: Vec<Tensor> =
-        want_params.iter().map(|x| store.zeros("sum", x.len()).unwrap()).collect();
+    let mut zeros = |n: usize| store.holding("sum", &vec![0.0; n], Number::F32).unwrap();
+    let grads: Vec<Tensor> = want_params.iter().map(|x| zeros(x.len())).collect();
     let outputs: Vec<Tensor> =
         want.iter().map(|x| store.take("output", x.len()).unwrap()).collect();
     let on = On { rows, positions: at, inputs: &given, params: own, d_out };

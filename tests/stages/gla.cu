@@ -370,7 +370,7 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ d_state_S_at_chunks) {
+gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, float* __restrict__ d_state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -477,33 +477,40 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
         const int i1 = e % 8;
         if (i0 < at.valid) d_in_q[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = 0.35355338f * (tile5[8 * (i0) + i1] + tile6[8 * (i0) + i1] * tile7[8 * (i0) + i1]);
     }
+    // map [4, 8]: kept_0[i0, i1] = tile3[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 32; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile3[8 * (i0) + i1];
+    }
     wait_for_block();
     // scan of 4 rows, 4 steps, 8 wide: tile8 = ReverseCumulativeProduct tile3
     reverse_cumulative_product<4, 8>(tile8, tile3);
     wait_for_block();
-    // map [4, 8]: kept_0[i0, i1] = tile8[i0, i1]
+    // map [4, 8]: kept_1[i0, i1] = tile8[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile8[8 * (i0) + i1];
+        kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile8[8 * (i0) + i1];
     }
-    // map [4, 8]: kept_1[i0, i1] = (tile2[i0, i1] * tile8[i0, i1])
+    // map [4, 8]: kept_2[i0, i1] = (tile2[i0, i1] * tile8[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile2[8 * (i0) + i1] * tile8[8 * (i0) + i1];
+        kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile2[8 * (i0) + i1] * tile8[8 * (i0) + i1];
     }
     wait_for_block();
     // scan of 1 rows, 4 steps, 8 wide: tile9 = CumulativeProduct(Versions { micro: 4, offsets: [4] }) tile3
     cumulative_product<1, 4, 8>(tile9, tile3, [](int i) -> int { return 4 * (i) + 4; });
     wait_for_block();
-    // map [1, 8]: kept_2[0, i1] = tile9[0, i1]
+    // map [1, 8]: kept_3[0, i1] = tile9[0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i1 = e;
-        kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile9[i1];
+        kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile9[i1];
     }
     wait_for_block();
     // map [4, 8]: tile11[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
@@ -531,33 +538,33 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
         tile10[8 * (i1) + i2] = x;
     }
     wait_for_block();
-    // map [1, 4, 8]: kept_3[0, i1, i2] = tile10[0, i1, i2]
+    // map [1, 4, 8]: kept_4[0, i1, i2] = tile10[0, i1, i2]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i1 = e / 8;
         const int i2 = e % 8;
-        kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i1) + i2] = tile10[8 * (i1) + i2];
+        kept_4[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i1) + i2] = tile10[8 * (i1) + i2];
     }
     // scan of 4 rows, 4 steps, 8 wide: tile13 = ApplyT(Versions { micro: 1, offsets: [1] }) tile0 tile11 tile3
     apply_t<4, 4, 8>(tile13, tile0, tile11, tile3, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // map [4, 8]: kept_4[i0, i1] = tile13[i0, i1]
+    // map [4, 8]: kept_5[i0, i1] = tile13[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_4[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile13[8 * (i0) + i1];
+        kept_5[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile13[8 * (i0) + i1];
     }
     wait_for_block();
     // scan of 4 rows, 4 steps, 8 wide: tile14 = GramGrad(Versions { micro: 1, offsets: [1] }) tile0 tile11 tile2 tile3
     gram_grad<4, 4, 8>(tile14, tile0, tile11, tile2, tile3, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // map [4, 8]: kept_5[i0, i1] = tile14[i0, i1]
+    // map [4, 8]: kept_6[i0, i1] = tile14[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_5[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile14[8 * (i0) + i1];
+        kept_6[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile14[8 * (i0) + i1];
     }
     // reduce [4, 8, 8] over [0]: tile15[0, i1, i2] = Sum ((tile11[i0, i1] * tile6[i0, i1]) * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] ...
     #pragma unroll 1
@@ -573,12 +580,12 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
         tile15[8 * (i1) + i2] = x;
     }
     wait_for_block();
-    // map [8, 8]: kept_6[i0, i1] = tile15[0, i0, i1]
+    // map [8, 8]: kept_7[i0, i1] = tile15[0, i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile15[8 * (i0) + i1];
+        kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile15[8 * (i0) + i1];
     }
     wait_for_block();
     // map [4, 8]: tile16[i0, i1] = (tile11[i0, i1] * tile7[i0, i1, 0])
@@ -592,17 +599,17 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
     // scan of 4 rows, 4 steps, 8 wide: tile17 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile3 tile16
     cumulative_product_grad<4, 4, 8>(tile17, tile3, tile16, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // map [4, 8]: kept_7[i0, i1] = tile17[i0, i1]
+    // map [4, 8]: kept_8[i0, i1] = tile17[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_7[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile17[8 * (i0) + i1];
+        kept_8[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile17[8 * (i0) + i1];
     }
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-gla_backward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ d_state_S_at_chunks) {
+gla_backward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, float* __restrict__ d_state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -628,7 +635,7 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
         const int i1 = e % 8;
         tile0[8 * (i0) + i1] = (d_state_S_after != 0 ? d_state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.0f);
     }
-    // copy async by 16 bytes: tile2 = kept_2[0, i1] of round 0
+    // copy async by 16 bytes: tile2 = kept_3[0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -640,11 +647,11 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
         #pragma unroll 1
         for (int e = threadIdx.x; e < 2; e += THREADS) {
             const int i1 = e;
-            copy_async<16>(&tile2[4 * (i1)], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
+            copy_async<16>(&tile2[4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile3 = kept_6[i0, i1] of round 0
+    // copy async by 16 bytes: tile3 = kept_7[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -657,7 +664,7 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e / 2;
             const int i1 = e % 2;
-            copy_async<16>(&tile3[8 * (i0) + 4 * (i1)], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+            copy_async<16>(&tile3[8 * (i0) + 4 * (i1)], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
         }
     }
     commit_copies();
@@ -672,7 +679,7 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
         float* const tile3 = tile3_stages + round % 2 * 64;
         // wait for tile2 tile3, 0 copies pending
         wait_for_copies<0>();
-        // copy async by 16 bytes: tile2 = kept_2[0, i1] of 1 ahead
+        // copy async by 16 bytes: tile2 = kept_3[0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -685,11 +692,11 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
             #pragma unroll 1
             for (int e = threadIdx.x; e < 2; e += THREADS) {
                 const int i1 = e;
-                copy_async<16>(&tile2[4 * (i1)], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
+                copy_async<16>(&tile2[4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile3 = kept_6[i0, i1] of 1 ahead
+        // copy async by 16 bytes: tile3 = kept_7[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -703,7 +710,7 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
             for (int e = threadIdx.x; e < 16; e += THREADS) {
                 const int i0 = e / 2;
                 const int i1 = e % 2;
-                copy_async<16>(&tile3[8 * (i0) + 4 * (i1)], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+                copy_async<16>(&tile3[8 * (i0) + 4 * (i1)], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
             }
         }
         commit_copies();
@@ -736,7 +743,7 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ d_state_S_at_chunks) {
+gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, float* __restrict__ d_state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -757,13 +764,12 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
     const int own_in_g = at.head / (heads / heads_in_g);
     float* const tile0 = (float*)(shared + 0);
     float* const tile1 = (float*)(shared + 128);
-    float* const tile2 = (float*)(shared + 256);
-    float* const tile3 = (float*)(shared + 512);
-    float* const tile4 = (float*)(shared + 384);
+    float* const tile2 = (float*)(shared + 384);
+    float* const tile3 = (float*)(shared + 256);
+    float* const tile4 = (float*)(shared + 256);
     float* const tile5 = (float*)(shared + 384);
-    float* const tile6 = (float*)(shared + 512);
+    float* const tile6 = (float*)(shared + 0);
     float* const tile7 = (float*)(shared + 0);
-    float* const tile8 = (float*)(shared + 0);
     // reduce [8, 4, 8] over [2]: tile0[i0, i1, 0] = Sum (in_v[t of row i1; i2] * d_state_S_at_chunks[i0, i2])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
@@ -778,29 +784,21 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
         tile0[4 * (i0) + i1] = x;
     }
     wait_for_block();
-    // map [4, 8]: d_in_k[t of row i0; i1] where row i0 is among the queries = ((row i0 is among the queries ? 1 : 0) * add((kept_0[i0, i1] * tile0[i1, i0, 0]), kept_4...
+    // map [4, 8]: d_in_k[t of row i0; i1] where row i0 is among the queries = ((row i0 is among the queries ? 1 : 0) * add((kept_1[i0, i1] * tile0[i1, i0, 0]), kept_5...
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (i0 < at.valid ? 1.0f : 0.0f) * (kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] * tile0[i0 + 4 * (i1)] + kept_4[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
+        if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (i0 < at.valid ? 1.0f : 0.0f) * (kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] * tile0[i0 + 4 * (i1)] + kept_5[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
     }
-    // map [4, 8]: tile1[i0, i1] = exp(in_g[t of row i0; i1])
+    // map [4, 8]: tile1[i0, i1] = kept_0[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile1[8 * (i0) + i1] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]);
+        tile1[8 * (i0) + i1] = kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1];
     }
-    wait_for_block();
-    // map [4, 8]: tile2[i0, i1] = add((tile1[i0, i1] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile2[8 * (i0) + i1] = (tile1[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
-    }
-    // reduce [8, 8] over [1]: tile4[i0, 0] = Sum (state_S_at_chunks[i0, i1] * d_state_S_at_chunks[i0, i1])
+    // reduce [8, 8] over [1]: tile3[i0, 0] = Sum (state_S_at_chunks[i0, i1] * d_state_S_at_chunks[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
         const int i0 = e;
@@ -810,39 +808,39 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
             const int i1 = s;
             x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
         }
-        tile4[i0] = x;
+        tile3[i0] = x;
     }
     wait_for_block();
-    // map [1, 8]: tile3[0, i1] = tile4[i1, 0]
+    // map [1, 8]: tile2[0, i1] = tile3[i1, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i1 = e;
-        tile3[i1] = tile4[i1];
+        tile2[i1] = tile3[i1];
     }
     wait_for_block();
-    // scan of 1 rows, 4 steps, 8 wide: tile5 = CumulativeProductGrad(Versions { micro: 4, offsets: [4] }) tile2 tile3
-    cumulative_product_grad<1, 4, 8>(tile5, tile2, tile3, [](int i) -> int { return 4 * (i) + 4; });
+    // scan of 1 rows, 4 steps, 8 wide: tile4 = CumulativeProductGrad(Versions { micro: 4, offsets: [4] }) tile1 tile2
+    cumulative_product_grad<1, 4, 8>(tile4, tile1, tile2, [](int i) -> int { return 4 * (i) + 4; });
     wait_for_block();
-    // map [4, 8]: tile6[i0, i1] = ((in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0)) * tile0[i1, i0, 0])
+    // map [4, 8]: tile5[i0, i1] = ((in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0)) * tile0[i1, i0, 0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile6[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile0[i0 + 4 * (i1)];
+        tile5[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile0[i0 + 4 * (i1)];
     }
     wait_for_block();
-    // scan of 4 rows, 4 steps, 8 wide: tile7 = ReverseCumulativeProductGrad tile2 tile6
-    reverse_cumulative_product_grad<4, 8>(tile7, tile2, tile6);
+    // scan of 4 rows, 4 steps, 8 wide: tile6 = ReverseCumulativeProductGrad tile1 tile5
+    reverse_cumulative_product_grad<4, 8>(tile6, tile1, tile5);
     wait_for_block();
-    // map [4, 8]: d_in_g[t of row i0; i1] where row i0 is among the queries = (tile1[i0, i1] * ((row i0 is among the queries ? 1 : 0) * add(add(add(tile5[i0, i1], til...
+    // map [4, 8]: d_in_g[t of row i0; i1] where row i0 is among the queries = (exp(in_g[t of row i0; i1]) * ((row i0 is among the queries ? 1 : 0) * add(add(add(tile4...
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile1[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) * (((tile5[8 * (i0) + i1] + tile7[8 * (i0) + i1]) + kept_5[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]) + kept_7[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
+        if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]) * (i0 < at.valid ? 1.0f : 0.0f) * (((tile4[8 * (i0) + i1] + tile6[8 * (i0) + i1]) + kept_6[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]) + kept_8[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
     }
     wait_for_block();
-    // reduce [8, 4, 8] over [0]: tile8[0, i1, i2] = Sum (kept_1[i1, i0] * d_state_S_at_chunks[i0, i2])
+    // reduce [8, 4, 8] over [0]: tile7[0, i1, i2] = Sum (kept_2[i1, i0] * d_state_S_at_chunks[i0, i2])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
         const int i1 = e / 8;
@@ -851,16 +849,16 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
         #pragma unroll 4
         for (int s = 0; s < 8; s++) {
             const int i0 = s;
-            x += kept_1[((long long)(at.chunk) * heads + at.head) * 32 + i0 + 8 * (i1)] * d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i2];
+            x += kept_2[((long long)(at.chunk) * heads + at.head) * 32 + i0 + 8 * (i1)] * d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i2];
         }
-        tile8[8 * (i1) + i2] = x;
+        tile7[8 * (i1) + i2] = x;
     }
     wait_for_block();
-    // map [4, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = add(tile8[0, i0, i1], kept_3[0, i0, i1])
+    // map [4, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = add(tile7[0, i0, i1], kept_4[0, i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile8[8 * (i0) + i1] + kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
+        if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile7[8 * (i0) + i1] + kept_4[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
     }
 }
