@@ -345,9 +345,11 @@ fn texts_grow_alike() {
     let [cpu, whole] = grown(Walk::on_cpu(prepared.clone(), &params).unwrap());
     assert!(gap(&cpu, &whole) < 1e-5, "{:.1e}", gap(&cpu, &whole));
     let [sim, whole] = grown(Walk::by_kernels(prepared.clone(), &params, &Machine::sim()).unwrap());
-    assert!(gap(&sim, &whole) < 1e-2, "{:.1e}", gap(&sim, &whole));
     let [noisy, _] = grown(Walk::on_cpu(prepared, &rounded(&params)).unwrap());
     let (found, noise) = (gap(&sim, &cpu), gap(&noisy, &cpu));
+    // Both round operands to bf16, at other places: a state that is lost is a gap near 1.
+    let apart = gap(&sim, &whole);
+    assert!(apart < 0.5 * noise, "{apart:.1e}, noise {noise:.1e}");
     assert!(found < 1e-2 + 4.0 * noise, "{found:.1e}, noise {noise:.1e}");
 }
 
