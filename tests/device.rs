@@ -136,11 +136,10 @@ fn pointwise_node(model: &Model, node: &Node, machine: &Machine, seed: &mut u32)
     let kernel = RowKernel(ready(machine, vec![schedule]).unwrap().remove(0));
 
     let mut store = Store::new(machine);
-    let given: Vec<Tensor> =
-        inputs.iter().map(|x| store.holding("input", x, Number::F32).unwrap()).collect();
-    let own: Vec<Tensor> =
-        params.iter().map(|x| store.holding("param", x, Number::F32).unwrap()).collect();
-    let d_out = grad.map(|_| store.holding("gradient", &dy, Number::F32).unwrap());
+    let mut holding = |x: &Vec<f32>| store.holding("given", x, Number::F32).unwrap();
+    let given: Vec<Tensor> = inputs.iter().map(&mut holding).collect();
+    let own: Vec<Tensor> = params.iter().map(&mut holding).collect();
+    let d_out = grad.map(|_| holding(&dy));
     let at = store.table(positions.clone()).unwrap();
     let input = RowsInput {
         inputs: inputs.iter().map(Vec::as_slice).collect(),
@@ -152,8 +151,8 @@ fn pointwise_node(model: &Model, node: &Node, machine: &Machine, seed: &mut u32)
     let (want, want_params) = on_the_processor(&of, grad, &input, &dy);
     let mut zeros = |n: usize| store.holding("sum", &vec![0.0; n], Number::F32).unwrap();
     let grads: Vec<Tensor> = want_params.iter().map(|x| zeros(x.len())).collect();
-    let outputs: Vec<Tensor> =
-        want.iter().map(|x| store.take("output", x.len()).unwrap()).collect();
+    let room = |x: &Vec<f32>| store.take("output", x.len()).unwrap();
+    let outputs: Vec<Tensor> = want.iter().map(room).collect();
     let on = On { rows, positions: at, inputs: &given, params: own, d_out };
     kernel.run(&mut store, &on, &outputs, &grads).unwrap();
     let got = outputs.iter().chain(&grads);

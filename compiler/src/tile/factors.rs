@@ -7,36 +7,16 @@
 //! to the other operand. So a tensor is an operand as it stands, the same for all products, and factors go where numbers
 //! are computed anyway: `(s ∘ K) Kᵀ = s ∘ (K Kᵀ)`, `(s ∘ K)ᵀ U = Kᵀ (s ∘ U)`.
 
-use std::collections::HashMap;
-
+use super::rewrite::Rewrite;
 use super::{Leaf, Node, Op, Program, Stream, Value, size};
 use lrc_dsl::Span;
 
 /// The same program, with factors of tensors of tokens taken out of those products that `product` picks.
 pub fn factors_apart(program: &Program, product: &dyn Fn(Value) -> bool) -> Program {
-    let mut made = Rewrite { from: program, nodes: vec![], new: vec![], known: HashMap::new() };
-    for (at, node) in program.nodes.iter().enumerate() {
-        let apart = match &node.op {
-            Op::MulSum(over) if product(Value(at as u32)) => made.product(node, over),
-            _ => None,
-        };
-        let value = apart.unwrap_or_else(|| {
-            let args = node.args.iter().map(|arg| made.new[arg.at()]).collect();
-            made.push(node.op.clone(), args, node.shape.clone(), node.span)
-        });
-        made.new.push(value);
-    }
-    let outputs = program.outputs.iter().map(|output| made.new[output.at()]).collect();
-    Program { nodes: made.nodes, outputs }.pruned()
-}
-
-struct Rewrite<'a> {
-    from: &'a Program,
-    nodes: Vec<Node>,
-    /// Of each node of the old program its value in the new one.
-    new: Vec<Value>,
-    /// What has been made, so that what is the same stays one value.
-    known: HashMap<(Op, Vec<Value>, Vec<usize>), Value>,
+    Rewrite::of(program, |made, value, node| match &node.op {
+        Op::MulSum(over) if product(value) => made.product(node, over),
+        _ => None,
+    })
 }
 
 /// An operand without its factors, which have as many axes, those of size 1 repeated.
@@ -48,22 +28,6 @@ struct Bare {
 }
 
 impl Rewrite<'_> {
-    fn push(&mut self, op: Op, args: Vec<Value>, shape: Vec<usize>, span: Option<Span>) -> Value {
-        let key = (op, args, shape);
-        if let Some(known) = self.known.get(&key) {
-            return *known;
-        }
-        let value = Value(self.nodes.len() as u32);
-        let (op, args, shape) = key.clone();
-        self.nodes.push(Node { op, args, shape, span });
-        self.known.insert(key, value);
-        value
-    }
-
-    fn shape(&self, value: Value) -> Vec<usize> {
-        self.nodes[value.at()].shape.clone()
-    }
-
     fn times(&mut self, value: Value, factor: Value, span: Option<Span>) -> Value {
         let shape = self.shape(value);
         self.push(Op::MulSum(vec![]), vec![value, factor], shape, span)
@@ -71,7 +35,7 @@ impl Rewrite<'_> {
 
     /// A value times a factor, by which what a view shows is multiplied, so that it may be kept as it stands there.
     fn within(&mut self, value: Value, factor: Value, span: Option<Span>) -> Value {
-        let node = self.nodes[value.at()].clone();
+        let node = self.node(value).clone();
         if node.op != Op::Reshape {
             return self.times(value, factor, span);
         }

@@ -19,6 +19,7 @@ pub mod linear;
 mod moves;
 mod number;
 pub mod print;
+mod rewrite;
 pub mod split;
 pub mod verify;
 
