@@ -136,11 +136,11 @@ fn pointwise_node(model: &Model, node: &Node, machine: &Machine, seed: &mut u32)
     let kernel = RowKernel(ready(machine, vec![schedule]).unwrap().remove(0));
 
     let mut store = Store::new(machine);
+    let at = store.table(positions.clone()).unwrap();
     let mut holding = |x: &Vec<f32>| store.holding("given", x, Number::F32).unwrap();
     let given: Vec<Tensor> = inputs.iter().map(&mut holding).collect();
     let own: Vec<Tensor> = params.iter().map(&mut holding).collect();
     let d_out = grad.map(|_| holding(&dy));
-    let at = store.table(positions.clone()).unwrap();
     let input = RowsInput {
         inputs: inputs.iter().map(Vec::as_slice).collect(),
         once: &once,
@@ -149,8 +149,7 @@ fn pointwise_node(model: &Model, node: &Node, machine: &Machine, seed: &mut u32)
         rows,
     };
     let (want, want_params) = on_the_processor(&of, grad, &input, &dy);
-    let mut zeros = |n: usize| store.holding("sum", &vec![0.0; n], Number::F32).unwrap();
-    let grads: Vec<Tensor> = want_params.iter().map(|x| zeros(x.len())).collect();
+    let grads: Vec<Tensor> = want_params.iter().map(|x| holding(&vec![0.0; x.len()])).collect();
     let room = |x: &Vec<f32>| store.take("output", x.len()).unwrap();
     let outputs: Vec<Tensor> = want.iter().map(room).collect();
     let on = On { rows, positions: at, inputs: &given, params: own, d_out };
