@@ -18,6 +18,12 @@ INLINE void multiply(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// Whether a bf16 number is one, and two of them with 0 for what is none.
+INLINE bool is_finite(bf16 x) { return (x & 0x7f80) != 0x7f80; }
+INLINE u32 finite(u32 two) {
+    return (is_finite((bf16)two) ? two & 0xffffu : 0u) | (is_finite((bf16)(two >> 16)) ? two & 0xffff0000u : 0u);
+}
+
 // Where an element lies whose rows are PITCH numbers long. Pieces of PER numbers are exchanged, S of them
 // among each other, by the row's number; none if S is 0.
 template <int PITCH, int S, int PER = 8> INLINE int swizzled(int row, int col) {
@@ -43,7 +49,9 @@ template <int N, class F> INLINE void each_place(int row0, int col0, F f) {
 template <int N> struct Sums {
     float x[N][4];
 
-    INLINE Sums() {
+    INLINE Sums() { clear(); }
+
+    INLINE void clear() {
         #pragma unroll
         for (int n = 0; n < N; n++) {
             #pragma unroll
@@ -53,8 +61,8 @@ template <int N> struct Sums {
 
     // Adds a b over K terms. A holds its operand as [row][term], or as [term][row] if AT; B as
     // [term][column], or as [column][term] if BT. Rows lie AP and BP numbers apart, AS and BS pieces of
-    // them exchanged.
-    template <int K, bool AT, int AP, int AS, bool BT, int BP, int BS>
+    // them exchanged. If FINITE, 0 stands for what is no number.
+    template <int K, bool AT, int AP, int AS, bool BT, int BP, int BS, bool FINITE = false>
     INLINE void add(const bf16* a, const bf16* b, int row0, int col0) {
         const int lane = threadIdx.x % 32, matrix = lane / 8, r = lane % 8;
         // Bytes between what 16 terms read and what the next 16 do, and between columns and the next 16.
@@ -75,6 +83,8 @@ template <int N> struct Sums {
             if (AT) load_transposed(left, from_a);
             else load_matrices(left, from_a);
             #pragma unroll
+            for (int i = 0; FINITE && i < 4; i++) left[i] = finite(left[i]);
+            #pragma unroll
             for (int n = 0; n < N; n += 2) {
                 u32 right[4];
                 u32 here = from_b + n / 2 * wide;
@@ -85,11 +95,39 @@ template <int N> struct Sums {
                 }
                 if (BT) load_matrices(right, here);
                 else load_transposed(right, here);
+                #pragma unroll
+                for (int i = 0; FINITE && i < 4; i++) right[i] = finite(right[i]);
                 multiply(x[n], left, right[0], right[1]);
                 multiply(x[n + 1], left, right[2], right[3]);
             }
             from_a += next_a;
             from_b += next_b;
+        }
+    }
+
+    // Whether a sum of the warp is no number.
+    INLINE bool lost() {
+        float all = 0.f;
+        #pragma unroll
+        for (int n = 0; n < N; n++) {
+            #pragma unroll
+            for (int i = 0; i < 4; i++) all += 0.f * x[n][i];
+        }
+        return any_lane(all != 0.f);
+    }
+
+    // Makes those sums no numbers that have a term which is none: sees(row, term), or sees(column, term) if COLUMNS,
+    // says which terms there are.
+    template <int LENGTH, bool AT, int AP, int AS, bool BT, int BP, int BS, bool COLUMNS, class Sees>
+    INLINE void lose(const bf16* a, const bf16* b, int row0, int col0, Sees sees) {
+        #pragma unroll 1
+        for (int k = 0; k < LENGTH; k++) {
+            each_place<N>(row0, col0, [&](int row, int col, int held) {
+                const bf16 left = a[AT ? swizzled<AP, AS>(k, row) : swizzled<AP, AS>(row, k)];
+                const bf16 right = b[BT ? swizzled<BP, BS>(col, k) : swizzled<BP, BS>(k, col)];
+                const bool there = COLUMNS ? sees(col, k) : sees(row, k);
+                if (there && !(is_finite(left) && is_finite(right))) x[held / 4][held % 4] = bits(0x7fc00000u);
+            });
         }
     }
 

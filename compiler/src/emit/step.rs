@@ -4,8 +4,8 @@ use super::Text;
 use super::expr::{condition, element, expr, placed, seen};
 use crate::plan::lower::{FRAGMENT, WARP, axes_of};
 use crate::plan::{
-    Expr, Fragment, Kernel, Number, Operand, Over, Reduction, Round, ScanOp, ScanSizes, Space,
-    Step, Swizzle, Target, Term, Transport,
+    Expr, Fragment, Kernel, Number, Operand, Over, Reduction, Round, ScanOp, ScanSizes, Sees,
+    Space, Step, Swizzle, Target, Term, Transport,
 };
 
 /// Letters of a step that its comment shows.
@@ -158,21 +158,11 @@ impl Text<'_> {
         let held = holds(k, step);
         self.warp_tiles(k, sizes, fragment, held, |t| {
             let more = 1..Term::sums(terms);
-            let name = |sum: usize| if sum == 0 { String::new() } else { sum.to_string() };
             for sum in 0..more.end {
-                t.line(&format!("Sums<{}> sums{};", warp.cols / 8, name(sum)));
+                t.line(&format!("Sums<{}> {};", warp.cols / 8, named(sum)));
             }
-            for Term { left, right, length, sum } in terms {
-                t.line(&format!(
-                    "sums{}.add<{}, {}, {}>(tile{}, tile{}, row0, col0);",
-                    name(*sum),
-                    length.next_multiple_of(FRAGMENT),
-                    layout(k, left),
-                    layout(k, right),
-                    left.tile.0,
-                    right.tile.0
-                ));
-            }
+            terms.iter().for_each(|term| t.line(&added(k, term, "")));
+            t.again(k, terms);
             let numbered = held || !more.is_empty();
             let number = if numbered { ", int held" } else { "" };
             let each = if numbered { "each_held" } else { "each" };
@@ -194,6 +184,35 @@ impl Text<'_> {
             t.depth -= 1;
             t.line("});");
         });
+    }
+
+    /// Does products again whose sums are no numbers, where terms are kept apart.
+    fn again(&mut self, k: &Kernel, all: &[Term]) {
+        for sum in 0..Term::sums(all) {
+            let terms: Vec<&Term> = all.iter().filter(|term| term.sum == sum).collect();
+            if terms.iter().all(|term| term.sees.is_none()) {
+                continue;
+            }
+            self.block(&format!("if ({}.lost())", named(sum)), |t| {
+                t.line(&format!("{}.clear();", named(sum)));
+                for term in &terms {
+                    let finite = if term.sees.is_some() { ", true" } else { "" };
+                    t.line(&added(k, term, finite));
+                }
+                for Term { left, right, length, sees, .. } in &terms {
+                    let Some(Sees { mask, columns }) = sees else { continue };
+                    t.line(&format!(
+                        "{}.lose<{length}, {}, {}, {columns}>(tile{}, tile{}, row0, col0, [&](int i0, int i1) -> bool {{ return {} != 0.f; }});",
+                        named(sum),
+                        layout(k, left),
+                        layout(k, right),
+                        left.tile.0,
+                        right.tile.0,
+                        expr(t.of, k, mask)
+                    ));
+                }
+            });
+        }
     }
 
     /// A loop over the warp tiles of a matrix; one whose rounds are unrolled where threads hold something.
@@ -389,6 +408,24 @@ fn reads_buffers(value: &Expr) -> bool {
 /// Whether a step touches something that threads hold.
 fn holds(k: &Kernel, step: &Step) -> bool {
     step.reads().into_iter().chain(step.writes()).any(|id| k.tile(id).in_registers())
+}
+
+/// What a warp's sums are called.
+fn named(sum: usize) -> String {
+    if sum == 0 { "sums".into() } else { format!("sums{sum}") }
+}
+
+/// The call that adds a product to a warp's sums.
+fn added(k: &Kernel, Term { left, right, length, sum, .. }: &Term, finite: &str) -> String {
+    format!(
+        "{}.add<{}, {}, {}{finite}>(tile{}, tile{}, row0, col0);",
+        named(*sum),
+        length.next_multiple_of(FRAGMENT),
+        layout(k, left),
+        layout(k, right),
+        left.tile.0,
+        right.tile.0
+    )
 }
 
 /// How an operand lies: whether it is transposed, the distance of its rows, and among how many pieces

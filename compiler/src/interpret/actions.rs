@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use super::layout::{self, Fused, Layout, View};
 use super::loops::Loops;
-use super::mask::Mask;
+use super::mask::placed;
 use super::product::Product;
 use super::{Action, Plan, Region, Step, Work, decay, scan};
+use crate::tile::mask::Mask;
 use crate::tile::{Node, Op, Past, Program, size};
 
 impl Plan {
@@ -58,10 +59,11 @@ impl Plan {
         if of(0) == of(1) {
             return;
         }
-        let placed = |mask: &Mask| mask.placed(|leaf| layout.view(leaf));
+        let view = |leaf| layout.view(leaf);
         if let Some(mask) = &masks[at] {
             let shape = &program.nodes[at].shape;
-            let action = Action::Mask(placed(mask), [shape[0], shape[1], size(&shape[2..])]);
+            let mask = placed(mask, shape, view);
+            let action = Action::Mask(mask, [shape[0], shape[1], size(&shape[2..])]);
             self.push(to, action);
         } else if let Some((masked, mask)) = (0..2).find_map(|k| Some((k, of(k)?)))
             && *axes == [1]
@@ -73,7 +75,8 @@ impl Plan {
                 None => layout::row_major(&node.shape),
             };
             let views = [layout.view(node.args[0]), layout.view(node.args[1])];
-            last.guard(masked, placed(mask), views, &strides);
+            let mask = placed(mask, program.shape(node.args[masked]), view);
+            last.guard(masked, mask, views, &strides);
         }
     }
 

@@ -1,58 +1,32 @@
-//! Which entries of a value are 0 because their row may not read their column.
+//! Keeps out what masks exclude where it is not finite; see [`crate::tile::mask`].
 //!
-//! Problem: a row of a chunk must not depend on later rows, nor a query on keys out of its range.
-//! Products with such entries do not leave them out but multiply them by 0, and 0 times what is not
-//! finite is no number: one bad token would spoil those before it.
-//!
-//! Idea: what is excluded is known when a program is planned. Masks begin at operations that make them
-//! and go on through products, signs and sums; where a masked value meets one that is not, what the
-//! mask excludes is cleared, or, in a sum over columns, kept out ([`super::product`]). Numbers that
-//! are finite keep every bit.
+//! Where a masked value meets one that is not, what the mask excludes is cleared, or, in a sum over
+//! columns, kept out ([`super::product`]).
 
 use std::sync::Arc;
 
 use super::layout::View;
 use super::loops::Sides;
 use crate::num::Real;
-use crate::tile::{Leaf, Op, Program, Unary, Value};
-
-/// What a value's rows, its first axis, may read of its columns, the second; the rest is 0.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Mask {
-    /// For each row so many of the first columns.
-    Seen(Arc<[usize]>),
-    /// Where a leaf is not 0.
-    Allowed(Value),
-}
+use crate::tile::Value;
+use crate::tile::mask::Mask;
 
 /// A mask at its place in memory.
 #[derive(Clone, Debug)]
 pub enum Placed {
-    /// See [`Mask::Seen`].
+    /// For each row so many of the first columns.
     Seen(Arc<[usize]>),
     /// Where the leaf begins, and its columns.
     Allowed(usize, usize),
 }
 
-impl Mask {
-    /// The mask where leaves are as `view` says.
-    pub fn placed<'v>(&self, view: impl Fn(Value) -> &'v View) -> Placed {
-        match self {
-            Mask::Seen(seen) => Placed::Seen(Arc::clone(seen)),
-            Mask::Allowed(leaf) => {
-                let view = view(*leaf);
-                Placed::Allowed(view.start, view.shape[1])
-            }
-        }
-    }
-
-    /// What either of two masks of the same rows includes.
-    fn or(&self, other: &Mask) -> Option<Mask> {
-        match (self, other) {
-            (Mask::Seen(a), Mask::Seen(b)) => {
-                Some(Mask::Seen(a.iter().zip(b.iter()).map(|(a, b)| *a.max(b)).collect()))
-            }
-            _ => (self == other).then(|| self.clone()),
+/// The mask of a value of so many rows and columns, where leaves are as `view` says.
+pub fn placed<'v>(mask: &Mask, shape: &[usize], view: impl Fn(Value) -> &'v View) -> Placed {
+    match mask {
+        Mask::Seen(v) => Placed::Seen((0..shape[0]).map(|row| v.seen(row).min(shape[1])).collect()),
+        Mask::Allowed(leaf) => {
+            let view = view(*leaf);
+            Placed::Allowed(view.start, view.shape[1])
         }
     }
 }
@@ -88,56 +62,6 @@ impl Placed {
                 }
             }
         }
-    }
-}
-
-/// The mask of each node that has one.
-pub fn masks(program: &Program) -> Vec<Option<Mask>> {
-    let begins = |node: &crate::tile::Node| {
-        matches!(node.op, Op::Below(_) | Op::DecayMask(_) | Op::Gram(_) | Op::Leaf(Leaf::Allowed))
-    };
-    let mut found: Vec<Option<Mask>> = vec![None; program.nodes.len()];
-    if !program.nodes.iter().any(begins) {
-        return found;
-    }
-    for at in 0..program.nodes.len() {
-        found[at] = of_node(program, &found, at);
-    }
-    found
-}
-
-fn of_node(program: &Program, found: &[Option<Mask>], at: usize) -> Option<Mask> {
-    let node = &program.nodes[at];
-    // An argument's mask where it has the same rows and columns.
-    let of = |k: usize| -> Option<&Mask> {
-        let arg = *node.args.get(k)?;
-        let same = program.shape(arg).get(..2) == node.shape.get(..2);
-        found[arg.at()].as_ref().filter(|_| same)
-    };
-    match &node.op {
-        Op::Below(v) | Op::DecayMask(v) | Op::Gram(v) => {
-            Some(Mask::Seen((0..node.shape[0]).map(|row| v.seen(row).min(node.shape[1])).collect()))
-        }
-        Op::Leaf(Leaf::Allowed) => Some(Mask::Allowed(Value(at as u32))),
-        Op::Reshape | Op::Expand | Op::Alias(_) | Op::Unary(Unary::Neg) => of(0).cloned(),
-        Op::MulSum(axes) | Op::Sum(axes) if axes.iter().all(|axis| *axis > 1) => {
-            of(0).or(of(1)).cloned()
-        }
-        Op::Select => {
-            let other = program.node(node.args[2]);
-            matches!(&other.op, Op::Fill(x) if x.value() == 0.0).then(|| of(0).cloned())?
-        }
-        // `exp(-inf)`: a score is that wherever it is excluded.
-        Op::Weight => {
-            let score = program.node(node.args[0]);
-            let [condition, _, other] = score.args[..] else { return None };
-            let none = |x: f64| x == f64::NEG_INFINITY;
-            let low = matches!(&program.node(other).op, Op::Fill(x) if none(x.value()));
-            let same = program.shape(condition).get(..2) == node.shape.get(..2);
-            found[condition.at()].clone().filter(|_| score.op == Op::Select && low && same)
-        }
-        Op::Binary(crate::tile::Binary::Add | crate::tile::Binary::Sub) => of(0)?.or(of(1)?),
-        _ => None,
     }
 }
 

@@ -18,6 +18,7 @@ use std::ops::Range;
 
 use crate::memory;
 use crate::num::Real;
+use crate::tile::mask::masks;
 use crate::tile::{Binary, Gather, Int, Leaf, Op, Past, Program, Scan, Unary, Value, Versions};
 use layout::{Layout, View};
 use loops::{Loops, Sides, Two};
@@ -164,7 +165,7 @@ impl Plan {
         let past = program.nodes.iter().any(|node| matches!(node.op, Op::Past(_)));
         let lent = |leaf: &Leaf| !past && lent(leaf);
         let layout = Layout::new(program, &lent);
-        let masks = mask::masks(program);
+        let masks = masks(program, &|_| None);
         let mut plan = Plan {
             leaves: Vec::new(),
             lent: Vec::new(),

@@ -262,7 +262,7 @@ mod tests {
         let product = Step::Product {
             sizes: vec![20, 16],
             axes: [0, 1],
-            terms: vec![Term { left: operand, right: operand, length: 24, sum: 0 }],
+            terms: vec![Term { left: operand, right: operand, length: 24, sum: 0, sees: None }],
             warp: WarpTile { rows: 16, cols: 16 },
             filled: false,
             value: Expr::Sum(0),

@@ -110,7 +110,7 @@ pub struct Operand {
 }
 
 /// A product of two operands.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Term {
     /// `[rows, length]`.
     pub left: Operand,
@@ -120,6 +120,8 @@ pub struct Term {
     pub length: usize,
     /// In which of the step's sums it is added up.
     pub sum: usize,
+    /// What of the sum is left out where it is no number.
+    pub sees: Option<Sees>,
 }
 
 impl Term {
@@ -127,6 +129,15 @@ impl Term {
     pub fn sums(terms: &[Term]) -> usize {
         terms.iter().map(|term| term.sum + 1).max().unwrap_or(0)
     }
+}
+
+/// Which terms of a product's sum there are for a row, or for a column: 0 times another is left out of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sees {
+    /// Not 0 where there is a term; over the row or column, and the place in the sum.
+    pub mask: Expr,
+    /// Whether columns, of the right operand, differ in it.
+    pub columns: bool,
 }
 
 /// How terms of a [`Step::Reduce`] are put together.

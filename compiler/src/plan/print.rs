@@ -210,7 +210,8 @@ impl Display for Operand {
 
 impl Display for Term {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        write!(f, "{} {} over {}", self.left, self.right, self.length)
+        write!(f, "{} {} over {}", self.left, self.right, self.length)?;
+        write!(f, "{}", if self.sees.is_some() { ", kept apart" } else { "" })
     }
 }
 

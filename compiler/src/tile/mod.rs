@@ -16,6 +16,7 @@ pub mod int;
 pub mod interval;
 pub mod lift;
 pub mod linear;
+pub mod mask;
 mod moves;
 mod number;
 pub mod print;

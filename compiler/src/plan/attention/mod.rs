@@ -322,6 +322,9 @@ impl<'a> Maker<'a> {
         let leaf = |leaf: &Leaf, _: &[usize], index: &[Ix]| self.leaf(&part.kept, leaf, index);
         let steps = steps(&part.program, &[], self.choice, &mut tiles, &leaf, |lower| {
             lower.whole = part.of.iter().map(|value| self.derived.whole[value.at()]).collect();
+            if self.work == Work::Forward {
+                lower.keep_apart(&[]);
+            }
             write(lower);
         });
         self.tiles = tiles;

@@ -110,8 +110,9 @@ impl Making<'_> {
         let Making { r, normal, pass, cut, buffers, gpu } = *self;
         let body = split(r, normal, share, &cut.wrt, pass, choice.parts)?;
         let init = initial(r, &body, choice.parts)?;
-        let (made, tiles, inverses) = (share.made.clone(), vec![], &cut.shares.inverses);
-        let maker = Maker { r, choice, buffers, body, init, made, inverses, tiles };
+        let (made, tiles) = (share.made.clone(), vec![]);
+        let Shares { inverses, masks, .. } = &cut.shares;
+        let maker = Maker { r, choice, buffers, body, init, made, inverses, masks, tiles };
         let at_once = what != "carry";
         let mut kernel = match (at_once, pass) {
             (true, Pass::Backward) => maker.backward_of_chunks(&cut.wrt),

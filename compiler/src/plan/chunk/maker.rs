@@ -15,6 +15,7 @@ use super::super::{
 };
 use super::shares::Made;
 use crate::elaborate::Recurrence;
+use crate::tile::mask::Mask;
 use crate::tile::{Leaf, Op, Program, Stream, Value};
 
 /// Makes a kernel.
@@ -28,6 +29,8 @@ pub(super) struct Maker<'a> {
     pub(super) made: Vec<Made>,
     /// Numbers of kept values that are inverses of matrices.
     pub(super) inverses: &'a [usize],
+    /// What masks exclude of kept values.
+    pub(super) masks: &'a [Option<Mask>],
     pub(super) tiles: Vec<Tile>,
 }
 
@@ -188,7 +191,9 @@ impl Maker<'_> {
         let next = self.next("next", &shapes);
         let (ValueSplit { program, axis, .. }, made) = (self.body.clone(), self.made.clone());
         let rounded = self.rounded();
+        let masks = self.masks;
         each.extend(self.lower(&program, &axis, &states, &rounded, |lower, cut| {
+            lower.keep_apart(masks);
             for (&output, made) in program.outputs.iter().zip(&made) {
                 match result(r, *made) {
                     Whole::State(k) => lower.write_tile(output, next[k], false),
@@ -207,7 +212,9 @@ impl Maker<'_> {
         let (ValueSplit { program, axis, .. }, made) = (self.body.clone(), self.made.clone());
         let states = States { carry: vec![], gradient: vec![] };
         let rounded = self.rounded();
+        let masks = self.masks;
         let steps = self.lower(&program, &axis, &states, &rounded, |lower, cut| {
+            lower.keep_apart(masks);
             for (&output, made) in program.outputs.iter().zip(&made) {
                 write(lower, cut, output, result(r, *made));
             }

@@ -131,6 +131,7 @@ pub fn build(
         init,
         made,
         inverses: &[],
+        masks: &[],
         tiles,
     };
     let all = |count: usize| (0..count).map(Made::Result).collect::<Vec<Made>>();

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 
 use crate::plan::Number;
 use crate::plan::lower::{heavy, is_inverse, is_matrix, is_view, whole};
+use crate::tile::mask::{Mask, masks};
 use crate::tile::split::{depends, piece};
 use crate::tile::{Leaf, Op, Program, Value, size};
 
@@ -47,6 +48,8 @@ pub(super) struct Shares {
     pub(super) kept: Vec<(Vec<usize>, Number)>,
     /// Which of them are inverses of matrices.
     pub(super) inverses: Vec<usize>,
+    /// What masks exclude of them.
+    pub(super) masks: Vec<Option<Mask>>,
 }
 
 /// Cuts a program at what depends on the leaves that `on` picks. `serial` says which results are carried; with
@@ -100,11 +103,13 @@ pub(super) fn shares(
         Share { program, made: all.into_iter().map(|(_, made)| made).collect() }
     };
     let is_kept = |value: Value| kept.contains(&value);
+    let masks = masks(program, &|_| None);
     let early = |value: Value| !late[value.at()];
     Shares {
         prepare: share(&early, &|_| false),
         carry: share(&|value| carry[value.at()], &|value| early(value) && is_kept(value)),
         read: share(&|value| late[value.at()] && !carry[value.at()], &is_kept),
+        masks: kept.iter().map(|value| masks[value.at()].clone()).collect(),
         inverses: (0..kept.len()).filter(|i| is_inverse(program, kept[*i])).collect(),
         kept: kept.iter().map(|value| (program.shape(*value).to_vec(), number(*value))).collect(),
     }

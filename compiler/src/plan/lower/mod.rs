@@ -9,6 +9,7 @@
 //! it is computed where the product leaves its sums, in the threads' registers, and products that
 //! are added up share those registers.
 
+mod masked;
 mod product;
 mod quotients;
 mod scan;
@@ -28,6 +29,7 @@ use super::index::{Ix, flat, unflat};
 use super::space::{Choice, Unit};
 use super::{Condition, Expr, Number, Operand, ScanOp, Step, Target, Tile, TileId};
 use crate::normal::Refusal;
+use crate::tile::mask::Mask;
 use crate::tile::{Binary, Leaf, Op, Program, Value, Versions};
 use product::{Open, adds_sum};
 use scan::scan;
@@ -57,6 +59,8 @@ pub struct Lower<'a> {
     pub exact: Vec<bool>,
     /// What products read as operands, behind views.
     shared: BTreeSet<Value>,
+    /// What of each value is excluded, where tokens are kept apart.
+    masks: Vec<Option<Mask>>,
     choice: Choice,
 }
 
@@ -130,6 +134,7 @@ impl<'a> Lower<'a> {
             whole,
             exact: vec![false; n],
             shared,
+            masks: vec![None; n],
             choice,
         }
     }
@@ -220,7 +225,10 @@ impl<'a> Lower<'a> {
             }
             Op::Binary(Binary::Add) => self.sum(args[0], args[1], index, sizes, open),
             Op::Binary(op) => Expr::Binary(*op, self.pair(args, index, sizes, open)),
-            Op::MulSum(_) => Expr::Mul(self.pair(args, index, sizes, open)),
+            Op::MulSum(_) => {
+                let product = Expr::Mul(self.pair(args, index, sizes, open));
+                self.cleared(value, product, index, sizes)
+            }
             Op::Weight => Expr::Weight(self.pair(args, index, sizes, open)),
             Op::Select => {
                 let [a, b] = *self.pair(&args[1..], index, sizes, open);
@@ -436,9 +444,14 @@ fn place(condition: Condition) -> Expr {
 
 /// 1 at what a row has seen, else 0.
 fn below(v: &Versions, index: &[Ix], sizes: &[usize]) -> Expr {
+    place(seen(v, index, sizes))
+}
+
+/// Whether a row has seen a column.
+fn seen(v: &Versions, index: &[Ix], sizes: &[usize]) -> Condition {
     let p = v.offsets.len();
     let offsets: Vec<i64> = v.offsets.iter().map(|o| *o as i64).collect();
     let token = index[0].div(p, sizes).times(v.micro as i64);
     let seen = token.plus(&index[0].rem(p, sizes).entry(&offsets));
-    place(Condition::Less(index[1].clone(), seen))
+    Condition::Less(index[1].clone(), seen)
 }

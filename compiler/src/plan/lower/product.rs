@@ -6,7 +6,7 @@ use super::tiles::{FRAGMENT, WARP, new_tile};
 use super::values::behind_views;
 use crate::plan::index::{Atom, Ix, flat, unflat};
 use crate::plan::space::Unit;
-use crate::plan::{Expr, Number, Operand, Step, Target, Term, TileId, WarpTile};
+use crate::plan::{Expr, Number, Operand, Sees, Step, Target, Term, TileId, WarpTile};
 use crate::tile::{Binary, Op, Program, Value};
 
 /// Rows and columns below which a product is no work for the matrix units.
@@ -24,9 +24,9 @@ pub(super) struct Open {
 
 /// A `MulSum` as a matrix product: its axes by role.
 pub(super) struct Matrix {
-    rows: Vec<usize>,
-    cols: Vec<usize>,
-    inner: Vec<usize>,
+    pub(super) rows: Vec<usize>,
+    pub(super) cols: Vec<usize>,
+    pub(super) inner: Vec<usize>,
 }
 
 pub(super) fn count(shape: &[usize], axes: &[usize]) -> usize {
@@ -192,6 +192,7 @@ impl Lower<'_> {
                 let turned = terms.map(|term| Term {
                     left: flip(term.right),
                     right: flip(term.left),
+                    sees: term.sees.map(|sees| Sees { columns: !sees.columns, ..sees }),
                     ..term
                 });
                 open.terms.extend(turned);
@@ -272,13 +273,15 @@ impl Lower<'_> {
         let left = self.operand(a, &of_a, [&matrix.rows, &matrix.inner], whole);
         let right = self.operand(b, &of_b, [&matrix.inner, &matrix.cols], whole);
         let length = count(&of_a, &matrix.inner);
-        let mut terms = vec![Term { left, right, length, sum: 0 }];
+        let sees = self.sees(value, matrix);
+        let term = |left, right| Term { left, right, length, sum: 0, sees: sees.clone() };
+        let mut terms = vec![term(left, right)];
         let rounded = [a, b].map(|side| !self.exact[behind_views(self.program, side).at()]);
         if whole && rounded[1] {
-            terms.push(Term { right: self.rest(right), ..terms[0] });
+            terms.push(term(left, self.rest(right)));
         }
         if whole && rounded[0] {
-            terms.push(Term { left: self.rest(left), ..terms[0] });
+            terms.push(term(self.rest(left), right));
         }
         terms
     }

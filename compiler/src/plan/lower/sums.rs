@@ -59,8 +59,8 @@ impl Lower<'_> {
     }
 
     /// A sum that is no work for the matrix units.
-    pub(super) fn reduce(&mut self, value: Value, over: &[usize], tile: TileId) {
-        let node = self.program.node(value).clone();
+    pub(super) fn reduce(&mut self, of: Value, over: &[usize], tile: TileId) {
+        let node = self.program.node(of).clone();
         let mut sizes = self.program.shape(node.args[0]).to_vec();
         for arg in &node.args {
             for (n, own) in sizes.iter_mut().zip(self.program.shape(*arg)) {
@@ -80,6 +80,7 @@ impl Lower<'_> {
             Ok(both) => Expr::Mul(Box::new(both)),
             Err(mut one) => one.remove(0),
         };
+        let value = self.term_seen(of, over, value, &index, &sizes);
         let to = Target::Tile(tile, axes_of(&node.shape));
         self.gather(&sizes, over, Reduction::Sum, value, to);
     }

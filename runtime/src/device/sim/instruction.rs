@@ -271,6 +271,8 @@ pub enum Op {
     Return,
     /// Takes what another lane has: that whose number differs by a mask, or is given.
     Shuffle(Lane, Reg, Src, Src),
+    /// What any lane has of each bit.
+    Either(Reg, Src),
     /// Four 8x8 matrices from shared memory, perhaps transposed.
     Matrices(bool, [Reg; 4], Address),
     /// A product of matrix fragments, bf16 with f32 sums.

@@ -6,8 +6,8 @@ use lrc_compiler::elaborate::recurrence::Slot;
 use lrc_compiler::form::{Outputs, Problem};
 use lrc_compiler::tile::size;
 
-use super::Trial;
 use super::drawn::Drawn;
+use super::{Trial, Verdict};
 
 /// Runs a problem forward.
 pub type Forward<'a> = dyn Fn(&Problem<f32>) -> Outputs<f32> + 'a;
@@ -34,6 +34,16 @@ pub enum Leak {
         /// The token that is no number.
         changed: usize,
     },
+}
+
+impl Leak {
+    /// What a leak means.
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Leak::Earlier { .. } => Verdict::Acausal,
+            Leak::Hidden { .. } => Verdict::Wrong,
+        }
+    }
 }
 
 impl std::fmt::Display for Leak {

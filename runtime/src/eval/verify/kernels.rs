@@ -134,7 +134,10 @@ pub fn kernel_trials() -> Vec<Trial> {
     vec![one(&[1], false, 1), one(&[7, 65], true, 2), one(&[200], false, 3)]
 }
 
-/// All trials of the kernels of a recurrence.
+/// The one of packed sequences, in which tokens are changed.
+const PACKED: usize = 1;
+
+/// All trials of the kernels of a recurrence, and whether its tokens depend on later ones.
 pub fn judge_kernels(r: &Recurrence, kernels: &Kernels) -> Result<Judged<KernelFound>, Failure> {
     let mut judged: Judged<KernelFound> = Judged::default();
     for trial in kernel_trials() {
@@ -151,6 +154,11 @@ pub fn judge_kernels(r: &Recurrence, kernels: &Kernels) -> Result<Judged<KernelF
             judged.blame(verdict, || why.into());
         }
         judged.found.keep(found);
+    }
+    if judged.verdict < Verdict::NotFinite
+        && let Some(leak) = kernel_leak(r, &kernel_trials()[PACKED], kernels)?
+    {
+        judged.blame(leak.verdict(), || leak.to_string());
     }
     Ok(judged)
 }

@@ -274,9 +274,7 @@ pub fn examine(r: &Recurrence, trial: &Trial, runners: &[Runner], judged: &mut J
         let run = |problem: &Problem<f32>| Ok::<_, Infallible>((runner.forward)(problem));
         let Ok(leak) = leak(r, trial, &run, &own.forward);
         if let Some(leak) = leak {
-            let verdict =
-                if matches!(leak, Leak::Hidden { .. }) { Verdict::Wrong } else { Verdict::Acausal };
-            judged.blame(verdict, || format!("{} form: {leak}", runner.name));
+            judged.blame(leak.verdict(), || format!("{} form: {leak}", runner.name));
         }
     }
     let (truth, gradients) = (own.both)(&problem, &drawn.cotangents());

@@ -154,7 +154,7 @@ fn class(op: &Op) -> Class {
         Op::Load(..) | Op::Store(..) | Op::Copy(..) => Class::Memory,
         Op::Matrices(..) => Class::Shared,
         Op::Multiply { .. } => Class::Product,
-        Op::Shuffle(..) => Class::Shuffle,
+        Op::Shuffle(..) | Op::Either(..) => Class::Shuffle,
         Op::Branch(_) | Op::Barrier | Op::Return | Op::CopyGroup | Op::CopyWait(_) => {
             Class::Control
         }
@@ -211,7 +211,7 @@ fn registers(op: &Op, reads: &mut impl FnMut(Reg), writes: &mut impl FnMut(Reg))
         address.base.map_or(Src::Value(0), Src::Reg)
     }
     match op {
-        Op::Move(_, d, a) | Op::One(_, _, d, a) | Op::Convert { d, a, .. } => {
+        Op::Move(_, d, a) | Op::One(_, _, d, a) | Op::Convert { d, a, .. } | Op::Either(d, a) => {
             read(a);
             writes(*d);
         }

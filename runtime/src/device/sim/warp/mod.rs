@@ -172,7 +172,7 @@ impl Warp {
             if around.steps[0] > around.steps[1] {
                 return Err(self.stop(pc, 0, "it does not end".to_string()));
             }
-            if matches!(inst.op, Op::Shuffle(..)) && mask != u32::MAX {
+            if matches!(inst.op, Op::Shuffle(..) | Op::Either(..)) && mask != u32::MAX {
                 return self.meet(pc, mask).map_err(|(lane, wrong)| self.stop(pc, lane, wrong));
             }
             let active = self.active(inst, mask);
@@ -396,6 +396,11 @@ impl Warp {
                     a[if *other == Lane::Is { by } else { lane ^ by }]
                 };
                 self.put_word(*d, mask, std::array::from_fn(value));
+            }
+            Op::Either(d, a) => {
+                together(mask, group)?;
+                let all = self.word(*a, around).into_iter().fold(0, |all, x| all | x);
+                self.put_word(*d, mask, [all; LANES]);
             }
             Op::Matrices(transposed, d, address) => {
                 together(mask, group)?;
