@@ -73,7 +73,7 @@ gla_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads
     // scan of 4 rows, 4 steps, 8 wide: tile6 = Gram(Versions { micro: 1, offsets: [1] }) tile4 tile5 tile0
     gram<4, 4, 8>(tile6, tile4, tile5, tile0, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // reduce [4, 4, 8] over [1]: tile3[i0, 0, i2] = Sum (tile6[i0, i1] * in_v[t of row i1; i2])
+    // reduce [4, 4, 8] over [1]: tile3[i0, 0, i2] = Sum (i1 < i0+1 ? (tile6[i0, i1] * in_v[t of row i1; i2]) : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
         const int i0 = e / 8;
@@ -82,7 +82,7 @@ gla_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads
         #pragma unroll 4
         for (int s = 0; s < 4; s++) {
             const int i1 = s;
-            x += tile6[4 * (i0) + i1] * in_v[((long long)(at.start + inside(at, i1)) * heads_in_v + own_in_v) * 8 + i2];
+            x += (i1 < i0 + 1 ? tile6[4 * (i0) + i1] * in_v[((long long)(at.start + inside(at, i1)) * heads_in_v + own_in_v) * 8 + i2] : 0.0f);
         }
         tile3[8 * (i0) + i2] = x;
     }

@@ -171,12 +171,17 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
             });
         }
         wait_for_block();
-        // product [16, 1, 8] in 16x16: sum = tile10ᵀ tile11ᵀ over 16; tile9[i0, 0, i2] += sum
+        // product [16, 1, 8] in 16x16: sum = tile10ᵀ tile11ᵀ over 16, kept apart; tile9[i0, 0, i2] += sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, true, 24, 0, true, 24, 0>(tile10, tile11, row0, col0);
+            if (sums.lost()) {
+                sums.clear();
+                sums.add<16, true, 24, 0, true, 24, 0, true>(tile10, tile11, row0, col0);
+                sums.lose<16, true, 24, 0, true, 24, 0, true>(tile10, tile11, row0, col0, [&](int i0, int i1) -> bool { return (allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? 1.0f : 0.0f) != 0.f; });
+            }
             sums.each(row0, col0, [&](int i2, int i0, float sum) {
                 if (i2 < 8) {
                     tile9[8 * (i0) + i2] += sum;

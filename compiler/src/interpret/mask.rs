@@ -69,7 +69,7 @@ impl Placed {
 mod tests {
     use super::*;
     use crate::interpret::{Machine, Plan};
-    use crate::tile::{Builder, Int, Stream, Versions};
+    use crate::tile::{Builder, Int, Leaf, Stream, Versions};
 
     fn leaf(b: &mut Builder, i: usize, shape: &[usize]) -> Value {
         b.leaf(Leaf::Read(Stream::Input(i), Int::T), shape)
