@@ -7,7 +7,7 @@ use std::time::Duration;
 use lrc_compiler::block::Blocking;
 use lrc_compiler::compile::Chosen;
 use lrc_compiler::elaborate::{Recurrence, Setting};
-use lrc_compiler::graph::{Model, Prepared};
+use lrc_compiler::graph::{Model, Prepared, account};
 use lrc_compiler::normal::Refusal;
 use lrc_compiler::tile::size;
 use lrc_dsl::ast::{Decl, Kind};
@@ -17,7 +17,7 @@ use lrc_runtime::data::LONGEST;
 use lrc_runtime::device::Device;
 use lrc_runtime::device::kernels::Unready;
 use lrc_runtime::device::store::Machine;
-use lrc_runtime::eval::bench as measured;
+use lrc_runtime::eval::bench::{self as measured, Times};
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::ground::library::LIBRARY;
 use lrc_runtime::ground::memory;
@@ -61,10 +61,18 @@ pub struct Bench {
     /// Override a parameter or size: `--set dk=128`.
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
+    /// Instead, train models whose states are expanded to 1, 2, 4 and 8 subheads, and compare their speeds.
+    #[arg(long, conflicts_with = "file")]
+    pub expansion: bool,
     /// One JSON document on stdout.
     #[arg(long)]
     pub json: bool,
 }
+
+/// Subheads of the models of `--expansion`, and the sizes of these where none are given.
+const SUBHEADS: [usize; 4] = [1, 2, 4, 8];
+const EXPANDED: [(&str, f64); 5] =
+    [("width", 256.0), ("layers", 4.0), ("heads", 4.0), ("d", 64.0), ("hidden", 704.0)];
 
 /// What is timed when no file is named: a recurrence that every peer has, and a model of it.
 const STANDARD: &str = "use \"recurrences/gated_delta_rule.arch\"\nuse \"models/plain_gdn.arch\"\n";
@@ -99,6 +107,8 @@ struct Table {
     quiet: bool,
     recurrences: Vec<Value>,
     training: Vec<Value>,
+    /// The speed that others are compared with.
+    first: Option<f64>,
 }
 
 impl Table {
@@ -130,32 +140,47 @@ impl Table {
                 )?
             }
         };
+        self.keep(&r, sizes, times);
+        Ok(())
+    }
+
+    /// Shows the times of a recurrence, and what they come to.
+    fn keep(&mut self, r: &Recurrence, sizes: Sizes, times: Times) {
         let dims: BTreeMap<&str, String> = r
             .numbers
             .iter()
             .filter(|(name, _)| !BUILT_IN.contains(&name.as_str()))
             .map(|(name, x)| (name.as_str(), x.to_string()))
             .collect();
+        let tokens = (sizes.batch * sizes.length) as f64;
+        let cost = account::alone(r);
+        let per_head = cost.flops.saturating_add(cost.past_flops(sizes.length));
+        let flops = per_head as f64 * sizes.heads as f64 * tokens;
+        let decoded = times.decode.map(|seconds| sizes.batch as f64 / seconds);
         if self.recurrences.is_empty() && !self.quiet {
             say!(
-                "{:<22} {:>20} {:<6} {:>10} {:>11} {:>9}  sizes",
+                "{:<22} {:>20} {:<6} {:>10} {:>11} {:>9} {:>9} {:>12}  sizes",
                 "recurrence",
                 "batch·tokens·heads",
                 "form",
                 "forward ms",
                 "+ backward",
-                "ns/token"
+                "ns/token",
+                "TFLOP/s",
+                "decoded/s"
             );
         }
         if !self.quiet {
             say!(
-                "{:<22} {:>20} {:<6} {:>10.2} {:>11.2} {:>9.1}  {}",
+                "{:<22} {:>20} {:<6} {:>10.2} {:>11.2} {:>9.1} {:>9.4} {:>12}  {}",
                 r.name,
                 format!("{}·{}·{}", sizes.batch, sizes.length, sizes.heads),
                 times.form,
                 times.forward * 1e3,
                 times.both * 1e3,
-                times.both * 1e9 / (sizes.batch * sizes.length) as f64,
+                times.both * 1e9 / tokens,
+                flops / times.forward * 1e-12,
+                decoded.map_or("-".into(), |speed| format!("{speed:.0}")),
                 dims.iter().map(|(name, x)| format!("{name}={x}")).collect::<Vec<_>>().join(" ")
             );
         }
@@ -163,8 +188,9 @@ impl Table {
             "name": r.name, "batch": sizes.batch, "length": sizes.length, "heads": sizes.heads,
             "sizes": dims, "form": times.form,
             "forward_ms": times.forward * 1e3, "forward_backward_ms": times.both * 1e3,
+            "forward_flops": flops, "forward_tflops": flops / times.forward * 1e-12,
+            "decoded_tokens_per_second": decoded,
         }));
-        Ok(())
     }
 
     fn standard(&mut self, args: &Bench, sources: &mut Sources) -> Result<(), Failure> {
@@ -180,10 +206,39 @@ impl Table {
         }
         let decl = find(&namespace, Kind::Model, "plain_gdn")?;
         let (batch, length) = STANDARD_BATCH;
-        self.train(built(&namespace, decl, &BTreeMap::new())?, batch, length)
+        self.train(built(&namespace, decl, &BTreeMap::new())?, batch, length).map(|_| ())
     }
 
-    fn train(&mut self, model: Model, batch: usize, length: usize) -> Result<(), Failure> {
+    /// Training steps of one model with more and more state, and each speed as a share of the first.
+    fn expansion(&mut self, args: &Bench, sources: &mut Sources) -> Result<(), Failure> {
+        let text = "use \"models/gdn.arch\"\n".to_string();
+        let (namespace, diags) = lrc_dsl::load_text("expansion", text, None, LIBRARY, sources);
+        if diags.iter().any(Diag::is_error) {
+            return Err(Failure::Invalid(diags));
+        }
+        let decl = find(&namespace, Kind::Model, "gdn_e")?;
+        let mut sizes: BTreeMap<String, Setting> =
+            EXPANDED.map(|(name, x)| (name.to_string(), Setting::Number(x))).into();
+        let given = settings(&args.set)?;
+        known(&given, [decl])?;
+        sizes.extend(given);
+        for e in SUBHEADS {
+            sizes.insert("e".into(), Setting::Number(e as f64));
+            let model = built(&namespace, decl, &own(&sizes, decl))?;
+            let speed = self.train(model, args.batch, args.length)?;
+            let first = *self.first.get_or_insert(speed);
+            if !self.quiet {
+                say!("    {e} subheads: {:.3} of the speed of one", speed / first);
+            }
+            if let Some(Value::Object(last)) = self.training.last_mut() {
+                last.insert("subheads".into(), json!(e));
+                last.insert("share_of_first".into(), json!(speed / first));
+            }
+        }
+        Ok(())
+    }
+
+    fn train(&mut self, model: Model, batch: usize, length: usize) -> Result<f64, Failure> {
         let name = model.name.clone();
         let per_row = Prepared::plain(model.clone()).per_row();
         memory::room(bytes(per_row, batch * length), &format!("training {name}"))?;
@@ -201,7 +256,7 @@ impl Table {
             "name": name, "batch": batch, "length": length, "tokens_per_second": speed,
             "peak_memory_bytes": peak,
         }));
-        Ok(())
+        Ok(speed)
     }
 }
 
@@ -221,8 +276,10 @@ pub fn bench(args: &Bench, sources: &mut Sources) -> Result<(), Failure> {
         quiet: args.json,
         recurrences: Vec::new(),
         training: Vec::new(),
+        first: None,
     };
     match &args.file {
+        None if args.expansion => table.expansion(args, sources)?,
         None => table.standard(args, sources)?,
         Some(file) => {
             let namespace = declarations(file, sources)?;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use lrc_compiler::compile::{Choice, Chosen, Target, compile};
+use lrc_compiler::compile::{Choice, Target, compile};
 use lrc_compiler::elaborate::{Recurrence, Setting};
-use lrc_compiler::graph::{Recur, account};
+use lrc_compiler::graph::account;
 use lrc_compiler::normal::Refusal;
 use lrc_compiler::plan::Purpose;
 use lrc_compiler::strategy;
@@ -127,15 +127,7 @@ fn explain_model(
 pub fn explain_recurrence(r: &Recurrence, decl: &Decl, sources: &Sources) {
     say!("recurrence {}", r.name);
     decl.docs.iter().for_each(|line| say!("  {line}"));
-    let recur = Recur {
-        recurrence: r.clone(),
-        heads: 1,
-        sum: 1,
-        input_heads: vec![1; r.inputs.len()],
-        param_heads: vec![1; r.params.len()],
-        chosen: Chosen::default(),
-    };
-    let cost = account::cost(&recur);
+    let cost = account::alone(r);
     let sizes: Vec<String> = r.numbers.iter().map(|(name, x)| format!("{name} = {x}")).collect();
     say!("  at {}", sizes.join(", "));
     say!(

@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+mod acceptance;
 mod bench;
 mod check;
 mod compile;

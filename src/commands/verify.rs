@@ -1,7 +1,7 @@
 //! `lrc verify`: what is said of each recurrence, and what the worst of it means for the exit status.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lrc_compiler::elaborate::{Recurrence, Setting};
 use lrc_compiler::graph::{Graph, Kind as Node, mixer_alone};
@@ -15,15 +15,17 @@ use lrc_runtime::ground::error::Failure;
 use lrc_runtime::tell;
 use serde_json::{Value, json};
 
-use crate::args::Device;
+use crate::args::{Device, seconds};
+use crate::commands::acceptance;
 use crate::commands::declared::{built, elaborated, known, named, own, settings};
 use crate::terminal::say;
 
 /// Arguments of `lrc verify`.
 #[derive(Debug, clap::Args)]
 pub struct Verify {
-    /// The `.arch` file.
-    pub file: PathBuf,
+    /// The `.arch` file [default with --report: the recurrences inside the program].
+    #[arg(required_unless_present = "report")]
+    pub file: Option<PathBuf>,
     /// A recurrence of the file, or a mixer or model: what it calls [default: all of them].
     pub name: Option<String>,
     /// Where to run: `sim` runs the kernels for GPUs against the recurrent form.
@@ -33,8 +35,14 @@ pub struct Verify {
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
     /// One JSON document on stdout.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "report")]
     pub json: bool,
+    /// Write what kernels do on this machine, and how long each takes, into one file that can be sent back.
+    #[arg(long, value_name = "OUT")]
+    pub report: Option<PathBuf>,
+    /// Seconds that a report may take: what is not reached is named.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600.0, value_parser = seconds, requires = "report")]
+    pub budget: f64,
 }
 
 /// What is said of one recurrence.
@@ -50,14 +58,12 @@ struct Line {
 
 /// `lrc verify`
 pub fn verify(args: &Verify, sources: &mut Sources) -> Result<(), Failure> {
-    let namespace = declarations(&args.file, sources)?;
+    if let Some(out) = &args.report {
+        return acceptance::report(args, out, sources);
+    }
+    let file = args.file.as_ref().ok_or_else(|| Failure::Usage("which file?".into()))?;
     let given = settings(&args.set)?;
-    let decls = to_verify(&namespace, args, &given)?;
-    known(&given, decls.iter().copied())?;
-    let recurrences: Vec<Recurrence> = decls
-        .into_iter()
-        .map(|decl| elaborated(decl, &own(&given, decl)))
-        .collect::<Result<_, Failure>>()?;
+    let recurrences = declared(args, file, &given, &given, sources)?;
     let device: lrc_runtime::device::Device = args.device.into();
     let machine = device.machine()?;
     if !args.json {
@@ -89,6 +95,20 @@ pub fn verify(args: &Verify, sources: &mut Sources) -> Result<(), Failure> {
     outcome(&lines)
 }
 
+/// The recurrences of a file that are to be verified, at sizes that hold where they know them.
+pub(super) fn declared(
+    args: &Verify,
+    file: &Path,
+    given: &BTreeMap<String, Setting>,
+    sizes: &BTreeMap<String, Setting>,
+    sources: &mut Sources,
+) -> Result<Vec<Recurrence>, Failure> {
+    let namespace = declarations(file, sources)?;
+    let decls = to_verify(&namespace, args, file, given)?;
+    known(given, decls.iter().copied())?;
+    decls.into_iter().map(|decl| elaborated(decl, &own(sizes, decl))).collect()
+}
+
 /// The last line of the table.
 fn summary(count: usize, verified: usize, without: &[&str]) -> String {
     let noun = if count == 1 { "recurrence" } else { "recurrences" };
@@ -103,6 +123,7 @@ fn summary(count: usize, verified: usize, without: &[&str]) -> String {
 fn to_verify<'n>(
     namespace: &'n Namespace,
     args: &Verify,
+    file: &Path,
     given: &BTreeMap<String, Setting>,
 ) -> Result<Vec<&'n Decl>, Failure> {
     let decls: Vec<&Decl> = match &args.name {
@@ -122,7 +143,7 @@ fn to_verify<'n>(
         }
     }
     if found.is_empty() {
-        let what = args.file.display();
+        let what = file.display();
         return Err(Failure::Usage(format!(
             "{what} neither declares a recurrence nor calls one: there is nothing to verify"
         )));

@@ -6,6 +6,7 @@ use super::{Kind, Model, Recur};
 use crate::block::tokens_of;
 use crate::chunk::attention::{Range, SAMPLES};
 use crate::chunk::derive;
+use crate::compile::Chosen;
 use crate::elaborate::Recurrence;
 use crate::normal::{self, Normal};
 use crate::tile::size;
@@ -73,6 +74,18 @@ fn window(r: &Recurrence) -> Option<usize> {
     // Sampled as where the range is declared; what still grows there has no bound.
     let most = (0..SAMPLES as usize).map(reads).max()?;
     (most <= SAMPLES as usize / 2).then_some(most)
+}
+
+/// What one head of a recurrence costs by itself.
+pub fn alone(r: &Recurrence) -> Cost {
+    cost(&Recur {
+        recurrence: r.clone(),
+        heads: 1,
+        sum: 1,
+        input_heads: vec![1; r.inputs.len()],
+        param_heads: vec![1; r.params.len()],
+        chosen: Chosen::default(),
+    })
 }
 
 /// Nominal operations as papers count them (math.md, section 6): `2 K V` for each state read, write

@@ -75,3 +75,14 @@ pub enum Loaded {
     /// Its text, which nobody runs.
     Text(Arc<Text>),
 }
+
+impl Loaded {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Loaded::Sim(entry) => &entry.name,
+            Loaded::Cuda(function) => &function.name,
+            Loaded::Text(text) => &text.name,
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 pub mod accelerator;
 mod across;
+mod argument;
 pub mod backend;
 pub mod cache;
 pub mod cpu;
@@ -20,6 +21,7 @@ pub mod recorder;
 pub mod rows;
 pub mod sim;
 pub mod store;
+mod timed;
 pub mod tuned;
 
 use lrc_compiler::plan::target::Gpu;

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::time::Instant;
 
+pub use super::argument::Argument;
 use super::cuda::gpu::{self, Gpu, Words};
 pub use super::machine::{Loaded, Machine};
 use super::recorder::Recorded;
@@ -10,6 +12,7 @@ use super::sim::count::Counts;
 use super::sim::hardware::Hardware;
 use super::sim::memory::Memory;
 use super::sim::{self, Launch};
+use super::timed::{Mark, Timed};
 use crate::ground::error::Failure;
 use crate::ops::dense;
 use crate::ops::dense::Dense;
@@ -44,35 +47,6 @@ impl Tensor {
     }
 }
 
-/// An argument of a kernel.
-#[derive(Clone, Copy, Debug)]
-pub enum Argument {
-    /// A tensor; a null pointer where there is none.
-    Tensor(Option<Tensor>),
-    /// A whole number.
-    Number(i32),
-    /// A float.
-    Float(f32),
-}
-
-impl From<Tensor> for Argument {
-    fn from(tensor: Tensor) -> Argument {
-        Argument::Tensor(Some(tensor))
-    }
-}
-
-impl From<usize> for Argument {
-    fn from(x: usize) -> Argument {
-        Argument::Number(x as i32)
-    }
-}
-
-impl From<f32> for Argument {
-    fn from(x: f32) -> Argument {
-        Argument::Float(x)
-    }
-}
-
 /// What a launch did on the sim device.
 #[derive(Clone, Debug)]
 pub struct Counted {
@@ -104,6 +78,8 @@ pub struct Store {
     tables: BTreeMap<Vec<u32>, Tensor>,
     /// What kernels do on a kind of GPU, where somebody asks.
     record: Option<(Hardware, Vec<Counted>)>,
+    /// When kernels began and ended, where somebody asks.
+    timed: Option<Vec<Timed>>,
     /// Kernels started so far.
     pub launches: u64,
     /// Dense products started so far.
@@ -130,6 +106,7 @@ impl Store {
             most: None,
             tables: BTreeMap::new(),
             record: None,
+            timed: None,
             launches: 0,
             products: 0,
         }
@@ -276,6 +253,24 @@ impl Store {
         self.record.as_mut().map(|(_, done)| std::mem::take(done)).unwrap_or_default()
     }
 
+    /// From now on, kernels are timed.
+    pub fn time(&mut self) {
+        self.timed = Some(vec![]);
+    }
+
+    /// The kernels since the last call, with the seconds that each took.
+    pub fn timed(&mut self) -> Result<Vec<(String, f64)>, Failure> {
+        let all = self.timed.as_mut().map(std::mem::take).unwrap_or_default();
+        all.into_iter().map(|one| one.seconds().map(|seconds| (one.kernel, seconds))).collect()
+    }
+
+    fn mark(&self) -> Result<Mark, Failure> {
+        match &self.backing {
+            Backing::Cuda(gpu, _) => gpu.mark().map(Mark::There),
+            Backing::Sim(..) | Backing::Recorder(_) => Ok(Mark::Here(Instant::now())),
+        }
+    }
+
     /// What would have been started since the last call, of a machine that runs nothing.
     pub fn written_down(&mut self) -> Vec<Recorded> {
         match &mut self.backing {
@@ -384,13 +379,28 @@ impl Store {
     pub fn launch(
         &mut self,
         loaded: &Loaded,
-        [blocks, threads, shared]: [usize; 3],
+        size: [usize; 3],
         arguments: &[Argument],
     ) -> Result<(), Failure> {
-        if blocks == 0 {
+        if size[0] == 0 {
             return Ok(());
         }
         self.launches += 1;
+        let began = self.timed.is_some().then(|| self.mark()).transpose()?;
+        self.start(loaded, size, arguments)?;
+        if let Some(began) = began {
+            let one = Timed { kernel: loaded.name().to_string(), marks: [began, self.mark()?] };
+            self.timed.get_or_insert_default().push(one);
+        }
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        loaded: &Loaded,
+        [blocks, threads, shared]: [usize; 3],
+        arguments: &[Argument],
+    ) -> Result<(), Failure> {
         match (&mut self.backing, loaded) {
             (Backing::Sim(memory, addresses), Loaded::Sim(entry)) => {
                 let arguments: Vec<sim::Argument> = arguments

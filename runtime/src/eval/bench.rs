@@ -6,9 +6,12 @@
 use lrc_compiler::block::Blocking;
 use lrc_compiler::compile::Chosen;
 use lrc_compiler::elaborate::Recurrence;
-use lrc_compiler::form::{Form, FormKind};
+use lrc_compiler::elaborate::recurrence::Slot;
+use lrc_compiler::form::{Form, FormKind, Problem};
 use lrc_compiler::graph::Model;
 use lrc_compiler::normal::Refusal;
+use lrc_compiler::strategy;
+use lrc_compiler::tile::size;
 
 use crate::device::Device;
 use crate::device::kernels::{Into as Gradients, Kernels, Unready, Wanted, sent};
@@ -31,6 +34,20 @@ pub struct Times {
     pub forward: f64,
     /// Forward, keeping what the gradient needs, then backward.
     pub both: f64,
+    /// One token of each sequence, from states that are given; nothing where there are none.
+    pub decode: Option<f64>,
+}
+
+/// The states that a token starts from.
+fn states(r: &Recurrence, sizes: Sizes) -> Vec<Vec<f32>> {
+    let one = |state: &Slot| vec![0.0; sizes.batch * sizes.heads * size(&state.shape)];
+    r.states.iter().map(one).collect()
+}
+
+/// A token of each sequence behind those states.
+fn token<'t>(r: &'t Recurrence, tensors: &'t Drawn, states: &'t [Vec<f32>]) -> Problem<'t, f32> {
+    let initial = states.iter().map(|state| Some(state.as_slice())).collect();
+    Problem { initial, ..tensors.problem(r) }
 }
 
 /// Times a recurrence in f32. The error says why it cannot run in the form that was asked for.
@@ -53,7 +70,15 @@ pub fn recurrence(
         form.backward(&problem, &kept, &cotangents).recycle();
         outputs.recycle();
     });
-    Ok(Times { form: form.name(), forward, both })
+    let decode = strategy::of(r).decodes().then(|| {
+        let (tensors, states) = (Drawn::new(r, Sizes { length: 1, ..sizes }), states(r, sizes));
+        let problem = token(r, &tensors, &states);
+        let form = Form::recurrent(&problem);
+        median(repeat, || {
+            form.forward(&problem, false).0.recycle();
+        })
+    });
+    Ok(Times { form: form.name(), forward, both, decode })
 }
 
 /// Times a recurrence by its kernels, on tensors that lie in the device's memory.
@@ -89,9 +114,33 @@ pub fn kernels(
             left.release(&mut store);
             store.wait()
         })?;
-        Ok(Times { form: "kernel", forward: alone, both })
+        Ok(Times { form: "kernel", forward: alone, both, decode: None })
     };
-    timed().map_err(Unready::Failed)
+    let times = timed().map_err(Unready::Failed)?;
+    let decode = strategy::of(r).decodes().then(|| decoding(r, sizes, chosen, repeat, machine));
+    Ok(Times { decode: decode.transpose()?, ..times })
+}
+
+/// The seconds of a token of each sequence by kernels.
+fn decoding(
+    r: &Recurrence,
+    sizes: Sizes,
+    chosen: Chosen,
+    repeat: Repeat,
+    machine: &Machine,
+) -> Result<f64, Unready> {
+    let kernels = Kernels::new(r, Wanted::Decode, chosen, machine)?;
+    let (tensors, states) = (Drawn::new(r, Sizes { length: 1, ..sizes }), states(r, sizes));
+    let problem = token(r, &tensors, &states);
+    let mut store = Store::new(machine);
+    let (call, outs) = sent(&mut store, &problem).map_err(Unready::Failed)?;
+    let seconds = fallible(repeat, || {
+        let (finals, left) = kernels.forward(&mut store, &call, &outs)?;
+        finals.into_iter().for_each(|tensor| store.give(tensor));
+        left.release(&mut store);
+        store.wait()
+    });
+    seconds.map_err(Unready::Failed)
 }
 
 /// Tokens per second of training steps: forward, backward and AdamW on random tokens.

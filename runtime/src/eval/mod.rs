@@ -1,5 +1,6 @@
-//! What a model has learned, and how well: benchmarks, diagnoses, comparisons, experiments, verification, speed.
+//! What a model has learned, and how well: benchmarks, diagnoses, comparisons, experiments, verification, speed, acceptance.
 
+pub mod acceptance;
 pub mod bench;
 pub mod benchmark;
 pub mod compare;

@@ -5,6 +5,7 @@
 //! and heads are as many times that. Sequences as short as the longest of the three run as they are.
 
 mod fit;
+pub mod measures;
 pub mod page;
 pub mod text;
 pub mod time;
@@ -74,6 +75,8 @@ pub struct Compulsory {
     pub name: String,
     /// Bytes, at two a number.
     pub bytes: f64,
+    /// Bytes by which its numbers are held.
+    pub held: f64,
 }
 
 /// One pass.
@@ -103,6 +106,11 @@ impl OfSchedule {
     /// Bytes that must be moved in any case.
     pub fn compulsory(&self) -> f64 {
         self.compulsory.iter().map(|part| part.bytes).sum()
+    }
+
+    /// The same as these numbers are held.
+    pub fn held(&self) -> f64 {
+        self.compulsory.iter().map(|part| part.held).sum()
     }
 }
 
@@ -270,7 +278,10 @@ fn compulsory(schedule: &Schedule, sizes: Sizes, saves: bool) -> Vec<Compulsory>
         |buffer: &Buffer| -> usize { buffer.dims[buffer.partial..].iter().map(extent).product() };
     let buffers = schedule.buffers.iter().filter(given);
     buffers
-        .map(|buffer| Compulsory { name: buffer.name.clone(), bytes: 2.0 * numbers(buffer) as f64 })
+        .map(|buffer| {
+            let (name, count) = (buffer.name.clone(), numbers(buffer) as f64);
+            Compulsory { name, bytes: 2.0 * count, held: buffer.number.bytes() as f64 * count }
+        })
         .collect()
 }
 

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{OfKernel, OfSchedule, Profile, Step};
+use super::measures::Measures;
+use super::{Compulsory, OfKernel, OfSchedule, Profile, Step};
 use crate::device::sim::count::kind::{CLASSES, Class};
 use crate::device::sim::count::{Tally, UNIT_NAMES};
 use crate::device::sim::hardware::Hardware;
@@ -206,16 +207,35 @@ pub fn document(profile: &Profile) -> Value {
 }
 
 fn schedule(of: &OfSchedule, hardware: &Hardware) -> Value {
-    let parts: Map<String, Value> =
-        of.compulsory.iter().map(|part| (part.name.clone(), json!(part.bytes))).collect();
+    let parts = |bytes: fn(&Compulsory) -> f64| -> Map<String, Value> {
+        of.compulsory.iter().map(|part| (part.name.clone(), json!(bytes(part)))).collect()
+    };
     json!({
         "name": of.name,
         "saves": of.saves,
         "milliseconds": of.seconds(hardware) * 1e3,
         "moved_bytes": of.moved(),
         "compulsory_bytes": of.compulsory(),
-        "compulsory_parts": parts,
+        "compulsory_parts": parts(|part| part.bytes),
+        "held_bytes": of.held(),
+        "held_parts": parts(|part| part.held),
+        "measures": measures(&of.measures()),
         "kernels": of.kernels.iter().map(kernel).collect::<Vec<_>>(),
+    })
+}
+
+fn measures(of: &Measures) -> Value {
+    let narrow = of.narrow.iter().map(|narrow| {
+        json!({
+            "kernel": narrow.kernel, "step": narrow.step, "share_of_time": narrow.time,
+            "threads_busy": narrow.threads,
+        })
+    });
+    json!({
+        "moved_over_compulsory": of.moved,
+        "moved_over_held": of.moved_as_held,
+        "conflicts_in_products": of.conflicts,
+        "long_steps_on_few_threads": narrow.collect::<Vec<Value>>(),
     })
 }
 

@@ -4,10 +4,10 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use cudarc::driver::sys::CUfunction_attribute;
+use cudarc::driver::sys::{CUevent_flags, CUfunction_attribute};
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError, LaunchConfig,
-    PushKernelArg,
+    CudaContext, CudaEvent, CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError,
+    LaunchConfig, PushKernelArg,
 };
 use cudarc::nvrtc::Ptx;
 use lrc_compiler::plan::target::{self, Gpu as Kind};
@@ -35,7 +35,23 @@ pub struct Gpu {
 
 /// A loaded kernel.
 #[derive(Clone, Debug)]
-pub struct Function(CudaFunction);
+pub struct Function {
+    code: CudaFunction,
+    /// Its name.
+    pub name: String,
+}
+
+/// A moment on the GPU's clock.
+#[derive(Debug)]
+pub struct Mark(CudaEvent);
+
+impl Mark {
+    /// Seconds until another, once that has come.
+    pub fn until(&self, later: &Mark) -> Result<f64, Failure> {
+        let milliseconds = self.0.elapsed_ms(&later.0).map_err(|why| said(STOPPED, why))?;
+        Ok(f64::from(milliseconds) * 1e-3)
+    }
+}
 
 /// Words in the GPU's memory.
 #[derive(Debug)]
@@ -97,7 +113,7 @@ impl Gpu {
             let shared = i32::try_from(shared).map_err(|_| too_large(name, "bytes", shared))?;
             function.set_attribute(limit, shared).map_err(failed)?;
         }
-        Ok(Function(function))
+        Ok(Function { code: function, name: name.to_string() })
     }
 
     /// Words with zeros in them; the error says why there is no room.
@@ -108,6 +124,12 @@ impl Gpu {
     /// Waits until everything has run.
     pub fn wait(&self) -> Result<(), Failure> {
         self.stream.synchronize().map_err(|why| said(STOPPED, why))
+    }
+
+    /// The moment when everything so far has run.
+    pub fn mark(&self) -> Result<Mark, Failure> {
+        let with_time = Some(CUevent_flags::CU_EVENT_DEFAULT);
+        self.stream.record_event(with_time).map(Mark).map_err(|why| said(STOPPED, why))
     }
 
     /// Fills words with zeros.
@@ -183,7 +205,7 @@ impl Gpu {
                 _ => Ok(0),
             })
             .collect::<Result<_, _>>()?;
-        let mut builder = self.stream.launch_builder(&function.0);
+        let mut builder = self.stream.launch_builder(&function.code);
         for (argument, pointer) in arguments.iter().zip(&pointers) {
             match argument {
                 Argument::Words(..) | Argument::Null => builder.arg(pointer),
