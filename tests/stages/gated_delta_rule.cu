@@ -1,5 +1,5 @@
 extern "C" __global__ void __launch_bounds__(128, 1)
-gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, float* __restrict__ kept_0, bf16* __restrict__ kept_1, bf16* __restrict__ kept_2, bf16* __restrict__ kept_3, bf16* __restrict__ kept_4, float* __restrict__ kept_5) {
+gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, bf16* __restrict__ kept_0, float* __restrict__ kept_1, bf16* __restrict__ kept_2, bf16* __restrict__ kept_3, float* __restrict__ kept_4, bf16* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -20,26 +20,41 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
     const int own_in_g = at.head / (heads / heads_in_g);
     const int own_in_beta = at.head / (heads / heads_in_beta);
     bf16* const tile0 = (bf16*)(shared + 0);
-    float* const tile1 = (float*)(shared + 1792);
-    bf16* const tile2 = (bf16*)(shared + 0);
+    bf16* const tile1 = (bf16*)(shared + 768);
+    float* const tile2 = (float*)(shared + 1024);
     float* const tile3 = (float*)(shared + 3840);
-    float* const tile4 = (float*)(shared + 1536);
-    bf16* const tile5 = (bf16*)(shared + 768);
-    float* const tile6 = (float*)(shared + 3968);
-    float* const tile7 = (float*)(shared + 4224);
-    float* const tile8 = (float*)(shared + 1536);
-    float* const tile9 = (float*)(shared + 3072);
-    bf16* const tile10 = (bf16*)(shared + 1536);
-    bf16* const tile11 = (bf16*)(shared + 2304);
-    bf16* const tile12 = (bf16*)(shared + 3072);
+    float* const tile4 = (float*)(shared + 768);
+    float* const tile5 = (float*)(shared + 3968);
+    float* const tile6 = (float*)(shared + 768);
+    float* const tile7 = (float*)(shared + 4096);
+    bf16* const tile8 = (bf16*)(shared + 1536);
+    bf16* const tile9 = (bf16*)(shared + 2304);
+    bf16* const tile10 = (bf16*)(shared + 3072);
+    bf16* const tile11 = (bf16*)(shared + 768);
+    float* const tile12 = (float*)(shared + 3072);
     bf16* const tile13 = (bf16*)(shared + 1536);
-    float* const tile14 = (float*)(shared + 4352);
-    bf16* const tile15 = (bf16*)(shared + 3072);
-    float* const tile16 = (float*)(shared + 0);
-    bf16* const tile17 = (bf16*)(shared + 0);
-    float* const tile18 = (float*)(shared + 1536);
+    bf16* const tile14 = (bf16*)(shared + 2304);
+    bf16* const tile15 = (bf16*)(shared + 768);
+    float* const tile16 = (float*)(shared + 1536);
+    float* const tile17 = (float*)(shared + 1536);
+    float* const tile18 = (float*)(shared + 0);
     float* const tile19 = (float*)(shared + 0);
-    float* const tile20 = (float*)(shared + 0);
+    // map [8, 8] filled to [16, 16]: tile0[i0, i1] = in_k[t of row i0; i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile0[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] : 0.f);
+    }
+    wait_for_block();
+    // map [8, 8]: kept_0[i0, i1] = tile0[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile0[24 * (i0) + i1]));
+    }
     // map [8]: tile4[i0] = exp(in_g[t of row i0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
@@ -53,222 +68,212 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
         const int i0 = e;
         tile3[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile4[i0]);
     }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile2[i0, i1] = (in_k[t of row i0; i1] * tile3[i0])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile3[i0] : 0.f);
-    }
-    // map [8, 8]: tile6[i0, i1] = (in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile6[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile5[i0, i1] = tile6[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile6[8 * (i0) + i1] : 0.f);
-    }
-    // map [8, 1]: tile7[i0, 0] = add((tile4[i0] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
+    // map [8, 1]: tile5[i0, 0] = add((tile4[i0] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
-        tile7[i0] = (tile4[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+        tile5[i0] = (tile4[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile8 = DecayMask(Versions { micro: 1, offsets: [0] }) tile7
-    decay_mask<8, 8>(tile8, tile7, [](int i) -> int { return i; });
+    // scan of 8 rows, 8 steps, 1 wide: tile6 = DecayMask(Versions { micro: 1, offsets: [0] }) tile5
+    decay_mask<8, 8>(tile6, tile5, [](int i) -> int { return i; });
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile2 tile5ᵀ over 8; tile1[i0, i1] = neg((i1 < i0 ? (sum * tile8[i0, i1]) : 0))
+    // product [8, 8] in 16x16: sum = tile0 tile0ᵀ over 8; tile2[i0, i1] = neg((i1 < i0 ? (((sum * tile3[i0]) * (row i1 is among the queries ? 1 : 0)) * tile6[i0, i1])...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile2, tile5, row0, col0);
+        sums.add<16, false, 24, 0, true, 24, 0>(tile0, tile0, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
-                tile1[8 * (i0) + i1] = op_neg((i1 < i0 ? sum * tile8[8 * (i0) + i1] : 0.0f));
+                tile2[8 * (i0) + i1] = op_neg((i1 < i0 ? sum * tile3[i0] * (i1 < at.valid ? 1.0f : 0.0f) * tile6[8 * (i0) + i1] : 0.0f));
             }
         });
     }
-    // map [8, 8]: tile9[i0, i1] = (i0 == i1 ? 1 : 0)
+    // map [8, 8]: tile7[i0, i1] = (i0 == i1 ? 1 : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile9[8 * (i0) + i1] = (i0 == i1 ? 1.0f : 0.0f);
+        tile7[8 * (i0) + i1] = (i0 == i1 ? 1.0f : 0.0f);
     }
     wait_for_block();
-    // solve tile1: tile9
-    solve<8, 8, false>(tile1, tile9);
+    // solve tile2: tile7
+    solve<8, 8, false>(tile2, tile7);
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile0[i0, i1] = tile9[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile0[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile9[8 * (i0) + i1] : 0.f);
-    }
-    // map [8, 8] filled to [16, 16]: tile10[i0, i1] = (in_beta[t of row i0] * in_v[t of row i0; i1])
+    // map [8, 8] filled to [16, 16]: tile1[i0, i1] = (i1 < i0+1 ? (tile7[i0, i1] * in_beta[t of row i1]) : 0)
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] : 0.f);
+        tile1[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (i1 < i0 + 1 ? tile7[8 * (i0) + i1] * in_beta[((long long)(at.start + inside(at, i1)) * heads_in_beta + own_in_beta) * 1 + 0] : 0.0f) : 0.f);
     }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = sub(tile9[i0, i1], tile0[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile9[8 * (i0) + i1] - widen(tile0[24 * (i0) + i1])) : 0.f);
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile12[i0, i1] = sub((in_beta[t of row i0] * in_v[t of row i0; i1]), tile10[i0, i1])
+    // map [8, 8] filled to [16, 16]: tile8[i0, i1] = in_v[t of row i0; i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] - widen(tile10[24 * (i0) + i1])) : 0.f);
+        tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile0 tile10 over 8, kept apart + tile0 tile12 over 8, kept apart + tile11 tile10 over 8, kept apart; kept_0[i0, i1] = sum
+    // map [8, 8] filled to [16, 16]: tile9[i0, i1] = sub(in_v[t of row i0; i1], tile8[i0, i1])
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] - widen(tile8[24 * (i0) + i1])) : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile10[i0, i1] = sub((i1 < i0+1 ? (tile7[i0, i1] * in_beta[t of row i1]) : 0), tile1[i0, i1])
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? ((i1 < i0 + 1 ? tile7[8 * (i0) + i1] * in_beta[((long long)(at.start + inside(at, i1)) * heads_in_beta + own_in_beta) * 1 + 0] : 0.0f) - widen(tile1[24 * (i0) + i1])) : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile1 tile8 over 8, kept apart + tile1 tile9 over 8, kept apart + tile10 tile8 over 8, kept apart; kept_1[i0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, false, 24, 0>(tile0, tile10, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile0, tile12, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile11, tile10, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile1, tile8, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile1, tile9, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile10, tile8, row0, col0);
         if (sums.lost()) {
             sums.clear();
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile0, tile10, row0, col0);
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile0, tile12, row0, col0);
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile11, tile10, row0, col0);
-            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile0, tile10, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
-            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile0, tile12, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
-            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile11, tile10, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
+            sums.add<16, false, 24, 0, false, 24, 0, true>(tile1, tile8, row0, col0);
+            sums.add<16, false, 24, 0, false, 24, 0, true>(tile1, tile9, row0, col0);
+            sums.add<16, false, 24, 0, false, 24, 0, true>(tile10, tile8, row0, col0);
+            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile1, tile8, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
+            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile1, tile9, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
+            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile10, tile8, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
         }
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
-                kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = sum;
+                kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = sum;
             }
         });
     }
-    // scan of 8 rows, 8 steps, 1 wide: tile14 = CumulativeProduct(Versions { micro: 1, offsets: [0] }) tile7
-    cumulative_product<8, 8, 1>(tile14, tile7, [](int i) -> int { return i; });
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile13[i0, i1] = ((in_k[t of row i0; i1] * tile3[i0]) * tile14[i0, 0])
+    // scan of 8 rows, 8 steps, 1 wide: tile12 = CumulativeProduct(Versions { micro: 1, offsets: [0] }) tile5
+    cumulative_product<8, 8, 1>(tile12, tile5, [](int i) -> int { return i; });
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = (i1 < i0+1 ? ((i1 < i0+1 ? (tile7[i0, i1] * tile3[i1]) : 0) * tile12[i1, 0]) : 0)
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (i1 < i0 + 1 ? (i1 < i0 + 1 ? tile7[8 * (i0) + i1] * tile3[i1] : 0.0f) * tile12[i1] : 0.0f) : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile13[i0, i1] = sub(in_k[t of row i0; i1], tile0[i0, i1])
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile13[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile3[i0] * tile14[i0] : 0.f);
+        tile13[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] - widen(tile0[24 * (i0) + i1])) : 0.f);
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = sub(((in_k[t of row i0; i1] * tile3[i0]) * tile14[i0, 0]), tile13[i0, i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
+    // map [8, 8] filled to [16, 16]: tile14[i0, i1] = sub((i1 < i0+1 ? ((i1 < i0+1 ? (tile7[i0, i1] * tile3[i1]) : 0) * tile12[i1, 0]) : 0), tile11[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile3[i0] * tile14[i0] - widen(tile13[24 * (i0) + i1])) : 0.f);
+        tile14[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? ((i1 < i0 + 1 ? (i1 < i0 + 1 ? tile7[8 * (i0) + i1] * tile3[i1] : 0.0f) * tile12[i1] : 0.0f) - widen(tile11[24 * (i0) + i1])) : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile0 tile13 over 8, kept apart + tile0 tile15 over 8, kept apart + tile11 tile13 over 8, kept apart; kept_1[i0, i1] = sum
+    // product [8, 8] in 16x16: sum = tile11 tile0 over 8, kept apart + tile11 tile13 over 8, kept apart + tile14 tile0 over 8, kept apart; kept_2[i0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, false, 24, 0>(tile0, tile13, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile0, tile15, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile11, tile0, row0, col0);
         sums.add<16, false, 24, 0, false, 24, 0>(tile11, tile13, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile14, tile0, row0, col0);
         if (sums.lost()) {
             sums.clear();
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile0, tile13, row0, col0);
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile0, tile15, row0, col0);
+            sums.add<16, false, 24, 0, false, 24, 0, true>(tile11, tile0, row0, col0);
             sums.add<16, false, 24, 0, false, 24, 0, true>(tile11, tile13, row0, col0);
-            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile0, tile13, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
-            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile0, tile15, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
+            sums.add<16, false, 24, 0, false, 24, 0, true>(tile14, tile0, row0, col0);
+            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile11, tile0, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile11, tile13, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
+            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile14, tile0, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
         }
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
-                kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(sum);
+                kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(sum);
             }
         });
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile16 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile7
-    cumulative_product<8, 8, 1>(tile16, tile7, [](int i) -> int { return i + 1; });
-    wait_for_block();
-    // map [8, 8]: kept_2[i0, i1] = ((in_q[t of row i0; i1] * 0.35355339059327373) * tile16[i0, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile16[i0]);
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile17[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
+    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = in_q[t of row i0; i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile17[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
+        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] : 0.f);
     }
-    // scan of 8 rows, 8 steps, 1 wide: tile18 = DecayMask(Versions { micro: 1, offsets: [1] }) tile7
-    decay_mask<8, 8>(tile18, tile7, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile5 tile17ᵀ over 8; kept_3[i0, i1] = (i1 < i0+1 ? (sum * tile18[i0, i1]) : 0)
+    // map [8, 8]: kept_3[i0, i1] = tile15[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile15[24 * (i0) + i1]));
+    }
+    // scan of 8 rows, 8 steps, 1 wide: tile16 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile5
+    cumulative_product<8, 8, 1>(tile16, tile5, [](int i) -> int { return i + 1; });
+    wait_for_block();
+    // map [8, 1]: kept_4[i0, 0] = tile16[i0, 0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile16[i0];
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile17 = DecayMask(Versions { micro: 1, offsets: [1] }) tile5
+    decay_mask<8, 8>(tile17, tile5, [](int i) -> int { return i + 1; });
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile0 tile15ᵀ over 8; kept_5[i0, i1] = (i1 < i0+1 ? (((sum * (row i1 is among the queries ? 1 : 0)) * 0.35355339059327373) * tile...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile5, tile17, row0, col0);
+        sums.add<16, false, 24, 0, true, 24, 0>(tile0, tile15, row0, col0);
         sums.each(row0, col0, [&](int i1, int i0, float sum) {
             if (i0 < 8 && i1 < 8) {
-                kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow((i1 < i0 + 1 ? sum * tile18[8 * (i0) + i1] : 0.0f));
+                kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow((i1 < i0 + 1 ? sum * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * tile17[8 * (i0) + i1] : 0.0f));
             }
         });
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile19 = ReverseCumulativeProduct tile7
-    reverse_cumulative_product<8, 1>(tile19, tile7);
+    // scan of 1 rows, 8 steps, 1 wide: tile18 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile5
+    cumulative_product<1, 8, 1>(tile18, tile5, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
-    // map [8, 8]: kept_4[i0, i1] = (tile6[i0, i1] * tile19[i0, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile6[8 * (i0) + i1] * tile19[i0]);
-    }
-    wait_for_block();
-    // scan of 1 rows, 8 steps, 1 wide: tile20 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile7
-    cumulative_product<1, 8, 1>(tile20, tile7, [](int i) -> int { return 8 * (i) + 8; });
-    wait_for_block();
-    // map [1, 1]: kept_5[0, 0] = tile20[0, 0]
+    // map [1, 1]: kept_6[0, 0] = tile18[0, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 1; e += THREADS) {
-        kept_5[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile20[0];
+        kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile18[0];
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile19 = ReverseCumulativeProduct tile5
+    reverse_cumulative_product<8, 1>(tile19, tile5);
+    wait_for_block();
+    // map [8, 1]: kept_7[i0, 0] = tile19[i0, 0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile19[i0];
     }
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, float* __restrict__ kept_0, bf16* __restrict__ kept_1, bf16* __restrict__ kept_2, bf16* __restrict__ kept_3, bf16* __restrict__ kept_4, float* __restrict__ kept_5) {
+gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, bf16* __restrict__ kept_0, float* __restrict__ kept_1, bf16* __restrict__ kept_2, bf16* __restrict__ kept_3, float* __restrict__ kept_4, bf16* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -286,18 +291,22 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
     const int own_in_g = at.head / (heads / heads_in_g);
     const int own_in_beta = at.head / (heads / heads_in_beta);
     float tile0[8];
-    bf16* const tile2 = (bf16*)(shared + 6784);
-    bf16* const tile3 = (bf16*)(shared + 7552);
-    bf16* const tile4 = (bf16*)(shared + 8320);
-    bf16* const tile5 = (bf16*)(shared + 9856);
-    bf16* const tile6 = (bf16*)(shared + 9088);
-    bf16* const tile7 = (bf16*)(shared + 6784);
-    bf16* const tile8_stages = (bf16*)(shared + 0);
-    bf16* const tile9_stages = (bf16*)(shared + 1536);
-    bf16* const tile10_stages = (bf16*)(shared + 3072);
-    float* const tile11_stages = (float*)(shared + 4608);
-    bf16* const tile12_stages = (bf16*)(shared + 5120);
-    float* const tile13_stages = (float*)(shared + 6656);
+    bf16* const tile2 = (bf16*)(shared + 7040);
+    bf16* const tile3 = (bf16*)(shared + 7808);
+    bf16* const tile4 = (bf16*)(shared + 8576);
+    bf16* const tile5 = (bf16*)(shared + 9344);
+    float* const tile6 = (float*)(shared + 10112);
+    bf16* const tile7 = (bf16*)(shared + 9344);
+    bf16* const tile8 = (bf16*)(shared + 7040);
+    bf16* const tile9 = (bf16*)(shared + 7808);
+    float* const tile10_stages = (float*)(shared + 0);
+    bf16* const tile11_stages = (bf16*)(shared + 512);
+    bf16* const tile12_stages = (bf16*)(shared + 2048);
+    bf16* const tile13_stages = (bf16*)(shared + 3584);
+    float* const tile14_stages = (float*)(shared + 5120);
+    float* const tile15_stages = (float*)(shared + 5248);
+    bf16* const tile16_stages = (bf16*)(shared + 5376);
+    float* const tile17_stages = (float*)(shared + 6912);
     // map [8, 8] by fragments: tile0[i0, i1] = 0
     #pragma unroll
     for (int slot = 0; slot < 1; slot++) {
@@ -322,38 +331,6 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
             }
         });
     }
-    // copy async by 16 bytes: tile8 = kept_2[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        bf16* const tile8 = tile8_stages + 0 % 2 * 384;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile8[24 * (i0)], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-        }
-    }
-    commit_copies();
-    // copy async by 16 bytes: tile9 = kept_3[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        bf16* const tile9 = tile9_stages + 0 % 2 * 384;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile9[24 * (i0)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-        }
-    }
-    commit_copies();
     // copy async by 16 bytes: tile10 = kept_1[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
@@ -362,15 +339,16 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        bf16* const tile10 = tile10_stages + 0 % 2 * 384;
+        float* const tile10 = tile10_stages + 0 % 2 * 64;
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile10[24 * (i0)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e / 2;
+            const int i1 = e % 2;
+            copy_async<16>(&tile10[8 * (i0) + 4 * (i1)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile11 = kept_0[i0, i1] of round 0
+    // copy async by 16 bytes: tile11 = kept_3[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -378,16 +356,15 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        float* const tile11 = tile11_stages + 0 % 2 * 64;
+        bf16* const tile11 = tile11_stages + 0 % 2 * 384;
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile11[8 * (i0) + 4 * (i1)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
+            const int i0 = e;
+            copy_async<16>(&tile11[24 * (i0)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile12 = kept_4[i0, i1] of round 0
+    // copy async by 16 bytes: tile12 = kept_5[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -399,11 +376,11 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            copy_async<16>(&tile12[24 * (i0)], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            copy_async<16>(&tile12[24 * (i0)], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
         }
     }
     commit_copies();
-    // copy async by 4 bytes: tile13 = kept_5[0, 0] of round 0
+    // copy async by 16 bytes: tile13 = kept_2[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -411,10 +388,74 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        float* const tile13 = tile13_stages + 0 % 2 * 1;
+        bf16* const tile13 = tile13_stages + 0 % 2 * 384;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
+            const int i0 = e;
+            copy_async<16>(&tile13[24 * (i0)], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+        }
+    }
+    commit_copies();
+    // copy async by 4 bytes: tile14 = kept_4[i0, 0] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        float* const tile14 = tile14_stages + 0 % 2 * 8;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
+            const int i0 = e;
+            copy_async<4>(&tile14[i0], &kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+        }
+    }
+    commit_copies();
+    // copy async by 4 bytes: tile15 = kept_7[i0, 0] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        float* const tile15 = tile15_stages + 0 % 2 * 8;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
+            const int i0 = e;
+            copy_async<4>(&tile15[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+        }
+    }
+    commit_copies();
+    // copy async by 16 bytes: tile16 = kept_0[i0, i1] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        bf16* const tile16 = tile16_stages + 0 % 2 * 384;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
+            const int i0 = e;
+            copy_async<16>(&tile16[24 * (i0)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+        }
+    }
+    commit_copies();
+    // copy async by 4 bytes: tile17 = kept_6[0, 0] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        float* const tile17 = tile17_stages + 0 % 2 * 1;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 1; e += THREADS) {
-            copy_async<4>(&tile13[0], &kept_5[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+            copy_async<4>(&tile17[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
         }
     }
     commit_copies();
@@ -425,48 +466,16 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        bf16* const tile8 = tile8_stages + round % 2 * 384;
-        bf16* const tile9 = tile9_stages + round % 2 * 384;
-        bf16* const tile10 = tile10_stages + round % 2 * 384;
-        float* const tile11 = tile11_stages + round % 2 * 64;
+        float* const tile10 = tile10_stages + round % 2 * 64;
+        bf16* const tile11 = tile11_stages + round % 2 * 384;
         bf16* const tile12 = tile12_stages + round % 2 * 384;
-        float* const tile13 = tile13_stages + round % 2 * 1;
-        // wait for tile8 tile9 tile10 tile11 tile12 tile13, 0 copies pending
+        bf16* const tile13 = tile13_stages + round % 2 * 384;
+        float* const tile14 = tile14_stages + round % 2 * 8;
+        float* const tile15 = tile15_stages + round % 2 * 8;
+        bf16* const tile16 = tile16_stages + round % 2 * 384;
+        float* const tile17 = tile17_stages + round % 2 * 1;
+        // wait for tile10 tile11 tile12 tile13 tile14 tile15 tile16 tile17, 0 copies pending
         wait_for_copies<0>();
-        // copy async by 16 bytes: tile8 = kept_2[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            bf16* const tile8 = tile8_stages + next % 2 * 384;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile8[24 * (i0)], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-            }
-        }
-        commit_copies();
-        // copy async by 16 bytes: tile9 = kept_3[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            bf16* const tile9 = tile9_stages + next % 2 * 384;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile9[24 * (i0)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-            }
-        }
-        commit_copies();
         // copy async by 16 bytes: tile10 = kept_1[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
@@ -476,15 +485,16 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
             at.chunk = chunks[at.sequence] + c;
-            bf16* const tile10 = tile10_stages + next % 2 * 384;
+            float* const tile10 = tile10_stages + next % 2 * 64;
             #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile10[24 * (i0)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile10[8 * (i0) + 4 * (i1)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile11 = kept_0[i0, i1] of 1 ahead
+        // copy async by 16 bytes: tile11 = kept_3[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -493,16 +503,15 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
             at.chunk = chunks[at.sequence] + c;
-            float* const tile11 = tile11_stages + next % 2 * 64;
+            bf16* const tile11 = tile11_stages + next % 2 * 384;
             #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile11[8 * (i0) + 4 * (i1)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e;
+                copy_async<16>(&tile11[24 * (i0)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile12 = kept_4[i0, i1] of 1 ahead
+        // copy async by 16 bytes: tile12 = kept_5[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -515,11 +524,11 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
             #pragma unroll 1
             for (int e = threadIdx.x; e < 8; e += THREADS) {
                 const int i0 = e;
-                copy_async<16>(&tile12[24 * (i0)], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+                copy_async<16>(&tile12[24 * (i0)], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
             }
         }
         commit_copies();
-        // copy async by 4 bytes: tile13 = kept_5[0, 0] of 1 ahead
+        // copy async by 16 bytes: tile13 = kept_2[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -528,10 +537,78 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
             at.chunk = chunks[at.sequence] + c;
-            float* const tile13 = tile13_stages + next % 2 * 1;
+            bf16* const tile13 = tile13_stages + next % 2 * 384;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e;
+                copy_async<16>(&tile13[24 * (i0)], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            }
+        }
+        commit_copies();
+        // copy async by 4 bytes: tile14 = kept_4[i0, 0] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile14 = tile14_stages + next % 2 * 8;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e;
+                copy_async<4>(&tile14[i0], &kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+        commit_copies();
+        // copy async by 4 bytes: tile15 = kept_7[i0, 0] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile15 = tile15_stages + next % 2 * 8;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e;
+                copy_async<4>(&tile15[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile16 = kept_0[i0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            bf16* const tile16 = tile16_stages + next % 2 * 384;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e;
+                copy_async<16>(&tile16[24 * (i0)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            }
+        }
+        commit_copies();
+        // copy async by 4 bytes: tile17 = kept_6[0, 0] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile17 = tile17_stages + next % 2 * 1;
             #pragma unroll 1
             for (int e = threadIdx.x; e < 1; e += THREADS) {
-                copy_async<4>(&tile13[0], &kept_5[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+                copy_async<4>(&tile17[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
             }
         }
         commit_copies();
@@ -560,78 +637,96 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile3[i0, i1] = tile8[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile3[i0, i1] = tile11[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile8[24 * (i0) + i1]) : 0.f);
+            tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile11[24 * (i0) + i1]) : 0.f);
         }
-        // map [8, 8] filled to [16, 16]: tile4[i0, i1] = tile9[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile4[i0, i1] = tile12[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile4[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile9[24 * (i0) + i1]) : 0.f);
+            tile4[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile12[24 * (i0) + i1]) : 0.f);
         }
-        // map [8, 8] filled to [16, 16]: tile6[i0, i1] = tile10[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile7[i0, i1] = tile13[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile10[24 * (i0) + i1]) : 0.f);
+            tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile13[24 * (i0) + i1]) : 0.f);
         }
         wait_for_block();
-        // product [8, 8] in 16x16, filled: sum = tile6 tile2 over 8; tile5[i0, i1] = add(tile11[i0, i1], sum)
+        // product [8, 8] in 16x16: sum = tile7 tile2 over 8; tile6[i0, 0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, false, 24, 0, false, 24, 0>(tile6, tile2, row0, col0);
+            sums.add<16, false, 24, 0, false, 24, 0>(tile7, tile2, row0, col0);
             sums.each(row0, col0, [&](int i0, int i1, float sum) {
-                tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile11[8 * (i0) + i1] + sum) : 0.f);
-            });
-        }
-        wait_for_block();
-        // product [8, 8] in 16x16: sum = tile2ᵀ tile3ᵀ over 8 + tile5ᵀ tile4ᵀ over 8, kept apart; out_o[t of row i0; i1] where row i0 is among the queries = sum
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, true, 24, 0, true, 24, 0>(tile2, tile3, row0, col0);
-            sums.add<16, true, 24, 0, true, 24, 0>(tile5, tile4, row0, col0);
-            if (sums.lost()) {
-                sums.clear();
-                sums.add<16, true, 24, 0, true, 24, 0>(tile2, tile3, row0, col0);
-                sums.add<16, true, 24, 0, true, 24, 0, true>(tile5, tile4, row0, col0);
-                sums.lose<8, true, 24, 0, true, 24, 0, true>(tile5, tile4, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
-            }
-            sums.each(row0, col0, [&](int i1, int i0, float sum) {
                 if (i0 < 8 && i1 < 8) {
-                    if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = sum;
+                    tile6[8 * (i0) + i1] = sum;
                 }
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile7[i0, i1] = tile12[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile5[i0, i1] = add(tile10[i0, i1], tile6[i0, 0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile12[24 * (i0) + i1]) : 0.f);
+            tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile10[8 * (i0) + i1] + tile6[8 * (i0) + i1]) : 0.f);
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile5ᵀ tile7 over 8; tile0[i0, i1] = add((tile0[i0, i1] * tile13[0, 0]), sum)
+        // product [8, 8] in 16x16: sum = tile2ᵀ tile3ᵀ over 8; sum1 = tile5ᵀ tile4ᵀ over 8, kept apart; out_o[t of row i0; i1] where row i0 is among the queries = add(((s...
+        #pragma unroll 1
+        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            Sums<2> sums;
+            Sums<2> sums1;
+            sums.add<16, true, 24, 0, true, 24, 0>(tile2, tile3, row0, col0);
+            sums1.add<16, true, 24, 0, true, 24, 0>(tile5, tile4, row0, col0);
+            if (sums1.lost()) {
+                sums1.clear();
+                sums1.add<16, true, 24, 0, true, 24, 0, true>(tile5, tile4, row0, col0);
+                sums1.lose<8, true, 24, 0, true, 24, 0, true>(tile5, tile4, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
+            }
+            sums.each_held(row0, col0, [&](int i1, int i0, float sum, int held) {
+                const float sum1 = sums1.x[held / 4][held % 4];
+                if (i0 < 8 && i1 < 8) {
+                    if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (sum * 0.35355338f * tile14[i0] + sum1);
+                }
+            });
+        }
+        wait_for_block();
+        // map [8, 8] filled to [16, 16]: tile8[i0, i1] = ((add(tile10[i0, i1], tile6[i0, 0, i1]) * (row i0 is among the queries ? 1 : 0)) * tile15[i0, 0])
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile10[8 * (i0) + i1] + tile6[8 * (i0) + i1]) * (i0 < at.valid ? 1.0f : 0.0f) * tile15[i0] : 0.f);
+        }
+        // map [8, 8] filled to [16, 16]: tile9[i0, i1] = tile16[i0, i1]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile16[24 * (i0) + i1]) : 0.f);
+        }
+        wait_for_block();
+        // product [8, 8] in 16x16: sum = tile8ᵀ tile9 over 8; tile0[i0, i1] = add((tile0[i0, i1] * tile17[0, 0]), sum)
         #pragma unroll
         for (int slot = 0; slot < 1; slot++) {
             const int job = threadIdx.x / 32 + slot * WARPS;
             if (job >= 1) break;
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, true, 24, 0, false, 24, 0>(tile5, tile7, row0, col0);
+            sums.add<16, true, 24, 0, false, 24, 0>(tile8, tile9, row0, col0);
             sums.each_held(row0, col0, [&](int i1, int i0, float sum, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    tile0[slot * 8 + held] = (tile0[slot * 8 + held] * tile13[0] + sum);
+                    tile0[slot * 8 + held] = (tile0[slot * 8 + held] * tile17[0] + sum);
                 }
             });
         }
@@ -652,7 +747,7 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_in_beta, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, bf16* __restrict__ kept_6, bf16* __restrict__ kept_7, bf16* __restrict__ kept_8, bf16* __restrict__ kept_9, bf16* __restrict__ kept_10, bf16* __restrict__ kept_11, float* __restrict__ kept_12, bf16* __restrict__ kept_13, float* __restrict__ kept_14, bf16* __restrict__ kept_15, float* __restrict__ kept_16, bf16* __restrict__ kept_17, float* __restrict__ kept_18, float* __restrict__ kept_19, float* __restrict__ d_state_S_at_chunks) {
+gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_in_beta, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, bf16* __restrict__ kept_9, float* __restrict__ kept_10, bf16* __restrict__ kept_11, bf16* __restrict__ kept_12, bf16* __restrict__ kept_13, float* __restrict__ kept_14, float* __restrict__ kept_15, bf16* __restrict__ kept_16, float* __restrict__ kept_17, float* __restrict__ kept_18, float* __restrict__ kept_19, float* __restrict__ kept_20, float* __restrict__ kept_21, float* __restrict__ d_state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -673,362 +768,365 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
     const int own_in_g = at.head / (heads / heads_in_g);
     const int own_in_beta = at.head / (heads / heads_in_beta);
     bf16* const tile0 = (bf16*)(shared + 0);
-    float* const tile1 = (float*)(shared + 4608);
-    bf16* const tile2 = (bf16*)(shared + 3072);
-    float* const tile3 = (float*)(shared + 4864);
-    float* const tile4 = (float*)(shared + 768);
-    float* const tile5 = (float*)(shared + 4992);
-    float* const tile6 = (float*)(shared + 6528);
-    bf16* const tile7 = (bf16*)(shared + 1536);
-    float* const tile8 = (float*)(shared + 6144);
-    bf16* const tile9 = (bf16*)(shared + 768);
-    float* const tile10 = (float*)(shared + 768);
-    float* const tile11 = (float*)(shared + 5376);
-    bf16* const tile12 = (bf16*)(shared + 768);
-    float* const tile13 = (float*)(shared + 5248);
-    float* const tile14 = (float*)(shared + 5632);
-    float* const tile15 = (float*)(shared + 5888);
-    bf16* const tile16 = (bf16*)(shared + 1536);
-    bf16* const tile17 = (bf16*)(shared + 2304);
-    bf16* const tile18 = (bf16*)(shared + 3072);
-    bf16* const tile19 = (bf16*)(shared + 3840);
+    bf16* const tile1 = (bf16*)(shared + 3840);
+    float* const tile2 = (float*)(shared + 4736);
+    float* const tile3 = (float*)(shared + 4608);
+    float* const tile4 = (float*)(shared + 4864);
+    float* const tile5 = (float*)(shared + 6400);
+    bf16* const tile6 = (bf16*)(shared + 1536);
+    float* const tile7 = (float*)(shared + 6016);
+    bf16* const tile8 = (bf16*)(shared + 768);
+    float* const tile9 = (float*)(shared + 768);
+    float* const tile10 = (float*)(shared + 5248);
+    float* const tile11 = (float*)(shared + 5120);
+    float* const tile12 = (float*)(shared + 5504);
+    float* const tile13 = (float*)(shared + 5760);
+    bf16* const tile14 = (bf16*)(shared + 1536);
+    bf16* const tile15 = (bf16*)(shared + 2304);
+    bf16* const tile16 = (bf16*)(shared + 3072);
+    bf16* const tile17 = (bf16*)(shared + 3072);
+    bf16* const tile18 = (bf16*)(shared + 768);
+    float* const tile19 = (float*)(shared + 6272);
     bf16* const tile20 = (bf16*)(shared + 1536);
-    float* const tile21 = (float*)(shared + 6400);
-    bf16* const tile22 = (bf16*)(shared + 3072);
-    bf16* const tile23 = (bf16*)(shared + 768);
-    bf16* const tile24 = (bf16*)(shared + 2304);
+    bf16* const tile21 = (bf16*)(shared + 2304);
+    bf16* const tile22 = (bf16*)(shared + 768);
+    bf16* const tile23 = (bf16*)(shared + 2304);
+    float* const tile24 = (float*)(shared + 6656);
     float* const tile25 = (float*)(shared + 6784);
-    float* const tile26 = (float*)(shared + 6912);
+    float* const tile26 = (float*)(shared + 1536);
     bf16* const tile27 = (bf16*)(shared + 768);
-    float* const tile28 = (float*)(shared + 1536);
+    float* const tile28 = (float*)(shared + 0);
     float* const tile29 = (float*)(shared + 0);
     float* const tile30 = (float*)(shared + 0);
-    float* const tile31 = (float*)(shared + 0);
-    float* const tile32 = (float*)(shared + 256);
-    float* const tile33 = (float*)(shared + 384);
-    float* const tile34 = (float*)(shared + 0);
-    float* const tile35 = (float*)(shared + 128);
-    // map [8, 8]: tile1[i0, i1] = (in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
+    float* const tile31 = (float*)(shared + 256);
+    float* const tile32 = (float*)(shared + 384);
+    bf16* const tile33 = (bf16*)(shared + 0);
+    bf16* const tile34 = (bf16*)(shared + 0);
+    float* const tile35 = (float*)(shared + 0);
+    float* const tile36 = (float*)(shared + 128);
+    // map [8, 8] filled to [16, 16]: tile0[i0, i1] = in_k[t of row i0; i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile0[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] : 0.f);
+    }
+    // map [8]: tile3[i0] = exp(in_g[t of row i0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        tile3[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
+    }
+    wait_for_block();
+    // map [8, 1]: tile2[i0, 0] = add((tile3[i0] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        tile2[i0] = (tile3[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile4 = DecayMask(Versions { micro: 1, offsets: [1] }) tile2
+    decay_mask<8, 8>(tile4, tile2, [](int i) -> int { return i + 1; });
+    // map [8]: tile11[i0] = (in_beta[t of row i0] * neg(tile3[i0]))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        tile11[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile3[i0]);
+    }
+    wait_for_block();
+    // product [8, 1, 8] in 16x16: sum = tile0 tile0ᵀ over 8; tile10[i0, 0, i2] = ((sum * tile11[i0]) * (row i2 is among the queries ? 1 : 0))
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, true, 24, 0>(tile0, tile0, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i2, float sum) {
+            if (i0 < 8 && i2 < 8) {
+                tile10[8 * (i0) + i2] = sum * tile11[i0] * (i2 < at.valid ? 1.0f : 0.0f);
+            }
+        });
+    }
+    // scan of 8 rows, 8 steps, 1 wide: tile12 = DecayMask(Versions { micro: 1, offsets: [0] }) tile2
+    decay_mask<8, 8>(tile12, tile2, [](int i) -> int { return i; });
+    wait_for_block();
+    // map [8, 8]: tile9[i0, i1] = neg((tile10[i0, 0, i1] * tile12[i0, i1]))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile1[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
+        tile9[8 * (i0) + i1] = op_neg(tile10[8 * (i0) + i1] * tile12[8 * (i0) + i1]);
     }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile0[i0, i1] = tile1[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile0[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile1[8 * (i0) + i1] : 0.f);
-    }
-    // map [8]: tile4[i0] = exp(in_g[t of row i0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e;
-        tile4[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
-    }
-    wait_for_block();
-    // map [8, 1]: tile3[i0, 0] = add((tile4[i0] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e;
-        tile3[i0] = (tile4[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
-    }
-    wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile5 = DecayMask(Versions { micro: 1, offsets: [1] }) tile3
-    decay_mask<8, 8>(tile5, tile3, [](int i) -> int { return i + 1; });
-    // map [8]: tile13[i0] = (in_beta[t of row i0] * neg(tile4[i0]))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e;
-        tile13[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile4[i0]);
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile12[i0, i1] = (in_k[t of row i0; i1] * tile13[i0])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile13[i0] : 0.f);
-    }
-    wait_for_block();
-    // product [8, 8] in 16x16: sum = tile12 tile0ᵀ over 8; tile11[i0, 0, i1] = sum
-    #pragma unroll 1
-    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile12, tile0, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
-            if (i0 < 8 && i1 < 8) {
-                tile11[8 * (i0) + i1] = sum;
-            }
-        });
-    }
-    // scan of 8 rows, 8 steps, 1 wide: tile14 = DecayMask(Versions { micro: 1, offsets: [0] }) tile3
-    decay_mask<8, 8>(tile14, tile3, [](int i) -> int { return i; });
-    wait_for_block();
-    // map [8, 8]: tile10[i0, i1] = neg((tile11[i0, 0, i1] * tile14[i0, i1]))
+    // map [8, 8]: tile13[i0, i1] = (i0 == i1 ? 1 : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile10[8 * (i0) + i1] = op_neg(tile11[8 * (i0) + i1] * tile14[8 * (i0) + i1]);
+        tile13[8 * (i0) + i1] = (i0 == i1 ? 1.0f : 0.0f);
     }
-    // map [8, 8]: tile15[i0, i1] = (i0 == i1 ? 1 : 0)
+    wait_for_block();
+    // solve tile9: tile13
+    solve<8, 8, false>(tile9, tile13);
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile8[i0, i1] = (tile13[i0, i1] * in_beta[t of row i1])
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile13[8 * (i0) + i1] * in_beta[((long long)(at.start + inside(at, i1)) * heads_in_beta + own_in_beta) * 1 + 0] : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile14[i0, i1] = in_v[t of row i0; i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile14[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] : 0.f);
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = sub(in_v[t of row i0; i1], tile14[i0, i1])
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] - widen(tile14[24 * (i0) + i1])) : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile16[i0, i1] = sub((tile13[i0, i1] * in_beta[t of row i1]), tile8[i0, i1])
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile16[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile13[8 * (i0) + i1] * in_beta[((long long)(at.start + inside(at, i1)) * heads_in_beta + own_in_beta) * 1 + 0] - widen(tile8[24 * (i0) + i1])) : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile8 tile14 over 8 + tile8 tile15 over 8 + tile16 tile14 over 8; tile7[i0, 0, i1] = sum
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile15[8 * (i0) + i1] = (i0 == i1 ? 1.0f : 0.0f);
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, false, 24, 0>(tile8, tile14, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile8, tile15, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile16, tile14, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                tile7[8 * (i0) + i1] = sum;
+            }
+        });
     }
+    // scan of 8 rows, 8 steps, 1 wide: tile19 = CumulativeProduct(Versions { micro: 1, offsets: [0] }) tile2
+    cumulative_product<8, 8, 1>(tile19, tile2, [](int i) -> int { return i; });
     wait_for_block();
-    // solve tile10: tile15
-    solve<8, 8, false>(tile10, tile15);
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile9[i0, i1] = tile15[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile18[i0, i1] = ((tile13[i0, i1] * tile11[i1]) * tile19[i1, 0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile15[8 * (i0) + i1] : 0.f);
+        tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile13[8 * (i0) + i1] * tile11[i1] * tile19[i1] : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile16[i0, i1] = (in_beta[t of row i0] * in_v[t of row i0; i1])
+    // map [8, 8] filled to [16, 16]: tile20[i0, i1] = sub(in_k[t of row i0; i1], tile0[i0, i1])
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile16[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] : 0.f);
+        tile20[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] - widen(tile0[24 * (i0) + i1])) : 0.f);
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile17[i0, i1] = sub(tile15[i0, i1], tile9[i0, i1])
+    // map [8, 8] filled to [16, 16]: tile21[i0, i1] = sub(((tile13[i0, i1] * tile11[i1]) * tile19[i1, 0]), tile18[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile17[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile15[8 * (i0) + i1] - widen(tile9[24 * (i0) + i1])) : 0.f);
+        tile21[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile13[8 * (i0) + i1] * tile11[i1] * tile19[i1] - widen(tile18[24 * (i0) + i1])) : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile18[i0, i1] = sub((in_beta[t of row i0] * in_v[t of row i0; i1]), tile16[i0, i1])
+    wait_for_block();
+    // product [8, 8] in 16x16, filled: sum = tile18 tile0 over 8 + tile18 tile20 over 8 + tile21 tile0 over 8; tile17[i0, i1] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, false, 24, 0>(tile18, tile0, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile18, tile20, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile21, tile0, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            tile17[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? sum : 0.f);
+        });
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile22[i0, i1] = state_S_at_chunks[i0, i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] - widen(tile16[24 * (i0) + i1])) : 0.f);
+        tile22[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile9 tile16 over 8 + tile9 tile18 over 8 + tile17 tile16 over 8; tile8[i0, 0, i1] = sum
+    // product [8, 8] in 16x16, filled: sum = tile17 tile22 over 8; tile6[i0, i1] = add(tile7[i0, 0, i1], sum)
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, false, 24, 0>(tile9, tile16, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile9, tile18, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile17, tile16, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile17, tile22, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile7[8 * (i0) + i1] + sum) : 0.f);
+        });
+    }
+    // map [8, 8] filled to [16, 16]: tile23[i0, i1] = (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0)
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile23[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile6 tile23ᵀ over 8; tile5[i1, i0, 0] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, true, 24, 0>(tile6, tile23, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
-                tile8[8 * (i0) + i1] = sum;
-            }
-        });
-    }
-    // scan of 8 rows, 8 steps, 1 wide: tile21 = CumulativeProduct(Versions { micro: 1, offsets: [0] }) tile3
-    cumulative_product<8, 8, 1>(tile21, tile3, [](int i) -> int { return i; });
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile20[i0, i1] = ((in_k[t of row i0; i1] * tile13[i0]) * tile21[i0, 0])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile20[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile13[i0] * tile21[i0] : 0.f);
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile22[i0, i1] = sub(((in_k[t of row i0; i1] * tile13[i0]) * tile21[i0, 0]), tile20[i0, i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile22[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile13[i0] * tile21[i0] - widen(tile20[24 * (i0) + i1])) : 0.f);
-    }
-    wait_for_block();
-    // product [8, 8] in 16x16, filled: sum = tile9 tile20 over 8 + tile9 tile22 over 8 + tile17 tile20 over 8; tile19[i0, i1] = sum
-    #pragma unroll 1
-    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        Sums<2> sums;
-        sums.add<16, false, 24, 0, false, 24, 0>(tile9, tile20, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile9, tile22, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile17, tile20, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
-            tile19[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? sum : 0.f);
-        });
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile23[i0, i1] = state_S_at_chunks[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile23[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
-    }
-    wait_for_block();
-    // product [8, 8] in 16x16, filled: sum = tile19 tile23 over 8; tile7[i0, i1] = add(tile8[i0, 0, i1], sum)
-    #pragma unroll 1
-    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        Sums<2> sums;
-        sums.add<16, false, 24, 0, false, 24, 0>(tile19, tile23, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
-            tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile8[8 * (i0) + i1] + sum) : 0.f);
-        });
-    }
-    // map [8, 8] filled to [16, 16]: tile24[i0, i1] = (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0)
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile24[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
-    }
-    wait_for_block();
-    // product [8, 8] in 16x16: sum = tile7 tile24ᵀ over 8; tile6[i1, i0, 0] = sum
-    #pragma unroll 1
-    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile7, tile24, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
-            if (i0 < 8 && i1 < 8) {
-                tile6[i0 + 8 * (i1)] = sum;
+                tile5[i0 + 8 * (i1)] = sum;
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile2[i0, i1] = (tile5[i0, i1] * tile6[i0, i1, 0])
+    // map [8, 8] filled to [16, 16]: tile1[i0, i1] = ((tile4[i0, i1] * tile5[i0, i1, 0]) * (row i1 is among the queries ? 1 : 0))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile5[8 * (i0) + i1] * tile6[8 * (i0) + i1] : 0.f);
+        tile1[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile4[8 * (i0) + i1] * tile5[8 * (i0) + i1] * (i1 < at.valid ? 1.0f : 0.0f) : 0.f);
     }
-    // scan of 8 rows, 8 steps, 1 wide: tile25 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile3
-    cumulative_product<8, 8, 1>(tile25, tile3, [](int i) -> int { return i + 1; });
-    // product [8, 8] in 16x16: sum = tile23 tile24ᵀ over 8; tile26[i1, i0, 0] = sum
+    // scan of 8 rows, 8 steps, 1 wide: tile24 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile2
+    cumulative_product<8, 8, 1>(tile24, tile2, [](int i) -> int { return i + 1; });
+    // product [8, 8] in 16x16: sum = tile22 tile23ᵀ over 8; tile25[i1, i0, 0] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile23, tile24, row0, col0);
+        sums.add<16, false, 24, 0, true, 24, 0>(tile22, tile23, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
-                tile26[i0 + 8 * (i1)] = sum;
+                tile25[i0 + 8 * (i1)] = sum;
             }
         });
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile0ᵀ tile2ᵀ over 8; d_in_q[t of row i0; i1] where row i0 is among the queries = (0.35355339059327373 * add(sum, (tile25[i0, 0] ...
+    // product [8, 8] in 16x16: sum = tile0ᵀ tile1ᵀ over 8; d_in_q[t of row i0; i1] where row i0 is among the queries = (0.35355339059327373 * add(sum, (tile24[i0, 0] ...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, true, 24, 0, true, 24, 0>(tile0, tile2, row0, col0);
+        sums.add<16, true, 24, 0, true, 24, 0>(tile0, tile1, row0, col0);
         sums.each(row0, col0, [&](int i1, int i0, float sum) {
             if (i0 < 8 && i1 < 8) {
-                if (i0 < at.valid) d_in_q[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = 0.35355338f * (sum + tile25[i0] * tile26[8 * (i0) + i1]);
+                if (i0 < at.valid) d_in_q[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = 0.35355338f * (sum + tile24[i0] * tile25[8 * (i0) + i1]);
             }
         });
     }
-    // map [8, 8]: kept_0[i0, i1] = tile1[i0, i1]
+    // map [8, 8]: kept_0[i0, i1] = in_k[t of row i0; i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile1[8 * (i0) + i1];
+        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1];
     }
-    // map [8, 8]: kept_1[i0, i1] = (in_k[t of row i0; i1] * tile13[i0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile13[i0];
-    }
-    // map [8, 8]: kept_2[i0, i1] = tile11[i0, 0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile11[8 * (i0) + i1];
-    }
-    // map [8, 8]: kept_3[i0, i1] = tile14[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile14[8 * (i0) + i1];
-    }
-    // map [8, 1]: kept_4[i0, 0] = tile21[i0, 0]
+    // map [8, 1]: kept_1[i0, 0] = tile2[i0, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
-        kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile21[i0];
+        kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile2[i0];
     }
-    // map [8, 8]: kept_5[i0, i1] = tile15[i0, i1]
+    // map [8]: kept_2[i0] = neg(tile3[i0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i0] = op_neg(tile3[i0]);
+    }
+    // map [8]: kept_3[i0] = tile11[i0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile11[i0];
+    }
+    // map [8, 8]: kept_4[i0, i1] = (in_k[t of row i0; i1] * tile11[i0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile15[8 * (i0) + i1];
+        kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile11[i0];
     }
-    // map [8, 8]: kept_6[i0, i1] = tile8[i0, 0, i1]
+    // map [8, 8]: kept_5[i0, i1] = tile10[i0, 0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile8[8 * (i0) + i1]);
+        kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile10[8 * (i0) + i1];
     }
-    // map [8, 8]: kept_7[i0, i1] = tile19[i0, i1]
+    // map [8, 8]: kept_6[i0, i1] = tile12[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile19[24 * (i0) + i1]));
+        kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile12[8 * (i0) + i1];
     }
-    // map [8, 8]: kept_8[i0, i1] = tile7[i0, i1]
+    // map [8, 1]: kept_7[i0, 0] = tile19[i0, 0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile19[i0];
+    }
+    // map [8, 8]: kept_8[i0, i1] = tile13[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile7[24 * (i0) + i1]));
+        kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile13[8 * (i0) + i1];
     }
-    // map [8, 8] filled to [16, 16]: tile27[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
+    // map [8, 8]: kept_9[i0, i1] = tile7[i0, 0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile7[8 * (i0) + i1]);
+    }
+    // map [8, 1]: kept_10[i0, 0] = tile11[i0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile11[i0];
+    }
+    // map [8, 8]: kept_11[i0, i1] = tile17[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile17[24 * (i0) + i1]));
+    }
+    // map [8, 8]: kept_12[i0, i1] = tile6[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile6[24 * (i0) + i1]));
+    }
+    // map [8, 8] filled to [16, 16]: tile27[i0, i1] = in_q[t of row i0; i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile27[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f : 0.f);
+        tile27[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] : 0.f);
     }
     wait_for_block();
-    // map [8, 8]: kept_9[i0, i1] = tile27[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile27[24 * (i0) + i1]));
-    }
-    // map [8, 8]: kept_10[i0, i1] = ((in_q[t of row i0; i1] * 0.35355339059327373) * tile25[i0, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_10[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile25[i0]);
-    }
-    // product [8, 8] in 16x16: sum = tile0 tile27ᵀ over 8; tile28[i1, 0, i0] = sum
+    // product [8, 8] in 16x16: sum = tile0 tile27ᵀ over 8; tile26[i1, 0, i0] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -1036,76 +1134,106 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         sums.add<16, false, 24, 0, true, 24, 0>(tile0, tile27, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
-                tile28[i0 + 8 * (i1)] = sum;
+                tile26[i0 + 8 * (i1)] = sum;
             }
         });
     }
     wait_for_block();
-    // map [8, 8]: kept_11[i0, i1] = (tile28[i0, 0, i1] * tile5[i0, i1])
+    // map [8, 8]: kept_13[i0, i1] = (((tile26[i0, 0, i1] * (row i1 is among the queries ? 1 : 0)) * 0.35355339059327373) * tile4[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile28[8 * (i0) + i1] * tile5[8 * (i0) + i1]);
+        kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile26[8 * (i0) + i1] * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * tile4[8 * (i0) + i1]);
     }
-    // scan of 8 rows, 8 steps, 1 wide: tile29 = ReverseCumulativeProduct tile3
-    reverse_cumulative_product<8, 1>(tile29, tile3);
+    // scan of 8 rows, 8 steps, 1 wide: tile28 = ReverseCumulativeProduct tile2
+    reverse_cumulative_product<8, 1>(tile28, tile2);
     wait_for_block();
-    // map [8, 1]: kept_12[i0, 0] = tile29[i0, 0]
+    // map [8, 1]: kept_14[i0, 0] = tile28[i0, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
-        kept_12[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile29[i0];
-    }
-    // map [8, 8]: kept_13[i0, i1] = (tile1[i0, i1] * tile29[i0, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile1[8 * (i0) + i1] * tile29[i0]);
+        kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile28[i0];
     }
     wait_for_block();
-    // scan of 1 rows, 8 steps, 1 wide: tile30 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile3
-    cumulative_product<1, 8, 1>(tile30, tile3, [](int i) -> int { return 8 * (i) + 8; });
+    // scan of 1 rows, 8 steps, 1 wide: tile29 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile2
+    cumulative_product<1, 8, 1>(tile29, tile2, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
-    // map [1, 1]: kept_14[0, 0] = tile30[0, 0]
+    // map [1, 1]: kept_15[0, 0] = tile29[0, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 1; e += THREADS) {
-        kept_14[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile30[0];
+        kept_15[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile29[0];
     }
-    // map [8, 8]: kept_15[i0, i1] = tile24[i0, i1]
+    // map [8, 8]: kept_16[i0, i1] = tile23[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile24[24 * (i0) + i1]));
+        kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile23[24 * (i0) + i1]));
     }
-    // map [8, 8]: kept_17[i0, i1] = tile2[i0, i1]
+    wait_for_block();
+    // map [8, 8]: tile30[i0, i1] = (((tile26[i0, 0, i1] * (row i1 is among the queries ? 1 : 0)) * 0.35355339059327373) * tile5[i0, i1, 0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_17[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile2[24 * (i0) + i1]));
+        tile30[8 * (i0) + i1] = tile26[8 * (i0) + i1] * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * tile5[8 * (i0) + i1];
     }
     wait_for_block();
-    // map [8, 8]: tile31[i0, i1] = (tile28[i0, 0, i1] * tile6[i0, i1, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile31[8 * (i0) + i1] = tile28[8 * (i0) + i1] * tile6[8 * (i0) + i1];
-    }
+    // scan of 8 rows, 8 steps, 1 wide: tile31 = DecayMaskGrad(Versions { micro: 1, offsets: [1] }) tile2 tile30
+    decay_mask_grad<8, 8>(tile31, tile2, tile30, tile32, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile32 = DecayMaskGrad(Versions { micro: 1, offsets: [1] }) tile3 tile31
-    decay_mask_grad<8, 8>(tile32, tile3, tile31, tile33, [](int i) -> int { return i + 1; });
-    wait_for_block();
-    // map [8, 1]: kept_18[i0, 0] = tile32[i0, 0]
+    // map [8, 1]: kept_18[i0, 0] = tile31[i0, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
-        kept_18[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile32[i0];
+        kept_18[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile31[i0];
     }
-    // reduce [8, 8] over [1]: tile34[i0, 0] = Sum ((in_q[t of row i0; i1] * 0.35355339059327373) * tile26[i0, i1, 0])
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile33[i0, i1] = (tile4[i0, i1] * tile5[i0, i1, 0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile33[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile4[8 * (i0) + i1] * tile5[8 * (i0) + i1] : 0.f);
+    }
+    wait_for_block();
+    // product [1, 8, 8] in 16x16: sum = tile27ᵀ tile33 over 8; kept_19[0, i1, i2] = (sum * 0.35355339059327373)
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, true, 24, 0, false, 24, 0>(tile27, tile33, row0, col0);
+        sums.each(row0, col0, [&](int i1, int i2, float sum) {
+            if (i1 < 8 && i2 < 8) {
+                kept_19[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = sum * 0.35355338f;
+            }
+        });
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile34[i0, i1] = ((given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0) * tile24[i0, 0])
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile34[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) * tile24[i0] : 0.f);
+    }
+    wait_for_block();
+    // product [1, 8, 8] in 16x16: sum = tile27ᵀ tile34 over 8; kept_20[0, i1, i2] = (sum * 0.35355339059327373)
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, true, 24, 0, false, 24, 0>(tile27, tile34, row0, col0);
+        sums.each(row0, col0, [&](int i1, int i2, float sum) {
+            if (i1 < 8 && i2 < 8) {
+                kept_20[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = sum * 0.35355338f;
+            }
+        });
+    }
+    wait_for_block();
+    // reduce [8, 8] over [1]: tile35[i0, 0] = Sum ((in_q[t of row i0; i1] * 0.35355339059327373) * tile25[i0, i1, 0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
         const int i0 = e;
@@ -1113,24 +1241,24 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         #pragma unroll 4
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile26[8 * (i0) + i1];
+            x += in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile25[8 * (i0) + i1];
         }
-        tile34[i0] = x;
+        tile35[i0] = x;
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile35 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile3 tile34
-    cumulative_product_grad<8, 8, 1>(tile35, tile3, tile34, [](int i) -> int { return i + 1; });
+    // scan of 8 rows, 8 steps, 1 wide: tile36 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile2 tile35
+    cumulative_product_grad<8, 8, 1>(tile36, tile2, tile35, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // map [8, 1]: kept_19[i0, 0] = tile35[i0, 0]
+    // map [8, 1]: kept_21[i0, 0] = tile36[i0, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
-        kept_19[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile35[i0];
+        kept_21[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile36[i0];
     }
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_in_beta, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, bf16* __restrict__ kept_6, bf16* __restrict__ kept_7, bf16* __restrict__ kept_8, bf16* __restrict__ kept_9, bf16* __restrict__ kept_10, bf16* __restrict__ kept_11, float* __restrict__ kept_12, bf16* __restrict__ kept_13, float* __restrict__ kept_14, bf16* __restrict__ kept_15, float* __restrict__ kept_16, bf16* __restrict__ kept_17, float* __restrict__ kept_18, float* __restrict__ kept_19, float* __restrict__ d_state_S_at_chunks) {
+gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_in_beta, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, bf16* __restrict__ kept_9, float* __restrict__ kept_10, bf16* __restrict__ kept_11, bf16* __restrict__ kept_12, bf16* __restrict__ kept_13, float* __restrict__ kept_14, float* __restrict__ kept_15, bf16* __restrict__ kept_16, float* __restrict__ kept_17, float* __restrict__ kept_18, float* __restrict__ kept_19, float* __restrict__ kept_20, float* __restrict__ kept_21, float* __restrict__ d_state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -1148,21 +1276,21 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
     const int own_in_g = at.head / (heads / heads_in_g);
     const int own_in_beta = at.head / (heads / heads_in_beta);
     float tile0[8];
-    bf16* const tile2 = (bf16*)(shared + 7808);
-    bf16* const tile3 = (bf16*)(shared + 8576);
-    bf16* const tile4 = (bf16*)(shared + 9344);
-    bf16* const tile5 = (bf16*)(shared + 10112);
-    float* const tile6 = (float*)(shared + 11648);
-    bf16* const tile7 = (bf16*)(shared + 10112);
-    bf16* const tile8 = (bf16*)(shared + 10880);
-    float* const tile9 = (float*)(shared + 10880);
-    bf16* const tile10 = (bf16*)(shared + 10112);
-    bf16* const tile11_stages = (bf16*)(shared + 0);
-    bf16* const tile12_stages = (bf16*)(shared + 1536);
-    bf16* const tile13_stages = (bf16*)(shared + 3072);
-    bf16* const tile14_stages = (bf16*)(shared + 4608);
-    bf16* const tile15_stages = (bf16*)(shared + 6144);
-    float* const tile16_stages = (float*)(shared + 7680);
+    bf16* const tile2 = (bf16*)(shared + 5888);
+    bf16* const tile3 = (bf16*)(shared + 6656);
+    float* const tile4 = (float*)(shared + 8192);
+    bf16* const tile5 = (bf16*)(shared + 6656);
+    bf16* const tile6 = (bf16*)(shared + 7424);
+    float* const tile7 = (float*)(shared + 8448);
+    bf16* const tile8 = (bf16*)(shared + 6656);
+    bf16* const tile9 = (bf16*)(shared + 7424);
+    bf16* const tile10_stages = (bf16*)(shared + 0);
+    float* const tile11_stages = (float*)(shared + 1536);
+    float* const tile12_stages = (float*)(shared + 2048);
+    bf16* const tile13_stages = (bf16*)(shared + 2176);
+    bf16* const tile14_stages = (bf16*)(shared + 3712);
+    float* const tile15_stages = (float*)(shared + 5248);
+    float* const tile16_stages = (float*)(shared + 5376);
     // map [8, 8] by fragments: tile0[i0, i1] = (given d_state_S_after ? d_state_S_after[i0, i1] : 0)
     #pragma unroll
     for (int slot = 0; slot < 1; slot++) {
@@ -1175,7 +1303,7 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
             }
         });
     }
-    // copy async by 16 bytes: tile11 = kept_10[i0, i1] of round 0
+    // copy async by 16 bytes: tile10 = kept_11[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -1183,15 +1311,15 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        bf16* const tile11 = tile11_stages + 0 % 2 * 384;
+        bf16* const tile10 = tile10_stages + 0 % 2 * 384;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            copy_async<16>(&tile11[24 * (i0)], &kept_10[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            copy_async<16>(&tile10[24 * (i0)], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile12 = kept_15[i0, i1] of round 0
+    // copy async by 16 bytes: tile11 = kept_0[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -1199,15 +1327,32 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        bf16* const tile12 = tile12_stages + 0 % 2 * 384;
+        float* const tile11 = tile11_stages + 0 % 2 * 64;
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile12[24 * (i0)], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e / 2;
+            const int i1 = e % 2;
+            copy_async<16>(&tile11[8 * (i0) + 4 * (i1)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile13 = kept_7[i0, i1] of round 0
+    // copy async by 4 bytes: tile12 = kept_14[i0, 0] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = rounds - 1 - 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        float* const tile12 = tile12_stages + 0 % 2 * 8;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
+            const int i0 = e;
+            copy_async<4>(&tile12[i0], &kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+        }
+    }
+    commit_copies();
+    // copy async by 16 bytes: tile13 = kept_13[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -1219,11 +1364,11 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            copy_async<16>(&tile13[24 * (i0)], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            copy_async<16>(&tile13[24 * (i0)], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile14 = kept_13[i0, i1] of round 0
+    // copy async by 16 bytes: tile14 = kept_16[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -1235,11 +1380,11 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            copy_async<16>(&tile14[24 * (i0)], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            copy_async<16>(&tile14[24 * (i0)], &kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile15 = kept_11[i0, i1] of round 0
+    // copy async by 4 bytes: tile15 = kept_15[0, 0] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -1247,26 +1392,27 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        bf16* const tile15 = tile15_stages + 0 % 2 * 384;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile15[24 * (i0)], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-        }
-    }
-    commit_copies();
-    // copy async by 4 bytes: tile16 = kept_14[0, 0] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile16 = tile16_stages + 0 % 2 * 1;
+        float* const tile15 = tile15_stages + 0 % 2 * 1;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 1; e += THREADS) {
-            copy_async<4>(&tile16[0], &kept_14[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+            copy_async<4>(&tile15[0], &kept_15[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+        }
+    }
+    commit_copies();
+    // copy async by 16 bytes: tile16 = kept_20[0, i1, i2] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = rounds - 1 - 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        float* const tile16 = tile16_stages + 0 % 2 * 64;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i1 = e / 2;
+            const int i2 = e % 2;
+            copy_async<16>(&tile16[8 * (i1) + 4 * (i2)], &kept_20[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
         }
     }
     commit_copies();
@@ -1277,15 +1423,16 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        bf16* const tile11 = tile11_stages + round % 2 * 384;
-        bf16* const tile12 = tile12_stages + round % 2 * 384;
+        bf16* const tile10 = tile10_stages + round % 2 * 384;
+        float* const tile11 = tile11_stages + round % 2 * 64;
+        float* const tile12 = tile12_stages + round % 2 * 8;
         bf16* const tile13 = tile13_stages + round % 2 * 384;
         bf16* const tile14 = tile14_stages + round % 2 * 384;
-        bf16* const tile15 = tile15_stages + round % 2 * 384;
-        float* const tile16 = tile16_stages + round % 2 * 1;
-        // wait for tile11 tile12 tile13 tile14 tile15 tile16, 0 copies pending
+        float* const tile15 = tile15_stages + round % 2 * 1;
+        float* const tile16 = tile16_stages + round % 2 * 64;
+        // wait for tile10 tile11 tile12 tile13 tile14 tile15 tile16, 0 copies pending
         wait_for_copies<0>();
-        // copy async by 16 bytes: tile11 = kept_10[i0, i1] of 1 ahead
+        // copy async by 16 bytes: tile10 = kept_11[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -1294,15 +1441,15 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
             at.chunk = chunks[at.sequence] + c;
-            bf16* const tile11 = tile11_stages + next % 2 * 384;
+            bf16* const tile10 = tile10_stages + next % 2 * 384;
             #pragma unroll 1
             for (int e = threadIdx.x; e < 8; e += THREADS) {
                 const int i0 = e;
-                copy_async<16>(&tile11[24 * (i0)], &kept_10[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+                copy_async<16>(&tile10[24 * (i0)], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile12 = kept_15[i0, i1] of 1 ahead
+        // copy async by 16 bytes: tile11 = kept_0[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -1311,15 +1458,33 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
             at.chunk = chunks[at.sequence] + c;
-            bf16* const tile12 = tile12_stages + next % 2 * 384;
+            float* const tile11 = tile11_stages + next % 2 * 64;
             #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile12[24 * (i0)], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile11[8 * (i0) + 4 * (i1)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile13 = kept_7[i0, i1] of 1 ahead
+        // copy async by 4 bytes: tile12 = kept_14[i0, 0] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = rounds - 1 - next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile12 = tile12_stages + next % 2 * 8;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e;
+                copy_async<4>(&tile12[i0], &kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile13 = kept_13[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -1332,11 +1497,11 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
             #pragma unroll 1
             for (int e = threadIdx.x; e < 8; e += THREADS) {
                 const int i0 = e;
-                copy_async<16>(&tile13[24 * (i0)], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+                copy_async<16>(&tile13[24 * (i0)], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile14 = kept_13[i0, i1] of 1 ahead
+        // copy async by 16 bytes: tile14 = kept_16[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -1349,11 +1514,11 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
             #pragma unroll 1
             for (int e = threadIdx.x; e < 8; e += THREADS) {
                 const int i0 = e;
-                copy_async<16>(&tile14[24 * (i0)], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+                copy_async<16>(&tile14[24 * (i0)], &kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile15 = kept_11[i0, i1] of 1 ahead
+        // copy async by 4 bytes: tile15 = kept_15[0, 0] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -1362,27 +1527,28 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
             at.chunk = chunks[at.sequence] + c;
-            bf16* const tile15 = tile15_stages + next % 2 * 384;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile15[24 * (i0)], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-            }
-        }
-        commit_copies();
-        // copy async by 4 bytes: tile16 = kept_14[0, 0] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile16 = tile16_stages + next % 2 * 1;
+            float* const tile15 = tile15_stages + next % 2 * 1;
             #pragma unroll 1
             for (int e = threadIdx.x; e < 1; e += THREADS) {
-                copy_async<4>(&tile16[0], &kept_14[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+                copy_async<4>(&tile15[0], &kept_15[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile16 = kept_20[0, i1, i2] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = rounds - 1 - next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile16 = tile16_stages + next % 2 * 64;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i1 = e / 2;
+                const int i2 = e % 2;
+                copy_async<16>(&tile16[8 * (i1) + 4 * (i2)], &kept_20[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
             }
         }
         commit_copies();
@@ -1399,88 +1565,81 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile2[i0, i1] = tile11[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile2[i0, i1] = tile10[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile11[24 * (i0) + i1]) : 0.f);
+            tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile10[24 * (i0) + i1]) : 0.f);
         }
-        // map [8, 8] filled to [16, 16]: tile3[i0, i1] = tile12[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile5[i0, i1] = tile11[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile12[24 * (i0) + i1]) : 0.f);
+            tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile11[8 * (i0) + i1] : 0.f);
         }
-        // map [8, 8] filled to [16, 16]: tile4[i0, i1] = tile13[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile4[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile13[24 * (i0) + i1]) : 0.f);
-        }
-        // map [8, 8] filled to [16, 16]: tile7[i0, i1] = tile14[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile14[24 * (i0) + i1]) : 0.f);
-        }
-        // map [8, 8] filled to [16, 16] by fragments: tile8[i0, i1] = tile0[i0, i1]
+        // map [8, 8] filled to [16, 16] by fragments: tile6[i0, i1] = tile0[i0, i1]
         #pragma unroll
         for (int slot = 0; slot < 1; slot++) {
             const int job = threadIdx.x / 32 + slot * WARPS;
             if (job >= 1) break;
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             each_place<2>(row0, col0, [&](int i0, int i1, int held) {
-                tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[slot * 8 + held] : 0.f);
+                tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[slot * 8 + held] : 0.f);
             });
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile7 tile8 over 8; tile6[0, i0, i1] = sum
+        // product [1, 8, 8] in 16x16: sum = tile5 tile6 over 8; tile4[0, i1, i2] = ((sum * (row i1 is among the queries ? 1 : 0)) * tile12[i1, 0])
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, false, 24, 0, false, 24, 0>(tile7, tile8, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
-                if (i0 < 8 && i1 < 8) {
-                    tile6[8 * (i0) + i1] = sum;
+            sums.add<16, false, 24, 0, false, 24, 0>(tile5, tile6, row0, col0);
+            sums.each(row0, col0, [&](int i1, int i2, float sum) {
+                if (i1 < 8 && i2 < 8) {
+                    tile4[8 * (i1) + i2] = sum * (i1 < at.valid ? 1.0f : 0.0f) * tile12[i1];
                 }
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile10[i0, i1] = tile15[i0, i1]
+        // map [8, 8] filled to [16, 16]: tile8[i0, i1] = tile13[i0, i1]
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile15[24 * (i0) + i1]) : 0.f);
+            tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile13[24 * (i0) + i1]) : 0.f);
+        }
+        // map [8, 8] filled to [16, 16]: tile9[i0, i1] = tile14[i0, i1]
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 256; e += THREADS) {
+            const int i0 = e / 16;
+            const int i1 = e % 16;
+            tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile14[24 * (i0) + i1]) : 0.f);
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile10ᵀ tile3 over 8; tile9[0, i0, i1] = sum
+        // product [8, 8] in 16x16: sum = tile8ᵀ tile9 over 8; tile7[0, i0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, true, 24, 0, false, 24, 0>(tile10, tile3, row0, col0);
+            sums.add<16, true, 24, 0, false, 24, 0>(tile8, tile9, row0, col0);
             sums.each(row0, col0, [&](int i0, int i1, float sum) {
                 if (i0 < 8 && i1 < 8) {
-                    tile9[8 * (i0) + i1] = sum;
+                    tile7[8 * (i0) + i1] = sum;
                 }
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile5[i0, i1] = add(tile6[0, i0, i1], tile9[0, i0, i1])
+        // map [8, 8] filled to [16, 16]: tile3[i0, i1] = add(tile4[0, i0, i1], tile7[0, i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 256; e += THREADS) {
             const int i0 = e / 16;
             const int i1 = e % 16;
-            tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile6[8 * (i0) + i1] + tile9[8 * (i0) + i1]) : 0.f);
+            tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile4[8 * (i0) + i1] + tile7[8 * (i0) + i1]) : 0.f);
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile2ᵀ tile3 over 8 + tile4ᵀ tile5 over 8; tile0[i0, i1] = add((tile16[0, 0] * tile0[i0, i1]), sum)
+        // product [8, 8] in 16x16: sum = tile2ᵀ tile3 over 8; tile0[i0, i1] = add((tile15[0, 0] * tile0[i0, i1]), add(tile16[0, i0, i1], sum))
         #pragma unroll
         for (int slot = 0; slot < 1; slot++) {
             const int job = threadIdx.x / 32 + slot * WARPS;
@@ -1488,19 +1647,18 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile3, row0, col0);
-            sums.add<16, true, 24, 0, false, 24, 0>(tile4, tile5, row0, col0);
             sums.each_held(row0, col0, [&](int i0, int i1, float sum, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    tile0[slot * 8 + held] = (tile16[0] * tile0[slot * 8 + held] + sum);
+                    tile0[slot * 8 + held] = (tile15[0] * tile0[slot * 8 + held] + (tile16[8 * (i0) + i1] + sum));
                 }
             });
         }
-        // map [1, 8, 8]: kept_16[0, i1, i2] = add(tile6[0, i1, i2], tile9[0, i1, i2])
+        // map [1, 8, 8]: kept_17[0, i1, i2] = add(tile4[0, i1, i2], tile7[0, i1, i2])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i1 = e / 8;
             const int i2 = e % 8;
-            kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = (tile6[8 * (i1) + i2] + tile9[8 * (i1) + i2]);
+            kept_17[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = (tile4[8 * (i1) + i2] + tile7[8 * (i1) + i2]);
         }
         wait_for_block();
     }
@@ -1521,7 +1679,7 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_in_beta, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, bf16* __restrict__ kept_6, bf16* __restrict__ kept_7, bf16* __restrict__ kept_8, bf16* __restrict__ kept_9, bf16* __restrict__ kept_10, bf16* __restrict__ kept_11, float* __restrict__ kept_12, bf16* __restrict__ kept_13, float* __restrict__ kept_14, bf16* __restrict__ kept_15, float* __restrict__ kept_16, bf16* __restrict__ kept_17, float* __restrict__ kept_18, float* __restrict__ kept_19, float* __restrict__ d_state_S_at_chunks) {
+gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_in_beta, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, bf16* __restrict__ kept_9, float* __restrict__ kept_10, bf16* __restrict__ kept_11, bf16* __restrict__ kept_12, bf16* __restrict__ kept_13, float* __restrict__ kept_14, float* __restrict__ kept_15, bf16* __restrict__ kept_16, float* __restrict__ kept_17, float* __restrict__ kept_18, float* __restrict__ kept_19, float* __restrict__ kept_20, float* __restrict__ kept_21, float* __restrict__ d_state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -1541,318 +1699,274 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     const int own_in_v = at.head / (heads / heads_in_v);
     const int own_in_g = at.head / (heads / heads_in_g);
     const int own_in_beta = at.head / (heads / heads_in_beta);
-    float* const tile0 = (float*)(shared + 5504);
+    float* const tile0 = (float*)(shared + 2304);
     float* const tile1 = (float*)(shared + 5376);
-    float* const tile2 = (float*)(shared + 3072);
-    float* const tile3 = (float*)(shared + 5632);
-    bf16* const tile4 = (bf16*)(shared + 0);
+    bf16* const tile2 = (bf16*)(shared + 0);
+    bf16* const tile3 = (bf16*)(shared + 768);
+    float* const tile4 = (float*)(shared + 3072);
     bf16* const tile5 = (bf16*)(shared + 768);
-    float* const tile6 = (float*)(shared + 3840);
-    bf16* const tile7 = (bf16*)(shared + 768);
-    bf16* const tile8 = (bf16*)(shared + 1536);
-    bf16* const tile9 = (bf16*)(shared + 2304);
-    bf16* const tile10 = (bf16*)(shared + 3072);
-    bf16* const tile11 = (bf16*)(shared + 768);
-    bf16* const tile12 = (bf16*)(shared + 0);
-    float* const tile13 = (float*)(shared + 4608);
-    bf16* const tile14 = (bf16*)(shared + 3072);
-    bf16* const tile15 = (bf16*)(shared + 3840);
-    float* const tile16 = (float*)(shared + 2304);
-    bf16* const tile17 = (bf16*)(shared + 0);
-    float* const tile18 = (float*)(shared + 5888);
-    bf16* const tile19 = (bf16*)(shared + 4608);
+    bf16* const tile6 = (bf16*)(shared + 1536);
+    bf16* const tile7 = (bf16*)(shared + 2304);
+    bf16* const tile8 = (bf16*)(shared + 3072);
+    bf16* const tile9 = (bf16*)(shared + 768);
+    bf16* const tile10 = (bf16*)(shared + 0);
+    float* const tile11 = (float*)(shared + 3072);
+    bf16* const tile12 = (bf16*)(shared + 2304);
+    bf16* const tile13 = (bf16*)(shared + 3840);
+    bf16* const tile14 = (bf16*)(shared + 0);
+    float* const tile15 = (float*)(shared + 5632);
+    bf16* const tile16 = (bf16*)(shared + 4608);
+    bf16* const tile17 = (bf16*)(shared + 1536);
+    float* const tile18 = (float*)(shared + 2560);
+    bf16* const tile19 = (bf16*)(shared + 0);
     bf16* const tile20 = (bf16*)(shared + 1536);
-    float* const tile21 = (float*)(shared + 3328);
-    bf16* const tile22 = (bf16*)(shared + 768);
-    bf16* const tile23 = (bf16*)(shared + 1536);
-    bf16* const tile24 = (bf16*)(shared + 768);
-    bf16* const tile25 = (bf16*)(shared + 1536);
-    bf16* const tile26 = (bf16*)(shared + 2304);
-    float* const tile27 = (float*)(shared + 0);
-    float* const tile28 = (float*)(shared + 128);
-    float* const tile29 = (float*)(shared + 256);
-    float* const tile30 = (float*)(shared + 384);
-    float* const tile31 = (float*)(shared + 256);
-    float* const tile32 = (float*)(shared + 384);
+    bf16* const tile21 = (bf16*)(shared + 0);
+    float* const tile22 = (float*)(shared + 0);
+    float* const tile23 = (float*)(shared + 128);
+    float* const tile24 = (float*)(shared + 256);
+    float* const tile25 = (float*)(shared + 384);
+    float* const tile26 = (float*)(shared + 256);
+    float* const tile27 = (float*)(shared + 384);
+    float* const tile28 = (float*)(shared + 256);
+    float* const tile29 = (float*)(shared + 512);
+    float* const tile30 = (float*)(shared + 256);
+    float* const tile31 = (float*)(shared + 640);
+    float* const tile32 = (float*)(shared + 768);
     float* const tile33 = (float*)(shared + 256);
-    float* const tile34 = (float*)(shared + 512);
-    float* const tile35 = (float*)(shared + 256);
-    float* const tile36 = (float*)(shared + 640);
-    float* const tile37 = (float*)(shared + 768);
-    float* const tile38 = (float*)(shared + 256);
-    float* const tile39 = (float*)(shared + 1024);
-    float* const tile40 = (float*)(shared + 128);
-    // map [8]: tile1[i0] = exp(in_g[t of row i0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e;
-        tile1[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
+    float* const tile34 = (float*)(shared + 1024);
+    float* const tile35 = (float*)(shared + 128);
+    // map [8, 8] filled to [16, 16]: tile2[i0, i1] = kept_8[i0, i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile5[i0, i1] = state_S_at_chunks[i0, i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile6[i0, i1] = kept_17[0, i0, i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_17[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
     }
     wait_for_block();
-    // map [8]: tile0[i0] = (in_beta[t of row i0] * neg(tile1[i0]))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e;
-        tile0[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile1[i0]);
-    }
-    // map [8, 8] filled to [16, 16]: tile4[i0, i1] = kept_5[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile4[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
-    }
-    // map [8, 8] filled to [16, 16]: tile7[i0, i1] = state_S_at_chunks[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
-    }
-    // map [8, 8] filled to [16, 16]: tile8[i0, i1] = kept_16[0, i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
-    }
-    wait_for_block();
-    // product [8, 8] in 16x16: sum = tile7 tile8ᵀ over 8; tile6[i1, i0, 0] = sum
+    // product [8, 8] in 16x16: sum = tile5 tile6ᵀ over 8; tile4[i1, i0, 0] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile7, tile8, row0, col0);
+        sums.add<16, false, 24, 0, true, 24, 0>(tile5, tile6, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
-                tile6[i0 + 8 * (i1)] = sum;
+                tile4[i0 + 8 * (i1)] = sum;
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile5[i0, i1] = tile6[i0, i1, 0]
+    // map [8, 8] filled to [16, 16]: tile3[i0, i1] = tile4[i0, i1, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile6[8 * (i0) + i1] : 0.f);
-    }
-    // map [8, 8] filled to [16, 16]: tile9[i0, i1] = sub(kept_5[i0, i1], tile4[i0, i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] - widen(tile4[24 * (i0) + i1])) : 0.f);
+        tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile4[8 * (i0) + i1] : 0.f);
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile10[i0, i1] = sub(tile6[i0, i1, 0], tile5[i0, i1])
+    // map [8, 8] filled to [16, 16]: tile7[i0, i1] = sub(tile4[i0, i1, 0], tile3[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile6[8 * (i0) + i1] - widen(tile5[24 * (i0) + i1])) : 0.f);
+        tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile4[8 * (i0) + i1] - widen(tile3[24 * (i0) + i1])) : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile4ᵀ tile5 over 8 + tile4ᵀ tile10 over 8 + tile9ᵀ tile5 over 8; tile3[i0, 0, i1] = sum
-    #pragma unroll 1
-    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        Sums<2> sums;
-        sums.add<16, true, 24, 0, false, 24, 0>(tile4, tile5, row0, col0);
-        sums.add<16, true, 24, 0, false, 24, 0>(tile4, tile10, row0, col0);
-        sums.add<16, true, 24, 0, false, 24, 0>(tile9, tile5, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
-            if (i0 < 8 && i1 < 8) {
-                tile3[8 * (i0) + i1] = sum;
-            }
-        });
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = kept_0[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile8[i0, i1] = sub(kept_8[i0, i1], tile2[i0, i1])
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+        tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] - widen(tile2[24 * (i0) + i1])) : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile14[i0, i1] = tile3[i0, 0, i1]
+    wait_for_block();
+    // product [8, 8] in 16x16: sum = tile2ᵀ tile3 over 8 + tile2ᵀ tile7 over 8 + tile8ᵀ tile3 over 8; tile1[i0, 0, i1] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile3, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile7, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile8, tile3, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            if (i0 < 8 && i1 < 8) {
+                tile1[8 * (i0) + i1] = sum;
+            }
+        });
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile9[i0, i1] = kept_0[i0, i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile12[i0, i1] = tile1[i0, 0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile14[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile3[8 * (i0) + i1] : 0.f);
+        tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile1[8 * (i0) + i1] : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = kept_7[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile13[i0, i1] = kept_11[i0, i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
+        tile13[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile19[i0, i1] = sub(kept_16[0, i0, i1], tile8[i0, i1])
+    // map [8, 8] filled to [16, 16]: tile16[i0, i1] = sub(kept_17[0, i0, i1], tile6[i0, i1])
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile19[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] - widen(tile8[24 * (i0) + i1])) : 0.f);
+        tile16[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (kept_17[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] - widen(tile6[24 * (i0) + i1])) : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile4ᵀ tile8 over 8 + tile4ᵀ tile19 over 8 + tile9ᵀ tile8 over 8; tile18[i0, 0, i1] = sum
+    // product [8, 8] in 16x16: sum = tile2ᵀ tile6 over 8 + tile2ᵀ tile16 over 8 + tile8ᵀ tile6 over 8; tile15[i0, 0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, true, 24, 0, false, 24, 0>(tile4, tile8, row0, col0);
-        sums.add<16, true, 24, 0, false, 24, 0>(tile4, tile19, row0, col0);
-        sums.add<16, true, 24, 0, false, 24, 0>(tile9, tile8, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile6, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile16, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile8, tile6, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
-                tile18[8 * (i0) + i1] = sum;
+                tile15[8 * (i0) + i1] = sum;
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile17[i0, i1] = tile18[i0, 0, i1]
+    // map [8, 8] filled to [16, 16]: tile14[i0, i1] = tile15[i0, 0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile17[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile18[8 * (i0) + i1] : 0.f);
+        tile14[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile15[8 * (i0) + i1] : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile20[i0, i1] = kept_6[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile17[i0, i1] = kept_9[i0, i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile20[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
+        tile17[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile17 tile20ᵀ over 8; tile16[i0, 0, i1] = sum
+    // product [8, 8] in 16x16: sum = tile12 tile13ᵀ over 8; sum1 = tile14 tile17ᵀ over 8; tile11[i0, i1] = add(neg((sum * (i1 < i0 ? 1 : 0))), neg(((i1 < i0 ? 1 : 0) ...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile17, tile20, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        Sums<2> sums1;
+        sums.add<16, false, 24, 0, true, 24, 0>(tile12, tile13, row0, col0);
+        sums1.add<16, false, 24, 0, true, 24, 0>(tile14, tile17, row0, col0);
+        sums.each_held(row0, col0, [&](int i0, int i1, float sum, int held) {
+            const float sum1 = sums1.x[held / 4][held % 4];
             if (i0 < 8 && i1 < 8) {
-                tile16[8 * (i0) + i1] = sum;
+                tile11[8 * (i0) + i1] = (op_neg(sum * (i1 < i0 ? 1.0f : 0.0f)) + op_neg((i1 < i0 ? 1.0f : 0.0f) * sum1));
             }
         });
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile14 tile15ᵀ over 8; tile13[i0, i1] = add(neg((sum * (i1 < i0 ? 1 : 0))), neg(((i1 < i0 ? 1 : 0) * tile16[i0, 0, i1])))
-    #pragma unroll 1
-    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile14, tile15, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
-            if (i0 < 8 && i1 < 8) {
-                tile13[8 * (i0) + i1] = (op_neg(sum * (i1 < i0 ? 1.0f : 0.0f)) + op_neg((i1 < i0 ? 1.0f : 0.0f) * tile16[8 * (i0) + i1]));
-            }
-        });
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile12[i0, i1] = (kept_3[i0, i1] * neg(tile13[i0, i1]))
+    // map [8, 8] filled to [16, 16]: tile10[i0, i1] = ((kept_6[i0, i1] * neg(tile11[i0, i1])) * (row i1 is among the queries ? 1 : 0))
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * op_neg(tile13[8 * (i0) + i1]) : 0.f);
+        tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * op_neg(tile11[8 * (i0) + i1]) * (i1 < at.valid ? 1.0f : 0.0f) : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile11ᵀ tile12ᵀ over 8; tile2[i0, i1] = add((kept_4[i0, 0] * tile3[i0, 0, i1]), sum)
+    // product [8, 8] in 16x16: sum = tile9ᵀ tile10ᵀ over 8; tile0[i0, i1] = add((kept_7[i0, 0] * tile1[i0, 0, i1]), sum)
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, true, 24, 0, true, 24, 0>(tile11, tile12, row0, col0);
+        sums.add<16, true, 24, 0, true, 24, 0>(tile9, tile10, row0, col0);
         sums.each(row0, col0, [&](int i1, int i0, float sum) {
             if (i0 < 8 && i1 < 8) {
-                tile2[8 * (i0) + i1] = (kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0] * tile3[8 * (i0) + i1] + sum);
+                tile0[8 * (i0) + i1] = (kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0] * tile1[8 * (i0) + i1] + sum);
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile22[i0, i1] = kept_8[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile19[i0, i1] = kept_12[i0, i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile22[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
+        tile19[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile23[i0, i1] = d_state_S_at_chunks[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile20[i0, i1] = d_state_S_at_chunks[i0, i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile23[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+        tile20[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile22 tile23ᵀ over 8; tile21[i1, i0, 0] = sum
+    // product [8, 8] in 16x16: sum = tile19 tile20ᵀ over 8; tile18[i1, i0, 0] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile22, tile23, row0, col0);
+        sums.add<16, false, 24, 0, true, 24, 0>(tile19, tile20, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
-                tile21[i0 + 8 * (i1)] = sum;
+                tile18[i0 + 8 * (i1)] = sum;
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile24[i0, i1] = kept_9[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile21[i0, i1] = ((kept_6[i0, i1] * neg(tile11[i0, i1])) * kept_10[i0, 0])
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile24[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
-    }
-    // map [8, 8] filled to [16, 16]: tile25[i0, i1] = kept_17[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile25[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_17[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
-    }
-    // map [8, 8] filled to [16, 16]: tile26[i0, i1] = kept_1[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile26[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+        tile21[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * op_neg(tile11[8 * (i0) + i1]) * kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i0] : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile24ᵀ tile25 over 8 + tile26ᵀ tile12 over 8; d_in_k[t of row i0; i1] where row i0 is among the queries = add((tile0[i0] * tile2...
+    // product [8, 8] in 16x16: sum = tile9ᵀ tile21 over 8; d_in_k[t of row i0; i1] where row i0 is among the queries = add((kept_3[i0] * tile0[i0, i1]), ((row i0 is a...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, true, 24, 0, false, 24, 0>(tile24, tile25, row0, col0);
-        sums.add<16, true, 24, 0, false, 24, 0>(tile26, tile12, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile9, tile21, row0, col0);
         sums.each(row0, col0, [&](int i1, int i0, float sum) {
             if (i0 < 8 && i1 < 8) {
-                if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile0[i0] * tile2[8 * (i0) + i1] + (i0 < at.valid ? 1.0f : 0.0f) * (kept_12[((long long)(at.chunk) * heads + at.head) * 8 + i0] * tile21[i0 + 8 * (i1)] + sum));
+                if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i0] * tile0[8 * (i0) + i1] + (i0 < at.valid ? 1.0f : 0.0f) * (kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0] * tile18[i0 + 8 * (i1)] + (kept_19[((long long)(at.chunk) * heads + at.head) * 64 + i0 + 8 * (i1)] + sum)));
             }
         });
     }
     wait_for_block();
-    // reduce [8, 8] over [1]: tile27[i0, 0] = Sum (in_k[t of row i0; i1] * tile2[i0, i1])
+    // reduce [8, 8] over [1]: tile22[i0, 0] = Sum (kept_0[i0, i1] * tile0[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
         const int i0 = e;
@@ -1860,17 +1974,17 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         #pragma unroll 4
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile2[8 * (i0) + i1];
+            x += kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile0[8 * (i0) + i1];
         }
-        tile27[i0] = x;
+        tile22[i0] = x;
     }
-    // map [8, 1]: tile28[i0, 0] = add((tile1[i0] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
+    // map [8, 1]: tile23[i0, 0] = kept_1[i0, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
-        tile28[i0] = (tile1[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+        tile23[i0] = kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0];
     }
-    // reduce [8, 8] over [1]: tile31[i0, 0] = Sum (state_S_at_chunks[i0, i1] * d_state_S_at_chunks[i0, i1])
+    // reduce [8, 8] over [1]: tile26[i0, 0] = Sum (state_S_at_chunks[i0, i1] * d_state_S_at_chunks[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
         const int i0 = e;
@@ -1880,31 +1994,31 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
             const int i1 = s;
             x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
         }
-        tile31[i0] = x;
+        tile26[i0] = x;
     }
     wait_for_block();
-    // reduce [8, 1] over [0]: tile30[0, 0] = Sum tile31[i0, 0]
+    // reduce [8, 1] over [0]: tile25[0, 0] = Sum tile26[i0, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 1; e += THREADS / 1) {
         float x = 0.f;
         #pragma unroll 4
         for (int s = 0; s < 8; s++) {
             const int i0 = s;
-            x += tile31[i0];
+            x += tile26[i0];
         }
-        tile30[0] = x;
+        tile25[0] = x;
     }
     wait_for_block();
-    // map [1, 1]: tile29[0, 0] = tile30[0, 0]
+    // map [1, 1]: tile24[0, 0] = tile25[0, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 1; e += THREADS) {
-        tile29[0] = tile30[0];
+        tile24[0] = tile25[0];
     }
     wait_for_block();
-    // scan of 1 rows, 8 steps, 1 wide: tile32 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile28 tile29
-    cumulative_product_grad<1, 8, 1>(tile32, tile28, tile29, [](int i) -> int { return 8 * (i) + 8; });
+    // scan of 1 rows, 8 steps, 1 wide: tile27 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile23 tile24
+    cumulative_product_grad<1, 8, 1>(tile27, tile23, tile24, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
-    // reduce [8, 8] over [1]: tile33[i0, 0] = Sum (kept_0[i0, i1] * tile21[i1, i0, 0])
+    // reduce [8, 8] over [1]: tile28[i0, 0] = Sum ((kept_0[i0, i1] * (row i0 is among the queries ? 1 : 0)) * tile18[i1, i0, 0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
         const int i0 = e;
@@ -1912,15 +2026,15 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         #pragma unroll 4
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile21[i0 + 8 * (i1)];
+            x += kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile18[i0 + 8 * (i1)];
         }
-        tile33[i0] = x;
+        tile28[i0] = x;
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile34 = ReverseCumulativeProductGrad tile28 tile33
-    reverse_cumulative_product_grad<8, 1>(tile34, tile28, tile33);
+    // scan of 8 rows, 8 steps, 1 wide: tile29 = ReverseCumulativeProductGrad tile23 tile28
+    reverse_cumulative_product_grad<8, 1>(tile29, tile23, tile28);
     wait_for_block();
-    // reduce [8, 8] over [1]: tile35[i0, 0] = Sum (kept_1[i0, i1] * tile3[i0, 0, i1])
+    // reduce [8, 8] over [1]: tile30[i0, 0] = Sum (kept_4[i0, i1] * tile1[i0, 0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
         const int i0 = e;
@@ -1928,54 +2042,54 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         #pragma unroll 4
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile3[8 * (i0) + i1];
+            x += kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile1[8 * (i0) + i1];
+        }
+        tile30[i0] = x;
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile31 = CumulativeProductGrad(Versions { micro: 1, offsets: [0] }) tile23 tile30
+    cumulative_product_grad<8, 8, 1>(tile31, tile23, tile30, [](int i) -> int { return i; });
+    // map [8, 8]: tile32[i0, i1] = (kept_5[i0, i1] * neg(tile11[i0, i1]))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        tile32[8 * (i0) + i1] = kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * op_neg(tile11[8 * (i0) + i1]);
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile33 = DecayMaskGrad(Versions { micro: 1, offsets: [0] }) tile23 tile32
+    decay_mask_grad<8, 8>(tile33, tile23, tile32, tile34, [](int i) -> int { return i; });
+    wait_for_block();
+    // map [8]: d_in_g[t of row i0] where row i0 is among the queries = (exp(in_g[t of row i0]) * add(neg((in_beta[t of row i0] * tile22[i0, 0])), ((row i0 is among th...
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]) * (op_neg(in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile22[i0]) + (i0 < at.valid ? 1.0f : 0.0f) * (((((tile27[i0] + tile29[i0]) + kept_18[((long long)(at.chunk) * heads + at.head) * 8 + i0]) + kept_21[((long long)(at.chunk) * heads + at.head) * 8 + i0]) + tile31[i0]) + tile33[i0]));
+    }
+    // reduce [8, 8] over [1]: tile35[i0, 0] = Sum (in_v[t of row i0; i1] * tile15[i0, 0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+        const int i0 = e;
+        float x = 0.f;
+        #pragma unroll 4
+        for (int s = 0; s < 8; s++) {
+            const int i1 = s;
+            x += in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] * tile15[8 * (i0) + i1];
         }
         tile35[i0] = x;
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile36 = CumulativeProductGrad(Versions { micro: 1, offsets: [0] }) tile28 tile35
-    cumulative_product_grad<8, 8, 1>(tile36, tile28, tile35, [](int i) -> int { return i; });
-    // map [8, 8]: tile37[i0, i1] = (kept_2[i0, i1] * neg(tile13[i0, i1]))
+    // map [8]: d_in_beta[t of row i0] where row i0 is among the queries = add((kept_2[i0] * tile22[i0, 0]), tile35[i0, 0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        if (i0 < at.valid) d_in_beta[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i0] * tile22[i0] + tile35[i0]);
+    }
+    // map [8, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = (in_beta[t of row i0] * tile15[i0, 0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile37[8 * (i0) + i1] = kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * op_neg(tile13[8 * (i0) + i1]);
-    }
-    wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile38 = DecayMaskGrad(Versions { micro: 1, offsets: [0] }) tile28 tile37
-    decay_mask_grad<8, 8>(tile38, tile28, tile37, tile39, [](int i) -> int { return i; });
-    wait_for_block();
-    // map [8]: d_in_g[t of row i0] where row i0 is among the queries = (tile1[i0] * add(neg((in_beta[t of row i0] * tile27[i0, 0])), ((row i0 is among the queries ? 1...
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e;
-        if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = tile1[i0] * (op_neg(in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile27[i0]) + (i0 < at.valid ? 1.0f : 0.0f) * (((((tile32[i0] + tile34[i0]) + kept_18[((long long)(at.chunk) * heads + at.head) * 8 + i0]) + kept_19[((long long)(at.chunk) * heads + at.head) * 8 + i0]) + tile36[i0]) + tile38[i0]));
-    }
-    // reduce [8, 8] over [1]: tile40[i0, 0] = Sum (in_v[t of row i0; i1] * tile18[i0, 0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
-        const int i0 = e;
-        float x = 0.f;
-        #pragma unroll 4
-        for (int s = 0; s < 8; s++) {
-            const int i1 = s;
-            x += in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] * tile18[8 * (i0) + i1];
-        }
-        tile40[i0] = x;
-    }
-    wait_for_block();
-    // map [8]: d_in_beta[t of row i0] where row i0 is among the queries = add((neg(tile1[i0]) * tile27[i0, 0]), tile40[i0, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e;
-        if (i0 < at.valid) d_in_beta[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (op_neg(tile1[i0]) * tile27[i0] + tile40[i0]);
-    }
-    // map [8, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = (in_beta[t of row i0] * tile18[i0, 0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile18[8 * (i0) + i1];
+        if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile15[8 * (i0) + i1];
     }
 }

@@ -1,5 +1,5 @@
 extern "C" __global__ void __launch_bounds__(128, 1)
-mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_x, int heads_in_x, const float* __restrict__ in_dt, int heads_in_dt, const float* __restrict__ in_B, int heads_in_B, const float* __restrict__ in_C, int heads_in_C, const float* __restrict__ param_A, int heads_param_A, const float* __restrict__ param_D, int heads_param_D, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, bf16* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3) {
+mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_x, int heads_in_x, const float* __restrict__ in_dt, int heads_in_dt, const float* __restrict__ in_B, int heads_in_B, const float* __restrict__ in_C, int heads_in_C, const float* __restrict__ param_A, int heads_param_A, const float* __restrict__ param_D, int heads_param_D, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, bf16* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -20,149 +20,167 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
     const int own_in_C = at.head / (heads / heads_in_C);
     const int own_param_A = at.head / (heads / heads_param_A);
     const int own_param_D = at.head / (heads / heads_param_D);
-    float* const tile0 = (float*)(shared + 2304);
-    float* const tile1 = (float*)(shared + 128);
-    float* const tile2 = (float*)(shared + 0);
-    float* const tile3 = (float*)(shared + 0);
-    bf16* const tile4 = (bf16*)(shared + 1536);
-    bf16* const tile5 = (bf16*)(shared + 0);
+    bf16* const tile0 = (bf16*)(shared + 0);
+    float* const tile1 = (float*)(shared + 2304);
+    float* const tile2 = (float*)(shared + 896);
+    float* const tile3 = (float*)(shared + 768);
+    float* const tile4 = (float*)(shared + 768);
+    bf16* const tile5 = (bf16*)(shared + 1536);
     bf16* const tile6 = (bf16*)(shared + 768);
     float* const tile7 = (float*)(shared + 2432);
-    float* const tile8 = (float*)(shared + 2688);
-    bf16* const tile9 = (bf16*)(shared + 0);
-    float* const tile10 = (float*)(shared + 768);
+    bf16* const tile8 = (bf16*)(shared + 0);
+    float* const tile9 = (float*)(shared + 0);
+    bf16* const tile10 = (bf16*)(shared + 0);
     bf16* const tile11 = (bf16*)(shared + 768);
     float* const tile12 = (float*)(shared + 1536);
-    // map [8]: tile2[i0] = (in_dt[t of row i0] * param_A[])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e;
-        tile2[i0] = in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * param_A[(long long)(own_param_A) * 1 + 0];
-    }
-    wait_for_block();
-    // map [8, 1]: tile1[i0, 0] = (exp(tile2[i0]) * (row i0 is among the queries ? 1 : 0))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e;
-        tile1[i0] = op_exp(tile2[i0]) * (i0 < at.valid ? 1.0f : 0.0f);
-    }
-    wait_for_block();
-    // map [8, 1]: tile0[i0, 0] = add(tile1[i0, 0], sub(1, (row i0 is among the queries ? 1 : 0)))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e;
-        tile0[i0] = (tile1[i0] + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
-    }
-    wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile3 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile0
-    cumulative_product<8, 8, 1>(tile3, tile0, [](int i) -> int { return i + 1; });
-    wait_for_block();
-    // map [8, 8]: kept_0[i0, i1] = (in_C[t of row i0; i1] * tile3[i0, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] * tile3[i0]);
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile5[i0, i1] = in_C[t of row i0; i1]
+    // map [8, 8] filled to [16, 16]: tile0[i0, i1] = in_C[t of row i0; i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] : 0.f);
+        tile0[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] : 0.f);
     }
-    // map [8, 8]: tile7[i0, i1] = (in_B[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
+    wait_for_block();
+    // map [8, 8]: kept_0[i0, i1] = tile0[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile7[8 * (i0) + i1] = in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
+        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile0[24 * (i0) + i1]));
+    }
+    // map [8]: tile3[i0] = (in_dt[t of row i0] * param_A[])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        tile3[i0] = in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * param_A[(long long)(own_param_A) * 1 + 0];
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile6[i0, i1] = tile7[i0, i1]
+    // map [8, 1]: tile2[i0, 0] = (exp(tile3[i0]) * (row i0 is among the queries ? 1 : 0))
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        tile2[i0] = op_exp(tile3[i0]) * (i0 < at.valid ? 1.0f : 0.0f);
+    }
+    wait_for_block();
+    // map [8, 1]: tile1[i0, 0] = add(tile2[i0, 0], sub(1, (row i0 is among the queries ? 1 : 0)))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        tile1[i0] = (tile2[i0] + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile4 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile1
+    cumulative_product<8, 8, 1>(tile4, tile1, [](int i) -> int { return i + 1; });
+    wait_for_block();
+    // map [8, 1]: kept_1[i0, 0] = tile4[i0, 0]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile4[i0];
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile6[i0, i1] = in_B[t of row i0; i1]
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile7[8 * (i0) + i1] : 0.f);
+        tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1] : 0.f);
     }
-    // scan of 8 rows, 8 steps, 1 wide: tile8 = DecayMask(Versions { micro: 1, offsets: [1] }) tile0
-    decay_mask<8, 8>(tile8, tile0, [](int i) -> int { return i + 1; });
+    // scan of 8 rows, 8 steps, 1 wide: tile7 = DecayMask(Versions { micro: 1, offsets: [1] }) tile1
+    decay_mask<8, 8>(tile7, tile1, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // product [8, 8] in 16x16, filled: sum = tile5 tile6ᵀ over 8; tile4[i0, i1] = (i1 < i0+1 ? (sum * tile8[i0, i1]) : 0)
+    // product [8, 8] in 16x16, filled: sum = tile0 tile6ᵀ over 8; tile5[i0, i1] = (i1 < i0+1 ? ((i1 < i0+1 ? ((sum * (row i1 is among the queries ? 1 : 0)) * tile7[i0...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile5, tile6, row0, col0);
+        sums.add<16, false, 24, 0, true, 24, 0>(tile0, tile6, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
-            tile4[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (i1 < i0 + 1 ? sum * tile8[8 * (i0) + i1] : 0.0f) : 0.f);
+            tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (i1 < i0 + 1 ? (i1 < i0 + 1 ? sum * (i1 < at.valid ? 1.0f : 0.0f) * tile7[8 * (i0) + i1] : 0.0f) * in_dt[((long long)(at.start + inside(at, i1)) * heads_in_dt + own_in_dt) * 1 + 0] : 0.0f) : 0.f);
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile9[i0, i1] = (in_dt[t of row i0] * in_x[t of row i0; i1])
+    // map [8, 8] filled to [16, 16]: tile8[i0, i1] = in_x[t of row i0; i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1] : 0.f);
+        tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1] : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile4 tile9 over 8, kept apart; kept_1[i0, i1] = sum
+    // product [8, 8] in 16x16: sum = tile5 tile8 over 8, kept apart; kept_2[i0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, false, 24, 0>(tile4, tile9, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile5, tile8, row0, col0);
         if (sums.lost()) {
             sums.clear();
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile4, tile9, row0, col0);
-            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile4, tile9, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
+            sums.add<16, false, 24, 0, false, 24, 0, true>(tile5, tile8, row0, col0);
+            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile5, tile8, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
         }
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
-                kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = sum;
+                kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = sum;
             }
         });
     }
-    // scan of 1 rows, 8 steps, 1 wide: tile10 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile0
-    cumulative_product<1, 8, 1>(tile10, tile0, [](int i) -> int { return 8 * (i) + 8; });
+    // map [8, 8]: kept_3[i0, i1] = (in_x[t of row i0; i1] * param_D[])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1] * param_D[(long long)(own_param_D) * 1 + 0];
+    }
     wait_for_block();
-    // map [1, 1]: kept_2[0, 0] = tile10[0, 0]
+    // scan of 1 rows, 8 steps, 1 wide: tile9 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile1
+    cumulative_product<1, 8, 1>(tile9, tile1, [](int i) -> int { return 8 * (i) + 8; });
+    wait_for_block();
+    // map [1, 1]: kept_4[0, 0] = tile9[0, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 1; e += THREADS) {
-        kept_2[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile10[0];
+        kept_4[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile9[0];
     }
-    // scan of 8 rows, 8 steps, 1 wide: tile12 = ReverseCumulativeProduct tile0
-    reverse_cumulative_product<8, 1>(tile12, tile0);
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = (tile7[i0, i1] * tile12[i0, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
+    // map [8, 8] filled to [16, 16]: tile10[i0, i1] = (in_dt[t of row i0] * in_x[t of row i0; i1])
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile7[8 * (i0) + i1] * tile12[i0] : 0.f);
+        tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1] : 0.f);
+    }
+    // scan of 8 rows, 8 steps, 1 wide: tile12 = ReverseCumulativeProduct tile1
+    reverse_cumulative_product<8, 1>(tile12, tile1);
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = ((in_B[t of row i0; i1] * (row i0 is among the queries ? 1 : 0)) * tile12[i0, 0])
+    #pragma unroll 4
+    for (int r = 0; r < 2; r++) {
+        const int e = threadIdx.x + r * THREADS;
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile12[i0] : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile9ᵀ tile11 over 8; kept_3[i0, i1] = sum
+    // product [8, 8] in 16x16: sum = tile10ᵀ tile11 over 8; kept_5[i0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, true, 24, 0, false, 24, 0>(tile9, tile11, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile10, tile11, row0, col0);
         sums.each(row0, col0, [&](int i1, int i0, float sum) {
             if (i0 < 8 && i1 < 8) {
-                kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = sum;
+                kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = sum;
             }
         });
     }
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_x, int heads_in_x, const float* __restrict__ in_dt, int heads_in_dt, const float* __restrict__ in_B, int heads_in_B, const float* __restrict__ in_C, int heads_in_C, const float* __restrict__ param_A, int heads_param_A, const float* __restrict__ param_D, int heads_param_D, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, bf16* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3) {
+mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_x, int heads_in_x, const float* __restrict__ in_dt, int heads_in_dt, const float* __restrict__ in_B, int heads_in_B, const float* __restrict__ in_C, int heads_in_C, const float* __restrict__ param_A, int heads_param_A, const float* __restrict__ param_D, int heads_param_D, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, bf16* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -180,14 +198,15 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
     const int own_in_C = at.head / (heads / heads_in_C);
     const int own_param_A = at.head / (heads / heads_param_A);
     const int own_param_D = at.head / (heads / heads_param_D);
-    float* const tile0 = (float*)(shared + 4736);
-    bf16* const tile2 = (bf16*)(shared + 3200);
-    bf16* const tile3 = (bf16*)(shared + 3968);
+    float* const tile0 = (float*)(shared + 4864);
+    bf16* const tile2 = (bf16*)(shared + 3328);
+    bf16* const tile3 = (bf16*)(shared + 4096);
     bf16* const tile4_stages = (bf16*)(shared + 0);
     float* const tile5_stages = (float*)(shared + 1536);
-    float* const tile6_stages = (float*)(shared + 2048);
-    float* const tile7_stages = (float*)(shared + 2560);
+    float* const tile6_stages = (float*)(shared + 1664);
+    float* const tile7_stages = (float*)(shared + 2176);
     float* const tile8_stages = (float*)(shared + 2688);
+    float* const tile9_stages = (float*)(shared + 2816);
     // map [8, 8]: tile0[i0, i1] = 0
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -219,7 +238,7 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile5 = kept_1[i0, i1] of round 0
+    // copy async by 4 bytes: tile5 = kept_1[i0, 0] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -227,16 +246,15 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        float* const tile5 = tile5_stages + 0 % 2 * 64;
+        float* const tile5 = tile5_stages + 0 % 2 * 8;
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile5[8 * (i0) + 4 * (i1)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
+            const int i0 = e;
+            copy_async<4>(&tile5[i0], &kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile6 = in_x[t of row i0; i1] of round 0
+    // copy async by 16 bytes: tile6 = kept_2[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -249,11 +267,11 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e / 2;
             const int i1 = e % 2;
-            copy_async<16>(&tile6[8 * (i0) + 4 * (i1)], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + 4 * (i1)]);
+            copy_async<16>(&tile6[8 * (i0) + 4 * (i1)], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
         }
     }
     commit_copies();
-    // copy async by 4 bytes: tile7 = kept_2[0, 0] of round 0
+    // copy async by 16 bytes: tile7 = kept_3[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -261,27 +279,44 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
-        float* const tile7 = tile7_stages + 0 % 2 * 1;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 1; e += THREADS) {
-            copy_async<4>(&tile7[0], &kept_2[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-        }
-    }
-    commit_copies();
-    // copy async by 16 bytes: tile8 = kept_3[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile8 = tile8_stages + 0 % 2 * 64;
+        float* const tile7 = tile7_stages + 0 % 2 * 64;
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e / 2;
             const int i1 = e % 2;
-            copy_async<16>(&tile8[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+            copy_async<16>(&tile7[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+        }
+    }
+    commit_copies();
+    // copy async by 4 bytes: tile8 = kept_4[0, 0] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        float* const tile8 = tile8_stages + 0 % 2 * 1;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 1; e += THREADS) {
+            copy_async<4>(&tile8[0], &kept_4[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+        }
+    }
+    commit_copies();
+    // copy async by 16 bytes: tile9 = kept_5[i0, i1] of round 0
+    if (0 < rounds) {
+        const Place now = at;
+        Place at = now;
+        const int c = 0;
+        at.first = c * 8;
+        at.valid = min(at.length - at.first, 8);
+        at.chunk = chunks[at.sequence] + c;
+        float* const tile9 = tile9_stages + 0 % 2 * 64;
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < 16; e += THREADS) {
+            const int i0 = e / 2;
+            const int i1 = e % 2;
+            copy_async<16>(&tile9[8 * (i0) + 4 * (i1)], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
         }
     }
     commit_copies();
@@ -293,11 +328,12 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks[at.sequence] + c;
         bf16* const tile4 = tile4_stages + round % 2 * 384;
-        float* const tile5 = tile5_stages + round % 2 * 64;
+        float* const tile5 = tile5_stages + round % 2 * 8;
         float* const tile6 = tile6_stages + round % 2 * 64;
-        float* const tile7 = tile7_stages + round % 2 * 1;
-        float* const tile8 = tile8_stages + round % 2 * 64;
-        // wait for tile4 tile5 tile6 tile7 tile8, 0 copies pending
+        float* const tile7 = tile7_stages + round % 2 * 64;
+        float* const tile8 = tile8_stages + round % 2 * 1;
+        float* const tile9 = tile9_stages + round % 2 * 64;
+        // wait for tile4 tile5 tile6 tile7 tile8 tile9, 0 copies pending
         wait_for_copies<0>();
         // copy async by 16 bytes: tile4 = kept_0[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
@@ -316,7 +352,7 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile5 = kept_1[i0, i1] of 1 ahead
+        // copy async by 4 bytes: tile5 = kept_1[i0, 0] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -325,16 +361,15 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
             at.chunk = chunks[at.sequence] + c;
-            float* const tile5 = tile5_stages + next % 2 * 64;
+            float* const tile5 = tile5_stages + next % 2 * 8;
             #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile5[8 * (i0) + 4 * (i1)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+            for (int e = threadIdx.x; e < 8; e += THREADS) {
+                const int i0 = e;
+                copy_async<4>(&tile5[i0], &kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile6 = in_x[t of row i0; i1] of 1 ahead
+        // copy async by 16 bytes: tile6 = kept_2[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -348,11 +383,11 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
             for (int e = threadIdx.x; e < 16; e += THREADS) {
                 const int i0 = e / 2;
                 const int i1 = e % 2;
-                copy_async<16>(&tile6[8 * (i0) + 4 * (i1)], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + 4 * (i1)]);
+                copy_async<16>(&tile6[8 * (i0) + 4 * (i1)], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
             }
         }
         commit_copies();
-        // copy async by 4 bytes: tile7 = kept_2[0, 0] of 1 ahead
+        // copy async by 16 bytes: tile7 = kept_3[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -361,28 +396,46 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
             at.chunk = chunks[at.sequence] + c;
-            float* const tile7 = tile7_stages + next % 2 * 1;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 1; e += THREADS) {
-                copy_async<4>(&tile7[0], &kept_2[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-            }
-        }
-        commit_copies();
-        // copy async by 16 bytes: tile8 = kept_3[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile8 = tile8_stages + next % 2 * 64;
+            float* const tile7 = tile7_stages + next % 2 * 64;
             #pragma unroll 1
             for (int e = threadIdx.x; e < 16; e += THREADS) {
                 const int i0 = e / 2;
                 const int i1 = e % 2;
-                copy_async<16>(&tile8[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+                copy_async<16>(&tile7[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+            }
+        }
+        commit_copies();
+        // copy async by 4 bytes: tile8 = kept_4[0, 0] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile8 = tile8_stages + next % 2 * 1;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 1; e += THREADS) {
+                copy_async<4>(&tile8[0], &kept_4[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+            }
+        }
+        commit_copies();
+        // copy async by 16 bytes: tile9 = kept_5[i0, i1] of 1 ahead
+        if (round + 1 < rounds) {
+            const int next = round + 1;
+            const Place now = at;
+            Place at = now;
+            const int c = next;
+            at.first = c * 8;
+            at.valid = min(at.length - at.first, 8);
+            at.chunk = chunks[at.sequence] + c;
+            float* const tile9 = tile9_stages + next % 2 * 64;
+            #pragma unroll 1
+            for (int e = threadIdx.x; e < 16; e += THREADS) {
+                const int i0 = e / 2;
+                const int i1 = e % 2;
+                copy_async<16>(&tile9[8 * (i0) + 4 * (i1)], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
             }
         }
         commit_copies();
@@ -411,7 +464,7 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
             tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile2 tile3 over 8; out_o[t of row i0; i1] where row i0 is among the queries = add(add(sum, tile5[i0, i1]), (tile6[i0, i1] * para...
+        // product [8, 8] in 16x16: sum = tile2 tile3 over 8; out_o[t of row i0; i1] where row i0 is among the queries = add(add((sum * tile5[i0, 0]), tile6[i0, i1]), tile...
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -419,16 +472,16 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
             sums.add<16, false, 24, 0, false, 24, 0>(tile2, tile3, row0, col0);
             sums.each(row0, col0, [&](int i0, int i1, float sum) {
                 if (i0 < 8 && i1 < 8) {
-                    if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = ((sum + tile5[8 * (i0) + i1]) + tile6[8 * (i0) + i1] * param_D[(long long)(own_param_D) * 1 + 0]);
+                    if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = ((sum * tile5[i0] + tile6[8 * (i0) + i1]) + tile7[8 * (i0) + i1]);
                 }
             });
         }
-        // map [8, 8]: tile0[i0, i1] = add((tile0[i0, i1] * tile7[0, 0]), tile8[i0, i1])
+        // map [8, 8]: tile0[i0, i1] = add((tile0[i0, i1] * tile8[0, 0]), tile9[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i0 = e / 8;
             const int i1 = e % 8;
-            tile0[8 * (i0) + i1] = (tile0[8 * (i0) + i1] * tile7[0] + tile8[8 * (i0) + i1]);
+            tile0[8 * (i0) + i1] = (tile0[8 * (i0) + i1] * tile8[0] + tile9[8 * (i0) + i1]);
         }
         wait_for_block();
     }

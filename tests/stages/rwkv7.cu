@@ -29,13 +29,13 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
     float* const tile6 = (float*)(shared + 3584);
     float* const tile7 = (float*)(shared + 0);
     float* const tile8 = (float*)(shared + 0);
-    float* const tile9 = (float*)(shared + 2304);
+    float* const tile9 = (float*)(shared + 3840);
     bf16* const tile10 = (bf16*)(shared + 768);
     bf16* const tile11 = (bf16*)(shared + 1536);
     bf16* const tile12 = (bf16*)(shared + 2304);
     bf16* const tile13 = (bf16*)(shared + 768);
     float* const tile14 = (float*)(shared + 3840);
-    bf16* const tile15 = (bf16*)(shared + 2304);
+    bf16* const tile15 = (bf16*)(shared + 1536);
     float* const tile16 = (float*)(shared + 0);
     float* const tile17 = (float*)(shared + 0);
     float* const tile18 = (float*)(shared + 128);
@@ -124,39 +124,38 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
         tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? ((i0) % 2 < 1 ? 0.0f : in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1]) : 0.f);
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = sub(tile9[i0, i1], tile0[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile9[8 * (i0) + i1] - widen(tile0[24 * (i0) + i1])) : 0.f);
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile12[i0, i1] = sub(((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1]), tile10[i0, i1])
+    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = sub(((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1]), tile10[i0, i1])
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (((i0) % 2 < 1 ? 0.0f : in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1]) - widen(tile10[24 * (i0) + i1])) : 0.f);
+        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (((i0) % 2 < 1 ? 0.0f : in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1]) - widen(tile10[24 * (i0) + i1])) : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile12[i0, i1] = sub(tile9[i0, i1], tile0[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile9[8 * (i0) + i1] - widen(tile0[24 * (i0) + i1])) : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile0 tile10 over 8, kept apart + tile0 tile12 over 8, kept apart + tile11 tile10 over 8, kept apart; kept_0[i0, i1] = sum
+    // product [8, 8] in 16x16: sum = tile0 tile10 over 8, kept apart + tile0 tile11 over 8, kept apart + tile12 tile10 over 8, kept apart; kept_0[i0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, false, 24, 0, false, 24, 0>(tile0, tile10, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile0, tile12, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile11, tile10, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile0, tile11, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile12, tile10, row0, col0);
         if (sums.lost()) {
             sums.clear();
             sums.add<16, false, 24, 0, false, 24, 0, true>(tile0, tile10, row0, col0);
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile0, tile12, row0, col0);
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile11, tile10, row0, col0);
+            sums.add<16, false, 24, 0, false, 24, 0, true>(tile0, tile11, row0, col0);
+            sums.add<16, false, 24, 0, false, 24, 0, true>(tile12, tile10, row0, col0);
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile0, tile10, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
-            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile0, tile12, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
-            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile11, tile10, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
+            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile0, tile11, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
+            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile12, tile10, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
         }
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
@@ -183,22 +182,22 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
         tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile2[8 * (i0) + i1] * tile14[8 * (i0) + i1] - widen(tile13[24 * (i0) + i1])) : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile0 tile13 over 8, kept apart + tile0 tile15 over 8, kept apart + tile11 tile13 over 8, kept apart; kept_1[i0, i1] = sum
+    // product [8, 8] in 16x16: sum = tile0 tile13 over 8, kept apart + tile0 tile15 over 8, kept apart + tile12 tile13 over 8, kept apart; kept_1[i0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, false, 24, 0, false, 24, 0>(tile0, tile13, row0, col0);
         sums.add<16, false, 24, 0, false, 24, 0>(tile0, tile15, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile11, tile13, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile12, tile13, row0, col0);
         if (sums.lost()) {
             sums.clear();
             sums.add<16, false, 24, 0, false, 24, 0, true>(tile0, tile13, row0, col0);
             sums.add<16, false, 24, 0, false, 24, 0, true>(tile0, tile15, row0, col0);
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile11, tile13, row0, col0);
+            sums.add<16, false, 24, 0, false, 24, 0, true>(tile12, tile13, row0, col0);
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile0, tile13, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile0, tile15, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
-            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile11, tile13, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
+            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile12, tile13, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
         }
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
@@ -638,7 +637,7 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_r, float* __restrict__ d_in_k, float* __restrict__ d_in_kk, float* __restrict__ d_in_w, float* __restrict__ d_in_a, float* __restrict__ d_in_v, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, bf16* __restrict__ kept_2, bf16* __restrict__ kept_3, bf16* __restrict__ kept_4, float* __restrict__ kept_5, bf16* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, float* __restrict__ kept_9, float* __restrict__ kept_10, float* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ d_state_S_at_chunks) {
+rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_r, float* __restrict__ d_in_k, float* __restrict__ d_in_kk, float* __restrict__ d_in_w, float* __restrict__ d_in_a, float* __restrict__ d_in_v, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, bf16* __restrict__ kept_5, bf16* __restrict__ kept_6, bf16* __restrict__ kept_7, float* __restrict__ kept_8, bf16* __restrict__ kept_9, float* __restrict__ kept_10, float* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ kept_14, float* __restrict__ kept_15, float* __restrict__ kept_16, float* __restrict__ d_state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -661,25 +660,25 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     const int own_in_v = at.head / (heads / heads_in_v);
     float* const tile0 = (float*)(shared + 128);
     float* const tile1 = (float*)(shared + 0);
-    float* const tile2 = (float*)(shared + 4608);
+    float* const tile2 = (float*)(shared + 4864);
     bf16* const tile3 = (bf16*)(shared + 0);
     float* const tile4 = (float*)(shared + 256);
-    float* const tile5 = (float*)(shared + 3072);
-    float* const tile6 = (float*)(shared + 3840);
+    float* const tile5 = (float*)(shared + 3840);
+    float* const tile6 = (float*)(shared + 4096);
     float* const tile7 = (float*)(shared + 0);
     float* const tile8 = (float*)(shared + 128);
-    float* const tile9 = (float*)(shared + 4096);
+    float* const tile9 = (float*)(shared + 4352);
     float* const tile10 = (float*)(shared + 0);
     float* const tile11 = (float*)(shared + 0);
-    float* const tile12 = (float*)(shared + 4352);
+    float* const tile12 = (float*)(shared + 4608);
     bf16* const tile13 = (bf16*)(shared + 768);
     bf16* const tile14 = (bf16*)(shared + 1536);
     bf16* const tile15 = (bf16*)(shared + 2304);
     float* const tile16 = (float*)(shared + 768);
     bf16* const tile17 = (bf16*)(shared + 3072);
     bf16* const tile18 = (bf16*)(shared + 768);
-    float* const tile19 = (float*)(shared + 4864);
-    bf16* const tile20 = (bf16*)(shared + 2304);
+    float* const tile19 = (float*)(shared + 5120);
+    bf16* const tile20 = (bf16*)(shared + 1536);
     bf16* const tile21 = (bf16*)(shared + 0);
     float* const tile22 = (float*)(shared + 0);
     float* const tile23 = (float*)(shared + 256);
@@ -777,30 +776,30 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         tile13[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? ((i0) % 2 < 1 ? 0.0f : in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1]) : 0.f);
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile14[i0, i1] = sub(tile12[i0, i1], tile3[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile14[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile12[8 * (i0) + i1] - widen(tile3[24 * (i0) + i1])) : 0.f);
-    }
-    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = sub(((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1]), tile13[i0, i1])
+    // map [8, 8] filled to [16, 16]: tile14[i0, i1] = sub(((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1]), tile13[i0, i1])
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (((i0) % 2 < 1 ? 0.0f : in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1]) - widen(tile13[24 * (i0) + i1])) : 0.f);
+        tile14[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (((i0) % 2 < 1 ? 0.0f : in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1]) - widen(tile13[24 * (i0) + i1])) : 0.f);
+    }
+    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = sub(tile12[i0, i1], tile3[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile12[8 * (i0) + i1] - widen(tile3[24 * (i0) + i1])) : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile3 tile13 over 8 + tile3 tile15 over 8 + tile14 tile13 over 8; tile2[i0, 0, i1] = sum
+    // product [8, 8] in 16x16: sum = tile3 tile13 over 8 + tile3 tile14 over 8 + tile15 tile13 over 8; tile2[i0, 0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, false, 24, 0, false, 24, 0>(tile3, tile13, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile3, tile15, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile14, tile13, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile3, tile14, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile15, tile13, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
                 tile2[8 * (i0) + i1] = sum;
@@ -826,14 +825,14 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         tile20[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile5[8 * (i0) + i1] * tile19[8 * (i0) + i1] - widen(tile18[24 * (i0) + i1])) : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16, filled: sum = tile3 tile18 over 8 + tile3 tile20 over 8 + tile14 tile18 over 8; tile17[i0, i1] = sum
+    // product [8, 8] in 16x16, filled: sum = tile3 tile18 over 8 + tile3 tile20 over 8 + tile15 tile18 over 8; tile17[i0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, false, 24, 0, false, 24, 0>(tile3, tile18, row0, col0);
         sums.add<16, false, 24, 0, false, 24, 0>(tile3, tile20, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile14, tile18, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile15, tile18, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             tile17[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? sum : 0.f);
         });
@@ -908,66 +907,87 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         const int i1 = e % 8;
         if (i0 < at.valid) d_in_r[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile22[8 * (i0) + i1] + tile23[8 * (i0) + i1] * tile24[8 * (i0) + i1]);
     }
-    // map [8, 8]: kept_0[i0, i1] = tile19[i0, i1]
+    // map [8, 8]: kept_0[i0, i1] = tile6[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile19[8 * (i0) + i1];
+        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile6[8 * (i0) + i1];
     }
-    // map [8, 8]: kept_1[i0, i1] = tile12[i0, i1]
+    // map [8, 8]: kept_1[i0, i1] = tile9[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile12[8 * (i0) + i1];
+        kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile9[8 * (i0) + i1];
     }
-    // map [8, 8]: kept_2[i0, i1] = tile2[i0, 0, i1]
+    // map [8, 8]: kept_2[i0, i1] = tile5[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile2[8 * (i0) + i1]);
+        kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile5[8 * (i0) + i1];
     }
-    // map [8, 8]: kept_3[i0, i1] = tile17[i0, i1]
+    // map [8, 8]: kept_3[i0, i1] = tile19[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile17[24 * (i0) + i1]));
+        kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile19[8 * (i0) + i1];
     }
-    // map [8, 8]: kept_4[i0, i1] = add(tile2[i0, 0, i1], tile16[i0, 0, i1])
+    // map [8, 8]: kept_4[i0, i1] = tile12[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow((tile2[8 * (i0) + i1] + tile16[8 * (i0) + i1]));
+        kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile12[8 * (i0) + i1];
+    }
+    // map [8, 8]: kept_5[i0, i1] = tile2[i0, 0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile2[8 * (i0) + i1]);
+    }
+    // map [8, 8]: kept_6[i0, i1] = tile17[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile17[24 * (i0) + i1]));
+    }
+    // map [8, 8]: kept_7[i0, i1] = add(tile2[i0, 0, i1], tile16[i0, 0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow((tile2[8 * (i0) + i1] + tile16[8 * (i0) + i1]));
     }
     // scan of 8 rows, 8 steps, 8 wide: tile25 = ReverseCumulativeProduct tile9
     reverse_cumulative_product<8, 8>(tile25, tile9);
     wait_for_block();
-    // map [8, 8]: kept_5[i0, i1] = tile25[i0, i1]
+    // map [8, 8]: kept_8[i0, i1] = tile25[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile25[8 * (i0) + i1];
+        kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile25[8 * (i0) + i1];
     }
-    // map [8, 8]: kept_6[i0, i1] = (tile6[i0, i1] * tile25[i0, i1])
+    // map [8, 8]: kept_9[i0, i1] = (tile6[i0, i1] * tile25[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile6[8 * (i0) + i1] * tile25[8 * (i0) + i1]);
+        kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile6[8 * (i0) + i1] * tile25[8 * (i0) + i1]);
     }
     // scan of 1 rows, 8 steps, 8 wide: tile26 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile9
     cumulative_product<1, 8, 8>(tile26, tile9, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
-    // map [1, 8]: kept_7[0, i1] = tile26[0, i1]
+    // map [1, 8]: kept_10[0, i1] = tile26[0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i1 = e;
-        kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile26[i1];
+        kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile26[i1];
     }
     wait_for_block();
     // map [4, 8]: tile28[i0, i1] = in_r[t of row i0; i1]
@@ -995,34 +1015,34 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         tile27[8 * (i1) + i2] = x;
     }
     wait_for_block();
-    // map [1, 8, 8]: kept_8[0, i1, i2] = tile27[0, i1, i2]
+    // map [1, 8, 8]: kept_11[0, i1, i2] = tile27[0, i1, i2]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i1 = e / 8;
         const int i2 = e % 8;
-        kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = tile27[8 * (i1) + i2];
+        kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = tile27[8 * (i1) + i2];
     }
     wait_for_block();
     // scan of 4 rows, 8 steps, 8 wide: tile30 = ApplyT(Versions { micro: 2, offsets: [2] }) tile0 tile28 tile9
     apply_t<4, 8, 8>(tile30, tile0, tile28, tile9, [](int i) -> int { return 2 * (i) + 2; });
     wait_for_block();
-    // map [8, 8]: kept_10[i0, i1] = tile30[i0, i1]
+    // map [8, 8]: kept_13[i0, i1] = tile30[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_10[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile30[8 * (i0) + i1];
+        kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile30[8 * (i0) + i1];
     }
     wait_for_block();
     // scan of 4 rows, 8 steps, 8 wide: tile31 = GramGrad(Versions { micro: 2, offsets: [2] }) tile0 tile28 tile6 tile9
     gram_grad<4, 8, 8>(tile31, tile0, tile28, tile6, tile9, [](int i) -> int { return 2 * (i) + 2; });
     wait_for_block();
-    // map [8, 8]: kept_11[i0, i1] = tile31[i0, i1]
+    // map [8, 8]: kept_14[i0, i1] = tile31[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile31[8 * (i0) + i1];
+        kept_14[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile31[8 * (i0) + i1];
     }
     wait_for_block();
     // reduce [4, 8, 8] over [0]: tile32[0, i1, i2] = Sum ((tile28[i0, i1] * tile23[i0, i1]) * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2]...
@@ -1039,12 +1059,12 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         tile32[8 * (i1) + i2] = x;
     }
     wait_for_block();
-    // map [1, 8, 8]: kept_12[0, i1, i2] = tile32[0, i1, i2]
+    // map [1, 8, 8]: kept_15[0, i1, i2] = tile32[0, i1, i2]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i1 = e / 8;
         const int i2 = e % 8;
-        kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = tile32[8 * (i1) + i2];
+        kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = tile32[8 * (i1) + i2];
     }
     // map [4, 8]: tile33[i0, i1] = (tile28[i0, i1] * tile24[i0, i1, 0])
     #pragma unroll 1
@@ -1057,17 +1077,17 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     // scan of 4 rows, 8 steps, 8 wide: tile34 = CumulativeProductGrad(Versions { micro: 2, offsets: [2] }) tile9 tile33
     cumulative_product_grad<4, 8, 8>(tile34, tile9, tile33, [](int i) -> int { return 2 * (i) + 2; });
     wait_for_block();
-    // map [8, 8]: kept_13[i0, i1] = tile34[i0, i1]
+    // map [8, 8]: kept_16[i0, i1] = tile34[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile34[8 * (i0) + i1];
+        kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile34[8 * (i0) + i1];
     }
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_r, float* __restrict__ d_in_k, float* __restrict__ d_in_kk, float* __restrict__ d_in_w, float* __restrict__ d_in_a, float* __restrict__ d_in_v, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, bf16* __restrict__ kept_2, bf16* __restrict__ kept_3, bf16* __restrict__ kept_4, float* __restrict__ kept_5, bf16* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, float* __restrict__ kept_9, float* __restrict__ kept_10, float* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ d_state_S_at_chunks) {
+rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_r, float* __restrict__ d_in_k, float* __restrict__ d_in_kk, float* __restrict__ d_in_w, float* __restrict__ d_in_a, float* __restrict__ d_in_v, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, bf16* __restrict__ kept_5, bf16* __restrict__ kept_6, bf16* __restrict__ kept_7, float* __restrict__ kept_8, bf16* __restrict__ kept_9, float* __restrict__ kept_10, float* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ kept_14, float* __restrict__ kept_15, float* __restrict__ kept_16, float* __restrict__ d_state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -1108,7 +1128,7 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
             }
         });
     }
-    // copy async by 16 bytes: tile7 = kept_8[0, i1, i2] of round 0
+    // copy async by 16 bytes: tile7 = kept_11[0, i1, i2] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -1121,11 +1141,11 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i1 = e / 2;
             const int i2 = e % 2;
-            copy_async<16>(&tile7[8 * (i1) + 4 * (i2)], &kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
+            copy_async<16>(&tile7[8 * (i1) + 4 * (i2)], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile8 = kept_3[i0, i1] of round 0
+    // copy async by 16 bytes: tile8 = kept_6[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -1137,11 +1157,11 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            copy_async<16>(&tile8[24 * (i0)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            copy_async<16>(&tile8[24 * (i0)], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile9 = kept_6[i0, i1] of round 0
+    // copy async by 16 bytes: tile9 = kept_9[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -1153,11 +1173,11 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
-            copy_async<16>(&tile9[24 * (i0)], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            copy_async<16>(&tile9[24 * (i0)], &kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile10 = kept_7[0, i1] of round 0
+    // copy async by 16 bytes: tile10 = kept_10[0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -1169,11 +1189,11 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
         #pragma unroll 1
         for (int e = threadIdx.x; e < 2; e += THREADS) {
             const int i1 = e;
-            copy_async<16>(&tile10[4 * (i1)], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
+            copy_async<16>(&tile10[4 * (i1)], &kept_10[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile11 = kept_12[0, i1, i2] of round 0
+    // copy async by 16 bytes: tile11 = kept_15[0, i1, i2] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
@@ -1186,7 +1206,7 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i1 = e / 2;
             const int i2 = e % 2;
-            copy_async<16>(&tile11[8 * (i1) + 4 * (i2)], &kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
+            copy_async<16>(&tile11[8 * (i1) + 4 * (i2)], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
         }
     }
     commit_copies();
@@ -1204,7 +1224,7 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
         float* const tile11 = tile11_stages + round % 2 * 64;
         // wait for tile7 tile8 tile9 tile10 tile11, 0 copies pending
         wait_for_copies<0>();
-        // copy async by 16 bytes: tile7 = kept_8[0, i1, i2] of 1 ahead
+        // copy async by 16 bytes: tile7 = kept_11[0, i1, i2] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -1218,11 +1238,11 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
             for (int e = threadIdx.x; e < 16; e += THREADS) {
                 const int i1 = e / 2;
                 const int i2 = e % 2;
-                copy_async<16>(&tile7[8 * (i1) + 4 * (i2)], &kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
+                copy_async<16>(&tile7[8 * (i1) + 4 * (i2)], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile8 = kept_3[i0, i1] of 1 ahead
+        // copy async by 16 bytes: tile8 = kept_6[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -1235,11 +1255,11 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
             #pragma unroll 1
             for (int e = threadIdx.x; e < 8; e += THREADS) {
                 const int i0 = e;
-                copy_async<16>(&tile8[24 * (i0)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+                copy_async<16>(&tile8[24 * (i0)], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile9 = kept_6[i0, i1] of 1 ahead
+        // copy async by 16 bytes: tile9 = kept_9[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -1252,11 +1272,11 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
             #pragma unroll 1
             for (int e = threadIdx.x; e < 8; e += THREADS) {
                 const int i0 = e;
-                copy_async<16>(&tile9[24 * (i0)], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+                copy_async<16>(&tile9[24 * (i0)], &kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile10 = kept_7[0, i1] of 1 ahead
+        // copy async by 16 bytes: tile10 = kept_10[0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -1269,11 +1289,11 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
             #pragma unroll 1
             for (int e = threadIdx.x; e < 2; e += THREADS) {
                 const int i1 = e;
-                copy_async<16>(&tile10[4 * (i1)], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
+                copy_async<16>(&tile10[4 * (i1)], &kept_10[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile11 = kept_12[0, i1, i2] of 1 ahead
+        // copy async by 16 bytes: tile11 = kept_15[0, i1, i2] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -1287,7 +1307,7 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
             for (int e = threadIdx.x; e < 16; e += THREADS) {
                 const int i1 = e / 2;
                 const int i2 = e % 2;
-                copy_async<16>(&tile11[8 * (i1) + 4 * (i2)], &kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
+                copy_async<16>(&tile11[8 * (i1) + 4 * (i2)], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
             }
         }
         commit_copies();
@@ -1364,12 +1384,12 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
                 }
             });
         }
-        // map [1, 8, 8]: kept_9[0, i1, i2] = add(tile4[0, i1, i2], tile7[0, i1, i2])
+        // map [1, 8, 8]: kept_12[0, i1, i2] = add(tile4[0, i1, i2], tile7[0, i1, i2])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 64; e += THREADS) {
             const int i1 = e / 8;
             const int i2 = e % 8;
-            kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = (tile4[8 * (i1) + i2] + tile7[8 * (i1) + i2]);
+            kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = (tile4[8 * (i1) + i2] + tile7[8 * (i1) + i2]);
         }
         wait_for_block();
     }
@@ -1390,7 +1410,7 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_r, float* __restrict__ d_in_k, float* __restrict__ d_in_kk, float* __restrict__ d_in_w, float* __restrict__ d_in_a, float* __restrict__ d_in_v, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, bf16* __restrict__ kept_2, bf16* __restrict__ kept_3, bf16* __restrict__ kept_4, float* __restrict__ kept_5, bf16* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, float* __restrict__ kept_9, float* __restrict__ kept_10, float* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ d_state_S_at_chunks) {
+rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_r, int heads_in_r, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_kk, int heads_in_kk, const float* __restrict__ in_w, int heads_in_w, const float* __restrict__ in_a, int heads_in_a, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_r, float* __restrict__ d_in_k, float* __restrict__ d_in_kk, float* __restrict__ d_in_w, float* __restrict__ d_in_a, float* __restrict__ d_in_v, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, bf16* __restrict__ kept_5, bf16* __restrict__ kept_6, bf16* __restrict__ kept_7, float* __restrict__ kept_8, bf16* __restrict__ kept_9, float* __restrict__ kept_10, float* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ kept_14, float* __restrict__ kept_15, float* __restrict__ kept_16, float* __restrict__ d_state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -1414,47 +1434,44 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     float* const tile0 = (float*)(shared + 4608);
     bf16* const tile1 = (bf16*)(shared + 0);
     bf16* const tile2 = (bf16*)(shared + 768);
-    float* const tile3 = (float*)(shared + 3840);
+    float* const tile3 = (float*)(shared + 3072);
     bf16* const tile4 = (bf16*)(shared + 768);
     bf16* const tile5 = (bf16*)(shared + 1536);
     bf16* const tile6 = (bf16*)(shared + 2304);
     bf16* const tile7 = (bf16*)(shared + 3072);
     float* const tile8 = (float*)(shared + 1536);
-    float* const tile9 = (float*)(shared + 0);
+    float* const tile9 = (float*)(shared + 3072);
     bf16* const tile10 = (bf16*)(shared + 768);
-    bf16* const tile11 = (bf16*)(shared + 3072);
-    float* const tile12 = (float*)(shared + 2304);
-    bf16* const tile13 = (bf16*)(shared + 0);
-    float* const tile14 = (float*)(shared + 4864);
-    bf16* const tile15 = (bf16*)(shared + 3840);
-    bf16* const tile16 = (bf16*)(shared + 1536);
-    float* const tile17 = (float*)(shared + 1920);
-    float* const tile18 = (float*)(shared + 0);
-    float* const tile19 = (float*)(shared + 1792);
-    float* const tile20 = (float*)(shared + 2304);
-    float* const tile21 = (float*)(shared + 2176);
-    float* const tile22 = (float*)(shared + 2560);
-    float* const tile23 = (float*)(shared + 0);
-    float* const tile24 = (float*)(shared + 2816);
-    bf16* const tile25 = (bf16*)(shared + 0);
-    bf16* const tile26 = (bf16*)(shared + 768);
-    float* const tile27 = (float*)(shared + 256);
+    bf16* const tile11 = (bf16*)(shared + 2304);
+    bf16* const tile12 = (bf16*)(shared + 0);
+    float* const tile13 = (float*)(shared + 4864);
+    bf16* const tile14 = (bf16*)(shared + 3840);
+    bf16* const tile15 = (bf16*)(shared + 1536);
+    float* const tile16 = (float*)(shared + 1792);
+    float* const tile17 = (float*)(shared + 2048);
+    float* const tile18 = (float*)(shared + 2304);
+    float* const tile19 = (float*)(shared + 2560);
+    float* const tile20 = (float*)(shared + 0);
+    float* const tile21 = (float*)(shared + 2688);
+    bf16* const tile22 = (bf16*)(shared + 0);
+    bf16* const tile23 = (bf16*)(shared + 768);
+    float* const tile24 = (float*)(shared + 256);
+    float* const tile25 = (float*)(shared + 512);
+    float* const tile26 = (float*)(shared + 128);
+    float* const tile27 = (float*)(shared + 0);
     float* const tile28 = (float*)(shared + 512);
-    float* const tile29 = (float*)(shared + 128);
-    float* const tile30 = (float*)(shared + 0);
-    float* const tile31 = (float*)(shared + 512);
-    float* const tile32 = (float*)(shared + 0);
-    float* const tile33 = (float*)(shared + 768);
-    float* const tile34 = (float*)(shared + 0);
-    float* const tile35 = (float*)(shared + 1024);
-    float* const tile36 = (float*)(shared + 0);
-    // map [8, 8] filled to [16, 16]: tile1[i0, i1] = kept_1[i0, i1]
+    float* const tile29 = (float*)(shared + 0);
+    float* const tile30 = (float*)(shared + 768);
+    float* const tile31 = (float*)(shared + 0);
+    float* const tile32 = (float*)(shared + 1024);
+    float* const tile33 = (float*)(shared + 0);
+    // map [8, 8] filled to [16, 16]: tile1[i0, i1] = kept_4[i0, i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile1[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+        tile1[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
     }
     // map [8, 8] filled to [16, 16]: tile4[i0, i1] = state_S_at_chunks[i0, i1]
     #pragma unroll 4
@@ -1464,13 +1481,13 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
         const int i1 = e % 16;
         tile4[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile5[i0, i1] = kept_9[0, i0, i1]
+    // map [8, 8] filled to [16, 16]: tile5[i0, i1] = kept_12[0, i0, i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+        tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
     }
     wait_for_block();
     // product [8, 8] in 16x16: sum = tile4 tile5ᵀ over 8; tile3[i1, i0, 0] = sum
@@ -1493,31 +1510,32 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
         const int i1 = e % 16;
         tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile3[8 * (i0) + i1] : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile6[i0, i1] = sub(kept_1[i0, i1], tile1[i0, i1])
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile6[i0, i1] = sub(tile3[i0, i1, 0], tile2[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 256; e += THREADS) {
+        const int i0 = e / 16;
+        const int i1 = e % 16;
+        tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile3[8 * (i0) + i1] - widen(tile2[24 * (i0) + i1])) : 0.f);
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16]: tile7[i0, i1] = sub(kept_4[i0, i1], tile1[i0, i1])
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] - widen(tile1[24 * (i0) + i1])) : 0.f);
+        tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] - widen(tile1[24 * (i0) + i1])) : 0.f);
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile7[i0, i1] = sub(tile3[i0, i1, 0], tile2[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile3[8 * (i0) + i1] - widen(tile2[24 * (i0) + i1])) : 0.f);
-    }
-    wait_for_block();
-    // product [8, 8] in 16x16: sum = tile1ᵀ tile2 over 8 + tile1ᵀ tile7 over 8 + tile6ᵀ tile2 over 8; tile0[i0, 0, i1] = sum
+    // product [8, 8] in 16x16: sum = tile1ᵀ tile2 over 8 + tile1ᵀ tile6 over 8 + tile7ᵀ tile2 over 8; tile0[i0, 0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, true, 24, 0, false, 24, 0>(tile1, tile2, row0, col0);
-        sums.add<16, true, 24, 0, false, 24, 0>(tile1, tile7, row0, col0);
-        sums.add<16, true, 24, 0, false, 24, 0>(tile6, tile2, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile1, tile6, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile7, tile2, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
                 tile0[8 * (i0) + i1] = sum;
@@ -1532,76 +1550,66 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
         const int i1 = e % 16;
         tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = kept_3[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = kept_6[i0, i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
+        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = sub(kept_9[0, i0, i1], tile5[i0, i1])
+    // map [8, 8] filled to [16, 16]: tile14[i0, i1] = sub(kept_12[0, i0, i1], tile5[i0, i1])
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] - widen(tile5[24 * (i0) + i1])) : 0.f);
+        tile14[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] - widen(tile5[24 * (i0) + i1])) : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile1ᵀ tile5 over 8 + tile1ᵀ tile15 over 8 + tile6ᵀ tile5 over 8; tile14[i0, 0, i1] = sum
+    // product [8, 8] in 16x16: sum = tile1ᵀ tile5 over 8 + tile1ᵀ tile14 over 8 + tile7ᵀ tile5 over 8; tile13[i0, 0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, true, 24, 0, false, 24, 0>(tile1, tile5, row0, col0);
-        sums.add<16, true, 24, 0, false, 24, 0>(tile1, tile15, row0, col0);
-        sums.add<16, true, 24, 0, false, 24, 0>(tile6, tile5, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile1, tile14, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile7, tile5, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
-                tile14[8 * (i0) + i1] = sum;
+                tile13[8 * (i0) + i1] = sum;
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile13[i0, i1] = tile14[i0, 0, i1]
+    // map [8, 8] filled to [16, 16]: tile12[i0, i1] = tile13[i0, 0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 256; e += THREADS) {
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile13[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile14[8 * (i0) + i1] : 0.f);
+        tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile13[8 * (i0) + i1] : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile16[i0, i1] = kept_2[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = kept_5[i0, i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile16[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
+        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile13 tile16ᵀ over 8; tile12[i0, 0, i1] = sum
+    // product [8, 8] in 16x16: sum = tile10 tile11ᵀ over 8; sum1 = tile12 tile15ᵀ over 8; tile9[i0, i1] = add(neg((sum * (i1 < i0 ? 1 : 0))), neg(((i1 < i0 ? 1 : 0) *...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile13, tile16, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
-            if (i0 < 8 && i1 < 8) {
-                tile12[8 * (i0) + i1] = sum;
-            }
-        });
-    }
-    wait_for_block();
-    // product [8, 8] in 16x16: sum = tile10 tile11ᵀ over 8; tile9[i0, i1] = add(neg((sum * (i1 < i0 ? 1 : 0))), neg(((i1 < i0 ? 1 : 0) * tile12[i0, 0, i1])))
-    #pragma unroll 1
-    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        Sums<2> sums;
+        Sums<2> sums1;
         sums.add<16, false, 24, 0, true, 24, 0>(tile10, tile11, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums1.add<16, false, 24, 0, true, 24, 0>(tile12, tile15, row0, col0);
+        sums.each_held(row0, col0, [&](int i0, int i1, float sum, int held) {
+            const float sum1 = sums1.x[held / 4][held % 4];
             if (i0 < 8 && i1 < 8) {
-                tile9[8 * (i0) + i1] = (op_neg(sum * (i1 < i0 ? 1.0f : 0.0f)) + op_neg((i1 < i0 ? 1.0f : 0.0f) * tile12[8 * (i0) + i1]));
+                tile9[8 * (i0) + i1] = (op_neg(sum * (i1 < i0 ? 1.0f : 0.0f)) + op_neg((i1 < i0 ? 1.0f : 0.0f) * sum1));
             }
         });
     }
@@ -1613,14 +1621,23 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
         const int i1 = e % 8;
         tile8[8 * (i0) + i1] = op_neg(tile9[8 * (i0) + i1]);
     }
-    wait_for_block();
-    // map [4, 8]: tile18[i0, i1] = (in_kk[t of row i0; i1] * in_a[t of row i0; i1])
+    // map [8, 8]: tile16[i0, i1] = kept_0[i0, i1]
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile18[8 * (i0) + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1];
+        tile16[8 * (i0) + i1] = kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
     }
+    // map [8, 8]: tile17[i0, i1] = kept_1[i0, i1]
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
+        const int i0 = e / 8;
+        const int i1 = e % 8;
+        tile17[8 * (i0) + i1] = kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 8 wide: tile18 = Apply(Versions { micro: 2, offsets: [0, 0] }) tile8 tile16 tile17
+    apply<8, 8, 8>(tile18, tile8, tile16, tile17, [](int i) -> int { return 2 * ((i) / 2); });
     // map [4, 2, 1]: tile19[i0, i1, 0] = (i1 < 1 ? (row i0+i1 is among the queries ? 1 : 0) : (row i0+i1+-1 is among the queries ? 1 : 0))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
@@ -1628,103 +1645,77 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
         const int i1 = e % 2;
         tile19[2 * (i0) + i1] = (i1 < 1 ? (i0 + i1 < at.valid ? 1.0f : 0.0f) : (i0 + i1 + -1 < at.valid ? 1.0f : 0.0f));
     }
-    wait_for_block();
-    // map [8, 8]: tile17[i0, i1] = (((i0)%2 < 1 ? tile18[(i0)/2+(i0)%2, i1] : in_k[t of row (i0)/2+(i0)%2+-1; i1]) * tile19[(i0)/2, (i0)%2, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile17[8 * (i0) + i1] = ((i0) % 2 < 1 ? tile18[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : in_k[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_k + own_in_k) * 8 + i1]) * tile19[2 * ((i0) / 2) + (i0) % 2];
-    }
-    // map [4, 8]: tile21[i0, i1] = exp(in_w[t of row i0; i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile21[8 * (i0) + i1] = op_exp(in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
-    }
-    wait_for_block();
-    // map [8, 8]: tile20[i0, i1] = add((((i0)%2 < 1 ? tile21[(i0)/2+(i0)%2, i1] : 1) * tile19[(i0)/2, (i0)%2, 0]), sub(1, tile19[(i0)/2, (i0)%2, 0]))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile20[8 * (i0) + i1] = (((i0) % 2 < 1 ? tile21[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : 1.0f) * tile19[2 * ((i0) / 2) + (i0) % 2] + (1.0f - tile19[2 * ((i0) / 2) + (i0) % 2]));
-    }
-    wait_for_block();
-    // scan of 8 rows, 8 steps, 8 wide: tile22 = Apply(Versions { micro: 2, offsets: [0, 0] }) tile8 tile17 tile20
-    apply<8, 8, 8>(tile22, tile8, tile17, tile20, [](int i) -> int { return 2 * ((i) / 2); });
-    // map [8, 8] filled to [16, 16]: tile25[i0, i1] = kept_4[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile22[i0, i1] = kept_7[i0, i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile25[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
+        tile22[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
     }
-    // map [8, 8] filled to [16, 16]: tile26[i0, i1] = d_state_S_at_chunks[i0, i1]
+    // map [8, 8] filled to [16, 16]: tile23[i0, i1] = d_state_S_at_chunks[i0, i1]
     #pragma unroll 4
     for (int r = 0; r < 2; r++) {
         const int e = threadIdx.x + r * THREADS;
         const int i0 = e / 16;
         const int i1 = e % 16;
-        tile26[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+        tile23[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile25 tile26ᵀ over 8; tile24[i1, i0, 0] = sum
+    // product [8, 8] in 16x16: sum = tile22 tile23ᵀ over 8; tile21[i1, i0, 0] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile25, tile26, row0, col0);
+        sums.add<16, false, 24, 0, true, 24, 0>(tile22, tile23, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float sum) {
             if (i0 < 8 && i1 < 8) {
-                tile24[i0 + 8 * (i1)] = sum;
+                tile21[i0 + 8 * (i1)] = sum;
             }
         });
     }
     wait_for_block();
-    // map [8, 8]: tile23[i0, i1] = add((kept_5[i0, i1] * tile24[i1, i0, 0]), kept_10[i0, i1])
+    // map [8, 8]: tile20[i0, i1] = add((kept_8[i0, i1] * tile21[i1, i0, 0]), kept_13[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile23[8 * (i0) + i1] = (kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile24[i0 + 8 * (i1)] + kept_10[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+        tile20[8 * (i0) + i1] = (kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile21[i0 + 8 * (i1)] + kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
     }
-    // map [8, 8]: tile27[i0, i1] = ((i0)%2 < 1 ? neg(in_kk[t of row (i0)/2+(i0)%2; i1]) : 0)
+    // map [8, 8]: tile24[i0, i1] = kept_2[i0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile27[8 * (i0) + i1] = ((i0) % 2 < 1 ? op_neg(in_kk[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2)) * heads_in_kk + own_in_kk) * 8 + i1]) : 0.0f);
+        tile24[8 * (i0) + i1] = kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 8 wide: tile28 = ApplyT(Versions { micro: 2, offsets: [0, 0] }) tile8 tile27 tile20
-    apply_t<8, 8, 8>(tile28, tile8, tile27, tile20, [](int i) -> int { return 2 * ((i) / 2); });
+    // scan of 8 rows, 8 steps, 8 wide: tile25 = ApplyT(Versions { micro: 2, offsets: [0, 0] }) tile8 tile24 tile17
+    apply_t<8, 8, 8>(tile25, tile8, tile24, tile17, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
-    // map [4, 8]: d_in_kk[t of row i0; i1] where row i0 is among the queries = add(neg(add((kept_0[2*i0, i1] * tile0[2*i0, 0, i1]), tile22[2*i0, i1])), (in_a[t of row...
+    // map [4, 8]: d_in_kk[t of row i0; i1] where row i0 is among the queries = add(neg(add((kept_3[2*i0, i1] * tile0[2*i0, 0, i1]), tile18[2*i0, i1])), (in_a[t of row...
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        if (i0 < at.valid) d_in_kk[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (op_neg((kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1] * tile0[16 * (i0) + i1] + tile22[16 * (i0) + i1])) + in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1] * tile19[2 * (i0)] * (tile23[16 * (i0) + i1] + tile28[16 * (i0) + i1]));
+        if (i0 < at.valid) d_in_kk[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (op_neg((kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1] * tile0[16 * (i0) + i1] + tile18[16 * (i0) + i1])) + in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1] * tile19[2 * (i0)] * (tile20[16 * (i0) + i1] + tile25[16 * (i0) + i1]));
     }
-    // map [4, 8]: d_in_a[t of row i0; i1] where row i0 is among the queries = (in_kk[t of row i0; i1] * (tile19[i0, 0, 0] * add(tile23[2*i0, i1], tile28[2*i0, i1])))
+    // map [4, 8]: d_in_a[t of row i0; i1] where row i0 is among the queries = (in_kk[t of row i0; i1] * (tile19[i0, 0, 0] * add(tile20[2*i0, i1], tile25[2*i0, i1])))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        if (i0 < at.valid) d_in_a[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * tile19[2 * (i0)] * (tile23[16 * (i0) + i1] + tile28[16 * (i0) + i1]);
+        if (i0 < at.valid) d_in_a[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * tile19[2 * (i0)] * (tile20[16 * (i0) + i1] + tile25[16 * (i0) + i1]);
     }
-    // map [4, 8]: d_in_k[t of row i0; i1] where row i0 is among the queries = (tile19[i0, 1, 0] * add(tile23[2*i0+1, i1], tile28[2*i0+1, i1]))
+    // map [4, 8]: d_in_k[t of row i0; i1] where row i0 is among the queries = (tile19[i0, 1, 0] * add(tile20[2*i0+1, i1], tile25[2*i0+1, i1]))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile19[2 * (i0) + 1] * (tile23[16 * (i0) + i1 + 8] + tile28[16 * (i0) + i1 + 8]);
+        if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile19[2 * (i0) + 1] * (tile20[16 * (i0) + i1 + 8] + tile25[16 * (i0) + i1 + 8]);
     }
     wait_for_block();
-    // reduce [8, 8] over [1]: tile30[i0, 0] = Sum (state_S_at_chunks[i0, i1] * d_state_S_at_chunks[i0, i1])
+    // reduce [8, 8] over [1]: tile27[i0, 0] = Sum (state_S_at_chunks[i0, i1] * d_state_S_at_chunks[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
         const int i0 = e;
@@ -1734,56 +1725,56 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
             const int i1 = s;
             x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
         }
-        tile30[i0] = x;
+        tile27[i0] = x;
     }
     wait_for_block();
-    // map [1, 8]: tile29[0, i1] = tile30[i1, 0]
+    // map [1, 8]: tile26[0, i1] = tile27[i1, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i1 = e;
-        tile29[i1] = tile30[i1];
+        tile26[i1] = tile27[i1];
     }
     wait_for_block();
-    // scan of 1 rows, 8 steps, 8 wide: tile31 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile20 tile29
-    cumulative_product_grad<1, 8, 8>(tile31, tile20, tile29, [](int i) -> int { return 8 * (i) + 8; });
+    // scan of 1 rows, 8 steps, 8 wide: tile28 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile17 tile26
+    cumulative_product_grad<1, 8, 8>(tile28, tile17, tile26, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
-    // map [8, 8]: tile32[i0, i1] = (tile17[i0, i1] * tile24[i1, i0, 0])
+    // map [8, 8]: tile29[i0, i1] = (tile16[i0, i1] * tile21[i1, i0, 0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile32[8 * (i0) + i1] = tile17[8 * (i0) + i1] * tile24[i0 + 8 * (i1)];
+        tile29[8 * (i0) + i1] = tile16[8 * (i0) + i1] * tile21[i0 + 8 * (i1)];
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 8 wide: tile33 = ReverseCumulativeProductGrad tile20 tile32
-    reverse_cumulative_product_grad<8, 8>(tile33, tile20, tile32);
+    // scan of 8 rows, 8 steps, 8 wide: tile30 = ReverseCumulativeProductGrad tile17 tile29
+    reverse_cumulative_product_grad<8, 8>(tile30, tile17, tile29);
     wait_for_block();
-    // map [8, 8]: tile34[i0, i1] = (tile27[i0, i1] * tile0[i0, 0, i1])
+    // map [8, 8]: tile31[i0, i1] = (tile24[i0, i1] * tile0[i0, 0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        tile34[8 * (i0) + i1] = tile27[8 * (i0) + i1] * tile0[8 * (i0) + i1];
+        tile31[8 * (i0) + i1] = tile24[8 * (i0) + i1] * tile0[8 * (i0) + i1];
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 8 wide: tile35 = CumulativeProductGrad(Versions { micro: 2, offsets: [0, 0] }) tile20 tile34
-    cumulative_product_grad<8, 8, 8>(tile35, tile20, tile34, [](int i) -> int { return 2 * ((i) / 2); });
+    // scan of 8 rows, 8 steps, 8 wide: tile32 = CumulativeProductGrad(Versions { micro: 2, offsets: [0, 0] }) tile17 tile31
+    cumulative_product_grad<8, 8, 8>(tile32, tile17, tile31, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
-    // scan of 8 rows, 8 steps, 8 wide: tile36 = GramGrad(Versions { micro: 2, offsets: [0, 0] }) tile8 tile27 tile17 tile20
-    gram_grad<8, 8, 8>(tile36, tile8, tile27, tile17, tile20, [](int i) -> int { return 2 * ((i) / 2); });
+    // scan of 8 rows, 8 steps, 8 wide: tile33 = GramGrad(Versions { micro: 2, offsets: [0, 0] }) tile8 tile24 tile16 tile17
+    gram_grad<8, 8, 8>(tile33, tile8, tile24, tile16, tile17, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
-    // map [4, 8]: d_in_w[t of row i0; i1] where row i0 is among the queries = (tile21[i0, i1] * (tile19[i0, 0, 0] * add(add(add(add(add(tile31[2*i0, i1], tile33[2*i0,...
+    // map [4, 8]: d_in_w[t of row i0; i1] where row i0 is among the queries = (exp(in_w[t of row i0; i1]) * (tile19[i0, 0, 0] * add(add(add(add(add(tile28[2*i0, i1], ...
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        if (i0 < at.valid) d_in_w[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile21[8 * (i0) + i1] * tile19[2 * (i0)] * (((((tile31[16 * (i0) + i1] + tile33[16 * (i0) + i1]) + kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1]) + kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1]) + tile35[16 * (i0) + i1]) + tile36[16 * (i0) + i1]);
+        if (i0 < at.valid) d_in_w[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = op_exp(in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]) * tile19[2 * (i0)] * (((((tile28[16 * (i0) + i1] + tile30[16 * (i0) + i1]) + kept_14[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1]) + kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1]) + tile32[16 * (i0) + i1]) + tile33[16 * (i0) + i1]);
     }
-    // map [4, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = tile14[2*i0+1, 0, i1]
+    // map [4, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = tile13[2*i0+1, 0, i1]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile14[16 * (i0) + i1 + 8];
+        if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile13[16 * (i0) + i1 + 8];
     }
 }

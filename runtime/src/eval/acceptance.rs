@@ -124,8 +124,8 @@ fn passes(
     let (call, outs) = sent(&mut store, &problem)?;
     let trains = kernels.schedules().len() > 1;
     let mut d_outs = Vec::new();
-    for d in drawn.d_outs.iter().filter(|_| trains) {
-        d_outs.push(Some(store.holding("gradient given", d)?));
+    for (d, slot) in drawn.d_outs.iter().zip(&r.outs).filter(|_| trains) {
+        d_outs.push(Some(store.holding("gradient given", d, slot.number)?));
     }
     let to = trains.then(|| Gradients::new(&mut store, &call)).transpose()?;
     let mut once = || -> Result<Vec<(&'static str, String, f64)>, Failure> {
