@@ -61,8 +61,8 @@ template <int N> struct Sums {
 
     // Adds a b over K terms. A holds its operand as [row][term], or as [term][row] if AT; B as
     // [term][column], or as [column][term] if BT. Rows lie AP and BP numbers apart, AS and BS pieces of
-    // them exchanged. If FINITE, 0 stands for what is no number.
-    template <int K, bool AT, int AP, int AS, bool BT, int BP, int BS, bool FINITE = false>
+    // them exchanged.
+    template <int K, bool AT, int AP, int AS, bool BT, int BP, int BS>
     INLINE void add(const bf16* a, const bf16* b, int row0, int col0) {
         const int lane = threadIdx.x % 32, matrix = lane / 8, r = lane % 8;
         // Bytes between what 16 terms read and what the next 16 do, and between columns and the next 16.
@@ -83,8 +83,6 @@ template <int N> struct Sums {
             if (AT) load_transposed(left, from_a);
             else load_matrices(left, from_a);
             #pragma unroll
-            for (int i = 0; FINITE && i < 4; i++) left[i] = finite(left[i]);
-            #pragma unroll
             for (int n = 0; n < N; n += 2) {
                 u32 right[4];
                 u32 here = from_b + n / 2 * wide;
@@ -95,13 +93,40 @@ template <int N> struct Sums {
                 }
                 if (BT) load_matrices(right, here);
                 else load_transposed(right, here);
-                #pragma unroll
-                for (int i = 0; FINITE && i < 4; i++) right[i] = finite(right[i]);
                 multiply(x[n], left, right[0], right[1]);
                 multiply(x[n + 1], left, right[2], right[3]);
             }
             from_a += next_a;
             from_b += next_b;
+        }
+    }
+
+    // The same with 0 for what is no number. It hardly ever runs: two columns after the other, in few registers.
+    template <int K, bool AT, int AP, int AS, bool BT, int BP, int BS>
+    INLINE void add_finite(const bf16* a, const bf16* b, int row0, int col0) {
+        const int lane = threadIdx.x % 32, matrix = lane / 8, r = lane % 8;
+        const u32 base_a = shared_address(a), base_b = shared_address(b);
+        #pragma unroll
+        for (int n = 0; n < N; n += 2) {
+            #pragma unroll 1
+            for (int k = 0; k < K; k += 16) {
+                const int row = row0 + matrix % 2 * 8, term = k + matrix / 2 * 8;
+                const int col = col0 + n * 8 + matrix / 2 * 8, other = k + matrix % 2 * 8;
+                const u32 from_a = base_a + 2 * (AT ? swizzled<AP, AS>(term + r, row) : swizzled<AP, AS>(row + r, term));
+                const u32 from_b = base_b + 2 * (BT ? swizzled<BP, BS>(col + r, other) : swizzled<BP, BS>(other + r, col));
+                u32 left[4], right[4];
+                if (AT) load_transposed(left, from_a);
+                else load_matrices(left, from_a);
+                if (BT) load_matrices(right, from_b);
+                else load_transposed(right, from_b);
+                #pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    left[i] = finite(left[i]);
+                    right[i] = finite(right[i]);
+                }
+                multiply(x[n], left, right[0], right[1]);
+                multiply(x[n + 1], left, right[2], right[3]);
+            }
         }
     }
 
@@ -120,14 +145,23 @@ template <int N> struct Sums {
     // says which terms there are.
     template <int LENGTH, bool AT, int AP, int AS, bool BT, int BP, int BS, bool COLUMNS, class Sees>
     INLINE void lose(const bf16* a, const bf16* b, int row0, int col0, Sees sees) {
+        const int lane = threadIdx.x % 32;
+        // Loops that are not unrolled, so that what hardly ever runs takes no registers from what does.
+        u32 none = 0;
         #pragma unroll 1
-        for (int k = 0; k < LENGTH; k++) {
-            each_place<N>(row0, col0, [&](int row, int col, int held) {
+        for (int held = 0; held < 4 * N; held++) {
+            const int row = row0 + lane / 4 + held % 4 / 2 * 8, col = col0 + held / 4 * 8 + lane % 4 * 2 + held % 2;
+            #pragma unroll 1
+            for (int k = 0; k < LENGTH; k++) {
                 const bf16 left = a[AT ? swizzled<AP, AS>(k, row) : swizzled<AP, AS>(row, k)];
                 const bf16 right = b[BT ? swizzled<BP, BS>(col, k) : swizzled<BP, BS>(k, col)];
                 const bool there = COLUMNS ? sees(col, k) : sees(row, k);
-                if (there && !(is_finite(left) && is_finite(right))) x[held / 4][held % 4] = bits(0x7fc00000u);
-            });
+                if (there && !(is_finite(left) && is_finite(right))) none |= 1u << held;
+            }
+        }
+        #pragma unroll
+        for (int held = 0; held < 4 * N; held++) {
+            if (none >> held & 1) x[held / 4][held % 4] = bits(0x7fc00000u);
         }
     }
 

@@ -161,7 +161,7 @@ impl Text<'_> {
             for sum in 0..more.end {
                 t.line(&format!("Sums<{}> {};", warp.cols / 8, named(sum)));
             }
-            terms.iter().for_each(|term| t.line(&added(k, term, "")));
+            terms.iter().for_each(|term| t.line(&added(k, term, "add")));
             t.again(k, terms);
             let numbered = held || !more.is_empty();
             let number = if numbered { ", int held" } else { "" };
@@ -196,8 +196,8 @@ impl Text<'_> {
             self.block(&format!("if ({}.lost())", named(sum)), |t| {
                 t.line(&format!("{}.clear();", named(sum)));
                 for term in &terms {
-                    let finite = if term.sees.is_some() { ", true" } else { "" };
-                    t.line(&added(k, term, finite));
+                    let how = if term.sees.is_some() { "add_finite" } else { "add" };
+                    t.line(&added(k, term, how));
                 }
                 for Term { left, right, length, sees, .. } in &terms {
                     let Some(Sees { mask, columns }) = sees else { continue };
@@ -416,9 +416,9 @@ fn named(sum: usize) -> String {
 }
 
 /// The call that adds a product to a warp's sums.
-fn added(k: &Kernel, Term { left, right, length, sum, .. }: &Term, finite: &str) -> String {
+fn added(k: &Kernel, Term { left, right, length, sum, .. }: &Term, how: &str) -> String {
     format!(
-        "{}.add<{}, {}, {}{finite}>(tile{}, tile{}, row0, col0);",
+        "{}.{how}<{}, {}, {}>(tile{}, tile{}, row0, col0);",
         named(*sum),
         length.next_multiple_of(FRAGMENT),
         layout(k, left),
