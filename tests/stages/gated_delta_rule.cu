@@ -145,9 +145,9 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
         sums.add<16, false, 24, 0, false, 24, 0>(tile10, tile8, row0, col0);
         if (sums.lost()) {
             sums.clear();
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile1, tile8, row0, col0);
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile1, tile9, row0, col0);
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile10, tile8, row0, col0);
+            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile1, tile8, row0, col0);
+            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile1, tile9, row0, col0);
+            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile10, tile8, row0, col0);
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile1, tile8, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile1, tile9, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile10, tile8, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
@@ -196,9 +196,9 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
         sums.add<16, false, 24, 0, false, 24, 0>(tile14, tile0, row0, col0);
         if (sums.lost()) {
             sums.clear();
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile11, tile0, row0, col0);
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile11, tile13, row0, col0);
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile14, tile0, row0, col0);
+            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile11, tile0, row0, col0);
+            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile11, tile13, row0, col0);
+            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile14, tile0, row0, col0);
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile11, tile0, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile11, tile13, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile14, tile0, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
@@ -690,7 +690,7 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
             sums1.add<16, true, 24, 0, true, 24, 0>(tile5, tile4, row0, col0);
             if (sums1.lost()) {
                 sums1.clear();
-                sums1.add<16, true, 24, 0, true, 24, 0, true>(tile5, tile4, row0, col0);
+                sums1.add_finite<16, true, 24, 0, true, 24, 0>(tile5, tile4, row0, col0);
                 sums1.lose<8, true, 24, 0, true, 24, 0, true>(tile5, tile4, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             }
             sums.each_held(row0, col0, [&](int i1, int i0, float sum, int held) {

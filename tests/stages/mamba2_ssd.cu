@@ -119,7 +119,7 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
         sums.add<16, false, 24, 0, false, 24, 0>(tile5, tile8, row0, col0);
         if (sums.lost()) {
             sums.clear();
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile5, tile8, row0, col0);
+            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile5, tile8, row0, col0);
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile5, tile8, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
         }
         sums.each(row0, col0, [&](int i0, int i1, float sum) {

@@ -150,9 +150,9 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
         sums.add<16, false, 24, 0, false, 24, 0>(tile12, tile10, row0, col0);
         if (sums.lost()) {
             sums.clear();
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile0, tile10, row0, col0);
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile0, tile11, row0, col0);
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile12, tile10, row0, col0);
+            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile0, tile10, row0, col0);
+            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile0, tile11, row0, col0);
+            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile12, tile10, row0, col0);
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile0, tile10, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile0, tile11, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile12, tile10, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
@@ -192,9 +192,9 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
         sums.add<16, false, 24, 0, false, 24, 0>(tile12, tile13, row0, col0);
         if (sums.lost()) {
             sums.clear();
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile0, tile13, row0, col0);
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile0, tile15, row0, col0);
-            sums.add<16, false, 24, 0, false, 24, 0, true>(tile12, tile13, row0, col0);
+            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile0, tile13, row0, col0);
+            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile0, tile15, row0, col0);
+            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile12, tile13, row0, col0);
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile0, tile13, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile0, tile15, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile12, tile13, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });

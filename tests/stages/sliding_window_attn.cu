@@ -179,7 +179,7 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
             sums.add<16, true, 24, 0, true, 24, 0>(tile10, tile11, row0, col0);
             if (sums.lost()) {
                 sums.clear();
-                sums.add<16, true, 24, 0, true, 24, 0, true>(tile10, tile11, row0, col0);
+                sums.add_finite<16, true, 24, 0, true, 24, 0>(tile10, tile11, row0, col0);
                 sums.lose<16, true, 24, 0, true, 24, 0, true>(tile10, tile11, row0, col0, [&](int i0, int i1) -> bool { return (allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? 1.0f : 0.0f) != 0.f; });
             }
             sums.each(row0, col0, [&](int i2, int i0, float sum) {
