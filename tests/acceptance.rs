@@ -1,4 +1,5 @@
-//! `lrc verify --report`: the file that somebody with a GPU sends back, tried on the sim device.
+//! What is said of a machine: `lrc verify --report`, the file that somebody with a GPU sends back, tried on the sim device; and
+//! the speeds of `lrc bench`.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -93,5 +94,57 @@ fn what_cannot_be_reported_is_said() {
         assert_eq!(output.status.code(), Some(status), "{args:?}: {}", said(&output));
         assert!(said(&output).contains(words), "{args:?}: {}", said(&output));
         assert!(!out.exists(), "{args:?}");
+    }
+}
+
+/// The only row of a table of speeds.
+fn speeds(args: &[&str]) -> Value {
+    let output = lrc(&[&["bench", "--seconds", "0", "--json"][..], args].concat());
+    assert!(output.status.success(), "{}", said(&output));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    document["recurrences"][0].clone()
+}
+
+/// Operations are counted as papers count them: 6 H L D² for GLA, 8 H L D² for Gated DeltaNet, 2 H D L² for attention.
+#[test]
+fn speeds_are_by_the_counts_of_papers() {
+    let (h, l, d) = (2.0, 64.0, 16.0);
+    for (name, flops, decodes) in [
+        ("gla", 6.0 * h * l * d * d, true),
+        ("gated_delta_rule", 8.0 * h * l * d * d, true),
+        ("softmax_attn", 2.0 * h * d * l * l, false),
+    ] {
+        let file = format!("specs/recurrences/{name}.arch");
+        let sizes: &[&str] =
+            if decodes { &["--set", "dk=16", "--set", "dv=16"] } else { &["--set", "d=16"] };
+        let row = speeds(&[&[file.as_str(), "--length", "64", "--heads", "2"][..], sizes].concat());
+        assert_eq!(row["forward_flops"].as_f64(), Some(flops), "{name}");
+        let seconds = row["forward_ms"].as_f64().unwrap() * 1e-3;
+        let rate = row["forward_tflops"].as_f64().unwrap() * 1e12;
+        assert!((rate * seconds / flops - 1.0).abs() < 1e-9, "{name}");
+        assert_eq!(row["decoded_tokens_per_second"].as_f64().is_some_and(|x| x > 0.0), decodes);
+    }
+    // What is no GPU has no speed.
+    let file = "specs/recurrences/gla.arch";
+    let row =
+        speeds(&[file, "--device", "sim", "--length", "16", "--heads", "1", "--set", "dk=16"]);
+    assert!(row["forward_tflops"].is_null() && row["decoded_tokens_per_second"].is_null());
+}
+
+#[test]
+fn states_are_expanded_in_turn() {
+    let sizes = ["width=32", "layers=1", "heads=1", "d=16", "hidden=32"];
+    let sets = sizes.iter().flat_map(|size| ["--set", size]);
+    let args = ["bench", "--expansion", "--json", "--length", "16", "--seconds", "0"];
+    let output = lrc(&args.into_iter().chain(sets).collect::<Vec<&str>>());
+    assert!(output.status.success(), "{}", said(&output));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = document["training"].as_array().unwrap();
+    let subheads: Vec<u64> = rows.iter().filter_map(|row| row["subheads"].as_u64()).collect();
+    assert_eq!(subheads, [1, 2, 4, 8]);
+    let speed = |row: &Value| row["tokens_per_second"].as_f64().unwrap();
+    for row in rows {
+        let share = row["share_of_first"].as_f64().unwrap();
+        assert!((share * speed(&rows[0]) / speed(row) - 1.0).abs() < 1e-9, "{row}");
     }
 }

@@ -156,7 +156,10 @@ impl Table {
         let cost = account::alone(r);
         let per_head = cost.flops.saturating_add(cost.past_flops(sizes.length));
         let flops = per_head as f64 * sizes.heads as f64 * tokens;
-        let decoded = times.decode.map(|seconds| sizes.batch as f64 / seconds);
+        // What the sim device takes says nothing about a GPU.
+        let real = self.device != Device::Sim;
+        let decoded = times.decode.filter(|_| real).map(|seconds| sizes.batch as f64 / seconds);
+        let rate = real.then_some(flops / times.forward * 1e-12);
         if self.recurrences.is_empty() && !self.quiet {
             say!(
                 "{:<22} {:>20} {:<6} {:>10} {:>11} {:>9} {:>9} {:>12}  sizes",
@@ -172,14 +175,14 @@ impl Table {
         }
         if !self.quiet {
             say!(
-                "{:<22} {:>20} {:<6} {:>10.2} {:>11.2} {:>9.1} {:>9.4} {:>12}  {}",
+                "{:<22} {:>20} {:<6} {:>10.2} {:>11.2} {:>9.1} {:>9} {:>12}  {}",
                 r.name,
                 format!("{}·{}·{}", sizes.batch, sizes.length, sizes.heads),
                 times.form,
                 times.forward * 1e3,
                 times.both * 1e3,
                 times.both * 1e9 / tokens,
-                flops / times.forward * 1e-12,
+                rate.map_or("-".into(), |rate| format!("{rate:.4}")),
                 decoded.map_or("-".into(), |speed| format!("{speed:.0}")),
                 dims.iter().map(|(name, x)| format!("{name}={x}")).collect::<Vec<_>>().join(" ")
             );
@@ -188,7 +191,7 @@ impl Table {
             "name": r.name, "batch": sizes.batch, "length": sizes.length, "heads": sizes.heads,
             "sizes": dims, "form": times.form,
             "forward_ms": times.forward * 1e3, "forward_backward_ms": times.both * 1e3,
-            "forward_flops": flops, "forward_tflops": flops / times.forward * 1e-12,
+            "forward_flops": flops, "forward_tflops": rate,
             "decoded_tokens_per_second": decoded,
         }));
     }
