@@ -64,27 +64,31 @@ fn a_document_holds_every_step() {
 /// What measures of kernels are to become, and how large they may be today: both only fall. In order: the recurrence;
 /// the pass (`saving` is the forward one of training); the measure; what is wanted; the limit.
 ///
+/// Steps on few threads are told by their share of a kernel's time: there are more of them where the other steps got
+/// faster. When groups came, three of these limits rose by one or two, for scans that take half as long as before, and for
+/// copies of one number, which are told with what is worked out for all copies of a round.
+///
 /// Bytes moved, as a share of those that must be in bf16: 1.25 where a pass is one kernel, as inference of GLA may be; 1.6
 /// forward and 2 with saving where it is cut.
 const LIMITS: &[(&str, &str, &str, f64, f64)] = &[
-    ("gated_delta_rule", "forward", MOVED, 1.6, 7.474),
-    ("gated_delta_rule", "saving", MOVED, 2.0, 5.666),
-    ("gla", "forward", MOVED, 1.25, 4.043),
-    ("gla", "saving", MOVED, 2.0, 2.788),
-    ("simple_gla", "forward", MOVED, 1.25, 4.998),
-    ("simple_gla", "saving", MOVED, 2.0, 4.001),
-    ("gated_delta_rule", "forward", CONFLICTS, 0.0, 0.203),
-    ("gated_delta_rule", "backward", CONFLICTS, 0.0, 0.498),
+    ("gated_delta_rule", "forward", MOVED, 1.6, 6.488),
+    ("gated_delta_rule", "saving", MOVED, 2.0, 5.004),
+    ("gla", "forward", MOVED, 1.25, 3.643),
+    ("gla", "saving", MOVED, 2.0, 2.634),
+    ("simple_gla", "forward", MOVED, 1.25, 4.252),
+    ("simple_gla", "saving", MOVED, 2.0, 3.506),
+    ("gated_delta_rule", "forward", CONFLICTS, 0.0, 0.119),
+    ("gated_delta_rule", "backward", CONFLICTS, 0.0, 0.329),
     ("gla", "forward", CONFLICTS, 0.0, 0.0),
-    ("gla", "backward", CONFLICTS, 0.0, 0.19),
+    ("gla", "backward", CONFLICTS, 0.0, 0.13),
     ("simple_gla", "forward", CONFLICTS, 0.0, 0.089),
-    ("simple_gla", "backward", CONFLICTS, 0.0, 0.304),
+    ("simple_gla", "backward", CONFLICTS, 0.0, 0.039),
     ("gated_delta_rule", "forward", NARROW, 0.0, 1.0),
-    ("gated_delta_rule", "backward", NARROW, 0.0, 0.0),
+    ("gated_delta_rule", "backward", NARROW, 0.0, 1.0),
     ("gla", "forward", NARROW, 0.0, 0.0),
     ("gla", "backward", NARROW, 0.0, 0.0),
-    ("simple_gla", "forward", NARROW, 0.0, 0.0),
-    ("simple_gla", "backward", NARROW, 0.0, 1.0),
+    ("simple_gla", "forward", NARROW, 0.0, 2.0),
+    ("simple_gla", "backward", NARROW, 0.0, 2.0),
 ];
 
 const MOVED: &str = "moved_over_compulsory";

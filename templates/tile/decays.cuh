@@ -15,6 +15,13 @@ template <int ROWS, class Seen> INLINE int rows_up_to(int n, Seen seen) {
     return low;
 }
 
+// Whether each row has seen one micro-step more than the row before it, and the first one at most one.
+template <int ROWS, class Seen> INLINE constexpr bool even(Seen seen) {
+    bool all = seen(0) <= 1;
+    for (int i = 1; i < ROWS; i++) all = all && seen(i) == seen(i - 1) + 1;
+    return all;
+}
+
 // y = a y + b one element after the other, from y = 0, for N elements that a warp holds: lane l those from l * EACH on.
 // The composition of all elements before each is left in a and b, so that y before it is b.
 template <int EACH> INLINE void compose(float (&a)[EACH], float (&b)[EACH]) {
@@ -80,12 +87,48 @@ template <int EACH> INLINE float pick(const float (&x)[EACH], int n) {
 // Up to so many channels, a warp goes through each together; more of them have a thread each.
 #define FEW 4
 
+// Calls f(l, decay, other) for the micro-steps 0, 1, ... of a channel, or from the last one down, with b of a row that lies
+// so far behind, or of the last one. Several are read before f is called, which may write where it has read.
+#define AT_ONCE 8
+template <int M, int D, bool DOWN, int ROWS, class F>
+INLINE void each_step(const float* a, const float* b, int behind, int d, F f) {
+    #pragma unroll 1
+    for (int first = 0; first < M; first += AT_ONCE) {
+        float decay[AT_ONCE], other[AT_ONCE];
+        #pragma unroll
+        for (int n = 0; n < AT_ONCE; n++) {
+            const int at = min(first + n, M - 1), l = DOWN ? M - 1 - at : at;
+            decay[n] = a[l * D + d];
+            other[n] = b[min(l + behind, ROWS - 1) * D + d];
+        }
+        #pragma unroll
+        for (int n = 0; n < AT_ONCE; n++) {
+            const int l = DOWN ? M - 1 - first - n : first + n;
+            if (M % AT_ONCE == 0 || first + n < M) f(l, decay[n], other[n]);
+        }
+    }
+}
+
 template <int ROWS, int M, int D, class Seen>
 INLINE void cumulative_product(float* to, const float* a, Seen seen) {
     if (D > FEW) {
         #pragma unroll 1
         for (int d = threadIdx.x; d < D; d += THREADS) {
             float p = 1.f;
+            if constexpr (even<ROWS>(seen)) {
+                if (seen(0) == 0) to[d] = p;
+                each_step<M, D, false, M>(a, a, 0, d, [&](int l, float decay, float) {
+                    p *= decay;
+                    const int i = l + 1 - seen(0);
+                    if (i < ROWS) to[i * D + d] = p;
+                });
+                continue;
+            }
+            if constexpr (ROWS == 1) {
+                each_step<M, D, false, M>(a, a, 0, d, [&](int l, float decay, float) { p *= l < seen(0) ? decay : 1.f; });
+                to[d] = p;
+                continue;
+            }
             int l = 0;
             #pragma unroll 1
             for (int i = 0; i < ROWS; i++) {
@@ -120,11 +163,10 @@ template <int M, int D> INLINE void reverse_cumulative_product(float* to, const 
         #pragma unroll 1
         for (int d = threadIdx.x; d < D; d += THREADS) {
             float p = 1.f;
-            #pragma unroll 1
-            for (int l = M - 1; l >= 0; l--) {
+            each_step<M, D, true, M>(a, a, 0, d, [&](int l, float decay, float) {
                 to[l * D + d] = p;
-                p = p * a[l * D + d];
-            }
+                p *= decay;
+            });
         }
         return;
     }
@@ -153,20 +195,30 @@ INLINE void cumulative_product_grad(float* to, const float* a, const float* dy, 
         for (int d = threadIdx.x; d < D; d += THREADS) {
             // What flows into the product of the first l + 1 decays, without the l-th.
             float r = 0.f;
-            int i = ROWS - 1;
-            #pragma unroll 1
-            for (int l = M - 1; l >= 0; l--) {
-                if (l + 1 < M) r *= a[(l + 1) * D + d];
+            if constexpr (even<ROWS>(seen) || ROWS == 1) {
+                const int behind = ROWS == 1 ? 0 : 1 - seen(0);
+                each_step<M, D, true, ROWS>(a, dy, behind, d, [&](int l, float decay, float said) {
+                    // What the row says that has seen this micro-step last.
+                    const int i = ROWS == 1 ? 0 : l + behind;
+                    r += i < ROWS && seen(i) == l + 1 ? said : 0.f;
+                    to[l * D + d] = r;
+                    r *= decay;
+                });
+            } else {
+                int i = ROWS - 1;
                 #pragma unroll 1
-                for (; i >= 0 && seen(i) > l; i--) r += dy[i * D + d];
-                to[l * D + d] = r;
+                for (int l = M - 1; l >= 0; l--) {
+                    if (l + 1 < M) r *= a[(l + 1) * D + d];
+                    #pragma unroll 1
+                    for (; i >= 0 && seen(i) > l; i--) r += dy[i * D + d];
+                    to[l * D + d] = r;
+                }
             }
             float p = 1.f;
-            #pragma unroll 1
-            for (int l = 0; l < M; l++) {
-                to[l * D + d] *= p;
-                p = p * a[l * D + d];
-            }
+            each_step<M, D, false, M>(a, to, 0, d, [&](int l, float decay, float flow) {
+                to[l * D + d] = flow * p;
+                p *= decay;
+            });
         }
         return;
     }
@@ -206,17 +258,15 @@ template <int M, int D> INLINE void reverse_cumulative_product_grad(float* to, c
         #pragma unroll 1
         for (int d = threadIdx.x; d < D; d += THREADS) {
             float q = 0.f;
-            #pragma unroll 1
-            for (int l = 0; l < M; l++) {
+            each_step<M, D, false, M>(a, dy, 0, d, [&](int l, float decay, float said) {
                 to[l * D + d] = q;
-                q = q * a[l * D + d] + dy[l * D + d];
-            }
+                q = q * decay + said;
+            });
             float p = 1.f;
-            #pragma unroll 1
-            for (int l = M - 1; l >= 0; l--) {
-                to[l * D + d] *= p;
-                p = p * a[l * D + d];
-            }
+            each_step<M, D, true, M>(a, to, 0, d, [&](int l, float decay, float flow) {
+                to[l * D + d] = flow * p;
+                p *= decay;
+            });
         }
         return;
     }

@@ -1,5 +1,8 @@
 // The same with a decay for each channel, met by keys and queries.
 
+// Channels that a thread reads at once.
+template <int D> INLINE constexpr int wide() { return D % 4 == 0 ? 4 : 1; }
+
 // Lanes that share the channels of a column.
 #define SHARING 16
 
@@ -14,41 +17,59 @@ INLINE float shared_sum(const float (&x)[4]) {
     return sum + other_lane(sum, 1);
 }
 
+// Those channels of a row that a lane has of SHARING, W neighbours at a time.
+template <int EACH, int W, int D> INLINE void channels(float (&x)[EACH], const float* row) {
+    const int own = threadIdx.x % SHARING;
+    #pragma unroll
+    for (int e = 0; e < EACH; e += W) {
+        const int d = (e * SHARING + own * W);
+        if (D % (SHARING * W) == 0 || d < D) {
+            const Group<W> some = get<W>(row + d);
+            #pragma unroll
+            for (int c = 0; c < W; c++) x[e + c] = some.x[c];
+        } else {
+            #pragma unroll
+            for (int c = 0; c < W; c++) x[e + c] = 0.f;
+        }
+    }
+}
+
 // Each column's product of decays goes down the rows in registers, SHARING lanes for its channels.
 template <int ROWS, int M, int D, class Seen>
 INLINE void gram(float* to, const float* x, const float* y, const float* a, Seen seen) {
-    const int EACH = (D + SHARING - 1) / SHARING, COLUMNS = THREADS / SHARING;
-    const int own = threadIdx.x % SHARING;
+    constexpr bool EVEN = even<ROWS>(seen);
+    constexpr int W = wide<D>(), EACH = (D + SHARING * W - 1) / (SHARING * W) * W;
+    const int COLUMNS = THREADS / SHARING, own = threadIdx.x % SHARING;
     #pragma unroll 1
     for (int column = 0; column < M; column += COLUMNS) {
         const int j = column + threadIdx.x / SHARING;
         float p[EACH];
-        #pragma unroll
-        for (int e = 0; e < EACH; e++) {
-            const int d = e * SHARING + own;
-            p[e] = j < M && d < D ? y[j * D + d] : 0.f;
-        }
+        channels<EACH, W, D>(p, y + min(j, M - 1) * D);
         int l = column + 1;
         #pragma unroll 1
         for (int row = 0; row < ROWS; row += 4) {
             float sums[4];
             #pragma unroll
             for (int r = 0; r < 4; r++) {
-                const int i = row + r, last = i < ROWS ? seen(i) : 0;
-                #pragma unroll 1
-                for (; l < last; l++) {
+                const int i = min(row + r, ROWS - 1), last = seen(i);
+                float decay[EACH], key[EACH];
+                if (EVEN) {
+                    channels<EACH, W, D>(decay, a + max(last - 1, 0) * D);
                     #pragma unroll
-                    for (int e = 0; e < EACH; e++) {
-                        const int d = e * SHARING + own;
-                        if (l > j && d < D) p[e] *= a[l * D + d];
+                    for (int e = 0; e < EACH; e++) p[e] *= last - 1 > j && row + r < ROWS ? decay[e] : 1.f;
+                } else {
+                    #pragma unroll 1
+                    for (; l < last; l++) {
+                        channels<EACH, W, D>(decay, a + l * D);
+                        #pragma unroll
+                        for (int e = 0; e < EACH; e++) p[e] *= l > j ? decay[e] : 1.f;
                     }
                 }
-                sums[r] = 0.f;
+                channels<EACH, W, D>(key, x + i * D);
+                float sum = 0.f;
                 #pragma unroll
-                for (int e = 0; e < EACH; e++) {
-                    const int d = e * SHARING + own;
-                    if (j < last && d < D) sums[r] += x[i * D + d] * p[e];
-                }
+                for (int e = 0; e < EACH; e++) sum += key[e] * p[e];
+                sums[r] = j < last ? sum : 0.f;
             }
             const float sum = shared_sum(sums);
             const int i = row + own / 4;
@@ -57,17 +78,122 @@ INLINE void gram(float* to, const float* x, const float* y, const float* a, Seen
     }
 }
 
+// Rows or columns that a thread goes through together.
+#define TOGETHER 4
+
 template <int ROWS, int M, int D, class Seen>
 INLINE void apply(float* to, const float* w, const float* y, const float* a, Seen seen) {
+    constexpr int W = wide<D>();
+    const int ACROSS = D / W, GROUPS = (ROWS + TOGETHER - 1) / TOGETHER;
     #pragma unroll 1
-    for (int e = threadIdx.x; e < ROWS * D; e += THREADS) {
-        const int i = e / D, d = e % D, last = seen(i);
-        float h = 0.f;
+    for (int e = threadIdx.x; e < GROUPS * ACROSS; e += THREADS) {
+        // The last rows first: they take longest.
+        const int row = (GROUPS - 1 - e / ACROSS) * TOGETHER, d = e % ACROSS * W;
+        float h[TOGETHER][W];
+        int at[TOGETHER], last[TOGETHER];
+        #pragma unroll
+        for (int r = 0; r < TOGETHER; r++) {
+            at[r] = min(row + r, ROWS - 1);
+            last[r] = seen(at[r]);
+            #pragma unroll
+            for (int c = 0; c < W; c++) h[r][c] = 0.f;
+        }
+        int l = 0;
+        #pragma unroll 4
+        for (; l < last[0]; l++) {
+            const Group<W> decay = get<W>(a + l * D + d), own = get<W>(y + l * D + d);
+            #pragma unroll
+            for (int r = 0; r < TOGETHER; r++) {
+                const float weight = w[at[r] * M + l];
+                #pragma unroll
+                for (int c = 0; c < W; c++) h[r][c] = h[r][c] * decay.x[c] + weight * own.x[c];
+            }
+        }
         #pragma unroll 1
-        for (int l = 0; l < last; l++) h = h * a[l * D + d] + w[i * M + l] * y[l * D + d];
-        to[e] = h;
+        for (; l < last[TOGETHER - 1]; l++) {
+            const Group<W> decay = get<W>(a + l * D + d), own = get<W>(y + l * D + d);
+            #pragma unroll
+            for (int r = 1; r < TOGETHER; r++) {
+                const float weight = w[at[r] * M + l];
+                #pragma unroll
+                for (int c = 0; c < W; c++) {
+                    const float next = h[r][c] * decay.x[c] + weight * own.x[c];
+                    if (l < last[r]) h[r][c] = next;
+                }
+            }
+        }
+        #pragma unroll
+        for (int r = 0; r < TOGETHER; r++) {
+            Group<W> own;
+            #pragma unroll
+            for (int c = 0; c < W; c++) own.x[c] = h[r][c];
+            if (ROWS % TOGETHER == 0 || row + r < ROWS) put<W>(to + (row + r) * D + d, own);
+        }
     }
 }
+
+// What rows say of neighbouring columns, from the last row to the first: for each column those that have seen it.
+template <int ROWS, int M, int D, class Seen>
+INLINE void apply_t(float* to, const float* w, const float* x, const float* a, Seen seen) {
+    constexpr bool EVEN = even<ROWS>(seen);
+    constexpr int W = wide<D>();
+    const int ACROSS = D / W, GROUPS = (M + TOGETHER - 1) / TOGETHER;
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < GROUPS * ACROSS; e += THREADS) {
+        const int column = e / ACROSS * TOGETHER, d = e % ACROSS * W;
+        float h[TOGETHER][W];
+        #pragma unroll
+        for (int r = 0; r < TOGETHER; r++) {
+            #pragma unroll
+            for (int c = 0; c < W; c++) h[r][c] = 0.f;
+        }
+        // The micro-step is taken off those columns that lie before it.
+        auto decayed = [&](int l) {
+            const Group<W> decay = get<W>(a + min(l, M - 1) * D + d);
+            #pragma unroll
+            for (int r = 0; r < TOGETHER; r++) {
+                #pragma unroll
+                for (int c = 0; c < W; c++) h[r][c] *= l > column + r && l < M ? decay.x[c] : 1.f;
+            }
+        };
+        int l = M;
+        const int first = EVEN ? max(column + 1 - seen(0), 0) : rows_up_to<ROWS>(column, seen);
+        #pragma unroll 4
+        for (int i = ROWS - 1; i >= first; i--) {
+            const int last = seen(i);
+            if (EVEN) {
+                decayed(last);
+            } else {
+                #pragma unroll 1
+                for (; l > last; l--) decayed(l - 1);
+            }
+            const Group<W> own = get<W>(x + i * D + d);
+            #pragma unroll
+            for (int r = 0; r < TOGETHER; r++) {
+                const float weight = w[i * M + min(column + r, M - 1)];
+                #pragma unroll
+                for (int c = 0; c < W; c++) {
+                    const float next = h[r][c] + weight * own.x[c];
+                    h[r][c] = last > column + r ? next : h[r][c];
+                }
+            }
+        }
+        if (!EVEN) {
+            #pragma unroll 1
+            for (; l > column + 1; l--) decayed(l - 1);
+        }
+        #pragma unroll
+        for (int r = 0; r < TOGETHER; r++) {
+            Group<W> own;
+            #pragma unroll
+            for (int c = 0; c < W; c++) own.x[c] = h[r][c];
+            if (M % TOGETHER == 0 || column + r < M) put<W>(to + (column + r) * D + d, own);
+        }
+    }
+}
+
+// Micro-steps up to which a channel's numbers have room in registers.
+#define IN_REGISTERS 32
 
 // What rows that have seen at least `from` micro-steps say of column j, as seen from there.
 template <int ROWS, int M, int D, class Seen>
@@ -86,20 +212,8 @@ INLINE float behind(const float* w, const float* x, const float* a, int j, int d
 }
 
 template <int ROWS, int M, int D, class Seen>
-INLINE void apply_t(float* to, const float* w, const float* x, const float* a, Seen seen) {
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < M * D; e += THREADS) {
-        const int j = e / D, d = e % D;
-        to[e] = behind<ROWS, M, D>(w, x, a, j, d, j + 1, seen);
-    }
-}
-
-// Micro-steps up to which a channel's numbers have room in registers.
-#define IN_REGISTERS 16
-
-template <int ROWS, int M, int D, class Seen>
 INLINE void gram_grad(float* to, const float* w, const float* x, const float* y, const float* a, Seen seen) {
-    if (M > IN_REGISTERS) {
+    if constexpr (M > IN_REGISTERS) {
         #pragma unroll 1
         for (int e = threadIdx.x; e < M * D; e += THREADS) {
             const int l = e / D, d = e % D;
@@ -113,48 +227,59 @@ INLINE void gram_grad(float* to, const float* w, const float* x, const float* y,
         }
         return;
     }
-    // Two lanes for each channel, one for the even columns and one for the odd ones.
+    // Two lanes for each channel, each with every other pair of columns.
+    constexpr int C = 2;
     const int half = threadIdx.x % 32 / 16;
     #pragma unroll 1
     for (int channel = threadIdx.x / 32 * 16; channel < D; channel += THREADS / 2) {
-        const int d = channel + threadIdx.x % 16;
-        float decay[IN_REGISTERS], sum[IN_REGISTERS], r[IN_REGISTERS];
+        const int d = min(channel + threadIdx.x % 16, D - 1);
+        float decay[M], sum[M];
         #pragma unroll
-        for (int l = 0; l < IN_REGISTERS; l++) {
-            decay[l] = l < M && d < D ? a[l * D + d] : 1.f;
+        for (int l = 0; l < M; l++) {
+            decay[l] = a[l * D + d];
             sum[l] = 0.f;
         }
         #pragma unroll 1
-        for (int j = half; j < M; j += 2) {
-            // What rows that have seen l say of the column, as seen from there.
-            float flow = 0.f;
-            int i = ROWS - 1;
+        for (int base = 0; base < M; base += 2 * C) {
+            const int column = base + half * C;
+            // What rows that have seen l say of the columns, as seen from there.
+            float flow[M][C], p[C], now[C];
             #pragma unroll
-            for (int l = IN_REGISTERS - 1; l >= 0; l--) {
-                if (l < M) {
-                    if (l + 1 < M) flow *= decay[l + 1 < IN_REGISTERS ? l + 1 : l];
-                    #pragma unroll 1
-                    for (; i >= 0 && seen(i) > l; i--) {
-                        if (j < l && d < D) flow += w[i * M + j] * x[i * D + d];
+            for (int r = 0; r < C; r++) now[r] = 0.f;
+            #pragma unroll
+            for (int l = M - 1; l > 0; l--) {
+                #pragma unroll
+                for (int r = 0; r < C; r++) now[r] *= l + 1 < M ? decay[l + 1 < M ? l + 1 : l] : 1.f;
+                #pragma unroll
+                for (int i = 0; i < ROWS; i++) {
+                    if (seen(i) == l + 1) {
+                        const float own = x[i * D + d];
+                        #pragma unroll
+                        for (int r = 0; r < C; r++) {
+                            const float next = now[r] + w[i * M + min(column + r, M - 1)] * own;
+                            now[r] = l > column + r ? next : 0.f;
+                        }
                     }
-                    r[l] = flow;
                 }
+                #pragma unroll
+                for (int r = 0; r < C; r++) flow[l][r] = now[r];
             }
-            float p = d < D ? y[j * D + d] : 0.f;
             #pragma unroll
-            for (int l = 0; l < IN_REGISTERS; l++) {
-                if (l < M && l > j) {
-                    sum[l] += p * r[l];
-                    p *= decay[l];
+            for (int r = 0; r < C; r++) p[r] = y[min(column + r, M - 1) * D + d];
+            #pragma unroll
+            for (int l = 1; l < M; l++) {
+                #pragma unroll
+                for (int r = 0; r < C; r++) {
+                    const bool behind = l > column + r && column + r < M;
+                    sum[l] += behind ? p[r] * flow[l][r] : 0.f;
+                    p[r] *= behind ? decay[l] : 1.f;
                 }
             }
         }
         #pragma unroll
-        for (int l = 0; l < IN_REGISTERS; l++) {
-            if (l < M) {
-                const float all = sum[l] + other_lane(sum[l], 16);
-                if (half == 0 && d < D) to[l * D + d] = all;
-            }
+        for (int l = 0; l < M; l++) {
+            const float all = sum[l] + other_lane(sum[l], 16);
+            if (half == 0 && channel + threadIdx.x % 16 < D) to[l * D + d] = all;
         }
     }
 }

@@ -22,6 +22,26 @@ INLINE void decay_mask(float* to, const float* a, Seen seen) {
     int l = seen(first);
     float p[EACH];
     decays_from_columns<M>(p, a, l);
+    if constexpr (even<ROWS>(seen)) {
+        #pragma unroll 1
+        for (int block = first; block < min(first + BAND, ROWS); block += AT_ONCE) {
+            float next[AT_ONCE];
+            #pragma unroll
+            for (int n = 0; n < AT_ONCE; n++) next[n] = a[max(seen(min(block + n, ROWS - 1)) - 1, 0)];
+            #pragma unroll
+            for (int n = 0; n < AT_ONCE; n++) {
+                const int i = block + n;
+                #pragma unroll
+                for (int e = 0; e < EACH; e++) {
+                    const int j = column<M, EACH>(e);
+                    p[e] *= j + 1 < seen(i) && i > first ? next[n] : 1.f;
+                    const bool own = j >= 0 && i < min(first + BAND, ROWS);
+                    if (own) to[i * M + j] = j < seen(i) ? p[e] : 0.f;
+                }
+            }
+        }
+        return;
+    }
     #pragma unroll 1
     for (int i = first; i < min(first + BAND, ROWS); i++) {
         const int last = seen(i);
@@ -41,86 +61,61 @@ INLINE void decay_mask(float* to, const float* a, Seen seen) {
     }
 }
 
-// What flows into the products of the decays behind each column up to l, from the last micro-step of a band to the first;
-// gives the product of the decays on the way.
-template <int ROWS, int M, int EACH, class Seen>
-INLINE float flow_back(float (&r)[EACH], float* scratch, const float* a, const float* dy, int first, int end, Seen seen) {
-    float all = 1.f;
-    int i = rows_up_to<ROWS>(end, seen) - 1;
-    #pragma unroll 1
-    for (int l = end - 1; l >= first; l--) {
-        const float next = l + 1 < M ? a[l + 1] : 1.f;
-        all = all * next;
-        #pragma unroll
-        for (int e = 0; e < EACH; e++) r[e] *= next;
-        #pragma unroll 1
-        for (; i >= 0 && seen(i) > l; i--) {
-            #pragma unroll
-            for (int e = 0; e < EACH; e++) {
-                const int j = column<M, EACH>(e);
-                if (j >= 0 && j < l) r[e] += dy[i * M + j];
-            }
-        }
-        #pragma unroll
-        for (int e = 0; e < EACH; e++) {
-            const int j = column<M, EACH>(e);
-            if (scratch != 0 && j >= 0) scratch[l * M + j] = r[e];
-        }
-    }
-    return all;
-}
-
-// Each warp has a band of micro-steps. What flows into a band from those behind it is told from what flows through each.
+// What flows into the products of the decays behind each column, up to each micro-step, by a thread for each column from
+// the last micro-step on. Then a thread for each micro-step adds that up, times the decays before it.
 template <int ROWS, int M, class Seen>
 INLINE void decay_mask_grad(float* to, const float* a, const float* dy, float* scratch, Seen seen) {
-    const int EACH = (M + 31) / 32, MOST = (M + 7) / 8, BANDS = MOST < WARPS ? MOST : WARPS;
-    const int BAND = (M + BANDS - 1) / BANDS;
-    const int band = threadIdx.x / 32, first = min(band * BAND, M), end = min(first + BAND, M);
-    float r[EACH];
-    #pragma unroll
-    for (int e = 0; e < EACH; e++) r[e] = 0.f;
-    if (BANDS > 1) {
-        if (band < BANDS) {
-            const float all = flow_back<ROWS, M>(r, (float*)0, a, dy, first, end, seen);
-            #pragma unroll
-            for (int e = 0; e < EACH; e++) {
-                const int j = column<M, EACH>(e);
-                if (j >= 0) scratch[band * M + j] = r[e];
-                r[e] = 0.f;
-            }
-            if (threadIdx.x % 32 == 0) scratch[BANDS * M + band] = all;
-        }
-        wait_for_block();
-        if (band < BANDS) {
+    #pragma unroll 1
+    for (int j = threadIdx.x; j < M; j += THREADS) {
+        float flow = 0.f;
+        if constexpr (even<ROWS>(seen)) {
             #pragma unroll 1
-            for (int other = BANDS - 1; other > band; other--) {
-                const float all = scratch[BANDS * M + other];
+            for (int far = 0; far < M; far += AT_ONCE) {
+                float next[AT_ONCE], said[AT_ONCE];
                 #pragma unroll
-                for (int e = 0; e < EACH; e++) {
-                    const int j = column<M, EACH>(e);
-                    r[e] = r[e] * all + (j >= 0 ? scratch[other * M + j] : 0.f);
+                for (int n = 0; n < AT_ONCE; n++) {
+                    const int l = max(M - 1 - far - n, 0), i = l + 1 - seen(0);
+                    const float decay = a[min(l + 1, M - 1)], some = dy[min(i, ROWS - 1) * M + j];
+                    next[n] = l + 1 < M ? decay : 1.f;
+                    said[n] = i < ROWS && j < l ? some : 0.f;
+                }
+                #pragma unroll
+                for (int n = 0; n < AT_ONCE; n++) {
+                    const int l = M - 1 - far - n;
+                    flow = flow * next[n] + said[n];
+                    if (M % AT_ONCE == 0 || l >= 0) scratch[l * M + j] = flow;
                 }
             }
-        }
-        wait_for_block();
-    }
-    if (band >= BANDS) return;
-    flow_back<ROWS, M>(r, scratch, a, dy, first, end, seen);
-    float p[EACH];
-    decays_from_columns<M>(p, a, first);
-    #pragma unroll 1
-    for (int l = first; l < end; l++) {
-        float sum = 0.f;
-        const float own = a[l];
-        #pragma unroll
-        for (int e = 0; e < EACH; e++) {
-            const int j = column<M, EACH>(e);
-            if (j >= 0 && j < l) {
-                sum += p[e] * scratch[l * M + j];
-                p[e] = p[e] * own;
+        } else {
+            int i = ROWS - 1;
+            #pragma unroll 1
+            for (int l = M - 1; l >= 0; l--) {
+                if (l + 1 < M) flow *= a[l + 1];
+                #pragma unroll 1
+                for (; i >= 0 && seen(i) > l; i--) flow += j < l ? dy[i * M + j] : 0.f;
+                scratch[l * M + j] = flow;
             }
         }
-        sum = warp_sum(sum);
-        if (threadIdx.x % 32 == 0) to[l] = sum;
+    }
+    wait_for_block();
+    #pragma unroll 1
+    for (int l = threadIdx.x; l < M; l += THREADS) {
+        float sum = 0.f, p = 1.f;
+        #pragma unroll 1
+        for (int far = 1; far <= l; far += AT_ONCE) {
+            float decay[AT_ONCE], flow[AT_ONCE];
+            #pragma unroll
+            for (int n = 0; n < AT_ONCE; n++) {
+                const int j = max(l - far - n, 0);
+                decay[n] = a[j];
+                flow[n] = scratch[l * M + j];
+            }
+            #pragma unroll
+            for (int n = 0; n < AT_ONCE; n++) {
+                sum += l - far - n >= 0 ? p * flow[n] : 0.f;
+                p *= decay[n];
+            }
+        }
+        to[l] = sum;
     }
 }

@@ -45,6 +45,16 @@ template <int N, class F> INLINE void each_place(int row0, int col0, F f) {
     }
 }
 
+// The same for two elements side by side, given the first one's column and number.
+template <int N, class F> INLINE void each_pair(int row0, int col0, F f) {
+    const int lane = threadIdx.x % 32;
+    #pragma unroll
+    for (int n = 0; n < N; n++) {
+        #pragma unroll
+        for (int i = 0; i < 4; i += 2) f(row0 + lane / 4 + i / 2 * 8, col0 + n * 8 + lane % 4 * 2, n * 4 + i);
+    }
+}
+
 // Sums of one warp: 16 rows and 8 N columns of a product.
 template <int N> struct Sums {
     float x[N][4];
@@ -165,15 +175,17 @@ template <int N> struct Sums {
         }
     }
 
-    // Calls f(row, column, sum) for every sum that this thread holds.
+    // Calls f(row, column, sum, number) for every sum that this thread holds.
     template <class F> INLINE void each(int row0, int col0, F f) {
-        each_held(row0, col0, [&](int row, int col, float sum, int) { f(row, col, sum); });
-    }
-
-    // The same with the number of the sum.
-    template <class F> INLINE void each_held(int row0, int col0, F f) {
         each_place<N>(row0, col0, [&](int row, int col, int held) {
             f(row, col, x[held / 4][held % 4], held);
+        });
+    }
+
+    // The same for two sums side by side, given the first one's column and number.
+    template <class F> INLINE void each_pair(int row0, int col0, F f) {
+        ::each_pair<N>(row0, col0, [&](int row, int col, int held) {
+            f(row, col, &x[held / 4][held % 4], held);
         });
     }
 };

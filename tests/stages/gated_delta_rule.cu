@@ -39,103 +39,183 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
     float* const tile17 = (float*)(shared + 1536);
     float* const tile18 = (float*)(shared + 0);
     float* const tile19 = (float*)(shared + 0);
-    // map [8, 8] filled to [16, 16]: tile0[i0, i1] = in_k[t of row i0; i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile0[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile0[i0, i1] = in_k[t of row i0; i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1], (i0 < 8 && i1 < 8));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile0[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
     // map [8, 8]: kept_0[i0, i1] = tile0[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile0[24 * (i0) + i1]));
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile0[24 * (i0) + i1]));
+        }
     }
     // map [8]: tile4[i0] = exp(in_g[t of row i0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        tile4[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
+        if (e < 8) {
+            tile4[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
+        }
     }
     wait_for_block();
     // map [8]: tile3[i0] = (in_beta[t of row i0] * neg(tile4[i0]))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        tile3[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile4[i0]);
+        if (e < 8) {
+            tile3[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile4[i0]);
+        }
     }
     // map [8, 1]: tile5[i0, 0] = add((tile4[i0] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        tile5[i0] = (tile4[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+        if (e < 8) {
+            tile5[i0] = (tile4[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+        }
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 1 wide: tile6 = DecayMask(Versions { micro: 1, offsets: [0] }) tile5
     decay_mask<8, 8>(tile6, tile5, [](int i) -> int { return i; });
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile0 tile0ᵀ over 8; tile2[i0, i1] = neg((i1 < i0 ? (((sum * tile3[i0]) * (row i1 is among the queries ? 1 : 0)) * tile6[i0, i1])...
+    // product [8, 8] in 16x16 in groups of 2: sum = tile0 tile0ᵀ over 8; tile2[i0, i1] = neg((i1 < i0 ? (((sum * tile3[i0]) * (row i1 is among the queries ? 1 : 0)) *...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, false, 24, 0, true, 24, 0>(tile0, tile0, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile2[8 * (i0) + i1] = op_neg((i1 < i0 ? sum * tile3[i0] * (i1 < at.valid ? 1.0f : 0.0f) * tile6[8 * (i0) + i1] : 0.0f));
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    of[l] = op_neg((i1 < i0 ? sum * tile3[i0] * (i1 < at.valid ? 1.0f : 0.0f) * tile6[8 * (i0) + i1] : 0.0f));
+                }
+            }
+        });
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+            if (i0 < 8 && i1 < 8) {
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = of[l];
+                }
+                auto const there = &tile2[8 * (i0) + i1];
+                put<2>(there, y);
             }
         });
     }
     // map [8, 8]: tile7[i0, i1] = (i0 == i1 ? 1 : 0)
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile7[8 * (i0) + i1] = (i0 == i1 ? 1.0f : 0.0f);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile7[8 * (i0) + i1] = (i0 == i1 ? 1.0f : 0.0f);
+        }
     }
     wait_for_block();
     // solve tile2: tile7
     solve<8, 8, false>(tile2, tile7);
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile1[i0, i1] = (i1 < i0+1 ? (tile7[i0, i1] * in_beta[t of row i1]) : 0)
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile1[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (i1 < i0 + 1 ? tile7[8 * (i0) + i1] * in_beta[((long long)(at.start + inside(at, i1)) * heads_in_beta + own_in_beta) * 1 + 0] : 0.0f) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile1[i0, i1] = (i1 < i0+1 ? (tile7[i0, i1] * in_beta[t of row i1]) : 0)
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (i1 < i0 + 1 ? tile7[8 * (i0) + i1] * in_beta[((long long)(at.start + inside(at, i1)) * heads_in_beta + own_in_beta) * 1 + 0] : 0.0f) : 0.f;
+            }
+            auto const there = &tile1[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile8[i0, i1] = in_v[t of row i0; i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = in_v[t of row i0; i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1], (i0 < 8 && i1 < 8));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile8[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile9[i0, i1] = sub(in_v[t of row i0; i1], tile8[i0, i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] - widen(tile8[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile9[i0, i1] = sub(in_v[t of row i0; i1], tile8[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1], (i0 < 8 && i1 < 8));
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile8[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile9[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile10[i0, i1] = sub((i1 < i0+1 ? (tile7[i0, i1] * in_beta[t of row i1]) : 0), tile1[i0, i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? ((i1 < i0 + 1 ? tile7[8 * (i0) + i1] * in_beta[((long long)(at.start + inside(at, i1)) * heads_in_beta + own_in_beta) * 1 + 0] : 0.0f) - widen(tile1[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile10[i0, i1] = sub((i1 < i0+1 ? (tile7[i0, i1] * in_beta[t of row i1]) : 0), tile1[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile1[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? ((i1 < i0 + 1 ? tile7[8 * (i0) + i1] * in_beta[((long long)(at.start + inside(at, i1)) * heads_in_beta + own_in_beta) * 1 + 0] : 0.0f) - x0.x[l]) : 0.f;
+            }
+            auto const there = &tile10[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile1 tile8 over 8, kept apart + tile1 tile9 over 8, kept apart + tile10 tile8 over 8, kept apart; kept_1[i0, i1] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile1 tile8 over 8, kept apart + tile1 tile9 over 8, kept apart + tile10 tile8 over 8, kept apart; kept_1[i0, i1] ...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -152,9 +232,18 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile1, tile9, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile10, tile8, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
         }
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = sum;
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+                auto const there = &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+                put_out<2>(there, y);
             }
         });
     }
@@ -162,31 +251,63 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
     // scan of 8 rows, 8 steps, 1 wide: tile12 = CumulativeProduct(Versions { micro: 1, offsets: [0] }) tile5
     cumulative_product<8, 8, 1>(tile12, tile5, [](int i) -> int { return i; });
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = (i1 < i0+1 ? ((i1 < i0+1 ? (tile7[i0, i1] * tile3[i1]) : 0) * tile12[i1, 0]) : 0)
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (i1 < i0 + 1 ? (i1 < i0 + 1 ? tile7[8 * (i0) + i1] * tile3[i1] : 0.0f) * tile12[i1] : 0.0f) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile11[i0, i1] = (i1 < i0+1 ? ((i1 < i0+1 ? (tile7[i0, i1] * tile3[i1]) : 0) * tile12[i1, 0]) : 0)
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (i1 < i0 + 1 ? (i1 < i0 + 1 ? tile7[8 * (i0) + i1] * tile3[i1] : 0.0f) * tile12[i1] : 0.0f) : 0.f;
+            }
+            auto const there = &tile11[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile13[i0, i1] = sub(in_k[t of row i0; i1], tile0[i0, i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile13[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] - widen(tile0[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile13[i0, i1] = sub(in_k[t of row i0; i1], tile0[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1], (i0 < 8 && i1 < 8));
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile0[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile13[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile14[i0, i1] = sub((i1 < i0+1 ? ((i1 < i0+1 ? (tile7[i0, i1] * tile3[i1]) : 0) * tile12[i1, 0]) : 0), tile11[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile14[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? ((i1 < i0 + 1 ? (i1 < i0 + 1 ? tile7[8 * (i0) + i1] * tile3[i1] : 0.0f) * tile12[i1] : 0.0f) - widen(tile11[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile14[i0, i1] = sub((i1 < i0+1 ? ((i1 < i0+1 ? (tile7[i0, i1] * tile3[i1]) : 0) * tile12[i1, 0]) : 0), tile11[i0,...
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile11[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? ((i1 < i0 + 1 ? (i1 < i0 + 1 ? tile7[8 * (i0) + i1] * tile3[i1] : 0.0f) * tile12[i1] : 0.0f) - x0.x[l]) : 0.f;
+            }
+            auto const there = &tile14[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile11 tile0 over 8, kept apart + tile11 tile13 over 8, kept apart + tile14 tile0 over 8, kept apart; kept_2[i0, i1] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile11 tile0 over 8, kept apart + tile11 tile13 over 8, kept apart + tile14 tile0 over 8, kept apart; kept_2[i0, i...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -203,51 +324,94 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile11, tile13, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile14, tile0, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
         }
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(sum);
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+                auto const there = &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+                put_out<2>(there, y);
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = in_q[t of row i0; i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile15[i0, i1] = in_q[t of row i0; i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1], (i0 < 8 && i1 < 8));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile15[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
     // map [8, 8]: kept_3[i0, i1] = tile15[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile15[24 * (i0) + i1]));
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile15[24 * (i0) + i1]));
+        }
     }
     // scan of 8 rows, 8 steps, 1 wide: tile16 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile5
     cumulative_product<8, 8, 1>(tile16, tile5, [](int i) -> int { return i + 1; });
     wait_for_block();
     // map [8, 1]: kept_4[i0, 0] = tile16[i0, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile16[i0];
+        if (e < 8) {
+            kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile16[i0];
+        }
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 1 wide: tile17 = DecayMask(Versions { micro: 1, offsets: [1] }) tile5
     decay_mask<8, 8>(tile17, tile5, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile0 tile15ᵀ over 8; kept_5[i0, i1] = (i1 < i0+1 ? (((sum * (row i1 is among the queries ? 1 : 0)) * 0.35355339059327373) * tile...
+    // product [8, 8] in 16x16 in groups of 2: sum = tile15 tile0ᵀ over 8; kept_5[i0, i1] = (i1 < i0+1 ? (((sum * (row i1 is among the queries ? 1 : 0)) * 0.3535533905...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile0, tile15, row0, col0);
-        sums.each(row0, col0, [&](int i1, int i0, float sum) {
+        sums.add<16, false, 24, 0, true, 24, 0>(tile15, tile0, row0, col0);
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow((i1 < i0 + 1 ? sum * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * tile17[8 * (i0) + i1] : 0.0f));
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    of[l] = (i1 < i0 + 1 ? sum * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * tile17[8 * (i0) + i1] : 0.0f);
+                }
+            }
+        });
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+            if (i0 < 8 && i1 < 8) {
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = of[l];
+                }
+                auto const there = &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+                put_out<2>(there, y);
             }
         });
     }
@@ -256,19 +420,23 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
     cumulative_product<1, 8, 1>(tile18, tile5, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
     // map [1, 1]: kept_6[0, 0] = tile18[0, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 1; e += THREADS) {
-        kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile18[0];
+    {
+        const int e = threadIdx.x;
+        if (e < 1) {
+            kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile18[0];
+        }
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 1 wide: tile19 = ReverseCumulativeProduct tile5
     reverse_cumulative_product<8, 1>(tile19, tile5);
     wait_for_block();
     // map [8, 1]: kept_7[i0, 0] = tile19[i0, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile19[i0];
+        if (e < 8) {
+            kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile19[i0];
+        }
     }
 }
 
@@ -285,6 +453,7 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
     at.length = bounds[at.sequence + 1] - at.start;
     at.rows = bounds[sequences];
     const int rounds = (at.length + 7) / 8;
+    const int chunks_before = chunks[at.sequence];
     const int own_in_q = at.head / (heads / heads_in_q);
     const int own_in_k = at.head / (heads / heads_in_k);
     const int own_in_v = at.head / (heads / heads_in_v);
@@ -307,157 +476,140 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
     float* const tile15_stages = (float*)(shared + 5248);
     bf16* const tile16_stages = (bf16*)(shared + 5376);
     float* const tile17_stages = (float*)(shared + 6912);
-    // map [8, 8] by fragments: tile0[i0, i1] = 0
+    // map [8, 8] by fragments in groups of 2: tile0[i0, i1] = 0
     #pragma unroll
     for (int slot = 0; slot < 1; slot++) {
         const int job = threadIdx.x / 32 + slot * WARPS;
         if (job >= 1) break;
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        each_place<2>(row0, col0, [&](int i1, int i0, int held) {
+        each_pair<2>(row0, col0, [&](int i0, int i1, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile0[slot * 8 + held] = 0.0f;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    tile0[slot * 8 + held] = 0.0f;
+                }
             }
         });
     }
-    // map [8, 8] by fragments: tile0[i0, i1] = (given state_S_before ? state_S_before[i0, i1] : tile0[i0, i1])
+    // map [8, 8] by fragments in groups of 2: tile0[i0, i1] = (given state_S_before ? state_S_before[i0, i1] : tile0[i0, i1])
     #pragma unroll
     for (int slot = 0; slot < 1; slot++) {
         const int job = threadIdx.x / 32 + slot * WARPS;
         if (job >= 1) break;
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        each_place<2>(row0, col0, [&](int i1, int i0, int held) {
+        each_pair<2>(row0, col0, [&](int i0, int i1, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile0[slot * 8 + held] = (state_S_before != 0 ? state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] : tile0[slot * 8 + held]);
+                const Group<2> x0 = get_if<2>(&state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1], (i0 < 8 && i1 < 8 && state_S_before != 0));
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    tile0[slot * 8 + held] = (state_S_before != 0 ? x0.x[l] : tile0[slot * 8 + held]);
+                }
             }
         });
     }
-    // copy async by 16 bytes: tile10 = kept_1[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
         const int c = 0;
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile10 = tile10_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile10[8 * (i0) + 4 * (i1)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+        at.chunk = chunks_before + c;
+        // copy async by 16 bytes: tile10 = kept_1[i0, i1] of round 0
+        {
+            float* const tile10 = tile10_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile10[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile11 = kept_3[i0, i1] of round 0
+        {
+            bf16* const tile11 = tile11_stages + 0 % 2 * 384;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile11[24 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile12 = kept_5[i0, i1] of round 0
+        {
+            bf16* const tile12 = tile12_stages + 0 % 2 * 384;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile12[24 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile13 = kept_2[i0, i1] of round 0
+        {
+            bf16* const tile13 = tile13_stages + 0 % 2 * 384;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 4 bytes: tile14 = kept_4[i0, 0] of round 0
+        {
+            float* const tile14 = tile14_stages + 0 % 2 * 8;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile14[i0], &kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+        // copy async by 4 bytes: tile15 = kept_7[i0, 0] of round 0
+        {
+            float* const tile15 = tile15_stages + 0 % 2 * 8;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile15[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+        // copy async by 16 bytes: tile16 = kept_0[i0, i1] of round 0
+        {
+            bf16* const tile16 = tile16_stages + 0 % 2 * 384;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile16[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 4 bytes: tile17 = kept_6[0, 0] of round 0
+        {
+            float* const tile17 = tile17_stages + 0 % 2 * 1;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                if (e < 1) copy_async<4>(&tile17[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+            }
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile11 = kept_3[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        bf16* const tile11 = tile11_stages + 0 % 2 * 384;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile11[24 * (i0)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile12 = kept_5[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        bf16* const tile12 = tile12_stages + 0 % 2 * 384;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile12[24 * (i0)], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile13 = kept_2[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        bf16* const tile13 = tile13_stages + 0 % 2 * 384;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile13[24 * (i0)], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-        }
-    }
     commit_copies();
-    // copy async by 4 bytes: tile14 = kept_4[i0, 0] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile14 = tile14_stages + 0 % 2 * 8;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<4>(&tile14[i0], &kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-        }
-    }
     commit_copies();
-    // copy async by 4 bytes: tile15 = kept_7[i0, 0] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile15 = tile15_stages + 0 % 2 * 8;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<4>(&tile15[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile16 = kept_0[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        bf16* const tile16 = tile16_stages + 0 % 2 * 384;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile16[24 * (i0)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-        }
-    }
     commit_copies();
-    // copy async by 4 bytes: tile17 = kept_6[0, 0] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile17 = tile17_stages + 0 % 2 * 1;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 1; e += THREADS) {
-            copy_async<4>(&tile17[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-        }
-    }
     commit_copies();
     wait_for_block();
     #pragma unroll 1
@@ -465,7 +617,7 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
         const int c = round;
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
+        at.chunk = chunks_before + c;
         float* const tile10 = tile10_stages + round % 2 * 64;
         bf16* const tile11 = tile11_stages + round % 2 * 384;
         bf16* const tile12 = tile12_stages + round % 2 * 384;
@@ -476,7 +628,6 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
         float* const tile17 = tile17_stages + round % 2 * 1;
         // wait for tile10 tile11 tile12 tile13 tile14 tile15 tile16 tile17, 0 copies pending
         wait_for_copies<0>();
-        // copy async by 16 bytes: tile10 = kept_1[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -484,263 +635,368 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
             const int c = next;
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile10 = tile10_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile10[8 * (i0) + 4 * (i1)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+            at.chunk = chunks_before + c;
+            // copy async by 16 bytes: tile10 = kept_1[i0, i1] of 1 ahead
+            {
+                float* const tile10 = tile10_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile10[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile11 = kept_3[i0, i1] of 1 ahead
+            {
+                bf16* const tile11 = tile11_stages + next % 2 * 384;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    const int i1 = 0;
+                    if (e < 8) copy_async<16>(&tile11[24 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile12 = kept_5[i0, i1] of 1 ahead
+            {
+                bf16* const tile12 = tile12_stages + next % 2 * 384;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    const int i1 = 0;
+                    if (e < 8) copy_async<16>(&tile12[24 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile13 = kept_2[i0, i1] of 1 ahead
+            {
+                bf16* const tile13 = tile13_stages + next % 2 * 384;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    const int i1 = 0;
+                    if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 4 bytes: tile14 = kept_4[i0, 0] of 1 ahead
+            {
+                float* const tile14 = tile14_stages + next % 2 * 8;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    if (e < 8) copy_async<4>(&tile14[i0], &kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+                }
+            }
+            // copy async by 4 bytes: tile15 = kept_7[i0, 0] of 1 ahead
+            {
+                float* const tile15 = tile15_stages + next % 2 * 8;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    if (e < 8) copy_async<4>(&tile15[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+                }
+            }
+            // copy async by 16 bytes: tile16 = kept_0[i0, i1] of 1 ahead
+            {
+                bf16* const tile16 = tile16_stages + next % 2 * 384;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    const int i1 = 0;
+                    if (e < 8) copy_async<16>(&tile16[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 4 bytes: tile17 = kept_6[0, 0] of 1 ahead
+            {
+                float* const tile17 = tile17_stages + next % 2 * 1;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    if (e < 1) copy_async<4>(&tile17[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+                }
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile11 = kept_3[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            bf16* const tile11 = tile11_stages + next % 2 * 384;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile11[24 * (i0)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile12 = kept_5[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            bf16* const tile12 = tile12_stages + next % 2 * 384;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile12[24 * (i0)], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile13 = kept_2[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            bf16* const tile13 = tile13_stages + next % 2 * 384;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile13[24 * (i0)], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-            }
-        }
         commit_copies();
-        // copy async by 4 bytes: tile14 = kept_4[i0, 0] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile14 = tile14_stages + next % 2 * 8;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<4>(&tile14[i0], &kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
-        }
         commit_copies();
-        // copy async by 4 bytes: tile15 = kept_7[i0, 0] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile15 = tile15_stages + next % 2 * 8;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<4>(&tile15[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile16 = kept_0[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            bf16* const tile16 = tile16_stages + next % 2 * 384;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile16[24 * (i0)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-            }
-        }
         commit_copies();
-        // copy async by 4 bytes: tile17 = kept_6[0, 0] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile17 = tile17_stages + next % 2 * 1;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 1; e += THREADS) {
-                copy_async<4>(&tile17[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-            }
-        }
         commit_copies();
         if (state_S_at_chunks != 0) {
-            // map [8, 8] by fragments: state_S_at_chunks[i0, i1] = tile0[i0, i1]
+            // map [8, 8] by fragments in groups of 2: state_S_at_chunks[i0, i1] = tile0[i0, i1]
             #pragma unroll
             for (int slot = 0; slot < 1; slot++) {
                 const int job = threadIdx.x / 32 + slot * WARPS;
                 if (job >= 1) break;
                 const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-                each_place<2>(row0, col0, [&](int i1, int i0, int held) {
+                each_pair<2>(row0, col0, [&](int i0, int i1, int held) {
                     if (i0 < 8 && i1 < 8) {
-                        state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[slot * 8 + held];
+                        Group<2> y;
+                        const int first = i1, of_group = held;
+                        #pragma unroll
+                        for (int l = 0; l < 2; l++) {
+                            const int i1 = first + l, held = of_group + l;
+                            y.x[l] = tile0[slot * 8 + held];
+                        }
+                        auto const there = &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+                        put_out<2>(there, y);
                     }
                 });
             }
         }
-        // map [8, 8] filled to [16, 16] by fragments: tile2[i0, i1] = tile0[i0, i1]
+        // map [8, 8] filled to [16, 16] by fragments in groups of 2: tile2[i0, i1] = tile0[i0, i1]
         #pragma unroll
         for (int slot = 0; slot < 1; slot++) {
             const int job = threadIdx.x / 32 + slot * WARPS;
             if (job >= 1) break;
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            each_place<2>(row0, col0, [&](int i1, int i0, int held) {
-                tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[slot * 8 + held] : 0.f);
+            each_pair<2>(row0, col0, [&](int i0, int i1, int held) {
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? tile0[slot * 8 + held] : 0.f;
+                }
+                auto const there = &tile2[24 * (i0) + i1];
+                put<2>(there, y);
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile3[i0, i1] = tile11[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile11[24 * (i0) + i1]) : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile3[i0, i1] = tile11[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile11[24 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile3[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
-        // map [8, 8] filled to [16, 16]: tile4[i0, i1] = tile12[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile4[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile12[24 * (i0) + i1]) : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile4[i0, i1] = tile12[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile12[24 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile4[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
-        // map [8, 8] filled to [16, 16]: tile7[i0, i1] = tile13[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile13[24 * (i0) + i1]) : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile7[i0, i1] = tile13[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile13[24 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile7[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile7 tile2 over 8; tile6[i0, 0, i1] = sum
+        // product [8, 8] in 16x16 in groups of 2: sum = tile7 tile2 over 8; tile6[i0, 0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, false, 24, 0, false, 24, 0>(tile7, tile2, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    tile6[8 * (i0) + i1] = sum;
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        y.x[l] = sum;
+                    }
+                    auto const there = &tile6[8 * (i0) + i1];
+                    put<2>(there, y);
                 }
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile5[i0, i1] = add(tile10[i0, i1], tile6[i0, 0, i1])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile10[8 * (i0) + i1] + tile6[8 * (i0) + i1]) : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile5[i0, i1] = add(tile10[i0, i1], tile6[i0, 0, i1])
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile10[8 * (i0) + i1]);
+                Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile6[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] + x1.x[l]) : 0.f;
+                }
+                auto const there = &tile5[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile2ᵀ tile3ᵀ over 8; sum1 = tile5ᵀ tile4ᵀ over 8, kept apart; out_o[t of row i0; i1] where row i0 is among the queries = add(((s...
+        // product [8, 8] in 16x16 in groups of 2: sum = tile3 tile2 over 8; sum1 = tile4 tile5 over 8, kept apart; out_o[t of row i0; i1] where row i0 is among the querie...
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             Sums<2> sums1;
-            sums.add<16, true, 24, 0, true, 24, 0>(tile2, tile3, row0, col0);
-            sums1.add<16, true, 24, 0, true, 24, 0>(tile5, tile4, row0, col0);
+            sums.add<16, false, 24, 0, false, 24, 0>(tile3, tile2, row0, col0);
+            sums1.add<16, false, 24, 0, false, 24, 0>(tile4, tile5, row0, col0);
             if (sums1.lost()) {
                 sums1.clear();
-                sums1.add_finite<16, true, 24, 0, true, 24, 0>(tile5, tile4, row0, col0);
-                sums1.lose<8, true, 24, 0, true, 24, 0, true>(tile5, tile4, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
+                sums1.add_finite<16, false, 24, 0, false, 24, 0>(tile4, tile5, row0, col0);
+                sums1.lose<8, false, 24, 0, false, 24, 0, false>(tile4, tile5, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             }
-            sums.each_held(row0, col0, [&](int i1, int i0, float sum, int held) {
-                const float sum1 = sums1.x[held / 4][held % 4];
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (sum * 0.35355338f * tile14[i0] + sum1);
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        const float sum1 = sums1.x[held / 4][held % 4];
+                        of[l] = (sum * 0.35355338f * tile14[i0] + sum1);
+                    }
+                }
+            });
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+                if (i0 < 8 && i1 < 8) {
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        const float sum1 = sums1.x[held / 4][held % 4];
+                        y.x[l] = of[l];
+                    }
+                    auto const there = &out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1];
+                    if (i0 < at.valid) put_out<2>(there, y);
                 }
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile8[i0, i1] = ((add(tile10[i0, i1], tile6[i0, 0, i1]) * (row i0 is among the queries ? 1 : 0)) * tile15[i0, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile10[8 * (i0) + i1] + tile6[8 * (i0) + i1]) * (i0 < at.valid ? 1.0f : 0.0f) * tile15[i0] : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = ((add(tile10[i0, i1], tile6[i0, 0, i1]) * (row i0 is among the queries ? 1 : 0)) * tile15[i0, 0])
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile10[8 * (i0) + i1]);
+                Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile6[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] + x1.x[l]) * (i0 < at.valid ? 1.0f : 0.0f) * tile15[i0] : 0.f;
+                }
+                auto const there = &tile8[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
-        // map [8, 8] filled to [16, 16]: tile9[i0, i1] = tile16[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile16[24 * (i0) + i1]) : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile9[i0, i1] = tile16[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile16[24 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile9[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile8ᵀ tile9 over 8; tile0[i0, i1] = add((tile0[i0, i1] * tile17[0, 0]), sum)
+        // product [8, 8] in 16x16 in groups of 2: sum = tile9ᵀ tile8 over 8; tile0[i0, i1] = add((tile0[i0, i1] * tile17[0, 0]), sum)
         #pragma unroll
         for (int slot = 0; slot < 1; slot++) {
             const int job = threadIdx.x / 32 + slot * WARPS;
             if (job >= 1) break;
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, true, 24, 0, false, 24, 0>(tile8, tile9, row0, col0);
-            sums.each_held(row0, col0, [&](int i1, int i0, float sum, int held) {
+            sums.add<16, true, 24, 0, false, 24, 0>(tile9, tile8, row0, col0);
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    tile0[slot * 8 + held] = (tile0[slot * 8 + held] * tile17[0] + sum);
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        of[l] = (tile0[slot * 8 + held] * tile17[0] + sum);
+                    }
+                }
+            });
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+                if (i0 < 8 && i1 < 8) {
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        tile0[slot * 8 + held] = of[l];
+                    }
                 }
             });
         }
         wait_for_block();
     }
-    // map [8, 8] by fragments: state_S_after[i0, i1] = tile0[i0, i1]
+    // map [8, 8] by fragments in groups of 2: state_S_after[i0, i1] = tile0[i0, i1]
     #pragma unroll
     for (int slot = 0; slot < 1; slot++) {
         const int job = threadIdx.x / 32 + slot * WARPS;
         if (job >= 1) break;
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        each_place<2>(row0, col0, [&](int i1, int i0, int held) {
+        each_pair<2>(row0, col0, [&](int i0, int i1, int held) {
             if (i0 < 8 && i1 < 8) {
-                state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[slot * 8 + held];
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    y.x[l] = tile0[slot * 8 + held];
+                }
+                auto const there = &state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1];
+                put_out<2>(there, y);
             }
         });
     }
@@ -804,46 +1060,82 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
     bf16* const tile34 = (bf16*)(shared + 0);
     float* const tile35 = (float*)(shared + 0);
     float* const tile36 = (float*)(shared + 128);
-    // map [8, 8] filled to [16, 16]: tile0[i0, i1] = in_k[t of row i0; i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile0[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile0[i0, i1] = in_k[t of row i0; i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1], (i0 < 8 && i1 < 8));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile0[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     // map [8]: tile3[i0] = exp(in_g[t of row i0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        tile3[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
+        if (e < 8) {
+            tile3[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
+        }
     }
     wait_for_block();
     // map [8, 1]: tile2[i0, 0] = add((tile3[i0] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        tile2[i0] = (tile3[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+        if (e < 8) {
+            tile2[i0] = (tile3[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+        }
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 1 wide: tile4 = DecayMask(Versions { micro: 1, offsets: [1] }) tile2
     decay_mask<8, 8>(tile4, tile2, [](int i) -> int { return i + 1; });
     // map [8]: tile11[i0] = (in_beta[t of row i0] * neg(tile3[i0]))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        tile11[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile3[i0]);
+        if (e < 8) {
+            tile11[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile3[i0]);
+        }
     }
     wait_for_block();
-    // product [8, 1, 8] in 16x16: sum = tile0 tile0ᵀ over 8; tile10[i0, 0, i2] = ((sum * tile11[i0]) * (row i2 is among the queries ? 1 : 0))
+    // product [8, 1, 8] in 16x16 in groups of 2: sum = tile0 tile0ᵀ over 8; tile10[i0, 0, i2] = ((sum * tile11[i0]) * (row i2 is among the queries ? 1 : 0))
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, false, 24, 0, true, 24, 0>(tile0, tile0, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i2, float sum) {
+        sums.each_pair(row0, col0, [&](int i0, int i2, float* of, int held) {
             if (i0 < 8 && i2 < 8) {
-                tile10[8 * (i0) + i2] = sum * tile11[i0] * (i2 < at.valid ? 1.0f : 0.0f);
+                const int first = i2, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i2 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    of[l] = sum * tile11[i0] * (i2 < at.valid ? 1.0f : 0.0f);
+                }
+            }
+        });
+        sums.each_pair(row0, col0, [&](int i0, int i2, float* of, int held) {
+            if (i0 < 8 && i2 < 8) {
+                Group<2> y;
+                const int first = i2, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i2 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = of[l];
+                }
+                auto const there = &tile10[8 * (i0) + i2];
+                put<2>(there, y);
             }
         });
     }
@@ -851,58 +1143,104 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
     decay_mask<8, 8>(tile12, tile2, [](int i) -> int { return i; });
     wait_for_block();
     // map [8, 8]: tile9[i0, i1] = neg((tile10[i0, 0, i1] * tile12[i0, i1]))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile9[8 * (i0) + i1] = op_neg(tile10[8 * (i0) + i1] * tile12[8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile9[8 * (i0) + i1] = op_neg(tile10[8 * (i0) + i1] * tile12[8 * (i0) + i1]);
+        }
     }
     // map [8, 8]: tile13[i0, i1] = (i0 == i1 ? 1 : 0)
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile13[8 * (i0) + i1] = (i0 == i1 ? 1.0f : 0.0f);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile13[8 * (i0) + i1] = (i0 == i1 ? 1.0f : 0.0f);
+        }
     }
     wait_for_block();
     // solve tile9: tile13
     solve<8, 8, false>(tile9, tile13);
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile8[i0, i1] = (tile13[i0, i1] * in_beta[t of row i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile13[8 * (i0) + i1] * in_beta[((long long)(at.start + inside(at, i1)) * heads_in_beta + own_in_beta) * 1 + 0] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = (tile13[i0, i1] * in_beta[t of row i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile13[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * in_beta[((long long)(at.start + inside(at, i1)) * heads_in_beta + own_in_beta) * 1 + 0] : 0.f;
+            }
+            auto const there = &tile8[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile14[i0, i1] = in_v[t of row i0; i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile14[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile14[i0, i1] = in_v[t of row i0; i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1], (i0 < 8 && i1 < 8));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile14[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = sub(in_v[t of row i0; i1], tile14[i0, i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] - widen(tile14[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile15[i0, i1] = sub(in_v[t of row i0; i1], tile14[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1], (i0 < 8 && i1 < 8));
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile14[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile15[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile16[i0, i1] = sub((tile13[i0, i1] * in_beta[t of row i1]), tile8[i0, i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile16[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile13[8 * (i0) + i1] * in_beta[((long long)(at.start + inside(at, i1)) * heads_in_beta + own_in_beta) * 1 + 0] - widen(tile8[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile16[i0, i1] = sub((tile13[i0, i1] * in_beta[t of row i1]), tile8[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile13[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile8[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] * in_beta[((long long)(at.start + inside(at, i1)) * heads_in_beta + own_in_beta) * 1 + 0] - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile16[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile8 tile14 over 8 + tile8 tile15 over 8 + tile16 tile14 over 8; tile7[i0, 0, i1] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile8 tile14 over 8 + tile8 tile15 over 8 + tile16 tile14 over 8; tile7[i0, 0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -910,40 +1248,87 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         sums.add<16, false, 24, 0, false, 24, 0>(tile8, tile14, row0, col0);
         sums.add<16, false, 24, 0, false, 24, 0>(tile8, tile15, row0, col0);
         sums.add<16, false, 24, 0, false, 24, 0>(tile16, tile14, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile7[8 * (i0) + i1] = sum;
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+                auto const there = &tile7[8 * (i0) + i1];
+                put<2>(there, y);
             }
         });
     }
     // scan of 8 rows, 8 steps, 1 wide: tile19 = CumulativeProduct(Versions { micro: 1, offsets: [0] }) tile2
     cumulative_product<8, 8, 1>(tile19, tile2, [](int i) -> int { return i; });
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile18[i0, i1] = ((tile13[i0, i1] * tile11[i1]) * tile19[i1, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile13[8 * (i0) + i1] * tile11[i1] * tile19[i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile18[i0, i1] = ((tile13[i0, i1] * tile11[i1]) * tile19[i1, 0])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile13[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile11[i1]);
+            Group<4> x2 = {}; if ((i0 < 8 && i1 < 8)) x2 = get<4>(&tile19[i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * x1.x[l] * x2.x[l] : 0.f;
+            }
+            auto const there = &tile18[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile20[i0, i1] = sub(in_k[t of row i0; i1], tile0[i0, i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile20[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] - widen(tile0[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile20[i0, i1] = sub(in_k[t of row i0; i1], tile0[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1], (i0 < 8 && i1 < 8));
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile0[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile20[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile21[i0, i1] = sub(((tile13[i0, i1] * tile11[i1]) * tile19[i1, 0]), tile18[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile21[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile13[8 * (i0) + i1] * tile11[i1] * tile19[i1] - widen(tile18[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile21[i0, i1] = sub(((tile13[i0, i1] * tile11[i1]) * tile19[i1, 0]), tile18[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile13[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile11[i1]);
+            Group<4> x2 = {}; if ((i0 < 8 && i1 < 8)) x2 = get<4>(&tile19[i1]);
+            Group<4> x3 = {}; if ((i0 < 8 && i1 < 8)) x3 = get<4>(&tile18[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] * x1.x[l] * x2.x[l] - x3.x[l]) : 0.f;
+            }
+            auto const there = &tile21[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16, filled: sum = tile18 tile0 over 8 + tile18 tile20 over 8 + tile21 tile0 over 8; tile17[i0, i1] = sum
+    // product [8, 8] in 16x16, filled in groups of 2: sum = tile18 tile0 over 8 + tile18 tile20 over 8 + tile21 tile0 over 8; tile17[i0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -951,37 +1336,85 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         sums.add<16, false, 24, 0, false, 24, 0>(tile18, tile0, row0, col0);
         sums.add<16, false, 24, 0, false, 24, 0>(tile18, tile20, row0, col0);
         sums.add<16, false, 24, 0, false, 24, 0>(tile21, tile0, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
-            tile17[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? sum : 0.f);
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+            Group<2> y;
+            const int first = i1, of_group = held;
+            #pragma unroll
+            for (int l = 0; l < 2; l++) {
+                const int i1 = first + l, held = of_group + l;
+                const float sum = of[l];
+                y.x[l] = i0 < 8 && i1 < 8 ? sum : 0.f;
+            }
+            auto const there = &tile17[24 * (i0) + i1];
+            put<2>(there, y);
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile22[i0, i1] = state_S_at_chunks[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile22[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile22[i0, i1] = state_S_at_chunks[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1], (i0 < 8 && i1 < 8));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile22[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16, filled: sum = tile17 tile22 over 8; tile6[i0, i1] = add(tile7[i0, 0, i1], sum)
+    // product [8, 8] in 16x16, filled in groups of 2: sum = tile17 tile22 over 8; tile6[i0, i1] = add(tile7[i0, 0, i1], sum)
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, false, 24, 0, false, 24, 0>(tile17, tile22, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
-            tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile7[8 * (i0) + i1] + sum) : 0.f);
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+            Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile7[8 * (i0) + i1]);
+            const int first = i1, of_group = held;
+            #pragma unroll
+            for (int l = 0; l < 2; l++) {
+                const int i1 = first + l, held = of_group + l;
+                const float sum = of[l];
+                of[l] = i0 < 8 && i1 < 8 ? (x0.x[l] + sum) : 0.f;
+            }
+        });
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+            Group<2> y;
+            const int first = i1, of_group = held;
+            #pragma unroll
+            for (int l = 0; l < 2; l++) {
+                const int i1 = first + l, held = of_group + l;
+                const float sum = of[l];
+                y.x[l] = of[l];
+            }
+            auto const there = &tile6[24 * (i0) + i1];
+            put<2>(there, y);
         });
     }
-    // map [8, 8] filled to [16, 16]: tile23[i0, i1] = (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0)
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile23[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile23[i0, i1] = (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0)
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], (i0 < 8 && i1 < 8 && d_out_o != 0 && i0 < at.valid));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? x0.x[l] : 0.0f) : 0.0f) : 0.f;
+            }
+            auto const there = &tile23[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
     // product [8, 8] in 16x16: sum = tile6 tile23ᵀ over 8; tile5[i1, i0, 0] = sum
@@ -990,19 +1423,31 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, false, 24, 0, true, 24, 0>(tile6, tile23, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each(row0, col0, [&](int i0, int i1, float& sum, int held) {
             if (i0 < 8 && i1 < 8) {
                 tile5[i0 + 8 * (i1)] = sum;
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile1[i0, i1] = ((tile4[i0, i1] * tile5[i0, i1, 0]) * (row i1 is among the queries ? 1 : 0))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile1[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile4[8 * (i0) + i1] * tile5[8 * (i0) + i1] * (i1 < at.valid ? 1.0f : 0.0f) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile1[i0, i1] = ((tile4[i0, i1] * tile5[i0, i1, 0]) * (row i1 is among the queries ? 1 : 0))
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile4[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile5[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * x1.x[l] * (i1 < at.valid ? 1.0f : 0.0f) : 0.f;
+            }
+            auto const there = &tile1[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     // scan of 8 rows, 8 steps, 1 wide: tile24 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile2
     cumulative_product<8, 8, 1>(tile24, tile2, [](int i) -> int { return i + 1; });
@@ -1012,233 +1457,351 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, false, 24, 0, true, 24, 0>(tile22, tile23, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each(row0, col0, [&](int i0, int i1, float& sum, int held) {
             if (i0 < 8 && i1 < 8) {
                 tile25[i0 + 8 * (i1)] = sum;
             }
         });
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile0ᵀ tile1ᵀ over 8; d_in_q[t of row i0; i1] where row i0 is among the queries = (0.35355339059327373 * add(sum, (tile24[i0, 0] ...
+    // product [8, 8] in 16x16 in groups of 2: sum = tile1 tile0 over 8; d_in_q[t of row i0; i1] where row i0 is among the queries = (0.35355339059327373 * add(sum, (t...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, true, 24, 0, true, 24, 0>(tile0, tile1, row0, col0);
-        sums.each(row0, col0, [&](int i1, int i0, float sum) {
+        sums.add<16, false, 24, 0, false, 24, 0>(tile1, tile0, row0, col0);
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                if (i0 < at.valid) d_in_q[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = 0.35355338f * (sum + tile24[i0] * tile25[8 * (i0) + i1]);
+                Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile25[8 * (i0) + i1]);
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    of[l] = 0.35355338f * (sum + tile24[i0] * x0.x[l]);
+                }
+            }
+        });
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+            if (i0 < 8 && i1 < 8) {
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = of[l];
+                }
+                auto const there = &d_in_q[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1];
+                if (i0 < at.valid) put_out<2>(there, y);
             }
         });
     }
     // map [8, 8]: kept_0[i0, i1] = in_k[t of row i0; i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1];
+        }
     }
     // map [8, 1]: kept_1[i0, 0] = tile2[i0, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile2[i0];
+        if (e < 8) {
+            kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile2[i0];
+        }
     }
     // map [8]: kept_2[i0] = neg(tile3[i0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i0] = op_neg(tile3[i0]);
+        if (e < 8) {
+            kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i0] = op_neg(tile3[i0]);
+        }
     }
     // map [8]: kept_3[i0] = tile11[i0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile11[i0];
+        if (e < 8) {
+            kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile11[i0];
+        }
     }
     // map [8, 8]: kept_4[i0, i1] = (in_k[t of row i0; i1] * tile11[i0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile11[i0];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile11[i0];
+        }
     }
     // map [8, 8]: kept_5[i0, i1] = tile10[i0, 0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile10[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile10[8 * (i0) + i1];
+        }
     }
     // map [8, 8]: kept_6[i0, i1] = tile12[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile12[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile12[8 * (i0) + i1];
+        }
     }
     // map [8, 1]: kept_7[i0, 0] = tile19[i0, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile19[i0];
+        if (e < 8) {
+            kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile19[i0];
+        }
     }
     // map [8, 8]: kept_8[i0, i1] = tile13[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile13[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile13[8 * (i0) + i1];
+        }
     }
     // map [8, 8]: kept_9[i0, i1] = tile7[i0, 0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile7[8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile7[8 * (i0) + i1]);
+        }
     }
     // map [8, 1]: kept_10[i0, 0] = tile11[i0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile11[i0];
+        if (e < 8) {
+            kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile11[i0];
+        }
     }
     // map [8, 8]: kept_11[i0, i1] = tile17[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile17[24 * (i0) + i1]));
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile17[24 * (i0) + i1]));
+        }
     }
     // map [8, 8]: kept_12[i0, i1] = tile6[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile6[24 * (i0) + i1]));
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile6[24 * (i0) + i1]));
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile27[i0, i1] = in_q[t of row i0; i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile27[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile27[i0, i1] = in_q[t of row i0; i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1], (i0 < 8 && i1 < 8));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile27[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile0 tile27ᵀ over 8; tile26[i1, 0, i0] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile27 tile0ᵀ over 8; tile26[i1, 0, i0] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile0, tile27, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.add<16, false, 24, 0, true, 24, 0>(tile27, tile0, row0, col0);
+        sums.each_pair(row0, col0, [&](int i1, int i0, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile26[i0 + 8 * (i1)] = sum;
+                Group<2> y;
+                const int first = i0, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i0 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+                auto const there = &tile26[i0 + 8 * (i1)];
+                put<2>(there, y);
             }
         });
     }
     wait_for_block();
     // map [8, 8]: kept_13[i0, i1] = (((tile26[i0, 0, i1] * (row i1 is among the queries ? 1 : 0)) * 0.35355339059327373) * tile4[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile26[8 * (i0) + i1] * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * tile4[8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile26[8 * (i0) + i1] * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * tile4[8 * (i0) + i1]);
+        }
     }
     // scan of 8 rows, 8 steps, 1 wide: tile28 = ReverseCumulativeProduct tile2
     reverse_cumulative_product<8, 1>(tile28, tile2);
     wait_for_block();
     // map [8, 1]: kept_14[i0, 0] = tile28[i0, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile28[i0];
+        if (e < 8) {
+            kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile28[i0];
+        }
     }
     wait_for_block();
     // scan of 1 rows, 8 steps, 1 wide: tile29 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile2
     cumulative_product<1, 8, 1>(tile29, tile2, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
     // map [1, 1]: kept_15[0, 0] = tile29[0, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 1; e += THREADS) {
-        kept_15[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile29[0];
+    {
+        const int e = threadIdx.x;
+        if (e < 1) {
+            kept_15[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile29[0];
+        }
     }
     // map [8, 8]: kept_16[i0, i1] = tile23[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile23[24 * (i0) + i1]));
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile23[24 * (i0) + i1]));
+        }
     }
     wait_for_block();
     // map [8, 8]: tile30[i0, i1] = (((tile26[i0, 0, i1] * (row i1 is among the queries ? 1 : 0)) * 0.35355339059327373) * tile5[i0, i1, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile30[8 * (i0) + i1] = tile26[8 * (i0) + i1] * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * tile5[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile30[8 * (i0) + i1] = tile26[8 * (i0) + i1] * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * tile5[8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 1 wide: tile31 = DecayMaskGrad(Versions { micro: 1, offsets: [1] }) tile2 tile30
     decay_mask_grad<8, 8>(tile31, tile2, tile30, tile32, [](int i) -> int { return i + 1; });
     wait_for_block();
     // map [8, 1]: kept_18[i0, 0] = tile31[i0, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        kept_18[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile31[i0];
+        if (e < 8) {
+            kept_18[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile31[i0];
+        }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile33[i0, i1] = (tile4[i0, i1] * tile5[i0, i1, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile33[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile4[8 * (i0) + i1] * tile5[8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile33[i0, i1] = (tile4[i0, i1] * tile5[i0, i1, 0])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile4[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile5[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * x1.x[l] : 0.f;
+            }
+            auto const there = &tile33[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [1, 8, 8] in 16x16: sum = tile27ᵀ tile33 over 8; kept_19[0, i1, i2] = (sum * 0.35355339059327373)
+    // product [1, 8, 8] in 16x16 in groups of 2: sum = tile27ᵀ tile33 over 8; kept_19[0, i1, i2] = (sum * 0.35355339059327373)
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, true, 24, 0, false, 24, 0>(tile27, tile33, row0, col0);
-        sums.each(row0, col0, [&](int i1, int i2, float sum) {
+        sums.each_pair(row0, col0, [&](int i1, int i2, float* of, int held) {
             if (i1 < 8 && i2 < 8) {
-                kept_19[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = sum * 0.35355338f;
+                Group<2> y;
+                const int first = i2, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i2 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum * 0.35355338f;
+                }
+                auto const there = &kept_19[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2];
+                put_out<2>(there, y);
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile34[i0, i1] = ((given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0) * tile24[i0, 0])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile34[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] : 0.0f) : 0.0f) * tile24[i0] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile34[i0, i1] = ((given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0) * tile24[i0, ...
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], (i0 < 8 && i1 < 8 && d_out_o != 0 && i0 < at.valid));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? x0.x[l] : 0.0f) : 0.0f) * tile24[i0] : 0.f;
+            }
+            auto const there = &tile34[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [1, 8, 8] in 16x16: sum = tile27ᵀ tile34 over 8; kept_20[0, i1, i2] = (sum * 0.35355339059327373)
+    // product [1, 8, 8] in 16x16 in groups of 2: sum = tile27ᵀ tile34 over 8; kept_20[0, i1, i2] = (sum * 0.35355339059327373)
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, true, 24, 0, false, 24, 0>(tile27, tile34, row0, col0);
-        sums.each(row0, col0, [&](int i1, int i2, float sum) {
+        sums.each_pair(row0, col0, [&](int i1, int i2, float* of, int held) {
             if (i1 < 8 && i2 < 8) {
-                kept_20[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = sum * 0.35355338f;
+                Group<2> y;
+                const int first = i2, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i2 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum * 0.35355338f;
+                }
+                auto const there = &kept_20[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2];
+                put_out<2>(there, y);
             }
         });
     }
     wait_for_block();
     // reduce [8, 8] over [1]: tile35[i0, 0] = Sum ((in_q[t of row i0; i1] * 0.35355339059327373) * tile25[i0, i1, 0])
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
         float x = 0.f;
-        #pragma unroll 4
+        #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
             x += in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile25[8 * (i0) + i1];
@@ -1250,10 +1813,12 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
     cumulative_product_grad<8, 8, 1>(tile36, tile2, tile35, [](int i) -> int { return i + 1; });
     wait_for_block();
     // map [8, 1]: kept_21[i0, 0] = tile36[i0, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        kept_21[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile36[i0];
+        if (e < 8) {
+            kept_21[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile36[i0];
+        }
     }
 }
 
@@ -1270,6 +1835,7 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
     at.length = bounds[at.sequence + 1] - at.start;
     at.rows = bounds[sequences];
     const int rounds = (at.length + 7) / 8;
+    const int chunks_before = chunks[at.sequence];
     const int own_in_q = at.head / (heads / heads_in_q);
     const int own_in_k = at.head / (heads / heads_in_k);
     const int own_in_v = at.head / (heads / heads_in_v);
@@ -1291,130 +1857,112 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
     bf16* const tile14_stages = (bf16*)(shared + 3712);
     float* const tile15_stages = (float*)(shared + 5248);
     float* const tile16_stages = (float*)(shared + 5376);
-    // map [8, 8] by fragments: tile0[i0, i1] = (given d_state_S_after ? d_state_S_after[i0, i1] : 0)
+    // map [8, 8] by fragments in groups of 2: tile0[i0, i1] = (given d_state_S_after ? d_state_S_after[i0, i1] : 0)
     #pragma unroll
     for (int slot = 0; slot < 1; slot++) {
         const int job = threadIdx.x / 32 + slot * WARPS;
         if (job >= 1) break;
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        each_place<2>(row0, col0, [&](int i0, int i1, int held) {
+        each_pair<2>(row0, col0, [&](int i0, int i1, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile0[slot * 8 + held] = (d_state_S_after != 0 ? d_state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.0f);
+                const Group<2> x0 = get_if<2>(&d_state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1], (i0 < 8 && i1 < 8 && d_state_S_after != 0));
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    tile0[slot * 8 + held] = (d_state_S_after != 0 ? x0.x[l] : 0.0f);
+                }
             }
         });
     }
-    // copy async by 16 bytes: tile10 = kept_11[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
         const int c = rounds - 1 - 0;
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        bf16* const tile10 = tile10_stages + 0 % 2 * 384;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile10[24 * (i0)], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+        at.chunk = chunks_before + c;
+        // copy async by 16 bytes: tile10 = kept_11[i0, i1] of round 0
+        {
+            bf16* const tile10 = tile10_stages + 0 % 2 * 384;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile11 = kept_0[i0, i1] of round 0
+        {
+            float* const tile11 = tile11_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile11[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 4 bytes: tile12 = kept_14[i0, 0] of round 0
+        {
+            float* const tile12 = tile12_stages + 0 % 2 * 8;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile12[i0], &kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+        // copy async by 16 bytes: tile13 = kept_13[i0, i1] of round 0
+        {
+            bf16* const tile13 = tile13_stages + 0 % 2 * 384;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile14 = kept_16[i0, i1] of round 0
+        {
+            bf16* const tile14 = tile14_stages + 0 % 2 * 384;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile14[24 * (i0) + i1], &kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 4 bytes: tile15 = kept_15[0, 0] of round 0
+        {
+            float* const tile15 = tile15_stages + 0 % 2 * 1;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                if (e < 1) copy_async<4>(&tile15[0], &kept_15[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+            }
+        }
+        // copy async by 16 bytes: tile16 = kept_20[0, i1, i2] of round 0
+        {
+            float* const tile16 = tile16_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i1 = (e) / 2;
+                const int i2 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile16[8 * (i1) + i2], &kept_20[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
+            }
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile11 = kept_0[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile11 = tile11_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile11[8 * (i0) + 4 * (i1)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-        }
-    }
     commit_copies();
-    // copy async by 4 bytes: tile12 = kept_14[i0, 0] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile12 = tile12_stages + 0 % 2 * 8;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<4>(&tile12[i0], &kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile13 = kept_13[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        bf16* const tile13 = tile13_stages + 0 % 2 * 384;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile13[24 * (i0)], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile14 = kept_16[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        bf16* const tile14 = tile14_stages + 0 % 2 * 384;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile14[24 * (i0)], &kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-        }
-    }
     commit_copies();
-    // copy async by 4 bytes: tile15 = kept_15[0, 0] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile15 = tile15_stages + 0 % 2 * 1;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 1; e += THREADS) {
-            copy_async<4>(&tile15[0], &kept_15[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile16 = kept_20[0, i1, i2] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile16 = tile16_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i1 = e / 2;
-            const int i2 = e % 2;
-            copy_async<16>(&tile16[8 * (i1) + 4 * (i2)], &kept_20[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
-        }
-    }
     commit_copies();
     wait_for_block();
     #pragma unroll 1
@@ -1422,7 +1970,7 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
         const int c = rounds - 1 - round;
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
+        at.chunk = chunks_before + c;
         bf16* const tile10 = tile10_stages + round % 2 * 384;
         float* const tile11 = tile11_stages + round % 2 * 64;
         float* const tile12 = tile12_stages + round % 2 * 8;
@@ -1432,7 +1980,6 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
         float* const tile16 = tile16_stages + round % 2 * 64;
         // wait for tile10 tile11 tile12 tile13 tile14 tile15 tile16, 0 copies pending
         wait_for_copies<0>();
-        // copy async by 16 bytes: tile10 = kept_11[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -1440,206 +1987,278 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
             const int c = rounds - 1 - next;
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            bf16* const tile10 = tile10_stages + next % 2 * 384;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile10[24 * (i0)], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            at.chunk = chunks_before + c;
+            // copy async by 16 bytes: tile10 = kept_11[i0, i1] of 1 ahead
+            {
+                bf16* const tile10 = tile10_stages + next % 2 * 384;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    const int i1 = 0;
+                    if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile11 = kept_0[i0, i1] of 1 ahead
+            {
+                float* const tile11 = tile11_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile11[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 4 bytes: tile12 = kept_14[i0, 0] of 1 ahead
+            {
+                float* const tile12 = tile12_stages + next % 2 * 8;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    if (e < 8) copy_async<4>(&tile12[i0], &kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+                }
+            }
+            // copy async by 16 bytes: tile13 = kept_13[i0, i1] of 1 ahead
+            {
+                bf16* const tile13 = tile13_stages + next % 2 * 384;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    const int i1 = 0;
+                    if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile14 = kept_16[i0, i1] of 1 ahead
+            {
+                bf16* const tile14 = tile14_stages + next % 2 * 384;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    const int i1 = 0;
+                    if (e < 8) copy_async<16>(&tile14[24 * (i0) + i1], &kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 4 bytes: tile15 = kept_15[0, 0] of 1 ahead
+            {
+                float* const tile15 = tile15_stages + next % 2 * 1;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    if (e < 1) copy_async<4>(&tile15[0], &kept_15[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+                }
+            }
+            // copy async by 16 bytes: tile16 = kept_20[0, i1, i2] of 1 ahead
+            {
+                float* const tile16 = tile16_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i1 = (e) / 2;
+                    const int i2 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile16[8 * (i1) + i2], &kept_20[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
+                }
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile11 = kept_0[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile11 = tile11_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile11[8 * (i0) + 4 * (i1)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
         commit_copies();
-        // copy async by 4 bytes: tile12 = kept_14[i0, 0] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile12 = tile12_stages + next % 2 * 8;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<4>(&tile12[i0], &kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile13 = kept_13[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            bf16* const tile13 = tile13_stages + next % 2 * 384;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile13[24 * (i0)], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile14 = kept_16[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            bf16* const tile14 = tile14_stages + next % 2 * 384;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile14[24 * (i0)], &kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-            }
-        }
         commit_copies();
-        // copy async by 4 bytes: tile15 = kept_15[0, 0] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile15 = tile15_stages + next % 2 * 1;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 1; e += THREADS) {
-                copy_async<4>(&tile15[0], &kept_15[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile16 = kept_20[0, i1, i2] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile16 = tile16_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i1 = e / 2;
-                const int i2 = e % 2;
-                copy_async<16>(&tile16[8 * (i1) + 4 * (i2)], &kept_20[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
-            }
-        }
         commit_copies();
-        // map [8, 8] by fragments: d_state_S_at_chunks[i0, i1] = tile0[i0, i1]
+        // map [8, 8] by fragments in groups of 2: d_state_S_at_chunks[i0, i1] = tile0[i0, i1]
         #pragma unroll
         for (int slot = 0; slot < 1; slot++) {
             const int job = threadIdx.x / 32 + slot * WARPS;
             if (job >= 1) break;
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            each_place<2>(row0, col0, [&](int i0, int i1, int held) {
+            each_pair<2>(row0, col0, [&](int i0, int i1, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[slot * 8 + held];
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        y.x[l] = tile0[slot * 8 + held];
+                    }
+                    auto const there = &d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+                    put_out<2>(there, y);
                 }
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile2[i0, i1] = tile10[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile10[24 * (i0) + i1]) : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile2[i0, i1] = tile10[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile10[24 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile2[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
-        // map [8, 8] filled to [16, 16]: tile5[i0, i1] = tile11[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile11[8 * (i0) + i1] : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile5[i0, i1] = tile11[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile11[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile5[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
-        // map [8, 8] filled to [16, 16] by fragments: tile6[i0, i1] = tile0[i0, i1]
+        // map [8, 8] filled to [16, 16] by fragments in groups of 2: tile6[i0, i1] = tile0[i0, i1]
         #pragma unroll
         for (int slot = 0; slot < 1; slot++) {
             const int job = threadIdx.x / 32 + slot * WARPS;
             if (job >= 1) break;
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            each_place<2>(row0, col0, [&](int i0, int i1, int held) {
-                tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[slot * 8 + held] : 0.f);
+            each_pair<2>(row0, col0, [&](int i0, int i1, int held) {
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? tile0[slot * 8 + held] : 0.f;
+                }
+                auto const there = &tile6[24 * (i0) + i1];
+                put<2>(there, y);
             });
         }
         wait_for_block();
-        // product [1, 8, 8] in 16x16: sum = tile5 tile6 over 8; tile4[0, i1, i2] = ((sum * (row i1 is among the queries ? 1 : 0)) * tile12[i1, 0])
+        // product [1, 8, 8] in 16x16 in groups of 2: sum = tile5 tile6 over 8; tile4[0, i1, i2] = ((sum * (row i1 is among the queries ? 1 : 0)) * tile12[i1, 0])
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, false, 24, 0, false, 24, 0>(tile5, tile6, row0, col0);
-            sums.each(row0, col0, [&](int i1, int i2, float sum) {
+            sums.each_pair(row0, col0, [&](int i1, int i2, float* of, int held) {
                 if (i1 < 8 && i2 < 8) {
-                    tile4[8 * (i1) + i2] = sum * (i1 < at.valid ? 1.0f : 0.0f) * tile12[i1];
+                    const int first = i2, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i2 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        of[l] = sum * (i1 < at.valid ? 1.0f : 0.0f) * tile12[i1];
+                    }
+                }
+            });
+            sums.each_pair(row0, col0, [&](int i1, int i2, float* of, int held) {
+                if (i1 < 8 && i2 < 8) {
+                    Group<2> y;
+                    const int first = i2, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i2 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        y.x[l] = of[l];
+                    }
+                    auto const there = &tile4[8 * (i1) + i2];
+                    put<2>(there, y);
                 }
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile8[i0, i1] = tile13[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile13[24 * (i0) + i1]) : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = tile13[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile13[24 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile8[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
-        // map [8, 8] filled to [16, 16]: tile9[i0, i1] = tile14[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile14[24 * (i0) + i1]) : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile9[i0, i1] = tile14[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile14[24 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile9[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile8ᵀ tile9 over 8; tile7[0, i0, i1] = sum
+        // product [8, 8] in 16x16 in groups of 2: sum = tile8ᵀ tile9 over 8; tile7[0, i0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, true, 24, 0, false, 24, 0>(tile8, tile9, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    tile7[8 * (i0) + i1] = sum;
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        y.x[l] = sum;
+                    }
+                    auto const there = &tile7[8 * (i0) + i1];
+                    put<2>(there, y);
                 }
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile3[i0, i1] = add(tile4[0, i0, i1], tile7[0, i0, i1])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile4[8 * (i0) + i1] + tile7[8 * (i0) + i1]) : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile3[i0, i1] = add(tile4[0, i0, i1], tile7[0, i0, i1])
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile4[8 * (i0) + i1]);
+                Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile7[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] + x1.x[l]) : 0.f;
+                }
+                auto const there = &tile3[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile2ᵀ tile3 over 8; tile0[i0, i1] = add((tile15[0, 0] * tile0[i0, i1]), add(tile16[0, i0, i1], sum))
+        // product [8, 8] in 16x16 in groups of 2: sum = tile2ᵀ tile3 over 8; tile0[i0, i1] = add((tile15[0, 0] * tile0[i0, i1]), add(tile16[0, i0, i1], sum))
         #pragma unroll
         for (int slot = 0; slot < 1; slot++) {
             const int job = threadIdx.x / 32 + slot * WARPS;
@@ -1647,31 +2266,59 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile3, row0, col0);
-            sums.each_held(row0, col0, [&](int i0, int i1, float sum, int held) {
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    tile0[slot * 8 + held] = (tile15[0] * tile0[slot * 8 + held] + (tile16[8 * (i0) + i1] + sum));
+                    Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile16[8 * (i0) + i1]);
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        of[l] = (tile15[0] * tile0[slot * 8 + held] + (x0.x[l] + sum));
+                    }
+                }
+            });
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+                if (i0 < 8 && i1 < 8) {
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        tile0[slot * 8 + held] = of[l];
+                    }
                 }
             });
         }
         // map [1, 8, 8]: kept_17[0, i1, i2] = add(tile4[0, i1, i2], tile7[0, i1, i2])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i1 = e / 8;
-            const int i2 = e % 8;
-            kept_17[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = (tile4[8 * (i1) + i2] + tile7[8 * (i1) + i2]);
+        {
+            const int e = threadIdx.x;
+            const int i1 = (e) / 8;
+            const int i2 = (e) % 8;
+            if (e < 64) {
+                kept_17[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = (tile4[8 * (i1) + i2] + tile7[8 * (i1) + i2]);
+            }
         }
         wait_for_block();
     }
     if (d_state_S_before != 0) {
-        // map [8, 8] by fragments: d_state_S_before[i0, i1] = tile0[i0, i1]
+        // map [8, 8] by fragments in groups of 2: d_state_S_before[i0, i1] = tile0[i0, i1]
         #pragma unroll
         for (int slot = 0; slot < 1; slot++) {
             const int job = threadIdx.x / 32 + slot * WARPS;
             if (job >= 1) break;
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            each_place<2>(row0, col0, [&](int i0, int i1, int held) {
+            each_pair<2>(row0, col0, [&](int i0, int i1, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    d_state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[slot * 8 + held];
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        y.x[l] = tile0[slot * 8 + held];
+                    }
+                    auto const there = &d_state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1];
+                    put_out<2>(there, y);
                 }
             });
         }
@@ -1735,29 +2382,59 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     float* const tile33 = (float*)(shared + 256);
     float* const tile34 = (float*)(shared + 1024);
     float* const tile35 = (float*)(shared + 128);
-    // map [8, 8] filled to [16, 16]: tile2[i0, i1] = kept_8[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile2[i0, i1] = kept_8[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile2[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile5[i0, i1] = state_S_at_chunks[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile5[i0, i1] = state_S_at_chunks[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1], (i0 < 8 && i1 < 8));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile5[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile6[i0, i1] = kept_17[0, i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_17[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile6[i0, i1] = kept_17[0, i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_17[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile6[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
     // product [8, 8] in 16x16: sum = tile5 tile6ᵀ over 8; tile4[i1, i0, 0] = sum
@@ -1766,39 +2443,73 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, false, 24, 0, true, 24, 0>(tile5, tile6, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each(row0, col0, [&](int i0, int i1, float& sum, int held) {
             if (i0 < 8 && i1 < 8) {
                 tile4[i0 + 8 * (i1)] = sum;
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile3[i0, i1] = tile4[i0, i1, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile4[8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile3[i0, i1] = tile4[i0, i1, 0]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile4[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile3[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile7[i0, i1] = sub(tile4[i0, i1, 0], tile3[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile4[8 * (i0) + i1] - widen(tile3[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile7[i0, i1] = sub(tile4[i0, i1, 0], tile3[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile4[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile3[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile7[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile8[i0, i1] = sub(kept_8[i0, i1], tile2[i0, i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] - widen(tile2[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = sub(kept_8[i0, i1], tile2[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile2[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile8[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile2ᵀ tile3 over 8 + tile2ᵀ tile7 over 8 + tile8ᵀ tile3 over 8; tile1[i0, 0, i1] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile2ᵀ tile3 over 8 + tile2ᵀ tile7 over 8 + tile8ᵀ tile3 over 8; tile1[i0, 0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -1806,46 +2517,97 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile3, row0, col0);
         sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile7, row0, col0);
         sums.add<16, true, 24, 0, false, 24, 0>(tile8, tile3, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile1[8 * (i0) + i1] = sum;
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+                auto const there = &tile1[8 * (i0) + i1];
+                put<2>(there, y);
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile9[i0, i1] = kept_0[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile9[i0, i1] = kept_0[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile9[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile12[i0, i1] = tile1[i0, 0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile1[8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile12[i0, i1] = tile1[i0, 0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile1[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile12[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile13[i0, i1] = kept_11[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile13[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile13[i0, i1] = kept_11[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile13[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile16[i0, i1] = sub(kept_17[0, i0, i1], tile6[i0, i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile16[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (kept_17[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] - widen(tile6[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile16[i0, i1] = sub(kept_17[0, i0, i1], tile6[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_17[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile6[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile16[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile2ᵀ tile6 over 8 + tile2ᵀ tile16 over 8 + tile8ᵀ tile6 over 8; tile15[i0, 0, i1] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile2ᵀ tile6 over 8 + tile2ᵀ tile16 over 8 + tile8ᵀ tile6 over 8; tile15[i0, 0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -1853,30 +2615,60 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile6, row0, col0);
         sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile16, row0, col0);
         sums.add<16, true, 24, 0, false, 24, 0>(tile8, tile6, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile15[8 * (i0) + i1] = sum;
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+                auto const there = &tile15[8 * (i0) + i1];
+                put<2>(there, y);
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile14[i0, i1] = tile15[i0, 0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile14[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile15[8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile14[i0, i1] = tile15[i0, 0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile15[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile14[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile17[i0, i1] = kept_9[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile17[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile17[i0, i1] = kept_9[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile17[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile12 tile13ᵀ over 8; sum1 = tile14 tile17ᵀ over 8; tile11[i0, i1] = add(neg((sum * (i1 < i0 ? 1 : 0))), neg(((i1 < i0 ? 1 : 0) ...
+    // product [8, 8] in 16x16 in groups of 2: sum = tile12 tile13ᵀ over 8; sum1 = tile14 tile17ᵀ over 8; tile11[i0, i1] = add(neg((sum * (i1 < i0 ? 1 : 0))), neg(((i1...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -1884,94 +2676,197 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         Sums<2> sums1;
         sums.add<16, false, 24, 0, true, 24, 0>(tile12, tile13, row0, col0);
         sums1.add<16, false, 24, 0, true, 24, 0>(tile14, tile17, row0, col0);
-        sums.each_held(row0, col0, [&](int i0, int i1, float sum, int held) {
-            const float sum1 = sums1.x[held / 4][held % 4];
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile11[8 * (i0) + i1] = (op_neg(sum * (i1 < i0 ? 1.0f : 0.0f)) + op_neg((i1 < i0 ? 1.0f : 0.0f) * sum1));
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    const float sum1 = sums1.x[held / 4][held % 4];
+                    y.x[l] = (op_neg(sum * (i1 < i0 ? 1.0f : 0.0f)) + op_neg((i1 < i0 ? 1.0f : 0.0f) * sum1));
+                }
+                auto const there = &tile11[8 * (i0) + i1];
+                put<2>(there, y);
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile10[i0, i1] = ((kept_6[i0, i1] * neg(tile11[i0, i1])) * (row i1 is among the queries ? 1 : 0))
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * op_neg(tile11[8 * (i0) + i1]) * (i1 < at.valid ? 1.0f : 0.0f) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile10[i0, i1] = ((kept_6[i0, i1] * neg(tile11[i0, i1])) * (row i1 is among the queries ? 1 : 0))
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile11[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * op_neg(x1.x[l]) * (i1 < at.valid ? 1.0f : 0.0f) : 0.f;
+            }
+            auto const there = &tile10[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile9ᵀ tile10ᵀ over 8; tile0[i0, i1] = add((kept_7[i0, 0] * tile1[i0, 0, i1]), sum)
+    // product [8, 8] in 16x16 in groups of 2: sum = tile10 tile9 over 8; tile0[i0, i1] = add((kept_7[i0, 0] * tile1[i0, 0, i1]), sum)
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, true, 24, 0, true, 24, 0>(tile9, tile10, row0, col0);
-        sums.each(row0, col0, [&](int i1, int i0, float sum) {
+        sums.add<16, false, 24, 0, false, 24, 0>(tile10, tile9, row0, col0);
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile0[8 * (i0) + i1] = (kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0] * tile1[8 * (i0) + i1] + sum);
+                Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile1[8 * (i0) + i1]);
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    of[l] = (kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0] * x0.x[l] + sum);
+                }
+            }
+        });
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+            if (i0 < 8 && i1 < 8) {
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = of[l];
+                }
+                auto const there = &tile0[8 * (i0) + i1];
+                put<2>(there, y);
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile19[i0, i1] = kept_12[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile19[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile19[i0, i1] = kept_12[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile19[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile20[i0, i1] = d_state_S_at_chunks[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile20[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile20[i0, i1] = d_state_S_at_chunks[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile20[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile19 tile20ᵀ over 8; tile18[i1, i0, 0] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile19 tile20ᵀ over 8; tile18[i1, i0, 0] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, false, 24, 0, true, 24, 0>(tile19, tile20, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile18[i0 + 8 * (i1)] = sum;
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+                auto const there = &tile18[8 * (i0) + i1];
+                put<2>(there, y);
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile21[i0, i1] = ((kept_6[i0, i1] * neg(tile11[i0, i1])) * kept_10[i0, 0])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile21[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * op_neg(tile11[8 * (i0) + i1]) * kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i0] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile21[i0, i1] = ((kept_6[i0, i1] * neg(tile11[i0, i1])) * kept_10[i0, 0])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile11[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * op_neg(x1.x[l]) * kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i0] : 0.f;
+            }
+            auto const there = &tile21[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile9ᵀ tile21 over 8; d_in_k[t of row i0; i1] where row i0 is among the queries = add((kept_3[i0] * tile0[i0, i1]), ((row i0 is a...
+    // product [8, 8] in 16x16 in groups of 2: sum = tile21ᵀ tile9 over 8; d_in_k[t of row i0; i1] where row i0 is among the queries = add((kept_3[i0] * tile0[i0, i1])...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, true, 24, 0, false, 24, 0>(tile9, tile21, row0, col0);
-        sums.each(row0, col0, [&](int i1, int i0, float sum) {
+        sums.add<16, true, 24, 0, false, 24, 0>(tile21, tile9, row0, col0);
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i0] * tile0[8 * (i0) + i1] + (i0 < at.valid ? 1.0f : 0.0f) * (kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0] * tile18[i0 + 8 * (i1)] + (kept_19[((long long)(at.chunk) * heads + at.head) * 64 + i0 + 8 * (i1)] + sum)));
+                Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile0[8 * (i0) + i1]);
+                Group<2> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<2>(&tile18[8 * (i0) + i1]);
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    of[l] = (kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i0] * x0.x[l] + (i0 < at.valid ? 1.0f : 0.0f) * (kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0] * x1.x[l] + (kept_19[((long long)(at.chunk) * heads + at.head) * 64 + i0 + 8 * (i1)] + sum)));
+                }
+            }
+        });
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+            if (i0 < 8 && i1 < 8) {
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = of[l];
+                }
+                auto const there = &d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1];
+                if (i0 < at.valid) put_out<2>(there, y);
             }
         });
     }
     wait_for_block();
     // reduce [8, 8] over [1]: tile22[i0, 0] = Sum (kept_0[i0, i1] * tile0[i0, i1])
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
         float x = 0.f;
-        #pragma unroll 4
+        #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
             x += kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile0[8 * (i0) + i1];
@@ -1979,17 +2874,19 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         tile22[i0] = x;
     }
     // map [8, 1]: tile23[i0, 0] = kept_1[i0, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        tile23[i0] = kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0];
+        if (e < 8) {
+            tile23[i0] = kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0];
+        }
     }
     // reduce [8, 8] over [1]: tile26[i0, 0] = Sum (state_S_at_chunks[i0, i1] * d_state_S_at_chunks[i0, i1])
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
         float x = 0.f;
-        #pragma unroll 4
+        #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
             x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
@@ -1999,9 +2896,9 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     wait_for_block();
     // reduce [8, 1] over [0]: tile25[0, 0] = Sum tile26[i0, 0]
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 1; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 1; e += THREADS) {
         float x = 0.f;
-        #pragma unroll 4
+        #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i0 = s;
             x += tile26[i0];
@@ -2010,9 +2907,11 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     }
     wait_for_block();
     // map [1, 1]: tile24[0, 0] = tile25[0, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 1; e += THREADS) {
-        tile24[0] = tile25[0];
+    {
+        const int e = threadIdx.x;
+        if (e < 1) {
+            tile24[0] = tile25[0];
+        }
     }
     wait_for_block();
     // scan of 1 rows, 8 steps, 1 wide: tile27 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile23 tile24
@@ -2020,13 +2919,13 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     wait_for_block();
     // reduce [8, 8] over [1]: tile28[i0, 0] = Sum ((kept_0[i0, i1] * (row i0 is among the queries ? 1 : 0)) * tile18[i1, i0, 0])
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
         float x = 0.f;
-        #pragma unroll 4
+        #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile18[i0 + 8 * (i1)];
+            x += kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile18[8 * (i0) + i1];
         }
         tile28[i0] = x;
     }
@@ -2036,10 +2935,10 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     wait_for_block();
     // reduce [8, 8] over [1]: tile30[i0, 0] = Sum (kept_4[i0, i1] * tile1[i0, 0, i1])
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
         float x = 0.f;
-        #pragma unroll 4
+        #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
             x += kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile1[8 * (i0) + i1];
@@ -2050,28 +2949,32 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     // scan of 8 rows, 8 steps, 1 wide: tile31 = CumulativeProductGrad(Versions { micro: 1, offsets: [0] }) tile23 tile30
     cumulative_product_grad<8, 8, 1>(tile31, tile23, tile30, [](int i) -> int { return i; });
     // map [8, 8]: tile32[i0, i1] = (kept_5[i0, i1] * neg(tile11[i0, i1]))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile32[8 * (i0) + i1] = kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * op_neg(tile11[8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile32[8 * (i0) + i1] = kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * op_neg(tile11[8 * (i0) + i1]);
+        }
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 1 wide: tile33 = DecayMaskGrad(Versions { micro: 1, offsets: [0] }) tile23 tile32
     decay_mask_grad<8, 8>(tile33, tile23, tile32, tile34, [](int i) -> int { return i; });
     wait_for_block();
     // map [8]: d_in_g[t of row i0] where row i0 is among the queries = (exp(in_g[t of row i0]) * add(neg((in_beta[t of row i0] * tile22[i0, 0])), ((row i0 is among th...
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]) * (op_neg(in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile22[i0]) + (i0 < at.valid ? 1.0f : 0.0f) * (((((tile27[i0] + tile29[i0]) + kept_18[((long long)(at.chunk) * heads + at.head) * 8 + i0]) + kept_21[((long long)(at.chunk) * heads + at.head) * 8 + i0]) + tile31[i0]) + tile33[i0]));
+        if (e < 8) {
+            if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]) * (op_neg(in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile22[i0]) + (i0 < at.valid ? 1.0f : 0.0f) * (((((tile27[i0] + tile29[i0]) + kept_18[((long long)(at.chunk) * heads + at.head) * 8 + i0]) + kept_21[((long long)(at.chunk) * heads + at.head) * 8 + i0]) + tile31[i0]) + tile33[i0]));
+        }
     }
     // reduce [8, 8] over [1]: tile35[i0, 0] = Sum (in_v[t of row i0; i1] * tile15[i0, 0, i1])
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
         float x = 0.f;
-        #pragma unroll 4
+        #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
             x += in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] * tile15[8 * (i0) + i1];
@@ -2080,16 +2983,20 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     }
     wait_for_block();
     // map [8]: d_in_beta[t of row i0] where row i0 is among the queries = add((kept_2[i0] * tile22[i0, 0]), tile35[i0, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        if (i0 < at.valid) d_in_beta[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i0] * tile22[i0] + tile35[i0]);
+        if (e < 8) {
+            if (i0 < at.valid) d_in_beta[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i0] * tile22[i0] + tile35[i0]);
+        }
     }
     // map [8, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = (in_beta[t of row i0] * tile15[i0, 0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile15[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile15[8 * (i0) + i1];
+        }
     }
 }

@@ -29,45 +29,55 @@ gla_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads
     float* const tile8 = (float*)(shared + 384);
     float* const tile9 = (float*)(shared + 0);
     // map [4, 8]: tile1[i0, i1] = exp(in_g[t of row i0; i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile1[8 * (i0) + i1] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile1[8 * (i0) + i1] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]);
+        }
     }
     wait_for_block();
     // map [4, 8]: tile0[i0, i1] = add((tile1[i0, i1] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile0[8 * (i0) + i1] = (tile1[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile0[8 * (i0) + i1] = (tile1[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+        }
     }
     wait_for_block();
     // scan of 4 rows, 4 steps, 8 wide: tile2 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile0
     cumulative_product<4, 4, 8>(tile2, tile0, [](int i) -> int { return i + 1; });
     wait_for_block();
     // map [4, 8]: kept_0[i0, i1] = ((in_q[t of row i0; i1] * 0.35355339059327373) * tile2[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile2[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile2[8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // map [4, 8]: tile4[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile4[8 * (i0) + i1] = in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f;
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile4[8 * (i0) + i1] = in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f;
+        }
     }
     // map [4, 8]: tile5[i0, i1] = (in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile5[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile5[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
+        }
     }
     wait_for_block();
     // scan of 4 rows, 4 steps, 8 wide: tile6 = Gram(Versions { micro: 1, offsets: [1] }) tile4 tile5 tile0
@@ -75,7 +85,7 @@ gla_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads
     wait_for_block();
     // reduce [4, 4, 8] over [1]: tile3[i0, 0, i2] = Sum (i1 < i0+1 ? (tile6[i0, i1] * in_v[t of row i1; i2]) : 0)
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i2 = e % 8;
         float x = 0.f;
@@ -88,21 +98,25 @@ gla_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads
     }
     wait_for_block();
     // map [4, 8]: kept_1[i0, i1] = tile3[i0, 0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile3[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile3[8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // scan of 1 rows, 4 steps, 8 wide: tile7 = CumulativeProduct(Versions { micro: 4, offsets: [4] }) tile0
     cumulative_product<1, 4, 8>(tile7, tile0, [](int i) -> int { return 4 * (i) + 4; });
     wait_for_block();
     // map [1, 8]: kept_2[0, i1] = tile7[0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i1 = e;
-        kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile7[i1];
+        if (e < 8) {
+            kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile7[i1];
+        }
     }
     wait_for_block();
     // scan of 4 rows, 4 steps, 8 wide: tile9 = ReverseCumulativeProduct tile0
@@ -110,7 +124,7 @@ gla_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads
     wait_for_block();
     // reduce [8, 4, 8] over [1]: tile8[i0, 0, i2] = Sum (in_v[t of row i1; i2] * (tile5[i1, i0] * tile9[i1, i0]))
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i2 = e % 8;
         float x = 0.f;
@@ -123,11 +137,13 @@ gla_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads
     }
     wait_for_block();
     // map [8, 8]: kept_3[i0, i1] = tile8[i0, 0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile8[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile8[8 * (i0) + i1];
+        }
     }
 }
 
@@ -144,6 +160,7 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
     at.length = bounds[at.sequence + 1] - at.start;
     at.rows = bounds[sequences];
     const int rounds = (at.length + 3) / 4;
+    const int chunks_before = chunks[at.sequence];
     const int own_in_q = at.head / (heads / heads_in_q);
     const int own_in_k = at.head / (heads / heads_in_k);
     const int own_in_v = at.head / (heads / heads_in_v);
@@ -155,86 +172,79 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
     float* const tile5_stages = (float*)(shared + 384);
     float* const tile6_stages = (float*)(shared + 896);
     // map [8, 8]: tile0[i0, i1] = 0
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile0[8 * (i0) + i1] = 0.0f;
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile0[8 * (i0) + i1] = 0.0f;
+        }
     }
     wait_for_block();
     // map [8, 8]: tile0[i0, i1] = (given state_S_before ? state_S_before[i0, i1] : tile0[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile0[8 * (i0) + i1] = (state_S_before != 0 ? state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] : tile0[8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            const Group<1> x0 = get_if<1>(&state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1], (state_S_before != 0));
+            tile0[8 * (i0) + i1] = (state_S_before != 0 ? x0.x[0] : tile0[8 * (i0) + i1]);
+        }
     }
-    // copy async by 16 bytes: tile3 = kept_0[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
         const int c = 0;
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile3 = tile3_stages + 0 % 2 * 32;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile3[8 * (i0) + 4 * (i1)], &kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i1)]);
+        at.chunk = chunks_before + c;
+        // copy async by 16 bytes: tile3 = kept_0[i0, i1] of round 0
+        {
+            float* const tile3 = tile3_stages + 0 % 2 * 32;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 8) copy_async<16>(&tile3[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile4 = kept_2[0, i1] of round 0
+        {
+            float* const tile4 = tile4_stages + 0 % 2 * 8;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i1 = (e) * 4;
+                if (e < 2) copy_async<16>(&tile4[i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile5 = kept_3[i0, i1] of round 0
+        {
+            float* const tile5 = tile5_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile5[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile6 = kept_1[i0, i1] of round 0
+        {
+            float* const tile6 = tile6_stages + 0 % 2 * 32;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 8) copy_async<16>(&tile6[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
+            }
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile4 = kept_2[0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 4;
-        at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile4 = tile4_stages + 0 % 2 * 8;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 2; e += THREADS) {
-            const int i1 = e;
-            copy_async<16>(&tile4[4 * (i1)], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile5 = kept_3[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 4;
-        at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile5 = tile5_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile5[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile6 = kept_1[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 4;
-        at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile6 = tile6_stages + 0 % 2 * 32;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile6[8 * (i0) + 4 * (i1)], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i1)]);
-        }
-    }
     commit_copies();
     wait_for_block();
     #pragma unroll 1
@@ -242,14 +252,13 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
         const int c = round;
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
+        at.chunk = chunks_before + c;
         float* const tile3 = tile3_stages + round % 2 * 32;
         float* const tile4 = tile4_stages + round % 2 * 8;
         float* const tile5 = tile5_stages + round % 2 * 64;
         float* const tile6 = tile6_stages + round % 2 * 32;
         // wait for tile3 tile4 tile5 tile6, 0 copies pending
         wait_for_copies<0>();
-        // copy async by 16 bytes: tile3 = kept_0[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -257,86 +266,74 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
             const int c = next;
             at.first = c * 4;
             at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile3 = tile3_stages + next % 2 * 32;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile3[8 * (i0) + 4 * (i1)], &kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i1)]);
+            at.chunk = chunks_before + c;
+            // copy async by 16 bytes: tile3 = kept_0[i0, i1] of 1 ahead
+            {
+                float* const tile3 = tile3_stages + next % 2 * 32;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 8) copy_async<16>(&tile3[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile4 = kept_2[0, i1] of 1 ahead
+            {
+                float* const tile4 = tile4_stages + next % 2 * 8;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i1 = (e) * 4;
+                    if (e < 2) copy_async<16>(&tile4[i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile5 = kept_3[i0, i1] of 1 ahead
+            {
+                float* const tile5 = tile5_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile5[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile6 = kept_1[i0, i1] of 1 ahead
+            {
+                float* const tile6 = tile6_stages + next % 2 * 32;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 8) copy_async<16>(&tile6[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
+                }
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile4 = kept_2[0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile4 = tile4_stages + next % 2 * 8;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 2; e += THREADS) {
-                const int i1 = e;
-                copy_async<16>(&tile4[4 * (i1)], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile5 = kept_3[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile5 = tile5_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile5[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile6 = kept_1[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile6 = tile6_stages + next % 2 * 32;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile6[8 * (i0) + 4 * (i1)], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
         commit_copies();
         if (state_S_at_chunks != 0) {
             // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 64; e += THREADS) {
-                const int i0 = e / 8;
-                const int i1 = e % 8;
-                state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+            {
+                const int e = threadIdx.x;
+                const int i0 = (e) / 8;
+                const int i1 = (e) % 8;
+                if (e < 64) {
+                    state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+                }
             }
         }
         wait_for_block();
         // reduce [4, 8, 8] over [1]: tile2[i0, 0, i2] = Sum (tile3[i0, i1] * tile0[i1, i2])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
+        for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
-            #pragma unroll 4
+            #pragma unroll 8
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += tile3[8 * (i0) + i1] * tile0[8 * (i1) + i2];
@@ -345,27 +342,33 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
         }
         wait_for_block();
         // map [4, 8]: out_o[t of row i0; i1] where row i0 is among the queries = add(tile2[i0, 0, i1], tile6[i0, i1])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 32; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile2[8 * (i0) + i1] + tile6[8 * (i0) + i1]);
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 8;
+            const int i1 = (e) % 8;
+            if (e < 32) {
+                if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile2[8 * (i0) + i1] + tile6[8 * (i0) + i1]);
+            }
         }
         // map [8, 8]: tile0[i0, i1] = add((tile0[i0, i1] * tile4[0, i0]), tile5[i0, i1])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            tile0[8 * (i0) + i1] = (tile0[8 * (i0) + i1] * tile4[i0] + tile5[8 * (i0) + i1]);
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 8;
+            const int i1 = (e) % 8;
+            if (e < 64) {
+                tile0[8 * (i0) + i1] = (tile0[8 * (i0) + i1] * tile4[i0] + tile5[8 * (i0) + i1]);
+            }
         }
         wait_for_block();
     }
     // map [8, 8]: state_S_after[i0, i1] = tile0[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+        }
     }
 }
 
@@ -409,11 +412,11 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
     float* const tile17 = (float*)(shared + 128);
     // reduce [4, 4, 8] over [2]: tile1[i0, i1, 0] = Sum (in_v[t of row i1; i2] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0))
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 16; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 16; e += THREADS) {
         const int i0 = e / 4;
         const int i1 = e % 4;
         float x = 0.f;
-        #pragma unroll 4
+        #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i2 = s;
             x += in_v[((long long)(at.start + inside(at, i1)) * heads_in_v + own_in_v) * 8 + i2] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
@@ -422,34 +425,42 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
     }
     wait_for_block();
     // map [4, 4]: tile0[i0, i1] = tile1[i0, i1, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 16; e += THREADS) {
-        const int i0 = e / 4;
-        const int i1 = e % 4;
-        tile0[4 * (i0) + i1] = tile1[4 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = (e) % 4;
+        if (e < 16) {
+            tile0[4 * (i0) + i1] = tile1[4 * (i0) + i1];
+        }
     }
     wait_for_block();
     // map [4, 8]: tile2[i0, i1] = (in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile2[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile2[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f);
+        }
     }
     // map [4, 8]: tile4[i0, i1] = exp(in_g[t of row i0; i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile4[8 * (i0) + i1] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile4[8 * (i0) + i1] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]);
+        }
     }
     wait_for_block();
     // map [4, 8]: tile3[i0, i1] = add((tile4[i0, i1] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile3[8 * (i0) + i1] = (tile4[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile3[8 * (i0) + i1] = (tile4[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+        }
     }
     wait_for_block();
     // scan of 4 rows, 4 steps, 8 wide: tile5 = Apply(Versions { micro: 1, offsets: [1] }) tile0 tile2 tile3
@@ -458,11 +469,11 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
     cumulative_product<4, 4, 8>(tile6, tile3, [](int i) -> int { return i + 1; });
     // reduce [4, 8, 8] over [2]: tile7[i0, i1, 0] = Sum (state_S_at_chunks[i1, i2] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0...
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
         float x = 0.f;
-        #pragma unroll 4
+        #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i2 = s;
             x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
@@ -471,54 +482,66 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
     }
     wait_for_block();
     // map [4, 8]: d_in_q[t of row i0; i1] where row i0 is among the queries = (0.35355339059327373 * add(tile5[i0, i1], (tile6[i0, i1] * tile7[i0, i1, 0])))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        if (i0 < at.valid) d_in_q[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = 0.35355338f * (tile5[8 * (i0) + i1] + tile6[8 * (i0) + i1] * tile7[8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            if (i0 < at.valid) d_in_q[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = 0.35355338f * (tile5[8 * (i0) + i1] + tile6[8 * (i0) + i1] * tile7[8 * (i0) + i1]);
+        }
     }
     // map [4, 8]: kept_0[i0, i1] = tile3[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile3[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile3[8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // scan of 4 rows, 4 steps, 8 wide: tile8 = ReverseCumulativeProduct tile3
     reverse_cumulative_product<4, 8>(tile8, tile3);
     wait_for_block();
     // map [4, 8]: kept_1[i0, i1] = tile8[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile8[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile8[8 * (i0) + i1];
+        }
     }
     // map [4, 8]: kept_2[i0, i1] = (tile2[i0, i1] * tile8[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile2[8 * (i0) + i1] * tile8[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile2[8 * (i0) + i1] * tile8[8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // scan of 1 rows, 4 steps, 8 wide: tile9 = CumulativeProduct(Versions { micro: 4, offsets: [4] }) tile3
     cumulative_product<1, 4, 8>(tile9, tile3, [](int i) -> int { return 4 * (i) + 4; });
     wait_for_block();
     // map [1, 8]: kept_3[0, i1] = tile9[0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i1 = e;
-        kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile9[i1];
+        if (e < 8) {
+            kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile9[i1];
+        }
     }
     wait_for_block();
     // map [4, 8]: tile11[i0, i1] = (in_q[t of row i0; i1] * 0.35355339059327373)
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile11[8 * (i0) + i1] = in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f;
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile11[8 * (i0) + i1] = in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f;
+        }
     }
     wait_for_block();
     // scan of 4 rows, 4 steps, 8 wide: tile12 = Gram(Versions { micro: 1, offsets: [1] }) tile11 tile2 tile3
@@ -526,7 +549,7 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
     wait_for_block();
     // reduce [4, 4, 8] over [0]: tile10[0, i1, i2] = Sum (tile12[i0, i1] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0))
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i1 = e / 8;
         const int i2 = e % 8;
         float x = 0.f;
@@ -539,36 +562,42 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
     }
     wait_for_block();
     // map [1, 4, 8]: kept_4[0, i1, i2] = tile10[0, i1, i2]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i1 = e / 8;
-        const int i2 = e % 8;
-        kept_4[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i1) + i2] = tile10[8 * (i1) + i2];
+    {
+        const int e = threadIdx.x;
+        const int i1 = (e) / 8;
+        const int i2 = (e) % 8;
+        if (e < 32) {
+            kept_4[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i1) + i2] = tile10[8 * (i1) + i2];
+        }
     }
     // scan of 4 rows, 4 steps, 8 wide: tile13 = ApplyT(Versions { micro: 1, offsets: [1] }) tile0 tile11 tile3
     apply_t<4, 4, 8>(tile13, tile0, tile11, tile3, [](int i) -> int { return i + 1; });
     wait_for_block();
     // map [4, 8]: kept_5[i0, i1] = tile13[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_5[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile13[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            kept_5[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile13[8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // scan of 4 rows, 4 steps, 8 wide: tile14 = GramGrad(Versions { micro: 1, offsets: [1] }) tile0 tile11 tile2 tile3
     gram_grad<4, 4, 8>(tile14, tile0, tile11, tile2, tile3, [](int i) -> int { return i + 1; });
     wait_for_block();
     // map [4, 8]: kept_6[i0, i1] = tile14[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_6[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile14[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            kept_6[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile14[8 * (i0) + i1];
+        }
     }
     // reduce [4, 8, 8] over [0]: tile15[0, i1, i2] = Sum ((tile11[i0, i1] * tile6[i0, i1]) * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] ...
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i1 = e / 8;
         const int i2 = e % 8;
         float x = 0.f;
@@ -581,30 +610,36 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
     }
     wait_for_block();
     // map [8, 8]: kept_7[i0, i1] = tile15[0, i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile15[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile15[8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // map [4, 8]: tile16[i0, i1] = (tile11[i0, i1] * tile7[i0, i1, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile16[8 * (i0) + i1] = tile11[8 * (i0) + i1] * tile7[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile16[8 * (i0) + i1] = tile11[8 * (i0) + i1] * tile7[8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // scan of 4 rows, 4 steps, 8 wide: tile17 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile3 tile16
     cumulative_product_grad<4, 4, 8>(tile17, tile3, tile16, [](int i) -> int { return i + 1; });
     wait_for_block();
     // map [4, 8]: kept_8[i0, i1] = tile17[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_8[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile17[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            kept_8[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile17[8 * (i0) + i1];
+        }
     }
 }
 
@@ -621,6 +656,7 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
     at.length = bounds[at.sequence + 1] - at.start;
     at.rows = bounds[sequences];
     const int rounds = (at.length + 3) / 4;
+    const int chunks_before = chunks[at.sequence];
     const int own_in_q = at.head / (heads / heads_in_q);
     const int own_in_k = at.head / (heads / heads_in_k);
     const int own_in_v = at.head / (heads / heads_in_v);
@@ -629,44 +665,45 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
     float* const tile2_stages = (float*)(shared + 0);
     float* const tile3_stages = (float*)(shared + 128);
     // map [8, 8]: tile0[i0, i1] = (given d_state_S_after ? d_state_S_after[i0, i1] : 0)
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile0[8 * (i0) + i1] = (d_state_S_after != 0 ? d_state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.0f);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            const Group<1> x0 = get_if<1>(&d_state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1], (d_state_S_after != 0));
+            tile0[8 * (i0) + i1] = (d_state_S_after != 0 ? x0.x[0] : 0.0f);
+        }
     }
-    // copy async by 16 bytes: tile2 = kept_3[0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
         const int c = rounds - 1 - 0;
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile2 = tile2_stages + 0 % 2 * 8;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 2; e += THREADS) {
-            const int i1 = e;
-            copy_async<16>(&tile2[4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
+        at.chunk = chunks_before + c;
+        // copy async by 16 bytes: tile2 = kept_3[0, i1] of round 0
+        {
+            float* const tile2 = tile2_stages + 0 % 2 * 8;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i1 = (e) * 4;
+                if (e < 2) copy_async<16>(&tile2[i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile3 = kept_7[i0, i1] of round 0
+        {
+            float* const tile3 = tile3_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile3 = kept_7[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 4;
-        at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile3 = tile3_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile3[8 * (i0) + 4 * (i1)], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-        }
-    }
     commit_copies();
     wait_for_block();
     #pragma unroll 1
@@ -674,12 +711,11 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
         const int c = rounds - 1 - round;
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
+        at.chunk = chunks_before + c;
         float* const tile2 = tile2_stages + round % 2 * 8;
         float* const tile3 = tile3_stages + round % 2 * 64;
         // wait for tile2 tile3, 0 copies pending
         wait_for_copies<0>();
-        // copy async by 16 bytes: tile2 = kept_3[0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -687,57 +723,61 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
             const int c = rounds - 1 - next;
             at.first = c * 4;
             at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile2 = tile2_stages + next % 2 * 8;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 2; e += THREADS) {
-                const int i1 = e;
-                copy_async<16>(&tile2[4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
+            at.chunk = chunks_before + c;
+            // copy async by 16 bytes: tile2 = kept_3[0, i1] of 1 ahead
+            {
+                float* const tile2 = tile2_stages + next % 2 * 8;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i1 = (e) * 4;
+                    if (e < 2) copy_async<16>(&tile2[i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile3 = kept_7[i0, i1] of 1 ahead
+            {
+                float* const tile3 = tile3_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile3 = kept_7[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile3 = tile3_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile3[8 * (i0) + 4 * (i1)], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
         commit_copies();
         // map [8, 8]: d_state_S_at_chunks[i0, i1] = tile0[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 8;
+            const int i1 = (e) % 8;
+            if (e < 64) {
+                d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+            }
         }
         wait_for_block();
         // map [8, 8]: tile0[i0, i1] = add((tile2[0, i0] * tile0[i0, i1]), tile3[i0, i1])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            tile0[8 * (i0) + i1] = (tile2[i0] * tile0[8 * (i0) + i1] + tile3[8 * (i0) + i1]);
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 8;
+            const int i1 = (e) % 8;
+            if (e < 64) {
+                tile0[8 * (i0) + i1] = (tile2[i0] * tile0[8 * (i0) + i1] + tile3[8 * (i0) + i1]);
+            }
         }
         wait_for_block();
     }
     if (d_state_S_before != 0) {
         // map [8, 8]: d_state_S_before[i0, i1] = tile0[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            d_state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 8;
+            const int i1 = (e) % 8;
+            if (e < 64) {
+                d_state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+            }
         }
     }
 }
@@ -772,38 +812,42 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
     float* const tile7 = (float*)(shared + 0);
     // reduce [8, 4, 8] over [2]: tile0[i0, i1, 0] = Sum (in_v[t of row i1; i2] * d_state_S_at_chunks[i0, i2])
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 4;
         const int i1 = e % 4;
         float x = 0.f;
-        #pragma unroll 4
+        #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i2 = s;
             x += in_v[((long long)(at.start + inside(at, i1)) * heads_in_v + own_in_v) * 8 + i2] * d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i2];
         }
-        tile0[4 * (i0) + i1] = x;
+        tile0[i0 + 8 * (i1)] = x;
     }
     wait_for_block();
     // map [4, 8]: d_in_k[t of row i0; i1] where row i0 is among the queries = ((row i0 is among the queries ? 1 : 0) * add((kept_1[i0, i1] * tile0[i1, i0, 0]), kept_5...
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (i0 < at.valid ? 1.0f : 0.0f) * (kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] * tile0[i0 + 4 * (i1)] + kept_5[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (i0 < at.valid ? 1.0f : 0.0f) * (kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] * tile0[8 * (i0) + i1] + kept_5[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
+        }
     }
     // map [4, 8]: tile1[i0, i1] = kept_0[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile1[8 * (i0) + i1] = kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile1[8 * (i0) + i1] = kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1];
+        }
     }
     // reduce [8, 8] over [1]: tile3[i0, 0] = Sum (state_S_at_chunks[i0, i1] * d_state_S_at_chunks[i0, i1])
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
         float x = 0.f;
-        #pragma unroll 4
+        #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
             x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
@@ -812,41 +856,47 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
     }
     wait_for_block();
     // map [1, 8]: tile2[0, i1] = tile3[i1, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i1 = e;
-        tile2[i1] = tile3[i1];
+        if (e < 8) {
+            tile2[i1] = tile3[i1];
+        }
     }
     wait_for_block();
     // scan of 1 rows, 4 steps, 8 wide: tile4 = CumulativeProductGrad(Versions { micro: 4, offsets: [4] }) tile1 tile2
     cumulative_product_grad<1, 4, 8>(tile4, tile1, tile2, [](int i) -> int { return 4 * (i) + 4; });
     wait_for_block();
     // map [4, 8]: tile5[i0, i1] = ((in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0)) * tile0[i1, i0, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile5[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile0[i0 + 4 * (i1)];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile5[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile0[8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // scan of 4 rows, 4 steps, 8 wide: tile6 = ReverseCumulativeProductGrad tile1 tile5
     reverse_cumulative_product_grad<4, 8>(tile6, tile1, tile5);
     wait_for_block();
     // map [4, 8]: d_in_g[t of row i0; i1] where row i0 is among the queries = (exp(in_g[t of row i0; i1]) * ((row i0 is among the queries ? 1 : 0) * add(add(add(tile4...
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]) * (i0 < at.valid ? 1.0f : 0.0f) * (((tile4[8 * (i0) + i1] + tile6[8 * (i0) + i1]) + kept_6[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]) + kept_8[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]) * (i0 < at.valid ? 1.0f : 0.0f) * (((tile4[8 * (i0) + i1] + tile6[8 * (i0) + i1]) + kept_6[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]) + kept_8[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
+        }
     }
     wait_for_block();
     // reduce [8, 4, 8] over [0]: tile7[0, i1, i2] = Sum (kept_2[i1, i0] * d_state_S_at_chunks[i0, i2])
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i1 = e / 8;
         const int i2 = e % 8;
         float x = 0.f;
-        #pragma unroll 4
+        #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i0 = s;
             x += kept_2[((long long)(at.chunk) * heads + at.head) * 32 + i0 + 8 * (i1)] * d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i2];
@@ -855,10 +905,12 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
     }
     wait_for_block();
     // map [4, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = add(tile7[0, i0, i1], kept_4[0, i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile7[8 * (i0) + i1] + kept_4[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile7[8 * (i0) + i1] + kept_4[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
+        }
     }
 }

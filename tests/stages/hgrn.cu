@@ -11,6 +11,7 @@ hgrn_forward(const int* bounds, const int* chunks, int sequences, int heads, con
     at.length = bounds[at.sequence + 1] - at.start;
     at.rows = bounds[sequences];
     const int rounds = (at.length + 7) / 8;
+    const int chunks_before = chunks[at.sequence];
     const int own_in_x = at.head / (heads / heads_in_x);
     const int own_in_g = at.head / (heads / heads_in_g);
     float* const tile0 = (float*)(shared + 0);
@@ -19,15 +20,20 @@ hgrn_forward(const int* bounds, const int* chunks, int sequences, int heads, con
     float* const tile4 = (float*)(shared + 384);
     float* const tile5 = (float*)(shared + 512);
     // map []: tile0[] = 0
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 1; e += THREADS) {
-        tile0[0] = 0.0f;
+    {
+        const int e = threadIdx.x;
+        if (e < 1) {
+            tile0[0] = 0.0f;
+        }
     }
     wait_for_block();
     // map []: tile0[] = (given state_h_before ? state_h_before[] : tile0[])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 1; e += THREADS) {
-        tile0[0] = (state_h_before != 0 ? state_h_before[((long long)(at.sequence) * heads + at.head) * 1 + 0] : tile0[0]);
+    {
+        const int e = threadIdx.x;
+        if (e < 1) {
+            const Group<1> x0 = get_if<1>(&state_h_before[((long long)(at.sequence) * heads + at.head) * 1 + 0], (state_h_before != 0));
+            tile0[0] = (state_h_before != 0 ? x0.x[0] : tile0[0]);
+        }
     }
     wait_for_block();
     #pragma unroll 1
@@ -35,52 +41,66 @@ hgrn_forward(const int* bounds, const int* chunks, int sequences, int heads, con
         const int c = round;
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
+        at.chunk = chunks_before + c;
         if (state_h_at_chunks != 0) {
             // map []: state_h_at_chunks[] = tile0[]
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 1; e += THREADS) {
-                state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile0[0];
+            {
+                const int e = threadIdx.x;
+                if (e < 1) {
+                    state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile0[0];
+                }
             }
         }
         // map [8, 1, 1, 1]: tile2[i0, 0, 0, 0] = add((exp(in_g[t of row i0]) * (row i0 is among the queries ? 1 : 0)), (sub(1, (row i0 is among the queries ? 1 : 0)) * (0...
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        {
+            const int e = threadIdx.x;
             const int i0 = e;
-            tile2[i0] = (op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]) * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)) * (0 == 0 ? 1.0f : 0.0f));
+            if (e < 8) {
+                tile2[i0] = (op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]) * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)) * (0 == 0 ? 1.0f : 0.0f));
+            }
         }
         // map [8, 1, 1]: tile3[i0, 0, 0] = (in_x[t of row i0] * (row i0 is among the queries ? 1 : 0))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        {
+            const int e = threadIdx.x;
             const int i0 = e;
-            tile3[i0] = in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 1 + 0] * (i0 < at.valid ? 1.0f : 0.0f);
+            if (e < 8) {
+                tile3[i0] = in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 1 + 0] * (i0 < at.valid ? 1.0f : 0.0f);
+            }
         }
         // map [1, 1]: tile4[0, 0] = tile0[]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 1; e += THREADS) {
-            tile4[0] = tile0[0];
+        {
+            const int e = threadIdx.x;
+            if (e < 1) {
+                tile4[0] = tile0[0];
+            }
         }
         wait_for_block();
         // scan of 8 rows, 1 steps, 1 wide: tile5 = Linear tile2 tile3 tile4
         scan<8, 1, 1>(tile5, tile2, tile3, tile4);
         wait_for_block();
         // map [8]: out_o[t of row i0] where row i0 is among the queries = tile5[i0, 0, 0]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        {
+            const int e = threadIdx.x;
             const int i0 = e;
-            if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = tile5[i0];
+            if (e < 8) {
+                if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = tile5[i0];
+            }
         }
         // map []: tile0[] = tile5[7, 0, 0]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 1; e += THREADS) {
-            tile0[0] = tile5[7];
+        {
+            const int e = threadIdx.x;
+            if (e < 1) {
+                tile0[0] = tile5[7];
+            }
         }
         wait_for_block();
     }
     // map []: state_h_after[] = tile0[]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 1; e += THREADS) {
-        state_h_after[((long long)(at.sequence) * heads + at.head) * 1 + 0] = tile0[0];
+    {
+        const int e = threadIdx.x;
+        if (e < 1) {
+            state_h_after[((long long)(at.sequence) * heads + at.head) * 1 + 0] = tile0[0];
+        }
     }
 }
 
@@ -97,6 +117,7 @@ hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, co
     at.length = bounds[at.sequence + 1] - at.start;
     at.rows = bounds[sequences];
     const int rounds = (at.length + 7) / 8;
+    const int chunks_before = chunks[at.sequence];
     const int own_in_x = at.head / (heads / heads_in_x);
     const int own_in_g = at.head / (heads / heads_in_g);
     float* const tile0 = (float*)(shared + 0);
@@ -108,9 +129,12 @@ hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, co
     float* const tile7 = (float*)(shared + 384);
     float* const tile8 = (float*)(shared + 512);
     // map []: tile0[] = (given d_state_h_after ? d_state_h_after[] : 0)
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 1; e += THREADS) {
-        tile0[0] = (d_state_h_after != 0 ? d_state_h_after[((long long)(at.sequence) * heads + at.head) * 1 + 0] : 0.0f);
+    {
+        const int e = threadIdx.x;
+        if (e < 1) {
+            const Group<1> x0 = get_if<1>(&d_state_h_after[((long long)(at.sequence) * heads + at.head) * 1 + 0], (d_state_h_after != 0));
+            tile0[0] = (d_state_h_after != 0 ? x0.x[0] : 0.0f);
+        }
     }
     wait_for_block();
     #pragma unroll 1
@@ -118,69 +142,89 @@ hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, co
         const int c = rounds - 1 - round;
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
+        at.chunk = chunks_before + c;
         // map [8]: tile2[i0] = exp(in_g[t of row i0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        {
+            const int e = threadIdx.x;
             const int i0 = e;
-            tile2[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
+            if (e < 8) {
+                tile2[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
+            }
         }
         wait_for_block();
         // map [8, 1, 1, 1]: tile3[i0, 0, 0, 0] = add((tile2[i0] * (row i0 is among the queries ? 1 : 0)), (sub(1, (row i0 is among the queries ? 1 : 0)) * (0 == 0 ? 1 : 0...
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        {
+            const int e = threadIdx.x;
             const int i0 = e;
-            tile3[i0] = (tile2[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)) * (0 == 0 ? 1.0f : 0.0f));
+            if (e < 8) {
+                tile3[i0] = (tile2[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)) * (0 == 0 ? 1.0f : 0.0f));
+            }
         }
         // map [8, 1, 1]: tile4[i0, 0, 0] = (in_x[t of row i0] * (row i0 is among the queries ? 1 : 0))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        {
+            const int e = threadIdx.x;
             const int i0 = e;
-            tile4[i0] = in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 1 + 0] * (i0 < at.valid ? 1.0f : 0.0f);
+            if (e < 8) {
+                tile4[i0] = in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 1 + 0] * (i0 < at.valid ? 1.0f : 0.0f);
+            }
         }
         // map [1, 1]: tile5[0, 0] = state_h_at_chunks[]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 1; e += THREADS) {
-            tile5[0] = state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 1 + 0];
+        {
+            const int e = threadIdx.x;
+            if (e < 1) {
+                tile5[0] = state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 1 + 0];
+            }
         }
         wait_for_block();
         // scan of 8 rows, 1 steps, 1 wide: tile6 = Linear tile3 tile4 tile5
         scan<8, 1, 1>(tile6, tile3, tile4, tile5);
         wait_for_block();
         // map [8, 1, 1]: tile7[i0, 0, 0] = add((given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0] : 0) : 0), (i0 < 7 ? 0 : (i0 < 8 ? tile0[] : 0)))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        {
+            const int e = threadIdx.x;
             const int i0 = e;
-            tile7[i0] = ((d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] : 0.0f) : 0.0f) + (i0 < 7 ? 0.0f : (i0 < 8 ? tile0[0] : 0.0f)));
+            if (e < 8) {
+                const Group<1> x0 = get_if<1>(&d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0], (d_out_o != 0 && i0 < at.valid));
+                tile7[i0] = ((d_out_o != 0 ? (i0 < at.valid ? x0.x[0] : 0.0f) : 0.0f) + (i0 < 7 ? 0.0f : (i0 < 8 ? tile0[0] : 0.0f)));
+            }
         }
         wait_for_block();
         // scan of 8 rows, 1 steps, 1 wide: tile8 = LinearGrad tile3 tile7
         scan_grad<8, 1, 1>(tile8, tile3, tile7);
         wait_for_block();
         // map [8]: d_in_g[t of row i0] where row i0 is among the queries = (tile2[i0] * ((row i0 is among the queries ? 1 : 0) * ((i0 < 1 ? state_h_at_chunks[] : tile6[i0...
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        {
+            const int e = threadIdx.x;
             const int i0 = e;
-            if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = tile2[i0] * (i0 < at.valid ? 1.0f : 0.0f) * (i0 < 1 ? state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 1 + 0] : tile6[i0 + -1]) * tile8[i0];
+            if (e < 8) {
+                const Group<1> x0 = get_if<1>(&state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 1 + 0], (i0 < 1));
+                if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = tile2[i0] * (i0 < at.valid ? 1.0f : 0.0f) * (i0 < 1 ? x0.x[0] : tile6[i0 + -1]) * tile8[i0];
+            }
         }
         // map [8]: d_in_x[t of row i0] where row i0 is among the queries = ((row i0 is among the queries ? 1 : 0) * tile8[i0, 0, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        {
+            const int e = threadIdx.x;
             const int i0 = e;
-            if (i0 < at.valid) d_in_x[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (i0 < at.valid ? 1.0f : 0.0f) * tile8[i0];
+            if (e < 8) {
+                if (i0 < at.valid) d_in_x[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (i0 < at.valid ? 1.0f : 0.0f) * tile8[i0];
+            }
         }
         // map []: tile0[] = (tile3[0, 0, 0, 0] * tile8[0, 0, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 1; e += THREADS) {
-            tile0[0] = tile3[0] * tile8[0];
+        {
+            const int e = threadIdx.x;
+            if (e < 1) {
+                tile0[0] = tile3[0] * tile8[0];
+            }
         }
         wait_for_block();
     }
     if (d_state_h_before != 0) {
         // map []: d_state_h_before[] = tile0[]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 1; e += THREADS) {
-            d_state_h_before[((long long)(at.sequence) * heads + at.head) * 1 + 0] = tile0[0];
+        {
+            const int e = threadIdx.x;
+            if (e < 1) {
+                d_state_h_before[((long long)(at.sequence) * heads + at.head) * 1 + 0] = tile0[0];
+            }
         }
     }
 }

@@ -33,85 +33,143 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
     bf16* const tile10 = (bf16*)(shared + 0);
     bf16* const tile11 = (bf16*)(shared + 768);
     float* const tile12 = (float*)(shared + 1536);
-    // map [8, 8] filled to [16, 16]: tile0[i0, i1] = in_C[t of row i0; i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile0[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile0[i0, i1] = in_C[t of row i0; i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1], (i0 < 8 && i1 < 8));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile0[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
     // map [8, 8]: kept_0[i0, i1] = tile0[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile0[24 * (i0) + i1]));
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile0[24 * (i0) + i1]));
+        }
     }
     // map [8]: tile3[i0] = (in_dt[t of row i0] * param_A[])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        tile3[i0] = in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * param_A[(long long)(own_param_A) * 1 + 0];
+        if (e < 8) {
+            tile3[i0] = in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * param_A[(long long)(own_param_A) * 1 + 0];
+        }
     }
     wait_for_block();
     // map [8, 1]: tile2[i0, 0] = (exp(tile3[i0]) * (row i0 is among the queries ? 1 : 0))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        tile2[i0] = op_exp(tile3[i0]) * (i0 < at.valid ? 1.0f : 0.0f);
+        if (e < 8) {
+            tile2[i0] = op_exp(tile3[i0]) * (i0 < at.valid ? 1.0f : 0.0f);
+        }
     }
     wait_for_block();
     // map [8, 1]: tile1[i0, 0] = add(tile2[i0, 0], sub(1, (row i0 is among the queries ? 1 : 0)))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        tile1[i0] = (tile2[i0] + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+        if (e < 8) {
+            tile1[i0] = (tile2[i0] + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+        }
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 1 wide: tile4 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile1
     cumulative_product<8, 8, 1>(tile4, tile1, [](int i) -> int { return i + 1; });
     wait_for_block();
     // map [8, 1]: kept_1[i0, 0] = tile4[i0, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i0 = e;
-        kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile4[i0];
+        if (e < 8) {
+            kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile4[i0];
+        }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile6[i0, i1] = in_B[t of row i0; i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile6[i0, i1] = in_B[t of row i0; i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1], (i0 < 8 && i1 < 8));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile6[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     // scan of 8 rows, 8 steps, 1 wide: tile7 = DecayMask(Versions { micro: 1, offsets: [1] }) tile1
     decay_mask<8, 8>(tile7, tile1, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // product [8, 8] in 16x16, filled: sum = tile0 tile6ᵀ over 8; tile5[i0, i1] = (i1 < i0+1 ? ((i1 < i0+1 ? ((sum * (row i1 is among the queries ? 1 : 0)) * tile7[i0...
+    // product [8, 8] in 16x16, filled in groups of 2: sum = tile0 tile6ᵀ over 8; tile5[i0, i1] = (i1 < i0+1 ? ((i1 < i0+1 ? ((sum * (row i1 is among the queries ? 1 :...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, false, 24, 0, true, 24, 0>(tile0, tile6, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
-            tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (i1 < i0 + 1 ? (i1 < i0 + 1 ? sum * (i1 < at.valid ? 1.0f : 0.0f) * tile7[8 * (i0) + i1] : 0.0f) * in_dt[((long long)(at.start + inside(at, i1)) * heads_in_dt + own_in_dt) * 1 + 0] : 0.0f) : 0.f);
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+            const int first = i1, of_group = held;
+            #pragma unroll
+            for (int l = 0; l < 2; l++) {
+                const int i1 = first + l, held = of_group + l;
+                const float sum = of[l];
+                of[l] = i0 < 8 && i1 < 8 ? (i1 < i0 + 1 ? (i1 < i0 + 1 ? sum * (i1 < at.valid ? 1.0f : 0.0f) * tile7[8 * (i0) + i1] : 0.0f) * in_dt[((long long)(at.start + inside(at, i1)) * heads_in_dt + own_in_dt) * 1 + 0] : 0.0f) : 0.f;
+            }
+        });
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+            Group<2> y;
+            const int first = i1, of_group = held;
+            #pragma unroll
+            for (int l = 0; l < 2; l++) {
+                const int i1 = first + l, held = of_group + l;
+                const float sum = of[l];
+                y.x[l] = of[l];
+            }
+            auto const there = &tile5[24 * (i0) + i1];
+            put<2>(there, y);
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile8[i0, i1] = in_x[t of row i0; i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = in_x[t of row i0; i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1], (i0 < 8 && i1 < 8));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile8[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile5 tile8 over 8, kept apart; kept_2[i0, i1] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile5 tile8 over 8, kept apart; kept_2[i0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -122,58 +180,101 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
             sums.add_finite<16, false, 24, 0, false, 24, 0>(tile5, tile8, row0, col0);
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile5, tile8, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
         }
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = sum;
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+                auto const there = &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+                put_out<2>(there, y);
             }
         });
     }
     // map [8, 8]: kept_3[i0, i1] = (in_x[t of row i0; i1] * param_D[])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1] * param_D[(long long)(own_param_D) * 1 + 0];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1] * param_D[(long long)(own_param_D) * 1 + 0];
+        }
     }
     wait_for_block();
     // scan of 1 rows, 8 steps, 1 wide: tile9 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile1
     cumulative_product<1, 8, 1>(tile9, tile1, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
     // map [1, 1]: kept_4[0, 0] = tile9[0, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 1; e += THREADS) {
-        kept_4[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile9[0];
+    {
+        const int e = threadIdx.x;
+        if (e < 1) {
+            kept_4[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile9[0];
+        }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile10[i0, i1] = (in_dt[t of row i0] * in_x[t of row i0; i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile10[i0, i1] = (in_dt[t of row i0] * in_x[t of row i0; i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<1> x0 = get_if<1>(&in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0], (i0 < 8 && i1 < 8));
+            const Group<4> x1 = get_if<4>(&in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1], (i0 < 8 && i1 < 8));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[0] * x1.x[l] : 0.f;
+            }
+            auto const there = &tile10[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     // scan of 8 rows, 8 steps, 1 wide: tile12 = ReverseCumulativeProduct tile1
     reverse_cumulative_product<8, 1>(tile12, tile1);
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = ((in_B[t of row i0; i1] * (row i0 is among the queries ? 1 : 0)) * tile12[i0, 0])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile12[i0] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile11[i0, i1] = ((in_B[t of row i0; i1] * (row i0 is among the queries ? 1 : 0)) * tile12[i0, 0])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1], (i0 < 8 && i1 < 8));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * (i0 < at.valid ? 1.0f : 0.0f) * tile12[i0] : 0.f;
+            }
+            auto const there = &tile11[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile10ᵀ tile11 over 8; kept_5[i0, i1] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile11ᵀ tile10 over 8; kept_5[i0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, true, 24, 0, false, 24, 0>(tile10, tile11, row0, col0);
-        sums.each(row0, col0, [&](int i1, int i0, float sum) {
+        sums.add<16, true, 24, 0, false, 24, 0>(tile11, tile10, row0, col0);
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = sum;
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+                auto const there = &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+                put_out<2>(there, y);
             }
         });
     }
@@ -192,6 +293,7 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
     at.length = bounds[at.sequence + 1] - at.start;
     at.rows = bounds[sequences];
     const int rounds = (at.length + 7) / 8;
+    const int chunks_before = chunks[at.sequence];
     const int own_in_x = at.head / (heads / heads_in_x);
     const int own_in_dt = at.head / (heads / heads_in_dt);
     const int own_in_B = at.head / (heads / heads_in_B);
@@ -208,117 +310,101 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
     float* const tile8_stages = (float*)(shared + 2688);
     float* const tile9_stages = (float*)(shared + 2816);
     // map [8, 8]: tile0[i0, i1] = 0
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile0[8 * (i0) + i1] = 0.0f;
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile0[8 * (i0) + i1] = 0.0f;
+        }
     }
     wait_for_block();
     // map [8, 8]: tile0[i0, i1] = (given state_S_before ? state_S_before[i0, i1] : tile0[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile0[8 * (i0) + i1] = (state_S_before != 0 ? state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] : tile0[8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            const Group<1> x0 = get_if<1>(&state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1], (state_S_before != 0));
+            tile0[8 * (i0) + i1] = (state_S_before != 0 ? x0.x[0] : tile0[8 * (i0) + i1]);
+        }
     }
-    // copy async by 16 bytes: tile4 = kept_0[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
         const int c = 0;
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        bf16* const tile4 = tile4_stages + 0 % 2 * 384;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile4[24 * (i0)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+        at.chunk = chunks_before + c;
+        // copy async by 16 bytes: tile4 = kept_0[i0, i1] of round 0
+        {
+            bf16* const tile4 = tile4_stages + 0 % 2 * 384;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile4[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 4 bytes: tile5 = kept_1[i0, 0] of round 0
+        {
+            float* const tile5 = tile5_stages + 0 % 2 * 8;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile5[i0], &kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+        // copy async by 16 bytes: tile6 = kept_2[i0, i1] of round 0
+        {
+            float* const tile6 = tile6_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile6[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile7 = kept_3[i0, i1] of round 0
+        {
+            float* const tile7 = tile7_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile7[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 4 bytes: tile8 = kept_4[0, 0] of round 0
+        {
+            float* const tile8 = tile8_stages + 0 % 2 * 1;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                if (e < 1) copy_async<4>(&tile8[0], &kept_4[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+            }
+        }
+        // copy async by 16 bytes: tile9 = kept_5[i0, i1] of round 0
+        {
+            float* const tile9 = tile9_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile9[8 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
         }
     }
     commit_copies();
-    // copy async by 4 bytes: tile5 = kept_1[i0, 0] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile5 = tile5_stages + 0 % 2 * 8;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<4>(&tile5[i0], &kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile6 = kept_2[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile6 = tile6_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile6[8 * (i0) + 4 * (i1)], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile7 = kept_3[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile7 = tile7_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile7[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-        }
-    }
     commit_copies();
-    // copy async by 4 bytes: tile8 = kept_4[0, 0] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile8 = tile8_stages + 0 % 2 * 1;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 1; e += THREADS) {
-            copy_async<4>(&tile8[0], &kept_4[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile9 = kept_5[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile9 = tile9_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile9[8 * (i0) + 4 * (i1)], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-        }
-    }
     commit_copies();
     wait_for_block();
     #pragma unroll 1
@@ -326,7 +412,7 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
         const int c = round;
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
+        at.chunk = chunks_before + c;
         bf16* const tile4 = tile4_stages + round % 2 * 384;
         float* const tile5 = tile5_stages + round % 2 * 8;
         float* const tile6 = tile6_stages + round % 2 * 64;
@@ -335,7 +421,6 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
         float* const tile9 = tile9_stages + round % 2 * 64;
         // wait for tile4 tile5 tile6 tile7 tile8 tile9, 0 copies pending
         wait_for_copies<0>();
-        // copy async by 16 bytes: tile4 = kept_0[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -343,154 +428,179 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
             const int c = next;
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            bf16* const tile4 = tile4_stages + next % 2 * 384;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile4[24 * (i0)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
+            at.chunk = chunks_before + c;
+            // copy async by 16 bytes: tile4 = kept_0[i0, i1] of 1 ahead
+            {
+                bf16* const tile4 = tile4_stages + next % 2 * 384;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    const int i1 = 0;
+                    if (e < 8) copy_async<16>(&tile4[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 4 bytes: tile5 = kept_1[i0, 0] of 1 ahead
+            {
+                float* const tile5 = tile5_stages + next % 2 * 8;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    if (e < 8) copy_async<4>(&tile5[i0], &kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+                }
+            }
+            // copy async by 16 bytes: tile6 = kept_2[i0, i1] of 1 ahead
+            {
+                float* const tile6 = tile6_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile6[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile7 = kept_3[i0, i1] of 1 ahead
+            {
+                float* const tile7 = tile7_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile7[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 4 bytes: tile8 = kept_4[0, 0] of 1 ahead
+            {
+                float* const tile8 = tile8_stages + next % 2 * 1;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    if (e < 1) copy_async<4>(&tile8[0], &kept_4[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+                }
+            }
+            // copy async by 16 bytes: tile9 = kept_5[i0, i1] of 1 ahead
+            {
+                float* const tile9 = tile9_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile9[8 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
             }
         }
         commit_copies();
-        // copy async by 4 bytes: tile5 = kept_1[i0, 0] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile5 = tile5_stages + next % 2 * 8;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<4>(&tile5[i0], &kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile6 = kept_2[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile6 = tile6_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile6[8 * (i0) + 4 * (i1)], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile7 = kept_3[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile7 = tile7_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile7[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
         commit_copies();
-        // copy async by 4 bytes: tile8 = kept_4[0, 0] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile8 = tile8_stages + next % 2 * 1;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 1; e += THREADS) {
-                copy_async<4>(&tile8[0], &kept_4[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile9 = kept_5[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile9 = tile9_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile9[8 * (i0) + 4 * (i1)], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
         commit_copies();
         if (state_S_at_chunks != 0) {
             // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 64; e += THREADS) {
-                const int i0 = e / 8;
-                const int i1 = e % 8;
-                state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+            {
+                const int e = threadIdx.x;
+                const int i0 = (e) / 8;
+                const int i1 = (e) % 8;
+                if (e < 64) {
+                    state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+                }
             }
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile2[i0, i1] = tile4[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile4[24 * (i0) + i1]) : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile2[i0, i1] = tile4[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile4[24 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile2[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
-        // map [8, 8] filled to [16, 16]: tile3[i0, i1] = tile0[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile3[i0, i1] = tile0[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile0[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile3[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile2 tile3 over 8; out_o[t of row i0; i1] where row i0 is among the queries = add(add((sum * tile5[i0, 0]), tile6[i0, i1]), tile...
+        // product [8, 8] in 16x16 in groups of 2: sum = tile2 tile3 over 8; out_o[t of row i0; i1] where row i0 is among the queries = add(add((sum * tile5[i0, 0]), tile6...
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, false, 24, 0, false, 24, 0>(tile2, tile3, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = ((sum * tile5[i0] + tile6[8 * (i0) + i1]) + tile7[8 * (i0) + i1]);
+                    Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile6[8 * (i0) + i1]);
+                    Group<2> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<2>(&tile7[8 * (i0) + i1]);
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        of[l] = ((sum * tile5[i0] + x0.x[l]) + x1.x[l]);
+                    }
+                }
+            });
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+                if (i0 < 8 && i1 < 8) {
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        y.x[l] = of[l];
+                    }
+                    auto const there = &out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1];
+                    if (i0 < at.valid) put_out<2>(there, y);
                 }
             });
         }
         // map [8, 8]: tile0[i0, i1] = add((tile0[i0, i1] * tile8[0, 0]), tile9[i0, i1])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            tile0[8 * (i0) + i1] = (tile0[8 * (i0) + i1] * tile8[0] + tile9[8 * (i0) + i1]);
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 8;
+            const int i1 = (e) % 8;
+            if (e < 64) {
+                tile0[8 * (i0) + i1] = (tile0[8 * (i0) + i1] * tile8[0] + tile9[8 * (i0) + i1]);
+            }
         }
         wait_for_block();
     }
     // map [8, 8]: state_S_after[i0, i1] = tile0[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+        }
     }
 }
 
@@ -507,6 +617,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
     at.length = bounds[at.sequence + 1] - at.start;
     at.rows = bounds[sequences];
     const int rounds = (at.length + 7) / 8;
+    const int chunks_before = chunks[at.sequence];
     const int own_in_x = at.head / (heads / heads_in_x);
     const int own_in_dt = at.head / (heads / heads_in_dt);
     const int own_in_B = at.head / (heads / heads_in_B);
@@ -564,122 +675,107 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
     float* const tile49_stages = (float*)(shared + 1664);
     float* const tile50_stages = (float*)(shared + 2176);
     // map [8, 8]: tile0[i0, i1] = (given d_state_S_after ? d_state_S_after[i0, i1] : 0)
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile0[8 * (i0) + i1] = (d_state_S_after != 0 ? d_state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.0f);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            const Group<1> x0 = get_if<1>(&d_state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1], (d_state_S_after != 0));
+            tile0[8 * (i0) + i1] = (d_state_S_after != 0 ? x0.x[0] : 0.0f);
+        }
     }
     // map []: tile1[] = 0
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 1; e += THREADS) {
-        tile1[0] = 0.0f;
+    {
+        const int e = threadIdx.x;
+        if (e < 1) {
+            tile1[0] = 0.0f;
+        }
     }
     // map []: tile2[] = 0
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 1; e += THREADS) {
-        tile2[0] = 0.0f;
+    {
+        const int e = threadIdx.x;
+        if (e < 1) {
+            tile2[0] = 0.0f;
+        }
     }
-    // copy async by 16 bytes: tile45 = in_x[t of row i0; i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
         const int c = rounds - 1 - 0;
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile45 = tile45_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile45[8 * (i0) + 4 * (i1)], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + 4 * (i1)]);
+        at.chunk = chunks_before + c;
+        // copy async by 16 bytes: tile45 = in_x[t of row i0; i1] of round 0
+        {
+            float* const tile45 = tile45_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile45[8 * (i0) + i1], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile46 = in_C[t of row i0; i1] of round 0
+        {
+            float* const tile46 = tile46_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile46[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile47 = d_out_o[t of row i0; i1] of round 0
+        if (d_out_o != 0) {
+            float* const tile47 = tile47_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile47[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1]);
+            }
+        }
+        // copy async by 4 bytes: tile48 = in_dt[t of row i0] of round 0
+        {
+            float* const tile48 = tile48_stages + 0 % 2 * 8;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile48[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
+            }
+        }
+        // copy async by 16 bytes: tile49 = state_S_at_chunks[i0, i1] of round 0
+        {
+            float* const tile49 = tile49_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile49[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile50 = in_B[t of row i0; i1] of round 0
+        {
+            float* const tile50 = tile50_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile50[8 * (i0) + i1], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1]);
+            }
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile46 = in_C[t of row i0; i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile46 = tile46_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile46[8 * (i0) + 4 * (i1)], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + 4 * (i1)]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile47 = d_out_o[t of row i0; i1] of round 0
-    if (0 < rounds && d_out_o != 0) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile47 = tile47_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile47[8 * (i0) + 4 * (i1)], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + 4 * (i1)]);
-        }
-    }
     commit_copies();
-    // copy async by 4 bytes: tile48 = in_dt[t of row i0] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile48 = tile48_stages + 0 % 2 * 8;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<4>(&tile48[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile49 = state_S_at_chunks[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile49 = tile49_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile49[8 * (i0) + 4 * (i1)], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile50 = in_B[t of row i0; i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 8;
-        at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile50 = tile50_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile50[8 * (i0) + 4 * (i1)], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + 4 * (i1)]);
-        }
-    }
     commit_copies();
     wait_for_block();
     #pragma unroll 1
@@ -687,7 +783,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         const int c = rounds - 1 - round;
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
-        at.chunk = chunks[at.sequence] + c;
+        at.chunk = chunks_before + c;
         float* const tile45 = tile45_stages + round % 2 * 64;
         float* const tile46 = tile46_stages + round % 2 * 64;
         float* const tile47 = tile47_stages + round % 2 * 64;
@@ -696,7 +792,6 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         float* const tile50 = tile50_stages + round % 2 * 64;
         // wait for tile45 tile46 tile47 tile48 tile49 tile50, 0 copies pending
         wait_for_copies<0>();
-        // copy async by 16 bytes: tile45 = in_x[t of row i0; i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -704,171 +799,204 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             const int c = rounds - 1 - next;
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile45 = tile45_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile45[8 * (i0) + 4 * (i1)], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + 4 * (i1)]);
+            at.chunk = chunks_before + c;
+            // copy async by 16 bytes: tile45 = in_x[t of row i0; i1] of 1 ahead
+            {
+                float* const tile45 = tile45_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile45[8 * (i0) + i1], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile46 = in_C[t of row i0; i1] of 1 ahead
+            {
+                float* const tile46 = tile46_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile46[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile47 = d_out_o[t of row i0; i1] of 1 ahead
+            if (d_out_o != 0) {
+                float* const tile47 = tile47_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile47[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1]);
+                }
+            }
+            // copy async by 4 bytes: tile48 = in_dt[t of row i0] of 1 ahead
+            {
+                float* const tile48 = tile48_stages + next % 2 * 8;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    if (e < 8) copy_async<4>(&tile48[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
+                }
+            }
+            // copy async by 16 bytes: tile49 = state_S_at_chunks[i0, i1] of 1 ahead
+            {
+                float* const tile49 = tile49_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile49[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile50 = in_B[t of row i0; i1] of 1 ahead
+            {
+                float* const tile50 = tile50_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile50[8 * (i0) + i1], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1]);
+                }
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile46 = in_C[t of row i0; i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile46 = tile46_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile46[8 * (i0) + 4 * (i1)], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + 4 * (i1)]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile47 = d_out_o[t of row i0; i1] of 1 ahead
-        if (round + 1 < rounds && d_out_o != 0) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile47 = tile47_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile47[8 * (i0) + 4 * (i1)], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + 4 * (i1)]);
-            }
-        }
         commit_copies();
-        // copy async by 4 bytes: tile48 = in_dt[t of row i0] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile48 = tile48_stages + next % 2 * 8;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<4>(&tile48[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile49 = state_S_at_chunks[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile49 = tile49_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile49[8 * (i0) + 4 * (i1)], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile50 = in_B[t of row i0; i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 8;
-            at.valid = min(at.length - at.first, 8);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile50 = tile50_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile50[8 * (i0) + 4 * (i1)], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + 4 * (i1)]);
-            }
-        }
         commit_copies();
         wait_for_block();
         // map [8]: tile6[i0] = (tile48[i0] * param_A[])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        {
+            const int e = threadIdx.x;
             const int i0 = e;
-            tile6[i0] = tile48[i0] * param_A[(long long)(own_param_A) * 1 + 0];
+            if (e < 8) {
+                tile6[i0] = tile48[i0] * param_A[(long long)(own_param_A) * 1 + 0];
+            }
         }
         wait_for_block();
         // map [8, 1]: tile5[i0, 0] = (exp(tile6[i0]) * (row i0 is among the queries ? 1 : 0))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        {
+            const int e = threadIdx.x;
             const int i0 = e;
-            tile5[i0] = op_exp(tile6[i0]) * (i0 < at.valid ? 1.0f : 0.0f);
+            if (e < 8) {
+                tile5[i0] = op_exp(tile6[i0]) * (i0 < at.valid ? 1.0f : 0.0f);
+            }
         }
         wait_for_block();
         // map [8, 1]: tile4[i0, 0] = add(tile5[i0, 0], sub(1, (row i0 is among the queries ? 1 : 0)))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        {
+            const int e = threadIdx.x;
             const int i0 = e;
-            tile4[i0] = (tile5[i0] + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+            if (e < 8) {
+                tile4[i0] = (tile5[i0] + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+            }
         }
         wait_for_block();
         // scan of 8 rows, 8 steps, 1 wide: tile7 = ReverseCumulativeProduct tile4
         reverse_cumulative_product<8, 1>(tile7, tile4);
-        // map [8, 8] filled to [16, 16]: tile9[i0, i1] = (tile48[i0] * tile45[i0, i1])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile9[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile48[i0] * tile45[8 * (i0) + i1] : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile9[i0, i1] = (tile48[i0] * tile45[i0, i1])
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile45[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? tile48[i0] * x0.x[l] : 0.f;
+                }
+                auto const there = &tile9[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
-        // map [8, 8] filled to [16, 16]: tile10[i0, i1] = tile0[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile10[i0, i1] = tile0[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile0[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile10[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile9 tile10ᵀ over 8; tile8[i1, i0, 0] = sum
+        // product [8, 8] in 16x16 in groups of 2: sum = tile9 tile10ᵀ over 8; tile8[i1, i0, 0] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, false, 24, 0, true, 24, 0>(tile9, tile10, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    tile8[i0 + 8 * (i1)] = sum;
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        y.x[l] = sum;
+                    }
+                    auto const there = &tile8[8 * (i0) + i1];
+                    put<2>(there, y);
                 }
             });
         }
-        // map [8, 8] filled to [16, 16]: tile11[i0, i1] = tile46[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile46[8 * (i0) + i1] : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile11[i0, i1] = tile46[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile46[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile11[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         // scan of 8 rows, 8 steps, 1 wide: tile13 = DecayMask(Versions { micro: 1, offsets: [1] }) tile4
         decay_mask<8, 8>(tile13, tile4, [](int i) -> int { return i + 1; });
-        // map [8, 8] filled to [16, 16]: tile15[i0, i1] = (given d_out_o ? (row i0 is among the queries ? tile47[i0, i1] : 0) : 0)
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? tile47[8 * (i0) + i1] : 0.0f) : 0.0f) : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile15[i0, i1] = (given d_out_o ? (row i0 is among the queries ? tile47[i0, i1] : 0) : 0)
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8 && d_out_o != 0 && i0 < at.valid)) x0 = get<4>(&tile47[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? x0.x[l] : 0.0f) : 0.0f) : 0.f;
+                }
+                auto const there = &tile15[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         wait_for_block();
         // product [8, 8] in 16x16: sum = tile9 tile15ᵀ over 8; tile14[i1, i0, 0] = sum
@@ -877,110 +1005,206 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, false, 24, 0, true, 24, 0>(tile9, tile15, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            sums.each(row0, col0, [&](int i0, int i1, float& sum, int held) {
                 if (i0 < 8 && i1 < 8) {
                     tile14[i0 + 8 * (i1)] = sum;
                 }
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile12[i0, i1] = (tile13[i0, i1] * tile14[i0, i1, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile13[8 * (i0) + i1] * tile14[8 * (i0) + i1] : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile12[i0, i1] = (tile13[i0, i1] * tile14[i0, i1, 0])
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile13[8 * (i0) + i1]);
+                Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile14[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * x1.x[l] : 0.f;
+                }
+                auto const there = &tile12[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile11ᵀ tile12 over 8; d_in_B[t of row i0; i1] where row i0 is among the queries = ((row i0 is among the queries ? 1 : 0) * add((...
+        // product [8, 8] in 16x16 in groups of 2: sum = tile12ᵀ tile11 over 8; d_in_B[t of row i0; i1] where row i0 is among the queries = ((row i0 is among the queries ?...
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, true, 24, 0, false, 24, 0>(tile11, tile12, row0, col0);
-            sums.each(row0, col0, [&](int i1, int i0, float sum) {
+            sums.add<16, true, 24, 0, false, 24, 0>(tile12, tile11, row0, col0);
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    if (i0 < at.valid) d_in_B[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (i0 < at.valid ? 1.0f : 0.0f) * (tile7[i0] * tile8[i0 + 8 * (i1)] + sum);
+                    Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile8[8 * (i0) + i1]);
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        of[l] = (i0 < at.valid ? 1.0f : 0.0f) * (tile7[i0] * x0.x[l] + sum);
+                    }
+                }
+            });
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+                if (i0 < 8 && i1 < 8) {
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        y.x[l] = of[l];
+                    }
+                    auto const there = &d_in_B[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1];
+                    if (i0 < at.valid) put_out<2>(there, y);
                 }
             });
         }
         // map [8, 8]: tile19[i0, i1] = (tile50[i0, i1] * (row i0 is among the queries ? 1 : 0))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            tile19[8 * (i0) + i1] = tile50[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f);
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 8;
+            const int i1 = (e) % 8;
+            if (e < 64) {
+                tile19[8 * (i0) + i1] = tile50[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f);
+            }
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile18[i0, i1] = (tile19[i0, i1] * tile7[i0, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile19[8 * (i0) + i1] * tile7[i0] : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile18[i0, i1] = (tile19[i0, i1] * tile7[i0, 0])
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile19[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * tile7[i0] : 0.f;
+                }
+                auto const there = &tile18[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile18 tile10 over 8; tile17[0, i0, i1] = sum
+        // product [8, 8] in 16x16 in groups of 2: sum = tile18 tile10 over 8; tile17[0, i0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, false, 24, 0, false, 24, 0>(tile18, tile10, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    tile17[8 * (i0) + i1] = sum;
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        y.x[l] = sum;
+                    }
+                    auto const there = &tile17[8 * (i0) + i1];
+                    put<2>(there, y);
                 }
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile23[i0, i1] = tile19[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile23[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile19[8 * (i0) + i1] : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile23[i0, i1] = tile19[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile19[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile23[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile11 tile23ᵀ over 8; tile22[i0, 0, i1] = sum
+        // product [8, 8] in 16x16 in groups of 2: sum = tile11 tile23ᵀ over 8; tile22[i0, 0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, false, 24, 0, true, 24, 0>(tile11, tile23, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    tile22[8 * (i0) + i1] = sum;
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        y.x[l] = sum;
+                    }
+                    auto const there = &tile22[8 * (i0) + i1];
+                    put<2>(there, y);
                 }
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile21[i0, i1] = (tile22[i0, 0, i1] * tile13[i0, i1])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile21[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile22[8 * (i0) + i1] * tile13[8 * (i0) + i1] : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile21[i0, i1] = (tile22[i0, 0, i1] * tile13[i0, i1])
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile22[8 * (i0) + i1]);
+                Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile13[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * x1.x[l] : 0.f;
+                }
+                auto const there = &tile21[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile21ᵀ tile15 over 8; tile20[0, i0, i1] = sum
+        // product [8, 8] in 16x16 in groups of 2: sum = tile21ᵀ tile15 over 8; tile20[0, i0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, true, 24, 0, false, 24, 0>(tile21, tile15, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    tile20[8 * (i0) + i1] = sum;
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        y.x[l] = sum;
+                    }
+                    auto const there = &tile20[8 * (i0) + i1];
+                    put<2>(there, y);
                 }
             });
         }
         wait_for_block();
         // reduce [8, 8] over [1]: tile16[i0, 0] = Sum (tile45[i0, i1] * add(tile17[0, i0, i1], tile20[0, i0, i1]))
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             float x = 0.f;
-            #pragma unroll 4
+            #pragma unroll 8
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += tile45[8 * (i0) + i1] * (tile17[8 * (i0) + i1] + tile20[8 * (i0) + i1]);
@@ -989,10 +1213,10 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         }
         // reduce [8, 8] over [1]: tile28[i0, 0] = Sum (tile49[i0, i1] * tile0[i0, i1])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             float x = 0.f;
-            #pragma unroll 4
+            #pragma unroll 8
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += tile49[8 * (i0) + i1] * tile0[8 * (i0) + i1];
@@ -1002,9 +1226,9 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         wait_for_block();
         // reduce [8, 1] over [0]: tile27[0, 0] = Sum tile28[i0, 0]
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 1; e += THREADS / 1) {
+        for (int e = threadIdx.x; e < 1; e += THREADS) {
             float x = 0.f;
-            #pragma unroll 4
+            #pragma unroll 8
             for (int s = 0; s < 8; s++) {
                 const int i0 = s;
                 x += tile28[i0];
@@ -1013,9 +1237,11 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         }
         wait_for_block();
         // map [1, 1]: tile26[0, 0] = tile27[0, 0]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 1; e += THREADS) {
-            tile26[0] = tile27[0];
+        {
+            const int e = threadIdx.x;
+            if (e < 1) {
+                tile26[0] = tile27[0];
+            }
         }
         wait_for_block();
         // scan of 1 rows, 8 steps, 1 wide: tile29 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile4 tile26
@@ -1023,13 +1249,13 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         wait_for_block();
         // reduce [8, 8] over [1]: tile30[i0, 0] = Sum (tile19[i0, i1] * tile8[i1, i0, 0])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             float x = 0.f;
-            #pragma unroll 4
+            #pragma unroll 8
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
-                x += tile19[8 * (i0) + i1] * tile8[i0 + 8 * (i1)];
+                x += tile19[8 * (i0) + i1] * tile8[8 * (i0) + i1];
             }
             tile30[i0] = x;
         }
@@ -1038,22 +1264,35 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         reverse_cumulative_product_grad<8, 1>(tile31, tile4, tile30);
         wait_for_block();
         // map [8, 8]: tile32[i0, i1] = (tile22[i0, 0, i1] * tile14[i0, i1, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            tile32[8 * (i0) + i1] = tile22[8 * (i0) + i1] * tile14[8 * (i0) + i1];
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 8;
+            const int i1 = (e) % 8;
+            if (e < 64) {
+                tile32[8 * (i0) + i1] = tile22[8 * (i0) + i1] * tile14[8 * (i0) + i1];
+            }
         }
         wait_for_block();
         // scan of 8 rows, 8 steps, 1 wide: tile33 = DecayMaskGrad(Versions { micro: 1, offsets: [1] }) tile4 tile32
         decay_mask_grad<8, 8>(tile33, tile4, tile32, tile34, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile37[i0, i1] = tile49[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile37[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile49[8 * (i0) + i1] : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile37[i0, i1] = tile49[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile49[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile37[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         wait_for_block();
         // product [8, 8] in 16x16: sum = tile37 tile15ᵀ over 8; tile36[i1, i0, 0] = sum
@@ -1062,7 +1301,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, false, 24, 0, true, 24, 0>(tile37, tile15, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            sums.each(row0, col0, [&](int i0, int i1, float& sum, int held) {
                 if (i0 < 8 && i1 < 8) {
                     tile36[i0 + 8 * (i1)] = sum;
                 }
@@ -1071,10 +1310,10 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         wait_for_block();
         // reduce [8, 8] over [1]: tile35[i0, 0] = Sum (tile46[i0, i1] * tile36[i0, i1, 0])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             float x = 0.f;
-            #pragma unroll 4
+            #pragma unroll 8
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += tile46[8 * (i0) + i1] * tile36[8 * (i0) + i1];
@@ -1086,30 +1325,36 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         cumulative_product_grad<8, 8, 1>(tile38, tile4, tile35, [](int i) -> int { return i + 1; });
         wait_for_block();
         // map [8, 1]: tile25[i0, 0] = add(add(add(tile29[i0, 0], tile31[i0, 0]), tile33[i0, 0]), tile38[i0, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        {
+            const int e = threadIdx.x;
             const int i0 = e;
-            tile25[i0] = (((tile29[i0] + tile31[i0]) + tile33[i0]) + tile38[i0]);
+            if (e < 8) {
+                tile25[i0] = (((tile29[i0] + tile31[i0]) + tile33[i0]) + tile38[i0]);
+            }
         }
         wait_for_block();
         // map [8]: tile24[i0] = (exp(tile6[i0]) * ((row i0 is among the queries ? 1 : 0) * tile25[i0, 0]))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        {
+            const int e = threadIdx.x;
             const int i0 = e;
-            tile24[i0] = op_exp(tile6[i0]) * (i0 < at.valid ? 1.0f : 0.0f) * tile25[i0];
+            if (e < 8) {
+                tile24[i0] = op_exp(tile6[i0]) * (i0 < at.valid ? 1.0f : 0.0f) * tile25[i0];
+            }
         }
         wait_for_block();
         // map [8]: d_in_dt[t of row i0] where row i0 is among the queries = add(tile16[i0, 0], (param_A[] * tile24[i0]))
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
+        {
+            const int e = threadIdx.x;
             const int i0 = e;
-            if (i0 < at.valid) d_in_dt[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (tile16[i0] + param_A[(long long)(own_param_A) * 1 + 0] * tile24[i0]);
+            if (e < 8) {
+                if (i0 < at.valid) d_in_dt[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (tile16[i0] + param_A[(long long)(own_param_A) * 1 + 0] * tile24[i0]);
+            }
         }
         // reduce [8] over [0]: tile39[0] = Sum (tile48[i0] * tile24[i0])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 1; e += THREADS / 1) {
+        for (int e = threadIdx.x; e < 1; e += THREADS) {
             float x = 0.f;
-            #pragma unroll 4
+            #pragma unroll 8
             for (int s = 0; s < 8; s++) {
                 const int i0 = s;
                 x += tile48[i0] * tile24[i0];
@@ -1118,61 +1363,118 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         }
         wait_for_block();
         // map [1]: tile1[] += tile39[0]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 1; e += THREADS) {
-            tile1[0] += tile39[0];
+        {
+            const int e = threadIdx.x;
+            if (e < 1) {
+                tile1[0] += tile39[0];
+            }
         }
         // scan of 1 rows, 8 steps, 1 wide: tile40 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile4
         cumulative_product<1, 8, 1>(tile40, tile4, [](int i) -> int { return 8 * (i) + 8; });
         // scan of 8 rows, 8 steps, 1 wide: tile42 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile4
         cumulative_product<8, 8, 1>(tile42, tile4, [](int i) -> int { return i + 1; });
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile41[i0, i1] = (tile46[i0, i1] * tile42[i0, 0])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile41[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile46[8 * (i0) + i1] * tile42[i0] : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile41[i0, i1] = (tile46[i0, i1] * tile42[i0, 0])
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile46[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * tile42[i0] : 0.f;
+                }
+                auto const there = &tile41[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile41ᵀ tile15 over 8; tile0[i0, i1] = add((tile40[0, 0] * tile0[i0, i1]), sum)
+        // product [8, 8] in 16x16 in groups of 2: sum = tile41ᵀ tile15 over 8; tile0[i0, i1] = add((tile40[0, 0] * tile0[i0, i1]), sum)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, true, 24, 0, false, 24, 0>(tile41, tile15, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    tile0[8 * (i0) + i1] = (tile40[0] * tile0[8 * (i0) + i1] + sum);
+                    Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile0[8 * (i0) + i1]);
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        of[l] = (tile40[0] * x0.x[l] + sum);
+                    }
+                }
+            });
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+                if (i0 < 8 && i1 < 8) {
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        y.x[l] = of[l];
+                    }
+                    auto const there = &tile0[8 * (i0) + i1];
+                    put<2>(there, y);
                 }
             });
         }
         // map [8, 8]: d_in_x[t of row i0; i1] where row i0 is among the queries = add((param_D[] * (given d_out_o ? (row i0 is among the queries ? tile47[i0, i1] : 0) : 0...
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            if (i0 < at.valid) d_in_x[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (param_D[(long long)(own_param_D) * 1 + 0] * (d_out_o != 0 ? (i0 < at.valid ? tile47[8 * (i0) + i1] : 0.0f) : 0.0f) + tile48[i0] * (tile17[8 * (i0) + i1] + tile20[8 * (i0) + i1]));
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 8;
+            const int i1 = (e) % 8;
+            if (e < 64) {
+                if (i0 < at.valid) d_in_x[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (param_D[(long long)(own_param_D) * 1 + 0] * (d_out_o != 0 ? (i0 < at.valid ? tile47[8 * (i0) + i1] : 0.0f) : 0.0f) + tile48[i0] * (tile17[8 * (i0) + i1] + tile20[8 * (i0) + i1]));
+            }
         }
-        // product [8, 8] in 16x16: sum = tile23ᵀ tile12ᵀ over 8; d_in_C[t of row i0; i1] where row i0 is among the queries = add(sum, (tile42[i0, 0] * tile36[i0, i1, 0]))
+        // product [8, 8] in 16x16 in groups of 2: sum = tile12 tile23 over 8; d_in_C[t of row i0; i1] where row i0 is among the queries = add(sum, (tile42[i0, 0] * tile36...
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, true, 24, 0, true, 24, 0>(tile23, tile12, row0, col0);
-            sums.each(row0, col0, [&](int i1, int i0, float sum) {
+            sums.add<16, false, 24, 0, false, 24, 0>(tile12, tile23, row0, col0);
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    if (i0 < at.valid) d_in_C[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (sum + tile42[i0] * tile36[8 * (i0) + i1]);
+                    Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile36[8 * (i0) + i1]);
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        of[l] = (sum + tile42[i0] * x0.x[l]);
+                    }
+                }
+            });
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+                if (i0 < 8 && i1 < 8) {
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        y.x[l] = of[l];
+                    }
+                    auto const there = &d_in_C[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1];
+                    if (i0 < at.valid) put_out<2>(there, y);
                 }
             });
         }
         wait_for_block();
         // reduce [8, 8] over [1]: tile44[i0, 0] = Sum (tile45[i0, i1] * (given d_out_o ? (row i0 is among the queries ? tile47[i0, i1] : 0) : 0))
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+        for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
             float x = 0.f;
-            #pragma unroll 4
+            #pragma unroll 8
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += tile45[8 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? tile47[8 * (i0) + i1] : 0.0f) : 0.0f);
@@ -1182,9 +1484,9 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         wait_for_block();
         // reduce [8, 1] over [0]: tile43[0, 0] = Sum tile44[i0, 0]
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 1; e += THREADS / 1) {
+        for (int e = threadIdx.x; e < 1; e += THREADS) {
             float x = 0.f;
-            #pragma unroll 4
+            #pragma unroll 8
             for (int s = 0; s < 8; s++) {
                 const int i0 = s;
                 x += tile44[i0];
@@ -1193,29 +1495,37 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         }
         wait_for_block();
         // map [1]: tile2[] += tile43[0, 0]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 1; e += THREADS) {
-            tile2[0] += tile43[0];
+        {
+            const int e = threadIdx.x;
+            if (e < 1) {
+                tile2[0] += tile43[0];
+            }
         }
         wait_for_block();
     }
     if (d_state_S_before != 0) {
         // map [8, 8]: d_state_S_before[i0, i1] = tile0[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            d_state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 8;
+            const int i1 = (e) % 8;
+            if (e < 64) {
+                d_state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+            }
         }
     }
     // map []: d_param_A[] = tile1[]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 1; e += THREADS) {
-        d_param_A[((long long)(at.sequence) * heads + at.head) * 1 + 0] = tile1[0];
+    {
+        const int e = threadIdx.x;
+        if (e < 1) {
+            d_param_A[((long long)(at.sequence) * heads + at.head) * 1 + 0] = tile1[0];
+        }
     }
     // map []: d_param_D[] = tile2[]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 1; e += THREADS) {
-        d_param_D[((long long)(at.sequence) * heads + at.head) * 1 + 0] = tile2[0];
+    {
+        const int e = threadIdx.x;
+        if (e < 1) {
+            d_param_D[((long long)(at.sequence) * heads + at.head) * 1 + 0] = tile2[0];
+        }
     }
 }

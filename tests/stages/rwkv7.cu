@@ -42,105 +42,167 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
     float* const tile19 = (float*)(shared + 0);
     float* const tile20 = (float*)(shared + 0);
     // map [8, 8]: tile2[i0, i1] = ((i0)%2 < 1 ? neg(in_kk[t of row (i0)/2+(i0)%2; i1]) : 0)
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile2[8 * (i0) + i1] = ((i0) % 2 < 1 ? op_neg(in_kk[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2)) * heads_in_kk + own_in_kk) * 8 + i1]) : 0.0f);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            const Group<1> x0 = get_if<1>(&in_kk[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2)) * heads_in_kk + own_in_kk) * 8 + i1], ((i0) % 2 < 1));
+            tile2[8 * (i0) + i1] = ((i0) % 2 < 1 ? op_neg(x0.x[0]) : 0.0f);
+        }
     }
     // map [4, 8]: tile4[i0, i1] = (in_kk[t of row i0; i1] * in_a[t of row i0; i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile4[8 * (i0) + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile4[8 * (i0) + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1];
+        }
     }
     // map [4, 2, 1]: tile5[i0, i1, 0] = (i1 < 1 ? (row i0+i1 is among the queries ? 1 : 0) : (row i0+i1+-1 is among the queries ? 1 : 0))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e / 2;
-        const int i1 = e % 2;
-        tile5[2 * (i0) + i1] = (i1 < 1 ? (i0 + i1 < at.valid ? 1.0f : 0.0f) : (i0 + i1 + -1 < at.valid ? 1.0f : 0.0f));
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 2;
+        const int i1 = (e) % 2;
+        if (e < 8) {
+            tile5[2 * (i0) + i1] = (i1 < 1 ? (i0 + i1 < at.valid ? 1.0f : 0.0f) : (i0 + i1 + -1 < at.valid ? 1.0f : 0.0f));
+        }
     }
     wait_for_block();
     // map [8, 8]: tile3[i0, i1] = (((i0)%2 < 1 ? tile4[(i0)/2+(i0)%2, i1] : in_k[t of row (i0)/2+(i0)%2+-1; i1]) * tile5[(i0)/2, (i0)%2, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile3[8 * (i0) + i1] = ((i0) % 2 < 1 ? tile4[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : in_k[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_k + own_in_k) * 8 + i1]) * tile5[2 * ((i0) / 2) + (i0) % 2];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            const Group<1> x0 = get_if<1>(&in_k[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_k + own_in_k) * 8 + i1], (!((i0) % 2 < 1)));
+            tile3[8 * (i0) + i1] = ((i0) % 2 < 1 ? tile4[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : x0.x[0]) * tile5[2 * ((i0) / 2) + (i0) % 2];
+        }
     }
     wait_for_block();
     // map [4, 8]: tile7[i0, i1] = exp(in_w[t of row i0; i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile7[8 * (i0) + i1] = op_exp(in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile7[8 * (i0) + i1] = op_exp(in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
+        }
     }
     wait_for_block();
     // map [8, 8]: tile6[i0, i1] = add((((i0)%2 < 1 ? tile7[(i0)/2+(i0)%2, i1] : 1) * tile5[(i0)/2, (i0)%2, 0]), sub(1, tile5[(i0)/2, (i0)%2, 0]))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile6[8 * (i0) + i1] = (((i0) % 2 < 1 ? tile7[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : 1.0f) * tile5[2 * ((i0) / 2) + (i0) % 2] + (1.0f - tile5[2 * ((i0) / 2) + (i0) % 2]));
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile6[8 * (i0) + i1] = (((i0) % 2 < 1 ? tile7[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : 1.0f) * tile5[2 * ((i0) / 2) + (i0) % 2] + (1.0f - tile5[2 * ((i0) / 2) + (i0) % 2]));
+        }
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 8 wide: tile8 = Gram(Versions { micro: 2, offsets: [0, 0] }) tile2 tile3 tile6
     gram<8, 8, 8>(tile8, tile2, tile3, tile6, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
     // map [8, 8]: tile1[i0, i1] = neg(tile8[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile1[8 * (i0) + i1] = op_neg(tile8[8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile1[8 * (i0) + i1] = op_neg(tile8[8 * (i0) + i1]);
+        }
     }
     // map [8, 8]: tile9[i0, i1] = (i0 == i1 ? 1 : 0)
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile9[8 * (i0) + i1] = (i0 == i1 ? 1.0f : 0.0f);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile9[8 * (i0) + i1] = (i0 == i1 ? 1.0f : 0.0f);
+        }
     }
     wait_for_block();
     // solve tile1: tile9
     solve<8, 8, false>(tile1, tile9);
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile0[i0, i1] = tile9[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile0[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile9[8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile0[i0, i1] = tile9[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile9[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile0[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile10[i0, i1] = ((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? ((i0) % 2 < 1 ? 0.0f : in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1]) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile10[i0, i1] = ((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1], (i0 < 8 && i1 < 8 && !((i0) % 2 < 1)));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? ((i0) % 2 < 1 ? 0.0f : x0.x[l]) : 0.f;
+            }
+            auto const there = &tile10[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = sub(((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1]), tile10[i0, i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (((i0) % 2 < 1 ? 0.0f : in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1]) - widen(tile10[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile11[i0, i1] = sub(((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1]), tile10[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1], (i0 < 8 && i1 < 8 && !((i0) % 2 < 1)));
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile10[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (((i0) % 2 < 1 ? 0.0f : x0.x[l]) - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile11[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile12[i0, i1] = sub(tile9[i0, i1], tile0[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile9[8 * (i0) + i1] - widen(tile0[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile12[i0, i1] = sub(tile9[i0, i1], tile0[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile9[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile0[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile12[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile0 tile10 over 8, kept apart + tile0 tile11 over 8, kept apart + tile12 tile10 over 8, kept apart; kept_0[i0, i1] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile0 tile10 over 8, kept apart + tile0 tile11 over 8, kept apart + tile12 tile10 over 8, kept apart; kept_0[i0, i...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -157,32 +219,66 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile0, tile11, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile12, tile10, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
         }
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = sum;
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+                auto const there = &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+                put_out<2>(there, y);
             }
         });
     }
     // scan of 8 rows, 8 steps, 8 wide: tile14 = CumulativeProduct(Versions { micro: 2, offsets: [0, 0] }) tile6
     cumulative_product<8, 8, 8>(tile14, tile6, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile13[i0, i1] = (tile2[i0, i1] * tile14[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile13[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile2[8 * (i0) + i1] * tile14[8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile13[i0, i1] = (tile2[i0, i1] * tile14[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile2[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile14[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * x1.x[l] : 0.f;
+            }
+            auto const there = &tile13[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = sub((tile2[i0, i1] * tile14[i0, i1]), tile13[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile2[8 * (i0) + i1] * tile14[8 * (i0) + i1] - widen(tile13[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile15[i0, i1] = sub((tile2[i0, i1] * tile14[i0, i1]), tile13[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile2[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile14[8 * (i0) + i1]);
+            Group<4> x2 = {}; if ((i0 < 8 && i1 < 8)) x2 = get<4>(&tile13[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] * x1.x[l] - x2.x[l]) : 0.f;
+            }
+            auto const there = &tile15[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile0 tile13 over 8, kept apart + tile0 tile15 over 8, kept apart + tile12 tile13 over 8, kept apart; kept_1[i0, i1] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile0 tile13 over 8, kept apart + tile0 tile15 over 8, kept apart + tile12 tile13 over 8, kept apart; kept_1[i0, i...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -199,9 +295,18 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile0, tile15, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile12, tile13, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
         }
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(sum);
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+                auto const there = &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+                put_out<2>(there, y);
             }
         });
     }
@@ -210,51 +315,61 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
     cumulative_product<4, 8, 8>(tile16, tile6, [](int i) -> int { return 2 * (i) + 2; });
     wait_for_block();
     // map [4, 8]: kept_2[i0, i1] = (in_r[t of row i0; i1] * tile16[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1] * tile16[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1] * tile16[8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // map [4, 8]: tile17[i0, i1] = in_r[t of row i0; i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile17[8 * (i0) + i1] = in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile17[8 * (i0) + i1] = in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1];
+        }
     }
     wait_for_block();
     // scan of 4 rows, 8 steps, 8 wide: tile18 = Gram(Versions { micro: 2, offsets: [2] }) tile17 tile3 tile6
     gram<4, 8, 8>(tile18, tile17, tile3, tile6, [](int i) -> int { return 2 * (i) + 2; });
     wait_for_block();
     // map [4, 8]: kept_3[i0, i1] = tile18[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile18[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile18[8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 8 wide: tile19 = ReverseCumulativeProduct tile6
     reverse_cumulative_product<8, 8>(tile19, tile6);
     wait_for_block();
     // map [8, 8]: kept_4[i0, i1] = (tile3[i0, i1] * tile19[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile3[8 * (i0) + i1] * tile19[8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile3[8 * (i0) + i1] * tile19[8 * (i0) + i1]);
+        }
     }
     wait_for_block();
     // scan of 1 rows, 8 steps, 8 wide: tile20 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile6
     cumulative_product<1, 8, 8>(tile20, tile6, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
     // map [1, 8]: kept_5[0, i1] = tile20[0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i1 = e;
-        kept_5[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile20[i1];
+        if (e < 8) {
+            kept_5[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile20[i1];
+        }
     }
 }
 
@@ -271,6 +386,7 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
     at.length = bounds[at.sequence + 1] - at.start;
     at.rows = bounds[sequences];
     const int rounds = (at.length + 3) / 4;
+    const int chunks_before = chunks[at.sequence];
     const int own_in_r = at.head / (heads / heads_in_r);
     const int own_in_k = at.head / (heads / heads_in_k);
     const int own_in_kk = at.head / (heads / heads_in_kk);
@@ -292,118 +408,103 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
     bf16* const tile13_stages = (bf16*)(shared + 2560);
     float* const tile14_stages = (float*)(shared + 4096);
     // map [8, 8]: tile0[i0, i1] = 0
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile0[8 * (i0) + i1] = 0.0f;
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile0[8 * (i0) + i1] = 0.0f;
+        }
     }
     wait_for_block();
     // map [8, 8]: tile0[i0, i1] = (given state_S_before ? state_S_before[i0, i1] : tile0[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile0[8 * (i0) + i1] = (state_S_before != 0 ? state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] : tile0[8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            const Group<1> x0 = get_if<1>(&state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1], (state_S_before != 0));
+            tile0[8 * (i0) + i1] = (state_S_before != 0 ? x0.x[0] : tile0[8 * (i0) + i1]);
+        }
     }
-    // copy async by 16 bytes: tile9 = kept_0[i0, i1] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
         const int c = 0;
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile9 = tile9_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile9[8 * (i0) + 4 * (i1)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+        at.chunk = chunks_before + c;
+        // copy async by 16 bytes: tile9 = kept_0[i0, i1] of round 0
+        {
+            float* const tile9 = tile9_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile9[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile10 = kept_2[i0, i1] of round 0
+        {
+            float* const tile10 = tile10_stages + 0 % 2 * 32;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 8) copy_async<16>(&tile10[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile11 = kept_3[i0, i1] of round 0
+        {
+            float* const tile11 = tile11_stages + 0 % 2 * 32;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 8) copy_async<16>(&tile11[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile12 = kept_1[i0, i1] of round 0
+        {
+            bf16* const tile12 = tile12_stages + 0 % 2 * 384;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile12[24 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile13 = kept_4[i0, i1] of round 0
+        {
+            bf16* const tile13 = tile13_stages + 0 % 2 * 384;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile14 = kept_5[0, i1] of round 0
+        {
+            float* const tile14 = tile14_stages + 0 % 2 * 8;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i1 = (e) * 4;
+                if (e < 2) copy_async<16>(&tile14[i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
+            }
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile10 = kept_2[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 4;
-        at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile10 = tile10_stages + 0 % 2 * 32;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile10[8 * (i0) + 4 * (i1)], &kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i1)]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile11 = kept_3[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 4;
-        at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile11 = tile11_stages + 0 % 2 * 32;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e / 2;
-            const int i1 = e % 2;
-            copy_async<16>(&tile11[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i1)]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile12 = kept_1[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 4;
-        at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
-        bf16* const tile12 = tile12_stages + 0 % 2 * 384;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile12[24 * (i0)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile13 = kept_4[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 4;
-        at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
-        bf16* const tile13 = tile13_stages + 0 % 2 * 384;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile13[24 * (i0)], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile14 = kept_5[0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = 0;
-        at.first = c * 4;
-        at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile14 = tile14_stages + 0 % 2 * 8;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 2; e += THREADS) {
-            const int i1 = e;
-            copy_async<16>(&tile14[4 * (i1)], &kept_5[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
-        }
-    }
     commit_copies();
     wait_for_block();
     #pragma unroll 1
@@ -411,7 +512,7 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
         const int c = round;
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
+        at.chunk = chunks_before + c;
         float* const tile9 = tile9_stages + round % 2 * 64;
         float* const tile10 = tile10_stages + round % 2 * 32;
         float* const tile11 = tile11_stages + round % 2 * 32;
@@ -420,7 +521,6 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
         float* const tile14 = tile14_stages + round % 2 * 8;
         // wait for tile9 tile10 tile11 tile12 tile13 tile14, 0 copies pending
         wait_for_copies<0>();
-        // copy async by 16 bytes: tile9 = kept_0[i0, i1] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -428,161 +528,170 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
             const int c = next;
             at.first = c * 4;
             at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile9 = tile9_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile9[8 * (i0) + 4 * (i1)], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + 4 * (i1)]);
+            at.chunk = chunks_before + c;
+            // copy async by 16 bytes: tile9 = kept_0[i0, i1] of 1 ahead
+            {
+                float* const tile9 = tile9_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile9[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile10 = kept_2[i0, i1] of 1 ahead
+            {
+                float* const tile10 = tile10_stages + next % 2 * 32;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 8) copy_async<16>(&tile10[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile11 = kept_3[i0, i1] of 1 ahead
+            {
+                float* const tile11 = tile11_stages + next % 2 * 32;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 8) copy_async<16>(&tile11[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile12 = kept_1[i0, i1] of 1 ahead
+            {
+                bf16* const tile12 = tile12_stages + next % 2 * 384;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    const int i1 = 0;
+                    if (e < 8) copy_async<16>(&tile12[24 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile13 = kept_4[i0, i1] of 1 ahead
+            {
+                bf16* const tile13 = tile13_stages + next % 2 * 384;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    const int i1 = 0;
+                    if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile14 = kept_5[0, i1] of 1 ahead
+            {
+                float* const tile14 = tile14_stages + next % 2 * 8;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i1 = (e) * 4;
+                    if (e < 2) copy_async<16>(&tile14[i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
+                }
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile10 = kept_2[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile10 = tile10_stages + next % 2 * 32;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile10[8 * (i0) + 4 * (i1)], &kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile11 = kept_3[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile11 = tile11_stages + next % 2 * 32;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e / 2;
-                const int i1 = e % 2;
-                copy_async<16>(&tile11[8 * (i0) + 4 * (i1)], &kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + 4 * (i1)]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile12 = kept_1[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            bf16* const tile12 = tile12_stages + next % 2 * 384;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile12[24 * (i0)], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile13 = kept_4[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            bf16* const tile13 = tile13_stages + next % 2 * 384;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile13[24 * (i0)], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile14 = kept_5[0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile14 = tile14_stages + next % 2 * 8;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 2; e += THREADS) {
-                const int i1 = e;
-                copy_async<16>(&tile14[4 * (i1)], &kept_5[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
-            }
-        }
         commit_copies();
         if (state_S_at_chunks != 0) {
             // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 64; e += THREADS) {
-                const int i0 = e / 8;
-                const int i1 = e % 8;
-                state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+            {
+                const int e = threadIdx.x;
+                const int i0 = (e) / 8;
+                const int i1 = (e) % 8;
+                if (e < 64) {
+                    state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+                }
             }
         }
         wait_for_block();
         // reduce [4, 8, 8] over [1]: tile2[i0, 0, i2] = Sum (tile0[i1, i2] * tile10[i0, i1])
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
+        for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
-            #pragma unroll 4
+            #pragma unroll 8
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += tile0[8 * (i1) + i2] * tile10[8 * (i0) + i1];
             }
             tile2[8 * (i0) + i2] = x;
         }
-        // map [8, 8] filled to [16, 16]: tile5[i0, i1] = tile12[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile12[24 * (i0) + i1]) : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile5[i0, i1] = tile12[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile12[24 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile5[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
-        // map [8, 8] filled to [16, 16]: tile6[i0, i1] = tile0[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile6[i0, i1] = tile0[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile0[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile6[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile5 tile6 over 8; tile4[i0, 0, i1] = sum
+        // product [8, 8] in 16x16 in groups of 2: sum = tile5 tile6 over 8; tile4[i0, 0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, false, 24, 0, false, 24, 0>(tile5, tile6, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    tile4[8 * (i0) + i1] = sum;
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        y.x[l] = sum;
+                    }
+                    auto const there = &tile4[8 * (i0) + i1];
+                    put<2>(there, y);
                 }
             });
         }
         wait_for_block();
         // reduce [4, 8, 8] over [1]: tile3[i0, 0, i2] = Sum (i1 < 2*i0+2 ? (tile11[i0, i1] * add(tile9[i1, i2], tile4[i1, 0, i2])) : 0)
         #pragma unroll 1
-        for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
+        for (int e = threadIdx.x; e < 32; e += THREADS) {
             const int i0 = e / 8;
             const int i2 = e % 8;
             float x = 0.f;
-            #pragma unroll 4
+            #pragma unroll 8
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
                 x += (i1 < 2 * (i0) + 2 ? tile11[8 * (i0) + i1] * (tile9[8 * (i1) + i2] + tile4[8 * (i1) + i2]) : 0.0f);
@@ -591,48 +700,96 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
         }
         wait_for_block();
         // map [4, 8]: out_o[t of row i0; i1] where row i0 is among the queries = add(tile2[i0, 0, i1], tile3[i0, 0, i1])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 32; e += THREADS) {
-            const int i0 = e / 8;
-            const int i1 = e % 8;
-            if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile2[8 * (i0) + i1] + tile3[8 * (i0) + i1]);
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 8;
+            const int i1 = (e) % 8;
+            if (e < 32) {
+                if (i0 < at.valid) out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile2[8 * (i0) + i1] + tile3[8 * (i0) + i1]);
+            }
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile7[i0, i1] = add(tile9[i0, i1], tile4[i0, 0, i1])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile9[8 * (i0) + i1] + tile4[8 * (i0) + i1]) : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile7[i0, i1] = add(tile9[i0, i1], tile4[i0, 0, i1])
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile9[8 * (i0) + i1]);
+                Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile4[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] + x1.x[l]) : 0.f;
+                }
+                auto const there = &tile7[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
-        // map [8, 8] filled to [16, 16]: tile8[i0, i1] = tile13[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile8[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile13[24 * (i0) + i1]) : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = tile13[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile13[24 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile8[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile7ᵀ tile8 over 8; tile0[i0, i1] = add((tile0[i0, i1] * tile14[0, i0]), sum)
+        // product [8, 8] in 16x16 in groups of 2: sum = tile8ᵀ tile7 over 8; tile0[i0, i1] = add((tile0[i0, i1] * tile14[0, i0]), sum)
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, true, 24, 0, false, 24, 0>(tile7, tile8, row0, col0);
-            sums.each(row0, col0, [&](int i1, int i0, float sum) {
+            sums.add<16, true, 24, 0, false, 24, 0>(tile8, tile7, row0, col0);
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    tile0[8 * (i0) + i1] = (tile0[8 * (i0) + i1] * tile14[i0] + sum);
+                    Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile0[8 * (i0) + i1]);
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        of[l] = (x0.x[l] * tile14[i0] + sum);
+                    }
+                }
+            });
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+                if (i0 < 8 && i1 < 8) {
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        y.x[l] = of[l];
+                    }
+                    auto const there = &tile0[8 * (i0) + i1];
+                    put<2>(there, y);
                 }
             });
         }
         wait_for_block();
     }
     // map [8, 8]: state_S_after[i0, i1] = tile0[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+        }
     }
 }
 
@@ -694,105 +851,167 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     float* const tile33 = (float*)(shared + 128);
     float* const tile34 = (float*)(shared + 256);
     // map [8, 8]: tile5[i0, i1] = ((i0)%2 < 1 ? neg(in_kk[t of row (i0)/2+(i0)%2; i1]) : 0)
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile5[8 * (i0) + i1] = ((i0) % 2 < 1 ? op_neg(in_kk[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2)) * heads_in_kk + own_in_kk) * 8 + i1]) : 0.0f);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            const Group<1> x0 = get_if<1>(&in_kk[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2)) * heads_in_kk + own_in_kk) * 8 + i1], ((i0) % 2 < 1));
+            tile5[8 * (i0) + i1] = ((i0) % 2 < 1 ? op_neg(x0.x[0]) : 0.0f);
+        }
     }
     // map [4, 8]: tile7[i0, i1] = (in_kk[t of row i0; i1] * in_a[t of row i0; i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile7[8 * (i0) + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile7[8 * (i0) + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1];
+        }
     }
     // map [4, 2, 1]: tile8[i0, i1, 0] = (i1 < 1 ? (row i0+i1 is among the queries ? 1 : 0) : (row i0+i1+-1 is among the queries ? 1 : 0))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e / 2;
-        const int i1 = e % 2;
-        tile8[2 * (i0) + i1] = (i1 < 1 ? (i0 + i1 < at.valid ? 1.0f : 0.0f) : (i0 + i1 + -1 < at.valid ? 1.0f : 0.0f));
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 2;
+        const int i1 = (e) % 2;
+        if (e < 8) {
+            tile8[2 * (i0) + i1] = (i1 < 1 ? (i0 + i1 < at.valid ? 1.0f : 0.0f) : (i0 + i1 + -1 < at.valid ? 1.0f : 0.0f));
+        }
     }
     wait_for_block();
     // map [8, 8]: tile6[i0, i1] = (((i0)%2 < 1 ? tile7[(i0)/2+(i0)%2, i1] : in_k[t of row (i0)/2+(i0)%2+-1; i1]) * tile8[(i0)/2, (i0)%2, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile6[8 * (i0) + i1] = ((i0) % 2 < 1 ? tile7[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : in_k[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_k + own_in_k) * 8 + i1]) * tile8[2 * ((i0) / 2) + (i0) % 2];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            const Group<1> x0 = get_if<1>(&in_k[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_k + own_in_k) * 8 + i1], (!((i0) % 2 < 1)));
+            tile6[8 * (i0) + i1] = ((i0) % 2 < 1 ? tile7[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : x0.x[0]) * tile8[2 * ((i0) / 2) + (i0) % 2];
+        }
     }
     wait_for_block();
     // map [4, 8]: tile10[i0, i1] = exp(in_w[t of row i0; i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile10[8 * (i0) + i1] = op_exp(in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile10[8 * (i0) + i1] = op_exp(in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
+        }
     }
     wait_for_block();
     // map [8, 8]: tile9[i0, i1] = add((((i0)%2 < 1 ? tile10[(i0)/2+(i0)%2, i1] : 1) * tile8[(i0)/2, (i0)%2, 0]), sub(1, tile8[(i0)/2, (i0)%2, 0]))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile9[8 * (i0) + i1] = (((i0) % 2 < 1 ? tile10[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : 1.0f) * tile8[2 * ((i0) / 2) + (i0) % 2] + (1.0f - tile8[2 * ((i0) / 2) + (i0) % 2]));
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile9[8 * (i0) + i1] = (((i0) % 2 < 1 ? tile10[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2)] : 1.0f) * tile8[2 * ((i0) / 2) + (i0) % 2] + (1.0f - tile8[2 * ((i0) / 2) + (i0) % 2]));
+        }
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 8 wide: tile11 = Gram(Versions { micro: 2, offsets: [0, 0] }) tile5 tile6 tile9
     gram<8, 8, 8>(tile11, tile5, tile6, tile9, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
     // map [8, 8]: tile4[i0, i1] = neg(tile11[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile4[8 * (i0) + i1] = op_neg(tile11[8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile4[8 * (i0) + i1] = op_neg(tile11[8 * (i0) + i1]);
+        }
     }
     // map [8, 8]: tile12[i0, i1] = (i0 == i1 ? 1 : 0)
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile12[8 * (i0) + i1] = (i0 == i1 ? 1.0f : 0.0f);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile12[8 * (i0) + i1] = (i0 == i1 ? 1.0f : 0.0f);
+        }
     }
     wait_for_block();
     // solve tile4: tile12
     solve<8, 8, false>(tile4, tile12);
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile3[i0, i1] = tile12[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile12[8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile3[i0, i1] = tile12[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile12[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile3[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile13[i0, i1] = ((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile13[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? ((i0) % 2 < 1 ? 0.0f : in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1]) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile13[i0, i1] = ((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1], (i0 < 8 && i1 < 8 && !((i0) % 2 < 1)));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? ((i0) % 2 < 1 ? 0.0f : x0.x[l]) : 0.f;
+            }
+            auto const there = &tile13[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile14[i0, i1] = sub(((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1]), tile13[i0, i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile14[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (((i0) % 2 < 1 ? 0.0f : in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1]) - widen(tile13[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile14[i0, i1] = sub(((i0)%2 < 1 ? 0 : in_v[t of row (i0)/2+(i0)%2+-1; i1]), tile13[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&in_v[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2 + -1)) * heads_in_v + own_in_v) * 8 + i1], (i0 < 8 && i1 < 8 && !((i0) % 2 < 1)));
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile13[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (((i0) % 2 < 1 ? 0.0f : x0.x[l]) - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile14[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = sub(tile12[i0, i1], tile3[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile12[8 * (i0) + i1] - widen(tile3[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile15[i0, i1] = sub(tile12[i0, i1], tile3[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile12[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile3[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile15[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile3 tile13 over 8 + tile3 tile14 over 8 + tile15 tile13 over 8; tile2[i0, 0, i1] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile3 tile13 over 8 + tile3 tile14 over 8 + tile15 tile13 over 8; tile2[i0, 0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -800,32 +1019,66 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         sums.add<16, false, 24, 0, false, 24, 0>(tile3, tile13, row0, col0);
         sums.add<16, false, 24, 0, false, 24, 0>(tile3, tile14, row0, col0);
         sums.add<16, false, 24, 0, false, 24, 0>(tile15, tile13, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile2[8 * (i0) + i1] = sum;
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+                auto const there = &tile2[8 * (i0) + i1];
+                put<2>(there, y);
             }
         });
     }
     // scan of 8 rows, 8 steps, 8 wide: tile19 = CumulativeProduct(Versions { micro: 2, offsets: [0, 0] }) tile9
     cumulative_product<8, 8, 8>(tile19, tile9, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile18[i0, i1] = (tile5[i0, i1] * tile19[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile18[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile5[8 * (i0) + i1] * tile19[8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile18[i0, i1] = (tile5[i0, i1] * tile19[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile5[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile19[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * x1.x[l] : 0.f;
+            }
+            auto const there = &tile18[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile20[i0, i1] = sub((tile5[i0, i1] * tile19[i0, i1]), tile18[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile20[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile5[8 * (i0) + i1] * tile19[8 * (i0) + i1] - widen(tile18[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile20[i0, i1] = sub((tile5[i0, i1] * tile19[i0, i1]), tile18[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile5[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile19[8 * (i0) + i1]);
+            Group<4> x2 = {}; if ((i0 < 8 && i1 < 8)) x2 = get<4>(&tile18[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] * x1.x[l] - x2.x[l]) : 0.f;
+            }
+            auto const there = &tile20[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16, filled: sum = tile3 tile18 over 8 + tile3 tile20 over 8 + tile15 tile18 over 8; tile17[i0, i1] = sum
+    // product [8, 8] in 16x16, filled in groups of 2: sum = tile3 tile18 over 8 + tile3 tile20 over 8 + tile15 tile18 over 8; tile17[i0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -833,40 +1086,68 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         sums.add<16, false, 24, 0, false, 24, 0>(tile3, tile18, row0, col0);
         sums.add<16, false, 24, 0, false, 24, 0>(tile3, tile20, row0, col0);
         sums.add<16, false, 24, 0, false, 24, 0>(tile15, tile18, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
-            tile17[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? sum : 0.f);
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+            Group<2> y;
+            const int first = i1, of_group = held;
+            #pragma unroll
+            for (int l = 0; l < 2; l++) {
+                const int i1 = first + l, held = of_group + l;
+                const float sum = of[l];
+                y.x[l] = i0 < 8 && i1 < 8 ? sum : 0.f;
+            }
+            auto const there = &tile17[24 * (i0) + i1];
+            put<2>(there, y);
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile21[i0, i1] = state_S_at_chunks[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile21[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile21[i0, i1] = state_S_at_chunks[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1], (i0 < 8 && i1 < 8));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile21[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile17 tile21 over 8; tile16[i0, 0, i1] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile17 tile21 over 8; tile16[i0, 0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, false, 24, 0, false, 24, 0>(tile17, tile21, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile16[8 * (i0) + i1] = sum;
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+                auto const there = &tile16[8 * (i0) + i1];
+                put<2>(there, y);
             }
         });
     }
     wait_for_block();
     // reduce [4, 8, 8] over [2]: tile1[i0, i1, 0] = Sum (add(tile2[i1, 0, i2], tile16[i1, 0, i2]) * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i...
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
         float x = 0.f;
-        #pragma unroll 4
+        #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i2 = s;
             x += (tile2[8 * (i1) + i2] + tile16[8 * (i1) + i2]) * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
@@ -875,11 +1156,13 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     }
     wait_for_block();
     // map [4, 8]: tile0[i0, i1] = tile1[i0, i1, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile0[8 * (i0) + i1] = tile1[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile0[8 * (i0) + i1] = tile1[8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // scan of 4 rows, 8 steps, 8 wide: tile22 = Apply(Versions { micro: 2, offsets: [2] }) tile0 tile6 tile9
@@ -888,11 +1171,11 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     cumulative_product<4, 8, 8>(tile23, tile9, [](int i) -> int { return 2 * (i) + 2; });
     // reduce [4, 8, 8] over [2]: tile24[i0, i1, 0] = Sum (state_S_at_chunks[i1, i2] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : ...
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
         float x = 0.f;
-        #pragma unroll 4
+        #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i2 = s;
             x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
@@ -901,101 +1184,127 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     }
     wait_for_block();
     // map [4, 8]: d_in_r[t of row i0; i1] where row i0 is among the queries = add(tile22[i0, i1], (tile23[i0, i1] * tile24[i0, i1, 0]))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        if (i0 < at.valid) d_in_r[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile22[8 * (i0) + i1] + tile23[8 * (i0) + i1] * tile24[8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            if (i0 < at.valid) d_in_r[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile22[8 * (i0) + i1] + tile23[8 * (i0) + i1] * tile24[8 * (i0) + i1]);
+        }
     }
     // map [8, 8]: kept_0[i0, i1] = tile6[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile6[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile6[8 * (i0) + i1];
+        }
     }
     // map [8, 8]: kept_1[i0, i1] = tile9[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile9[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile9[8 * (i0) + i1];
+        }
     }
     // map [8, 8]: kept_2[i0, i1] = tile5[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile5[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile5[8 * (i0) + i1];
+        }
     }
     // map [8, 8]: kept_3[i0, i1] = tile19[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile19[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile19[8 * (i0) + i1];
+        }
     }
     // map [8, 8]: kept_4[i0, i1] = tile12[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile12[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile12[8 * (i0) + i1];
+        }
     }
     // map [8, 8]: kept_5[i0, i1] = tile2[i0, 0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile2[8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile2[8 * (i0) + i1]);
+        }
     }
     // map [8, 8]: kept_6[i0, i1] = tile17[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile17[24 * (i0) + i1]));
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile17[24 * (i0) + i1]));
+        }
     }
     // map [8, 8]: kept_7[i0, i1] = add(tile2[i0, 0, i1], tile16[i0, 0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow((tile2[8 * (i0) + i1] + tile16[8 * (i0) + i1]));
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow((tile2[8 * (i0) + i1] + tile16[8 * (i0) + i1]));
+        }
     }
     // scan of 8 rows, 8 steps, 8 wide: tile25 = ReverseCumulativeProduct tile9
     reverse_cumulative_product<8, 8>(tile25, tile9);
     wait_for_block();
     // map [8, 8]: kept_8[i0, i1] = tile25[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile25[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile25[8 * (i0) + i1];
+        }
     }
     // map [8, 8]: kept_9[i0, i1] = (tile6[i0, i1] * tile25[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile6[8 * (i0) + i1] * tile25[8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile6[8 * (i0) + i1] * tile25[8 * (i0) + i1]);
+        }
     }
     // scan of 1 rows, 8 steps, 8 wide: tile26 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile9
     cumulative_product<1, 8, 8>(tile26, tile9, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
     // map [1, 8]: kept_10[0, i1] = tile26[0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i1 = e;
-        kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile26[i1];
+        if (e < 8) {
+            kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile26[i1];
+        }
     }
     wait_for_block();
     // map [4, 8]: tile28[i0, i1] = in_r[t of row i0; i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile28[8 * (i0) + i1] = in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile28[8 * (i0) + i1] = in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1];
+        }
     }
     wait_for_block();
     // scan of 4 rows, 8 steps, 8 wide: tile29 = Gram(Versions { micro: 2, offsets: [2] }) tile28 tile6 tile9
@@ -1003,7 +1312,7 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     wait_for_block();
     // reduce [4, 8, 8] over [0]: tile27[0, i1, i2] = Sum (tile29[i0, i1] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0))
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i1 = e / 8;
         const int i2 = e % 8;
         float x = 0.f;
@@ -1016,38 +1325,44 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     }
     wait_for_block();
     // map [1, 8, 8]: kept_11[0, i1, i2] = tile27[0, i1, i2]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i1 = e / 8;
-        const int i2 = e % 8;
-        kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = tile27[8 * (i1) + i2];
+    {
+        const int e = threadIdx.x;
+        const int i1 = (e) / 8;
+        const int i2 = (e) % 8;
+        if (e < 64) {
+            kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = tile27[8 * (i1) + i2];
+        }
     }
     wait_for_block();
     // scan of 4 rows, 8 steps, 8 wide: tile30 = ApplyT(Versions { micro: 2, offsets: [2] }) tile0 tile28 tile9
     apply_t<4, 8, 8>(tile30, tile0, tile28, tile9, [](int i) -> int { return 2 * (i) + 2; });
     wait_for_block();
     // map [8, 8]: kept_13[i0, i1] = tile30[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile30[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile30[8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // scan of 4 rows, 8 steps, 8 wide: tile31 = GramGrad(Versions { micro: 2, offsets: [2] }) tile0 tile28 tile6 tile9
     gram_grad<4, 8, 8>(tile31, tile0, tile28, tile6, tile9, [](int i) -> int { return 2 * (i) + 2; });
     wait_for_block();
     // map [8, 8]: kept_14[i0, i1] = tile31[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_14[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile31[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_14[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile31[8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // reduce [4, 8, 8] over [0]: tile32[0, i1, i2] = Sum ((tile28[i0, i1] * tile23[i0, i1]) * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2]...
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i1 = e / 8;
         const int i2 = e % 8;
         float x = 0.f;
@@ -1060,29 +1375,35 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     }
     wait_for_block();
     // map [1, 8, 8]: kept_15[0, i1, i2] = tile32[0, i1, i2]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i1 = e / 8;
-        const int i2 = e % 8;
-        kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = tile32[8 * (i1) + i2];
+    {
+        const int e = threadIdx.x;
+        const int i1 = (e) / 8;
+        const int i2 = (e) % 8;
+        if (e < 64) {
+            kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = tile32[8 * (i1) + i2];
+        }
     }
     // map [4, 8]: tile33[i0, i1] = (tile28[i0, i1] * tile24[i0, i1, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile33[8 * (i0) + i1] = tile28[8 * (i0) + i1] * tile24[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile33[8 * (i0) + i1] = tile28[8 * (i0) + i1] * tile24[8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // scan of 4 rows, 8 steps, 8 wide: tile34 = CumulativeProductGrad(Versions { micro: 2, offsets: [2] }) tile9 tile33
     cumulative_product_grad<4, 8, 8>(tile34, tile9, tile33, [](int i) -> int { return 2 * (i) + 2; });
     wait_for_block();
     // map [8, 8]: kept_16[i0, i1] = tile34[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile34[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile34[8 * (i0) + i1];
+        }
     }
 }
 
@@ -1099,6 +1420,7 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
     at.length = bounds[at.sequence + 1] - at.start;
     at.rows = bounds[sequences];
     const int rounds = (at.length + 3) / 4;
+    const int chunks_before = chunks[at.sequence];
     const int own_in_r = at.head / (heads / heads_in_r);
     const int own_in_k = at.head / (heads / heads_in_k);
     const int own_in_kk = at.head / (heads / heads_in_kk);
@@ -1116,99 +1438,90 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
     bf16* const tile9_stages = (bf16*)(shared + 2048);
     float* const tile10_stages = (float*)(shared + 3584);
     float* const tile11_stages = (float*)(shared + 3712);
-    // map [8, 8] by fragments: tile0[i0, i1] = (given d_state_S_after ? d_state_S_after[i0, i1] : 0)
+    // map [8, 8] by fragments in groups of 2: tile0[i0, i1] = (given d_state_S_after ? d_state_S_after[i0, i1] : 0)
     #pragma unroll
     for (int slot = 0; slot < 1; slot++) {
         const int job = threadIdx.x / 32 + slot * WARPS;
         if (job >= 1) break;
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        each_place<2>(row0, col0, [&](int i0, int i1, int held) {
+        each_pair<2>(row0, col0, [&](int i0, int i1, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile0[slot * 8 + held] = (d_state_S_after != 0 ? d_state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.0f);
+                const Group<2> x0 = get_if<2>(&d_state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1], (i0 < 8 && i1 < 8 && d_state_S_after != 0));
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    tile0[slot * 8 + held] = (d_state_S_after != 0 ? x0.x[l] : 0.0f);
+                }
             }
         });
     }
-    // copy async by 16 bytes: tile7 = kept_11[0, i1, i2] of round 0
     if (0 < rounds) {
         const Place now = at;
         Place at = now;
         const int c = rounds - 1 - 0;
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile7 = tile7_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i1 = e / 2;
-            const int i2 = e % 2;
-            copy_async<16>(&tile7[8 * (i1) + 4 * (i2)], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
+        at.chunk = chunks_before + c;
+        // copy async by 16 bytes: tile7 = kept_11[0, i1, i2] of round 0
+        {
+            float* const tile7 = tile7_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i1 = (e) / 2;
+                const int i2 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile7[8 * (i1) + i2], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
+            }
+        }
+        // copy async by 16 bytes: tile8 = kept_6[i0, i1] of round 0
+        {
+            bf16* const tile8 = tile8_stages + 0 % 2 * 384;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile9 = kept_9[i0, i1] of round 0
+        {
+            bf16* const tile9 = tile9_stages + 0 % 2 * 384;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile9[24 * (i0) + i1], &kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile10 = kept_10[0, i1] of round 0
+        {
+            float* const tile10 = tile10_stages + 0 % 2 * 8;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i1 = (e) * 4;
+                if (e < 2) copy_async<16>(&tile10[i1], &kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile11 = kept_15[0, i1, i2] of round 0
+        {
+            float* const tile11 = tile11_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i1 = (e) / 2;
+                const int i2 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile11[8 * (i1) + i2], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
+            }
         }
     }
     commit_copies();
-    // copy async by 16 bytes: tile8 = kept_6[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 4;
-        at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
-        bf16* const tile8 = tile8_stages + 0 % 2 * 384;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile8[24 * (i0)], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile9 = kept_9[i0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 4;
-        at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
-        bf16* const tile9 = tile9_stages + 0 % 2 * 384;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 8; e += THREADS) {
-            const int i0 = e;
-            copy_async<16>(&tile9[24 * (i0)], &kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile10 = kept_10[0, i1] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 4;
-        at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile10 = tile10_stages + 0 % 2 * 8;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 2; e += THREADS) {
-            const int i1 = e;
-            copy_async<16>(&tile10[4 * (i1)], &kept_10[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
-        }
-    }
     commit_copies();
-    // copy async by 16 bytes: tile11 = kept_15[0, i1, i2] of round 0
-    if (0 < rounds) {
-        const Place now = at;
-        Place at = now;
-        const int c = rounds - 1 - 0;
-        at.first = c * 4;
-        at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
-        float* const tile11 = tile11_stages + 0 % 2 * 64;
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 16; e += THREADS) {
-            const int i1 = e / 2;
-            const int i2 = e % 2;
-            copy_async<16>(&tile11[8 * (i1) + 4 * (i2)], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
-        }
-    }
     commit_copies();
     wait_for_block();
     #pragma unroll 1
@@ -1216,7 +1529,7 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
         const int c = rounds - 1 - round;
         at.first = c * 4;
         at.valid = min(at.length - at.first, 4);
-        at.chunk = chunks[at.sequence] + c;
+        at.chunk = chunks_before + c;
         float* const tile7 = tile7_stages + round % 2 * 64;
         bf16* const tile8 = tile8_stages + round % 2 * 384;
         bf16* const tile9 = tile9_stages + round % 2 * 384;
@@ -1224,7 +1537,6 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
         float* const tile11 = tile11_stages + round % 2 * 64;
         // wait for tile7 tile8 tile9 tile10 tile11, 0 copies pending
         wait_for_copies<0>();
-        // copy async by 16 bytes: tile7 = kept_11[0, i1, i2] of 1 ahead
         if (round + 1 < rounds) {
             const int next = round + 1;
             const Place now = at;
@@ -1232,145 +1544,186 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
             const int c = rounds - 1 - next;
             at.first = c * 4;
             at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile7 = tile7_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i1 = e / 2;
-                const int i2 = e % 2;
-                copy_async<16>(&tile7[8 * (i1) + 4 * (i2)], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
+            at.chunk = chunks_before + c;
+            // copy async by 16 bytes: tile7 = kept_11[0, i1, i2] of 1 ahead
+            {
+                float* const tile7 = tile7_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i1 = (e) / 2;
+                    const int i2 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile7[8 * (i1) + i2], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
+                }
+            }
+            // copy async by 16 bytes: tile8 = kept_6[i0, i1] of 1 ahead
+            {
+                bf16* const tile8 = tile8_stages + next % 2 * 384;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    const int i1 = 0;
+                    if (e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile9 = kept_9[i0, i1] of 1 ahead
+            {
+                bf16* const tile9 = tile9_stages + next % 2 * 384;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    const int i1 = 0;
+                    if (e < 8) copy_async<16>(&tile9[24 * (i0) + i1], &kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile10 = kept_10[0, i1] of 1 ahead
+            {
+                float* const tile10 = tile10_stages + next % 2 * 8;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i1 = (e) * 4;
+                    if (e < 2) copy_async<16>(&tile10[i1], &kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
+                }
+            }
+            // copy async by 16 bytes: tile11 = kept_15[0, i1, i2] of 1 ahead
+            {
+                float* const tile11 = tile11_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i1 = (e) / 2;
+                    const int i2 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile11[8 * (i1) + i2], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
+                }
             }
         }
         commit_copies();
-        // copy async by 16 bytes: tile8 = kept_6[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            bf16* const tile8 = tile8_stages + next % 2 * 384;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile8[24 * (i0)], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile9 = kept_9[i0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            bf16* const tile9 = tile9_stages + next % 2 * 384;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 8; e += THREADS) {
-                const int i0 = e;
-                copy_async<16>(&tile9[24 * (i0)], &kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0)]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile10 = kept_10[0, i1] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile10 = tile10_stages + next % 2 * 8;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 2; e += THREADS) {
-                const int i1 = e;
-                copy_async<16>(&tile10[4 * (i1)], &kept_10[((long long)(at.chunk) * heads + at.head) * 8 + 4 * (i1)]);
-            }
-        }
         commit_copies();
-        // copy async by 16 bytes: tile11 = kept_15[0, i1, i2] of 1 ahead
-        if (round + 1 < rounds) {
-            const int next = round + 1;
-            const Place now = at;
-            Place at = now;
-            const int c = rounds - 1 - next;
-            at.first = c * 4;
-            at.valid = min(at.length - at.first, 4);
-            at.chunk = chunks[at.sequence] + c;
-            float* const tile11 = tile11_stages + next % 2 * 64;
-            #pragma unroll 1
-            for (int e = threadIdx.x; e < 16; e += THREADS) {
-                const int i1 = e / 2;
-                const int i2 = e % 2;
-                copy_async<16>(&tile11[8 * (i1) + 4 * (i2)], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + 4 * (i2)]);
-            }
-        }
         commit_copies();
-        // map [8, 8] by fragments: d_state_S_at_chunks[i0, i1] = tile0[i0, i1]
+        // map [8, 8] by fragments in groups of 2: d_state_S_at_chunks[i0, i1] = tile0[i0, i1]
         #pragma unroll
         for (int slot = 0; slot < 1; slot++) {
             const int job = threadIdx.x / 32 + slot * WARPS;
             if (job >= 1) break;
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            each_place<2>(row0, col0, [&](int i0, int i1, int held) {
+            each_pair<2>(row0, col0, [&](int i0, int i1, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[slot * 8 + held];
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        y.x[l] = tile0[slot * 8 + held];
+                    }
+                    auto const there = &d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+                    put_out<2>(there, y);
                 }
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile2[i0, i1] = tile8[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile8[24 * (i0) + i1]) : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile2[i0, i1] = tile8[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile8[24 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile2[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
-        // map [8, 8] filled to [16, 16]: tile5[i0, i1] = tile9[i0, i1]
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(tile9[24 * (i0) + i1]) : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile5[i0, i1] = tile9[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile9[24 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile5[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
-        // map [8, 8] filled to [16, 16] by fragments: tile6[i0, i1] = tile0[i0, i1]
+        // map [8, 8] filled to [16, 16] by fragments in groups of 2: tile6[i0, i1] = tile0[i0, i1]
         #pragma unroll
         for (int slot = 0; slot < 1; slot++) {
             const int job = threadIdx.x / 32 + slot * WARPS;
             if (job >= 1) break;
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            each_place<2>(row0, col0, [&](int i0, int i1, int held) {
-                tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[slot * 8 + held] : 0.f);
+            each_pair<2>(row0, col0, [&](int i0, int i1, int held) {
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? tile0[slot * 8 + held] : 0.f;
+                }
+                auto const there = &tile6[24 * (i0) + i1];
+                put<2>(there, y);
             });
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile5 tile6 over 8; tile4[0, i0, i1] = sum
+        // product [8, 8] in 16x16 in groups of 2: sum = tile5 tile6 over 8; tile4[0, i0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, false, 24, 0, false, 24, 0>(tile5, tile6, row0, col0);
-            sums.each(row0, col0, [&](int i0, int i1, float sum) {
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    tile4[8 * (i0) + i1] = sum;
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        y.x[l] = sum;
+                    }
+                    auto const there = &tile4[8 * (i0) + i1];
+                    put<2>(there, y);
                 }
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16]: tile3[i0, i1] = add(tile4[0, i0, i1], tile7[0, i0, i1])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 256; e += THREADS) {
-            const int i0 = e / 16;
-            const int i1 = e % 16;
-            tile3[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile4[8 * (i0) + i1] + tile7[8 * (i0) + i1]) : 0.f);
+        // map [8, 8] filled to [16, 16] in groups of 4: tile3[i0, i1] = add(tile4[0, i0, i1], tile7[0, i0, i1])
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile4[8 * (i0) + i1]);
+                Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile7[8 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] + x1.x[l]) : 0.f;
+                }
+                auto const there = &tile3[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
         wait_for_block();
-        // product [8, 8] in 16x16: sum = tile2ᵀ tile3 over 8; tile0[i0, i1] = add((tile10[0, i0] * tile0[i0, i1]), add(tile11[0, i0, i1], sum))
+        // product [8, 8] in 16x16 in groups of 2: sum = tile2ᵀ tile3 over 8; tile0[i0, i1] = add((tile10[0, i0] * tile0[i0, i1]), add(tile11[0, i0, i1], sum))
         #pragma unroll
         for (int slot = 0; slot < 1; slot++) {
             const int job = threadIdx.x / 32 + slot * WARPS;
@@ -1378,31 +1731,59 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
             sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile3, row0, col0);
-            sums.each_held(row0, col0, [&](int i0, int i1, float sum, int held) {
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    tile0[slot * 8 + held] = (tile10[i0] * tile0[slot * 8 + held] + (tile11[8 * (i0) + i1] + sum));
+                    Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile11[8 * (i0) + i1]);
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        of[l] = (tile10[i0] * tile0[slot * 8 + held] + (x0.x[l] + sum));
+                    }
+                }
+            });
+            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+                if (i0 < 8 && i1 < 8) {
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        const float sum = of[l];
+                        tile0[slot * 8 + held] = of[l];
+                    }
                 }
             });
         }
         // map [1, 8, 8]: kept_12[0, i1, i2] = add(tile4[0, i1, i2], tile7[0, i1, i2])
-        #pragma unroll 1
-        for (int e = threadIdx.x; e < 64; e += THREADS) {
-            const int i1 = e / 8;
-            const int i2 = e % 8;
-            kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = (tile4[8 * (i1) + i2] + tile7[8 * (i1) + i2]);
+        {
+            const int e = threadIdx.x;
+            const int i1 = (e) / 8;
+            const int i2 = (e) % 8;
+            if (e < 64) {
+                kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = (tile4[8 * (i1) + i2] + tile7[8 * (i1) + i2]);
+            }
         }
         wait_for_block();
     }
     if (d_state_S_before != 0) {
-        // map [8, 8] by fragments: d_state_S_before[i0, i1] = tile0[i0, i1]
+        // map [8, 8] by fragments in groups of 2: d_state_S_before[i0, i1] = tile0[i0, i1]
         #pragma unroll
         for (int slot = 0; slot < 1; slot++) {
             const int job = threadIdx.x / 32 + slot * WARPS;
             if (job >= 1) break;
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            each_place<2>(row0, col0, [&](int i0, int i1, int held) {
+            each_pair<2>(row0, col0, [&](int i0, int i1, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    d_state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[slot * 8 + held];
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        y.x[l] = tile0[slot * 8 + held];
+                    }
+                    auto const there = &d_state_S_before[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1];
+                    put_out<2>(there, y);
                 }
             });
         }
@@ -1465,29 +1846,59 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     float* const tile31 = (float*)(shared + 0);
     float* const tile32 = (float*)(shared + 1024);
     float* const tile33 = (float*)(shared + 0);
-    // map [8, 8] filled to [16, 16]: tile1[i0, i1] = kept_4[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile1[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile1[i0, i1] = kept_4[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile1[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile4[i0, i1] = state_S_at_chunks[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile4[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile4[i0, i1] = state_S_at_chunks[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            const Group<4> x0 = get_if<4>(&state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1], (i0 < 8 && i1 < 8));
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile4[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile5[i0, i1] = kept_12[0, i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile5[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile5[i0, i1] = kept_12[0, i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile5[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
     // product [8, 8] in 16x16: sum = tile4 tile5ᵀ over 8; tile3[i1, i0, 0] = sum
@@ -1496,39 +1907,73 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, false, 24, 0, true, 24, 0>(tile4, tile5, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each(row0, col0, [&](int i0, int i1, float& sum, int held) {
             if (i0 < 8 && i1 < 8) {
                 tile3[i0 + 8 * (i1)] = sum;
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile2[i0, i1] = tile3[i0, i1, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile2[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile3[8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile2[i0, i1] = tile3[i0, i1, 0]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile3[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile2[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile6[i0, i1] = sub(tile3[i0, i1, 0], tile2[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile6[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (tile3[8 * (i0) + i1] - widen(tile2[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile6[i0, i1] = sub(tile3[i0, i1, 0], tile2[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile3[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile2[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile6[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile7[i0, i1] = sub(kept_4[i0, i1], tile1[i0, i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile7[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] - widen(tile1[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile7[i0, i1] = sub(kept_4[i0, i1], tile1[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile1[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile7[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile1ᵀ tile2 over 8 + tile1ᵀ tile6 over 8 + tile7ᵀ tile2 over 8; tile0[i0, 0, i1] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile1ᵀ tile2 over 8 + tile1ᵀ tile6 over 8 + tile7ᵀ tile2 over 8; tile0[i0, 0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -1536,38 +1981,79 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
         sums.add<16, true, 24, 0, false, 24, 0>(tile1, tile2, row0, col0);
         sums.add<16, true, 24, 0, false, 24, 0>(tile1, tile6, row0, col0);
         sums.add<16, true, 24, 0, false, 24, 0>(tile7, tile2, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile0[8 * (i0) + i1] = sum;
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+                auto const there = &tile0[8 * (i0) + i1];
+                put<2>(there, y);
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile10[i0, i1] = tile0[i0, 0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile10[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile0[8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile10[i0, i1] = tile0[i0, 0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile0[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile10[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile11[i0, i1] = kept_6[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile11[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile11[i0, i1] = kept_6[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile11[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile14[i0, i1] = sub(kept_12[0, i0, i1], tile5[i0, i1])
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile14[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? (kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] - widen(tile5[24 * (i0) + i1])) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile14[i0, i1] = sub(kept_12[0, i0, i1], tile5[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile5[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile14[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile1ᵀ tile5 over 8 + tile1ᵀ tile14 over 8 + tile7ᵀ tile5 over 8; tile13[i0, 0, i1] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile1ᵀ tile5 over 8 + tile1ᵀ tile14 over 8 + tile7ᵀ tile5 over 8; tile13[i0, 0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -1575,30 +2061,60 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
         sums.add<16, true, 24, 0, false, 24, 0>(tile1, tile5, row0, col0);
         sums.add<16, true, 24, 0, false, 24, 0>(tile1, tile14, row0, col0);
         sums.add<16, true, 24, 0, false, 24, 0>(tile7, tile5, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile13[8 * (i0) + i1] = sum;
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+                auto const there = &tile13[8 * (i0) + i1];
+                put<2>(there, y);
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16]: tile12[i0, i1] = tile13[i0, 0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 256; e += THREADS) {
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile12[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? tile13[8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile12[i0, i1] = tile13[i0, 0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile13[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile12[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile15[i0, i1] = kept_5[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile15[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile15[i0, i1] = kept_5[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile15[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile10 tile11ᵀ over 8; sum1 = tile12 tile15ᵀ over 8; tile9[i0, i1] = add(neg((sum * (i1 < i0 ? 1 : 0))), neg(((i1 < i0 ? 1 : 0) *...
+    // product [8, 8] in 16x16 in groups of 2: sum = tile10 tile11ᵀ over 8; sum1 = tile12 tile15ᵀ over 8; tile9[i0, i1] = add(neg((sum * (i1 < i0 ? 1 : 0))), neg(((i1 ...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -1606,121 +2122,177 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
         Sums<2> sums1;
         sums.add<16, false, 24, 0, true, 24, 0>(tile10, tile11, row0, col0);
         sums1.add<16, false, 24, 0, true, 24, 0>(tile12, tile15, row0, col0);
-        sums.each_held(row0, col0, [&](int i0, int i1, float sum, int held) {
-            const float sum1 = sums1.x[held / 4][held % 4];
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile9[8 * (i0) + i1] = (op_neg(sum * (i1 < i0 ? 1.0f : 0.0f)) + op_neg((i1 < i0 ? 1.0f : 0.0f) * sum1));
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    const float sum1 = sums1.x[held / 4][held % 4];
+                    y.x[l] = (op_neg(sum * (i1 < i0 ? 1.0f : 0.0f)) + op_neg((i1 < i0 ? 1.0f : 0.0f) * sum1));
+                }
+                auto const there = &tile9[8 * (i0) + i1];
+                put<2>(there, y);
             }
         });
     }
     wait_for_block();
     // map [8, 8]: tile8[i0, i1] = neg(tile9[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile8[8 * (i0) + i1] = op_neg(tile9[8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile8[8 * (i0) + i1] = op_neg(tile9[8 * (i0) + i1]);
+        }
     }
     // map [8, 8]: tile16[i0, i1] = kept_0[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile16[8 * (i0) + i1] = kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile16[8 * (i0) + i1] = kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+        }
     }
     // map [8, 8]: tile17[i0, i1] = kept_1[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile17[8 * (i0) + i1] = kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile17[8 * (i0) + i1] = kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 8 wide: tile18 = Apply(Versions { micro: 2, offsets: [0, 0] }) tile8 tile16 tile17
     apply<8, 8, 8>(tile18, tile8, tile16, tile17, [](int i) -> int { return 2 * ((i) / 2); });
     // map [4, 2, 1]: tile19[i0, i1, 0] = (i1 < 1 ? (row i0+i1 is among the queries ? 1 : 0) : (row i0+i1+-1 is among the queries ? 1 : 0))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e / 2;
-        const int i1 = e % 2;
-        tile19[2 * (i0) + i1] = (i1 < 1 ? (i0 + i1 < at.valid ? 1.0f : 0.0f) : (i0 + i1 + -1 < at.valid ? 1.0f : 0.0f));
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 2;
+        const int i1 = (e) % 2;
+        if (e < 8) {
+            tile19[2 * (i0) + i1] = (i1 < 1 ? (i0 + i1 < at.valid ? 1.0f : 0.0f) : (i0 + i1 + -1 < at.valid ? 1.0f : 0.0f));
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile22[i0, i1] = kept_7[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile22[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? widen(kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]) : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile22[i0, i1] = kept_7[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile22[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
-    // map [8, 8] filled to [16, 16]: tile23[i0, i1] = d_state_S_at_chunks[i0, i1]
-    #pragma unroll 4
-    for (int r = 0; r < 2; r++) {
-        const int e = threadIdx.x + r * THREADS;
-        const int i0 = e / 16;
-        const int i1 = e % 16;
-        tile23[24 * (i0) + i1] = narrow(i0 < 8 && i1 < 8 ? d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] : 0.f);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile23[i0, i1] = d_state_S_at_chunks[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile23[24 * (i0) + i1];
+            put<4>(there, y);
+        }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile22 tile23ᵀ over 8; tile21[i1, i0, 0] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile22 tile23ᵀ over 8; tile21[i1, i0, 0] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
         sums.add<16, false, 24, 0, true, 24, 0>(tile22, tile23, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float sum) {
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile21[i0 + 8 * (i1)] = sum;
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+                auto const there = &tile21[8 * (i0) + i1];
+                put<2>(there, y);
             }
         });
     }
     wait_for_block();
     // map [8, 8]: tile20[i0, i1] = add((kept_8[i0, i1] * tile21[i1, i0, 0]), kept_13[i0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile20[8 * (i0) + i1] = (kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile21[i0 + 8 * (i1)] + kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile20[8 * (i0) + i1] = (kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile21[8 * (i0) + i1] + kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+        }
     }
     // map [8, 8]: tile24[i0, i1] = kept_2[i0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile24[8 * (i0) + i1] = kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile24[8 * (i0) + i1] = kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 8 wide: tile25 = ApplyT(Versions { micro: 2, offsets: [0, 0] }) tile8 tile24 tile17
     apply_t<8, 8, 8>(tile25, tile8, tile24, tile17, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
     // map [4, 8]: d_in_kk[t of row i0; i1] where row i0 is among the queries = add(neg(add((kept_3[2*i0, i1] * tile0[2*i0, 0, i1]), tile18[2*i0, i1])), (in_a[t of row...
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        if (i0 < at.valid) d_in_kk[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (op_neg((kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1] * tile0[16 * (i0) + i1] + tile18[16 * (i0) + i1])) + in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1] * tile19[2 * (i0)] * (tile20[16 * (i0) + i1] + tile25[16 * (i0) + i1]));
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            if (i0 < at.valid) d_in_kk[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (op_neg((kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1] * tile0[16 * (i0) + i1] + tile18[16 * (i0) + i1])) + in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1] * tile19[2 * (i0)] * (tile20[16 * (i0) + i1] + tile25[16 * (i0) + i1]));
+        }
     }
     // map [4, 8]: d_in_a[t of row i0; i1] where row i0 is among the queries = (in_kk[t of row i0; i1] * (tile19[i0, 0, 0] * add(tile20[2*i0, i1], tile25[2*i0, i1])))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        if (i0 < at.valid) d_in_a[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * tile19[2 * (i0)] * (tile20[16 * (i0) + i1] + tile25[16 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            if (i0 < at.valid) d_in_a[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1] * tile19[2 * (i0)] * (tile20[16 * (i0) + i1] + tile25[16 * (i0) + i1]);
+        }
     }
     // map [4, 8]: d_in_k[t of row i0; i1] where row i0 is among the queries = (tile19[i0, 1, 0] * add(tile20[2*i0+1, i1], tile25[2*i0+1, i1]))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile19[2 * (i0) + 1] * (tile20[16 * (i0) + i1 + 8] + tile25[16 * (i0) + i1 + 8]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile19[2 * (i0) + 1] * (tile20[16 * (i0) + i1 + 8] + tile25[16 * (i0) + i1 + 8]);
+        }
     }
     wait_for_block();
     // reduce [8, 8] over [1]: tile27[i0, 0] = Sum (state_S_at_chunks[i0, i1] * d_state_S_at_chunks[i0, i1])
     #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS / 1) {
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
         float x = 0.f;
-        #pragma unroll 4
+        #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
             x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
@@ -1729,32 +2301,38 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     }
     wait_for_block();
     // map [1, 8]: tile26[0, i1] = tile27[i1, 0]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
+    {
+        const int e = threadIdx.x;
         const int i1 = e;
-        tile26[i1] = tile27[i1];
+        if (e < 8) {
+            tile26[i1] = tile27[i1];
+        }
     }
     wait_for_block();
     // scan of 1 rows, 8 steps, 8 wide: tile28 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile17 tile26
     cumulative_product_grad<1, 8, 8>(tile28, tile17, tile26, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
     // map [8, 8]: tile29[i0, i1] = (tile16[i0, i1] * tile21[i1, i0, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile29[8 * (i0) + i1] = tile16[8 * (i0) + i1] * tile21[i0 + 8 * (i1)];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile29[8 * (i0) + i1] = tile16[8 * (i0) + i1] * tile21[8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 8 wide: tile30 = ReverseCumulativeProductGrad tile17 tile29
     reverse_cumulative_product_grad<8, 8>(tile30, tile17, tile29);
     wait_for_block();
     // map [8, 8]: tile31[i0, i1] = (tile24[i0, i1] * tile0[i0, 0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 64; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        tile31[8 * (i0) + i1] = tile24[8 * (i0) + i1] * tile0[8 * (i0) + i1];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile31[8 * (i0) + i1] = tile24[8 * (i0) + i1] * tile0[8 * (i0) + i1];
+        }
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 8 wide: tile32 = CumulativeProductGrad(Versions { micro: 2, offsets: [0, 0] }) tile17 tile31
@@ -1764,17 +2342,21 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     gram_grad<8, 8, 8>(tile33, tile8, tile24, tile16, tile17, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
     // map [4, 8]: d_in_w[t of row i0; i1] where row i0 is among the queries = (exp(in_w[t of row i0; i1]) * (tile19[i0, 0, 0] * add(add(add(add(add(tile28[2*i0, i1], ...
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        if (i0 < at.valid) d_in_w[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = op_exp(in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]) * tile19[2 * (i0)] * (((((tile28[16 * (i0) + i1] + tile30[16 * (i0) + i1]) + kept_14[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1]) + kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1]) + tile32[16 * (i0) + i1]) + tile33[16 * (i0) + i1]);
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            if (i0 < at.valid) d_in_w[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = op_exp(in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]) * tile19[2 * (i0)] * (((((tile28[16 * (i0) + i1] + tile30[16 * (i0) + i1]) + kept_14[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1]) + kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1]) + tile32[16 * (i0) + i1]) + tile33[16 * (i0) + i1]);
+        }
     }
     // map [4, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = tile13[2*i0+1, 0, i1]
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i0 = e / 8;
-        const int i1 = e % 8;
-        if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile13[16 * (i0) + i1 + 8];
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile13[16 * (i0) + i1 + 8];
+        }
     }
 }

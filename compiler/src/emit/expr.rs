@@ -111,11 +111,9 @@ fn row_of(token: &Token) -> String {
 fn place(buffer: &Buffer, element: &Element, row: &str, parts: usize) -> String {
     let is_value = |dim: &Dim| matches!(dim, Dim::Number(_));
     let outer = buffer.dims.iter().rposition(|dim| !is_value(dim)).map_or(0, |last| last + 1);
-    let (outer, value) = buffer.dims.split_at(outer);
-    let before = outer.iter().filter(|dim| is_value(dim)).count();
     let mut text = String::new();
-    let mut counts = element.index[..before].iter();
-    for dim in outer {
+    let mut counts = element.index.iter();
+    for dim in &buffer.dims[..outer] {
         let (length, here) = match dim {
             Dim::Number(n) => (n.to_string(), counts.next().map_or(String::new(), ix)),
             Dim::Rows => ("at.rows".to_string(), row.to_string()),
@@ -132,13 +130,8 @@ fn place(buffer: &Buffer, element: &Element, row: &str, parts: usize) -> String 
             format!("({text} * {length} + {here})")
         };
     }
-    let (mut inner, mut size, mut part) = (Ix::default(), 1, 0);
-    for (axis, dim) in value.iter().enumerate() {
-        let Dim::Number(n) = dim else { continue };
-        inner = inner.times(*n as i64).plus(&element.index[before + axis]);
-        size *= n;
-        part = part * n + if element.split == Some(before + axis) { n / parts } else { 0 };
-    }
+    let (_, inner, size) = buffer.inner(element);
+    let part = buffer.part(element, parts);
     let part = if part > 0 { format!("at.part * {part} + ") } else { String::new() };
     let inner = format!("{part}{}", ix(&inner));
     if text.is_empty() { inner } else { format!("{text} * {size} + {inner}") }
@@ -161,9 +154,12 @@ fn number(x: f64) -> String {
     }
 }
 
-/// The value of an element as C.
-pub(super) fn expr(of: &Schedule, k: &Kernel, e: &Expr) -> String {
-    let expr = |e: &Expr| expr(of, k, e);
+/// The value of an element as C, given what has been read already.
+pub(super) fn expr(of: &Schedule, k: &Kernel, e: &Expr, read: &[(Expr, String)]) -> String {
+    if let Some((_, name)) = read.iter().find(|(have, _)| have == e) {
+        return name.clone();
+    }
+    let expr = |e: &Expr| expr(of, k, e, read);
     match e {
         Expr::Number(x) => number(x.value()),
         Expr::Tile(id, index) => match k.tile(*id).number {

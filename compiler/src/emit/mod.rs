@@ -3,6 +3,7 @@
 //! wait.
 
 mod expr;
+mod map;
 mod step;
 
 use crate::normal::Refusal;
@@ -18,6 +19,7 @@ pub use expr::unary;
 /// The tile library.
 pub const TILE_LIBRARY: &str = concat!(
     include_str!("../../../templates/tile/numbers.cuh"),
+    include_str!("../../../templates/tile/groups.cuh"),
     include_str!("../../../templates/tile/threads.cuh"),
     include_str!("../../../templates/tile/products.cuh"),
     include_str!("../../../templates/tile/decays.cuh"),
@@ -95,7 +97,7 @@ impl Text<'_> {
     }
 
     fn block(&mut self, head: &str, body: impl FnOnce(&mut Self)) {
-        self.line(&format!("{head} {{"));
+        self.line(if head.is_empty() { "{".into() } else { format!("{head} {{") }.as_str());
         self.depth += 1;
         body(self);
         self.depth -= 1;
@@ -218,6 +220,7 @@ impl Text<'_> {
         }
         if k.grid == Grid::Heads {
             self.line(&format!("const int rounds = (at.length + {}) / {};", k.chunk - 1, k.chunk));
+            self.line("const int chunks_before = chunks[at.sequence];");
         }
         if k.grid == Grid::Chunks {
             self.rows_of(Side::Queries, "job[1]", k.chunk);
@@ -228,8 +231,12 @@ impl Text<'_> {
     }
 
     fn statements(&mut self, k: &Kernel, body: &[Stmt]) {
-        for stmt in body {
+        let mut rest = body;
+        while let Some((stmt, behind)) = rest.split_first() {
+            let copies = self.copies(k, rest);
+            rest = if copies > 0 { &rest[copies..] } else { behind };
             match stmt {
+                Stmt::Step(_) if copies > 0 => {}
                 Stmt::Step(step) => self.step(k, step),
                 Stmt::Loop(inner) => self.rounds(k, inner),
                 Stmt::Given(buffer, body) => {
@@ -273,7 +280,7 @@ impl Text<'_> {
         let chunk = if reverse { format!("rounds - 1 - {round}") } else { round.to_string() };
         self.line(&format!("const int c = {chunk};"));
         self.rows_of(Side::Queries, &format!("c * {tokens}"), tokens);
-        self.line("at.chunk = chunks[at.sequence] + c;");
+        self.line("at.chunk = chunks_before + c;");
     }
 
     /// Sets the first token of a side, and how many of a block's are there.

@@ -2,10 +2,11 @@
 
 use super::Text;
 use super::expr::{condition, element, expr, placed, seen};
+use super::map::{divisor, in_registers, spread};
 use crate::plan::lower::{FRAGMENT, WARP, axes_of};
 use crate::plan::{
-    Expr, Fragment, Kernel, Number, Operand, Over, Reduction, Round, ScanOp, ScanSizes, Sees,
-    Space, Step, Swizzle, Target, Term, Transport,
+    Expr, Fragment, Kernel, Number, Operand, Over, Round, ScanOp, ScanSizes, Schedule, Sees, Space,
+    Step, Stmt, Swizzle, Target, Term, Transport,
 };
 
 /// Letters of a step that its comment shows.
@@ -19,15 +20,10 @@ impl Text<'_> {
         if *step == Step::Barrier {
             return self.line("wait_for_block();");
         }
-        let text = self.of.shown(step).to_string();
-        let shown: String = text.chars().take(COMMENT).collect();
-        let more = if shown.len() < text.len() { "..." } else { "" };
-        self.line(&format!("// {shown}{more}"));
-        self.steps.push((self.lines, text));
+        self.comment(step);
         match step {
             Step::Map { fragment: Some(fragment), .. } => self.map_fragments(k, step, *fragment),
             Step::Map { .. } => self.map(k, step),
-            Step::Copy { .. } => self.copy(k, step),
             Step::Wait { pending, .. } => self.line(&format!("wait_for_copies<{pending}>();")),
             Step::Reduce { .. } => self.reduce(k, step),
             Step::Product { .. } => self.product(k, step),
@@ -49,12 +45,22 @@ impl Text<'_> {
                     a.0, x.0
                 ));
             }
-            Step::Barrier => {}
+            // Copies stand together.
+            Step::Copy { .. } | Step::Barrier => {}
         }
     }
 
+    /// What a step does, from where on lines are the step's.
+    fn comment(&mut self, step: &Step) {
+        let text = self.of.shown(step).to_string();
+        let shown: String = text.chars().take(COMMENT).collect();
+        let more = if shown.len() < text.len() { "..." } else { "" };
+        self.line(&format!("// {shown}{more}"));
+        self.steps.push((self.lines, text));
+    }
+
     /// The indices along all axes of the element `place` of a loop.
-    fn indices(&mut self, place: &str, sizes: &[usize], axes: &[usize]) {
+    pub(super) fn indices(&mut self, place: &str, sizes: &[usize], axes: &[usize]) {
         let mut below = 1;
         let mut lines = Vec::new();
         for &axis in axes.iter().rev() {
@@ -71,118 +77,16 @@ impl Text<'_> {
         lines.iter().rev().for_each(|line| self.line(line));
     }
 
-    fn map(&mut self, k: &Kernel, step: &Step) {
-        let Step::Map { sizes, filled, value, to, add, .. } = step else { return };
-        let n: usize = filled.iter().product();
-        let axes: Vec<usize> = (0..filled.len()).collect();
-        // Several reads of the device's memory in flight at a time; other loops gain nothing.
-        let ahead = n.is_multiple_of(k.threads) && n > k.threads && reads_buffers(value);
-        let (unroll, head) = if ahead {
-            (UNROLL, format!("for (int r = 0; r < {}; r++)", n / k.threads))
-        } else {
-            (1, format!("for (int e = threadIdx.x; e < {n}; e += THREADS)"))
-        };
-        self.line(&format!("#pragma unroll {unroll}"));
-        self.block(&head, |t| {
-            if ahead {
-                t.line("const int e = threadIdx.x + r * THREADS;");
-            }
-            t.indices("e", filled, &axes);
-            let (inside, value) = (inside(sizes, filled), expr(t.of, k, value));
-            let value = if inside.is_empty() { value } else { format!("{inside} ? {value} : 0.f") };
-            t.store(k, to, &value, *add);
-        });
-    }
-
-    fn reduce(&mut self, k: &Kernel, step: &Step) {
-        let Step::Reduce { sizes, over, reduction, lanes, value, to } = step else { return };
-        let kept: Vec<usize> = (0..sizes.len()).filter(|axis| !over.contains(axis)).collect();
-        let count = |axes: &[usize]| axes.iter().map(|axis| sizes[*axis]).product::<usize>();
-        let (results, terms, text) = (count(&kept), count(over), expr(self.of, k, value));
-        let (start, put, all) = match reduction {
-            Reduction::Sum => ("0.f", format!("x += {text};"), "warp_sum"),
-            Reduction::Largest => ("LOWEST", format!("x = larger(x, {text});"), "warp_largest"),
-        };
-        let term = match lanes {
-            1 => format!("for (int s = 0; s < {terms}; s++)"),
-            n => format!("for (int s = threadIdx.x % {n}; s < {terms}; s += {n})"),
-        };
-        // Of a few terms of one thread NVRTC would read four at a time, more than there are.
-        let whole = if *lanes == 1 { UNROLL } else { *lanes };
-        let inner = if terms.is_multiple_of(whole) { UNROLL } else { 1 };
-        // Where a thread has few terms of a result, several results keep reads in flight.
-        let ahead = (results * lanes).is_multiple_of(k.threads)
-            && results * lanes > k.threads
-            && terms.is_multiple_of(whole)
-            && reads_buffers(value);
-        let outer = if ahead { (UNROLL * lanes / terms).max(1) } else { 1 };
-        let own = if *lanes == 1 { "threadIdx.x".into() } else { format!("threadIdx.x / {lanes}") };
-        let each = if outer > 1 {
-            format!("for (int r = 0; r < {}; r++)", results * lanes / k.threads)
-        } else {
-            format!("for (int e = {own}; e < {results}; e += THREADS / {lanes})")
-        };
-        self.line(&format!("#pragma unroll {outer}"));
-        self.block(&each, |t| {
-            if outer > 1 {
-                t.line(&format!("const int e = {own} + r * (THREADS / {lanes});"));
-            }
-            t.indices("e", sizes, &kept);
-            t.line(&format!("float x = {start};"));
-            t.line(&format!("#pragma unroll {inner}"));
-            t.block(&term, |t| {
-                t.indices("s", sizes, over);
-                t.line(&put);
-            });
-            match lanes {
-                1 => t.store(k, to, "x", false),
-                n => {
-                    t.line(&format!("x = {all}(x);"));
-                    t.block(&format!("if (threadIdx.x % {n} == 0)"), |t| {
-                        t.store(k, to, "x", false)
-                    });
-                }
-            }
-        });
-    }
-
     fn product(&mut self, k: &Kernel, step: &Step) {
-        let Step::Product { sizes, axes: [p, q], terms, warp, filled, value, to, add } = step
-        else {
-            return;
-        };
-        let mut whole = sizes.clone();
-        whole[*p] = sizes[*p].next_multiple_of(warp.rows);
-        whole[*q] = sizes[*q].next_multiple_of(warp.cols);
+        let Step::Product { sizes, axes: [p, q], terms, warp, .. } = step else { return };
         let fragment = Fragment { warp: *warp, axes: [*p, *q] };
-        let held = holds(k, step);
-        self.warp_tiles(k, sizes, fragment, held, |t| {
-            let more = 1..Term::sums(terms);
-            for sum in 0..more.end {
+        self.warp_tiles(k, sizes, fragment, holds(k, step), |t| {
+            for sum in 0..Term::sums(terms) {
                 t.line(&format!("Sums<{}> {};", warp.cols / 8, named(sum)));
             }
             terms.iter().for_each(|term| t.line(&added(k, term, "add")));
             t.again(k, terms);
-            let numbered = held || !more.is_empty();
-            let number = if numbered { ", int held" } else { "" };
-            let each = if numbered { "each_held" } else { "each" };
-            t.line(&format!(
-                "sums.{each}(row0, col0, [&](int i{p}, int i{q}, float sum{number}) {{"
-            ));
-            t.depth += 1;
-            for sum in more {
-                t.line(&format!("const float sum{sum} = sums{sum}.x[held / 4][held % 4];"));
-            }
-            let (inside, value) = (inside(sizes, &whole), expr(t.of, k, value));
-            match (inside.is_empty(), filled) {
-                (true, _) => t.store(k, to, &value, *add),
-                (false, true) => t.store(k, to, &format!("{inside} ? {value} : 0.f"), *add),
-                (false, false) => {
-                    t.block(&format!("if ({inside})"), |t| t.store(k, to, &value, *add));
-                }
-            }
-            t.depth -= 1;
-            t.line("});");
+            t.results(k, step);
         });
     }
 
@@ -208,15 +112,92 @@ impl Text<'_> {
                         layout(k, right),
                         left.tile.0,
                         right.tile.0,
-                        expr(t.of, k, mask)
+                        expr(t.of, k, mask, &[])
                     ));
                 }
             });
         }
     }
 
+    /// What becomes of a product's sums. What is read for that is read for all of them before anything is stored.
+    fn results(&mut self, k: &Kernel, step: &Step) {
+        let Step::Product {
+            sizes, axes: [p, q], terms, warp, filled, group, value, to, add, ..
+        } = step
+        else {
+            return;
+        };
+        let mut whole = sizes.clone();
+        whole[*p] = sizes[*p].next_multiple_of(warp.rows);
+        whole[*q] = sizes[*q].next_multiple_of(warp.cols);
+        let short = inside(sizes, &whole);
+        let reads = self.reads(k, step, &short);
+        let held = in_registers(k, to);
+        let (place, guard) = place_of(self.of, k, to);
+        let adds = *add && !held && guard.is_empty() && *group == 1 && is_f32(self.of, k, to);
+        let own = if *group > 1 { "of[l]" } else { "sum" };
+        let mut text = expr(self.of, k, value, &reads.named);
+        if adds {
+            text = format!("{place} + {text}");
+        }
+        if *filled && !short.is_empty() {
+            text = format!("{short} ? {text} : 0.f");
+        }
+        let unless = if *filled { "" } else { &short };
+        let first = adds || touches_memory(k, value);
+        let sums = |t: &mut Self| {
+            if *group > 1 {
+                t.line("const float sum = of[l];");
+            }
+            for sum in 1..Term::sums(terms) {
+                t.line(&format!("const float sum{sum} = sums{sum}.x[held / 4][held % 4];"));
+            }
+        };
+        if first {
+            self.each_sum(step, unless, |t| {
+                reads.lines.iter().for_each(|line| t.line(line));
+                t.held(*q, *group, |t| {
+                    sums(t);
+                    t.line(&format!("{own} = {text};"));
+                });
+            });
+        }
+        let (text, lines) = if first { (own.to_string(), vec![]) } else { (text, reads.lines) };
+        self.each_sum(step, unless, |t| {
+            lines.iter().for_each(|line| t.line(line));
+            if held || *group == 1 {
+                return t.held(*q, *group, |t| {
+                    sums(t);
+                    t.store(k, to, &text, *add && !adds);
+                });
+            }
+            t.line(&format!("Group<{group}> y;"));
+            t.held(*q, *group, |t| {
+                sums(t);
+                t.line(&format!("y.x[l] = {text};"));
+            });
+            t.put(k, to, *group, "y", *add);
+        });
+    }
+
+    /// Something for each sum of a product that a thread holds, or for each group of them.
+    fn each_sum(&mut self, step: &Step, unless: &str, body: impl FnOnce(&mut Self)) {
+        let Step::Product { axes: [p, q], group, .. } = step else { return };
+        let (each, sum) =
+            if *group > 1 { ("each_pair", "float* of") } else { ("each", "float& sum") };
+        self.line(&format!("sums.{each}(row0, col0, [&](int i{p}, int i{q}, {sum}, int held) {{"));
+        self.depth += 1;
+        if unless.is_empty() {
+            body(self);
+        } else {
+            self.block(&format!("if ({unless})"), body);
+        }
+        self.depth -= 1;
+        self.line("});");
+    }
+
     /// A loop over the warp tiles of a matrix; one whose rounds are unrolled where threads hold something.
-    fn warp_tiles(
+    pub(super) fn warp_tiles(
         &mut self,
         k: &Kernel,
         sizes: &[usize],
@@ -249,93 +230,84 @@ impl Text<'_> {
         });
     }
 
-    /// A map over fragments: each thread goes over what it holds of them.
-    fn map_fragments(&mut self, k: &Kernel, step: &Step, fragment: Fragment) {
-        let Step::Map { sizes, filled, value, to, add, .. } = step else { return };
-        let [p, q] = fragment.axes;
-        let mut whole = sizes.clone();
-        whole[p] = sizes[p].next_multiple_of(fragment.warp.rows);
-        whole[q] = sizes[q].next_multiple_of(fragment.warp.cols);
-        self.warp_tiles(k, sizes, fragment, true, |t| {
-            let eighths = fragment.warp.cols / 8;
-            let head =
-                format!("each_place<{eighths}>(row0, col0, [&](int i{p}, int i{q}, int held) {{");
-            t.line(&head);
-            t.depth += 1;
-            let (inside, value) = (inside(sizes, &whole), expr(t.of, k, value));
-            match (inside.is_empty(), filled == sizes) {
-                (true, _) => t.store(k, to, &value, *add),
-                (false, false) => t.store(k, to, &format!("{inside} ? {value} : 0.f"), *add),
-                (false, true) => {
-                    t.block(&format!("if ({inside})"), |t| t.store(k, to, &value, *add));
-                }
-            }
-            t.depth -= 1;
-            t.line("});");
-        });
-    }
-
-    /// A copy of pieces: for a round of the loop over chunks, or of the only one.
-    fn copy(&mut self, k: &Kernel, step: &Step) {
-        let Step::Copy { by, from, to, round, .. } = step else { return };
-        let (tile, buffer) = (k.tile(*to), self.of.buffer(from.buffer));
-        let (name, round) = match round {
+    /// Copies that stand one after the other, for the same round of the loop over chunks or of the only one, behind one
+    /// question whether there is such a round; gives how many there are.
+    pub(super) fn copies(&mut self, k: &Kernel, body: &[Stmt]) -> usize {
+        let copy = |stmt: &Stmt| match stmt {
+            Stmt::Step(step @ Step::Copy { round, .. }) => Some((step.clone(), *round)),
+            _ => None,
+        };
+        let Some((_, round)) = body.first().and_then(copy) else { return 0 };
+        let all: Vec<Step> = body
+            .iter()
+            .map_while(copy)
+            .take_while(|(_, own)| *own == round)
+            .map(|(step, _)| step)
+            .collect();
+        let (name, text) = match round {
             Round::First(at) => (at.to_string(), at.to_string()),
             Round::Ahead(at) => ("next".to_string(), format!("round + {at}")),
         };
-        let rounds = match k.rounds() {
+        let chunks = match k.rounds() {
             Some(Over::Chunks { tokens, reverse }) => Some((tokens, reverse)),
             _ => None,
         };
-        let there = rounds.map(|_| format!("{round} < rounds"));
-        let given = buffer.may_be_absent.then(|| format!("{} != 0", buffer.name));
-        let when: Vec<String> = there.into_iter().chain(given).collect();
         let copies = |t: &mut Self| {
-            if let Some((tokens, reverse)) = rounds {
+            if let Some((tokens, reverse)) = chunks {
                 if name == "next" {
-                    t.line(&format!("const int next = {round};"));
+                    t.line(&format!("const int next = {text};"));
                 }
                 t.line("const Place now = at;");
                 t.line("Place at = now;");
                 t.round(&name, tokens, reverse);
             }
+            all.iter().for_each(|step| t.copy(k, step, &name));
+        };
+        match chunks {
+            Some(_) => self.block(&format!("if ({text} < rounds)"), copies),
+            None => self.block("", copies),
+        }
+        // Rounds that are not there count as groups too.
+        for step in &all {
+            if !matches!(step, Step::Copy { by: Transport::Plain, .. }) {
+                self.line("commit_copies();");
+            }
+        }
+        all.len()
+    }
+
+    /// One copy to the stage of a round, where the call has the buffer.
+    fn copy(&mut self, k: &Kernel, step: &Step, round: &str) {
+        let Step::Copy { from, to, .. } = step else { return };
+        self.comment(step);
+        let (tile, buffer) = (k.tile(*to), self.of.buffer(from.buffer));
+        let given =
+            if buffer.may_be_absent { format!("if ({} != 0)", buffer.name) } else { String::new() };
+        self.block(&given, |t| {
             if tile.stages > 1 {
-                t.stage(*to, tile, &name);
+                t.stage(*to, tile, round);
             }
             t.pieces(k, step);
-        };
-        if when.is_empty() {
-            copies(self);
-        } else {
-            self.block(&format!("if ({})", when.join(" && ")), copies);
-        }
-        if *by != Transport::Plain {
-            self.line("commit_copies();");
-        }
+        });
     }
 
     /// All pieces of a copy.
     fn pieces(&mut self, k: &Kernel, step: &Step) {
         let Step::Copy { by, from, to, piece, .. } = step else { return };
         let (tile, buffer) = (k.tile(*to), self.of.buffer(from.buffer));
-        let (mut sizes, mut index, mut from) =
-            (tile.shape.clone(), axes_of(&tile.shape), from.clone());
-        let per = piece / tile.number.bytes();
-        if let (Some(n), Some(own), Some(there)) =
-            (sizes.last_mut(), index.last_mut(), from.index.last_mut())
-        {
-            *n /= per;
-            // A single piece has no index.
-            let pieces = if *n == 1 { 0 } else { per as i64 };
-            (*own, *there) = (own.times(pieces), there.times(pieces));
-        }
-        let (n, axes) = (sizes.iter().product::<usize>(), (0..sizes.len()).collect::<Vec<_>>());
-        self.line("#pragma unroll 1");
-        self.block(&format!("for (int e = threadIdx.x; e < {n}; e += THREADS)"), |t| {
-            t.indices("e", &sizes, &axes);
-            let (place, from) = (element(k, *to, &index), placed(k, buffer, &from));
+        let index = axes_of(&tile.shape);
+        let last = tile.shape.iter().rposition(|n| *n > 1);
+        let spread = spread(&tile.shape, last, piece / tile.number.bytes(), k.threads);
+        self.line(&format!("#pragma unroll {}", divisor(spread.rounds, UNROLL)));
+        self.block(&format!("for (int r = 0; r < {}; r++)", spread.rounds), |t| {
+            (spread.indices)("r").iter().for_each(|line| t.line(line));
+            let (place, from) = (element(k, *to, &index), placed(k, buffer, from));
             let how = if *by == Transport::Plain { "copy" } else { "copy_async" };
-            t.line(&format!("{how}<{piece}>(&{place}, &{from});"));
+            let copy = format!("{how}<{piece}>(&{place}, &{from});");
+            match &spread.when {
+                Some(when) => t.line(&format!("if ({when}) {copy}")),
+                None => t.line(&copy),
+            }
         });
     }
 
@@ -370,38 +342,51 @@ impl Text<'_> {
     }
 
     /// Puts a value where it belongs, where all conditions hold.
-    fn store(&mut self, k: &Kernel, to: &Target, value: &str, add: bool) {
-        let sign = if add { "+=" } else { "=" };
-        let text = match to {
-            Target::Tile(id, index) => match k.tile(*id).number {
-                Number::F32 => format!("{} {sign} {value};", element(k, *id, index)),
-                Number::Bf16 => format!("{} = narrow({value});", element(k, *id, index)),
-            },
-            Target::Buffer(element, when) => {
-                let when: Vec<String> = when.iter().map(|when| condition(self.of, when)).collect();
-                let guard = match when.as_slice() {
-                    [] => String::new(),
-                    all => format!("if ({}) ", all.join(" && ")),
-                };
-                let buffer = self.of.buffer(element.buffer);
-                let place = placed(k, buffer, element);
-                match (buffer.number, add) {
-                    (Number::F32, _) => format!("{guard}{place} {sign} {value};"),
-                    (Number::Bf16, false) => format!("{guard}{place} = narrow({value});"),
-                    (Number::Bf16, true) => {
-                        format!("{guard}{place} = narrow(widen({place}) + {value});")
-                    }
-                }
-            }
+    pub(super) fn store(&mut self, k: &Kernel, to: &Target, value: &str, add: bool) {
+        let (place, guard) = place_of(self.of, k, to);
+        let text = match (is_f32(self.of, k, to), add) {
+            (true, false) => format!("{guard}{place} = {value};"),
+            (true, true) => format!("{guard}{place} += {value};"),
+            (false, false) => format!("{guard}{place} = narrow({value});"),
+            (false, true) => format!("{guard}{place} = narrow(widen({place}) + {value});"),
         };
         self.line(&text);
     }
 }
 
-/// Whether an expression reads the device's memory.
-fn reads_buffers(value: &Expr) -> bool {
+/// Where a target lies, and the question behind which it is written, if there is one.
+pub(super) fn place_of(of: &Schedule, k: &Kernel, to: &Target) -> (String, String) {
+    match to {
+        Target::Tile(id, index) => (element(k, *id, index), String::new()),
+        Target::Buffer(element, when) => {
+            let when: Vec<String> = when.iter().map(|when| condition(of, when)).collect();
+            let guard = match when.as_slice() {
+                [] => String::new(),
+                all => format!("if ({}) ", all.join(" && ")),
+            };
+            (placed(k, of.buffer(element.buffer), element), guard)
+        }
+    }
+}
+
+fn is_f32(of: &Schedule, k: &Kernel, to: &Target) -> bool {
+    let number = match to {
+        Target::Tile(id, _) => k.tile(*id).number,
+        Target::Buffer(element, _) => of.buffer(element.buffer).number,
+    };
+    number == Number::F32
+}
+
+/// Whether an expression reads memory.
+fn touches_memory(k: &Kernel, value: &Expr) -> bool {
     let mut found = false;
-    value.walk(&mut |e| found |= matches!(e, Expr::Buffer(_)));
+    value.walk(&mut |e| {
+        found |= match e {
+            Expr::Buffer(_) => true,
+            Expr::Tile(id, _) => !k.tile(*id).in_registers(),
+            _ => false,
+        };
+    });
     found
 }
 
@@ -440,7 +425,7 @@ fn layout(k: &Kernel, operand: &Operand) -> String {
 }
 
 /// The condition under which an element of a filled-up loop is one of the loop itself.
-fn inside(sizes: &[usize], padded: &[usize]) -> String {
+pub(super) fn inside(sizes: &[usize], padded: &[usize]) -> String {
     let axes = sizes.iter().zip(padded).enumerate();
     let short: Vec<String> = axes
         .filter(|(_, (n, full))| n < full)

@@ -1,7 +1,8 @@
 //! Tensors of a schedule in the device's memory: what each one is, how large it is in a call, and
 //! what happens to it before and after the kernels run.
 
-use super::Number;
+use super::index::{Ix, flat};
+use super::{Element, Number};
 use crate::elaborate::recurrence::Slot;
 
 /// Names a buffer of a schedule.
@@ -133,6 +134,36 @@ impl Buffer {
             adds: false,
             starts_at_zero: false,
         }
+    }
+
+    /// How many of the first axes stand before those of a value that lie innermost.
+    fn outer(&self) -> usize {
+        let is_value = |dim: &Dim| matches!(dim, Dim::Number(_));
+        self.dims.iter().rposition(|dim| !is_value(dim)).map_or(0, |last| last + 1)
+    }
+
+    /// Where an element lies among the numbers of a value that lie innermost, before its part's place is added; what is
+    /// counted outside of them, and how many they are.
+    pub fn inner<'a>(&self, element: &'a Element) -> (&'a [Ix], Ix, usize) {
+        let (outer, value) = self.dims.split_at(self.outer());
+        let before = outer.iter().filter(|dim| matches!(dim, Dim::Number(_))).count();
+        let (counts, index) = element.index.split_at(before.min(element.index.len()));
+        let lengths: Vec<usize> = value
+            .iter()
+            .filter_map(|dim| if let Dim::Number(n) = dim { Some(*n) } else { None })
+            .collect();
+        (counts, flat(index, &lengths), lengths.iter().product())
+    }
+
+    /// How many of those numbers lie between an element of one part and of the next.
+    pub fn part(&self, element: &Element, parts: usize) -> usize {
+        let before = self.dims[..self.outer()].iter();
+        let before = before.filter(|dim| matches!(dim, Dim::Number(_))).count();
+        let value = self.dims[self.outer()..].iter().enumerate();
+        value.fold(0, |part, (axis, dim)| {
+            let Dim::Number(n) = dim else { return part };
+            part * n + if element.split == Some(before + axis) { n / parts } else { 0 }
+        })
     }
 
     /// The same buffer, which a call may go without.

@@ -265,6 +265,7 @@ mod tests {
             terms: vec![Term { left: operand, right: operand, length: 24, sum: 0, sees: None }],
             warp: WarpTile { rows: 16, cols: 16 },
             filled: false,
+            group: 1,
             value: Expr::Sum(0),
             to: Target::Tile(TileId(1), vec![]),
             add: false,

@@ -150,6 +150,38 @@ impl Ix {
         Ix::atom(Atom::Entry(Box::new(self.clone()), list.to_vec()))
     }
 
+    /// Whether the value goes up by one with each of `group` neighbours along an axis, from a multiple of `group` on, or
+    /// stays the same; nothing where it does neither.
+    pub fn moves(&self, axis: usize, group: i64) -> Option<bool> {
+        let (mut step, mut whole) = (0, self.constant % group == 0);
+        for (atom, c) in &self.terms {
+            let moves = match atom {
+                Atom::Axis(at) => usize::from(*at) == axis,
+                Atom::Div(x, by) => match x.moves(axis, group)? {
+                    true if by % group != 0 => return None,
+                    _ => false,
+                },
+                Atom::Mod(x, by) => match x.moves(axis, group)? {
+                    true if by % group != 0 => return None,
+                    moves => moves,
+                },
+                Atom::Entry(x, _) => match x.moves(axis, group)? {
+                    true => return None,
+                    false => false,
+                },
+            };
+            match moves {
+                true => step += c,
+                false => whole &= c % group == 0,
+            }
+        }
+        match step {
+            0 => Some(false),
+            1 if whole => Some(true),
+            _ => None,
+        }
+    }
+
     /// The same expression with every axis replaced.
     pub fn renamed(&self, axis: &dyn Fn(usize) -> usize) -> Ix {
         self.terms.iter().fold(Ix::number(self.constant), |sum, (atom, c)| {

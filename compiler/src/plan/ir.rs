@@ -207,8 +207,10 @@ pub enum Step {
         /// Add to what is there.
         add: bool,
         /// The fragments over which warps go, where tiles in registers are touched; else threads share
-        /// the elements one by one.
+        /// the elements group by group.
         fragment: Option<Fragment>,
+        /// Neighbours along the last axis that a thread makes together; see [`super::groups`].
+        group: usize,
     },
     /// Terms over some axes put together.
     Reduce {
@@ -220,6 +222,8 @@ pub enum Step {
         reduction: Reduction,
         /// Neighbouring threads that share the terms of a result: 1 or a warp.
         lanes: usize,
+        /// Neighbouring terms that a thread reads together.
+        group: usize,
         /// One term.
         value: Expr,
         /// Where to put the result; its index does not mention the axes that disappear.
@@ -237,6 +241,8 @@ pub enum Step {
         warp: WarpTile,
         /// Whether what the tiles hold beyond the result is filled with zeros.
         filled: bool,
+        /// Neighbours in a row of the result that a thread makes together.
+        group: usize,
         /// What to compute of the sum.
         value: Expr,
         /// Where to put it.

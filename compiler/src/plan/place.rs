@@ -1,5 +1,6 @@
 //! Gives tiles their memory by when they live.
 
+use super::layout::{apart, turn};
 use super::lower::FRAGMENT;
 use super::sync::sync;
 use super::{Kernel, Number, Space, Step, Stmt, Swizzle, Target, Tile, TileId};
@@ -32,6 +33,7 @@ struct Placed {
 /// where operands of matrix products do not fit. Where not all tiles have room, rows of operands are
 /// swizzled instead of padded, and copies of what stays anyway are made as late as can be.
 pub fn place(kernel: &mut Kernel, room: usize) -> bool {
+    turn(kernel);
     let mut best = least(kernel, room);
     if best.as_ref().is_none_or(|placed| placed.workspace > 0) {
         let mut late = kernel.clone();
@@ -52,6 +54,13 @@ pub fn place(kernel: &mut Kernel, room: usize) -> bool {
 fn least(kernel: &Kernel, room: usize) -> Option<Placed> {
     let lives = lives(kernel);
     let padded = in_order(kernel.tiles.clone(), kernel, &lives, room);
+    // Rows apart, where as many blocks have room as without.
+    let far = in_order(apart(kernel), kernel, &lives, room);
+    let blocks = |placed: &Placed| (placed.workspace == 0).then(|| room / placed.shared.max(1));
+    let [there, here] = [&far, &padded].map(|placed| placed.as_ref().and_then(blocks));
+    if there.is_some() && there == here {
+        return far;
+    }
     if padded.as_ref().is_some_and(|placed| placed.workspace == 0) {
         return padded;
     }

@@ -2,6 +2,7 @@
 
 use super::buffer::{Access, Buffer, BufferId, Dim, Role};
 use super::cost::cost;
+use super::groups::groups;
 use super::target::Gpu;
 use super::verify::verify;
 use super::{Argument, Grid, Kernel, Over, Schedule, Step, Stmt, Tile, TileId};
@@ -28,6 +29,7 @@ impl Schedule {
         }
         for kernel in &mut self.kernels {
             kernel.arguments = kernel.places();
+            groups(kernel, &self.buffers);
             kernel.cost = cost(kernel, &self.buffers, gpu);
             for (at, buffer) in self.buffers.iter().enumerate() {
                 let id = BufferId(at);

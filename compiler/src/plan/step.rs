@@ -1,13 +1,14 @@
 //! What a step reads and writes.
 
 use super::buffer::BufferId;
+use super::index::Ix;
 use super::{Condition, Expr, Loop, Round, Step, Stmt, Target, Tile, TileId};
 
 impl Step {
     /// A map that fills nothing and adds to nothing.
     pub fn map(sizes: &[usize], value: Expr, to: Target) -> Step {
         let sizes = sizes.to_vec();
-        Step::Map { filled: sizes.clone(), sizes, value, to, add: false, fragment: None }
+        Step::Map { filled: sizes.clone(), sizes, value, to, add: false, fragment: None, group: 1 }
     }
 
     /// The expression that the step evaluates, if it has one.
@@ -109,6 +110,18 @@ impl Expr {
             Expr::Where(_, of) => of.iter().for_each(|x| x.walk(f)),
             Expr::Select(of) => of.iter().for_each(|x| x.walk(f)),
             _ => {}
+        }
+    }
+}
+
+impl Condition {
+    /// The indices on which it depends.
+    pub fn indices(&self) -> Vec<&Ix> {
+        match self {
+            Condition::Less(a, b) | Condition::Equal(a, b) => vec![a, b],
+            Condition::Inside(_, row) => vec![row],
+            Condition::Reached(token) => vec![&token.row],
+            Condition::FirstPart | Condition::Given(_) => vec![],
         }
     }
 }

@@ -180,6 +180,7 @@ impl<'a> Lower<'a> {
             to,
             add,
             fragment: None,
+            group: 1,
         });
     }
 

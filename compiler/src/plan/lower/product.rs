@@ -83,6 +83,30 @@ fn warp_tile(sizes: [usize; 2], threads: usize) -> WarpTile {
     WarpTile { rows: FRAGMENT, cols }
 }
 
+/// A product, or its transpose where what it is written to lies along its columns.
+fn along_rows(axes: [usize; 2], terms: Vec<Term>, to: &Target) -> ([usize; 2], Vec<Term>) {
+    let index = match to {
+        Target::Tile(_, index) => index,
+        Target::Buffer(element, _) => &element.index,
+    };
+    let [p, q] = axes;
+    if index.last().and_then(Ix::as_axis) != Some(p) {
+        return (axes, terms);
+    }
+    ([q, p], terms.into_iter().map(transposed).collect())
+}
+
+/// The term of the transposed product.
+fn transposed(term: Term) -> Term {
+    let flip = |o: Operand| Operand { transposed: !o.transposed, ..o };
+    Term {
+        left: flip(term.right),
+        right: flip(term.left),
+        sees: term.sees.map(|sees| Sees { columns: !sees.columns, ..sees }),
+        ..term
+    }
+}
+
 /// Which of a step's sums an expression adds to something, if it is a sum itself.
 pub(super) fn adds_sum(e: &Expr) -> Option<usize> {
     match e {
@@ -114,9 +138,10 @@ impl Lower<'_> {
         to: Target,
         add: bool,
     ) {
+        let (axes, terms) = along_rows(axes, terms, &to);
         let warp = warp_tile(axes.map(|axis| sizes[axis]), self.choice.threads());
-        let (sizes, filled) = (sizes.to_vec(), self.fills(&to));
-        self.steps.push(Step::Product { sizes, axes, terms, warp, filled, value, to, add });
+        let (sizes, filled, group) = (sizes.to_vec(), self.fills(&to), 1);
+        self.steps.push(Step::Product { sizes, axes, terms, warp, filled, group, value, to, add });
     }
 
     /// Adds a product behind views to an open sum, if both have their rows and columns in common.
@@ -188,14 +213,7 @@ impl Lower<'_> {
         match open.axes {
             Some(axes) if axes == [q, p] => {
                 // The open product is the transpose of this one.
-                let flip = |o: Operand| Operand { transposed: !o.transposed, ..o };
-                let turned = terms.map(|term| Term {
-                    left: flip(term.right),
-                    right: flip(term.left),
-                    sees: term.sees.map(|sees| Sees { columns: !sees.columns, ..sees }),
-                    ..term
-                });
-                open.terms.extend(turned);
+                open.terms.extend(terms.map(transposed));
             }
             _ => {
                 open.axes = Some([p, q]);

@@ -34,7 +34,8 @@ impl Lower<'_> {
         }
         let alone = size(&sizes) / terms >= self.choice.threads() || terms < WARP;
         let lanes = if alone { 1 } else { WARP };
-        self.steps.push(Step::Reduce { sizes, over, reduction, lanes, value, to });
+        let group = 1;
+        self.steps.push(Step::Reduce { sizes, over, reduction, lanes, group, value, to });
     }
 
     /// The largest entry along an axis, and what the exponentials relative to it add up to.

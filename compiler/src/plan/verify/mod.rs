@@ -27,10 +27,14 @@
 //!   evenly.
 //! * **P17** A copy moves whole pieces, of the tile's own numbers, in order, into shared memory.
 //! * **P18** Scans and solves are of f32 tiles as they stand in memory; nothing is added to bf16 numbers.
+//! * **P19** What a thread reads or writes at once for a group of neighbours lies side by side from a whole group on,
+//!   within 16 bytes, and within what a thread holds of a fragment; conditions on writes, and on such reads, hold for a
+//!   whole group.
 
 mod bounds;
 mod buffers;
 mod copies;
+mod groups;
 mod memory;
 mod order;
 mod spaces;
@@ -68,6 +72,7 @@ pub fn verify(schedule: &Schedule, room: usize) -> Vec<Broken> {
         order::check(schedule, kernel, &mut wrong);
         spaces::check(kernel, &mut wrong);
         copies::check(schedule, kernel, &mut wrong);
+        groups::check(schedule, kernel, &mut wrong);
     }
     wrong.place = schedule.name.clone();
     buffers::check(schedule, &mut wrong);

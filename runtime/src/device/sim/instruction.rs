@@ -245,6 +245,8 @@ pub enum Op {
     One(One, Type, Reg, Src),
     /// `d = a` in another type; rounded to a whole number if so marked.
     Convert { to: Type, from: Type, whole: bool, d: Reg, a: Src },
+    /// Two floats as bf16 in one register: the higher half, and the lower one.
+    Pack(Reg, Src, Src),
     /// `d = a ? b`, and or or-ed with a truth value.
     Compare {
         order: Order,

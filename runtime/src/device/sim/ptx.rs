@@ -201,7 +201,16 @@ impl Reader {
         let (name, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
         let parts: Vec<&str> = name.split('.').collect();
         let args = arguments(rest);
-        let op = if parts[0] == "bra" {
+        let op = if let ("mov", [to, from]) = (parts[0], args.as_slice())
+            && to.starts_with('{')
+        {
+            // Both halves of 32 bits: two operations.
+            let [low, high] = list(to)[..] else { return Err("two halves".into()) };
+            let (low, high, from) = (self.reg(low)?, self.reg(high)?, self.src(from)?);
+            let op = Op::Two(Two::And, Type::U32, low, from, Src::Value(0xffff));
+            self.entry.code.push(Inst { guard, op, line: self.line });
+            Op::Two(Two::Shr, Type::U32, high, from, Src::Value(16))
+        } else if parts[0] == "bra" {
             self.jumps.push((self.entry.code.len(), args[0].to_string()));
             Op::Branch(0)
         } else {
@@ -236,6 +245,7 @@ impl Reader {
                 Op::Wide(of.ty()?, of.reg(0)?, of.src(1)?, of.src(2)?, Some(of.src(3)?))
             }
             "mad" | "fma" => Op::Fused(of.ty()?, of.reg(0)?, [of.src(1)?, of.src(2)?, of.src(3)?]),
+            "cvt" if has("bf16x2") => Op::Pack(of.reg(0)?, of.src(1)?, of.src(2)?),
             "cvt" => {
                 let types: Vec<Type> = parts.iter().filter_map(|part| Type::of(part)).collect();
                 let [to, from] = types[..] else { return Err("a conversion has two types".into()) };
@@ -343,9 +353,19 @@ impl Arguments<'_> {
         self.srcs(at)?.try_into().map_err(|_| "four values".to_string())
     }
 
+    /// The two halves that a move puts together, if it does.
+    fn srcs_of_pair(&self) -> Result<Vec<Src>, String> {
+        if self.arg(1)?.starts_with('{') { self.srcs(1) } else { Ok(vec![]) }
+    }
+
     /// `mov`, and `cvta` between shared addresses and generic ones.
     fn moved(&self) -> Result<Op, String> {
-        let (d, from) = (self.reg(0)?, self.src(1)?);
+        let d = self.reg(0)?;
+        if let [low, high] = self.srcs_of_pair()?[..] {
+            // Two halves of 32 bits: the upper one put in above the lower one.
+            return Ok(Op::Insert(d, [high, low, Src::Value(16), Src::Value(16)]));
+        }
+        let from = self.src(1)?;
         let has = |part: &str| self.parts.contains(&part);
         if !(self.parts[0] == "cvta" && has("shared")) {
             return Ok(Op::Move(self.ty()?, d, from));

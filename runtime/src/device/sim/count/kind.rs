@@ -148,6 +148,7 @@ fn class(op: &Op) -> Class {
             (false, false) => Class::Integer,
             _ => Class::Function,
         },
+        Op::Pack(..) => Class::Float,
         Op::Wide(..) | Op::Compare { .. } | Op::Choose(..) | Op::Insert(..) => Class::Integer,
         Op::Load(space, ..) | Op::Store(space, ..) if *space == Space::Shared => Class::Shared,
         // Which memory a generic address names is known when it runs; see `Counter::issue`.
@@ -215,7 +216,7 @@ fn registers(op: &Op, reads: &mut impl FnMut(Reg), writes: &mut impl FnMut(Reg))
             read(a);
             writes(*d);
         }
-        Op::Two(_, _, d, a, b) | Op::Shuffle(_, d, a, b) => {
+        Op::Two(_, _, d, a, b) | Op::Shuffle(_, d, a, b) | Op::Pack(d, a, b) => {
             [a, b].into_iter().for_each(read);
             writes(*d);
         }

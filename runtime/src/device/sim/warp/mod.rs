@@ -286,6 +286,12 @@ impl Warp {
                 let a = self.long(*a, around);
                 self.put_long(*d, mask, a.map(|x| convert(x, *from, *to, *whole)));
             }
+            Op::Pack(d, high, low) => {
+                let [high, low] = [high, low].map(|src| self.word(*src, around));
+                let half = |x: u32| convert(u64::from(x), Type::F32, Type::Bf16, false) as u32;
+                let pair = |lane: usize| half(high[lane]) << 16 | half(low[lane]);
+                self.put_word(*d, mask, std::array::from_fn(pair));
+            }
             Op::Compare { order, unordered, ty, d, a, b, with } => {
                 let (a, b) = (self.long(*a, around), self.long(*b, around));
                 let holds = |lane: usize| compare(*order, *unordered, *ty, a[lane], b[lane]);

@@ -1,0 +1,127 @@
+//! How f32 tiles lie: along which axis neighbours are neighbours in memory, and how far rows are apart.
+//!
+//! Problem: a product leaves a tile by columns of its result, and what reads it goes over rows of another shape; then all
+//! threads of a warp meet in one bank of shared memory.
+//!
+//! Idea: nothing but the tile's strides says where an element is. The axis along which most of its elements are touched,
+//! thread after thread, becomes the one that lies side by side. Products touch eight rows at a time: rows that are
+//! whole rounds of all banks get a few numbers more between them.
+
+use super::lower::FRAGMENT;
+use super::{Expr, Kernel, Number, Step, Target, Tile, TileId};
+
+/// Numbers of f32 that all banks of shared memory hold.
+const BANKS: usize = 32;
+/// Numbers between rows: four rows of pairs are in different banks.
+const APART: usize = 8;
+
+/// Turns tiles so that steps go along their rows.
+pub fn turn(kernel: &mut Kernel) {
+    for at in free(kernel) {
+        let tile = &kernel.tiles[at];
+        let mut votes = vec![0; tile.shape.len()];
+        for step in kernel.steps() {
+            vote(step, TileId(at), &mut votes);
+        }
+        let most = votes.iter().copied().max().unwrap_or(0);
+        let own = tile.strides.iter().rposition(|stride| *stride == 1).unwrap_or(0);
+        if most > 0 && votes[own] < most {
+            let axis = votes.iter().position(|n| *n == most).unwrap_or(own);
+            let order = (0..votes.len()).filter(|other| *other != axis).chain([axis]);
+            lie(&mut kernel.tiles[at], &order.collect::<Vec<_>>(), 0);
+        }
+    }
+}
+
+/// The same tiles with rows that products touch in different banks.
+pub fn apart(kernel: &Kernel) -> Vec<Tile> {
+    let mut tiles = kernel.tiles.clone();
+    for at in free(kernel) {
+        let touched = kernel.steps().into_iter().any(|step| {
+            let by_fragments =
+                matches!(step, Step::Product { .. } | Step::Map { fragment: Some(_), .. });
+            by_fragments
+                && (step.reads().contains(&TileId(at)) || step.writes().contains(&TileId(at)))
+        });
+        let tile = &mut tiles[at];
+        let mut order: Vec<usize> = (0..tile.shape.len()).collect();
+        order.sort_by_key(|axis| std::cmp::Reverse((tile.strides[*axis], tile.shape[*axis])));
+        let row = order.last().map_or(0, |axis| tile.shape[*axis]);
+        if touched && row.is_multiple_of(BANKS) {
+            lie(tile, &order, APART);
+        }
+    }
+    tiles
+}
+
+/// f32 tiles that lie in memory as nothing but their strides says: steps that go over tiles by their own counting
+/// want them in the order of their axes.
+fn free(kernel: &Kernel) -> Vec<usize> {
+    let counted = |step: &&Step| {
+        matches!(
+            step,
+            Step::Scan { .. } | Step::Solve { .. } | Step::LinearSolve { .. } | Step::Copy { .. }
+        )
+    };
+    let plain: Vec<TileId> = kernel
+        .steps()
+        .into_iter()
+        .filter(counted)
+        .flat_map(|step| [step.reads(), step.writes()].concat())
+        .collect();
+    let is_free = |at: &usize| {
+        let tile = &kernel.tiles[*at];
+        let axes = tile.shape.iter().filter(|n| **n > 1).count();
+        axes > 1
+            && tile.number == Number::F32
+            && tile.stages == 1
+            && !tile.in_registers()
+            && !plain.contains(&TileId(*at))
+    };
+    (0..kernel.tiles.len()).filter(is_free).collect()
+}
+
+/// Adds the elements that a step touches to the axis of a tile along which its threads go.
+fn vote(step: &Step, id: TileId, votes: &mut [usize]) {
+    let (sizes, along) = match step {
+        Step::Map { sizes, fragment: Some(fragment), .. } => (sizes, Some(fragment.axes[1])),
+        Step::Product { sizes, axes, .. } => (sizes, Some(axes[1])),
+        Step::Map { sizes, .. } | Step::Reduce { sizes, .. } => {
+            (sizes, sizes.iter().rposition(|n| *n > 1))
+        }
+        _ => return,
+    };
+    let Some(along) = along else { return };
+    // Fragments are eight rows by eight columns: they lose little by the other order.
+    let by_fragments = matches!(step, Step::Product { .. } | Step::Map { fragment: Some(_), .. });
+    let elements = sizes.iter().product::<usize>() * if by_fragments { 1 } else { 4 };
+    let mut see = |tile: TileId, index: &[super::index::Ix]| {
+        if tile == id {
+            let moves = index.iter().position(|i| i.as_axis() == Some(along));
+            moves.into_iter().for_each(|axis| votes[axis] += elements);
+        }
+    };
+    if let Some(value) = step.value() {
+        value.walk(&mut |e| {
+            if let Expr::Tile(tile, index) = e {
+                see(*tile, index);
+            }
+        });
+    }
+    if let Some(Target::Tile(tile, index)) = step.target() {
+        see(*tile, index);
+    }
+}
+
+/// Lets a tile lie in an order of its axes, the last one side by side, with so many numbers between rows.
+fn lie(tile: &mut Tile, order: &[usize], between: usize) {
+    let mut stride = 1;
+    for (at, axis) in order.iter().rev().enumerate() {
+        tile.strides[*axis] = stride;
+        stride *= tile.shape[*axis];
+        if at == 0 {
+            stride += between;
+        }
+    }
+    tile.bytes = stride.next_multiple_of(FRAGMENT) * tile.number.bytes();
+}
