@@ -21,6 +21,7 @@ pub mod buffer;
 pub mod chunk;
 pub mod cost;
 mod cut;
+mod early;
 pub mod groups;
 pub mod index;
 mod ir;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::super::cost::Cost;
 use super::super::cut::{Cut, find, inside, one, statements, zero};
+use super::super::early::early;
 use super::super::index::Ix;
 use super::super::lower::{Lower, axes_of, new_tile, products_of, steps};
 use super::super::space::Choice;
@@ -224,7 +225,7 @@ impl Maker<'_> {
 
     /// The kernel of steps for each chunk of any sequence.
     pub(super) fn at_once(self, steps: Vec<Step>) -> Kernel {
-        let body = statements(self.buffers, steps);
+        let body = statements(self.buffers, early(steps, &self.tiles));
         self.of(Grid::Chunks, body)
     }
 
