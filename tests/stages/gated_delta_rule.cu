@@ -1024,31 +1024,31 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
     const int own_in_g = at.head / (heads / heads_in_g);
     const int own_in_beta = at.head / (heads / heads_in_beta);
     bf16* const tile0 = (bf16*)(shared + 0);
-    bf16* const tile1 = (bf16*)(shared + 3840);
-    float* const tile2 = (float*)(shared + 4736);
-    float* const tile3 = (float*)(shared + 4608);
-    float* const tile4 = (float*)(shared + 4864);
-    float* const tile5 = (float*)(shared + 6400);
+    bf16* const tile1 = (bf16*)(shared + 768);
+    float* const tile2 = (float*)(shared + 3840);
+    float* const tile3 = (float*)(shared + 768);
+    float* const tile4 = (float*)(shared + 4096);
+    float* const tile5 = (float*)(shared + 3072);
     bf16* const tile6 = (bf16*)(shared + 1536);
-    float* const tile7 = (float*)(shared + 6016);
+    float* const tile7 = (float*)(shared + 4608);
     bf16* const tile8 = (bf16*)(shared + 768);
-    float* const tile9 = (float*)(shared + 768);
-    float* const tile10 = (float*)(shared + 5248);
-    float* const tile11 = (float*)(shared + 5120);
-    float* const tile12 = (float*)(shared + 5504);
-    float* const tile13 = (float*)(shared + 5760);
+    float* const tile9 = (float*)(shared + 1280);
+    float* const tile10 = (float*)(shared + 768);
+    float* const tile11 = (float*)(shared + 3968);
+    float* const tile12 = (float*)(shared + 1024);
+    float* const tile13 = (float*)(shared + 4352);
     bf16* const tile14 = (bf16*)(shared + 1536);
     bf16* const tile15 = (bf16*)(shared + 2304);
     bf16* const tile16 = (bf16*)(shared + 3072);
     bf16* const tile17 = (bf16*)(shared + 3072);
     bf16* const tile18 = (bf16*)(shared + 768);
-    float* const tile19 = (float*)(shared + 6272);
+    float* const tile19 = (float*)(shared + 3072);
     bf16* const tile20 = (bf16*)(shared + 1536);
     bf16* const tile21 = (bf16*)(shared + 2304);
     bf16* const tile22 = (bf16*)(shared + 768);
     bf16* const tile23 = (bf16*)(shared + 2304);
-    float* const tile24 = (float*)(shared + 6656);
-    float* const tile25 = (float*)(shared + 6784);
+    float* const tile24 = (float*)(shared + 1792);
+    float* const tile25 = (float*)(shared + 1536);
     float* const tile26 = (float*)(shared + 1536);
     bf16* const tile27 = (bf16*)(shared + 768);
     float* const tile28 = (float*)(shared + 0);
@@ -1058,8 +1058,17 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
     float* const tile32 = (float*)(shared + 384);
     bf16* const tile33 = (bf16*)(shared + 0);
     bf16* const tile34 = (bf16*)(shared + 0);
-    float* const tile35 = (float*)(shared + 0);
-    float* const tile36 = (float*)(shared + 128);
+    float* const tile35 = (float*)(shared + 768);
+    float* const tile36 = (float*)(shared + 896);
+    // map [8, 8]: kept_0[i0, i1] = in_k[t of row i0; i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1];
+        }
+    }
     // map [8, 8] filled to [16, 16] in groups of 4: tile0[i0, i1] = in_k[t of row i0; i1]
     {
         const int e = threadIdx.x;
@@ -1087,6 +1096,14 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         }
     }
     wait_for_block();
+    // map [8]: kept_2[i0] = neg(tile3[i0])
+    {
+        const int e = threadIdx.x;
+        const int i0 = e;
+        if (e < 8) {
+            kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i0] = op_neg(tile3[i0]);
+        }
+    }
     // map [8, 1]: tile2[i0, 0] = add((tile3[i0] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
     {
         const int e = threadIdx.x;
@@ -1095,9 +1112,6 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
             tile2[i0] = (tile3[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
         }
     }
-    wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile4 = DecayMask(Versions { micro: 1, offsets: [1] }) tile2
-    decay_mask<8, 8>(tile4, tile2, [](int i) -> int { return i + 1; });
     // map [8]: tile11[i0] = (in_beta[t of row i0] * neg(tile3[i0]))
     {
         const int e = threadIdx.x;
@@ -1107,6 +1121,41 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         }
     }
     wait_for_block();
+    // map [8, 1]: kept_1[i0, 0] = tile2[i0, 0]
+    {
+        const int e = threadIdx.x;
+        const int i0 = e;
+        if (e < 8) {
+            kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile2[i0];
+        }
+    }
+    // map [8]: kept_3[i0] = tile11[i0]
+    {
+        const int e = threadIdx.x;
+        const int i0 = e;
+        if (e < 8) {
+            kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile11[i0];
+        }
+    }
+    // map [8, 8]: kept_4[i0, i1] = (in_k[t of row i0; i1] * tile11[i0])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile11[i0];
+        }
+    }
+    // map [8, 1]: kept_10[i0, 0] = tile11[i0]
+    {
+        const int e = threadIdx.x;
+        const int i0 = e;
+        if (e < 8) {
+            kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile11[i0];
+        }
+    }
+    // scan of 8 rows, 8 steps, 1 wide: tile4 = DecayMask(Versions { micro: 1, offsets: [1] }) tile2
+    decay_mask<8, 8>(tile4, tile2, [](int i) -> int { return i + 1; });
     // product [8, 1, 8] in 16x16 in groups of 2: sum = tile0 tile0ᵀ over 8; tile10[i0, 0, i2] = ((sum * tile11[i0]) * (row i2 is among the queries ? 1 : 0))
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
@@ -1139,6 +1188,16 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
             }
         });
     }
+    wait_for_block();
+    // map [8, 8]: kept_5[i0, i1] = tile10[i0, 0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile10[8 * (i0) + i1];
+        }
+    }
     // scan of 8 rows, 8 steps, 1 wide: tile12 = DecayMask(Versions { micro: 1, offsets: [0] }) tile2
     decay_mask<8, 8>(tile12, tile2, [](int i) -> int { return i; });
     wait_for_block();
@@ -1149,6 +1208,15 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         const int i1 = (e) % 8;
         if (e < 64) {
             tile9[8 * (i0) + i1] = op_neg(tile10[8 * (i0) + i1] * tile12[8 * (i0) + i1]);
+        }
+    }
+    // map [8, 8]: kept_6[i0, i1] = tile12[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile12[8 * (i0) + i1];
         }
     }
     // map [8, 8]: tile13[i0, i1] = (i0 == i1 ? 1 : 0)
@@ -1164,6 +1232,15 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
     // solve tile9: tile13
     solve<8, 8, false>(tile9, tile13);
     wait_for_block();
+    // map [8, 8]: kept_8[i0, i1] = tile13[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile13[8 * (i0) + i1];
+        }
+    }
     // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = (tile13[i0, i1] * in_beta[t of row i1])
     {
         const int e = threadIdx.x;
@@ -1263,9 +1340,27 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
             }
         });
     }
+    wait_for_block();
+    // map [8, 8]: kept_9[i0, i1] = tile7[i0, 0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile7[8 * (i0) + i1]);
+        }
+    }
     // scan of 8 rows, 8 steps, 1 wide: tile19 = CumulativeProduct(Versions { micro: 1, offsets: [0] }) tile2
     cumulative_product<8, 8, 1>(tile19, tile2, [](int i) -> int { return i; });
     wait_for_block();
+    // map [8, 1]: kept_7[i0, 0] = tile19[i0, 0]
+    {
+        const int e = threadIdx.x;
+        const int i0 = e;
+        if (e < 8) {
+            kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile19[i0];
+        }
+    }
     // map [8, 8] filled to [16, 16] in groups of 4: tile18[i0, i1] = ((tile13[i0, i1] * tile11[i1]) * tile19[i1, 0])
     {
         const int e = threadIdx.x;
@@ -1350,6 +1445,15 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         });
     }
     wait_for_block();
+    // map [8, 8]: kept_11[i0, i1] = tile17[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile17[24 * (i0) + i1]));
+        }
+    }
     // map [8, 8] filled to [16, 16] in groups of 4: tile22[i0, i1] = state_S_at_chunks[i0, i1]
     {
         const int e = threadIdx.x;
@@ -1398,6 +1502,16 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
             put<2>(there, y);
         });
     }
+    wait_for_block();
+    // map [8, 8]: kept_12[i0, i1] = tile6[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile6[24 * (i0) + i1]));
+        }
+    }
     // map [8, 8] filled to [16, 16] in groups of 4: tile23[i0, i1] = (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0)
     {
         const int e = threadIdx.x;
@@ -1430,6 +1544,28 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         });
     }
     wait_for_block();
+    // product [8, 8] in 16x16: sum = tile22 tile23ᵀ over 8; tile25[i1, i0, 0] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, true, 24, 0>(tile22, tile23, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float& sum, int held) {
+            if (i0 < 8 && i1 < 8) {
+                tile25[i0 + 8 * (i1)] = sum;
+            }
+        });
+    }
+    // map [8, 8]: kept_16[i0, i1] = tile23[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile23[24 * (i0) + i1]));
+        }
+    }
+    wait_for_block();
     // map [8, 8] filled to [16, 16] in groups of 4: tile1[i0, i1] = ((tile4[i0, i1] * tile5[i0, i1, 0]) * (row i1 is among the queries ? 1 : 0))
     {
         const int e = threadIdx.x;
@@ -1451,18 +1587,6 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
     }
     // scan of 8 rows, 8 steps, 1 wide: tile24 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile2
     cumulative_product<8, 8, 1>(tile24, tile2, [](int i) -> int { return i + 1; });
-    // product [8, 8] in 16x16: sum = tile22 tile23ᵀ over 8; tile25[i1, i0, 0] = sum
-    #pragma unroll 1
-    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile22, tile23, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float& sum, int held) {
-            if (i0 < 8 && i1 < 8) {
-                tile25[i0 + 8 * (i1)] = sum;
-            }
-        });
-    }
     wait_for_block();
     // product [8, 8] in 16x16 in groups of 2: sum = tile1 tile0 over 8; d_in_q[t of row i0; i1] where row i0 is among the queries = (0.35355339059327373 * add(sum, (t...
     #pragma unroll 1
@@ -1497,118 +1621,32 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
             }
         });
     }
-    // map [8, 8]: kept_0[i0, i1] = in_k[t of row i0; i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1];
+    wait_for_block();
+    // reduce [8, 8] over [1]: tile35[i0, 0] = Sum ((in_q[t of row i0; i1] * 0.35355339059327373) * tile25[i0, i1, 0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        float x = 0.f;
+        #pragma unroll 8
+        for (int s = 0; s < 8; s++) {
+            const int i1 = s;
+            x += in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile25[8 * (i0) + i1];
         }
+        tile35[i0] = x;
     }
-    // map [8, 1]: kept_1[i0, 0] = tile2[i0, 0]
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile36 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile2 tile35
+    cumulative_product_grad<8, 8, 1>(tile36, tile2, tile35, [](int i) -> int { return i + 1; });
+    wait_for_block();
+    // map [8, 1]: kept_21[i0, 0] = tile36[i0, 0]
     {
         const int e = threadIdx.x;
         const int i0 = e;
         if (e < 8) {
-            kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile2[i0];
+            kept_21[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile36[i0];
         }
     }
-    // map [8]: kept_2[i0] = neg(tile3[i0])
-    {
-        const int e = threadIdx.x;
-        const int i0 = e;
-        if (e < 8) {
-            kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i0] = op_neg(tile3[i0]);
-        }
-    }
-    // map [8]: kept_3[i0] = tile11[i0]
-    {
-        const int e = threadIdx.x;
-        const int i0 = e;
-        if (e < 8) {
-            kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile11[i0];
-        }
-    }
-    // map [8, 8]: kept_4[i0, i1] = (in_k[t of row i0; i1] * tile11[i0])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile11[i0];
-        }
-    }
-    // map [8, 8]: kept_5[i0, i1] = tile10[i0, 0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile10[8 * (i0) + i1];
-        }
-    }
-    // map [8, 8]: kept_6[i0, i1] = tile12[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile12[8 * (i0) + i1];
-        }
-    }
-    // map [8, 1]: kept_7[i0, 0] = tile19[i0, 0]
-    {
-        const int e = threadIdx.x;
-        const int i0 = e;
-        if (e < 8) {
-            kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile19[i0];
-        }
-    }
-    // map [8, 8]: kept_8[i0, i1] = tile13[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile13[8 * (i0) + i1];
-        }
-    }
-    // map [8, 8]: kept_9[i0, i1] = tile7[i0, 0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile7[8 * (i0) + i1]);
-        }
-    }
-    // map [8, 1]: kept_10[i0, 0] = tile11[i0]
-    {
-        const int e = threadIdx.x;
-        const int i0 = e;
-        if (e < 8) {
-            kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile11[i0];
-        }
-    }
-    // map [8, 8]: kept_11[i0, i1] = tile17[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile17[24 * (i0) + i1]));
-        }
-    }
-    // map [8, 8]: kept_12[i0, i1] = tile6[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile6[24 * (i0) + i1]));
-        }
-    }
+    wait_for_block();
     // map [8, 8] filled to [16, 16] in groups of 4: tile27[i0, i1] = in_q[t of row i0; i1]
     {
         const int e = threadIdx.x;
@@ -1659,6 +1697,27 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
             kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile26[8 * (i0) + i1] * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * tile4[8 * (i0) + i1]);
         }
     }
+    // map [8, 8]: tile30[i0, i1] = (((tile26[i0, 0, i1] * (row i1 is among the queries ? 1 : 0)) * 0.35355339059327373) * tile5[i0, i1, 0])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile30[8 * (i0) + i1] = tile26[8 * (i0) + i1] * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * tile5[8 * (i0) + i1];
+        }
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile31 = DecayMaskGrad(Versions { micro: 1, offsets: [1] }) tile2 tile30
+    decay_mask_grad<8, 8>(tile31, tile2, tile30, tile32, [](int i) -> int { return i + 1; });
+    wait_for_block();
+    // map [8, 1]: kept_18[i0, 0] = tile31[i0, 0]
+    {
+        const int e = threadIdx.x;
+        const int i0 = e;
+        if (e < 8) {
+            kept_18[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile31[i0];
+        }
+    }
     // scan of 8 rows, 8 steps, 1 wide: tile28 = ReverseCumulativeProduct tile2
     reverse_cumulative_product<8, 1>(tile28, tile2);
     wait_for_block();
@@ -1679,37 +1738,6 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         const int e = threadIdx.x;
         if (e < 1) {
             kept_15[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile29[0];
-        }
-    }
-    // map [8, 8]: kept_16[i0, i1] = tile23[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile23[24 * (i0) + i1]));
-        }
-    }
-    wait_for_block();
-    // map [8, 8]: tile30[i0, i1] = (((tile26[i0, 0, i1] * (row i1 is among the queries ? 1 : 0)) * 0.35355339059327373) * tile5[i0, i1, 0])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            tile30[8 * (i0) + i1] = tile26[8 * (i0) + i1] * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * tile5[8 * (i0) + i1];
-        }
-    }
-    wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile31 = DecayMaskGrad(Versions { micro: 1, offsets: [1] }) tile2 tile30
-    decay_mask_grad<8, 8>(tile31, tile2, tile30, tile32, [](int i) -> int { return i + 1; });
-    wait_for_block();
-    // map [8, 1]: kept_18[i0, 0] = tile31[i0, 0]
-    {
-        const int e = threadIdx.x;
-        const int i0 = e;
-        if (e < 8) {
-            kept_18[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile31[i0];
         }
     }
     wait_for_block();
@@ -1794,31 +1822,6 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
                 put_out<2>(there, y);
             }
         });
-    }
-    wait_for_block();
-    // reduce [8, 8] over [1]: tile35[i0, 0] = Sum ((in_q[t of row i0; i1] * 0.35355339059327373) * tile25[i0, i1, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e;
-        float x = 0.f;
-        #pragma unroll 8
-        for (int s = 0; s < 8; s++) {
-            const int i1 = s;
-            x += in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile25[8 * (i0) + i1];
-        }
-        tile35[i0] = x;
-    }
-    wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile36 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile2 tile35
-    cumulative_product_grad<8, 8, 1>(tile36, tile2, tile35, [](int i) -> int { return i + 1; });
-    wait_for_block();
-    // map [8, 1]: kept_21[i0, 0] = tile36[i0, 0]
-    {
-        const int e = threadIdx.x;
-        const int i0 = e;
-        if (e < 8) {
-            kept_21[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile36[i0];
-        }
     }
 }
 
@@ -2357,31 +2360,31 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     bf16* const tile8 = (bf16*)(shared + 3072);
     bf16* const tile9 = (bf16*)(shared + 768);
     bf16* const tile10 = (bf16*)(shared + 0);
-    float* const tile11 = (float*)(shared + 3072);
+    float* const tile11 = (float*)(shared + 3200);
     bf16* const tile12 = (bf16*)(shared + 2304);
     bf16* const tile13 = (bf16*)(shared + 3840);
     bf16* const tile14 = (bf16*)(shared + 0);
     float* const tile15 = (float*)(shared + 5632);
     bf16* const tile16 = (bf16*)(shared + 4608);
     bf16* const tile17 = (bf16*)(shared + 1536);
-    float* const tile18 = (float*)(shared + 2560);
+    float* const tile18 = (float*)(shared + 2688);
     bf16* const tile19 = (bf16*)(shared + 0);
     bf16* const tile20 = (bf16*)(shared + 1536);
     bf16* const tile21 = (bf16*)(shared + 0);
     float* const tile22 = (float*)(shared + 0);
-    float* const tile23 = (float*)(shared + 128);
+    float* const tile23 = (float*)(shared + 512);
     float* const tile24 = (float*)(shared + 256);
     float* const tile25 = (float*)(shared + 384);
     float* const tile26 = (float*)(shared + 256);
     float* const tile27 = (float*)(shared + 384);
-    float* const tile28 = (float*)(shared + 256);
-    float* const tile29 = (float*)(shared + 512);
-    float* const tile30 = (float*)(shared + 256);
-    float* const tile31 = (float*)(shared + 640);
-    float* const tile32 = (float*)(shared + 768);
-    float* const tile33 = (float*)(shared + 256);
-    float* const tile34 = (float*)(shared + 1024);
-    float* const tile35 = (float*)(shared + 128);
+    float* const tile28 = (float*)(shared + 128);
+    float* const tile29 = (float*)(shared + 640);
+    float* const tile30 = (float*)(shared + 2560);
+    float* const tile31 = (float*)(shared + 128);
+    float* const tile32 = (float*)(shared + 256);
+    float* const tile33 = (float*)(shared + 768);
+    float* const tile34 = (float*)(shared + 896);
+    float* const tile35 = (float*)(shared + 3072);
     // map [8, 8] filled to [16, 16] in groups of 4: tile2[i0, i1] = kept_8[i0, i1]
     {
         const int e = threadIdx.x;
@@ -2631,6 +2634,15 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         });
     }
     wait_for_block();
+    // map [8, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = (in_beta[t of row i0] * tile15[i0, 0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile15[8 * (i0) + i1];
+        }
+    }
     // map [8, 8] filled to [16, 16] in groups of 4: tile14[i0, i1] = tile15[i0, 0, i1]
     {
         const int e = threadIdx.x;
@@ -2648,6 +2660,18 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
             auto const there = &tile14[24 * (i0) + i1];
             put<4>(there, y);
         }
+    }
+    // reduce [8, 8] over [1]: tile35[i0, 0] = Sum (in_v[t of row i0; i1] * tile15[i0, 0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        float x = 0.f;
+        #pragma unroll 8
+        for (int s = 0; s < 8; s++) {
+            const int i1 = s;
+            x += in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] * tile15[8 * (i0) + i1];
+        }
+        tile35[i0] = x;
     }
     // map [8, 8] filled to [16, 16] in groups of 4: tile17[i0, i1] = kept_9[i0, i1]
     {
@@ -2745,6 +2769,18 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
                 put<2>(there, y);
             }
         });
+    }
+    // reduce [8, 8] over [1]: tile30[i0, 0] = Sum (kept_4[i0, i1] * tile1[i0, 0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        float x = 0.f;
+        #pragma unroll 8
+        for (int s = 0; s < 8; s++) {
+            const int i1 = s;
+            x += kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile1[8 * (i0) + i1];
+        }
+        tile30[i0] = x;
     }
     wait_for_block();
     // map [8, 8] filled to [16, 16] in groups of 4: tile19[i0, i1] = kept_12[i0, i1]
@@ -2873,6 +2909,36 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         }
         tile22[i0] = x;
     }
+    // reduce [8, 8] over [1]: tile28[i0, 0] = Sum ((kept_0[i0, i1] * (row i0 is among the queries ? 1 : 0)) * tile18[i1, i0, 0])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        float x = 0.f;
+        #pragma unroll 8
+        for (int s = 0; s < 8; s++) {
+            const int i1 = s;
+            x += kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile18[8 * (i0) + i1];
+        }
+        tile28[i0] = x;
+    }
+    // map [8, 8]: tile32[i0, i1] = (kept_5[i0, i1] * neg(tile11[i0, i1]))
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile32[8 * (i0) + i1] = kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * op_neg(tile11[8 * (i0) + i1]);
+        }
+    }
+    wait_for_block();
+    // map [8]: d_in_beta[t of row i0] where row i0 is among the queries = add((kept_2[i0] * tile22[i0, 0]), tile35[i0, 0])
+    {
+        const int e = threadIdx.x;
+        const int i0 = e;
+        if (e < 8) {
+            if (i0 < at.valid) d_in_beta[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i0] * tile22[i0] + tile35[i0]);
+        }
+    }
     // map [8, 1]: tile23[i0, 0] = kept_1[i0, 0]
     {
         const int e = threadIdx.x;
@@ -2881,6 +2947,15 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
             tile23[i0] = kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0];
         }
     }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile29 = ReverseCumulativeProductGrad tile23 tile28
+    reverse_cumulative_product_grad<8, 1>(tile29, tile23, tile28);
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile31 = CumulativeProductGrad(Versions { micro: 1, offsets: [0] }) tile23 tile30
+    cumulative_product_grad<8, 8, 1>(tile31, tile23, tile30, [](int i) -> int { return i; });
+    // scan of 8 rows, 8 steps, 1 wide: tile33 = DecayMaskGrad(Versions { micro: 1, offsets: [0] }) tile23 tile32
+    decay_mask_grad<8, 8>(tile33, tile23, tile32, tile34, [](int i) -> int { return i; });
+    wait_for_block();
     // reduce [8, 8] over [1]: tile26[i0, 0] = Sum (state_S_at_chunks[i0, i1] * d_state_S_at_chunks[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
@@ -2917,86 +2992,12 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     // scan of 1 rows, 8 steps, 1 wide: tile27 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile23 tile24
     cumulative_product_grad<1, 8, 1>(tile27, tile23, tile24, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
-    // reduce [8, 8] over [1]: tile28[i0, 0] = Sum ((kept_0[i0, i1] * (row i0 is among the queries ? 1 : 0)) * tile18[i1, i0, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e;
-        float x = 0.f;
-        #pragma unroll 8
-        for (int s = 0; s < 8; s++) {
-            const int i1 = s;
-            x += kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile18[8 * (i0) + i1];
-        }
-        tile28[i0] = x;
-    }
-    wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile29 = ReverseCumulativeProductGrad tile23 tile28
-    reverse_cumulative_product_grad<8, 1>(tile29, tile23, tile28);
-    wait_for_block();
-    // reduce [8, 8] over [1]: tile30[i0, 0] = Sum (kept_4[i0, i1] * tile1[i0, 0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e;
-        float x = 0.f;
-        #pragma unroll 8
-        for (int s = 0; s < 8; s++) {
-            const int i1 = s;
-            x += kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile1[8 * (i0) + i1];
-        }
-        tile30[i0] = x;
-    }
-    wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile31 = CumulativeProductGrad(Versions { micro: 1, offsets: [0] }) tile23 tile30
-    cumulative_product_grad<8, 8, 1>(tile31, tile23, tile30, [](int i) -> int { return i; });
-    // map [8, 8]: tile32[i0, i1] = (kept_5[i0, i1] * neg(tile11[i0, i1]))
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            tile32[8 * (i0) + i1] = kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * op_neg(tile11[8 * (i0) + i1]);
-        }
-    }
-    wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile33 = DecayMaskGrad(Versions { micro: 1, offsets: [0] }) tile23 tile32
-    decay_mask_grad<8, 8>(tile33, tile23, tile32, tile34, [](int i) -> int { return i; });
-    wait_for_block();
     // map [8]: d_in_g[t of row i0] where row i0 is among the queries = (exp(in_g[t of row i0]) * add(neg((in_beta[t of row i0] * tile22[i0, 0])), ((row i0 is among th...
     {
         const int e = threadIdx.x;
         const int i0 = e;
         if (e < 8) {
             if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]) * (op_neg(in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile22[i0]) + (i0 < at.valid ? 1.0f : 0.0f) * (((((tile27[i0] + tile29[i0]) + kept_18[((long long)(at.chunk) * heads + at.head) * 8 + i0]) + kept_21[((long long)(at.chunk) * heads + at.head) * 8 + i0]) + tile31[i0]) + tile33[i0]));
-        }
-    }
-    // reduce [8, 8] over [1]: tile35[i0, 0] = Sum (in_v[t of row i0; i1] * tile15[i0, 0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e;
-        float x = 0.f;
-        #pragma unroll 8
-        for (int s = 0; s < 8; s++) {
-            const int i1 = s;
-            x += in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] * tile15[8 * (i0) + i1];
-        }
-        tile35[i0] = x;
-    }
-    wait_for_block();
-    // map [8]: d_in_beta[t of row i0] where row i0 is among the queries = add((kept_2[i0] * tile22[i0, 0]), tile35[i0, 0])
-    {
-        const int e = threadIdx.x;
-        const int i0 = e;
-        if (e < 8) {
-            if (i0 < at.valid) d_in_beta[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i0] * tile22[i0] + tile35[i0]);
-        }
-    }
-    // map [8, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = (in_beta[t of row i0] * tile15[i0, 0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile15[8 * (i0) + i1];
         }
     }
 }

@@ -402,14 +402,14 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
     float* const tile7 = (float*)(shared + 640);
     float* const tile8 = (float*)(shared + 256);
     float* const tile9 = (float*)(shared + 256);
-    float* const tile10 = (float*)(shared + 896);
+    float* const tile10 = (float*)(shared + 0);
     float* const tile11 = (float*)(shared + 256);
-    float* const tile12 = (float*)(shared + 768);
-    float* const tile13 = (float*)(shared + 768);
+    float* const tile12 = (float*)(shared + 640);
+    float* const tile13 = (float*)(shared + 0);
     float* const tile14 = (float*)(shared + 768);
     float* const tile15 = (float*)(shared + 0);
-    float* const tile16 = (float*)(shared + 0);
-    float* const tile17 = (float*)(shared + 128);
+    float* const tile16 = (float*)(shared + 768);
+    float* const tile17 = (float*)(shared + 640);
     // reduce [4, 4, 8] over [2]: tile1[i0, i1, 0] = Sum (in_v[t of row i1; i2] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 16; e += THREADS) {
@@ -463,6 +463,15 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
         }
     }
     wait_for_block();
+    // map [4, 8]: kept_0[i0, i1] = tile3[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile3[8 * (i0) + i1];
+        }
+    }
     // scan of 4 rows, 4 steps, 8 wide: tile5 = Apply(Versions { micro: 1, offsets: [1] }) tile0 tile2 tile3
     apply<4, 4, 8>(tile5, tile0, tile2, tile3, [](int i) -> int { return i + 1; });
     // scan of 4 rows, 4 steps, 8 wide: tile6 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile3
@@ -488,15 +497,6 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
         const int i1 = (e) % 8;
         if (e < 32) {
             if (i0 < at.valid) d_in_q[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = 0.35355338f * (tile5[8 * (i0) + i1] + tile6[8 * (i0) + i1] * tile7[8 * (i0) + i1]);
-        }
-    }
-    // map [4, 8]: kept_0[i0, i1] = tile3[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 32) {
-            kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile3[8 * (i0) + i1];
         }
     }
     wait_for_block();
@@ -544,32 +544,34 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
         }
     }
     wait_for_block();
-    // scan of 4 rows, 4 steps, 8 wide: tile12 = Gram(Versions { micro: 1, offsets: [1] }) tile11 tile2 tile3
-    gram<4, 4, 8>(tile12, tile11, tile2, tile3, [](int i) -> int { return i + 1; });
-    wait_for_block();
-    // reduce [4, 4, 8] over [0]: tile10[0, i1, i2] = Sum (tile12[i0, i1] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0))
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 32; e += THREADS) {
-        const int i1 = e / 8;
-        const int i2 = e % 8;
-        float x = 0.f;
-        #pragma unroll 4
-        for (int s = 0; s < 4; s++) {
-            const int i0 = s;
-            x += tile12[4 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
-        }
-        tile10[8 * (i1) + i2] = x;
-    }
-    wait_for_block();
-    // map [1, 4, 8]: kept_4[0, i1, i2] = tile10[0, i1, i2]
+    // map [4, 8]: tile16[i0, i1] = (tile11[i0, i1] * tile7[i0, i1, 0])
     {
         const int e = threadIdx.x;
-        const int i1 = (e) / 8;
-        const int i2 = (e) % 8;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
         if (e < 32) {
-            kept_4[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i1) + i2] = tile10[8 * (i1) + i2];
+            tile16[8 * (i0) + i1] = tile11[8 * (i0) + i1] * tile7[8 * (i0) + i1];
         }
     }
+    wait_for_block();
+    // scan of 4 rows, 4 steps, 8 wide: tile17 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile3 tile16
+    cumulative_product_grad<4, 4, 8>(tile17, tile3, tile16, [](int i) -> int { return i + 1; });
+    wait_for_block();
+    // map [4, 8]: kept_8[i0, i1] = tile17[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            kept_8[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile17[8 * (i0) + i1];
+        }
+    }
+    wait_for_block();
+    // scan of 4 rows, 4 steps, 8 wide: tile12 = Gram(Versions { micro: 1, offsets: [1] }) tile11 tile2 tile3
+    gram<4, 4, 8>(tile12, tile11, tile2, tile3, [](int i) -> int { return i + 1; });
+    // scan of 4 rows, 4 steps, 8 wide: tile14 = GramGrad(Versions { micro: 1, offsets: [1] }) tile0 tile11 tile2 tile3
+    gram_grad<4, 4, 8>(tile14, tile0, tile11, tile2, tile3, [](int i) -> int { return i + 1; });
+    wait_for_block();
     // scan of 4 rows, 4 steps, 8 wide: tile13 = ApplyT(Versions { micro: 1, offsets: [1] }) tile0 tile11 tile3
     apply_t<4, 4, 8>(tile13, tile0, tile11, tile3, [](int i) -> int { return i + 1; });
     wait_for_block();
@@ -582,10 +584,6 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
             kept_5[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile13[8 * (i0) + i1];
         }
     }
-    wait_for_block();
-    // scan of 4 rows, 4 steps, 8 wide: tile14 = GramGrad(Versions { micro: 1, offsets: [1] }) tile0 tile11 tile2 tile3
-    gram_grad<4, 4, 8>(tile14, tile0, tile11, tile2, tile3, [](int i) -> int { return i + 1; });
-    wait_for_block();
     // map [4, 8]: kept_6[i0, i1] = tile14[i0, i1]
     {
         const int e = threadIdx.x;
@@ -595,6 +593,7 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
             kept_6[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile14[8 * (i0) + i1];
         }
     }
+    wait_for_block();
     // reduce [4, 8, 8] over [0]: tile15[0, i1, i2] = Sum ((tile11[i0, i1] * tile6[i0, i1]) * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] ...
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -619,26 +618,27 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
         }
     }
     wait_for_block();
-    // map [4, 8]: tile16[i0, i1] = (tile11[i0, i1] * tile7[i0, i1, 0])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 32) {
-            tile16[8 * (i0) + i1] = tile11[8 * (i0) + i1] * tile7[8 * (i0) + i1];
+    // reduce [4, 4, 8] over [0]: tile10[0, i1, i2] = Sum (tile12[i0, i1] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0))
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 32; e += THREADS) {
+        const int i1 = e / 8;
+        const int i2 = e % 8;
+        float x = 0.f;
+        #pragma unroll 4
+        for (int s = 0; s < 4; s++) {
+            const int i0 = s;
+            x += tile12[4 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i2] : 0.0f) : 0.0f);
         }
+        tile10[8 * (i1) + i2] = x;
     }
     wait_for_block();
-    // scan of 4 rows, 4 steps, 8 wide: tile17 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile3 tile16
-    cumulative_product_grad<4, 4, 8>(tile17, tile3, tile16, [](int i) -> int { return i + 1; });
-    wait_for_block();
-    // map [4, 8]: kept_8[i0, i1] = tile17[i0, i1]
+    // map [1, 4, 8]: kept_4[0, i1, i2] = tile10[0, i1, i2]
     {
         const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
+        const int i1 = (e) / 8;
+        const int i2 = (e) % 8;
         if (e < 32) {
-            kept_8[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile17[8 * (i0) + i1];
+            kept_4[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i1) + i2] = tile10[8 * (i1) + i2];
         }
     }
 }
@@ -803,12 +803,12 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
     const int own_in_v = at.head / (heads / heads_in_v);
     const int own_in_g = at.head / (heads / heads_in_g);
     float* const tile0 = (float*)(shared + 0);
-    float* const tile1 = (float*)(shared + 128);
+    float* const tile1 = (float*)(shared + 0);
     float* const tile2 = (float*)(shared + 384);
-    float* const tile3 = (float*)(shared + 256);
-    float* const tile4 = (float*)(shared + 256);
-    float* const tile5 = (float*)(shared + 384);
-    float* const tile6 = (float*)(shared + 0);
+    float* const tile3 = (float*)(shared + 128);
+    float* const tile4 = (float*)(shared + 128);
+    float* const tile5 = (float*)(shared + 128);
+    float* const tile6 = (float*)(shared + 256);
     float* const tile7 = (float*)(shared + 0);
     // reduce [8, 4, 8] over [2]: tile0[i0, i1, 0] = Sum (in_v[t of row i1; i2] * d_state_S_at_chunks[i0, i2])
     #pragma unroll 1
@@ -833,6 +833,16 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
             if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (i0 < at.valid ? 1.0f : 0.0f) * (kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] * tile0[8 * (i0) + i1] + kept_5[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
         }
     }
+    // map [4, 8]: tile5[i0, i1] = ((in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0)) * tile0[i1, i0, 0])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile5[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile0[8 * (i0) + i1];
+        }
+    }
+    wait_for_block();
     // map [4, 8]: tile1[i0, i1] = kept_0[i0, i1]
     {
         const int e = threadIdx.x;
@@ -842,6 +852,10 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
             tile1[8 * (i0) + i1] = kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1];
         }
     }
+    wait_for_block();
+    // scan of 4 rows, 4 steps, 8 wide: tile6 = ReverseCumulativeProductGrad tile1 tile5
+    reverse_cumulative_product_grad<4, 8>(tile6, tile1, tile5);
+    wait_for_block();
     // reduce [8, 8] over [1]: tile3[i0, 0] = Sum (state_S_at_chunks[i0, i1] * d_state_S_at_chunks[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
@@ -867,19 +881,6 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
     // scan of 1 rows, 4 steps, 8 wide: tile4 = CumulativeProductGrad(Versions { micro: 4, offsets: [4] }) tile1 tile2
     cumulative_product_grad<1, 4, 8>(tile4, tile1, tile2, [](int i) -> int { return 4 * (i) + 4; });
     wait_for_block();
-    // map [4, 8]: tile5[i0, i1] = ((in_k[t of row i0; i1] * (row i0 is among the queries ? 1 : 0)) * tile0[i1, i0, 0])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 32) {
-            tile5[8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile0[8 * (i0) + i1];
-        }
-    }
-    wait_for_block();
-    // scan of 4 rows, 4 steps, 8 wide: tile6 = ReverseCumulativeProductGrad tile1 tile5
-    reverse_cumulative_product_grad<4, 8>(tile6, tile1, tile5);
-    wait_for_block();
     // map [4, 8]: d_in_g[t of row i0; i1] where row i0 is among the queries = (exp(in_g[t of row i0; i1]) * ((row i0 is among the queries ? 1 : 0) * add(add(add(tile4...
     {
         const int e = threadIdx.x;
@@ -889,7 +890,6 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
             if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]) * (i0 < at.valid ? 1.0f : 0.0f) * (((tile4[8 * (i0) + i1] + tile6[8 * (i0) + i1]) + kept_6[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]) + kept_8[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
         }
     }
-    wait_for_block();
     // reduce [8, 4, 8] over [0]: tile7[0, i1, i2] = Sum (kept_2[i1, i0] * d_state_S_at_chunks[i0, i2])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {

@@ -33,6 +33,15 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
     bf16* const tile10 = (bf16*)(shared + 0);
     bf16* const tile11 = (bf16*)(shared + 768);
     float* const tile12 = (float*)(shared + 1536);
+    // map [8, 8]: kept_3[i0, i1] = (in_x[t of row i0; i1] * param_D[])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1] * param_D[(long long)(own_param_D) * 1 + 0];
+        }
+    }
     // map [8, 8] filled to [16, 16] in groups of 4: tile0[i0, i1] = in_C[t of row i0; i1]
     {
         const int e = threadIdx.x;
@@ -195,15 +204,6 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
             }
         });
     }
-    // map [8, 8]: kept_3[i0, i1] = (in_x[t of row i0; i1] * param_D[])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1] * param_D[(long long)(own_param_D) * 1 + 0];
-        }
-    }
     wait_for_block();
     // scan of 1 rows, 8 steps, 1 wide: tile9 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile1
     cumulative_product<1, 8, 1>(tile9, tile1, [](int i) -> int { return 8 * (i) + 8; });
@@ -215,6 +215,8 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
             kept_4[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile9[0];
         }
     }
+    // scan of 8 rows, 8 steps, 1 wide: tile12 = ReverseCumulativeProduct tile1
+    reverse_cumulative_product<8, 1>(tile12, tile1);
     wait_for_block();
     // map [8, 8] filled to [16, 16] in groups of 4: tile10[i0, i1] = (in_dt[t of row i0] * in_x[t of row i0; i1])
     {
@@ -235,9 +237,6 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
             put<4>(there, y);
         }
     }
-    // scan of 8 rows, 8 steps, 1 wide: tile12 = ReverseCumulativeProduct tile1
-    reverse_cumulative_product<8, 1>(tile12, tile1);
-    wait_for_block();
     // map [8, 8] filled to [16, 16] in groups of 4: tile11[i0, i1] = ((in_B[t of row i0; i1] * (row i0 is among the queries ? 1 : 0)) * tile12[i0, 0])
     {
         const int e = threadIdx.x;

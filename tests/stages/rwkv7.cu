@@ -817,24 +817,24 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     const int own_in_v = at.head / (heads / heads_in_v);
     float* const tile0 = (float*)(shared + 128);
     float* const tile1 = (float*)(shared + 0);
-    float* const tile2 = (float*)(shared + 4864);
+    float* const tile2 = (float*)(shared + 4352);
     bf16* const tile3 = (bf16*)(shared + 0);
     float* const tile4 = (float*)(shared + 256);
-    float* const tile5 = (float*)(shared + 3840);
-    float* const tile6 = (float*)(shared + 4096);
+    float* const tile5 = (float*)(shared + 3072);
+    float* const tile6 = (float*)(shared + 3840);
     float* const tile7 = (float*)(shared + 0);
     float* const tile8 = (float*)(shared + 128);
-    float* const tile9 = (float*)(shared + 4352);
+    float* const tile9 = (float*)(shared + 4096);
     float* const tile10 = (float*)(shared + 0);
     float* const tile11 = (float*)(shared + 0);
-    float* const tile12 = (float*)(shared + 4608);
+    float* const tile12 = (float*)(shared + 3328);
     bf16* const tile13 = (bf16*)(shared + 768);
     bf16* const tile14 = (bf16*)(shared + 1536);
     bf16* const tile15 = (bf16*)(shared + 2304);
     float* const tile16 = (float*)(shared + 768);
     bf16* const tile17 = (bf16*)(shared + 3072);
     bf16* const tile18 = (bf16*)(shared + 768);
-    float* const tile19 = (float*)(shared + 5120);
+    float* const tile19 = (float*)(shared + 3328);
     bf16* const tile20 = (bf16*)(shared + 1536);
     bf16* const tile21 = (bf16*)(shared + 0);
     float* const tile22 = (float*)(shared + 0);
@@ -844,12 +844,12 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     float* const tile26 = (float*)(shared + 0);
     float* const tile27 = (float*)(shared + 640);
     float* const tile28 = (float*)(shared + 0);
-    float* const tile29 = (float*)(shared + 512);
-    float* const tile30 = (float*)(shared + 512);
-    float* const tile31 = (float*)(shared + 512);
-    float* const tile32 = (float*)(shared + 512);
-    float* const tile33 = (float*)(shared + 128);
-    float* const tile34 = (float*)(shared + 256);
+    float* const tile29 = (float*)(shared + 384);
+    float* const tile30 = (float*)(shared + 640);
+    float* const tile31 = (float*)(shared + 640);
+    float* const tile32 = (float*)(shared + 640);
+    float* const tile33 = (float*)(shared + 512);
+    float* const tile34 = (float*)(shared + 0);
     // map [8, 8]: tile5[i0, i1] = ((i0)%2 < 1 ? neg(in_kk[t of row (i0)/2+(i0)%2; i1]) : 0)
     {
         const int e = threadIdx.x;
@@ -858,6 +858,16 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         if (e < 64) {
             const Group<1> x0 = get_if<1>(&in_kk[((long long)(at.start + inside(at, (i0) / 2 + (i0) % 2)) * heads_in_kk + own_in_kk) * 8 + i1], ((i0) % 2 < 1));
             tile5[8 * (i0) + i1] = ((i0) % 2 < 1 ? op_neg(x0.x[0]) : 0.0f);
+        }
+    }
+    wait_for_block();
+    // map [8, 8]: kept_2[i0, i1] = tile5[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile5[8 * (i0) + i1];
         }
     }
     // map [4, 8]: tile7[i0, i1] = (in_kk[t of row i0; i1] * in_a[t of row i0; i1])
@@ -890,6 +900,15 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         }
     }
     wait_for_block();
+    // map [8, 8]: kept_0[i0, i1] = tile6[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile6[8 * (i0) + i1];
+        }
+    }
     // map [4, 8]: tile10[i0, i1] = exp(in_w[t of row i0; i1])
     {
         const int e = threadIdx.x;
@@ -910,6 +929,15 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         }
     }
     wait_for_block();
+    // map [8, 8]: kept_1[i0, i1] = tile9[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile9[8 * (i0) + i1];
+        }
+    }
     // scan of 8 rows, 8 steps, 8 wide: tile11 = Gram(Versions { micro: 2, offsets: [0, 0] }) tile5 tile6 tile9
     gram<8, 8, 8>(tile11, tile5, tile6, tile9, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
@@ -935,6 +963,15 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     // solve tile4: tile12
     solve<8, 8, false>(tile4, tile12);
     wait_for_block();
+    // map [8, 8]: kept_4[i0, i1] = tile12[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile12[8 * (i0) + i1];
+        }
+    }
     // map [8, 8] filled to [16, 16] in groups of 4: tile3[i0, i1] = tile12[i0, i1]
     {
         const int e = threadIdx.x;
@@ -1034,9 +1071,28 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
             }
         });
     }
+    wait_for_block();
+    // map [8, 8]: kept_5[i0, i1] = tile2[i0, 0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile2[8 * (i0) + i1]);
+        }
+    }
     // scan of 8 rows, 8 steps, 8 wide: tile19 = CumulativeProduct(Versions { micro: 2, offsets: [0, 0] }) tile9
     cumulative_product<8, 8, 8>(tile19, tile9, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
+    // map [8, 8]: kept_3[i0, i1] = tile19[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile19[8 * (i0) + i1];
+        }
+    }
     // map [8, 8] filled to [16, 16] in groups of 4: tile18[i0, i1] = (tile5[i0, i1] * tile19[i0, i1])
     {
         const int e = threadIdx.x;
@@ -1100,6 +1156,15 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         });
     }
     wait_for_block();
+    // map [8, 8]: kept_6[i0, i1] = tile17[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile17[24 * (i0) + i1]));
+        }
+    }
     // map [8, 8] filled to [16, 16] in groups of 4: tile21[i0, i1] = state_S_at_chunks[i0, i1]
     {
         const int e = threadIdx.x;
@@ -1141,6 +1206,15 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         });
     }
     wait_for_block();
+    // map [8, 8]: kept_7[i0, i1] = add(tile2[i0, 0, i1], tile16[i0, 0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow((tile2[8 * (i0) + i1] + tile16[8 * (i0) + i1]));
+        }
+    }
     // reduce [4, 8, 8] over [2]: tile1[i0, i1, 0] = Sum (add(tile2[i1, 0, i2], tile16[i1, 0, i2]) * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i...
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
@@ -1192,78 +1266,6 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
             if (i0 < at.valid) d_in_r[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (tile22[8 * (i0) + i1] + tile23[8 * (i0) + i1] * tile24[8 * (i0) + i1]);
         }
     }
-    // map [8, 8]: kept_0[i0, i1] = tile6[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile6[8 * (i0) + i1];
-        }
-    }
-    // map [8, 8]: kept_1[i0, i1] = tile9[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile9[8 * (i0) + i1];
-        }
-    }
-    // map [8, 8]: kept_2[i0, i1] = tile5[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile5[8 * (i0) + i1];
-        }
-    }
-    // map [8, 8]: kept_3[i0, i1] = tile19[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile19[8 * (i0) + i1];
-        }
-    }
-    // map [8, 8]: kept_4[i0, i1] = tile12[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile12[8 * (i0) + i1];
-        }
-    }
-    // map [8, 8]: kept_5[i0, i1] = tile2[i0, 0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile2[8 * (i0) + i1]);
-        }
-    }
-    // map [8, 8]: kept_6[i0, i1] = tile17[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile17[24 * (i0) + i1]));
-        }
-    }
-    // map [8, 8]: kept_7[i0, i1] = add(tile2[i0, 0, i1], tile16[i0, 0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow((tile2[8 * (i0) + i1] + tile16[8 * (i0) + i1]));
-        }
-    }
     // scan of 8 rows, 8 steps, 8 wide: tile25 = ReverseCumulativeProduct tile9
     reverse_cumulative_product<8, 8>(tile25, tile9);
     wait_for_block();
@@ -1307,8 +1309,30 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         }
     }
     wait_for_block();
+    // map [4, 8]: tile33[i0, i1] = (tile28[i0, i1] * tile24[i0, i1, 0])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            tile33[8 * (i0) + i1] = tile28[8 * (i0) + i1] * tile24[8 * (i0) + i1];
+        }
+    }
+    wait_for_block();
     // scan of 4 rows, 8 steps, 8 wide: tile29 = Gram(Versions { micro: 2, offsets: [2] }) tile28 tile6 tile9
     gram<4, 8, 8>(tile29, tile28, tile6, tile9, [](int i) -> int { return 2 * (i) + 2; });
+    // scan of 4 rows, 8 steps, 8 wide: tile31 = GramGrad(Versions { micro: 2, offsets: [2] }) tile0 tile28 tile6 tile9
+    gram_grad<4, 8, 8>(tile31, tile0, tile28, tile6, tile9, [](int i) -> int { return 2 * (i) + 2; });
+    wait_for_block();
+    // map [8, 8]: kept_14[i0, i1] = tile31[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_14[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile31[8 * (i0) + i1];
+        }
+    }
     wait_for_block();
     // reduce [4, 8, 8] over [0]: tile27[0, i1, i2] = Sum (tile29[i0, i1] * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2] : 0) : 0))
     #pragma unroll 1
@@ -1347,19 +1371,6 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         }
     }
     wait_for_block();
-    // scan of 4 rows, 8 steps, 8 wide: tile31 = GramGrad(Versions { micro: 2, offsets: [2] }) tile0 tile28 tile6 tile9
-    gram_grad<4, 8, 8>(tile31, tile0, tile28, tile6, tile9, [](int i) -> int { return 2 * (i) + 2; });
-    wait_for_block();
-    // map [8, 8]: kept_14[i0, i1] = tile31[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_14[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile31[8 * (i0) + i1];
-        }
-    }
-    wait_for_block();
     // reduce [4, 8, 8] over [0]: tile32[0, i1, i2] = Sum ((tile28[i0, i1] * tile23[i0, i1]) * (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i2]...
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
@@ -1383,16 +1394,6 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
             kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = tile32[8 * (i1) + i2];
         }
     }
-    // map [4, 8]: tile33[i0, i1] = (tile28[i0, i1] * tile24[i0, i1, 0])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 32) {
-            tile33[8 * (i0) + i1] = tile28[8 * (i0) + i1] * tile24[8 * (i0) + i1];
-        }
-    }
-    wait_for_block();
     // scan of 4 rows, 8 steps, 8 wide: tile34 = CumulativeProductGrad(Versions { micro: 2, offsets: [2] }) tile9 tile33
     cumulative_product_grad<4, 8, 8>(tile34, tile9, tile33, [](int i) -> int { return 2 * (i) + 2; });
     wait_for_block();
@@ -1837,15 +1838,15 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     bf16* const tile22 = (bf16*)(shared + 0);
     bf16* const tile23 = (bf16*)(shared + 768);
     float* const tile24 = (float*)(shared + 256);
-    float* const tile25 = (float*)(shared + 512);
+    float* const tile25 = (float*)(shared + 1024);
     float* const tile26 = (float*)(shared + 128);
     float* const tile27 = (float*)(shared + 0);
-    float* const tile28 = (float*)(shared + 512);
-    float* const tile29 = (float*)(shared + 0);
-    float* const tile30 = (float*)(shared + 768);
+    float* const tile28 = (float*)(shared + 1024);
+    float* const tile29 = (float*)(shared + 256);
+    float* const tile30 = (float*)(shared + 512);
     float* const tile31 = (float*)(shared + 0);
-    float* const tile32 = (float*)(shared + 1024);
-    float* const tile33 = (float*)(shared + 0);
+    float* const tile32 = (float*)(shared + 256);
+    float* const tile33 = (float*)(shared + 768);
     // map [8, 8] filled to [16, 16] in groups of 4: tile1[i0, i1] = kept_4[i0, i1]
     {
         const int e = threadIdx.x;
@@ -2077,6 +2078,15 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
         });
     }
     wait_for_block();
+    // map [4, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = tile13[2*i0+1, 0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 32) {
+            if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile13[16 * (i0) + i1 + 8];
+        }
+    }
     // map [8, 8] filled to [16, 16] in groups of 4: tile12[i0, i1] = tile13[i0, 0, i1]
     {
         const int e = threadIdx.x;
@@ -2246,6 +2256,19 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
             tile20[8 * (i0) + i1] = (kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile21[8 * (i0) + i1] + kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
     }
+    // map [8, 8]: tile29[i0, i1] = (tile16[i0, i1] * tile21[i1, i0, 0])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile29[8 * (i0) + i1] = tile16[8 * (i0) + i1] * tile21[8 * (i0) + i1];
+        }
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 8 wide: tile30 = ReverseCumulativeProductGrad tile17 tile29
+    reverse_cumulative_product_grad<8, 8>(tile30, tile17, tile29);
+    wait_for_block();
     // map [8, 8]: tile24[i0, i1] = kept_2[i0, i1]
     {
         const int e = threadIdx.x;
@@ -2256,6 +2279,8 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
         }
     }
     wait_for_block();
+    // scan of 8 rows, 8 steps, 8 wide: tile33 = GramGrad(Versions { micro: 2, offsets: [0, 0] }) tile8 tile24 tile16 tile17
+    gram_grad<8, 8, 8>(tile33, tile8, tile24, tile16, tile17, [](int i) -> int { return 2 * ((i) / 2); });
     // scan of 8 rows, 8 steps, 8 wide: tile25 = ApplyT(Versions { micro: 2, offsets: [0, 0] }) tile8 tile24 tile17
     apply_t<8, 8, 8>(tile25, tile8, tile24, tile17, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
@@ -2287,6 +2312,19 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
         }
     }
     wait_for_block();
+    // map [8, 8]: tile31[i0, i1] = (tile24[i0, i1] * tile0[i0, 0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            tile31[8 * (i0) + i1] = tile24[8 * (i0) + i1] * tile0[8 * (i0) + i1];
+        }
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 8 wide: tile32 = CumulativeProductGrad(Versions { micro: 2, offsets: [0, 0] }) tile17 tile31
+    cumulative_product_grad<8, 8, 8>(tile32, tile17, tile31, [](int i) -> int { return 2 * ((i) / 2); });
+    wait_for_block();
     // reduce [8, 8] over [1]: tile27[i0, 0] = Sum (state_S_at_chunks[i0, i1] * d_state_S_at_chunks[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
@@ -2312,35 +2350,6 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     // scan of 1 rows, 8 steps, 8 wide: tile28 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile17 tile26
     cumulative_product_grad<1, 8, 8>(tile28, tile17, tile26, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
-    // map [8, 8]: tile29[i0, i1] = (tile16[i0, i1] * tile21[i1, i0, 0])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            tile29[8 * (i0) + i1] = tile16[8 * (i0) + i1] * tile21[8 * (i0) + i1];
-        }
-    }
-    wait_for_block();
-    // scan of 8 rows, 8 steps, 8 wide: tile30 = ReverseCumulativeProductGrad tile17 tile29
-    reverse_cumulative_product_grad<8, 8>(tile30, tile17, tile29);
-    wait_for_block();
-    // map [8, 8]: tile31[i0, i1] = (tile24[i0, i1] * tile0[i0, 0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            tile31[8 * (i0) + i1] = tile24[8 * (i0) + i1] * tile0[8 * (i0) + i1];
-        }
-    }
-    wait_for_block();
-    // scan of 8 rows, 8 steps, 8 wide: tile32 = CumulativeProductGrad(Versions { micro: 2, offsets: [0, 0] }) tile17 tile31
-    cumulative_product_grad<8, 8, 8>(tile32, tile17, tile31, [](int i) -> int { return 2 * ((i) / 2); });
-    wait_for_block();
-    // scan of 8 rows, 8 steps, 8 wide: tile33 = GramGrad(Versions { micro: 2, offsets: [0, 0] }) tile8 tile24 tile16 tile17
-    gram_grad<8, 8, 8>(tile33, tile8, tile24, tile16, tile17, [](int i) -> int { return 2 * ((i) / 2); });
-    wait_for_block();
     // map [4, 8]: d_in_w[t of row i0; i1] where row i0 is among the queries = (exp(in_w[t of row i0; i1]) * (tile19[i0, 0, 0] * add(add(add(add(add(tile28[2*i0, i1], ...
     {
         const int e = threadIdx.x;
@@ -2348,15 +2357,6 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
         const int i1 = (e) % 8;
         if (e < 32) {
             if (i0 < at.valid) d_in_w[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = op_exp(in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]) * tile19[2 * (i0)] * (((((tile28[16 * (i0) + i1] + tile30[16 * (i0) + i1]) + kept_14[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1]) + kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 16 * (i0) + i1]) + tile32[16 * (i0) + i1]) + tile33[16 * (i0) + i1]);
-        }
-    }
-    // map [4, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = tile13[2*i0+1, 0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 32) {
-            if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile13[16 * (i0) + i1 + 8];
         }
     }
 }
