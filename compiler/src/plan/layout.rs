@@ -17,12 +17,11 @@ const APART: usize = 8;
 
 /// Turns tiles so that steps go along their rows.
 pub fn turn(kernel: &mut Kernel) {
+    let mut all: Vec<Vec<usize>> =
+        kernel.tiles.iter().map(|tile| vec![0; tile.shape.len()]).collect();
+    kernel.steps().into_iter().for_each(|step| vote(step, &mut all));
     for at in free(kernel) {
-        let tile = &kernel.tiles[at];
-        let mut votes = vec![0; tile.shape.len()];
-        for step in kernel.steps() {
-            vote(step, TileId(at), &mut votes);
-        }
+        let (tile, votes) = (&kernel.tiles[at], &all[at]);
         let most = votes.iter().copied().max().unwrap_or(0);
         let own = tile.strides.iter().rposition(|stride| *stride == 1).unwrap_or(0);
         if most > 0 && votes[own] < most {
@@ -36,18 +35,18 @@ pub fn turn(kernel: &mut Kernel) {
 /// The same tiles with rows that products touch in different banks.
 pub fn apart(kernel: &Kernel) -> Vec<Tile> {
     let mut tiles = kernel.tiles.clone();
+    let mut touched = vec![false; tiles.len()];
+    let by_fragments =
+        |step: &&Step| matches!(step, Step::Product { .. } | Step::Map { fragment: Some(_), .. });
+    for step in kernel.steps().into_iter().filter(by_fragments) {
+        step.reads().into_iter().chain(step.writes()).for_each(|id| touched[id.0] = true);
+    }
     for at in free(kernel) {
-        let touched = kernel.steps().into_iter().any(|step| {
-            let by_fragments =
-                matches!(step, Step::Product { .. } | Step::Map { fragment: Some(_), .. });
-            by_fragments
-                && (step.reads().contains(&TileId(at)) || step.writes().contains(&TileId(at)))
-        });
         let tile = &mut tiles[at];
         let mut order: Vec<usize> = (0..tile.shape.len()).collect();
         order.sort_by_key(|axis| std::cmp::Reverse((tile.strides[*axis], tile.shape[*axis])));
         let row = order.last().map_or(0, |axis| tile.shape[*axis]);
-        if touched && row.is_multiple_of(BANKS) {
+        if touched[at] && row.is_multiple_of(BANKS) {
             lie(tile, &order, APART);
         }
     }
@@ -63,12 +62,10 @@ fn free(kernel: &Kernel) -> Vec<usize> {
             Step::Scan { .. } | Step::Solve { .. } | Step::LinearSolve { .. } | Step::Copy { .. }
         )
     };
-    let plain: Vec<TileId> = kernel
-        .steps()
-        .into_iter()
-        .filter(counted)
-        .flat_map(|step| [step.reads(), step.writes()].concat())
-        .collect();
+    let mut plain = vec![false; kernel.tiles.len()];
+    for step in kernel.steps().into_iter().filter(counted) {
+        step.reads().into_iter().chain(step.writes()).for_each(|id| plain[id.0] = true);
+    }
     let is_free = |at: &usize| {
         let tile = &kernel.tiles[*at];
         let axes = tile.shape.iter().filter(|n| **n > 1).count();
@@ -76,13 +73,13 @@ fn free(kernel: &Kernel) -> Vec<usize> {
             && tile.number == Number::F32
             && tile.stages == 1
             && !tile.in_registers()
-            && !plain.contains(&TileId(*at))
+            && !plain[*at]
     };
     (0..kernel.tiles.len()).filter(is_free).collect()
 }
 
-/// Adds the elements that a step touches to the axis of a tile along which its threads go.
-fn vote(step: &Step, id: TileId, votes: &mut [usize]) {
+/// Adds the elements that a step touches to the axis of each tile along which its threads go.
+fn vote(step: &Step, votes: &mut [Vec<usize>]) {
     let (sizes, along) = match step {
         Step::Map { sizes, fragment: Some(fragment), .. } => (sizes, Some(fragment.axes[1])),
         Step::Product { sizes, axes, .. } => (sizes, Some(axes[1])),
@@ -96,10 +93,8 @@ fn vote(step: &Step, id: TileId, votes: &mut [usize]) {
     let by_fragments = matches!(step, Step::Product { .. } | Step::Map { fragment: Some(_), .. });
     let elements = sizes.iter().product::<usize>() * if by_fragments { 1 } else { 4 };
     let mut see = |tile: TileId, index: &[super::index::Ix]| {
-        if tile == id {
-            let moves = index.iter().position(|i| i.as_axis() == Some(along));
-            moves.into_iter().for_each(|axis| votes[axis] += elements);
-        }
+        let moves = index.iter().position(|i| i.as_axis() == Some(along));
+        moves.into_iter().for_each(|axis| votes[tile.0][axis] += elements);
     };
     if let Some(value) = step.value() {
         value.walk(&mut |e| {

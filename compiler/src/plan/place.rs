@@ -54,15 +54,12 @@ pub fn place(kernel: &mut Kernel, room: usize) -> bool {
 fn least(kernel: &Kernel, room: usize) -> Option<Placed> {
     let lives = lives(kernel);
     let padded = in_order(kernel.tiles.clone(), kernel, &lives, room);
-    // Rows apart, where as many blocks have room as without.
-    let far = in_order(apart(kernel), kernel, &lives, room);
-    let blocks = |placed: &Placed| (placed.workspace == 0).then(|| room / placed.shared.max(1));
-    let [there, here] = [&far, &padded].map(|placed| placed.as_ref().and_then(blocks));
-    if there.is_some() && there == here {
-        return far;
-    }
-    if padded.as_ref().is_some_and(|placed| placed.workspace == 0) {
-        return padded;
+    if let Some(here) = padded.as_ref().filter(|placed| placed.workspace == 0) {
+        // Rows apart, where as many blocks have room as without.
+        let blocks = |placed: &Placed| room / placed.shared.max(1);
+        let far = in_order(apart(kernel), kernel, &lives, room);
+        let fits = |far: &Placed| far.workspace == 0 && blocks(far) == blocks(here);
+        return far.filter(fits).or(padded);
     }
     let mut tiles = kernel.tiles.clone();
     tiles.iter_mut().for_each(swizzle);

@@ -10,7 +10,7 @@ use crate::plan::{
 /// What a thread holds side by side of a fragment.
 const PAIR: usize = 2;
 /// Groups of a step that are looked at, spread over its loop.
-const LOOKED_AT: usize = 64;
+const LOOKED_AT: usize = 12;
 
 pub fn check(schedule: &Schedule, kernel: &Kernel, wrong: &mut Wrong) {
     for (at, step) in kernel.steps().into_iter().enumerate() {
