@@ -1,8 +1,8 @@
 //! What the training of a model has kernels for, and how many it starts.
 
 use lrc_compiler::graph::{Node, Prepared, kernels, order};
-use lrc_compiler::plan::Schedule;
 use lrc_compiler::plan::target::Gpu;
+use lrc_compiler::plan::{Pass, Schedule};
 use lrc_dsl::Diag;
 
 use super::launches::launches;
@@ -25,14 +25,19 @@ pub struct Plans {
 pub fn plans(prepared: &Prepared, gpu: Gpu) -> Plans {
     let planned = kernels::plan(prepared, gpu);
     let order = order::text(prepared, &planned, gpu);
-    let kernels::Planned { pointwise, of_node, recurrences, lacking, .. } = planned;
+    let kernels::Planned { pointwise, of_node, recurrences, of_recurrence, lacking } = planned;
     let nodes: Vec<&Node> = prepared.model.graph.nodes.node_weights().collect();
     // What decays, and what does not.
     let params = &prepared.model.graph.params;
     let decays = |wanted: bool| params.iter().any(|param| param.decay == wanted);
     let groups = usize::from(decays(true)) + usize::from(decays(false));
     let of_rows = |at: usize| of_node.get(&at).map(|found| &pointwise[*found]);
-    let launches = if lacking.is_empty() { launches(&nodes, groups, gpu, of_rows) } else { None };
+    let of_pass = |at: usize, pass: Pass| {
+        let mut own = of_recurrence.get(&at)?.iter().map(|found| &recurrences[*found]);
+        own.find(|schedule| schedule.pass == pass)
+    };
+    let all = lacking.is_empty();
+    let launches = all.then(|| launches(&nodes, groups, of_rows, of_pass)).flatten();
     let schedules = pointwise.into_iter().chain(recurrences).collect();
     Plans { schedules, order, lacking, launches }
 }
