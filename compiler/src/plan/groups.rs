@@ -9,8 +9,9 @@
 
 use super::index::Ix;
 use super::lower::WARP;
+use super::step::each_step;
 use super::{
-    Buffer, Condition, Dim, Element, Expr, Kernel, PIECE, Space, Step, Stmt, Swizzle, Target, Tile,
+    Buffer, Condition, Dim, Element, Expr, Kernel, PIECE, Space, Step, Swizzle, Target, Tile,
     TileId,
 };
 
@@ -22,7 +23,7 @@ const PAIR: usize = 2;
 /// Lets the steps of a kernel whose tiles are placed go over groups where they can.
 pub fn groups(kernel: &mut Kernel, buffers: &[Buffer]) {
     let mut body = std::mem::take(&mut kernel.body);
-    each(&mut body, &mut |step| {
+    each_step(&mut body, &mut |step| {
         let size = size(kernel, buffers, step);
         if let Step::Map { group, .. } | Step::Reduce { group, .. } | Step::Product { group, .. } =
             step
@@ -31,15 +32,6 @@ pub fn groups(kernel: &mut Kernel, buffers: &[Buffer]) {
         }
     });
     kernel.body = body;
-}
-
-fn each(body: &mut [Stmt], f: &mut dyn FnMut(&mut Step)) {
-    for stmt in body {
-        match stmt {
-            Stmt::Step(step) => f(step),
-            Stmt::Loop(super::Loop { body, .. }) | Stmt::Given(_, body) => each(body, f),
-        }
-    }
 }
 
 /// How many elements of a step's loop a thread makes together: as many as leave the fewest reads that are made one by

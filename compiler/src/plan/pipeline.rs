@@ -13,6 +13,7 @@
 
 use super::lower::{FRAGMENT, axes_of, new_tile};
 use super::place::place;
+use super::step::each_step;
 use super::{
     Buffer, BufferId, Dim, Element, Expr, Grid, Kernel, Loop, Number, Over, PIECE, Role, Round,
     Step, Stmt, Target, Tile, TileId, Token, Transport,
@@ -91,7 +92,7 @@ fn schedule_once(kernel: &mut Kernel, buffers: &[Buffer], ahead: usize) -> bool 
         let from = copied(&read, buffer, &kernel.tiles[to.0].shape);
         let value = Expr::Buffer(from.clone());
         if let Some(operand) = take_operand(&mut kernel.body, &kernel.tiles, to, &value) {
-            kernel.body.iter_mut().for_each(|stmt| rename(stmt, operand, to));
+            rename(&mut kernel.body, operand, to);
             let (by, round) = (Transport::Async, Round::First(0));
             let piece = piece(buffer, split, kernel.parts);
             copies.push((Step::Copy { by, from, to, round, piece }, to));
@@ -223,7 +224,7 @@ fn schedule(kernel: &mut Kernel, buffers: &[Buffer], reads: &[Read], stages: usi
         each_value(body, &mut |value| instead(value, *id, *split, to));
         let whole = Expr::Tile(to, axes_of(&shape));
         while let Some(operand) = take_operand(body, &kernel.tiles, to, &whole) {
-            body.iter_mut().for_each(|stmt| rename(stmt, operand, to));
+            rename(body, operand, to);
         }
         let from = copied(read, buffer, &shape);
         let piece = piece(buffer, *split, parts);
@@ -297,33 +298,26 @@ fn take_operand(
 }
 
 /// Lets steps read another tile instead of an operand.
-fn rename(stmt: &mut Stmt, operand: TileId, instead: TileId) {
-    match stmt {
-        Stmt::Step(Step::Product { terms, .. }) => {
-            for side in terms.iter_mut().flat_map(|term| [&mut term.left, &mut term.right]) {
-                if side.tile == operand {
-                    side.tile = instead;
-                }
+fn rename(body: &mut [Stmt], operand: TileId, instead: TileId) {
+    each_step(body, &mut |step| {
+        let Step::Product { terms, .. } = step else { return };
+        for side in terms.iter_mut().flat_map(|term| [&mut term.left, &mut term.right]) {
+            if side.tile == operand {
+                side.tile = instead;
             }
         }
-        Stmt::Step(_) => {}
-        Stmt::Loop(Loop { body, .. }) | Stmt::Given(_, body) => {
-            body.iter_mut().for_each(|stmt| rename(stmt, operand, instead));
-        }
-    }
+    });
 }
 
 /// Calls `f` with the expression of every step.
 fn each_value(body: &mut [Stmt], f: &mut dyn FnMut(&mut Expr)) {
-    for stmt in body {
-        match stmt {
-            Stmt::Step(
-                Step::Map { value, .. } | Step::Reduce { value, .. } | Step::Product { value, .. },
-            ) => f(value),
-            Stmt::Step(_) => {}
-            Stmt::Loop(Loop { body, .. }) | Stmt::Given(_, body) => each_value(body, f),
+    each_step(body, &mut |step| {
+        if let Step::Map { value, .. } | Step::Reduce { value, .. } | Step::Product { value, .. } =
+            step
+        {
+            f(value);
         }
-    }
+    });
 }
 
 /// Lets an expression read a tile instead of the buffer that it is a copy of.

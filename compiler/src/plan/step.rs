@@ -98,6 +98,16 @@ impl Step {
     }
 }
 
+/// Calls `f` for every step of statements, in order.
+pub(super) fn each_step(body: &mut [Stmt], f: &mut dyn FnMut(&mut Step)) {
+    for stmt in body {
+        match stmt {
+            Stmt::Step(step) => f(step),
+            Stmt::Loop(Loop { body, .. }) | Stmt::Given(_, body) => each_step(body, f),
+        }
+    }
+}
+
 impl Expr {
     /// Calls `f` for every expression inside, outermost first.
     pub fn walk<'a>(&'a self, f: &mut dyn FnMut(&'a Expr)) {
