@@ -5,26 +5,6 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-/// Asks for numbers that are read soon, so that they are on their way while others are computed with. Changes nothing
-/// else; does nothing where processors have no such instruction.
-#[inline]
-#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "the one wrapper around a hint"))]
-pub fn prefetch(data: &[f32]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in data.chunks(LINE / size_of::<f32>()) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint about memory of a live slice; it reads nothing that a program sees and cannot fault. Every
-        // x86-64 has it.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = data;
-}
-
-/// Bytes that come from memory together.
-#[cfg(target_arch = "x86_64")]
-const LINE: usize = 64;
-
 /// A floating-point number that the interpreter can run on.
 pub trait Real:
     Copy

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use lrc_compiler::form::elementwise::{Arithmetic, Formula, InPlace};
 use lrc_compiler::graph::kernels::Planned;
 use lrc_compiler::graph::{Kind, Prepared, Recur};
 use lrc_compiler::plan::rows::Pointwise as PlannedPointwise;
-use lrc_compiler::tile::{Builder, Int, Leaf, Number, Program, Stream, size};
+use lrc_compiler::tile::{Leaf, Number, Stream, size};
 
 use super::backend::{self, Backend, CrossEntropy, Drop, Elementwise, Pointwise};
 use super::fixed::{Fixed, PIECE};
@@ -72,7 +73,7 @@ impl Accelerator {
             made.names.insert(at, format!("{:?}", recur.recurrence));
             made.kernels(at, recur, true)?;
         }
-        made.scale = made.compile("scale", &scaled)?;
+        made.scale = made.compile("scale", InPlace::new(Scaled))?;
         Ok(made)
     }
 
@@ -110,13 +111,21 @@ impl Accelerator {
     }
 }
 
-/// `x0 p0`
-fn scaled(shape: &[usize]) -> Program {
-    let mut b = Builder::new();
-    let x = b.leaf(Leaf::Read(Stream::Input(0), Int::T), shape);
-    let factor = b.leaf(Leaf::Param(0), &vec![1; shape.len()]);
-    let y = b.mul(x, factor);
-    b.finish(&[y])
+/// `x ← p x`
+#[derive(Clone)]
+struct Scaled;
+
+impl Formula<1, 0, 1> for Scaled {
+    #[inline(always)]
+    fn write<A: Arithmetic>(
+        &self,
+        a: &mut A,
+        [x]: [A::Number; 1],
+        []: [A::Number; 0],
+        [p]: [A::Number; 1],
+    ) -> [A::Number; 1] {
+        [a.mul(x, p)]
+    }
 }
 
 fn call<'c>(call: &backend::Call<'c>) -> Call<'c> {
@@ -411,12 +420,8 @@ impl Backend for Accelerator {
         self.fixed.average_grad(&mut self.store, to, from, rows)
     }
 
-    fn compile(
-        &mut self,
-        name: &str,
-        program: &dyn Fn(&[usize]) -> Program,
-    ) -> Result<Elementwise, Failure> {
-        let program = program(&[PIECE]);
+    fn compile(&mut self, name: &str, formula: InPlace) -> Result<Elementwise, Failure> {
+        let program = formula.program(&[PIECE]);
         let inputs = program.leaves().filter_map(|(_, leaf, _)| match leaf {
             Leaf::Read(Stream::Input(i), _) => Some(i + 1),
             _ => None,

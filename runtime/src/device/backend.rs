@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 
+use lrc_compiler::form::elementwise::InPlace;
 use lrc_compiler::graph::Recur;
-use lrc_compiler::tile::{Number, Program};
+use lrc_compiler::tile::Number;
 
 use super::store::Tensor;
 use crate::ground::error::Failure;
@@ -102,7 +103,7 @@ impl Drop {
     }
 }
 
-/// A program that treats every number alone, made ready by [`Backend::compile`].
+/// A formula that treats every number alone, made ready by [`Backend::compile`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elementwise(pub usize);
 
@@ -302,16 +303,10 @@ pub trait Backend {
     /// A share of `from` for every row.
     fn average_grad(&mut self, to: Tensor, from: Tensor, rows: usize) -> Result<(), Failure>;
 
-    /// Makes a program ready that treats every number alone. `program` makes it for numbers of a
-    /// shape: input `i` is a tensor, parameter `i` a single number, output `i` takes the place of input
-    /// `i`. What is written first may not be read by what is written later.
-    fn compile(
-        &mut self,
-        name: &str,
-        program: &dyn Fn(&[usize]) -> Program,
-    ) -> Result<Elementwise, Failure>;
+    /// Makes a formula ready that treats every number alone.
+    fn compile(&mut self, name: &str, formula: InPlace) -> Result<Elementwise, Failure>;
 
-    /// Runs such a program on tensors that it updates and others that it reads, all of one size.
+    /// Runs such a formula on tensors that it updates and others that it reads, all of one size.
     fn elementwise(
         &mut self,
         program: Elementwise,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use half::bf16;
 use lrc_compiler::form::attention::Attention;
-use lrc_compiler::form::elementwise::Elementwise as Program;
+use lrc_compiler::form::elementwise::InPlace;
 use lrc_compiler::form::rows::{Rows, RowsBackward, RowsInput};
 use lrc_compiler::form::{Cotangents, Form, FormKind, Kept, Operand, Outputs, Problem};
 use lrc_compiler::graph::{Kind, Prepared, ValueId};
@@ -40,7 +40,7 @@ pub struct Cpu {
     singles: HashMap<usize, Option<Arc<Attention>>>,
     kept: HashMap<usize, Kept<f32>>,
     said: Vec<SaidRow>,
-    programs: Vec<Program>,
+    formulas: Vec<InPlace>,
 }
 
 impl Cpu {
@@ -449,18 +449,14 @@ impl Backend for Cpu {
         self.with([to], |cpu, [to]| rows::spread(to, cpu.get(from), share))
     }
 
-    fn compile(
-        &mut self,
-        _: &str,
-        program: &dyn Fn(&[usize]) -> lrc_compiler::tile::Program,
-    ) -> Result<Elementwise, Failure> {
-        self.programs.push(Program::new(&program(&[])));
-        Ok(Elementwise(self.programs.len() - 1))
+    fn compile(&mut self, _: &str, formula: InPlace) -> Result<Elementwise, Failure> {
+        self.formulas.push(formula);
+        Ok(Elementwise(self.formulas.len() - 1))
     }
 
     fn elementwise(
         &mut self,
-        program: Elementwise,
+        formula: Elementwise,
         state: &[Tensor],
         given: &[Tensor],
         numbers: &[f32],
@@ -469,7 +465,7 @@ impl Backend for Cpu {
         let mut own: Vec<Vec<f32>> = own.collect();
         let slices = own.iter_mut().zip(state);
         let slices = slices.map(|(data, t)| &mut data[t.start..t.start + t.words]);
-        self.programs[program.0].run(slices.collect(), &self.all(given), numbers);
+        self.formulas[formula.0].run(slices.collect(), &self.all(given), numbers);
         for (tensor, data) in state.iter().zip(own) {
             self.slots[tensor.slot] = data;
         }

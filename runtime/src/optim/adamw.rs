@@ -1,8 +1,9 @@
 //! AdamW (Loshchilov and Hutter 2019): running means of the gradient and of its square.
 
-use lrc_compiler::tile::{Program, Unary};
+use lrc_compiler::form::elementwise::{Arithmetic, Formula, InPlace};
+use lrc_compiler::tile::Unary;
 
-use super::rule::{Formula, Rule, Step};
+use super::rule::{Rule, Step, step};
 use super::{CLIP, EPS, Settings, beta1, beta2, decay, lr};
 use crate::fields::{Given, Variant, variant};
 
@@ -34,23 +35,8 @@ impl Rule for AdamW {
         2
     }
 
-    fn program(&self, shape: &[usize]) -> Program {
-        let mut f = Formula::new(shape);
-        let [x, m, v, g] = [0, 1, 2, 3].map(|at| f.input(at));
-        let [keep, clip, b1, c1, b2, c2, rate, root, eps] =
-            [0, 1, 2, 3, 4, 5, 6, 7, 8].map(|at| f.number(at));
-        let g = f.b.mul(g, clip);
-        let m = f.mix([b1, m], [c1, g]);
-        let (old, share) = (f.b.mul(b2, v), f.b.mul(c2, g));
-        let square = f.b.mul(share, g);
-        let v = f.b.add(old, square);
-        let deep = f.b.unary(Unary::Sqrt, v);
-        let deep = f.b.mul(deep, root);
-        let deep = f.b.add(deep, eps);
-        let far = f.b.mul(rate, m);
-        let update = f.b.div(far, deep);
-        let x = f.step([x, keep], update);
-        f.b.finish(&[x, m, v])
+    fn update(&self) -> InPlace {
+        InPlace::new(*self)
     }
 
     fn numbers(&self, step: &Step) -> Vec<f32> {
@@ -60,5 +46,28 @@ impl Rule for AdamW {
         let [b1, b2] = self.betas.map(|beta| beta as f32);
         let (rate, root) = (rate as f32, root as f32);
         vec![step.keep, step.clip, b1, 1.0 - b1, b2, 1.0 - b2, rate, root, self.eps as f32]
+    }
+}
+
+impl Formula<3, 1, 9> for AdamW {
+    #[inline(always)]
+    fn write<A: Arithmetic>(
+        &self,
+        a: &mut A,
+        [x, m, v]: [A::Number; 3],
+        [g]: [A::Number; 1],
+        [keep, clip, b1, c1, b2, c2, rate, root, eps]: [A::Number; 9],
+    ) -> [A::Number; 3] {
+        let g = a.mul(g, clip);
+        let m = a.mix([b1, m], [c1, g]);
+        let (old, share) = (a.mul(b2, v), a.mul(c2, g));
+        let square = a.mul(share, g);
+        let v = a.add(old, square);
+        let deep = a.unary(Unary::Sqrt, v);
+        let deep = a.mul(deep, root);
+        let deep = a.add(deep, eps);
+        let far = a.mul(rate, m);
+        let update = a.div(far, deep);
+        [step(a, [x, keep], update), m, v]
     }
 }

@@ -1,9 +1,10 @@
 //! ADOPT (Taniguchi et al. 2024): Adam whose gradient is divided by the running mean of squares of the steps before it, and
 //! averaged behind that, so that it converges whatever the decay of the squares.
 
-use lrc_compiler::tile::{Binary, Program, Unary};
+use lrc_compiler::form::elementwise::{Arithmetic, Formula, InPlace};
+use lrc_compiler::tile::{Binary, Unary};
 
-use super::rule::{Formula, Rule, Step};
+use super::rule::{Rule, Step, step};
 use super::{CLIP, EPS, Settings, beta1, beta2, decay, lr};
 use crate::fields::{Field, Given, Preset, Variant, variant};
 
@@ -45,26 +46,8 @@ impl Rule for Adopt {
         2
     }
 
-    fn program(&self, shape: &[usize]) -> Program {
-        let mut f = Formula::new(shape);
-        let [x, m, v, g] = [0, 1, 2, 3].map(|at| f.input(at));
-        let [keep, clip, b1, c1, b2, c2, rate, eps, most] =
-            [0, 1, 2, 3, 4, 5, 6, 7, 8].map(|at| f.number(at));
-        let g = f.b.mul(g, clip);
-        let root = f.b.unary(Unary::Sqrt, v);
-        let divisor = f.b.binary(Binary::Max, root, eps);
-        let scaled = f.b.div(g, divisor);
-        let least = f.b.unary(Unary::Neg, most);
-        let scaled = f.b.binary(Binary::Min, scaled, most);
-        let scaled = f.b.binary(Binary::Max, scaled, least);
-        let m = f.mix([b1, m], [c1, scaled]);
-        let update = f.b.mul(rate, m);
-        let x = f.step([x, keep], update);
-        let share = f.b.mul(c2, g);
-        let square = f.b.mul(share, g);
-        let old = f.b.mul(b2, v);
-        let v = f.b.add(old, square);
-        f.b.finish(&[x, m, v])
+    fn update(&self) -> InPlace {
+        InPlace::new(*self)
     }
 
     /// The first step only starts the mean of squares.
@@ -76,6 +59,31 @@ impl Rule for Adopt {
         }
         let most = ((step.number - 1) as f64).powf(0.25) as f32;
         vec![step.keep, step.clip, b1, 1.0 - b1, b2, 1.0 - b2, step.lr as f32, eps, most]
+    }
+}
+
+impl Formula<3, 1, 9> for Adopt {
+    #[inline(always)]
+    fn write<A: Arithmetic>(
+        &self,
+        a: &mut A,
+        [x, m, v]: [A::Number; 3],
+        [g]: [A::Number; 1],
+        [keep, clip, b1, c1, b2, c2, rate, eps, most]: [A::Number; 9],
+    ) -> [A::Number; 3] {
+        let g = a.mul(g, clip);
+        let root = a.unary(Unary::Sqrt, v);
+        let divisor = a.binary(Binary::Max, root, eps);
+        let scaled = a.div(g, divisor);
+        let least = a.unary(Unary::Neg, most);
+        let scaled = a.binary(Binary::Min, scaled, most);
+        let scaled = a.binary(Binary::Max, scaled, least);
+        let m = a.mix([b1, m], [c1, scaled]);
+        let update = a.mul(rate, m);
+        let x = step(a, [x, keep], update);
+        let (share, old) = (a.mul(c2, g), a.mul(b2, v));
+        let square = a.mul(share, g);
+        [x, m, a.add(old, square)]
     }
 }
 

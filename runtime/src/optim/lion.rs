@@ -1,8 +1,9 @@
 //! Lion (Chen et al. 2023): the sign of a mean of the gradient.
 
-use lrc_compiler::tile::{Program, Unary};
+use lrc_compiler::form::elementwise::{Arithmetic, Formula, InPlace};
+use lrc_compiler::tile::Unary;
 
-use super::rule::{Formula, Rule, Step};
+use super::rule::{Rule, Step, step};
 use super::{CLIP, Settings, beta1, beta2, decay, lr};
 use crate::fields::{Given, Variant, variant};
 
@@ -33,21 +34,29 @@ impl Rule for Lion {
         1
     }
 
-    fn program(&self, shape: &[usize]) -> Program {
-        let mut f = Formula::new(shape);
-        let [x, m, g] = [0, 1, 2].map(|at| f.input(at));
-        let [keep, clip, b1, c1, b2, c2, rate] = [0, 1, 2, 3, 4, 5, 6].map(|at| f.number(at));
-        let g = f.b.mul(g, clip);
-        let update = f.mix([b1, m], [c1, g]);
-        let sign = f.b.unary(Unary::Sign, update);
-        let update = f.b.mul(rate, sign);
-        let x = f.step([x, keep], update);
-        let m = f.mix([b2, m], [c2, g]);
-        f.b.finish(&[x, m])
+    fn update(&self) -> InPlace {
+        InPlace::new(*self)
     }
 
     fn numbers(&self, step: &Step) -> Vec<f32> {
         let (b1, b2) = (self.beta1 as f32, self.beta2 as f32);
         vec![step.keep, step.clip, b1, 1.0 - b1, b2, 1.0 - b2, step.lr as f32]
+    }
+}
+
+impl Formula<2, 1, 7> for Lion {
+    #[inline(always)]
+    fn write<A: Arithmetic>(
+        &self,
+        a: &mut A,
+        [x, m]: [A::Number; 2],
+        [g]: [A::Number; 1],
+        [keep, clip, b1, c1, b2, c2, rate]: [A::Number; 7],
+    ) -> [A::Number; 2] {
+        let g = a.mul(g, clip);
+        let update = a.mix([b1, m], [c1, g]);
+        let sign = a.unary(Unary::Sign, update);
+        let update = a.mul(rate, sign);
+        [step(a, [x, keep], update), a.mix([b2, m], [c2, g])]
     }
 }

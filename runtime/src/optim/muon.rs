@@ -2,9 +2,9 @@
 //! steps of a Newton–Schulz iteration, scaled so that entries are as large as those of AdamW's updates
 //! (Liu et al. 2025).
 
-use lrc_compiler::tile::Program;
+use lrc_compiler::form::elementwise::{Arithmetic, Formula, InPlace};
 
-use super::rule::{Formula, Rule, Step};
+use super::rule::{Rule, Step, step};
 use super::{AdamW, CLIP, EPS, MOMENTUM, Settings, beta1, beta2, decay, lr};
 use crate::device::backend::{Backend, Elementwise};
 use crate::device::parameters::zeros;
@@ -78,40 +78,76 @@ pub struct Matrices {
     pub shape: [usize; 2],
 }
 
-fn mean(shape: &[usize]) -> Program {
-    let mut f = Formula::new(shape);
-    let [_, m, g] = [0, 1, 2].map(|at| f.input(at));
-    let [clip, b, c] = [0, 1, 2].map(|at| f.number(at));
-    let g = f.b.mul(g, clip);
-    let m = f.mix([b, m], [c, g]);
-    let ahead = f.mix([b, m], [c, g]);
-    f.b.finish(&[ahead, m])
+/// The running mean `m`, and where it goes next.
+#[derive(Clone)]
+struct Mean;
+
+impl Formula<2, 1, 3> for Mean {
+    #[inline(always)]
+    fn write<A: Arithmetic>(
+        &self,
+        a: &mut A,
+        [_, m]: [A::Number; 2],
+        [g]: [A::Number; 1],
+        [clip, b, c]: [A::Number; 3],
+    ) -> [A::Number; 2] {
+        let g = a.mul(g, clip);
+        let m = a.mix([b, m], [c, g]);
+        [a.mix([b, m], [c, g]), m]
+    }
 }
 
-/// `p0 x0 + x1`
-fn scaled_sum(shape: &[usize]) -> Program {
-    let mut f = Formula::new(shape);
-    let ([x, y], a) = ([0, 1].map(|at| f.input(at)), f.number(0));
-    let scaled = f.b.mul(a, x);
-    let sum = f.b.add(scaled, y);
-    f.b.finish(&[sum])
+/// `x ← p x + y`
+#[derive(Clone)]
+struct ScaledSum;
+
+impl Formula<1, 1, 1> for ScaledSum {
+    #[inline(always)]
+    fn write<A: Arithmetic>(
+        &self,
+        a: &mut A,
+        [x]: [A::Number; 1],
+        [y]: [A::Number; 1],
+        [p]: [A::Number; 1],
+    ) -> [A::Number; 1] {
+        let scaled = a.mul(p, x);
+        [a.add(scaled, y)]
+    }
 }
 
-/// `p0 x1 + p1 x0`
-fn mixed(shape: &[usize]) -> Program {
-    let mut f = Formula::new(shape);
-    let ([y, x], [b, c]) = ([0, 1].map(|at| f.input(at)), [0, 1].map(|at| f.number(at)));
-    let sum = f.mix([b, x], [c, y]);
-    f.b.finish(&[sum])
+/// `y ← b x + c y`
+#[derive(Clone)]
+struct Mixed;
+
+impl Formula<1, 1, 2> for Mixed {
+    #[inline(always)]
+    fn write<A: Arithmetic>(
+        &self,
+        a: &mut A,
+        [y]: [A::Number; 1],
+        [x]: [A::Number; 1],
+        [b, c]: [A::Number; 2],
+    ) -> [A::Number; 1] {
+        [a.mix([b, x], [c, y])]
+    }
 }
 
-/// `x0 p0 - p1 x1`
-fn stepped(shape: &[usize]) -> Program {
-    let mut f = Formula::new(shape);
-    let ([x, u], [keep, rate]) = ([0, 1].map(|at| f.input(at)), [0, 1].map(|at| f.number(at)));
-    let update = f.b.mul(rate, u);
-    let x = f.step([x, keep], update);
-    f.b.finish(&[x])
+/// `x ← keep x - rate u`
+#[derive(Clone)]
+struct Stepped;
+
+impl Formula<1, 1, 2> for Stepped {
+    #[inline(always)]
+    fn write<A: Arithmetic>(
+        &self,
+        a: &mut A,
+        [x]: [A::Number; 1],
+        [u]: [A::Number; 1],
+        [keep, rate]: [A::Number; 2],
+    ) -> [A::Number; 1] {
+        let update = a.mul(rate, u);
+        [step(a, [x, keep], update)]
+    }
 }
 
 impl Orthogonal {
@@ -119,10 +155,10 @@ impl Orthogonal {
     pub fn new(momentum: f64, backend: &mut dyn Backend) -> Result<Orthogonal, Failure> {
         Ok(Orthogonal {
             momentum: momentum as f32,
-            mean: backend.compile("muon_mean", &mean)?,
-            add: backend.compile("muon_add", &scaled_sum)?,
-            mix: backend.compile("muon_mix", &mixed)?,
-            step: backend.compile("muon_step", &stepped)?,
+            mean: backend.compile("muon_mean", InPlace::new(Mean))?,
+            add: backend.compile("muon_add", InPlace::new(ScaledSum))?,
+            mix: backend.compile("muon_mix", InPlace::new(Mixed))?,
+            step: backend.compile("muon_step", InPlace::new(Stepped))?,
         })
     }
 

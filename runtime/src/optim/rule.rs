@@ -1,21 +1,17 @@
-//! What an update rule is: what it remembers of a parameter, and a program of single numbers that the
+//! What an update rule is: what it remembers of a parameter, and a formula over single numbers that the
 //! processor runs as a loop and a device as a kernel.
 
-use lrc_compiler::tile::{Builder, Int, Leaf, Program, Stream, Value};
+use lrc_compiler::form::elementwise::{Arithmetic, InPlace};
 
 /// An update rule that treats every number alone.
-///
-/// Input 0 of its program is the parameter, then what the rule remembers, the gradient last. Output `i`
-/// takes the place of input `i`: outputs that are needed to compute later ones come later, since on a
-/// device each is written before the next is computed.
 pub trait Rule {
     /// Numbers that it remembers of each number of a parameter.
     fn slots(&self) -> usize;
 
-    /// The update of numbers of a shape.
-    fn program(&self, shape: &[usize]) -> Program;
+    /// The update: of the parameter and of what the rule remembers, from the gradient.
+    fn update(&self) -> InPlace;
 
-    /// The parameters of the program in a step.
+    /// The single numbers of the update in a step.
     fn numbers(&self, step: &Step) -> Vec<f32>;
 }
 
@@ -32,39 +28,9 @@ pub struct Step {
     pub number: u64,
 }
 
-/// Builds the program of a rule.
-pub struct Formula {
-    /// The program so far.
-    pub b: Builder,
-    shape: Vec<usize>,
-}
-
-impl Formula {
-    /// Over numbers of a shape.
-    pub fn new(shape: &[usize]) -> Formula {
-        Formula { b: Builder::new(), shape: shape.to_vec() }
-    }
-
-    /// An input: the parameter, what is remembered, or the gradient.
-    pub fn input(&mut self, at: usize) -> Value {
-        self.b.leaf(Leaf::Read(Stream::Input(at), Int::T), &self.shape.clone())
-    }
-
-    /// A number of the step.
-    pub fn number(&mut self, at: usize) -> Value {
-        let shape = vec![1; self.shape.len()];
-        self.b.leaf(Leaf::Param(at), &shape)
-    }
-
-    /// `a x + b y`.
-    pub fn mix(&mut self, [a, x]: [Value; 2], [b, y]: [Value; 2]) -> Value {
-        let (x, y) = (self.b.mul(a, x), self.b.mul(b, y));
-        self.b.add(x, y)
-    }
-
-    /// `x keep - update`: a step with decoupled weight decay.
-    pub fn step(&mut self, [x, keep]: [Value; 2], update: Value) -> Value {
-        let held = self.b.mul(x, keep);
-        self.b.sub(held, update)
-    }
+/// `x keep - update`: a step with decoupled weight decay.
+#[inline(always)]
+pub fn step<A: Arithmetic>(a: &mut A, [x, keep]: [A::Number; 2], update: A::Number) -> A::Number {
+    let held = a.mul(x, keep);
+    a.sub(held, update)
 }

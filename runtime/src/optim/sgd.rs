@@ -1,8 +1,8 @@
 //! Gradient descent with momentum.
 
-use lrc_compiler::tile::Program;
+use lrc_compiler::form::elementwise::{Arithmetic, Formula, InPlace};
 
-use super::rule::{Formula, Rule, Step};
+use super::rule::{Rule, Step, step};
 use super::{CLIP, MOMENTUM, Settings, decay, lr};
 use crate::fields::{Given, Variant, truth, variant};
 
@@ -36,25 +36,34 @@ impl Rule for Sgd {
         1
     }
 
-    fn program(&self, shape: &[usize]) -> Program {
-        let mut f = Formula::new(shape);
-        let [x, m, g] = [0, 1, 2].map(|at| f.input(at));
-        let [keep, clip, momentum, rate] = [0, 1, 2, 3].map(|at| f.number(at));
-        let g = f.b.mul(g, clip);
-        let old = f.b.mul(momentum, m);
-        let m = f.b.add(old, g);
-        let update = if self.nesterov {
-            let ahead = f.b.mul(momentum, m);
-            f.b.add(g, ahead)
-        } else {
-            m
-        };
-        let update = f.b.mul(rate, update);
-        let x = f.step([x, keep], update);
-        f.b.finish(&[x, m])
+    fn update(&self) -> InPlace {
+        InPlace::new(*self)
     }
 
     fn numbers(&self, step: &Step) -> Vec<f32> {
         vec![step.keep, step.clip, self.momentum as f32, step.lr as f32]
+    }
+}
+
+impl Formula<2, 1, 4> for Sgd {
+    #[inline(always)]
+    fn write<A: Arithmetic>(
+        &self,
+        a: &mut A,
+        [x, m]: [A::Number; 2],
+        [g]: [A::Number; 1],
+        [keep, clip, momentum, rate]: [A::Number; 4],
+    ) -> [A::Number; 2] {
+        let g = a.mul(g, clip);
+        let old = a.mul(momentum, m);
+        let m = a.add(old, g);
+        let update = if self.nesterov {
+            let ahead = a.mul(momentum, m);
+            a.add(g, ahead)
+        } else {
+            m
+        };
+        let update = a.mul(rate, update);
+        [step(a, [x, keep], update), m]
     }
 }

@@ -1,9 +1,10 @@
 //! What an optimiser holds of a model: the one owner of all it remembers, wherever the model runs.
 
-use lrc_compiler::tile::{Number, Program};
+use lrc_compiler::form::elementwise::{Arithmetic, Formula, InPlace};
+use lrc_compiler::tile::Number;
 
 use super::muon::{Matrices, Orthogonal};
-use super::rule::{Formula, Rule, Step};
+use super::rule::{Rule, Step};
 use super::{Method, Moments, Optimizer, ParamGroup, Rates};
 use crate::device::backend::Elementwise;
 use crate::device::parameters::Parameters;
@@ -76,21 +77,39 @@ pub struct State {
     next_part: Elementwise,
 }
 
-/// `x1 p0`
-fn weighted(shape: &[usize]) -> Program {
-    let mut f = Formula::new(shape);
-    let (g, share) = (f.input(1), f.number(0));
-    let part = f.b.mul(g, share);
-    f.b.finish(&[part])
+/// `sum ← share g`: the first part of a step
+#[derive(Clone)]
+struct FirstPart;
+
+impl Formula<1, 1, 1> for FirstPart {
+    #[inline(always)]
+    fn write<A: Arithmetic>(
+        &self,
+        a: &mut A,
+        [_]: [A::Number; 1],
+        [g]: [A::Number; 1],
+        [share]: [A::Number; 1],
+    ) -> [A::Number; 1] {
+        [a.mul(g, share)]
+    }
 }
 
-/// `x0 + x1 p0`
-fn weighted_sum(shape: &[usize]) -> Program {
-    let mut f = Formula::new(shape);
-    let ([sum, g], share) = ([0, 1].map(|at| f.input(at)), f.number(0));
-    let part = f.b.mul(g, share);
-    let sum = f.b.add(sum, part);
-    f.b.finish(&[sum])
+/// `sum ← sum + share g`
+#[derive(Clone)]
+struct NextPart;
+
+impl Formula<1, 1, 1> for NextPart {
+    #[inline(always)]
+    fn write<A: Arithmetic>(
+        &self,
+        a: &mut A,
+        [sum]: [A::Number; 1],
+        [g]: [A::Number; 1],
+        [share]: [A::Number; 1],
+    ) -> [A::Number; 1] {
+        let part = a.mul(g, share);
+        [a.add(sum, part)]
+    }
 }
 
 impl State {
@@ -115,9 +134,8 @@ impl State {
                 }
                 (None, method) => {
                     let rule = method.rule();
-                    let program = |shape: &[usize]| rule.program(shape);
-                    let made = backend.compile(method.name(), &program)?;
-                    kinds.push(Update::Alone(method.rule(), made));
+                    let made = backend.compile(method.name(), rule.update())?;
+                    kinds.push(Update::Alone(rule, made));
                 }
             }
         }
@@ -137,8 +155,8 @@ impl State {
             slots: [first, second],
             masters,
             sums: None,
-            first_part: backend.compile("first_part", &weighted)?,
-            next_part: backend.compile("next_part", &weighted_sum)?,
+            first_part: backend.compile("first_part", InPlace::new(FirstPart))?,
+            next_part: backend.compile("next_part", InPlace::new(NextPart))?,
             kinds,
         };
         model.layout.write_some(backend, &state.masters, params)?;
@@ -279,7 +297,7 @@ pub(super) mod tests {
     pub fn run(method: Method, decay: f64, lr: f64, grads: &[f64]) -> f64 {
         let mut backend = Cpu::default();
         let rule = method.rule();
-        let program = backend.compile("rule", &|shape| rule.program(shape)).unwrap();
+        let program = backend.compile("rule", rule.update()).unwrap();
         let numbers = 2100;
         let mut tensor = || zeros(&mut backend, "x", numbers).unwrap();
         let state: Vec<Tensor> = (0..=rule.slots()).map(|_| tensor()).collect();
