@@ -55,6 +55,30 @@ template <int N, class F> INLINE void each_pair(int row0, int col0, F f) {
     }
 }
 
+// The same for two such pairs side by side, in bf16, as they are stored at once: f makes the pairs that a thread holds, put
+// takes the two that it has when the lanes of a pair of eight columns have exchanged them.
+template <int N, class F, class P> INLINE void each_four(int row0, int col0, F f, P put) {
+    const int lane = threadIdx.x % 32, row = row0 + lane / 4, col = col0 + lane % 4 * 2;
+    const bool odd = lane % 2;
+    uint2 all[N];
+    #pragma unroll
+    for (int n = 0; n < N; n += 2) {
+        #pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const Group<2> a = f(row + i * 8, col + n * 8, n * 4 + i * 2);
+            const Group<2> b = f(row + i * 8, col + n * 8 + 8, n * 4 + i * 2 + 4);
+            const u32 left = narrow(a.x[0], a.x[1]), right = narrow(b.x[0], b.x[1]);
+            const u32 other = word(other_lane(bits(odd ? left : right), 1));
+            all[n + i] = {odd ? other : left, odd ? right : other};
+        }
+    }
+    #pragma unroll
+    for (int n = 0; n < N; n += 2) {
+        #pragma unroll
+        for (int i = 0; i < 2; i++) put(row + i * 8, col0 + n * 8 + lane % 2 * 8 + lane % 4 / 2 * 4, all[n + i]);
+    }
+}
+
 // Sums of one warp: 16 rows and 8 N columns of a product.
 template <int N> struct Sums {
     float x[N][4];
@@ -187,5 +211,11 @@ template <int N> struct Sums {
         ::each_pair<N>(row0, col0, [&](int row, int col, int held) {
             f(row, col, &x[held / 4][held % 4], held);
         });
+    }
+
+    template <class F, class P> INLINE void each_four(int row0, int col0, F f, P put) {
+        ::each_four<N>(row0, col0, [&](int row, int col, int held) {
+            return f(row, col, &x[held / 4][held % 4], held);
+        }, put);
     }
 };

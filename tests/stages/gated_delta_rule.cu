@@ -307,7 +307,7 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
         }
     }
     wait_for_block();
-    // product [8, 8] in 16x16 in groups of 2: sum = tile11 tile0 over 8, kept apart + tile11 tile13 over 8, kept apart + tile14 tile0 over 8, kept apart; kept_2[i0, i...
+    // product [8, 8] in 16x16 in groups of 2, stored by 4: sum = tile11 tile0 over 8, kept apart + tile11 tile13 over 8, kept apart + tile14 tile0 over 8, kept apart;...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -324,9 +324,9 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile11, tile13, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile14, tile0, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
         }
-        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+        sums.each_four(row0, col0, [&](int i0, int i1, float* of, int held) {
+            Group<2> y = {};
             if (i0 < 8 && i1 < 8) {
-                Group<2> y;
                 const int first = i1, of_group = held;
                 #pragma unroll
                 for (int l = 0; l < 2; l++) {
@@ -334,8 +334,12 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
                     const float sum = of[l];
                     y.x[l] = sum;
                 }
+            }
+            return y;
+        }, [&](int i0, int i1, uint2 y) {
+            if (i0 < 8 && i1 < 8) {
                 auto const there = &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
-                put_out<2>(there, y);
+                put_words(there, y.x, y.y);
             }
         });
     }
@@ -383,7 +387,7 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
     // scan of 8 rows, 8 steps, 1 wide: tile17 = DecayMask(Versions { micro: 1, offsets: [1] }) tile5
     decay_mask<8, 8>(tile17, tile5, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // product [8, 8] in 16x16 in groups of 2: sum = tile15 tile0ᵀ over 8; kept_5[i0, i1] = (i1 < i0+1 ? (((sum * (row i1 is among the queries ? 1 : 0)) * 0.3535533905...
+    // product [8, 8] in 16x16 in groups of 2, stored by 4: sum = tile15 tile0ᵀ over 8; kept_5[i0, i1] = (i1 < i0+1 ? (((sum * (row i1 is among the queries ? 1 : 0)) *...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -400,9 +404,9 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
                 }
             }
         });
-        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+        sums.each_four(row0, col0, [&](int i0, int i1, float* of, int held) {
+            Group<2> y = {};
             if (i0 < 8 && i1 < 8) {
-                Group<2> y;
                 const int first = i1, of_group = held;
                 #pragma unroll
                 for (int l = 0; l < 2; l++) {
@@ -410,8 +414,12 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
                     const float sum = of[l];
                     y.x[l] = of[l];
                 }
+            }
+            return y;
+        }, [&](int i0, int i1, uint2 y) {
+            if (i0 < 8 && i1 < 8) {
                 auto const there = &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
-                put_out<2>(there, y);
+                put_words(there, y.x, y.y);
             }
         });
     }

@@ -278,7 +278,7 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
         }
     }
     wait_for_block();
-    // product [8, 8] in 16x16 in groups of 2: sum = tile0 tile13 over 8, kept apart + tile0 tile15 over 8, kept apart + tile12 tile13 over 8, kept apart; kept_1[i0, i...
+    // product [8, 8] in 16x16 in groups of 2, stored by 4: sum = tile0 tile13 over 8, kept apart + tile0 tile15 over 8, kept apart + tile12 tile13 over 8, kept apart;...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -295,9 +295,9 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile0, tile15, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile12, tile13, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
         }
-        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+        sums.each_four(row0, col0, [&](int i0, int i1, float* of, int held) {
+            Group<2> y = {};
             if (i0 < 8 && i1 < 8) {
-                Group<2> y;
                 const int first = i1, of_group = held;
                 #pragma unroll
                 for (int l = 0; l < 2; l++) {
@@ -305,8 +305,12 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
                     const float sum = of[l];
                     y.x[l] = sum;
                 }
+            }
+            return y;
+        }, [&](int i0, int i1, uint2 y) {
+            if (i0 < 8 && i1 < 8) {
                 auto const there = &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
-                put_out<2>(there, y);
+                put_words(there, y.x, y.y);
             }
         });
     }

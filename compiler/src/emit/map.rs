@@ -4,7 +4,7 @@ use super::Text;
 use super::expr::{condition, element, expr, placed};
 use super::step::{inside, place_of};
 use crate::plan::lower::WARP;
-use crate::plan::{Access, Expr, Fragment, Grid, Kernel, Reduction, Step, Target, Tile, groups};
+use crate::plan::{Access, Expr, Grid, Kernel, Reduction, Step, Target, Tile, groups};
 
 /// Elements of a thread that are computed before any of them is stored, and parts of their expressions: enough reads in
 /// flight, and little to compile.
@@ -317,57 +317,6 @@ impl Text<'_> {
         // The place stands before the question, so that neighbours in a row share what finds it.
         self.line(&format!("auto const there = &{place};"));
         self.line(&format!("{guard}{put}<{group}>(there, {name});"));
-    }
-
-    /// A map over fragments: each thread goes over what it holds of them.
-    pub(super) fn map_fragments(&mut self, k: &Kernel, step: &Step, fragment: Fragment) {
-        let Step::Map { sizes, filled, value, to, add, group, .. } = step else { return };
-        let [p, q] = fragment.axes;
-        let mut whole = sizes.clone();
-        whole[p] = sizes[p].next_multiple_of(fragment.warp.rows);
-        whole[q] = sizes[q].next_multiple_of(fragment.warp.cols);
-        let short = inside(sizes, &whole);
-        let reads = self.reads(k, step, &short);
-        let value = expr(self.of, k, value, &reads.named);
-        self.warp_tiles(k, sizes, fragment, true, |t| {
-            let eighths = fragment.warp.cols / 8;
-            let each = if *group > 1 { "each_pair" } else { "each_place" };
-            let head =
-                format!("{each}<{eighths}>(row0, col0, [&](int i{p}, int i{q}, int held) {{");
-            t.line(&head);
-            t.depth += 1;
-            let zeros = filled != sizes && !short.is_empty();
-            let value = if zeros { format!("{short} ? {value} : 0.f") } else { value.clone() };
-            let body = |t: &mut Self| {
-                reads.lines.iter().for_each(|line| t.line(line));
-                if *group == 1 || in_registers(k, to) {
-                    return t.held(q, *group, |t| t.store(k, to, &value, *add));
-                }
-                t.line(&format!("Group<{group}> y;"));
-                t.held(q, *group, |t| t.line(&format!("y.x[l] = {value};")));
-                t.put(k, to, *group, "y", *add);
-            };
-            if short.is_empty() || zeros {
-                body(t);
-            } else {
-                t.block(&format!("if ({short})"), body);
-            }
-            t.depth -= 1;
-            t.line("});");
-        });
-    }
-
-    /// Lines for each element of a group that a thread holds.
-    pub(super) fn held(&mut self, axis: usize, group: usize, body: impl FnOnce(&mut Self)) {
-        if group == 1 {
-            return body(self);
-        }
-        self.line(&format!("const int first = i{axis}, of_group = held;"));
-        self.line("#pragma unroll");
-        self.block(&format!("for (int l = 0; l < {group}; l++)"), |t| {
-            t.line(&format!("const int i{axis} = first + l, held = of_group + l;"));
-            body(t);
-        });
     }
 
     pub(super) fn reduce(&mut self, k: &Kernel, step: &Step) {

@@ -3,6 +3,7 @@
 //! wait.
 
 mod expr;
+mod fragments;
 mod map;
 mod step;
 

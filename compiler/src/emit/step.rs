@@ -121,9 +121,7 @@ impl Text<'_> {
 
     /// What becomes of a product's sums. What is read for that is read for all of them before anything is stored.
     fn results(&mut self, k: &Kernel, step: &Step) {
-        let Step::Product {
-            sizes, axes: [p, q], terms, warp, filled, group, value, to, add, ..
-        } = step
+        let Step::Product { sizes, axes: [p, q], warp, filled, group, value, to, add, .. } = step
         else {
             return;
         };
@@ -132,10 +130,12 @@ impl Text<'_> {
         whole[*q] = sizes[*q].next_multiple_of(warp.cols);
         let short = inside(sizes, &whole);
         let reads = self.reads(k, step, &short);
-        let held = in_registers(k, to);
         let (place, guard) = place_of(self.of, k, to);
-        let adds = *add && !held && guard.is_empty() && *group == 1 && is_f32(self.of, k, to);
-        let own = if *group > 1 { "of[l]" } else { "sum" };
+        let adds = *add
+            && !in_registers(k, to)
+            && guard.is_empty()
+            && *group == 1
+            && is_f32(self.of, k, to);
         let mut text = expr(self.of, k, value, &reads.named);
         if adds {
             text = format!("{place} + {text}");
@@ -144,40 +144,64 @@ impl Text<'_> {
             text = format!("{short} ? {text} : 0.f");
         }
         let unless = if *filled { "" } else { &short };
-        let first = adds || touches_memory(k, value);
-        let sums = |t: &mut Self| {
-            if *group > 1 {
-                t.line("const float sum = of[l];");
-            }
-            for sum in 1..Term::sums(terms) {
-                t.line(&format!("const float sum{sum} = sums{sum}.x[held / 4][held % 4];"));
-            }
-        };
-        if first {
-            self.each_sum(step, unless, |t| {
-                reads.lines.iter().for_each(|line| t.line(line));
-                t.held(*q, *group, |t| {
-                    sums(t);
-                    t.line(&format!("{own} = {text};"));
-                });
-            });
+        if !(adds || touches_memory(k, value)) {
+            return self.put_sums(k, step, unless, &reads.lines, (&text, *add));
         }
-        let (text, lines) = if first { (own.to_string(), vec![]) } else { (text, reads.lines) };
+        let own = if *group > 1 { "of[l]" } else { "sum" };
         self.each_sum(step, unless, |t| {
+            reads.lines.iter().for_each(|line| t.line(line));
+            t.held(*q, *group, |t| {
+                t.sums(step);
+                t.line(&format!("{own} = {text};"));
+            });
+        });
+        self.put_sums(k, step, unless, &[], (own, *add && !adds));
+    }
+
+    /// Stores something for each sum of a product, or adds it to what is there, behind lines that read for it.
+    fn put_sums(
+        &mut self,
+        k: &Kernel,
+        step: &Step,
+        unless: &str,
+        lines: &[String],
+        (text, add): (&str, bool),
+    ) {
+        let Step::Product { axes, group, exchanged, to, .. } = step else { return };
+        let pair = |t: &mut Self| {
             lines.iter().for_each(|line| t.line(line));
-            if held || *group == 1 {
-                return t.held(*q, *group, |t| {
-                    sums(t);
-                    t.store(k, to, &text, *add && !adds);
+            t.held(axes[1], *group, |t| {
+                t.sums(step);
+                t.line(&format!("y.x[l] = {text};"));
+            });
+        };
+        if *exchanged {
+            let each = ["sums.each_four", "float* of, "];
+            return self.exchanged(k, each, *axes, unless, to, pair);
+        }
+        self.each_sum(step, unless, |t| {
+            if *group == 1 || in_registers(k, to) {
+                lines.iter().for_each(|line| t.line(line));
+                return t.held(axes[1], *group, |t| {
+                    t.sums(step);
+                    t.store(k, to, text, add);
                 });
             }
             t.line(&format!("Group<{group}> y;"));
-            t.held(*q, *group, |t| {
-                sums(t);
-                t.line(&format!("y.x[l] = {text};"));
-            });
-            t.put(k, to, *group, "y", *add);
+            pair(t);
+            t.put(k, to, *group, "y", add);
         });
+    }
+
+    /// The names of a product's sums at an element that a thread holds.
+    fn sums(&mut self, step: &Step) {
+        let Step::Product { terms, group, .. } = step else { return };
+        if *group > 1 {
+            self.line("const float sum = of[l];");
+        }
+        for sum in 1..Term::sums(terms) {
+            self.line(&format!("const float sum{sum} = sums{sum}.x[held / 4][held % 4];"));
+        }
     }
 
     /// Something for each sum of a product that a thread holds, or for each group of them.
@@ -187,11 +211,7 @@ impl Text<'_> {
             if *group > 1 { ("each_pair", "float* of") } else { ("each", "float& sum") };
         self.line(&format!("sums.{each}(row0, col0, [&](int i{p}, int i{q}, {sum}, int held) {{"));
         self.depth += 1;
-        if unless.is_empty() {
-            body(self);
-        } else {
-            self.block(&format!("if ({unless})"), body);
-        }
+        self.only(unless, body);
         self.depth -= 1;
         self.line("});");
     }

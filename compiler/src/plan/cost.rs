@@ -266,6 +266,7 @@ mod tests {
             warp: WarpTile { rows: 16, cols: 16 },
             filled: false,
             group: 1,
+            exchanged: false,
             value: Expr::Sum(0),
             to: Target::Tile(TileId(1), vec![]),
             add: false,

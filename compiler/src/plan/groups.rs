@@ -6,13 +6,16 @@
 //! Idea: along the last axis of a step's loop, what it reads and writes mostly lies side by side, or stays the
 //! same. Where it begins at a whole group, a thread finds its place once, and reads and writes all of the group
 //! at once. What lies elsewhere is read element by element.
+//!
+//! Of a fragment a lane holds pairs, and four lanes a row of eight numbers: in bf16 half of the 32 bytes that the
+//! device's memory moves at once. There lanes exchange the pairs of two such rows, so that four of them store all of it.
 
 use super::index::Ix;
 use super::lower::WARP;
 use super::step::each_step;
 use super::{
-    Buffer, Condition, Dim, Element, Expr, Kernel, PIECE, Space, Step, Swizzle, Target, Tile,
-    TileId,
+    Buffer, Condition, Dim, Element, Expr, Fragment, Kernel, Number, PIECE, Space, Step, Swizzle,
+    Target, Tile, TileId,
 };
 
 /// Sizes of groups, the largest first.
@@ -25,6 +28,10 @@ pub fn groups(kernel: &mut Kernel, buffers: &[Buffer]) {
     let mut body = std::mem::take(&mut kernel.body);
     each_step(&mut body, &mut |step| {
         let size = size(kernel, buffers, step);
+        let halves = size == PAIR && stores_halves(kernel, buffers, step);
+        if let Step::Map { exchanged, .. } | Step::Product { exchanged, .. } = step {
+            *exchanged = halves;
+        }
         if let Step::Map { group, .. } | Step::Reduce { group, .. } | Step::Product { group, .. } =
             step
         {
@@ -46,6 +53,18 @@ fn size(kernel: &Kernel, buffers: &[Buffer], step: &Step) -> usize {
     let sizes = SIZES.into_iter().filter_map(|size| Some((alone(size)?, size)));
     // The first of equals is the largest.
     sizes.min_by_key(|(alone, _)| *alone).map_or(1, |(_, size)| size)
+}
+
+/// Whether a step stores pairs of bf16 numbers from fragments to the device's memory, two of which lie side by side.
+fn stores_halves(kernel: &Kernel, buffers: &[Buffer], step: &Step) -> bool {
+    let (Step::Map { sizes, fragment: Some(Fragment { axes, .. }), to, add: false, .. }
+    | Step::Product { sizes, axes, to, add: false, .. }) = step
+    else {
+        return false;
+    };
+    let along = Along { kernel, buffers, axis: axes[1], size: 2 * PAIR };
+    let narrow = |element: &Element| buffers[element.buffer.0].number == Number::Bf16;
+    sizes[axes[1]].is_multiple_of(2 * PAIR) && to.element().is_some_and(narrow) && along.step(step)
 }
 
 /// The axis along which a step's groups would lie: the last one that is an axis at all.

@@ -211,6 +211,8 @@ pub enum Step {
         fragment: Option<Fragment>,
         /// Neighbours along the last axis that a thread makes together; see [`super::groups`].
         group: usize,
+        /// Whether lanes exchange pairs of a fragment, so that each stores two of them at once.
+        exchanged: bool,
     },
     /// Terms over some axes put together.
     Reduce {
@@ -243,6 +245,8 @@ pub enum Step {
         filled: bool,
         /// Neighbours in a row of the result that a thread makes together.
         group: usize,
+        /// Whether lanes exchange such pairs, so that each stores two of them at once.
+        exchanged: bool,
         /// What to compute of the sum.
         value: Expr,
         /// Where to put it.
@@ -371,28 +375,6 @@ pub enum Over {
     },
 }
 
-impl Stmt {
-    /// All steps inside, in order.
-    pub fn steps(&self) -> Vec<&Step> {
-        match self {
-            Stmt::Step(step) => vec![step],
-            Stmt::Loop(Loop { body, .. }) | Stmt::Given(_, body) => {
-                body.iter().flat_map(Stmt::steps).collect()
-            }
-        }
-    }
-
-    /// Tiles that are read inside, with repetitions.
-    pub fn reads(&self) -> Vec<TileId> {
-        self.steps().into_iter().flat_map(Step::reads).collect()
-    }
-
-    /// Tiles that are written inside.
-    pub fn writes(&self) -> Vec<TileId> {
-        self.steps().into_iter().flat_map(Step::writes).collect()
-    }
-}
-
 /// An argument of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argument {
@@ -487,14 +469,4 @@ pub struct Kernel {
     pub workspace: usize,
     /// What it does, counted.
     pub cost: Cost,
-}
-
-impl Target {
-    /// The element of a buffer, if it is one.
-    pub fn element(&self) -> Option<&Element> {
-        match self {
-            Target::Buffer(element, _) => Some(element),
-            Target::Tile(..) => None,
-        }
-    }
 }

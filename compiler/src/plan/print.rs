@@ -248,33 +248,36 @@ impl Shown<'_, Kernel> {
     }
 }
 
-/// How many neighbours a thread makes together.
-fn grouped(group: usize) -> String {
-    if group > 1 { format!(" in groups of {group}") } else { String::new() }
+/// How many neighbours a thread makes together, and stores at once if those are more.
+fn grouped(group: usize, exchanged: bool) -> String {
+    let stored = if exchanged { format!(", stored by {}", 2 * group) } else { String::new() };
+    if group > 1 { format!(" in groups of {group}{stored}") } else { String::new() }
 }
 
 impl Display for Shown<'_, Step> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let becomes = |add: &bool| if *add { "+=" } else { "=" };
         match self.part {
-            Step::Map { sizes, filled, value, to, add, fragment, group } => {
+            Step::Map { sizes, filled, value, to, add, fragment, group, exchanged } => {
                 let (value, to) = (self.with(value), self.with(to));
                 let filled =
                     if filled == sizes { String::new() } else { format!(" filled to {filled:?}") };
                 let by = if fragment.is_some() { " by fragments" } else { "" };
-                let by = format!("{by}{}", grouped(*group));
+                let by = format!("{by}{}", grouped(*group, *exchanged));
                 write!(f, "map {sizes:?}{filled}{by}: {to} {} {value}", becomes(add))
             }
             Step::Reduce { sizes, over, reduction, lanes, group, value, to } => {
                 let (value, to) = (self.with(value), self.with(to));
                 let by = if *lanes == 1 { "" } else { " by warps" };
-                let by = format!("{by}{}", grouped(*group));
+                let by = format!("{by}{}", grouped(*group, false));
                 write!(f, "reduce {sizes:?} over {over:?}{by}: {to} = {reduction:?} {value}")
             }
-            Step::Product { sizes, terms, warp, filled, group, value, to, add, .. } => {
+            Step::Product {
+                sizes, terms, warp, filled, group, exchanged, value, to, add, ..
+            } => {
                 let (value, to) = (self.with(value), self.with(to));
                 let filled = if *filled { ", filled" } else { "" };
-                let filled = format!("{filled}{}", grouped(*group));
+                let filled = format!("{filled}{}", grouped(*group, *exchanged));
                 write!(f, "product {sizes:?} in {}x{}{filled}:", warp.rows, warp.cols)?;
                 for sum in 0..Term::sums(terms) {
                     let own = terms.iter().filter(|term| term.sum == sum);

@@ -2,13 +2,22 @@
 
 use super::buffer::BufferId;
 use super::index::Ix;
-use super::{Condition, Expr, Loop, Round, Step, Stmt, Target, Tile, TileId};
+use super::{Condition, Element, Expr, Loop, Round, Step, Stmt, Target, Tile, TileId};
 
 impl Step {
     /// A map that fills nothing and adds to nothing.
     pub fn map(sizes: &[usize], value: Expr, to: Target) -> Step {
         let sizes = sizes.to_vec();
-        Step::Map { filled: sizes.clone(), sizes, value, to, add: false, fragment: None, group: 1 }
+        Step::Map {
+            filled: sizes.clone(),
+            sizes,
+            value,
+            to,
+            add: false,
+            fragment: None,
+            group: 1,
+            exchanged: false,
+        }
     }
 
     /// The expression that the step evaluates, if it has one.
@@ -94,6 +103,38 @@ impl Step {
                 Some(element.buffer)
             }
             _ => None,
+        }
+    }
+}
+
+impl Stmt {
+    /// All steps inside, in order.
+    pub fn steps(&self) -> Vec<&Step> {
+        match self {
+            Stmt::Step(step) => vec![step],
+            Stmt::Loop(Loop { body, .. }) | Stmt::Given(_, body) => {
+                body.iter().flat_map(Stmt::steps).collect()
+            }
+        }
+    }
+
+    /// Tiles that are read inside, with repetitions.
+    pub fn reads(&self) -> Vec<TileId> {
+        self.steps().into_iter().flat_map(Step::reads).collect()
+    }
+
+    /// Tiles that are written inside.
+    pub fn writes(&self) -> Vec<TileId> {
+        self.steps().into_iter().flat_map(Step::writes).collect()
+    }
+}
+
+impl Target {
+    /// The element of a buffer, if it is one.
+    pub fn element(&self) -> Option<&Element> {
+        match self {
+            Target::Buffer(element, _) => Some(element),
+            Target::Tile(..) => None,
         }
     }
 }

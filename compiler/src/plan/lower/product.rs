@@ -140,8 +140,19 @@ impl Lower<'_> {
     ) {
         let (axes, terms) = along_rows(axes, terms, &to);
         let warp = warp_tile(axes.map(|axis| sizes[axis]), self.choice.threads());
-        let (sizes, filled, group) = (sizes.to_vec(), self.fills(&to), 1);
-        self.steps.push(Step::Product { sizes, axes, terms, warp, filled, group, value, to, add });
+        let (sizes, filled) = (sizes.to_vec(), self.fills(&to));
+        self.steps.push(Step::Product {
+            sizes,
+            axes,
+            terms,
+            warp,
+            filled,
+            group: 1,
+            exchanged: false,
+            value,
+            to,
+            add,
+        });
     }
 
     /// Adds a product behind views to an open sum, if both have their rows and columns in common.

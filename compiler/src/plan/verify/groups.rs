@@ -3,8 +3,8 @@
 use super::Wrong;
 use crate::plan::index::{Ix, flat};
 use crate::plan::{
-    Condition, Dim, Element, Expr, Kernel, PIECE, Schedule, Space, Step, Swizzle, Target, TileId,
-    groups,
+    Condition, Dim, Element, Expr, Kernel, Number, PIECE, Schedule, Space, Step, Swizzle, Target,
+    TileId, groups,
 };
 
 /// What a thread holds side by side of a fragment.
@@ -23,13 +23,20 @@ pub fn check(schedule: &Schedule, kernel: &Kernel, wrong: &mut Wrong) {
             Step::Product { sizes, axes, group, .. } => (sizes, Some(axes[1]), *group),
             _ => continue,
         };
+        let by_fragments =
+            matches!(step, Step::Product { .. } | Step::Map { fragment: Some(_), .. });
+        let exchanged = matches!(
+            step,
+            Step::Map { exchanged: true, .. } | Step::Product { exchanged: true, .. }
+        );
+        if exchanged && !(by_fragments && group == PAIR) {
+            wrong.say(19, format!("step {at}: no pairs of fragments are exchanged"));
+        }
         let Some(axis) = axis.filter(|_| group > 1) else { continue };
         if !sizes[axis].is_multiple_of(group) {
             wrong.say(19, format!("step {at}: {} elements in groups of {group}", sizes[axis]));
             continue;
         }
-        let by_fragments =
-            matches!(step, Step::Product { .. } | Step::Map { fragment: Some(_), .. });
         if by_fragments && group != PAIR {
             wrong.say(19, format!("step {at}: threads hold pairs, no groups of {group}"));
         }
@@ -38,7 +45,32 @@ pub fn check(schedule: &Schedule, kernel: &Kernel, wrong: &mut Wrong) {
         if let Some(what) = groups.step(step) {
             wrong.say(19, format!("step {at}: {what} in groups of {group}"));
         }
+        if exchanged && let Some(what) = stored(schedule, kernel, step, sizes, axis) {
+            wrong.say(19, format!("step {at}: {what} by exchanged pairs"));
+        }
     }
+}
+
+/// What is wrong with where a step stores pairs that lanes exchange: bf16 numbers of the device's memory, two pairs side
+/// by side, to which nothing is added.
+fn stored(
+    schedule: &Schedule,
+    kernel: &Kernel,
+    step: &Step,
+    sizes: &[usize],
+    axis: usize,
+) -> Option<String> {
+    let size = 2 * PAIR;
+    let Some(Target::Buffer(element, when)) = step.target() else {
+        return Some("a tile is stored".into());
+    };
+    let buffer = schedule.buffers.get(element.buffer.0)?;
+    let adds = matches!(step, Step::Map { add: true, .. } | Step::Product { add: true, .. });
+    if adds || buffer.number != Number::Bf16 || !sizes[axis].is_multiple_of(size) {
+        return Some(format!("{} is stored", buffer.name));
+    }
+    let groups = Groups { schedule, kernel, axis, size, places: starts(sizes, axis, size) };
+    groups.element(element).or_else(|| when.iter().find_map(|when| groups.varies(when)))
 }
 
 fn last(sizes: &[usize]) -> Option<usize> {

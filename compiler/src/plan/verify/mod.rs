@@ -29,7 +29,7 @@
 //! * **P18** Scans and solves are of f32 tiles as they stand in memory; nothing is added to bf16 numbers.
 //! * **P19** What a thread reads or writes at once for a group of neighbours lies side by side from a whole group on,
 //!   within 16 bytes, and within what a thread holds of a fragment; conditions on writes, and on such reads, hold for a
-//!   whole group.
+//!   whole group. So do two pairs of a fragment that lanes exchange: they go to bf16 numbers of the device's memory.
 
 mod bounds;
 mod buffers;

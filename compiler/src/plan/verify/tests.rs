@@ -458,3 +458,36 @@ fn p19_groups_lie_side_by_side() {
     });
     breaks(19, &planted);
 }
+
+/// Pairs that lanes exchange though threads hold none, that go to tiles, or whose two do not lie side by side.
+#[test]
+fn p19_exchanged_pairs_lie_side_by_side() {
+    let mut planted = delta(Pass::Backward);
+    change(&mut planted, |step| match step {
+        Step::Map { exchanged, fragment: None, .. } => {
+            *exchanged = true;
+            true
+        }
+        _ => false,
+    });
+    breaks(19, &planted);
+    let mut planted = delta(Pass::Backward);
+    change(&mut planted, |step| match step {
+        Step::Product { exchanged, group, to: Target::Tile(..), .. } if *group > 1 => {
+            *exchanged = true;
+            true
+        }
+        _ => false,
+    });
+    breaks(19, &planted);
+    let mut planted = delta_split(Pass::Forward, Split::Carry);
+    change(&mut planted, |step| match step {
+        Step::Product { exchanged: true, to: Target::Buffer(element, _), .. } => {
+            let last = element.index.last_mut().unwrap();
+            *last = last.plus(&index::Ix::number(2));
+            true
+        }
+        _ => false,
+    });
+    breaks(19, &planted);
+}
