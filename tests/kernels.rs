@@ -429,6 +429,25 @@ fn a_copy_that_nobody_waited_for_is_found() {
 }
 
 #[test]
+fn a_copy_of_nothing_fills_with_zeros() {
+    // From an address where there is nothing.
+    let copy = |from: &str, when: &str| {
+        format!(
+            "x[i] = i;\nunsigned long long to;\n\
+             asm(\"cvta.to.shared.u64 %0, %1;\" : \"=l\"(to) : \"l\"(shared + i));\n\
+             asm volatile(\"cp.async.ca.shared.global [%0], [%1], 4, %2;\" :: \"r\"((unsigned)to), \"l\"({from}), \"r\"({when} ? 4 : 0) : \"memory\");\n\
+             asm volatile(\"cp.async.commit_group;\" ::: \"memory\");\n\
+             asm volatile(\"cp.async.wait_group 0;\" ::: \"memory\");\n\
+             x[i] = shared[i];"
+        )
+    };
+    let want: Vec<f32> = (0..64).map(|i| if i % 3 == 0 { i as f32 } else { 0.0 }).collect();
+    assert_eq!(run(&copy("i % 3 ? (float*)0 : x + i", "i % 3 == 0")).unwrap(), want);
+    let fault = run(&copy("i % 3 ? (float*)0 : x + i", "i != 1")).unwrap_err();
+    assert_eq!(fault.thread, 2);
+}
+
+#[test]
 fn an_output_that_nobody_wrote_is_found() {
     let fault = run("if (i < 50) x[i] = 1.f;").unwrap_err();
     assert!(fault.what.contains("not written at element 50"), "{fault}");

@@ -19,6 +19,21 @@ template <int BYTES> INLINE void copy(void* to, const void* from) {
     for (int i = 0; i < BYTES / 4; i++) ((u32*)to)[i] = ((const u32*)from)[i];
 }
 
+// The same, or zeros where there is nothing to copy, of which nothing is read.
+template <int BYTES> INLINE void copy_async_if(void* to, const void* from, bool when) {
+    const int bytes = when ? BYTES : 0;
+    if (BYTES == 16) {
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"(shared_address(to)), "l"(from), "r"(bytes) : "memory");
+    } else {
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" :: "r"(shared_address(to)), "l"(from), "n"(BYTES), "r"(bytes) : "memory");
+    }
+}
+
+template <int BYTES> INLINE void copy_if(void* to, const void* from, bool when) {
+    #pragma unroll
+    for (int i = 0; i < BYTES / 4; i++) ((u32*)to)[i] = when ? ((const u32*)from)[i] : 0;
+}
+
 INLINE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
 template <int PENDING> INLINE void wait_for_copies() {

@@ -726,15 +726,15 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
                 if (e < 16) copy_async<16>(&tile46[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
             }
         }
-        // copy async by 16 bytes: tile47 = d_out_o[t of row i0; i1] of round 0
-        if (d_out_o != 0) {
+        // copy async by 16 bytes: tile47 = (given d_out_o, row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) of round 0
+        {
             float* const tile47 = tile47_stages + 0 % 2 * 64;
             #pragma unroll 1
             for (int r = 0; r < 1; r++) {
                 const int e = threadIdx.x + r * 128;
                 const int i0 = (e) / 2;
                 const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile47[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1]);
+                if (e < 16) copy_async_if<16>(&tile47[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], d_out_o != 0 && i0 < at.valid);
             }
         }
         // copy async by 4 bytes: tile48 = in_dt[t of row i0] of round 0
@@ -821,15 +821,15 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
                     if (e < 16) copy_async<16>(&tile46[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
                 }
             }
-            // copy async by 16 bytes: tile47 = d_out_o[t of row i0; i1] of 1 ahead
-            if (d_out_o != 0) {
+            // copy async by 16 bytes: tile47 = (given d_out_o, row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) of 1 ahead
+            {
                 float* const tile47 = tile47_stages + next % 2 * 64;
                 #pragma unroll 1
                 for (int r = 0; r < 1; r++) {
                     const int e = threadIdx.x + r * 128;
                     const int i0 = (e) / 2;
                     const int i1 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile47[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1]);
+                    if (e < 16) copy_async_if<16>(&tile47[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], d_out_o != 0 && i0 < at.valid);
                 }
             }
             // copy async by 4 bytes: tile48 = in_dt[t of row i0] of 1 ahead
@@ -979,19 +979,19 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         }
         // scan of 8 rows, 8 steps, 1 wide: tile13 = DecayMask(Versions { micro: 1, offsets: [1] }) tile4
         decay_mask<8, 8>(tile13, tile4, [](int i) -> int { return i + 1; });
-        // map [8, 8] filled to [16, 16] in groups of 4: tile15[i0, i1] = (given d_out_o ? (row i0 is among the queries ? tile47[i0, i1] : 0) : 0)
+        // map [8, 8] filled to [16, 16] in groups of 4: tile15[i0, i1] = tile47[i0, i1]
         {
             const int e = threadIdx.x;
             const int i0 = (e) / 4;
             const int i1 = ((e) % 4) * 4;
             if (e < 64) {
                 Group<4> y;
-                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8 && d_out_o != 0 && i0 < at.valid)) x0 = get<4>(&tile47[8 * (i0) + i1]);
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile47[8 * (i0) + i1]);
                 const int first = i1;
                 #pragma unroll
                 for (int l = 0; l < 4; l++) {
                     const int i1 = first + l;
-                    y.x[l] = i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? x0.x[l] : 0.0f) : 0.0f) : 0.f;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
                 }
                 auto const there = &tile15[24 * (i0) + i1];
                 put<4>(there, y);
@@ -1425,13 +1425,13 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
                 }
             });
         }
-        // map [8, 8]: d_in_x[t of row i0; i1] where row i0 is among the queries = add((param_D[] * (given d_out_o ? (row i0 is among the queries ? tile47[i0, i1] : 0) : 0...
+        // map [8, 8]: d_in_x[t of row i0; i1] where row i0 is among the queries = add((param_D[] * tile47[i0, i1]), (tile48[i0] * add(tile17[0, i0, i1], tile20[0, i0, i1]...
         {
             const int e = threadIdx.x;
             const int i0 = (e) / 8;
             const int i1 = (e) % 8;
             if (e < 64) {
-                if (i0 < at.valid) d_in_x[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (param_D[(long long)(own_param_D) * 1 + 0] * (d_out_o != 0 ? (i0 < at.valid ? tile47[8 * (i0) + i1] : 0.0f) : 0.0f) + tile48[i0] * (tile17[8 * (i0) + i1] + tile20[8 * (i0) + i1]));
+                if (i0 < at.valid) d_in_x[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = (param_D[(long long)(own_param_D) * 1 + 0] * tile47[8 * (i0) + i1] + tile48[i0] * (tile17[8 * (i0) + i1] + tile20[8 * (i0) + i1]));
             }
         }
         // product [8, 8] in 16x16 in groups of 2: sum = tile12 tile23 over 8; d_in_C[t of row i0; i1] where row i0 is among the queries = add(sum, (tile42[i0, 0] * tile36...
@@ -1468,7 +1468,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             });
         }
         wait_for_block();
-        // reduce [8, 8] over [1]: tile44[i0, 0] = Sum (tile45[i0, i1] * (given d_out_o ? (row i0 is among the queries ? tile47[i0, i1] : 0) : 0))
+        // reduce [8, 8] over [1]: tile44[i0, 0] = Sum (tile45[i0, i1] * tile47[i0, i1])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 8; e += THREADS) {
             const int i0 = e;
@@ -1476,7 +1476,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             #pragma unroll 8
             for (int s = 0; s < 8; s++) {
                 const int i1 = s;
-                x += tile45[8 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? tile47[8 * (i0) + i1] : 0.0f) : 0.0f);
+                x += tile45[8 * (i0) + i1] * tile47[8 * (i0) + i1];
             }
             tile44[i0] = x;
         }

@@ -298,11 +298,11 @@ impl Text<'_> {
 
     /// One copy to the stage of a round, where the call has the buffer.
     fn copy(&mut self, k: &Kernel, step: &Step, round: &str) {
-        let Step::Copy { from, to, .. } = step else { return };
+        let Step::Copy { from, when, to, .. } = step else { return };
         self.comment(step);
         let (tile, buffer) = (k.tile(*to), self.of.buffer(from.buffer));
-        let given =
-            if buffer.may_be_absent { format!("if ({} != 0)", buffer.name) } else { String::new() };
+        let absent = buffer.may_be_absent && when.is_empty();
+        let given = if absent { format!("if ({} != 0)", buffer.name) } else { String::new() };
         self.block(&given, |t| {
             if tile.stages > 1 {
                 t.stage(*to, tile, round);
@@ -313,7 +313,7 @@ impl Text<'_> {
 
     /// All pieces of a copy.
     fn pieces(&mut self, k: &Kernel, step: &Step) {
-        let Step::Copy { by, from, to, piece, .. } = step else { return };
+        let Step::Copy { by, from, when, to, piece, .. } = step else { return };
         let (tile, buffer) = (k.tile(*to), self.of.buffer(from.buffer));
         let index = axes_of(&tile.shape);
         let last = tile.shape.iter().rposition(|n| *n > 1);
@@ -323,7 +323,11 @@ impl Text<'_> {
             (spread.indices)("r").iter().for_each(|line| t.line(line));
             let (place, from) = (element(k, *to, &index), placed(k, buffer, from));
             let how = if *by == Transport::Plain { "copy" } else { "copy_async" };
-            let copy = format!("{how}<{piece}>(&{place}, &{from});");
+            let when: Vec<String> = when.iter().map(|when| condition(t.of, when)).collect();
+            let copy = match when.as_slice() {
+                [] => format!("{how}<{piece}>(&{place}, &{from});"),
+                all => format!("{how}_if<{piece}>(&{place}, &{from}, {});", all.join(" && ")),
+            };
             match &spread.when {
                 Some(when) => t.line(&format!("if ({when}) {copy}")),
                 None => t.line(&copy),

@@ -284,12 +284,14 @@ pub enum Step {
         x: TileId,
     },
     /// Numbers of a buffer, as they are, into a tile in shared memory; nothing where there is no such
-    /// round, or the call lacks the buffer.
+    /// round, or the call lacks the buffer, unless it is a condition that it has it.
     Copy {
         /// What copies.
         by: Transport,
         /// The numbers: at each index of the tile, in the places of the round.
         from: Element,
+        /// Where there are numbers: zeros come from elsewhere.
+        when: Vec<Condition>,
         /// Where they go: into the stage of the round.
         to: TileId,
         /// For which round of the loop around it, or behind it.

@@ -9,14 +9,19 @@
 //! head, and the others where the schedule says. A tile with several stages is copied at the head of a
 //! round into a stage that nobody reads; one with a single stage behind its last reader. A copy that is an operand
 //! of products as it stands is read by them where it lies: such copies a kernel of single chunks starts too, a few
-//! readers ahead.
+//! readers ahead. What all steps take to be 0 where it is not there, a copy fills with zeros.
 
+use std::ptr;
+
+use super::cut::zero;
+use super::index::Ix;
 use super::lower::{FRAGMENT, axes_of, new_tile};
 use super::place::place;
 use super::step::each_step;
+use super::target::Gpu;
 use super::{
-    Buffer, BufferId, Dim, Element, Expr, Grid, Kernel, Loop, Number, Over, PIECE, Role, Round,
-    Step, Stmt, Target, Tile, TileId, Token, Transport,
+    Buffer, BufferId, Condition, Dim, Element, Expr, Grid, Kernel, Loop, Number, Over, PIECE, Role,
+    Round, Step, Stmt, Target, Tile, TileId, Token, Transport,
 };
 use crate::tile::{Int, size};
 
@@ -27,6 +32,8 @@ struct Read {
     split: Option<usize>,
     /// Numbers that steps read in a round.
     numbers: usize,
+    /// Where there are numbers, over the axes of the copy, where all steps take zeros elsewhere.
+    when: Vec<Condition>,
 }
 
 /// Lets as much of what a kernel reads be copied ahead as has room in shared memory, in so many `stages` if
@@ -61,41 +68,49 @@ pub fn pipeline(kernel: &mut Kernel, buffers: &[Buffer], stages: usize, room: us
 const AHEAD: usize = 3;
 
 /// Lets a kernel of single chunks copy what is an operand as it stands, while it works on what it has copied
-/// before, as far as there is room, and places all tiles. `false` where not even the rest fits.
-pub fn pipeline_once(kernel: &mut Kernel, buffers: &[Buffer], room: usize) -> bool {
+/// before, as far as there is room and as many blocks have it, and places all tiles. `false` where not even the rest fits.
+pub fn pipeline_once(kernel: &mut Kernel, buffers: &[Buffer], gpu: Gpu) -> bool {
     let original = kernel.clone();
-    let plain = place(kernel, room);
-    for ahead in (1..=AHEAD).rev() {
+    let plain = place(kernel, gpu.shared);
+    let mut best: Option<Kernel> = None;
+    let tries = [true, false].into_iter().flat_map(|all| (1..=AHEAD).rev().map(move |n| (n, all)));
+    for (ahead, all) in tries {
         let mut tried = original.clone();
-        if !schedule_once(&mut tried, buffers, ahead) {
+        if !schedule_once(&mut tried, buffers, ahead, all) {
             break;
         }
-        if place(&mut tried, room) && (!plain || tried.workspace <= kernel.workspace) {
-            *kernel = tried;
-            return true;
+        let fits = place(&mut tried, gpu.shared) && (!plain || tried.workspace <= kernel.workspace);
+        let blocks = |kernel: &Kernel| gpu.blocks(kernel.shared, kernel.threads);
+        if fits && best.as_ref().is_none_or(|best| blocks(best) < blocks(&tried)) {
+            best = Some(tried);
         }
     }
-    plain
+    let found = best.is_some();
+    best.into_iter().for_each(|best| *kernel = best);
+    plain || found
 }
 
 /// Lets products read copies instead of operands that are filled with nothing else, so many of which run at a
-/// time. Whether there are any.
-fn schedule_once(kernel: &mut Kernel, buffers: &[Buffer], ahead: usize) -> bool {
+/// time; `all` other steps read them too. Whether there are any.
+fn schedule_once(kernel: &mut Kernel, buffers: &[Buffer], ahead: usize, all: bool) -> bool {
     let mut copies: Vec<(Step, TileId)> = Vec::new();
-    for Read { buffer: id, split, .. } in reads(kernel, buffers) {
-        let buffer = &buffers[id.0];
-        if buffer.number != Number::Bf16 || split.is_some() {
+    for read in reads(kernel, buffers) {
+        let buffer = &buffers[read.buffer.0];
+        if buffer.number != Number::Bf16 || read.split.is_some() {
             continue;
         }
-        let read = Read { buffer: id, split, numbers: 0 };
         let to = copy_tile(&mut kernel.tiles, buffers, &read, kernel.parts, kernel.chunk);
         let from = copied(&read, buffer, &kernel.tiles[to.0].shape);
-        let value = Expr::Buffer(from.clone());
-        if let Some(operand) = take_operand(&mut kernel.body, &kernel.tiles, to, &value) {
+        let whole = |value: &Expr| read.takes(value) == Some(&from);
+        if let Some(operand) = take_operand(&mut kernel.body, &kernel.tiles, to, &whole) {
             rename(&mut kernel.body, operand, to);
+            if all {
+                each_value(&mut kernel.body, &mut |value| instead(value, &read, to));
+            }
             let (by, round) = (Transport::Async, Round::First(0));
-            let piece = piece(buffer, split, kernel.parts);
-            copies.push((Step::Copy { by, from, to, round, piece }, to));
+            let piece = piece(buffer, read.split, kernel.parts);
+            let copy = Step::Copy { by, from: from.clone(), when: read.when, to, round, piece };
+            copies.push((copy, to));
         }
     }
     let first = |body: &[Stmt], tile: TileId| {
@@ -143,20 +158,66 @@ fn reads(kernel: &mut Kernel, buffers: &[Buffer]) -> Vec<Read> {
     for step in body.iter().flat_map(Stmt::steps) {
         let Some(value) = step.value() else { continue };
         let numbers = step.elements();
+        // The outermost expression of a read comes first, with all of its conditions.
+        let mut all: Vec<(&Element, Vec<Condition>)> = Vec::new();
         value.walk(&mut |e| {
-            let Expr::Buffer(element) = e else { return };
-            let Element { buffer, split, .. } = element.clone();
-            if !is_copied(&buffers[buffer.0], element) || written.contains(&buffer) {
-                return;
+            let own =
+                guarded(e).filter(|(own, _)| !all.iter().any(|(other, _)| ptr::eq(*own, *other)));
+            all.extend(own);
+        });
+        for (element, mut when) in all {
+            let Element { buffer, split, .. } = *element;
+            let of = &buffers[buffer.0];
+            if !is_copied(of, element) || written.contains(&buffer) {
+                continue;
+            }
+            if of.may_be_absent && !when.contains(&Condition::Given(buffer)) {
+                when.clear();
             }
             match found.iter_mut().find(|read| read.buffer == buffer && read.split == split) {
-                Some(read) => read.numbers += numbers,
-                None => found.push(Read { buffer, split, numbers }),
+                Some(read) => {
+                    read.numbers += numbers;
+                    if read.when != when {
+                        read.when.clear();
+                    }
+                }
+                None => found.push(Read { buffer, split, numbers, when }),
             }
-        });
+        }
     }
     found.sort_by_key(|read| std::cmp::Reverse(read.numbers));
     found
+}
+
+/// The element of a buffer that an expression is, or 0 where it is not there: where the call lacks it, or the row is no
+/// token. With these conditions, over the axes of a copy.
+fn guarded(e: &Expr) -> Option<(&Element, Vec<Condition>)> {
+    match e {
+        Expr::Buffer(element) => Some((element, vec![])),
+        Expr::Where(when, both) if both[1] == zero() => {
+            let (element, mut all) = guarded(&both[0])?;
+            let own = |row: &Ix| {
+                element.row.as_ref().is_some_and(|token| token.at == Int::T && token.row == *row)
+            };
+            let when = match when {
+                Condition::Given(id) if *id == element.buffer => when.clone(),
+                Condition::Inside(side, row) if own(row) => Condition::Inside(*side, Ix::axis(0)),
+                _ => return None,
+            };
+            all.insert(0, when);
+            Some((element, all))
+        }
+        _ => None,
+    }
+}
+
+impl Read {
+    /// The element that an expression is, if a copy of what is read takes its place, zeros included.
+    fn takes<'a>(&self, e: &'a Expr) -> Option<&'a Element> {
+        let (element, when) = guarded(e)?;
+        let own = element.buffer == self.buffer && element.split == self.split;
+        (own && when == self.when).then_some(element)
+    }
 }
 
 /// Whether an element is one of a chunk's own: of its tokens, or of what there is one of per chunk.
@@ -214,21 +275,21 @@ fn schedule(kernel: &mut Kernel, buffers: &[Buffer], reads: &[Read], stages: usi
     let parts = kernel.parts;
     let mut copies: Vec<Step> = Vec::new();
     for read in reads {
-        let Read { buffer: id, split, .. } = read;
-        let buffer = &buffers[id.0];
+        let buffer = &buffers[read.buffer.0];
         let Some((body, tokens)) = rounds(&mut kernel.body) else { return };
         let to = copy_tile(&mut kernel.tiles, buffers, read, parts, tokens);
         let tile = &mut kernel.tiles[to.0];
         let shape = tile.shape.clone();
         (tile.stages, tile.carried) = (stages, true);
-        each_value(body, &mut |value| instead(value, *id, *split, to));
+        each_value(body, &mut |value| instead(value, read, to));
         let whole = Expr::Tile(to, axes_of(&shape));
-        while let Some(operand) = take_operand(body, &kernel.tiles, to, &whole) {
+        while let Some(operand) = take_operand(body, &kernel.tiles, to, &|value| *value == whole) {
             rename(body, operand, to);
         }
         let from = copied(read, buffer, &shape);
-        let piece = piece(buffer, *split, parts);
-        copies.push(Step::Copy { by: Transport::Async, from, to, round: Round::First(0), piece });
+        let (when, piece) = (read.when.clone(), piece(buffer, read.split, parts));
+        let (by, round) = (Transport::Async, Round::First(0));
+        copies.push(Step::Copy { by, from, when, to, round, piece });
     }
     expand(kernel, &copies, stages);
 }
@@ -264,7 +325,7 @@ fn take_operand(
     body: &mut Vec<Stmt>,
     tiles: &[Tile],
     copy: TileId,
-    whole: &Expr,
+    is_whole: &dyn Fn(&Expr) -> bool,
 ) -> Option<TileId> {
     let from = &tiles[copy.0];
     let plain = from.number == Number::Bf16
@@ -273,7 +334,7 @@ fn take_operand(
     let is_same = |stmt: &Stmt| match stmt {
         Stmt::Step(Step::Map { sizes, value, to: Target::Tile(to, at), add: false, .. }) => {
             let index = axes_of(&from.shape);
-            let same = value == whole && *at == index;
+            let same = is_whole(value) && *at == index;
             let operand = &tiles[to.0];
             let fits = operand.number == Number::Bf16 && operand.shape == from.shape;
             (same && fits && *sizes == from.shape).then_some(*to)
@@ -320,24 +381,22 @@ fn each_value(body: &mut [Stmt], f: &mut dyn FnMut(&mut Expr)) {
     });
 }
 
-/// Lets an expression read a tile instead of the buffer that it is a copy of.
-fn instead(e: &mut Expr, id: BufferId, split: Option<usize>, tile: TileId) {
+/// Lets an expression read the tile of a copy instead of what it is a copy of.
+fn instead(e: &mut Expr, read: &Read, tile: TileId) {
+    if let Some(Element { row, index, .. }) = read.takes(e)
+        && row.as_ref().is_none_or(|token| token.at == Int::T)
+    {
+        let row = row.iter().map(|token| token.row.clone());
+        let index = row.chain(index.iter().cloned()).collect();
+        *e = Expr::Tile(tile, index);
+        return;
+    }
     match e {
-        Expr::Buffer(Element { buffer, row, index, split: own })
-            if *buffer == id && *own == split =>
-        {
-            let own = row.as_ref().is_none_or(|token| token.at == Int::T);
-            if own {
-                let row = row.iter().map(|token| token.row.clone());
-                let index = row.chain(index.iter().cloned()).collect();
-                *e = Expr::Tile(tile, index);
-            }
-        }
-        Expr::Unary(_, x) => instead(x, id, split, tile),
+        Expr::Unary(_, x) => instead(x, read, tile),
         Expr::Binary(_, of) | Expr::Mul(of) | Expr::Weight(of) | Expr::Where(_, of) => {
-            of.iter_mut().for_each(|e| instead(e, id, split, tile));
+            of.iter_mut().for_each(|e| instead(e, read, tile));
         }
-        Expr::Select(of) => of.iter_mut().for_each(|e| instead(e, id, split, tile)),
+        Expr::Select(of) => of.iter_mut().for_each(|e| instead(e, read, tile)),
         _ => {}
     }
 }

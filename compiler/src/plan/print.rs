@@ -254,6 +254,15 @@ fn grouped(group: usize, exchanged: bool) -> String {
     if group > 1 { format!(" in groups of {group}{stored}") } else { String::new() }
 }
 
+impl Shown<'_, Step> {
+    /// An element where all conditions hold, else 0.
+    fn or_zeros(&self, when: &[Condition], from: &Element) -> String {
+        let from = self.with(from).to_string();
+        let when: Vec<String> = when.iter().map(|when| self.with(when).to_string()).collect();
+        if when.is_empty() { from } else { format!("({} ? {from} : 0)", list(&when)) }
+    }
+}
+
 impl Display for Shown<'_, Step> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let becomes = |add: &bool| if *add { "+=" } else { "=" };
@@ -295,7 +304,7 @@ impl Display for Shown<'_, Step> {
                 write!(f, "solve tile{}{}: tile{}", a.0, if *transposed { "ᵀ" } else { "" }, x.0)
             }
             Step::LinearSolve { a, x } => write!(f, "linear solve tile{}: tile{}", a.0, x.0),
-            Step::Copy { by, from, to, round, piece } => {
+            Step::Copy { by, from, when, to, round, piece } => {
                 let by = match by {
                     Transport::Plain => "plain",
                     Transport::Async => "async",
@@ -305,7 +314,7 @@ impl Display for Shown<'_, Step> {
                     Round::First(at) => format!("of round {at}"),
                     Round::Ahead(at) => format!("of {at} ahead"),
                 };
-                let from = self.with(from);
+                let from = self.or_zeros(when, from);
                 write!(f, "copy {by} by {piece} bytes: tile{} = {from} {round}", to.0)
             }
             Step::Wait { tiles, pending } => {

@@ -195,7 +195,10 @@ impl Stmt {
                     conditions.iter_mut().for_each(|when| when.rename_buffers(place));
                 }
             }
-            Stmt::Step(Step::Copy { from, .. }) => from.buffer = place(from.buffer),
+            Stmt::Step(Step::Copy { from, when, .. }) => {
+                from.buffer = place(from.buffer);
+                when.iter_mut().for_each(|when| when.rename_buffers(place));
+            }
             Stmt::Step(_) => {}
             Stmt::Loop(Loop { body, .. }) => {
                 body.iter_mut().for_each(|stmt| stmt.rename_buffers(place));

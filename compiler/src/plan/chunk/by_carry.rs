@@ -122,7 +122,7 @@ impl Making<'_> {
         };
         kernel.name = format!("{}_{}_{what}", r.name, pass.name());
         let fits = if at_once {
-            pipeline_once(&mut kernel, buffers, gpu.shared)
+            pipeline_once(&mut kernel, buffers, gpu)
         } else {
             registers(&mut kernel);
             pipeline(&mut kernel, buffers, choice.stages, gpu.shared)

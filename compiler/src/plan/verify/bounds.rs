@@ -49,13 +49,14 @@ impl Bounds<'_> {
     }
 
     fn step(&mut self, step: &Step) {
-        if let Step::Copy { from, to, .. } = step {
+        if let Step::Copy { from, when, to, .. } = step {
             let shape = self.kernel.tiles.get(to.0).map(|tile| tile.shape.clone());
             self.sizes = shape.unwrap_or_default();
-            // What the call lacks is not copied.
-            self.given.push(from.buffer);
+            // What the call lacks is not copied, or zeros are instead.
+            let asked = when.is_empty() || when.contains(&Condition::Given(from.buffer));
+            self.given.extend(asked.then_some(from.buffer));
             self.element(from);
-            self.given.pop();
+            self.given.truncate(self.given.len() - usize::from(asked));
         }
         let (Step::Map { sizes, value, to, .. }
         | Step::Reduce { sizes, value, to, .. }
@@ -111,7 +112,23 @@ impl Bounds<'_> {
         }
     }
 
+    /// What a copy brings only if the call has it is there only then.
+    fn copied(&mut self, id: TileId) {
+        let lacks = |step: &&Step| match step {
+            Step::Copy { from, when, to, .. } if *to == id && when.is_empty() => {
+                let buffer = self.schedule.buffers.get(from.buffer.0);
+                buffer.is_some_and(|buffer| buffer.may_be_absent)
+                    && !self.given.contains(&from.buffer)
+            }
+            _ => false,
+        };
+        if self.kernel.steps().iter().any(lacks) {
+            self.wrong.say(8, format!("tile{} is a copy of what may be absent", id.0));
+        }
+    }
+
     fn tile(&mut self, id: TileId, index: &[Ix]) {
+        self.copied(id);
         match self.kernel.tiles.get(id.0) {
             Some(tile) => self.index(3, &format!("tile{}", id.0), &tile.shape, index),
             None => self.wrong.say(3, format!("there is no tile{}", id.0)),
@@ -165,6 +182,7 @@ impl Bounds<'_> {
     }
 
     fn operand(&mut self, operand: &Operand, shape: [usize; 2], read: [usize; 2]) {
+        self.copied(operand.tile);
         let Some(tile) = self.kernel.tiles.get(operand.tile.0) else { return };
         let turn = |[a, b]: [usize; 2]| if operand.transposed { [b, a] } else { [a, b] };
         let padded = |n: usize| n.next_multiple_of(crate::plan::lower::FRAGMENT);

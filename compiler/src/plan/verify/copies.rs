@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Wrong;
 use crate::plan::index::Ix;
 use crate::plan::{
-    Dim, Element, Kernel, Loop, Round, Schedule, Space, Step, Stmt, TileId, Transport,
+    Condition, Dim, Element, Kernel, Loop, Round, Schedule, Space, Step, Stmt, TileId, Transport,
 };
 
 pub fn check(schedule: &Schedule, kernel: &Kernel, wrong: &mut Wrong) {
@@ -15,10 +15,11 @@ pub fn check(schedule: &Schedule, kernel: &Kernel, wrong: &mut Wrong) {
         return;
     }
     for step in steps {
-        if let Step::Copy { from, to, piece, .. } = step
-            && let Some(what) = misplaced(schedule, kernel, from, *to, *piece)
-        {
-            wrong.say(17, format!("copy to tile{}: {what}", to.0));
+        if let Step::Copy { from, when, to, piece, .. } = step {
+            let what = misplaced(schedule, kernel, from, *to, *piece);
+            if let Some(what) = what.or_else(|| torn(kernel, when, *to, *piece)) {
+                wrong.say(17, format!("copy to tile{}: {what}", to.0));
+            }
         }
     }
     let (held, in_flight, readers) = (BTreeMap::new(), vec![], vec![]);
@@ -162,4 +163,14 @@ fn misplaced(
     let starts = tile.strides[..tile.strides.len().saturating_sub(1)].iter().all(|n| fits(*n));
     let pieces = matches!(piece, 4 | 8 | 16) && fits(own) && fits(whole);
     (!pieces || own > 1 && !starts).then(|| format!("{own} numbers by {piece} bytes"))
+}
+
+/// Whether a condition of a copy tears a piece apart.
+fn torn(kernel: &Kernel, when: &[Condition], to: TileId, piece: usize) -> Option<String> {
+    let tile = kernel.tiles.get(to.0)?;
+    let last = tile.shape.iter().rposition(|n| *n > 1)?;
+    let size = (piece / tile.number.bytes()) as i64;
+    let whole = |i: &Ix| i.moves(last, size) == Some(false);
+    let all = size <= 1 || when.iter().flat_map(Condition::indices).all(whole);
+    (!all).then(|| format!("a condition differs within {piece} bytes"))
 }

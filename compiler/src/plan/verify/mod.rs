@@ -12,7 +12,8 @@
 //!   one reads or writes: in one round of a loop, and from one round to the next.
 //! * **P6** Every result is written whole, or starts at zero.
 //! * **P7** What one kernel leaves for another is written whole before a later kernel reads it.
-//! * **P8** What a call may go without is touched only where the call has it.
+//! * **P8** What a call may go without is touched only where the call has it, and so is what a copy brings of it, unless
+//!   zeros come instead.
 //! * **P9** A tile is written before it is read.
 //! * **P10** Operands of a product are bf16 matrices as large as the product says, warps cover its
 //!   result, and every sum that is read has terms.
@@ -25,7 +26,8 @@
 //! * **P15** A copy goes to no stage that another copy goes to or that is still read since a barrier.
 //! * **P16** Swizzled tiles are matrices in shared memory whose rows are whole pieces that fill the banks
 //!   evenly.
-//! * **P17** A copy moves whole pieces, of the tile's own numbers, in order, into shared memory.
+//! * **P17** A copy moves whole pieces, of the tile's own numbers, in order, into shared memory; its conditions hold for
+//!   whole pieces.
 //! * **P18** Scans and solves are of f32 tiles as they stand in memory; nothing is added to bf16 numbers.
 //! * **P19** What a thread reads or writes at once for a group of neighbours lies side by side from a whole group on,
 //!   within 16 bytes, and within what a thread holds of a fragment; conditions on writes, and on such reads, hold for a

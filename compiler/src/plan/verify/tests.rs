@@ -1,5 +1,7 @@
 //! Every promise, with a fault planted into a sound schedule that breaks it.
 
+mod groups;
+
 use lrc_dsl::Sources;
 
 use super::super::chunk::{Body, Known};
@@ -381,6 +383,26 @@ fn p17_copies_move_whole_pieces_in_order() {
     breaks(17, &planted);
 }
 
+/// Zeros of a copy that asks nobody whether the call has its buffer, that asks nothing, and that differ within a piece.
+#[test]
+fn p8_and_p17_copies_fill_with_zeros() {
+    let torn = Condition::Less(index::Ix::axis(1), index::Ix::number(1));
+    for (promise, asks, more) in [(8, 1, None), (8, 0, None), (17, 2, Some(torn))] {
+        let mut planted = delta(Pass::Backward);
+        change(&mut planted, |step| match step {
+            Step::Copy { when, .. } if !when.is_empty() => {
+                // Whether the call has the buffer comes first.
+                when.reverse();
+                when.truncate(asks);
+                when.extend(more.clone());
+                true
+            }
+            _ => false,
+        });
+        breaks(promise, &planted);
+    }
+}
+
 #[test]
 fn p18_solves_are_of_plain_numbers() {
     for space in [Space::Shared(Swizzle::Rows), Space::Workspace] {
@@ -400,94 +422,4 @@ fn p18_solves_are_of_plain_numbers() {
         }
         breaks(18, &planted);
     }
-}
-
-/// Groups that are larger than what is read at once, that begin beside a whole one, or that lie beside a stage's beginning.
-#[test]
-fn p19_groups_lie_side_by_side() {
-    let mut planted = delta(Pass::Forward);
-    change(&mut planted, |step| match step {
-        Step::Map { group, .. } if *group > 1 => {
-            *group = 16;
-            true
-        }
-        _ => false,
-    });
-    breaks(19, &planted);
-    // The same of a step whose elements threads share one by one.
-    let mut planted = delta(Pass::Backward);
-    change(&mut planted, |step| match step {
-        Step::Map { group, fragment: None, .. } if *group > 1 => {
-            *group = 16;
-            true
-        }
-        _ => false,
-    });
-    breaks(19, &planted);
-    let mut planted = delta(Pass::Backward);
-    change(&mut planted, |step| match step {
-        Step::Map { group, to: Target::Tile(_, index), fragment: None, .. } if *group > 1 => {
-            let last = index.last_mut().unwrap();
-            *last = last.plus(&index::Ix::number(1));
-            true
-        }
-        _ => false,
-    });
-    breaks(19, &planted);
-    let mut planted = delta(Pass::Backward);
-    let mut written = None;
-    change(&mut planted, |step| match step {
-        Step::Map { group, to: Target::Tile(tile, _), fragment: None, .. } if *group > 1 => {
-            written = Some(tile.0);
-            true
-        }
-        _ => false,
-    });
-    *planted.kernels[0].tiles[written.unwrap()].at.as_mut().unwrap() += 2;
-    breaks(19, &planted);
-    // Sums and products too.
-    let mut planted = delta(Pass::Backward);
-    change(&mut planted, |step| match step {
-        Step::Product { group, to: Target::Tile(_, index), .. }
-            if *group > 1 && index.len() == 2 =>
-        {
-            index.swap(0, 1);
-            true
-        }
-        _ => false,
-    });
-    breaks(19, &planted);
-}
-
-/// Pairs that lanes exchange though threads hold none, that go to tiles, or whose two do not lie side by side.
-#[test]
-fn p19_exchanged_pairs_lie_side_by_side() {
-    let mut planted = delta(Pass::Backward);
-    change(&mut planted, |step| match step {
-        Step::Map { exchanged, fragment: None, .. } => {
-            *exchanged = true;
-            true
-        }
-        _ => false,
-    });
-    breaks(19, &planted);
-    let mut planted = delta(Pass::Backward);
-    change(&mut planted, |step| match step {
-        Step::Product { exchanged, group, to: Target::Tile(..), .. } if *group > 1 => {
-            *exchanged = true;
-            true
-        }
-        _ => false,
-    });
-    breaks(19, &planted);
-    let mut planted = delta_split(Pass::Forward, Split::Carry);
-    change(&mut planted, |step| match step {
-        Step::Product { exchanged: true, to: Target::Buffer(element, _), .. } => {
-            let last = element.index.last_mut().unwrap();
-            *last = last.plus(&index::Ix::number(2));
-            true
-        }
-        _ => false,
-    });
-    breaks(19, &planted);
 }

@@ -279,8 +279,8 @@ pub enum Op {
     Matrices(bool, [Reg; 4], Address),
     /// A product of matrix fragments, bf16 with f32 sums.
     Multiply { d: [Reg; 4], a: [Src; 4], b: [Src; 2], c: [Src; 4] },
-    /// Starts to copy bytes from the device's memory to shared memory.
-    Copy(usize, Address, Address),
+    /// Starts to copy bytes from the device's memory to shared memory: so many of them, and zeros behind these.
+    Copy(usize, Address, Address, Src),
     /// Closes a group of copies.
     CopyGroup,
     /// Waits until at most so many groups are in flight.

@@ -383,7 +383,12 @@ impl Arguments<'_> {
             () if has("commit_group") => Op::CopyGroup,
             () if has("wait_group") => Op::CopyWait(number(0)?),
             () if has("wait_all") => Op::CopyWait(0),
-            () => Op::Copy(number(2)?, self.address(0)?, self.address(1)?),
+            () => {
+                let bytes = number(2)?;
+                let some = self.arg(3).is_ok();
+                let brought = if some { self.src(3)? } else { Src::Value(bytes as u64) };
+                Op::Copy(bytes, self.address(0)?, self.address(1)?, brought)
+            }
         })
     }
 

@@ -257,7 +257,9 @@ fn registers(op: &Op, reads: &mut impl FnMut(Reg), writes: &mut impl FnMut(Reg))
             a.iter().chain(b).chain(c).for_each(read);
             d.iter().for_each(|d| writes(*d));
         }
-        Op::Copy(_, to, from) => [base(to), base(from)].iter().for_each(read),
+        Op::Copy(_, to, from, brought) => {
+            [base(to), base(from), *brought].iter().for_each(read);
+        }
         Op::Branch(_) | Op::Barrier | Op::Return | Op::CopyGroup | Op::CopyWait(_) => {}
     }
 }

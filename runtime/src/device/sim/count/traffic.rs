@@ -12,6 +12,9 @@ const WAVEFRONT: usize = 128;
 /// Bytes of the device's memory that are fetched together.
 pub const SECTOR: u64 = 32;
 
+/// The address of a lane that touches no memory of the device.
+pub const NOWHERE: u64 = u64::MAX;
+
 /// Wavefronts that an access of shared memory takes, and how many it would without conflicts: lanes are served in groups
 /// that together ask for 128 bytes, and of a group each bank serves one word at a time, to all who want it.
 pub fn wavefronts(addresses: &[u64; LANES], mask: u32, bytes: usize) -> [f64; 2] {
@@ -41,7 +44,7 @@ pub fn wavefronts(addresses: &[u64; LANES], mask: u32, bytes: usize) -> [f64; 2]
 /// The pieces of the device's memory that an access touches.
 pub fn sectors(addresses: &[u64; LANES], mask: u32, bytes: usize) -> Vec<u64> {
     let mut all: Vec<u64> = (0..LANES)
-        .filter(|lane| mask >> lane & 1 == 1)
+        .filter(|lane| mask >> lane & 1 == 1 && addresses[*lane] != NOWHERE)
         .flat_map(|lane| {
             addresses[lane] / SECTOR..(addresses[lane] + bytes as u64).div_ceil(SECTOR)
         })
@@ -112,6 +115,7 @@ mod tests {
         assert_eq!(sectors(&every(4), u32::MAX, 4).len(), 4);
         assert_eq!(sectors(&every(4), 1, 4).len(), 1);
         assert_eq!(sectors(&every(64), u32::MAX, 4).len(), 32);
+        assert!(sectors(&[NOWHERE; LANES], u32::MAX, 16).is_empty());
     }
 
     #[test]

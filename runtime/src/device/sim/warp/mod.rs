@@ -176,8 +176,8 @@ impl Warp {
                 return self.meet(pc, mask).map_err(|(lane, wrong)| self.stop(pc, lane, wrong));
             }
             let active = self.active(inst, mask);
-            if let Some(counter) = &mut around.counter {
-                self.count(counter, pc, inst, active);
+            if around.counter.is_some() {
+                self.count(around, pc, inst, active);
             }
             match &inst.op {
                 Op::Branch(to) if active == mask => {
@@ -422,7 +422,9 @@ impl Warp {
                     self.put_word(*d, mask, sum);
                 }
             }
-            Op::Copy(bytes, to, from) => self.copy(*bytes, to, from, mask, around)?,
+            Op::Copy(bytes, to, from, brought) => {
+                self.copy(*bytes, [to, from], *brought, mask, around)?;
+            }
             Op::CopyGroup => self.copies.push(std::mem::take(&mut self.loose)),
             Op::CopyWait(in_flight) => {
                 while self.copies.len() > *in_flight {

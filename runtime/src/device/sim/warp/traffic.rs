@@ -1,22 +1,28 @@
 //! Loads, stores and copies of a warp.
 
 use super::{Around, Copy, LANES, Long, Warp, Word, lanes, window};
-use crate::device::sim::count::Counter;
+use crate::device::sim::count::traffic::NOWHERE;
 use crate::device::sim::instruction::{Address, Inst, Op, Reg, Space, Src, Type};
 use crate::device::sim::memory::Wrong;
 
 impl Warp {
     /// Counts an instruction, one that no thread runs as if the first did.
-    pub(super) fn count(&self, counter: &mut Counter, pc: usize, inst: &Inst, active: u32) {
+    pub(super) fn count(&self, around: &mut Around, pc: usize, inst: &Inst, active: u32) {
         let none = [0; LANES];
         let [at, from] = match &inst.op {
             Op::Load(_, _, _, at) | Op::Store(_, _, _, at) | Op::Matrices(_, _, at) => {
                 [self.addresses(at), none]
             }
-            Op::Copy(_, to, from) => [self.addresses(to), self.addresses(from)],
+            Op::Copy(_, to, from, brought) => {
+                let (from, brought) = (self.addresses(from), self.word(*brought, around));
+                let place = |lane: usize| if brought[lane] > 0 { from[lane] } else { NOWHERE };
+                [self.addresses(to), std::array::from_fn(place)]
+            }
             _ => [none; 2],
         };
-        counter.issue(self.first / LANES, pc, &inst.op, active, [&at, &from]);
+        if let Some(counter) = &mut around.counter {
+            counter.issue(self.first / LANES, pc, &inst.op, active, [&at, &from]);
+        }
     }
 
     pub(super) fn load(
@@ -139,21 +145,29 @@ impl Warp {
     pub(super) fn copy(
         &mut self,
         bytes: usize,
-        to: &Address,
-        from: &Address,
+        [to, from]: [&Address; 2],
+        brought: Src,
         mask: u32,
         around: &mut Around,
     ) -> Result<(), (usize, Wrong)> {
         let (to, from) = (self.addresses(to), self.addresses(from));
+        let brought = self.word(brought, around);
         for lane in lanes(mask) {
             let (_, at) = window(Space::Generic, to[lane]);
             let started = around.shared.start_copy(at, bytes, self.first + lane);
             started.map_err(|wrong| (lane, wrong))?;
-            around.memory.check(from[lane], bytes).map_err(|wrong| (lane, wrong))?;
-            let words = (0..bytes / 4)
+            let brought = brought[lane] as usize;
+            if brought > bytes || !brought.is_multiple_of(4) {
+                return Err((lane, format!("it copies {brought} of {bytes} bytes")));
+            }
+            if brought > 0 {
+                around.memory.check(from[lane], bytes).map_err(|wrong| (lane, wrong))?;
+            }
+            let mut words = (0..brought / 4)
                 .map(|word| around.memory.read(from[lane] + 4 * word as u64, 4))
                 .collect::<Result<Vec<u32>, Wrong>>()
                 .map_err(|wrong| (lane, wrong))?;
+            words.resize(bytes / 4, 0);
             self.loose.push(Copy { lane, at, words });
         }
         Ok(())
