@@ -529,86 +529,62 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
         // copy async by 16 bytes: tile10 = kept_1[i0, i1] of round 0
         {
             float* const tile10 = tile10_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile10[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile10[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile11 = kept_3[i0, i1] of round 0
+        // copy async by 16 bytes from thread 32 on: tile11 = kept_3[i0, i1] of round 0
         {
             bf16* const tile11 = tile11_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile11[24 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e >= 0 && e < 8) copy_async<16>(&tile11[24 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile12 = kept_5[i0, i1] of round 0
+        // copy async by 16 bytes from thread 64 on: tile12 = kept_5[i0, i1] of round 0
         {
             bf16* const tile12 = tile12_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile12[24 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 64;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e >= 0 && e < 8) copy_async<16>(&tile12[24 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile13 = kept_2[i0, i1] of round 0
+        // copy async by 16 bytes from thread 96 on: tile13 = kept_2[i0, i1] of round 0
         {
             bf16* const tile13 = tile13_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 96;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e >= 0 && e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 4 bytes: tile14 = kept_4[i0, 0] of round 0
         {
             float* const tile14 = tile14_stages + 0 % 2 * 8;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile14[i0], &kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            if (e < 8) copy_async<4>(&tile14[i0], &kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
         }
-        // copy async by 4 bytes: tile15 = kept_7[i0, 0] of round 0
+        // copy async by 4 bytes from thread 32 on: tile15 = kept_7[i0, 0] of round 0
         {
             float* const tile15 = tile15_stages + 0 % 2 * 8;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile15[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            const int i0 = e;
+            if (e >= 0 && e < 8) copy_async<4>(&tile15[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
         }
-        // copy async by 16 bytes: tile16 = kept_0[i0, i1] of round 0
+        // copy async by 16 bytes from thread 64 on: tile16 = kept_0[i0, i1] of round 0
         {
             bf16* const tile16 = tile16_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile16[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 64;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e >= 0 && e < 8) copy_async<16>(&tile16[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 4 bytes: tile17 = kept_6[0, 0] of round 0
+        // copy async by 4 bytes from thread 96 on: tile17 = kept_6[0, 0] of round 0
         {
             float* const tile17 = tile17_stages + 0 % 2 * 1;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                if (e < 1) copy_async<4>(&tile17[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-            }
+            const int e = (int)threadIdx.x - 96;
+            if (e >= 0 && e < 1) copy_async<4>(&tile17[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
         }
     }
     commit_copies();
@@ -647,86 +623,62 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
             // copy async by 16 bytes: tile10 = kept_1[i0, i1] of 1 ahead
             {
                 float* const tile10 = tile10_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile10[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = threadIdx.x;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile10[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile11 = kept_3[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 32 on: tile11 = kept_3[i0, i1] of 1 ahead
             {
                 bf16* const tile11 = tile11_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile11[24 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e >= 0 && e < 8) copy_async<16>(&tile11[24 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile12 = kept_5[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 64 on: tile12 = kept_5[i0, i1] of 1 ahead
             {
                 bf16* const tile12 = tile12_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile12[24 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 64;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e >= 0 && e < 8) copy_async<16>(&tile12[24 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile13 = kept_2[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 96 on: tile13 = kept_2[i0, i1] of 1 ahead
             {
                 bf16* const tile13 = tile13_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 96;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e >= 0 && e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
             // copy async by 4 bytes: tile14 = kept_4[i0, 0] of 1 ahead
             {
                 float* const tile14 = tile14_stages + next % 2 * 8;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    if (e < 8) copy_async<4>(&tile14[i0], &kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-                }
+                const int e = threadIdx.x;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile14[i0], &kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
             }
-            // copy async by 4 bytes: tile15 = kept_7[i0, 0] of 1 ahead
+            // copy async by 4 bytes from thread 32 on: tile15 = kept_7[i0, 0] of 1 ahead
             {
                 float* const tile15 = tile15_stages + next % 2 * 8;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    if (e < 8) copy_async<4>(&tile15[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                const int i0 = e;
+                if (e >= 0 && e < 8) copy_async<4>(&tile15[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
             }
-            // copy async by 16 bytes: tile16 = kept_0[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 64 on: tile16 = kept_0[i0, i1] of 1 ahead
             {
                 bf16* const tile16 = tile16_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile16[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 64;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e >= 0 && e < 8) copy_async<16>(&tile16[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 4 bytes: tile17 = kept_6[0, 0] of 1 ahead
+            // copy async by 4 bytes from thread 96 on: tile17 = kept_6[0, 0] of 1 ahead
             {
                 float* const tile17 = tile17_stages + next % 2 * 1;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    if (e < 1) copy_async<4>(&tile17[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-                }
+                const int e = (int)threadIdx.x - 96;
+                if (e >= 0 && e < 1) copy_async<4>(&tile17[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
             }
         }
         commit_copies();
@@ -1896,76 +1848,55 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
         // copy async by 16 bytes: tile10 = kept_11[i0, i1] of round 0
         {
             bf16* const tile10 = tile10_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile11 = kept_0[i0, i1] of round 0
+        // copy async by 16 bytes from thread 32 on: tile11 = kept_0[i0, i1] of round 0
         {
             float* const tile11 = tile11_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile11[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e >= 0 && e < 16) copy_async<16>(&tile11[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 4 bytes: tile12 = kept_14[i0, 0] of round 0
+        // copy async by 4 bytes from thread 64 on: tile12 = kept_14[i0, 0] of round 0
         {
             float* const tile12 = tile12_stages + 0 % 2 * 8;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile12[i0], &kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
+            const int e = (int)threadIdx.x - 64;
+            const int i0 = e;
+            if (e >= 0 && e < 8) copy_async<4>(&tile12[i0], &kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
         }
-        // copy async by 16 bytes: tile13 = kept_13[i0, i1] of round 0
+        // copy async by 16 bytes from thread 96 on: tile13 = kept_13[i0, i1] of round 0
         {
             bf16* const tile13 = tile13_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 96;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e >= 0 && e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile14 = kept_16[i0, i1] of round 0
         {
             bf16* const tile14 = tile14_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile14[24 * (i0) + i1], &kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e < 8) copy_async<16>(&tile14[24 * (i0) + i1], &kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 4 bytes: tile15 = kept_15[0, 0] of round 0
+        // copy async by 4 bytes from thread 32 on: tile15 = kept_15[0, 0] of round 0
         {
             float* const tile15 = tile15_stages + 0 % 2 * 1;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                if (e < 1) copy_async<4>(&tile15[0], &kept_15[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            if (e >= 0 && e < 1) copy_async<4>(&tile15[0], &kept_15[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
         }
-        // copy async by 16 bytes: tile16 = kept_20[0, i1, i2] of round 0
+        // copy async by 16 bytes from thread 64 on: tile16 = kept_20[0, i1, i2] of round 0
         {
             float* const tile16 = tile16_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i1 = (e) / 2;
-                const int i2 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile16[8 * (i1) + i2], &kept_20[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
-            }
+            const int e = (int)threadIdx.x - 64;
+            const int i1 = (e) / 2;
+            const int i2 = ((e) % 2) * 4;
+            if (e >= 0 && e < 16) copy_async<16>(&tile16[8 * (i1) + i2], &kept_20[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
         }
     }
     commit_copies();
@@ -2002,76 +1933,55 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
             // copy async by 16 bytes: tile10 = kept_11[i0, i1] of 1 ahead
             {
                 bf16* const tile10 = tile10_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = threadIdx.x;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile11 = kept_0[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 32 on: tile11 = kept_0[i0, i1] of 1 ahead
             {
                 float* const tile11 = tile11_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile11[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e >= 0 && e < 16) copy_async<16>(&tile11[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 4 bytes: tile12 = kept_14[i0, 0] of 1 ahead
+            // copy async by 4 bytes from thread 64 on: tile12 = kept_14[i0, 0] of 1 ahead
             {
                 float* const tile12 = tile12_stages + next % 2 * 8;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    if (e < 8) copy_async<4>(&tile12[i0], &kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-                }
+                const int e = (int)threadIdx.x - 64;
+                const int i0 = e;
+                if (e >= 0 && e < 8) copy_async<4>(&tile12[i0], &kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
             }
-            // copy async by 16 bytes: tile13 = kept_13[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 96 on: tile13 = kept_13[i0, i1] of 1 ahead
             {
                 bf16* const tile13 = tile13_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 96;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e >= 0 && e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
             // copy async by 16 bytes: tile14 = kept_16[i0, i1] of 1 ahead
             {
                 bf16* const tile14 = tile14_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile14[24 * (i0) + i1], &kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = threadIdx.x;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile14[24 * (i0) + i1], &kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 4 bytes: tile15 = kept_15[0, 0] of 1 ahead
+            // copy async by 4 bytes from thread 32 on: tile15 = kept_15[0, 0] of 1 ahead
             {
                 float* const tile15 = tile15_stages + next % 2 * 1;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    if (e < 1) copy_async<4>(&tile15[0], &kept_15[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                if (e >= 0 && e < 1) copy_async<4>(&tile15[0], &kept_15[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
             }
-            // copy async by 16 bytes: tile16 = kept_20[0, i1, i2] of 1 ahead
+            // copy async by 16 bytes from thread 64 on: tile16 = kept_20[0, i1, i2] of 1 ahead
             {
                 float* const tile16 = tile16_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i1 = (e) / 2;
-                    const int i2 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile16[8 * (i1) + i2], &kept_20[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
-                }
+                const int e = (int)threadIdx.x - 64;
+                const int i1 = (e) / 2;
+                const int i2 = ((e) % 2) * 4;
+                if (e >= 0 && e < 16) copy_async<16>(&tile16[8 * (i1) + i2], &kept_20[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
             }
         }
         commit_copies();

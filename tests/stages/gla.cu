@@ -201,45 +201,33 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
         // copy async by 16 bytes: tile3 = kept_0[i0, i1] of round 0
         {
             float* const tile3 = tile3_stages + 0 % 2 * 32;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile3[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile3[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile4 = kept_2[0, i1] of round 0
+        // copy async by 16 bytes from thread 32 on: tile4 = kept_2[0, i1] of round 0
         {
             float* const tile4 = tile4_stages + 0 % 2 * 8;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i1 = (e) * 4;
-                if (e < 2) copy_async<16>(&tile4[i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            const int i1 = (e) * 4;
+            if (e >= 0 && e < 2) copy_async<16>(&tile4[i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
         }
-        // copy async by 16 bytes: tile5 = kept_3[i0, i1] of round 0
+        // copy async by 16 bytes from thread 64 on: tile5 = kept_3[i0, i1] of round 0
         {
             float* const tile5 = tile5_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile5[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 64;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e >= 0 && e < 16) copy_async<16>(&tile5[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile6 = kept_1[i0, i1] of round 0
+        // copy async by 16 bytes from thread 96 on: tile6 = kept_1[i0, i1] of round 0
         {
             float* const tile6 = tile6_stages + 0 % 2 * 32;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile6[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 96;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e >= 0 && e < 8) copy_async<16>(&tile6[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -270,45 +258,33 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
             // copy async by 16 bytes: tile3 = kept_0[i0, i1] of 1 ahead
             {
                 float* const tile3 = tile3_stages + next % 2 * 32;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 8) copy_async<16>(&tile3[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-                }
+                const int e = threadIdx.x;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 8) copy_async<16>(&tile3[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile4 = kept_2[0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 32 on: tile4 = kept_2[0, i1] of 1 ahead
             {
                 float* const tile4 = tile4_stages + next % 2 * 8;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i1 = (e) * 4;
-                    if (e < 2) copy_async<16>(&tile4[i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                const int i1 = (e) * 4;
+                if (e >= 0 && e < 2) copy_async<16>(&tile4[i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
             }
-            // copy async by 16 bytes: tile5 = kept_3[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 64 on: tile5 = kept_3[i0, i1] of 1 ahead
             {
                 float* const tile5 = tile5_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile5[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 64;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e >= 0 && e < 16) copy_async<16>(&tile5[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile6 = kept_1[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 96 on: tile6 = kept_1[i0, i1] of 1 ahead
             {
                 float* const tile6 = tile6_stages + next % 2 * 32;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 8) copy_async<16>(&tile6[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 96;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e >= 0 && e < 8) copy_async<16>(&tile6[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
             }
         }
         commit_copies();
@@ -684,23 +660,17 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
         // copy async by 16 bytes: tile2 = kept_3[0, i1] of round 0
         {
             float* const tile2 = tile2_stages + 0 % 2 * 8;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i1 = (e) * 4;
-                if (e < 2) copy_async<16>(&tile2[i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i1 = (e) * 4;
+            if (e < 2) copy_async<16>(&tile2[i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
         }
-        // copy async by 16 bytes: tile3 = kept_7[i0, i1] of round 0
+        // copy async by 16 bytes from thread 32 on: tile3 = kept_7[i0, i1] of round 0
         {
             float* const tile3 = tile3_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e >= 0 && e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -727,23 +697,17 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
             // copy async by 16 bytes: tile2 = kept_3[0, i1] of 1 ahead
             {
                 float* const tile2 = tile2_stages + next % 2 * 8;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i1 = (e) * 4;
-                    if (e < 2) copy_async<16>(&tile2[i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
-                }
+                const int e = threadIdx.x;
+                const int i1 = (e) * 4;
+                if (e < 2) copy_async<16>(&tile2[i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
             }
-            // copy async by 16 bytes: tile3 = kept_7[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 32 on: tile3 = kept_7[i0, i1] of 1 ahead
             {
                 float* const tile3 = tile3_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e >= 0 && e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
         }
         commit_copies();

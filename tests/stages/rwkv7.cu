@@ -441,67 +441,49 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
         // copy async by 16 bytes: tile9 = kept_0[i0, i1] of round 0
         {
             float* const tile9 = tile9_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile9[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile9[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile10 = kept_2[i0, i1] of round 0
+        // copy async by 16 bytes from thread 32 on: tile10 = kept_2[i0, i1] of round 0
         {
             float* const tile10 = tile10_stages + 0 % 2 * 32;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile10[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e >= 0 && e < 8) copy_async<16>(&tile10[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile11 = kept_3[i0, i1] of round 0
+        // copy async by 16 bytes from thread 64 on: tile11 = kept_3[i0, i1] of round 0
         {
             float* const tile11 = tile11_stages + 0 % 2 * 32;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile11[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 64;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e >= 0 && e < 8) copy_async<16>(&tile11[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile12 = kept_1[i0, i1] of round 0
+        // copy async by 16 bytes from thread 96 on: tile12 = kept_1[i0, i1] of round 0
         {
             bf16* const tile12 = tile12_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile12[24 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 96;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e >= 0 && e < 8) copy_async<16>(&tile12[24 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile13 = kept_4[i0, i1] of round 0
         {
             bf16* const tile13 = tile13_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile14 = kept_5[0, i1] of round 0
+        // copy async by 16 bytes from thread 32 on: tile14 = kept_5[0, i1] of round 0
         {
             float* const tile14 = tile14_stages + 0 % 2 * 8;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i1 = (e) * 4;
-                if (e < 2) copy_async<16>(&tile14[i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            const int i1 = (e) * 4;
+            if (e >= 0 && e < 2) copy_async<16>(&tile14[i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
         }
     }
     commit_copies();
@@ -536,67 +518,49 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
             // copy async by 16 bytes: tile9 = kept_0[i0, i1] of 1 ahead
             {
                 float* const tile9 = tile9_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile9[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = threadIdx.x;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile9[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile10 = kept_2[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 32 on: tile10 = kept_2[i0, i1] of 1 ahead
             {
                 float* const tile10 = tile10_stages + next % 2 * 32;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 8) copy_async<16>(&tile10[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e >= 0 && e < 8) copy_async<16>(&tile10[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile11 = kept_3[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 64 on: tile11 = kept_3[i0, i1] of 1 ahead
             {
                 float* const tile11 = tile11_stages + next % 2 * 32;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 8) copy_async<16>(&tile11[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 64;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e >= 0 && e < 8) copy_async<16>(&tile11[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile12 = kept_1[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 96 on: tile12 = kept_1[i0, i1] of 1 ahead
             {
                 bf16* const tile12 = tile12_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile12[24 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 96;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e >= 0 && e < 8) copy_async<16>(&tile12[24 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
             // copy async by 16 bytes: tile13 = kept_4[i0, i1] of 1 ahead
             {
                 bf16* const tile13 = tile13_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = threadIdx.x;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile14 = kept_5[0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 32 on: tile14 = kept_5[0, i1] of 1 ahead
             {
                 float* const tile14 = tile14_stages + next % 2 * 8;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i1 = (e) * 4;
-                    if (e < 2) copy_async<16>(&tile14[i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                const int i1 = (e) * 4;
+                if (e >= 0 && e < 2) copy_async<16>(&tile14[i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
             }
         }
         commit_copies();
@@ -1471,56 +1435,41 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
         // copy async by 16 bytes: tile7 = kept_11[0, i1, i2] of round 0
         {
             float* const tile7 = tile7_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i1 = (e) / 2;
-                const int i2 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile7[8 * (i1) + i2], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
-            }
+            const int e = threadIdx.x;
+            const int i1 = (e) / 2;
+            const int i2 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile7[8 * (i1) + i2], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
         }
-        // copy async by 16 bytes: tile8 = kept_6[i0, i1] of round 0
+        // copy async by 16 bytes from thread 32 on: tile8 = kept_6[i0, i1] of round 0
         {
             bf16* const tile8 = tile8_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e >= 0 && e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile9 = kept_9[i0, i1] of round 0
+        // copy async by 16 bytes from thread 64 on: tile9 = kept_9[i0, i1] of round 0
         {
             bf16* const tile9 = tile9_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile9[24 * (i0) + i1], &kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 64;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e >= 0 && e < 8) copy_async<16>(&tile9[24 * (i0) + i1], &kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile10 = kept_10[0, i1] of round 0
+        // copy async by 16 bytes from thread 96 on: tile10 = kept_10[0, i1] of round 0
         {
             float* const tile10 = tile10_stages + 0 % 2 * 8;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i1 = (e) * 4;
-                if (e < 2) copy_async<16>(&tile10[i1], &kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
-            }
+            const int e = (int)threadIdx.x - 96;
+            const int i1 = (e) * 4;
+            if (e >= 0 && e < 2) copy_async<16>(&tile10[i1], &kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
         }
         // copy async by 16 bytes: tile11 = kept_15[0, i1, i2] of round 0
         {
             float* const tile11 = tile11_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i1 = (e) / 2;
-                const int i2 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile11[8 * (i1) + i2], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
-            }
+            const int e = threadIdx.x;
+            const int i1 = (e) / 2;
+            const int i2 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile11[8 * (i1) + i2], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
         }
     }
     commit_copies();
@@ -1553,56 +1502,41 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
             // copy async by 16 bytes: tile7 = kept_11[0, i1, i2] of 1 ahead
             {
                 float* const tile7 = tile7_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i1 = (e) / 2;
-                    const int i2 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile7[8 * (i1) + i2], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
-                }
+                const int e = threadIdx.x;
+                const int i1 = (e) / 2;
+                const int i2 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile7[8 * (i1) + i2], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
             }
-            // copy async by 16 bytes: tile8 = kept_6[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 32 on: tile8 = kept_6[i0, i1] of 1 ahead
             {
                 bf16* const tile8 = tile8_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e >= 0 && e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile9 = kept_9[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 64 on: tile9 = kept_9[i0, i1] of 1 ahead
             {
                 bf16* const tile9 = tile9_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile9[24 * (i0) + i1], &kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 64;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e >= 0 && e < 8) copy_async<16>(&tile9[24 * (i0) + i1], &kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile10 = kept_10[0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 96 on: tile10 = kept_10[0, i1] of 1 ahead
             {
                 float* const tile10 = tile10_stages + next % 2 * 8;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i1 = (e) * 4;
-                    if (e < 2) copy_async<16>(&tile10[i1], &kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
-                }
+                const int e = (int)threadIdx.x - 96;
+                const int i1 = (e) * 4;
+                if (e >= 0 && e < 2) copy_async<16>(&tile10[i1], &kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
             }
             // copy async by 16 bytes: tile11 = kept_15[0, i1, i2] of 1 ahead
             {
                 float* const tile11 = tile11_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i1 = (e) / 2;
-                    const int i2 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile11[8 * (i1) + i2], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
-                }
+                const int e = threadIdx.x;
+                const int i1 = (e) / 2;
+                const int i2 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile11[8 * (i1) + i2], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
             }
         }
         commit_copies();

@@ -313,14 +313,18 @@ impl Text<'_> {
 
     /// All pieces of a copy.
     fn pieces(&mut self, k: &Kernel, step: &Step) {
-        let Step::Copy { by, from, when, to, piece, .. } = step else { return };
+        let Step::Copy { by, from, when, to, piece, first, .. } = step else { return };
         let (tile, buffer) = (k.tile(*to), self.of.buffer(from.buffer));
         let index = axes_of(&tile.shape);
         let last = tile.shape.iter().rposition(|n| *n > 1);
         let spread = spread(&tile.shape, last, piece / tile.number.bytes(), k.threads);
-        self.line(&format!("#pragma unroll {}", divisor(spread.rounds, UNROLL)));
-        self.block(&format!("for (int r = 0; r < {}; r++)", spread.rounds), |t| {
-            (spread.indices)("r").iter().for_each(|line| t.line(line));
+        let body = |t: &mut Self, round: &str| {
+            for line in (spread.indices)(round) {
+                t.line(&match first {
+                    0 => line,
+                    first => line.replace("threadIdx.x", &format!("(int)threadIdx.x - {first}")),
+                });
+            }
             let (place, from) = (element(k, *to, &index), placed(k, buffer, from));
             let how = if *by == Transport::Plain { "copy" } else { "copy_async" };
             let when: Vec<String> = when.iter().map(|when| condition(t.of, when)).collect();
@@ -329,10 +333,16 @@ impl Text<'_> {
                 all => format!("{how}_if<{piece}>(&{place}, &{from}, {});", all.join(" && ")),
             };
             match &spread.when {
+                Some(when) if *first > 0 => t.line(&format!("if (e >= 0 && {when}) {copy}")),
                 Some(when) => t.line(&format!("if ({when}) {copy}")),
                 None => t.line(&copy),
             }
-        });
+        };
+        if spread.rounds == 1 {
+            return body(self, "0");
+        }
+        self.line(&format!("#pragma unroll {}", divisor(spread.rounds, UNROLL)));
+        self.block(&format!("for (int r = 0; r < {}; r++)", spread.rounds), |t| body(t, "r"));
     }
 
     fn scan(&mut self, step: &Step) {

@@ -298,6 +298,8 @@ pub enum Step {
         round: Round,
         /// Bytes at a time.
         piece: usize,
+        /// The first thread that copies: not 0 only where those behind it are enough for all pieces.
+        first: usize,
     },
     /// Each thread waits for its own copies, but for some that started last.
     Wait {

@@ -15,7 +15,7 @@ use std::ptr;
 
 use super::cut::zero;
 use super::index::Ix;
-use super::lower::{FRAGMENT, axes_of, new_tile};
+use super::lower::{FRAGMENT, WARP, axes_of, new_tile};
 use super::place::place;
 use super::step::each_step;
 use super::target::Gpu;
@@ -109,7 +109,8 @@ fn schedule_once(kernel: &mut Kernel, buffers: &[Buffer], ahead: usize, all: boo
             }
             let (by, round) = (Transport::Async, Round::First(0));
             let piece = piece(buffer, read.split, kernel.parts);
-            let copy = Step::Copy { by, from: from.clone(), when: read.when, to, round, piece };
+            let copy =
+                Step::Copy { by, from: from.clone(), when: read.when, to, round, piece, first: 0 };
             copies.push((copy, to));
         }
     }
@@ -289,9 +290,25 @@ fn schedule(kernel: &mut Kernel, buffers: &[Buffer], reads: &[Read], stages: usi
         let from = copied(read, buffer, &shape);
         let (when, piece) = (read.when.clone(), piece(buffer, read.split, parts));
         let (by, round) = (Transport::Async, Round::First(0));
-        copies.push(Step::Copy { by, from, when, to, round, piece });
+        copies.push(Step::Copy { by, from, when, to, round, piece, first: 0 });
     }
+    side_by_side(&mut copies, &kernel.tiles, kernel.threads);
     expand(kernel, &copies, stages);
+}
+
+/// Lets other threads make each copy that needs a few of them only.
+fn side_by_side(copies: &mut [Step], tiles: &[Tile], threads: usize) {
+    let mut next = 0;
+    for copy in copies {
+        let Step::Copy { to, piece, first, .. } = copy else { continue };
+        let tile = &tiles[to.0];
+        let pieces = size(&tile.shape) * tile.number.bytes() / *piece;
+        if pieces > threads / 2 {
+            continue;
+        }
+        *first = if next + pieces <= threads { next } else { 0 };
+        next = (*first + pieces).next_multiple_of(WARP);
+    }
 }
 
 /// Puts copies before the loop, a wait at its head, and copies for later rounds into it.

@@ -304,7 +304,7 @@ impl Display for Shown<'_, Step> {
                 write!(f, "solve tile{}{}: tile{}", a.0, if *transposed { "ᵀ" } else { "" }, x.0)
             }
             Step::LinearSolve { a, x } => write!(f, "linear solve tile{}: tile{}", a.0, x.0),
-            Step::Copy { by, from, when, to, round, piece } => {
+            Step::Copy { by, from, when, to, round, piece, first } => {
                 let by = match by {
                     Transport::Plain => "plain",
                     Transport::Async => "async",
@@ -315,7 +315,9 @@ impl Display for Shown<'_, Step> {
                     Round::Ahead(at) => format!("of {at} ahead"),
                 };
                 let from = self.or_zeros(when, from);
-                write!(f, "copy {by} by {piece} bytes: tile{} = {from} {round}", to.0)
+                let threads =
+                    if *first > 0 { format!(" from thread {first} on") } else { String::new() };
+                write!(f, "copy {by} by {piece} bytes{threads}: tile{} = {from} {round}", to.0)
             }
             Step::Wait { tiles, pending } => {
                 let tiles: Vec<String> = tiles.iter().map(|t| format!("tile{}", t.0)).collect();

@@ -15,8 +15,9 @@ pub fn check(schedule: &Schedule, kernel: &Kernel, wrong: &mut Wrong) {
         return;
     }
     for step in steps {
-        if let Step::Copy { from, when, to, piece, .. } = step {
+        if let Step::Copy { from, when, to, piece, first, .. } = step {
             let what = misplaced(schedule, kernel, from, *to, *piece);
+            let what = what.or_else(|| unmanned(kernel, *to, *piece, *first));
             if let Some(what) = what.or_else(|| torn(kernel, when, *to, *piece)) {
                 wrong.say(17, format!("copy to tile{}: {what}", to.0));
             }
@@ -173,4 +174,12 @@ fn torn(kernel: &Kernel, when: &[Condition], to: TileId, piece: usize) -> Option
     let whole = |i: &Ix| i.moves(last, size) == Some(false);
     let all = size <= 1 || when.iter().flat_map(Condition::indices).all(whole);
     (!all).then(|| format!("a condition differs within {piece} bytes"))
+}
+
+/// Whether threads from the first that copies on leave pieces to nobody.
+fn unmanned(kernel: &Kernel, to: TileId, piece: usize, first: usize) -> Option<String> {
+    let tile = kernel.tiles.get(to.0).filter(|_| first > 0)?;
+    let bytes = tile.shape.iter().product::<usize>() * tile.number.bytes();
+    let left = first + bytes.div_ceil(piece) > kernel.threads;
+    left.then(|| format!("{bytes} bytes by threads from {first} on"))
 }

@@ -404,6 +404,20 @@ fn p8_and_p17_copies_fill_with_zeros() {
 }
 
 #[test]
+fn p17_there_are_threads_for_all_of_a_copy() {
+    let mut planted = delta(Pass::Forward);
+    let threads = planted.kernels[0].threads;
+    change(&mut planted, |step| match step {
+        Step::Copy { first, .. } if *first > 0 => {
+            *first = threads - 1;
+            true
+        }
+        _ => false,
+    });
+    breaks(17, &planted);
+}
+
+#[test]
 fn p18_solves_are_of_plain_numbers() {
     for space in [Space::Shared(Swizzle::Rows), Space::Workspace] {
         let mut planted = delta(Pass::Forward);
