@@ -5,25 +5,31 @@ use std::collections::HashMap;
 use super::super::buffer::{name_apart, of_heads, of_rows};
 use super::super::space::Choice;
 use super::super::value_split::Whole;
-use super::super::{Binding, Buffer, Dim, Pass, Role};
+use super::super::{Binding, Buffer, Dim, Number, Pass, Role};
+use super::Body;
 use crate::elaborate::Recurrence;
 
 /// The arguments of a pass, in order; `axis` says what the parts of a head cut. Nobody gives or asks for
 /// states that are not declared.
 pub fn buffers(
     r: &Recurrence,
-    declared: usize,
+    body: Body,
     pass: Pass,
     choice: Choice,
     axis: &HashMap<Whole, usize>,
 ) -> Vec<Buffer> {
+    let (declared, between) = match body {
+        Body::Token { declared } => (declared, Number::F32),
+        Body::Scan => (r.states.len(), Number::F32),
+        Body::Normal(_) => (r.states.len(), r.between_chunks()),
+    };
     let mut all = arguments(r);
     all.extend(states(r, "before", Binding::Initial, Role::Argument).map(Buffer::optional));
     let boundary = |role| {
         r.states.iter().enumerate().map(move |(k, state)| {
             let dims = of_heads(&[Dim::Chunks { every: choice.chunk }], Dim::Heads, &state.shape);
             let name = format!("state_{}_at_chunks", state.name);
-            Buffer::new(&name, Binding::Boundary(k), role, dims)
+            Buffer::new(&name, Binding::Boundary(k), role, dims).held(between)
         })
     };
     if pass == Pass::Backward {

@@ -12,9 +12,9 @@ use super::super::value_split::{ValueSplit, Whole, split_values};
 use super::super::{Binding, Buffer, Dim, Kernel, Pass, Role, Schedule};
 use super::backward::once;
 use super::buffers::buffers;
-use super::initial;
 use super::maker::Maker;
 use super::shares::{Made, Share, Shares, shares};
+use super::{Body, initial};
 use crate::chunk::gradient::{Wrt, gradient};
 use crate::chunk::{Chunk, derive};
 use crate::elaborate::Recurrence;
@@ -83,7 +83,7 @@ fn planned(
     gpu: Gpu,
 ) -> Option<Planned> {
     let cut = cut(r, chunk, pass, choice.split)?;
-    let buffers = all_buffers(r, pass, choice, &cut);
+    let buffers = all_buffers(r, normal, pass, choice, &cut);
     let making = Making { r, normal, pass, cut: &cut, buffers: &buffers, gpu };
     let whole = Choice { parts: 1, ..choice };
     let prepare = making.kernel(&cut.shares.prepare, "prepare", whole)?;
@@ -198,8 +198,15 @@ fn split(
 }
 
 /// The buffers of the pass, and what flows between its kernels.
-fn all_buffers(r: &Recurrence, pass: Pass, choice: Choice, cut: &Cut) -> Vec<Buffer> {
-    let mut all = buffers(r, r.states.len(), pass, Choice { parts: 1, ..choice }, &HashMap::new());
+fn all_buffers(
+    r: &Recurrence,
+    normal: &Normal,
+    pass: Pass,
+    choice: Choice,
+    cut: &Cut,
+) -> Vec<Buffer> {
+    let whole = Choice { parts: 1, ..choice };
+    let mut all = buffers(r, Body::Normal(normal), pass, whole, &HashMap::new());
     let chunks = Dim::Chunks { every: choice.chunk };
     for (i, (shape, number)) in cut.shares.kept.iter().enumerate() {
         let dims = of_heads(&[chunks], Dim::Heads, shape);
@@ -214,7 +221,8 @@ fn all_buffers(r: &Recurrence, pass: Pass, choice: Choice, cut: &Cut) -> Vec<Buf
         for (k, state) in r.states.iter().enumerate() {
             let dims = of_heads(&[chunks], Dim::Heads, &state.shape);
             let name = format!("d_state_{}_at_chunks", state.name);
-            all.push(Buffer::new(&name, Binding::BoundaryGrad(k), Role::Temporary, dims));
+            let buffer = Buffer::new(&name, Binding::BoundaryGrad(k), Role::Temporary, dims);
+            all.push(buffer.held(r.between_chunks()));
         }
     }
     all
@@ -228,7 +236,7 @@ mod tests {
     use super::super::super::space::Unit;
     use super::super::super::target::GPUS;
     use super::super::super::verify::verify;
-    use super::super::{Body, Known, build};
+    use super::super::{Known, build};
     use super::*;
     use crate::elaborate::{Setting, elaborate};
     use crate::strategy::{Strategy, of};

@@ -134,10 +134,16 @@ impl Maker<'_> {
     }
 
     /// Whether the numbers of a leaf lie in memory in bf16.
-    fn is_narrow(&self, leaf: &Leaf) -> bool {
+    fn is_narrow(&self, leaf: &Leaf, states: &States) -> bool {
         match leaf {
             Leaf::Read(Stream::Input(i), _) => self.r.inputs[*i].number == Number::Bf16,
-            Leaf::Kept(i) => is_narrow(self.buffers, *i),
+            Leaf::Kept(i) => is_narrow(self.buffers, Binding::Kept(*i)),
+            Leaf::Carry(k) if states.carry.is_empty() => {
+                is_narrow(self.buffers, Binding::Boundary(*k))
+            }
+            Leaf::CarryCotangent(k) if states.gradient.is_empty() => {
+                is_narrow(self.buffers, Binding::BoundaryGrad(*k))
+            }
             _ => false,
         }
     }
@@ -145,7 +151,7 @@ impl Maker<'_> {
     /// Results of the body that are written in bf16.
     pub(super) fn rounded(&self) -> Vec<Value> {
         let narrow = |made: &Made| match *made {
-            Made::Kept(i) => is_narrow(self.buffers, i),
+            Made::Kept(i) => is_narrow(self.buffers, Binding::Kept(i)),
             Made::Result(_) => false,
         };
         let results = self.body.program.outputs.iter().zip(&self.made);
@@ -171,7 +177,7 @@ impl Maker<'_> {
         let steps = steps(program, rounded, self.choice, &mut tiles, &leaf, |lower| {
             lower.whole.iter_mut().zip(with_inverses).for_each(|(whole, with)| *whole |= with);
             for (value, leaf, _) in program.leaves() {
-                lower.exact[value.at()] = self.is_narrow(leaf);
+                lower.exact[value.at()] = self.is_narrow(leaf, states);
             }
             write(lower, &self.cut_by(axis));
         });
@@ -285,9 +291,9 @@ fn result(r: &Recurrence, made: Made) -> Whole {
     }
 }
 
-/// Whether a kept value is held in bf16.
-fn is_narrow(buffers: &[Buffer], kept: usize) -> bool {
-    buffers[find(buffers, Binding::Kept(kept)).0].number == Number::Bf16
+/// Whether what is bound so is held in bf16.
+fn is_narrow(buffers: &[Buffer], binding: Binding) -> bool {
+    buffers[find(buffers, binding).0].number == Number::Bf16
 }
 
 /// Writes an output, or a value for other kernels.
@@ -298,7 +304,7 @@ pub(super) fn write(lower: &mut Lower, cut: &Cut, value: Value, whole: Whole) {
         Whole::Out(k) => cut.out(k, &index),
         Whole::Kept(i) => {
             let to = cut.store(cut.own(Binding::Kept(i), whole, &index));
-            return if is_narrow(cut.buffers, i) {
+            return if is_narrow(cut.buffers, Binding::Kept(i)) {
                 lower.write_rounded(value, to);
             } else {
                 lower.write(value, &index, &shape, to, false);

@@ -91,11 +91,7 @@ pub fn build(
 ) -> Result<Option<Schedule>, Refusal> {
     let outs = (0..r.outs.len()).map(Whole::Out);
     let results: Vec<Whole> = outs.chain((0..r.states.len()).map(Whole::State)).collect();
-    let declared = match body {
-        Body::Token { declared } => declared,
-        _ => r.states.len(),
-    };
-    let (chunk, body) = match body {
+    let (chunk, split) = match body {
         Body::Normal(normal) => {
             if choice.split != Split::Fused {
                 return by_carry(r, normal, pass, choice, gpu, known);
@@ -119,9 +115,9 @@ pub fn build(
         }
     };
     plannable(&chunk.program)?;
-    let Some(body) = body else { return Ok(None) };
-    let Some(init) = initial(r, &body, choice.parts) else { return Ok(None) };
-    let buffers = buffers(r, declared, pass, choice, &body.axis);
+    let Some(split) = split else { return Ok(None) };
+    let Some(init) = initial(r, &split, choice.parts) else { return Ok(None) };
+    let buffers = buffers(r, body, pass, choice, &split.axis);
     let (program, tiles) = (chunk.program, vec![]);
     let maker = |body: ValueSplit, made: Vec<Made>| Maker {
         r,
@@ -138,12 +134,12 @@ pub fn build(
     let mut kernel = match pass {
         Pass::Backward => {
             // Parts differentiate their own programs: gradients of what they share add up.
-            let own = Chunk { tokens: choice.chunk, program: body.program.clone() };
+            let own = Chunk { tokens: choice.chunk, program: split.program.clone() };
             let found = gradient(r, &own, &|_, _| false);
             let made = all(found.wrt.len());
-            maker(ValueSplit { program: found.program, ..body }, made).backward(&found.wrt)
+            maker(ValueSplit { program: found.program, ..split }, made).backward(&found.wrt)
         }
-        Pass::Forward | Pass::Decode => maker(body, all(program.outputs.len())).forward(),
+        Pass::Forward | Pass::Decode => maker(split, all(program.outputs.len())).forward(),
     };
     kernel.name = format!("{}_{}", r.name, pass.name());
     registers(&mut kernel);
