@@ -48,7 +48,8 @@ def compile_lrc(lrc, op, width, out):
     shape = ",".join(map(str, SHAPE))
     sizes = [x for name in ("dk", "dv") for x in ("--set", f"{name}={width}")]
     file = HERE.parent.parent / "specs" / "recurrences" / f"{op}.arch"
-    subprocess.run([lrc, "compile", file, "--emit", "cubin,launch", "--arch", "sm_90a", "--shape", shape, *sizes, "--out", out],
+    subprocess.run([lrc, "compile", file, "--emit", "cubin,launch", "--arch", "sm_90a", "--shape", shape, "--dtype", "bf16",
+                    *sizes, "--out", out],
                    check=True, stdout=subprocess.DEVNULL)
 
 

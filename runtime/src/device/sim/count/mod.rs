@@ -4,7 +4,8 @@
 //! start in whatever order their operands allow, one a cycle, as an assembler would arrange them; only reads of memory
 //! do not pass earlier writes, unless they read what is constant for the kernel (`const … __restrict__`). Between two
 //! barriers a block takes as long as the longest warp, or as the busiest unit is busy, whichever is more; that time
-//! is given to the lines of the kernel's text that the longest warp spent it on.
+//! is given to the lines of the kernel's text that the longest warp spent it on. Device memory serves one request after
+//! the other, from barrier to barrier: who reads waits for those before, who copies ahead of time does not.
 
 pub mod kind;
 pub mod traffic;
@@ -164,6 +165,8 @@ pub struct Counter<'a> {
     busy: [[f64; 5]; SCHEDULERS],
     wavefronts: f64,
     moved: f64,
+    /// Until when device memory is busy with what it was asked for.
+    queue: f64,
     counts: Counts,
 }
 
@@ -203,6 +206,7 @@ impl<'a> Counter<'a> {
             busy: [[0.0; 5]; SCHEDULERS],
             wavefronts: 0.0,
             moved: 0.0,
+            queue: 0.0,
             counts: Counts { lines: vec![Tally::default(); lines], ..Counts::default() },
         }
     }
@@ -220,10 +224,9 @@ impl<'a> Counter<'a> {
         if let Op::CopyWait(in_flight) = op {
             start = later(start, (clock.arrived(*in_flight), Class::Memory));
         }
-        let (class, latency) = self.touch(pc, mask, at);
+        let (class, done) = self.touch(pc, mask, at, start.0);
         let clock = &mut self.clocks[warp];
         let known = &self.known[pc];
-        let done = start.0 + latency;
         known.writes.iter().for_each(|reg| clock.make(*reg, (done, class)));
         match known.touch {
             Touch::Store(_) => clock.stored = later(clock.stored, (start.0, class)),
@@ -246,12 +249,13 @@ impl<'a> Counter<'a> {
         self.tally(warp, pc, class, mask);
     }
 
-    /// What an instruction does to memory: its class by the memory that it touches, and when its result is there.
-    fn touch(&mut self, pc: usize, mask: u32, at: [&[u64; LANES]; 2]) -> (Class, f64) {
+    /// What an instruction does to memory: its class by the memory that it touches, and when its result is there if it
+    /// starts at a time.
+    fn touch(&mut self, pc: usize, mask: u32, at: [&[u64; LANES]; 2], start: f64) -> (Class, f64) {
         let known = &self.known[pc];
         let line = known.line;
         let bytes = match known.touch {
-            Touch::None => return (known.class, known.latency),
+            Touch::None => return (known.class, start + known.latency),
             Touch::Load(bytes) | Touch::Store(bytes) | Touch::Copy(bytes) => bytes,
             Touch::Matrices => 16,
         };
@@ -265,7 +269,8 @@ impl<'a> Counter<'a> {
             self.wavefronts += taken;
             if !copies {
                 let plain = if known.touch == Touch::Matrices { 1 } else { 0 };
-                return (Class::Shared, self.hardware.shared[plain] + taken - least);
+                let latency = self.hardware.shared[plain] + taken - least;
+                return (Class::Shared, start + latency);
             }
         }
         let writes = matches!(known.touch, Touch::Store(_));
@@ -283,7 +288,13 @@ impl<'a> Counter<'a> {
         tally.bytes[usize::from(writes)] += f64::from(mask.count_ones()) * bytes as f64;
         tally.moved[usize::from(writes)] += moved;
         self.moved += moved;
-        (Class::Memory, latency)
+        if moved == 0.0 {
+            return (Class::Memory, start + latency);
+        }
+        let takes = moved / self.hardware.bytes_a_cycle();
+        let turn = self.queue.max(start);
+        self.queue = self.queue.max(self.opened) + takes;
+        (Class::Memory, turn + takes + latency)
     }
 
     fn tally(&mut self, warp: usize, pc: usize, class: Class, mask: u32) {
@@ -317,7 +328,7 @@ impl<'a> Counter<'a> {
 
     /// Ends the block.
     pub fn finish(mut self) -> Counts {
-        self.counts.longest = self.close();
+        self.counts.longest = self.close().max(self.queue);
         self.counts
     }
 
@@ -333,7 +344,8 @@ impl<'a> Counter<'a> {
         units[6] = self.moved / self.hardware.bytes_a_cycle();
         self.counts.busy.iter_mut().zip(units).for_each(|(all, unit)| *all += unit);
         let chain = end - self.opened;
-        let time = units.into_iter().fold(chain, f64::max);
+        // Those who wait for memory have waited; the others go on while it works.
+        let time = units[..6].iter().copied().fold(chain, f64::max);
         let clock = &self.clocks[slowest];
         // Where a unit is busy for longer than the longest warp, every line takes so much longer.
         let stretch = if chain > 0.0 { time / chain } else { 0.0 };
