@@ -4,7 +4,7 @@
 
 use lrc_compiler::interpret::{Machine, Plan};
 use lrc_compiler::tile::factors::factors_apart;
-use lrc_compiler::tile::linear::{by_inverses, solve_apart};
+use lrc_compiler::tile::linear::{adjoint_apart, by_inverses, solve_apart};
 use lrc_compiler::tile::split::depends;
 use lrc_compiler::tile::verify::verify;
 use lrc_compiler::tile::{Builder, Int, Leaf, Op, Program, Stream};
@@ -43,6 +43,35 @@ fn solutions_come_apart() {
         for (x, y) in run(&program)[0].iter().zip(&run(&apart)[0]) {
             assert!((x - y).abs() < 1e-12 * (1.0 + x.abs()), "{x} {y}");
         }
+    }
+}
+
+#[test]
+fn sums_over_rows_of_solutions_come_apart() {
+    let flows = |leaf: &Leaf| matches!(leaf, Leaf::CarryCotangent(_));
+    for turned in [false, true] {
+        let mut b = Builder::new();
+        let a = b.leaf(Leaf::Param(0), &[4, 4]);
+        let m = b.leaf(Leaf::Param(1), &[4, 3]);
+        let y = b.leaf(Leaf::CarryCotangent(0), &[4, 2]);
+        let solved = b.solve(a, y, turned);
+        let columns = b.reshape(solved, &[4, 1, 2]);
+        let across = b.reshape(m, &[4, 3, 1]);
+        let summed = b.mul_sum(across, columns, &[0]);
+        let program = b.finish(&[summed, solved]);
+        let apart = adjoint_apart(&program, &flows);
+        let late = depends(&apart, &flows);
+        let carried = Program { outputs: vec![apart.outputs[0]], ..apart.clone() }.pruned();
+        let waits = depends(&carried, &flows);
+        let solves = carried.nodes.iter().zip(waits).filter(|(n, _)| matches!(n.op, Op::Solve(_)));
+        assert_eq!(solves.map(|(_, late)| late).collect::<Vec<_>>(), [false]);
+        assert!(late[apart.outputs[1].at()], "the solution itself stays");
+        for (x, y) in run(&program).concat().iter().zip(run(&apart).concat()) {
+            assert!((x - y).abs() < 1e-12 * (1.0 + x.abs()), "{x} {y}");
+        }
+        // Where the other side waits as well, nothing is gained.
+        let same = |leaf: &Leaf| flows(leaf) || matches!(leaf, Leaf::Param(1));
+        assert_eq!(adjoint_apart(&program, &same), program);
     }
 }
 

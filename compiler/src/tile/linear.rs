@@ -6,6 +6,10 @@
 //! Idea: a solution is linear in the right side: `solve(A, x + y) = solve(A, x) + solve(A, y)`, and where `y` is a
 //! product `M S`, `solve(A, M S) = solve(A, M) S`. What is left to do once `S` is known is a product. Where several
 //! right sides have one matrix, its inverse is solved for once, and each solution is a product too.
+//!
+//! On the way back solutions are summed over their rows: `Mᵀ solve(Aᵀ, Y) = solve(A, M)ᵀ Y`, where again `M` waits
+//! for nothing. Gradients of the system itself read the one solution `E = solve(Aᵀ, Y)`: `dA = -E Xᵀ` of the
+//! forward solution `X`, two products less than by the gradients of its parts.
 
 use super::rewrite::Rewrite;
 use super::split::depends;
@@ -20,6 +24,16 @@ pub fn solve_apart(program: &Program, on: &dyn Fn(&Leaf) -> bool) -> Program {
         Op::Solve(turned) if late[value.at()] => {
             Apart { made, late: &late }.solution(node, *turned)
         }
+        _ => None,
+    })
+}
+
+/// The same program, with `solve(A, M)ᵀ Y` in place of products `Mᵀ solve(Aᵀ, Y)` where `Y` depends on leaves that
+/// `on` picks, and `A` and `M` do not.
+pub fn adjoint_apart(program: &Program, on: &dyn Fn(&Leaf) -> bool) -> Program {
+    let late = depends(program, on);
+    Rewrite::of(program, |made, _, node| match &node.op {
+        Op::MulSum(over) if over[..] == [0] => Apart { made, late: &late }.adjoint(node),
         _ => None,
     })
 }
@@ -80,6 +94,34 @@ impl Apart<'_, '_> {
             parts.push(made.push(Op::Reshape, vec![product], shape(), span));
         }
         made.sum(parts, node)
+    }
+
+    /// A sum over the rows of something early and of a solution, by the solution of the former; nothing where it
+    /// is none.
+    fn adjoint(&mut self, node: &Node) -> Option<Value> {
+        let (late, made) = (self.late, &mut *self.made);
+        let at = node.args.iter().position(|arg| late[arg.at()])?;
+        let (solution, factor) = (node.args[at], node.args[1 - at]);
+        let mut solve = made.from.node(solution);
+        while solve.op == Op::Reshape {
+            solve = made.from.node(solve.args[0]);
+        }
+        let Op::Solve(turned) = solve.op else { return None };
+        let [a, y] = [solve.args[0], solve.args[1]];
+        let (sides, shape) = (made.from.shape(factor).to_vec(), made.from.shape(solution).to_vec());
+        let rows = solve.shape[0];
+        let outer = sides.iter().zip(&shape).skip(1).all(|(x, y)| *x == 1 || *y == 1);
+        let fits = sides[0] == rows && shape[0] == rows && outer;
+        if !fits || late[a.at()] || late[factor.at()] {
+            return None;
+        }
+        let (span, matrix) = (node.span, vec![rows, size(&sides[1..])]);
+        let flat = made.push(Op::Reshape, vec![made.new[factor.at()]], matrix.clone(), span);
+        let solved = vec![made.new[a.at()], flat];
+        let solved = made.push(Op::Solve(!turned), solved, matrix, solve.span);
+        let mut args = [made.push(Op::Reshape, vec![made.new[y.at()]], shape, span); 2];
+        args[1 - at] = made.push(Op::Reshape, vec![solved], sides, span);
+        Some(made.push(node.op.clone(), args.to_vec(), node.shape.clone(), span))
     }
 
     /// Collects the terms of a right side: those that are early, and products of something early, whose rows

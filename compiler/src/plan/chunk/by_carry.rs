@@ -20,7 +20,7 @@ use crate::chunk::{Chunk, derive};
 use crate::elaborate::Recurrence;
 use crate::normal::{Normal, Refusal};
 use crate::tile::factors::factors_apart;
-use crate::tile::linear::{by_inverses, solve_apart};
+use crate::tile::linear::{adjoint_apart, by_inverses, solve_apart};
 use crate::tile::{Leaf, Number, Program, Stream};
 
 /// The program of a pass, cut by what it carries.
@@ -136,11 +136,10 @@ impl Making<'_> {
 fn cut(r: &Recurrence, chunk: &Chunk, pass: Pass, split: Split) -> Option<Cut> {
     let apart = split == Split::Read;
     let bytes = |leaf: &Leaf| bytes(r, leaf);
-    let program = solve_apart(&chunk.program, &|leaf| matches!(leaf, Leaf::Carry(_)));
     let torn = |program: &Program| around_quotients(program).contains(&true);
     let factors = |program: Program| factors_apart(&program, &|value| is_matrix(&program, value));
     let (shares, wrt) = if pass == Pass::Backward {
-        let found = gradient(r, &Chunk { tokens: chunk.tokens, program }, &|_, _| false);
+        let found = gradient(r, chunk, &|_, _| false);
         let alone = found.wrt.iter().all(|wrt| match wrt {
             Wrt::Input(i, _) => once(&found.wrt, *i),
             Wrt::Param(_) => false,
@@ -151,15 +150,21 @@ fn cut(r: &Recurrence, chunk: &Chunk, pass: Pass, split: Split) -> Option<Cut> {
         }
         let serial = |k: usize| matches!(found.wrt[k], Wrt::Carry(_));
         let flows = |leaf: &Leaf| matches!(leaf, Leaf::CarryCotangent(_));
-        let program = factors(by_inverses(&found.program));
-        (shares(&program, &flows, &serial, apart, &bytes), found.wrt)
+        let program = factors(by_inverses(&adjoint_apart(&found.program, &flows)));
+        let held = |k: usize| match found.wrt[k] {
+            Wrt::Input(i, _) => r.inputs[i].gradient,
+            Wrt::Param(_) | Wrt::Carry(_) => Number::F32,
+        };
+        (shares(&program, &flows, &serial, apart, &bytes, &held), found.wrt)
     } else {
+        let program = solve_apart(&chunk.program, &|leaf| matches!(leaf, Leaf::Carry(_)));
         if torn(&program) {
             return None;
         }
         let states = |leaf: &Leaf| matches!(leaf, Leaf::Carry(_));
         let program = factors(by_inverses(&program));
-        (shares(&program, &states, &|k| k >= r.outs.len(), apart, &bytes), vec![])
+        let held = |k: usize| r.outs.get(k).map_or(Number::F32, |out| out.number);
+        (shares(&program, &states, &|k| k >= r.outs.len(), apart, &bytes, &held), vec![])
     };
     (!shares.prepare.made.is_empty()).then_some(Cut { shares, wrt })
 }

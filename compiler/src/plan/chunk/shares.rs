@@ -7,15 +7,17 @@
 //! what the next carry needs is the *carry*, chunk after chunk; all else is *read*, for all chunks at once again.
 //! Where one share reads values of another, these are kept in the device's memory: those through which the fewest
 //! bytes flow, since what is cheap is computed again from what it is made of. So are products: an outer product of
-//! a few rows is larger than the rows. What is read as an operand of products alone is kept as it is read, in bf16.
+//! a few rows is larger than the rows. What is read as an operand of products alone is kept as it is read, in bf16; so
+//! is what only adds to results that are held in bf16. Chunks at once have time to compute products and masks again
+//! where that takes less than their bytes; chunk after chunk there is none.
 
 use std::collections::BTreeSet;
 
 use crate::plan::Number;
-use crate::plan::lower::{heavy, is_inverse, is_matrix, is_view, whole};
+use crate::plan::lower::{behind_views, heavy, is_inverse, is_matrix, is_view, whole};
 use crate::tile::mask::{Mask, masks};
 use crate::tile::split::{depends, piece};
-use crate::tile::{Leaf, Op, Program, Value, size};
+use crate::tile::{Binary, Leaf, Node, Op, Program, Unary, Value, size};
 
 /// A result of a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,13 +56,14 @@ pub(super) struct Shares {
 
 /// Cuts a program at what depends on the leaves that `on` picks. `serial` says which results are carried; with
 /// `apart`, what only others need is a share of its own, else it is part of the carry. `bytes` are those of a number
-/// of a leaf.
+/// of a leaf, `held` says how numbers of a result are.
 pub(super) fn shares(
     program: &Program,
     on: &dyn Fn(&Leaf) -> bool,
     serial: &dyn Fn(usize) -> bool,
     apart: bool,
     bytes: &dyn Fn(&Leaf) -> usize,
+    held: &dyn Fn(usize) -> Number,
 ) -> Shares {
     let late = depends(program, on);
     let mut carry = late.clone();
@@ -76,11 +79,22 @@ pub(super) fn shares(
         carry.iter_mut().zip(&late).for_each(|(carry, late)| *carry &= late);
     }
     let mut keep = Keep::new(program, bytes);
-    for (at, node) in program.nodes.iter().enumerate().filter(|(at, _)| late[*at]) {
-        for arg in &node.args {
-            if !late[arg.at()] || !carry[at] && carry[arg.at()] {
-                keep.mark(*arg, keep.reads(Value(at as u32), Number::F32));
-            }
+    let rounds = adds_to(program, &|k| held(k) == Number::Bf16);
+    for at_once in [false, true] {
+        let own: Vec<usize> =
+            (0..late.len()).filter(|at| late[*at] && carry[*at] != at_once).collect();
+        let reads = own
+            .iter()
+            .flat_map(|at| program.nodes[*at].args.iter().map(|arg| (Value(*at as u32), *arg)));
+        let early = reads.filter(|(_, arg)| !late[arg.at()] || at_once && carry[arg.at()]);
+        let early: Vec<(Value, Value)> = early.collect();
+        keep.begin(at_once, early.iter().map(|(_, arg)| *arg));
+        for (reader, arg) in early {
+            // Factors of whole rows are small and rounded for nothing.
+            let same = size(program.shape(arg)) == size(program.shape(reader));
+            let rounded = at_once && rounds[reader.at()] && same;
+            let number = if rounded { Number::Bf16 } else { keep.reads(reader, Number::F32) };
+            keep.mark(arg, number);
         }
     }
     let number = |value: Value| keep.number(value);
@@ -117,6 +131,33 @@ pub(super) fn shares(
 
 /// Bytes that move in the time in which a number is computed again, element by element.
 const WORK: usize = 4;
+/// Operations of matrix units in the time in which a byte moves.
+const OPERATIONS: usize = 80;
+
+/// Values that do nothing but add to results that `rounds` picks, perhaps scaled.
+fn adds_to(program: &Program, rounds: &dyn Fn(usize) -> bool) -> Vec<bool> {
+    let mut adds = vec![true; program.nodes.len()];
+    let mut read = vec![false; program.nodes.len()];
+    for (k, output) in program.outputs.iter().enumerate() {
+        adds[output.at()] &= rounds(k);
+        read[output.at()] = true;
+    }
+    for at in (0..adds.len()).rev() {
+        let node = &program.nodes[at];
+        let linear = match &node.op {
+            Op::Binary(Binary::Add | Binary::Sub) | Op::Unary(Unary::Neg) => true,
+            Op::MulSum(over) => over.is_empty(),
+            op => is_view(op),
+        };
+        adds[at] &= read[at] && linear;
+        let own = adds[at];
+        for arg in &node.args {
+            adds[arg.at()] &= own;
+            read[arg.at()] = true;
+        }
+    }
+    adds
+}
 
 /// Chooses the values that flow between shares.
 struct Keep<'a> {
@@ -128,6 +169,10 @@ struct Keep<'a> {
     /// Of each value what moves where it is read in f32, and as an operand.
     bytes: Vec<[Option<usize>; 2]>,
     kept: BTreeSet<Value>,
+    /// Whether the share at hand is of all chunks at once.
+    at_once: bool,
+    /// Leaves that it reads anyway.
+    leaves: BTreeSet<Value>,
     /// Values that are read in f32, and as operands: kept, or computed again.
     read: [BTreeSet<Value>; 2],
 }
@@ -145,8 +190,20 @@ impl<'a> Keep<'a> {
             whole: whole(program),
             bytes: vec![[None; 2]; program.nodes.len()],
             kept: BTreeSet::new(),
+            at_once: false,
+            leaves: BTreeSet::new(),
             read: [BTreeSet::new(), BTreeSet::new()],
         }
+    }
+
+    /// Goes on to the values that another share reads.
+    fn begin(&mut self, at_once: bool, read: impl Iterator<Item = Value>) {
+        self.at_once = at_once;
+        self.bytes.fill([None; 2]);
+        let program = self.program;
+        let behind = read.map(|value| behind_views(program, value));
+        let leaves = behind.filter(|value| matches!(program.node(*value).op, Op::Leaf(_)));
+        self.leaves = leaves.collect();
     }
 
     /// How the numbers of a kept value are held: whoever reads them rounds them, or not.
@@ -166,7 +223,10 @@ impl<'a> Keep<'a> {
         if let Some(known) = self.bytes[value.at()][at(number)] {
             return known;
         }
-        let found = self.own(value, number).min(self.again(value, number));
+        let own = self.own(value, number);
+        // What is kept for others has been written.
+        let own = if self.kept.contains(&value) { own / 2 } else { own };
+        let found = own.min(self.again(value, number));
         self.bytes[value.at()][at(number)] = Some(found);
         found
     }
@@ -184,15 +244,29 @@ impl<'a> Keep<'a> {
         let program = self.program;
         let node = program.node(value);
         if let Op::Leaf(leaf) = &node.op {
-            return size(&node.shape) * (self.leaf)(leaf);
+            let known = self.at_once && self.leaves.contains(&value);
+            return if known { 0 } else { size(&node.shape) * (self.leaf)(leaf) };
         }
         let matrix = is_matrix(program, value) && !self.whole[value.at()];
-        if heavy(program, value) && !matrix {
+        let mask = self.at_once && matches!(node.op, Op::DecayMask(_));
+        if heavy(program, value) && !matrix && !mask {
             return usize::MAX;
         }
         let reads = self.reads(value, number);
-        let work = if matrix || is_view(&node.op) { 0 } else { size(&node.shape) * WORK };
+        let work = match &node.op {
+            Op::MulSum(over) if matrix => {
+                let terms: usize = over.iter().map(|axis| self.extent(node, *axis)).product();
+                usize::from(self.at_once) * 2 * size(&node.shape) * terms / OPERATIONS
+            }
+            op if is_view(op) => 0,
+            _ => size(&node.shape) * WORK,
+        };
         node.args.iter().fold(work, |sum: usize, arg| sum.saturating_add(self.cost(*arg, reads)))
+    }
+
+    /// How long an axis is that a product sums over.
+    fn extent(&self, node: &Node, axis: usize) -> usize {
+        node.args.iter().map(|arg| self.program.shape(*arg)[axis]).max().unwrap_or(1)
     }
 
     /// Keeps a value that is read so, or what it is computed from again.
@@ -233,14 +307,15 @@ mod tests {
         let program = b.finish(&[mixed, next]);
         let carry = |leaf: &Leaf| matches!(leaf, Leaf::Carry(_));
         let bytes = |leaf: &Leaf| if carry(leaf) { 0 } else { 4 };
-        let found = shares(&program, &carry, &|k| k == 1, true, &bytes);
+        let held = |_| Number::F32;
+        let found = shares(&program, &carry, &|k| k == 1, true, &bytes, &held);
         // The product of keys is prepared; what was read of the state goes from the carry to the last share.
         assert_eq!(found.prepare.made.len(), 1);
         assert_eq!(found.carry.made.len(), 2);
         assert_eq!(found.carry.made[0], Made::Result(1));
         assert_eq!(found.read.made, [Made::Result(0)]);
         assert_eq!(found.kept.iter().map(|(shape, _)| size(shape)).collect::<Vec<_>>(), [64, 32]);
-        let fused = shares(&program, &carry, &|k| k == 1, false, &bytes);
+        let fused = shares(&program, &carry, &|k| k == 1, false, &bytes, &held);
         assert_eq!(fused.carry.made, [Made::Result(0), Made::Result(1)]);
         assert!(fused.read.made.is_empty());
     }

@@ -33,8 +33,8 @@ use crate::tile::mask::Mask;
 use crate::tile::{Binary, Leaf, Op, Program, Value, Versions};
 use product::{Open, adds_sum};
 use scan::scan;
-use values::{behind_views, materialised, multiplicity};
-pub use values::{heavy, is_view};
+pub use values::{behind_views, heavy, is_view};
+use values::{materialised, multiplicity};
 
 /// Gives the expression for an element of a leaf.
 pub type LeafExpr<'a> = &'a dyn Fn(&Leaf, &[usize], &[Ix]) -> Expr;

@@ -71,7 +71,7 @@ pub fn heavy(program: &Program, value: Value) -> bool {
 }
 
 /// What a value shows, if it is a view.
-pub(super) fn behind_views(program: &Program, mut value: Value) -> Value {
+pub fn behind_views(program: &Program, mut value: Value) -> Value {
     while is_view(&program.node(value).op) {
         value = program.node(value).args[0];
     }
