@@ -8,8 +8,9 @@
 //! round each copy may start; then the loop is *expanded*: the first copies stand before it, a wait at its
 //! head, and the others where the schedule says. A tile with several stages is copied at the head of a
 //! round into a stage that nobody reads; one with a single stage behind its last reader. A copy that is an operand
-//! of products as it stands is read by them where it lies: such copies a kernel of single chunks starts too, a few
-//! readers ahead. What all steps take to be 0 where it is not there, a copy fills with zeros.
+//! of products as it stands is read by them where it lies. A kernel of single chunks starts copies too, a few
+//! readers ahead: of all that it reads where there is room, else of such operands. What all steps take to be 0 where it is not
+//! there, a copy fills with zeros.
 
 use std::ptr;
 
@@ -64,25 +65,46 @@ pub fn pipeline(kernel: &mut Kernel, buffers: &[Buffer], stages: usize, room: us
     false
 }
 
-/// Copies that run at a time in a kernel of single chunks, at most.
-const AHEAD: usize = 3;
+/// What of a kernel of single chunks is copied, and how many copies run at a time at most, in order of preference.
+const TRIED: [(Copied, usize); 6] = [
+    (Copied::All, 8),
+    (Copied::All, 4),
+    (Copied::All, 2),
+    (Copied::Operands, 3),
+    (Copied::Operands, 2),
+    (Copied::Operands, 1),
+];
 
-/// Lets a kernel of single chunks copy what is an operand as it stands, while it works on what it has copied
-/// before, as far as there is room and as many blocks have it, and places all tiles. `false` where not even the rest fits.
+/// What of a kernel of single chunks is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Copied {
+    /// All that it reads.
+    All,
+    /// What is an operand as it stands.
+    Operands,
+}
+
+/// Lets a kernel of single chunks copy what it reads while it works on what it has copied before, and places all tiles:
+/// of all that it reads where as many blocks have room as without, else of operands. `false` where not even the rest fits.
 pub fn pipeline_once(kernel: &mut Kernel, buffers: &[Buffer], gpu: Gpu) -> bool {
     let original = kernel.clone();
     let plain = place(kernel, gpu.shared);
+    let blocks = |kernel: &Kernel| gpu.blocks(kernel.shared, kernel.threads);
     let mut best: Option<Kernel> = None;
-    let tries = [true, false].into_iter().flat_map(|all| (1..=AHEAD).rev().map(move |n| (n, all)));
-    for (ahead, all) in tries {
+    for (what, ahead) in TRIED {
         let mut tried = original.clone();
-        if !schedule_once(&mut tried, buffers, ahead, all) {
-            break;
-        }
-        let fits = place(&mut tried, gpu.shared) && (!plain || tried.workspace <= kernel.workspace);
-        let blocks = |kernel: &Kernel| gpu.blocks(kernel.shared, kernel.threads);
-        if fits && best.as_ref().is_none_or(|best| blocks(best) < blocks(&tried)) {
+        let fits = schedule_once(&mut tried, buffers, what, ahead)
+            && place(&mut tried, gpu.shared)
+            && (!plain || tried.workspace <= kernel.workspace);
+        let better = match what {
+            Copied::All => !plain || blocks(&tried) >= blocks(kernel),
+            Copied::Operands => best.as_ref().is_none_or(|best| blocks(best) < blocks(&tried)),
+        };
+        if fits && better {
             best = Some(tried);
+            if what == Copied::All {
+                break;
+            }
         }
     }
     let found = best.is_some();
@@ -90,23 +112,31 @@ pub fn pipeline_once(kernel: &mut Kernel, buffers: &[Buffer], gpu: Gpu) -> bool 
     plain || found
 }
 
-/// Lets products read copies instead of operands that are filled with nothing else, so many of which run at a
-/// time; `all` other steps read them too. Whether there are any.
-fn schedule_once(kernel: &mut Kernel, buffers: &[Buffer], ahead: usize, all: bool) -> bool {
+/// Lets steps read copies, so many of which run at a time. Whether there are any.
+fn schedule_once(kernel: &mut Kernel, buffers: &[Buffer], what: Copied, ahead: usize) -> bool {
     let mut copies: Vec<(Step, TileId)> = Vec::new();
+    let operands = what == Copied::Operands;
     for read in reads(kernel, buffers) {
         let buffer = &buffers[read.buffer.0];
-        if buffer.number != Number::Bf16 || read.split.is_some() {
+        if operands && (buffer.number != Number::Bf16 || read.split.is_some()) {
             continue;
         }
         let to = copy_tile(&mut kernel.tiles, buffers, &read, kernel.parts, kernel.chunk);
-        let from = copied(&read, buffer, &kernel.tiles[to.0].shape);
-        let whole = |value: &Expr| read.takes(value) == Some(&from);
-        if let Some(operand) = take_operand(&mut kernel.body, &kernel.tiles, to, &whole) {
+        let shape = kernel.tiles[to.0].shape.clone();
+        let (from, copy) = (copied(&read, buffer, &shape), Expr::Tile(to, axes_of(&shape)));
+        if !operands {
+            each_value(&mut kernel.body, &mut |value| instead(value, &read, to));
+        }
+        let whole = |value: &Expr| match what {
+            Copied::All => *value == copy,
+            Copied::Operands => read.takes(value) == Some(&from),
+        };
+        let mut taken = false;
+        while let Some(operand) = take_operand(&mut kernel.body, &kernel.tiles, to, &whole) {
             rename(&mut kernel.body, operand, to);
-            if all {
-                each_value(&mut kernel.body, &mut |value| instead(value, &read, to));
-            }
+            taken = true;
+        }
+        if taken || !operands {
             let (by, round) = (Transport::Async, Round::First(0));
             let piece = piece(buffer, read.split, kernel.parts);
             let copy =

@@ -50,22 +50,30 @@ pub fn place(kernel: &mut Kernel, room: usize) -> bool {
     true
 }
 
-/// The places that need least workspace for steps in this order: with padded rows if these do.
+/// The places that need least workspace for steps in this order: with padded rows if these do, and with rows apart
+/// where as many blocks have room as without.
 fn least(kernel: &Kernel, room: usize) -> Option<Placed> {
     let lives = lives(kernel);
-    let padded = in_order(kernel.tiles.clone(), kernel, &lives, room);
-    if let Some(here) = padded.as_ref().filter(|placed| placed.workspace == 0) {
-        // Rows apart, where as many blocks have room as without.
-        let blocks = |placed: &Placed| room / placed.shared.max(1);
-        let far = in_order(apart(kernel), kernel, &lives, room);
-        let fits = |far: &Placed| far.workspace == 0 && blocks(far) == blocks(here);
-        return far.filter(fits).or(padded);
-    }
-    let mut tiles = kernel.tiles.clone();
-    tiles.iter_mut().for_each(swizzle);
-    let swizzled = in_order(tiles, kernel, &lives, room);
-    // The first of equals.
-    [padded, swizzled].into_iter().flatten().min_by_key(|placed| placed.workspace)
+    let placed = |tiles: Vec<Tile>| in_order(tiles, kernel, &lives, room);
+    let swizzled = |mut tiles: Vec<Tile>| {
+        tiles.iter_mut().for_each(swizzle);
+        placed(tiles)
+    };
+    let whole = |placed: &Placed| placed.workspace == 0;
+    let padded = placed(kernel.tiles.clone());
+    let here = match padded.as_ref().is_some_and(whole) {
+        true => padded,
+        // The first of equals.
+        false => [padded, swizzled(kernel.tiles.clone())]
+            .into_iter()
+            .flatten()
+            .min_by_key(|placed| placed.workspace),
+    };
+    let blocks = |placed: &Placed| room / placed.shared.max(1);
+    let fits =
+        |far: &Placed| whole(far) && here.as_ref().is_some_and(|here| blocks(far) == blocks(here));
+    let far = placed(apart(kernel)).filter(fits);
+    far.or_else(|| swizzled(apart(kernel)).filter(fits)).or(here)
 }
 
 /// Takes the padding out of an operand's rows, where exchanging their pieces does as well.
