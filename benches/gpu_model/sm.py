@@ -225,9 +225,11 @@ class Multiprocessor:
             return False
         else:
             if active:
+                # A load may overwrite its own address.
+                at = np.array(i.address[-1](w)) if kind == "ldg" and self.data else None
                 i.run(w, m)
-                if kind == "ldg" and self.data:
-                    self.deliver(i, w, m)
+                if at is not None:
+                    self.deliver(i, w, m, at)
                 elif kind in ("ldl", "stl"):
                     spilled(i, w, m)
             w.groups[-1] = (pc + 1, mask)
@@ -269,12 +271,11 @@ class Multiprocessor:
         self.busy["tensor"] += cycles
         w.wgmma = max(w.wgmma, self.pipes[key] + 40)
 
-    def deliver(self, i, w, m):
-        """Puts the words that are known into the registers of a load."""
+    def deliver(self, i, w, m, at):
+        """Puts the words that are known at the addresses into the registers of a load."""
         to = next(x for x in i.args if x[0] in "RU" and not x.startswith("UP")).replace(".reuse", "")
         if to == "RZ":
             return
-        at = i.address[-1](w)
         for k in range(max(1, i.size // 4)):
             words = np.array([self.data.get(int(x) + 4 * k, 0) for x in at], np.int64)
             np.copyto(w.R[int(to[1:]) + k], words, where=m)

@@ -47,6 +47,10 @@ class Instructions(unittest.TestCase):
         _, w = run([*lines, "EXIT"], **given)
         return w.R
 
+    def test_a_load_may_overwrite_its_address(self):
+        r = self.registers("MOV R2, 0x10", "MOV R3, 0x1", "LDG.E R2, desc[UR6][R2.64+0x4]", data={(1 << 32) + 0x14: 7})
+        self.assertEqual(r[2].tolist(), [7] * 32)
+
     def test_whole_numbers_are_exact(self):
         r = self.registers("S2R R0, SR_TID.X", "IMAD R1, R0, 0x3, RZ", "VIADD R2, R1, 0xffffffff", "LEA R3, R0, R1, 0x2",
                            "SHF.R.S32.HI R4, RZ, 0x1f, R2", "LOP3.LUT R5, R0, 0x1, RZ, 0xc0, !PT", "IADD3 R6, -R0, 0x5, RZ",

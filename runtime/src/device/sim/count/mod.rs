@@ -145,6 +145,8 @@ struct Clock {
     stored: When,
     /// When registers can be used: words, longs, truth values.
     ready: [Vec<When>; 3],
+    /// Cycles for which it has kept device memory busy since the last barrier.
+    asked: f64,
     /// When copies arrive, by group; the last group is open.
     copies: Vec<f64>,
     spent: Vec<Spent>,
@@ -165,8 +167,9 @@ pub struct Counter<'a> {
     busy: [[f64; 5]; SCHEDULERS],
     wavefronts: f64,
     moved: f64,
-    /// Until when device memory is busy with what it was asked for.
-    queue: f64,
+    /// Until when device memory is busy with what it was asked for before the last barrier, and for how long with what
+    /// it was asked for since.
+    queue: [f64; 2],
     counts: Counts,
 }
 
@@ -189,6 +192,7 @@ impl<'a> Counter<'a> {
             issued: 0.0,
             end: 0.0,
             stored: (0.0, Class::Control),
+            asked: 0.0,
             ready: entry.registers.map(|n| vec![(0.0, Class::Control); n]),
             copies: vec![0.0],
             spent: vec![Spent::default(); lines],
@@ -206,7 +210,7 @@ impl<'a> Counter<'a> {
             busy: [[0.0; 5]; SCHEDULERS],
             wavefronts: 0.0,
             moved: 0.0,
-            queue: 0.0,
+            queue: [0.0; 2],
             counts: Counts { lines: vec![Tally::default(); lines], ..Counts::default() },
         }
     }
@@ -224,7 +228,7 @@ impl<'a> Counter<'a> {
         if let Op::CopyWait(in_flight) = op {
             start = later(start, (clock.arrived(*in_flight), Class::Memory));
         }
-        let (class, done) = self.touch(pc, mask, at, start.0);
+        let (class, done) = self.touch(warp, pc, mask, at, start.0);
         let clock = &mut self.clocks[warp];
         let known = &self.known[pc];
         known.writes.iter().for_each(|reg| clock.make(*reg, (done, class)));
@@ -251,7 +255,14 @@ impl<'a> Counter<'a> {
 
     /// What an instruction does to memory: its class by the memory that it touches, and when its result is there if it
     /// starts at a time.
-    fn touch(&mut self, pc: usize, mask: u32, at: [&[u64; LANES]; 2], start: f64) -> (Class, f64) {
+    fn touch(
+        &mut self,
+        warp: usize,
+        pc: usize,
+        mask: u32,
+        at: [&[u64; LANES]; 2],
+        start: f64,
+    ) -> (Class, f64) {
         let known = &self.known[pc];
         let line = known.line;
         let bytes = match known.touch {
@@ -291,9 +302,14 @@ impl<'a> Counter<'a> {
         if moved == 0.0 {
             return (Class::Memory, start + latency);
         }
+        // Warps are counted one after the other and ask side by side: each finds as much before its requests as if the
+        // others had asked for as much so far.
         let takes = moved / self.hardware.bytes_a_cycle();
-        let turn = self.queue.max(start);
-        self.queue = self.queue.max(self.opened) + takes;
+        let [before, asked] = &mut self.queue;
+        let (own, count) = (self.clocks[warp].asked, self.clocks.len() as f64);
+        let turn = start.max(*before + asked.min(own * count));
+        self.clocks[warp].asked += takes;
+        *asked += takes;
         (Class::Memory, turn + takes + latency)
     }
 
@@ -328,7 +344,7 @@ impl<'a> Counter<'a> {
 
     /// Ends the block.
     pub fn finish(mut self) -> Counts {
-        self.counts.longest = self.close().max(self.queue);
+        self.counts.longest = self.close().max(self.queue.iter().sum());
         self.counts
     }
 
@@ -372,6 +388,7 @@ impl<'a> Counter<'a> {
     /// All warps go on from a time.
     fn open(&mut self, time: f64) {
         self.opened = time;
+        self.queue = [self.queue.iter().sum::<f64>().max(time), 0.0];
         self.busy = [[0.0; 5]; SCHEDULERS];
         (self.wavefronts, self.moved) = (0.0, 0.0);
         for clock in &mut self.clocks {
@@ -416,6 +433,7 @@ impl Clock {
 
     fn restart(&mut self, time: f64) {
         (self.begun, self.issued, self.end) = (time, 0.0, time);
+        self.asked = 0.0;
         for line in self.touched.drain(..) {
             self.spent[line] = Spent::default();
         }
