@@ -131,16 +131,21 @@ const LOAD: usize = 500;
 const WAIT: usize = 40;
 /// Loads of a thread that are in flight at a time.
 const FLIGHT: usize = 4;
+/// Bytes that a multiprocessor takes in a cycle at most.
+const PORT: usize = 64;
 /// Cycles of a step of a chain of multiplications in shared memory.
 const LINK: usize = 30;
 /// Instructions that a multiprocessor starts in a cycle, by lanes, and operations of its matrix units, of which
 /// address arithmetic and loads of operands leave a part.
-const LANES: usize = 64;
+const LANES: usize = 96;
 /// Warps of a scheduler of which one has an instruction to start.
 const SHARED: usize = 4;
-const MATRIX: usize = 512;
-/// Instructions around an element of a loop: its index, its address and its store.
-const AROUND: usize = 12;
+const MATRIX: usize = 1536;
+/// Instructions around an element of a loop, several of which have one index and one address, around one of the result of
+/// a product, and around a piece of a copy.
+const AROUND: usize = 1;
+const AROUND_RESULT: usize = 2;
+const AROUND_PIECE: usize = 12;
 
 /// About how many cycles a schedule takes on a GPU, for ranking: every kernel as long as its blocks wait for
 /// themselves in waves, as long as all instructions take, or as long as its bytes do, whichever is most.
@@ -167,11 +172,12 @@ fn cycles_of(kernel: &Kernel, buffers: &[Buffer], tokens: usize, gpu: Gpu) -> us
         }
     }
     let Cost { once, round, .. } = cost(kernel, buffers, gpu);
-    // Each multiprocessor has its share of the bandwidth.
+    // Each multiprocessor has its share of the bandwidth, a larger one where some have nothing to do.
     let bytes = (once.bytes + rounds * round.bytes) * blocks.div_ceil(gpu.multiprocessors);
+    let share = gpu.bandwidth * gpu.multiprocessors / blocks.clamp(1, gpu.multiprocessors);
     let waves = blocks.div_ceil(gpu.multiprocessors * resident);
     let all = issue * blocks.div_ceil(gpu.multiprocessors);
-    (waves * alone).max(all).max(bytes / gpu.bandwidth)
+    (waves * alone).max(all).max(bytes / share.min(PORT))
 }
 
 /// Cycles of a step for a block that has a multiprocessor to itself, and of those the ones in which it starts
@@ -183,7 +189,7 @@ fn time(kernel: &Kernel, buffers: &[Buffer], step: &Step) -> [usize; 2] {
     let both = |instructions: usize| [instructions.div_ceil(lanes), even(instructions)];
     match step {
         Step::Barrier | Step::Wait { .. } => [WAIT, 1],
-        Step::Copy { to, piece, .. } => both(kernel.tile(*to).bytes / piece * AROUND),
+        Step::Copy { to, piece, .. } => both(kernel.tile(*to).bytes / piece * AROUND_PIECE),
         Step::Map { sizes, value, .. } | Step::Reduce { sizes, value, .. } => {
             let elements: usize = sizes.iter().product();
             let (mut operations, mut loads) = (AROUND, false);
@@ -210,7 +216,7 @@ fn time(kernel: &Kernel, buffers: &[Buffer], step: &Step) -> [usize; 2] {
         Step::Product { sizes, .. } => {
             let elements: usize = sizes.iter().product();
             let units = of_step(kernel, buffers, step).mma / MATRIX;
-            both(elements * AROUND / 2).map(|issue| units + issue)
+            both(elements * AROUND_RESULT).map(|issue| units + issue)
         }
         Step::Scan { op, sizes: ScanSizes { rows, steps, width }, .. } => {
             let (rows, steps, width) = (*rows, *steps, *width);

@@ -218,7 +218,7 @@ fn chunks(normal: &Normal, pass: Pass, tokens: Option<usize>) -> Vec<Choice> {
             let stages = if chunk > 1 { STAGES } else { 0 };
             let splits: &[Split] = match pass {
                 _ if chunk == 1 => &[Split::Fused],
-                Pass::Forward => &[Split::Carry, Split::Fused],
+                Pass::Forward => &[Split::Carry, Split::Read, Split::Fused],
                 Pass::Backward => &[Split::Read, Split::Carry, Split::Fused],
                 Pass::Decode => &[Split::Fused],
             };

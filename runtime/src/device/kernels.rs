@@ -195,7 +195,7 @@ impl Kernels {
             };
             match (buffer.binding, buffer.role) {
                 (Binding::Final(_), Role::Result) => finals.push(room()?),
-                (binding, Role::Saved) if self.backward.is_some() => {
+                (binding, Role::Saved) if self.backward.is_some() || !buffer.may_be_absent => {
                     left.0.push((binding, room()?));
                 }
                 _ => {}

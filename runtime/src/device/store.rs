@@ -77,7 +77,7 @@ pub struct Store {
     most: Option<usize>,
     tables: BTreeMap<Vec<u32>, Tensor>,
     /// What kernels do on a kind of GPU, where somebody asks.
-    record: Option<(Hardware, Vec<Counted>)>,
+    record: Option<((Hardware, usize), Vec<Counted>)>,
     /// When kernels began and ended, where somebody asks.
     timed: Option<Vec<Timed>>,
     /// Kernels started so far.
@@ -243,9 +243,9 @@ impl Store {
         Ok(tensor)
     }
 
-    /// From now on, the sim device counts what kernels do.
-    pub fn record(&mut self, hardware: Hardware) {
-        self.record = Some((hardware, vec![]));
+    /// From now on, the sim device counts what kernels do on a kind of GPU, where so many such calls run at a time.
+    pub fn record(&mut self, hardware: Hardware, calls: usize) {
+        self.record = Some(((hardware, calls), vec![]));
     }
 
     /// What has been counted since the last call.
@@ -419,9 +419,10 @@ impl Store {
                     None => {
                         sim::launch(entry, launch, &arguments, memory).map_err(failed)?;
                     }
-                    Some((hardware, done)) => {
-                        let counts = sim::counted(entry, launch, &arguments, memory, hardware)
-                            .map_err(failed)?;
+                    Some(((hardware, calls), done)) => {
+                        let of = (&*hardware, *calls);
+                        let counts =
+                            sim::counted(entry, launch, &arguments, memory, of).map_err(failed)?;
                         done.push(Counted { kernel: entry.name.clone(), launch, counts });
                     }
                 }

@@ -160,7 +160,7 @@ pub fn of_purpose(
     let lengths = fit::lengths(&schedules, sizes.length);
     let ran = lengths
         .iter()
-        .map(|length| ran(r, &kernels, *length, hardware))
+        .map(|length| ran(r, &kernels, *length, (hardware, sizes.batch * sizes.heads)))
         .collect::<Result<Vec<_>, _>>()
         .map_err(Unready::Failed)?;
     let passes = (0..schedules.len()).map(|at| ran.iter().map(|all| all[at].as_slice()).collect());
@@ -178,15 +178,15 @@ pub fn of_purpose(
     Ok((all, lengths))
 }
 
-/// Runs a pass, or two, on one sequence of one head; what each launch of each pass did.
+/// Runs a pass, or two, on one sequence of one head, of so many; what each launch of each pass did.
 fn ran(
     r: &Recurrence,
     kernels: &Kernels,
     length: usize,
-    hardware: Hardware,
+    (hardware, calls): (Hardware, usize),
 ) -> Result<Vec<Vec<Counted>>, Failure> {
     let mut store = Store::new(kernels.machine());
-    store.record(hardware);
+    store.record(hardware, calls);
     let tensors = Drawn::new(r, Sizes { batch: 1, length, heads: 1 });
     let problem = tensors.problem(r);
     let (call, outs) = sent(&mut store, &problem)?;
@@ -319,8 +319,8 @@ mod tests {
             let kernels =
                 Kernels::new(&r, Purpose::Training, Chosen::default(), &Machine::sim()).unwrap();
             let lengths = [256, 512, 768];
-            let short: Vec<_> = lengths.map(|n| ran(&r, &kernels, n, A100).unwrap()).into();
-            let long = ran(&r, &kernels, 1024, A100).unwrap();
+            let short: Vec<_> = lengths.map(|n| ran(&r, &kernels, n, (A100, 1)).unwrap()).into();
+            let long = ran(&r, &kernels, 1024, (A100, 1)).unwrap();
             for (pass, long) in long.iter().enumerate() {
                 let short: Vec<&[Counted]> = short.iter().map(|all| all[pass].as_slice()).collect();
                 let told = fit::at(&short, &fit::weights(&lengths, 1024), 1.0).unwrap();

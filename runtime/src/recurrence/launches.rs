@@ -273,7 +273,7 @@ mod tests {
             let drawn = Drawn::new(&r, sizes);
             let problem = drawn.problem(&r);
             let mut store = Store::new(&Machine::sim());
-            store.record(A100);
+            store.record(A100, 1);
             let (call, outs) = sent(&mut store, &problem).unwrap();
             let (_, left) = kernels.forward(&mut store, &call, &outs).unwrap();
             let mut ran = vec![("saving", store.recorded())];

@@ -212,6 +212,11 @@ fn all_buffers(
 ) -> Vec<Buffer> {
     let whole = Choice { parts: 1, ..choice };
     let mut all = buffers(r, Body::Normal(normal), pass, whole, &HashMap::new());
+    // What reads the states at chunks needs them, whether or not somebody else asks for them.
+    let read = pass == Pass::Forward && !cut.shares.read.made.is_empty();
+    for buffer in all.iter_mut().filter(|buffer| buffer.role == Role::Saved) {
+        buffer.may_be_absent &= !read;
+    }
     let chunks = Dim::Chunks { every: choice.chunk };
     for (i, (shape, number)) in cut.shares.kept.iter().enumerate() {
         let dims = of_heads(&[chunks], Dim::Heads, shape);

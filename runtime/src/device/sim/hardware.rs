@@ -75,6 +75,9 @@ pub const H100: Hardware = Hardware {
     ..A100
 };
 
+/// Bytes that a multiprocessor takes from L2 in a cycle at most.
+const PORT: f64 = 64.0;
+
 /// Those for which times are estimated.
 pub const HARDWARE: [Hardware; 2] = [A100, H100];
 
@@ -84,8 +87,10 @@ impl Hardware {
         HARDWARE.into_iter().find(|hardware| hardware.arch == arch)
     }
 
-    /// Bytes of device memory that a multiprocessor moves in a cycle while all of them do.
-    pub fn bytes_a_cycle(&self) -> f64 {
-        self.bandwidth / self.clock / self.multiprocessors as f64
+    /// Bytes of device memory that a multiprocessor moves in a cycle while so many blocks have one each, or all are
+    /// busy.
+    pub fn bytes_a_cycle(&self, blocks: usize) -> f64 {
+        let busy = blocks.clamp(1, self.multiprocessors);
+        (self.bandwidth / self.clock / busy as f64).min(PORT)
     }
 }

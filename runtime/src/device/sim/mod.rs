@@ -86,18 +86,18 @@ pub fn launch(
         .try_reduce(|| 0, |a, b| Ok(a + b))
 }
 
-/// The same, counted for a kind of GPU.
+/// The same, counted for a kind of GPU that runs so many such launches at a time.
 pub fn counted(
     entry: &Entry,
     launch: Launch,
     arguments: &[Argument],
     memory: &Memory,
-    hardware: &Hardware,
+    (hardware, calls): (&Hardware, usize),
 ) -> Result<Counts, Fault> {
     let params = packed(entry, arguments)?;
     let known: Vec<Known> = study(entry, hardware);
     let one = |block: usize| {
-        let counter = Counter::new(entry, &known, launch, hardware);
+        let counter = Counter::new(entry, &known, launch, calls * launch.blocks, hardware);
         run_block(entry, launch, block, &params, memory, Some(counter)).map(|(_, counts)| counts)
     };
     // Cycles are no whole numbers: they are added up in the order of the blocks, some blocks at a time.

@@ -159,6 +159,8 @@ struct Clock {
 pub struct Counter<'a> {
     hardware: &'a Hardware,
     known: &'a [Known],
+    /// Bytes of device memory that the block's multiprocessor moves in a cycle.
+    bytes_a_cycle: f64,
     held: Held,
     clocks: Vec<Clock>,
     /// When the last barrier opened.
@@ -179,11 +181,12 @@ pub fn study(entry: &Entry, hardware: &Hardware) -> Vec<Known> {
 }
 
 impl<'a> Counter<'a> {
-    /// Nothing counted yet.
+    /// Nothing counted yet of a block, of which there are so many in all.
     pub fn new(
         entry: &Entry,
         known: &'a [Known],
         launch: Launch,
+        blocks: usize,
         hardware: &'a Hardware,
     ) -> Counter<'a> {
         let lines = known.iter().map(|known| known.line + 1).max().unwrap_or(0);
@@ -201,6 +204,7 @@ impl<'a> Counter<'a> {
         Counter {
             hardware,
             known,
+            bytes_a_cycle: hardware.bytes_a_cycle(blocks),
             held: Held::new([
                 hardware.on_chip.saturating_sub(launch.shared),
                 hardware.l2 / hardware.multiprocessors,
@@ -304,7 +308,7 @@ impl<'a> Counter<'a> {
         }
         // Warps are counted one after the other and ask side by side: each finds as much before its requests as if the
         // others had asked for as much so far.
-        let takes = moved / self.hardware.bytes_a_cycle();
+        let takes = moved / self.bytes_a_cycle;
         let [before, asked] = &mut self.queue;
         let (own, count) = (self.clocks[warp].asked, self.clocks.len() as f64);
         let turn = start.max(*before + asked.min(own * count));
@@ -357,7 +361,7 @@ impl<'a> Counter<'a> {
             units.iter_mut().zip(scheduler).for_each(|(unit, busy)| *unit = unit.max(*busy));
         }
         units[5] = self.wavefronts;
-        units[6] = self.moved / self.hardware.bytes_a_cycle();
+        units[6] = self.moved / self.bytes_a_cycle;
         self.counts.busy.iter_mut().zip(units).for_each(|(all, unit)| *all += unit);
         let chain = end - self.opened;
         // Those who wait for memory have waited; the others go on while it works.
