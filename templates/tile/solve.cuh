@@ -124,6 +124,77 @@ template <int N, int COLS, bool T> INLINE void solve(const float* a, float* x) {
     }
 }
 
+// Four numbers of a row, whose rows are P apart; nothing where there is no row.
+template <int P> INLINE void neighbours(float (&w)[4], const float* from, bool here) {
+    if (P % 4 == 0 && here) {
+        const Group<4> some = get<4>(from);
+        #pragma unroll
+        for (int i = 0; i < 4; i++) w[i] = some.x[i];
+    } else {
+        #pragma unroll
+        for (int i = 0; i < 4; i++) w[i] = here ? from[i] : 0.f;
+    }
+}
+
+// x = (I + a)⁻¹ of what stands below a's diagonal, rows of a and x being AP and XP numbers apart: SOLVED rows at a time. What
+// earlier rows have solved is taken off first, a few rows to a thread, from where a column begins; then each column is
+// substituted in the registers of a thread.
+template <int N, int AP, int XP> INLINE void invert(const float* a, float* x) {
+    constexpr int R = 4, ROWS = N < SOLVED ? N : SOLVED;
+    #pragma unroll 1
+    for (int first = 0; first < N; first += SOLVED) {
+        #pragma unroll 1
+        for (int e = threadIdx.x; e < SOLVED / R * first; e += THREADS) {
+            const int part = (e >= first) + (e >= 2 * first) + (e >= 3 * first), c = e - part * first;
+            const float* const own = a + (first + part * R) * AP;
+            float y[R] = {};
+            #pragma unroll 4
+            for (int m = c / SOLVED * SOLVED; m < first; m += 4) {
+                float solved[4];
+                #pragma unroll
+                for (int i = 0; i < 4; i++) solved[i] = x[(m + i) * XP + c];
+                #pragma unroll
+                for (int r = 0; r < R; r++) {
+                    float w[4];
+                    neighbours<AP>(w, own + r * AP + m, first + part * R + r < N);
+                    #pragma unroll
+                    for (int i = 0; i < 4; i++) y[r] -= w[i] * solved[i];
+                }
+            }
+            #pragma unroll
+            for (int r = 0; r < R; r++) {
+                if (N % SOLVED == 0 || first + part * R + r < N) x[(first + part * R + r) * XP + c] = y[r];
+            }
+        }
+        if (first > 0) wait_for_block();
+        #pragma unroll 1
+        for (int c = threadIdx.x; c < N; c += THREADS) {
+            float y[ROWS];
+            #pragma unroll
+            for (int r = 0; r < ROWS; r++) {
+                y[r] = c >= first ? (c == first + r ? 1.f : 0.f) : first + r < N ? x[(first + r) * XP + c] : 0.f;
+            }
+            if (c < first + SOLVED) {
+                #pragma unroll
+                for (int i = 1; i < ROWS; i++) {
+                    #pragma unroll
+                    for (int q = 0; q < i; q += 4) {
+                        float w[4];
+                        neighbours<AP>(w, a + (first + i) * AP + first + q, first + i < N);
+                        #pragma unroll
+                        for (int j = q; j < i && j < q + 4; j++) y[i] -= w[j - q] * y[j];
+                    }
+                }
+            }
+            #pragma unroll
+            for (int r = 0; r < ROWS; r++) {
+                if (first + r < N) x[(first + r) * XP + c] = y[r];
+            }
+        }
+        if (first + SOLVED < N) wait_for_block();
+    }
+}
+
 // x with a x = b for each of COUNT systems, b standing in x: Gaussian elimination, the largest entry
 // of each column first. a is used up.
 template <int COUNT, int N, int COLS> INLINE void linear_solve(float* a, float* x) {

@@ -1,5 +1,5 @@
 extern "C" __global__ void __launch_bounds__(128, 1)
-gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, bf16* __restrict__ kept_0, float* __restrict__ kept_1, bf16* __restrict__ kept_2, bf16* __restrict__ kept_3, float* __restrict__ kept_4, bf16* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7) {
+gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, bf16* __restrict__ kept_0, float* __restrict__ kept_1, bf16* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, bf16* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -19,34 +19,98 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
     const int own_in_v = at.head / (heads / heads_in_v);
     const int own_in_g = at.head / (heads / heads_in_g);
     const int own_in_beta = at.head / (heads / heads_in_beta);
-    bf16* const tile0 = (bf16*)(shared + 0);
-    bf16* const tile1 = (bf16*)(shared + 768);
-    float* const tile2 = (float*)(shared + 1024);
-    float* const tile3 = (float*)(shared + 3840);
-    float* const tile4 = (float*)(shared + 768);
-    float* const tile5 = (float*)(shared + 3968);
-    float* const tile6 = (float*)(shared + 768);
-    float* const tile7 = (float*)(shared + 4096);
-    bf16* const tile8 = (bf16*)(shared + 1536);
-    bf16* const tile9 = (bf16*)(shared + 2304);
-    bf16* const tile10 = (bf16*)(shared + 3072);
-    bf16* const tile11 = (bf16*)(shared + 768);
-    float* const tile12 = (float*)(shared + 3072);
-    bf16* const tile13 = (bf16*)(shared + 1536);
-    bf16* const tile14 = (bf16*)(shared + 2304);
-    bf16* const tile15 = (bf16*)(shared + 768);
-    float* const tile16 = (float*)(shared + 1536);
-    float* const tile17 = (float*)(shared + 1536);
+    bf16* const tile0 = (bf16*)(shared + 1024);
+    bf16* const tile1 = (bf16*)(shared + 1792);
+    float* const tile2 = (float*)(shared + 2048);
+    float* const tile3 = (float*)(shared + 4864);
+    float* const tile4 = (float*)(shared + 1792);
+    float* const tile5 = (float*)(shared + 4992);
+    float* const tile6 = (float*)(shared + 1792);
+    float* const tile7 = (float*)(shared + 5120);
+    bf16* const tile8 = (bf16*)(shared + 2560);
+    bf16* const tile9 = (bf16*)(shared + 3328);
+    bf16* const tile10 = (bf16*)(shared + 4096);
+    bf16* const tile11 = (bf16*)(shared + 1792);
+    float* const tile12 = (float*)(shared + 3328);
+    bf16* const tile13 = (bf16*)(shared + 2560);
+    bf16* const tile14 = (bf16*)(shared + 0);
+    float* const tile15 = (float*)(shared + 0);
+    bf16* const tile16 = (bf16*)(shared + 0);
+    float* const tile17 = (float*)(shared + 768);
     float* const tile18 = (float*)(shared + 0);
     float* const tile19 = (float*)(shared + 0);
-    // map [8, 8] filled to [16, 16] in groups of 4: tile0[i0, i1] = in_k[t of row i0; i1]
+    float* const tile20 = (float*)(shared + 384);
+    float* const tile21 = (float*)(shared + 0);
+    float* const tile22 = (float*)(shared + 512);
+    float* const tile23 = (float*)(shared + 768);
+    float* const tile24 = (float*)(shared + 256);
+    {
+        // copy async by 16 bytes: tile21 = in_k[t of row i0; i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile21[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
+            }
+        }
+        // copy async by 4 bytes: tile24 = in_g[t of row i0] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile24[i0], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
+            }
+        }
+        // copy async by 4 bytes: tile20 = in_beta[t of row i0] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile20[i0], &in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0]);
+            }
+        }
+        // copy async by 16 bytes: tile22 = in_v[t of row i0; i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile22[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile23 = in_q[t of row i0; i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile23[8 * (i0) + i1], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1]);
+            }
+        }
+    }
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    wait_for_block();
+    // wait for tile21, 4 copies pending
+    wait_for_copies<4>();
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile0[i0, i1] = tile21[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            const Group<4> x0 = get_if<4>(&in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1], (i0 < 8 && i1 < 8));
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile21[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
@@ -67,21 +131,26 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
             kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile0[24 * (i0) + i1]));
         }
     }
-    // map [8]: tile4[i0] = exp(in_g[t of row i0])
+    // wait for tile24, 3 copies pending
+    wait_for_copies<3>();
+    wait_for_block();
+    // map [8]: tile4[i0] = exp(tile24[i0])
     {
         const int e = threadIdx.x;
         const int i0 = e;
         if (e < 8) {
-            tile4[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
+            tile4[i0] = op_exp(tile24[i0]);
         }
     }
+    // wait for tile20, 2 copies pending
+    wait_for_copies<2>();
     wait_for_block();
-    // map [8]: tile3[i0] = (in_beta[t of row i0] * neg(tile4[i0]))
+    // map [8]: tile3[i0] = (tile20[i0] * neg(tile4[i0]))
     {
         const int e = threadIdx.x;
         const int i0 = e;
         if (e < 8) {
-            tile3[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile4[i0]);
+            tile3[i0] = tile20[i0] * op_neg(tile4[i0]);
         }
     }
     // map [8, 1]: tile5[i0, 0] = add((tile4[i0] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
@@ -128,20 +197,11 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
             }
         });
     }
-    // map [8, 8]: tile7[i0, i1] = (i0 == i1 ? 1 : 0)
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            tile7[8 * (i0) + i1] = (i0 == i1 ? 1.0f : 0.0f);
-        }
-    }
     wait_for_block();
-    // solve tile2: tile7
-    solve<8, 8, false>(tile2, tile7);
+    // invert tile2: tile7
+    invert<8, 8, 8>(tile2, tile7);
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile1[i0, i1] = (i1 < i0+1 ? (tile7[i0, i1] * in_beta[t of row i1]) : 0)
+    // map [8, 8] filled to [16, 16] in groups of 4: tile1[i0, i1] = (i1 < i0+1 ? (tile7[i0, i1] * tile20[i1]) : 0)
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
@@ -152,20 +212,23 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (i1 < i0 + 1 ? tile7[8 * (i0) + i1] * in_beta[((long long)(at.start + inside(at, i1)) * heads_in_beta + own_in_beta) * 1 + 0] : 0.0f) : 0.f;
+                y.x[l] = i0 < 8 && i1 < 8 ? (i1 < i0 + 1 ? tile7[8 * (i0) + i1] * tile20[i1] : 0.0f) : 0.f;
             }
             auto const there = &tile1[24 * (i0) + i1];
             put<4>(there, y);
         }
     }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = in_v[t of row i0; i1]
+    // wait for tile22, 1 copies pending
+    wait_for_copies<1>();
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = tile22[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            const Group<4> x0 = get_if<4>(&in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1], (i0 < 8 && i1 < 8));
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile22[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
@@ -177,14 +240,14 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
         }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile9[i0, i1] = sub(in_v[t of row i0; i1], tile8[i0, i1])
+    // map [8, 8] filled to [16, 16] in groups of 4: tile9[i0, i1] = sub(tile22[i0, i1], tile8[i0, i1])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            const Group<4> x0 = get_if<4>(&in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1], (i0 < 8 && i1 < 8));
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile22[8 * (i0) + i1]);
             Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile8[24 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
@@ -196,7 +259,7 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
             put<4>(there, y);
         }
     }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile10[i0, i1] = sub((i1 < i0+1 ? (tile7[i0, i1] * in_beta[t of row i1]) : 0), tile1[i0, i1])
+    // map [8, 8] filled to [16, 16] in groups of 4: tile10[i0, i1] = sub((i1 < i0+1 ? (tile7[i0, i1] * tile20[i1]) : 0), tile1[i0, i1])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
@@ -208,7 +271,7 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? ((i1 < i0 + 1 ? tile7[8 * (i0) + i1] * in_beta[((long long)(at.start + inside(at, i1)) * heads_in_beta + own_in_beta) * 1 + 0] : 0.0f) - x0.x[l]) : 0.f;
+                y.x[l] = i0 < 8 && i1 < 8 ? ((i1 < i0 + 1 ? tile7[8 * (i0) + i1] * tile20[i1] : 0.0f) - x0.x[l]) : 0.f;
             }
             auto const there = &tile10[24 * (i0) + i1];
             put<4>(there, y);
@@ -268,14 +331,14 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
             put<4>(there, y);
         }
     }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile13[i0, i1] = sub(in_k[t of row i0; i1], tile0[i0, i1])
+    // map [8, 8] filled to [16, 16] in groups of 4: tile13[i0, i1] = sub(tile21[i0, i1], tile0[i0, i1])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            const Group<4> x0 = get_if<4>(&in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1], (i0 < 8 && i1 < 8));
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile21[8 * (i0) + i1]);
             Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile0[24 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
@@ -344,55 +407,48 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile15[i0, i1] = in_q[t of row i0; i1]
+    // scan of 8 rows, 8 steps, 1 wide: tile15 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile5
+    cumulative_product<8, 8, 1>(tile15, tile5, [](int i) -> int { return i + 1; });
+    wait_for_block();
+    // map [8, 1]: kept_4[i0, 0] = tile15[i0, 0]
+    {
+        const int e = threadIdx.x;
+        const int i0 = e;
+        if (e < 8) {
+            kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile15[i0];
+        }
+    }
+    // wait for tile23, 0 copies pending
+    wait_for_copies<0>();
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile16[i0, i1] = tile23[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            const Group<4> x0 = get_if<4>(&in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1], (i0 < 8 && i1 < 8));
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile23[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
                 y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
             }
-            auto const there = &tile15[24 * (i0) + i1];
+            auto const there = &tile16[24 * (i0) + i1];
             put<4>(there, y);
-        }
-    }
-    wait_for_block();
-    // map [8, 8]: kept_3[i0, i1] = tile15[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile15[24 * (i0) + i1]));
-        }
-    }
-    // scan of 8 rows, 8 steps, 1 wide: tile16 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile5
-    cumulative_product<8, 8, 1>(tile16, tile5, [](int i) -> int { return i + 1; });
-    wait_for_block();
-    // map [8, 1]: kept_4[i0, 0] = tile16[i0, 0]
-    {
-        const int e = threadIdx.x;
-        const int i0 = e;
-        if (e < 8) {
-            kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile16[i0];
         }
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 1 wide: tile17 = DecayMask(Versions { micro: 1, offsets: [1] }) tile5
     decay_mask<8, 8>(tile17, tile5, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // product [8, 8] in 16x16 in groups of 2, stored by 4: sum = tile15 tile0ᵀ over 8; kept_5[i0, i1] = (i1 < i0+1 ? (((sum * (row i1 is among the queries ? 1 : 0)) *...
+    // product [8, 8] in 16x16 in groups of 2, stored by 4: sum = tile16 tile0ᵀ over 8; kept_5[i0, i1] = (i1 < i0+1 ? (((sum * (row i1 is among the queries ? 1 : 0)) *...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile15, tile0, row0, col0);
+        sums.add<16, false, 24, 0, true, 24, 0>(tile16, tile0, row0, col0);
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
                 const int first = i1, of_group = held;
@@ -449,7 +505,7 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, bf16* __restrict__ kept_0, float* __restrict__ kept_1, bf16* __restrict__ kept_2, bf16* __restrict__ kept_3, float* __restrict__ kept_4, bf16* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7) {
+gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, bf16* __restrict__ kept_0, float* __restrict__ kept_1, bf16* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, bf16* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -468,22 +524,16 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
     const int own_in_g = at.head / (heads / heads_in_g);
     const int own_in_beta = at.head / (heads / heads_in_beta);
     float tile0[8];
-    bf16* const tile2 = (bf16*)(shared + 7040);
-    bf16* const tile3 = (bf16*)(shared + 7808);
-    bf16* const tile4 = (bf16*)(shared + 8576);
-    bf16* const tile5 = (bf16*)(shared + 9344);
-    float* const tile6 = (float*)(shared + 10112);
-    bf16* const tile7 = (bf16*)(shared + 9344);
-    bf16* const tile8 = (bf16*)(shared + 7040);
-    bf16* const tile9 = (bf16*)(shared + 7808);
-    float* const tile10_stages = (float*)(shared + 0);
-    bf16* const tile11_stages = (bf16*)(shared + 512);
-    bf16* const tile12_stages = (bf16*)(shared + 2048);
-    bf16* const tile13_stages = (bf16*)(shared + 3584);
-    float* const tile14_stages = (float*)(shared + 5120);
-    float* const tile15_stages = (float*)(shared + 5248);
-    bf16* const tile16_stages = (bf16*)(shared + 5376);
-    float* const tile17_stages = (float*)(shared + 6912);
+    bf16* const tile2 = (bf16*)(shared + 3840);
+    float* const tile3 = (float*)(shared + 5376);
+    bf16* const tile4 = (bf16*)(shared + 3840);
+    bf16* const tile5 = (bf16*)(shared + 4608);
+    bf16* const tile6 = (bf16*)(shared + 4608);
+    float* const tile7_stages = (float*)(shared + 0);
+    bf16* const tile8_stages = (bf16*)(shared + 512);
+    float* const tile9_stages = (float*)(shared + 2048);
+    bf16* const tile10_stages = (bf16*)(shared + 2176);
+    float* const tile11_stages = (float*)(shared + 3712);
     // map [8, 8] by fragments in groups of 2: tile0[i0, i1] = 0
     #pragma unroll
     for (int slot = 0; slot < 1; slot++) {
@@ -526,70 +576,59 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks_before + c;
-        // copy async by 16 bytes: tile10 = kept_1[i0, i1] of round 0
+        // copy async by 16 bytes: tile7 = kept_1[i0, i1] of round 0
         {
-            float* const tile10 = tile10_stages + 0 % 2 * 64;
-            const int e = threadIdx.x;
-            const int i0 = (e) / 2;
-            const int i1 = ((e) % 2) * 4;
-            if (e < 16) copy_async<16>(&tile10[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            float* const tile7 = tile7_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile7[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
         }
-        // copy async by 16 bytes from thread 32 on: tile11 = kept_3[i0, i1] of round 0
+        // copy async by 16 bytes: tile8 = kept_2[i0, i1] of round 0
         {
-            bf16* const tile11 = tile11_stages + 0 % 2 * 384;
-            const int e = (int)threadIdx.x - 32;
-            const int i0 = e;
-            const int i1 = 0;
-            if (e >= 0 && e < 8) copy_async<16>(&tile11[24 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            bf16* const tile8 = tile8_stages + 0 % 2 * 384;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
         }
-        // copy async by 16 bytes from thread 64 on: tile12 = kept_5[i0, i1] of round 0
+        // copy async by 4 bytes: tile9 = kept_7[i0, 0] of round 0
         {
-            bf16* const tile12 = tile12_stages + 0 % 2 * 384;
-            const int e = (int)threadIdx.x - 64;
-            const int i0 = e;
-            const int i1 = 0;
-            if (e >= 0 && e < 8) copy_async<16>(&tile12[24 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            float* const tile9 = tile9_stages + 0 % 2 * 8;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile9[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
         }
-        // copy async by 16 bytes from thread 96 on: tile13 = kept_2[i0, i1] of round 0
+        // copy async by 16 bytes: tile10 = kept_0[i0, i1] of round 0
         {
-            bf16* const tile13 = tile13_stages + 0 % 2 * 384;
-            const int e = (int)threadIdx.x - 96;
-            const int i0 = e;
-            const int i1 = 0;
-            if (e >= 0 && e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            bf16* const tile10 = tile10_stages + 0 % 2 * 384;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
         }
-        // copy async by 4 bytes: tile14 = kept_4[i0, 0] of round 0
+        // copy async by 4 bytes: tile11 = kept_6[0, 0] of round 0
         {
-            float* const tile14 = tile14_stages + 0 % 2 * 8;
-            const int e = threadIdx.x;
-            const int i0 = e;
-            if (e < 8) copy_async<4>(&tile14[i0], &kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-        }
-        // copy async by 4 bytes from thread 32 on: tile15 = kept_7[i0, 0] of round 0
-        {
-            float* const tile15 = tile15_stages + 0 % 2 * 8;
-            const int e = (int)threadIdx.x - 32;
-            const int i0 = e;
-            if (e >= 0 && e < 8) copy_async<4>(&tile15[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-        }
-        // copy async by 16 bytes from thread 64 on: tile16 = kept_0[i0, i1] of round 0
-        {
-            bf16* const tile16 = tile16_stages + 0 % 2 * 384;
-            const int e = (int)threadIdx.x - 64;
-            const int i0 = e;
-            const int i1 = 0;
-            if (e >= 0 && e < 8) copy_async<16>(&tile16[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-        }
-        // copy async by 4 bytes from thread 96 on: tile17 = kept_6[0, 0] of round 0
-        {
-            float* const tile17 = tile17_stages + 0 % 2 * 1;
-            const int e = (int)threadIdx.x - 96;
-            if (e >= 0 && e < 1) copy_async<4>(&tile17[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+            float* const tile11 = tile11_stages + 0 % 2 * 1;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                if (e < 1) copy_async<4>(&tile11[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+            }
         }
     }
-    commit_copies();
-    commit_copies();
-    commit_copies();
     commit_copies();
     commit_copies();
     commit_copies();
@@ -602,15 +641,12 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks_before + c;
-        float* const tile10 = tile10_stages + round % 2 * 64;
-        bf16* const tile11 = tile11_stages + round % 2 * 384;
-        bf16* const tile12 = tile12_stages + round % 2 * 384;
-        bf16* const tile13 = tile13_stages + round % 2 * 384;
-        float* const tile14 = tile14_stages + round % 2 * 8;
-        float* const tile15 = tile15_stages + round % 2 * 8;
-        bf16* const tile16 = tile16_stages + round % 2 * 384;
-        float* const tile17 = tile17_stages + round % 2 * 1;
-        // wait for tile10 tile11 tile12 tile13 tile14 tile15 tile16 tile17, 0 copies pending
+        float* const tile7 = tile7_stages + round % 2 * 64;
+        bf16* const tile8 = tile8_stages + round % 2 * 384;
+        float* const tile9 = tile9_stages + round % 2 * 8;
+        bf16* const tile10 = tile10_stages + round % 2 * 384;
+        float* const tile11 = tile11_stages + round % 2 * 1;
+        // wait for tile7 tile8 tile9 tile10 tile11, 0 copies pending
         wait_for_copies<0>();
         if (round + 1 < rounds) {
             const int next = round + 1;
@@ -620,65 +656,57 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
             at.chunk = chunks_before + c;
-            // copy async by 16 bytes: tile10 = kept_1[i0, i1] of 1 ahead
+            // copy async by 16 bytes: tile7 = kept_1[i0, i1] of 1 ahead
             {
-                float* const tile10 = tile10_stages + next % 2 * 64;
-                const int e = threadIdx.x;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile10[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                float* const tile7 = tile7_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile7[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
             }
-            // copy async by 16 bytes from thread 32 on: tile11 = kept_3[i0, i1] of 1 ahead
+            // copy async by 16 bytes: tile8 = kept_2[i0, i1] of 1 ahead
             {
-                bf16* const tile11 = tile11_stages + next % 2 * 384;
-                const int e = (int)threadIdx.x - 32;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e >= 0 && e < 8) copy_async<16>(&tile11[24 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                bf16* const tile8 = tile8_stages + next % 2 * 384;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    const int i1 = 0;
+                    if (e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
             }
-            // copy async by 16 bytes from thread 64 on: tile12 = kept_5[i0, i1] of 1 ahead
+            // copy async by 4 bytes: tile9 = kept_7[i0, 0] of 1 ahead
             {
-                bf16* const tile12 = tile12_stages + next % 2 * 384;
-                const int e = (int)threadIdx.x - 64;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e >= 0 && e < 8) copy_async<16>(&tile12[24 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                float* const tile9 = tile9_stages + next % 2 * 8;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    if (e < 8) copy_async<4>(&tile9[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+                }
             }
-            // copy async by 16 bytes from thread 96 on: tile13 = kept_2[i0, i1] of 1 ahead
+            // copy async by 16 bytes: tile10 = kept_0[i0, i1] of 1 ahead
             {
-                bf16* const tile13 = tile13_stages + next % 2 * 384;
-                const int e = (int)threadIdx.x - 96;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e >= 0 && e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                bf16* const tile10 = tile10_stages + next % 2 * 384;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    const int i1 = 0;
+                    if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
             }
-            // copy async by 4 bytes: tile14 = kept_4[i0, 0] of 1 ahead
+            // copy async by 4 bytes: tile11 = kept_6[0, 0] of 1 ahead
             {
-                float* const tile14 = tile14_stages + next % 2 * 8;
-                const int e = threadIdx.x;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile14[i0], &kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
-            // copy async by 4 bytes from thread 32 on: tile15 = kept_7[i0, 0] of 1 ahead
-            {
-                float* const tile15 = tile15_stages + next % 2 * 8;
-                const int e = (int)threadIdx.x - 32;
-                const int i0 = e;
-                if (e >= 0 && e < 8) copy_async<4>(&tile15[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
-            // copy async by 16 bytes from thread 64 on: tile16 = kept_0[i0, i1] of 1 ahead
-            {
-                bf16* const tile16 = tile16_stages + next % 2 * 384;
-                const int e = (int)threadIdx.x - 64;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e >= 0 && e < 8) copy_async<16>(&tile16[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
-            // copy async by 4 bytes from thread 96 on: tile17 = kept_6[0, 0] of 1 ahead
-            {
-                float* const tile17 = tile17_stages + next % 2 * 1;
-                const int e = (int)threadIdx.x - 96;
-                if (e >= 0 && e < 1) copy_async<4>(&tile17[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+                float* const tile11 = tile11_stages + next % 2 * 1;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    if (e < 1) copy_async<4>(&tile11[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+                }
             }
         }
         commit_copies();
@@ -686,32 +714,46 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
         commit_copies();
         commit_copies();
         commit_copies();
-        commit_copies();
-        commit_copies();
-        commit_copies();
-        if (state_S_at_chunks != 0) {
-            // map [8, 8] by fragments in groups of 2: state_S_at_chunks[i0, i1] = tile0[i0, i1]
-            #pragma unroll
-            for (int slot = 0; slot < 1; slot++) {
-                const int job = threadIdx.x / 32 + slot * WARPS;
-                if (job >= 1) break;
-                const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-                each_pair<2>(row0, col0, [&](int i0, int i1, int held) {
-                    if (i0 < 8 && i1 < 8) {
-                        Group<2> y;
-                        const int first = i1, of_group = held;
-                        #pragma unroll
-                        for (int l = 0; l < 2; l++) {
-                            const int i1 = first + l, held = of_group + l;
-                            y.x[l] = tile0[slot * 8 + held];
-                        }
-                        auto const there = &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
-                        put_out<2>(there, y);
+        // map [8, 8] by fragments in groups of 2: state_S_at_chunks[i0, i1] = tile0[i0, i1]
+        #pragma unroll
+        for (int slot = 0; slot < 1; slot++) {
+            const int job = threadIdx.x / 32 + slot * WARPS;
+            if (job >= 1) break;
+            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+            each_pair<2>(row0, col0, [&](int i0, int i1, int held) {
+                if (i0 < 8 && i1 < 8) {
+                    Group<2> y;
+                    const int first = i1, of_group = held;
+                    #pragma unroll
+                    for (int l = 0; l < 2; l++) {
+                        const int i1 = first + l, held = of_group + l;
+                        y.x[l] = tile0[slot * 8 + held];
                     }
-                });
+                    auto const there = &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+                    put_out<2>(there, y);
+                }
+            });
+        }
+        wait_for_block();
+        // map [8, 8] filled to [16, 16] in groups of 4: tile4[i0, i1] = tile8[i0, i1]
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 4;
+            const int i1 = ((e) % 4) * 4;
+            if (e < 64) {
+                Group<4> y;
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile8[24 * (i0) + i1]);
+                const int first = i1;
+                #pragma unroll
+                for (int l = 0; l < 4; l++) {
+                    const int i1 = first + l;
+                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+                }
+                auto const there = &tile4[24 * (i0) + i1];
+                put<4>(there, y);
             }
         }
-        // map [8, 8] filled to [16, 16] by fragments in groups of 2: tile2[i0, i1] = tile0[i0, i1]
+        // map [8, 8] filled to [16, 16] by fragments in groups of 2: tile5[i0, i1] = tile0[i0, i1]
         #pragma unroll
         for (int slot = 0; slot < 1; slot++) {
             const int job = threadIdx.x / 32 + slot * WARPS;
@@ -725,72 +767,17 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
                     const int i1 = first + l, held = of_group + l;
                     y.x[l] = i0 < 8 && i1 < 8 ? tile0[slot * 8 + held] : 0.f;
                 }
-                auto const there = &tile2[24 * (i0) + i1];
+                auto const there = &tile5[24 * (i0) + i1];
                 put<2>(there, y);
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16] in groups of 4: tile3[i0, i1] = tile11[i0, i1]
-        {
-            const int e = threadIdx.x;
-            const int i0 = (e) / 4;
-            const int i1 = ((e) % 4) * 4;
-            if (e < 64) {
-                Group<4> y;
-                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile11[24 * (i0) + i1]);
-                const int first = i1;
-                #pragma unroll
-                for (int l = 0; l < 4; l++) {
-                    const int i1 = first + l;
-                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
-                }
-                auto const there = &tile3[24 * (i0) + i1];
-                put<4>(there, y);
-            }
-        }
-        // map [8, 8] filled to [16, 16] in groups of 4: tile4[i0, i1] = tile12[i0, i1]
-        {
-            const int e = threadIdx.x;
-            const int i0 = (e) / 4;
-            const int i1 = ((e) % 4) * 4;
-            if (e < 64) {
-                Group<4> y;
-                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile12[24 * (i0) + i1]);
-                const int first = i1;
-                #pragma unroll
-                for (int l = 0; l < 4; l++) {
-                    const int i1 = first + l;
-                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
-                }
-                auto const there = &tile4[24 * (i0) + i1];
-                put<4>(there, y);
-            }
-        }
-        // map [8, 8] filled to [16, 16] in groups of 4: tile7[i0, i1] = tile13[i0, i1]
-        {
-            const int e = threadIdx.x;
-            const int i0 = (e) / 4;
-            const int i1 = ((e) % 4) * 4;
-            if (e < 64) {
-                Group<4> y;
-                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile13[24 * (i0) + i1]);
-                const int first = i1;
-                #pragma unroll
-                for (int l = 0; l < 4; l++) {
-                    const int i1 = first + l;
-                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
-                }
-                auto const there = &tile7[24 * (i0) + i1];
-                put<4>(there, y);
-            }
-        }
-        wait_for_block();
-        // product [8, 8] in 16x16 in groups of 2: sum = tile7 tile2 over 8; tile6[i0, 0, i1] = sum
+        // product [8, 8] in 16x16 in groups of 2: sum = tile4 tile5 over 8; tile3[i0, 0, i1] = sum
         #pragma unroll 1
         for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, false, 24, 0, false, 24, 0>(tile7, tile2, row0, col0);
+            sums.add<16, false, 24, 0, false, 24, 0>(tile4, tile5, row0, col0);
             sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
                     Group<2> y;
@@ -801,120 +788,58 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
                         const float sum = of[l];
                         y.x[l] = sum;
                     }
-                    auto const there = &tile6[8 * (i0) + i1];
+                    auto const there = &tile3[8 * (i0) + i1];
                     put<2>(there, y);
                 }
             });
         }
         wait_for_block();
-        // map [8, 8] filled to [16, 16] in groups of 4: tile5[i0, i1] = add(tile10[i0, i1], tile6[i0, 0, i1])
+        // map [8, 8] filled to [16, 16] in groups of 4: tile2[i0, i1] = ((add(tile7[i0, i1], tile3[i0, 0, i1]) * (row i0 is among the queries ? 1 : 0)) * tile9[i0, 0])
         {
             const int e = threadIdx.x;
             const int i0 = (e) / 4;
             const int i1 = ((e) % 4) * 4;
             if (e < 64) {
                 Group<4> y;
-                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile10[8 * (i0) + i1]);
-                Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile6[8 * (i0) + i1]);
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile7[8 * (i0) + i1]);
+                Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile3[8 * (i0) + i1]);
                 const int first = i1;
                 #pragma unroll
                 for (int l = 0; l < 4; l++) {
                     const int i1 = first + l;
-                    y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] + x1.x[l]) : 0.f;
+                    y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] + x1.x[l]) * (i0 < at.valid ? 1.0f : 0.0f) * tile9[i0] : 0.f;
                 }
-                auto const there = &tile5[24 * (i0) + i1];
+                auto const there = &tile2[24 * (i0) + i1];
                 put<4>(there, y);
             }
         }
-        wait_for_block();
-        // product [8, 8] in 16x16 in groups of 2: sum = tile3 tile2 over 8; sum1 = tile4 tile5 over 8, kept apart; out_o[t of row i0; i1] where row i0 is among the querie...
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            Sums<2> sums1;
-            sums.add<16, false, 24, 0, false, 24, 0>(tile3, tile2, row0, col0);
-            sums1.add<16, false, 24, 0, false, 24, 0>(tile4, tile5, row0, col0);
-            if (sums1.lost()) {
-                sums1.clear();
-                sums1.add_finite<16, false, 24, 0, false, 24, 0>(tile4, tile5, row0, col0);
-                sums1.lose<8, false, 24, 0, false, 24, 0, false>(tile4, tile5, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
-            }
-            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
-                if (i0 < 8 && i1 < 8) {
-                    const int first = i1, of_group = held;
-                    #pragma unroll
-                    for (int l = 0; l < 2; l++) {
-                        const int i1 = first + l, held = of_group + l;
-                        const float sum = of[l];
-                        const float sum1 = sums1.x[held / 4][held % 4];
-                        of[l] = (sum * 0.35355338f * tile14[i0] + sum1);
-                    }
-                }
-            });
-            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
-                if (i0 < 8 && i1 < 8) {
-                    Group<2> y;
-                    const int first = i1, of_group = held;
-                    #pragma unroll
-                    for (int l = 0; l < 2; l++) {
-                        const int i1 = first + l, held = of_group + l;
-                        const float sum = of[l];
-                        const float sum1 = sums1.x[held / 4][held % 4];
-                        y.x[l] = of[l];
-                    }
-                    auto const there = &out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1];
-                    if (i0 < at.valid) put_out<2>(there, y);
-                }
-            });
-        }
-        wait_for_block();
-        // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = ((add(tile10[i0, i1], tile6[i0, 0, i1]) * (row i0 is among the queries ? 1 : 0)) * tile15[i0, 0])
+        // map [8, 8] filled to [16, 16] in groups of 4: tile6[i0, i1] = tile10[i0, i1]
         {
             const int e = threadIdx.x;
             const int i0 = (e) / 4;
             const int i1 = ((e) % 4) * 4;
             if (e < 64) {
                 Group<4> y;
-                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile10[8 * (i0) + i1]);
-                Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile6[8 * (i0) + i1]);
-                const int first = i1;
-                #pragma unroll
-                for (int l = 0; l < 4; l++) {
-                    const int i1 = first + l;
-                    y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] + x1.x[l]) * (i0 < at.valid ? 1.0f : 0.0f) * tile15[i0] : 0.f;
-                }
-                auto const there = &tile8[24 * (i0) + i1];
-                put<4>(there, y);
-            }
-        }
-        // map [8, 8] filled to [16, 16] in groups of 4: tile9[i0, i1] = tile16[i0, i1]
-        {
-            const int e = threadIdx.x;
-            const int i0 = (e) / 4;
-            const int i1 = ((e) % 4) * 4;
-            if (e < 64) {
-                Group<4> y;
-                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile16[24 * (i0) + i1]);
+                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile10[24 * (i0) + i1]);
                 const int first = i1;
                 #pragma unroll
                 for (int l = 0; l < 4; l++) {
                     const int i1 = first + l;
                     y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
                 }
-                auto const there = &tile9[24 * (i0) + i1];
+                auto const there = &tile6[24 * (i0) + i1];
                 put<4>(there, y);
             }
         }
         wait_for_block();
-        // product [8, 8] in 16x16 in groups of 2: sum = tile9ᵀ tile8 over 8; tile0[i0, i1] = add((tile0[i0, i1] * tile17[0, 0]), sum)
+        // product [8, 8] in 16x16 in groups of 2: sum = tile6ᵀ tile2 over 8; tile0[i0, i1] = add((tile0[i0, i1] * tile11[0, 0]), sum)
         #pragma unroll
         for (int slot = 0; slot < 1; slot++) {
             const int job = threadIdx.x / 32 + slot * WARPS;
             if (job >= 1) break;
             const int row0 = job / 1 * 16, col0 = job % 1 * 16;
             Sums<2> sums;
-            sums.add<16, true, 24, 0, false, 24, 0>(tile9, tile8, row0, col0);
+            sums.add<16, true, 24, 0, false, 24, 0>(tile6, tile2, row0, col0);
             sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
                     const int first = i1, of_group = held;
@@ -922,7 +847,7 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
                     for (int l = 0; l < 2; l++) {
                         const int i1 = first + l, held = of_group + l;
                         const float sum = of[l];
-                        of[l] = (tile0[slot * 8 + held] * tile17[0] + sum);
+                        of[l] = (tile0[slot * 8 + held] * tile11[0] + sum);
                     }
                 }
             });
@@ -937,6 +862,15 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
                     }
                 }
             });
+        }
+        // map [8, 8]: kept_3[i0, i1] = add(tile7[i0, i1], tile3[i0, 0, i1])
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 8;
+            const int i1 = (e) % 8;
+            if (e < 64) {
+                kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = (tile7[8 * (i0) + i1] + tile3[8 * (i0) + i1]);
+            }
         }
         wait_for_block();
     }
@@ -963,7 +897,7 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_in_beta, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, bf16* __restrict__ kept_9, float* __restrict__ kept_10, bf16* __restrict__ kept_11, bf16* __restrict__ kept_12, bf16* __restrict__ kept_13, float* __restrict__ kept_14, float* __restrict__ kept_15, bf16* __restrict__ kept_16, float* __restrict__ kept_17, float* __restrict__ kept_18, float* __restrict__ kept_19, float* __restrict__ kept_20, float* __restrict__ kept_21, float* __restrict__ d_state_S_at_chunks) {
+gated_delta_rule_forward_read(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, bf16* __restrict__ kept_0, float* __restrict__ kept_1, bf16* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, bf16* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -983,60 +917,67 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
     const int own_in_v = at.head / (heads / heads_in_v);
     const int own_in_g = at.head / (heads / heads_in_g);
     const int own_in_beta = at.head / (heads / heads_in_beta);
-    bf16* const tile0 = (bf16*)(shared + 0);
-    bf16* const tile1 = (bf16*)(shared + 768);
-    float* const tile2 = (float*)(shared + 3840);
-    float* const tile3 = (float*)(shared + 768);
-    float* const tile4 = (float*)(shared + 4096);
-    float* const tile5 = (float*)(shared + 3072);
-    bf16* const tile6 = (bf16*)(shared + 1536);
-    float* const tile7 = (float*)(shared + 4608);
-    bf16* const tile8 = (bf16*)(shared + 768);
-    float* const tile9 = (float*)(shared + 1280);
-    float* const tile10 = (float*)(shared + 768);
-    float* const tile11 = (float*)(shared + 3968);
-    float* const tile12 = (float*)(shared + 1024);
-    float* const tile13 = (float*)(shared + 4352);
-    bf16* const tile14 = (bf16*)(shared + 1536);
-    bf16* const tile15 = (bf16*)(shared + 2304);
-    bf16* const tile16 = (bf16*)(shared + 3072);
-    bf16* const tile17 = (bf16*)(shared + 3072);
-    bf16* const tile18 = (bf16*)(shared + 768);
-    float* const tile19 = (float*)(shared + 3072);
-    bf16* const tile20 = (bf16*)(shared + 1536);
-    bf16* const tile21 = (bf16*)(shared + 2304);
-    bf16* const tile22 = (bf16*)(shared + 768);
-    bf16* const tile23 = (bf16*)(shared + 2304);
-    float* const tile24 = (float*)(shared + 1792);
-    float* const tile25 = (float*)(shared + 1536);
-    float* const tile26 = (float*)(shared + 1536);
-    bf16* const tile27 = (bf16*)(shared + 768);
-    float* const tile28 = (float*)(shared + 0);
-    float* const tile29 = (float*)(shared + 0);
-    float* const tile30 = (float*)(shared + 0);
-    float* const tile31 = (float*)(shared + 256);
-    float* const tile32 = (float*)(shared + 384);
-    bf16* const tile33 = (bf16*)(shared + 0);
-    bf16* const tile34 = (bf16*)(shared + 0);
-    float* const tile35 = (float*)(shared + 768);
-    float* const tile36 = (float*)(shared + 896);
-    // map [8, 8]: kept_0[i0, i1] = in_k[t of row i0; i1]
+    bf16* const tile0 = (bf16*)(shared + 1408);
+    bf16* const tile1 = (bf16*)(shared + 2176);
+    bf16* const tile2 = (bf16*)(shared + 2944);
+    bf16* const tile3 = (bf16*)(shared + 0);
+    float* const tile4 = (float*)(shared + 0);
+    bf16* const tile5 = (bf16*)(shared + 256);
+    float* const tile6 = (float*)(shared + 1024);
+    float* const tile7 = (float*)(shared + 1280);
     {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1];
+        // copy async by 16 bytes: tile4 = in_q[t of row i0; i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile4[8 * (i0) + i1], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile5 = kept_5[i0, i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile5[24 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile6 = kept_3[i0, i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile6[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 4 bytes: tile7 = kept_4[i0, 0] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile7[i0], &kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
         }
     }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile0[i0, i1] = in_k[t of row i0; i1]
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile0[i0, i1] = state_S_at_chunks[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            const Group<4> x0 = get_if<4>(&in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1], (i0 < 8 && i1 < 8));
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
@@ -1047,12 +988,297 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
             put<4>(there, y);
         }
     }
-    // map [8]: tile3[i0] = exp(in_g[t of row i0])
+    wait_for_block();
+    // wait for tile4, 3 copies pending
+    wait_for_copies<3>();
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile1[i0, i1] = tile4[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile4[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile1[24 * (i0) + i1];
+            put<4>(there, y);
+        }
+    }
+    // wait for tile5, 2 copies pending
+    wait_for_copies<2>();
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile2[i0, i1] = tile5[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile5[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile2[24 * (i0) + i1];
+            put<4>(there, y);
+        }
+    }
+    // wait for tile6, 1 copies pending
+    wait_for_copies<1>();
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile3[i0, i1] = tile6[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile6[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile3[24 * (i0) + i1];
+            put<4>(there, y);
+        }
+    }
+    // wait for tile7, 0 copies pending
+    wait_for_copies<0>();
+    wait_for_block();
+    // product [8, 8] in 16x16 in groups of 2: sum = tile1 tile0 over 8; sum1 = tile2 tile3 over 8, kept apart; out_o[t of row i0; i1] where row i0 is among the querie...
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        Sums<2> sums1;
+        sums.add<16, false, 24, 0, false, 24, 0>(tile1, tile0, row0, col0);
+        sums1.add<16, false, 24, 0, false, 24, 0>(tile2, tile3, row0, col0);
+        if (sums1.lost()) {
+            sums1.clear();
+            sums1.add_finite<16, false, 24, 0, false, 24, 0>(tile2, tile3, row0, col0);
+            sums1.lose<8, false, 24, 0, false, 24, 0, false>(tile2, tile3, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
+        }
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+            if (i0 < 8 && i1 < 8) {
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    const float sum1 = sums1.x[held / 4][held % 4];
+                    of[l] = (sum * 0.35355338f * tile7[i0] + sum1);
+                }
+            }
+        });
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+            if (i0 < 8 && i1 < 8) {
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    const float sum1 = sums1.x[held / 4][held % 4];
+                    y.x[l] = of[l];
+                }
+                auto const there = &out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1];
+                if (i0 < at.valid) put_out<2>(there, y);
+            }
+        });
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(128, 1)
+gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_in_beta, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, bf16* __restrict__ kept_7, bf16* __restrict__ kept_8, float* __restrict__ kept_9, float* __restrict__ kept_10, bf16* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ kept_14, float* __restrict__ kept_15, float* __restrict__ kept_16, float* __restrict__ kept_17, bf16* __restrict__ kept_18, float* __restrict__ d_state_S_at_chunks) {
+    extern __shared__ __align__(128) unsigned char shared[];
+    Place at;
+    at.job = blockIdx.x / heads;
+    const int* job = jobs + 4 * at.job;
+    at.part = 0;
+    at.head = blockIdx.x % heads;
+    at.sequence = job[0];
+    at.chunk = job[2];
+    at.positions = 0;
+    at.start = bounds[at.sequence];
+    at.length = bounds[at.sequence + 1] - at.start;
+    at.rows = bounds[sequences];
+    at.first = job[1];
+    at.valid = min(at.length - at.first, 8);
+    const int own_in_q = at.head / (heads / heads_in_q);
+    const int own_in_k = at.head / (heads / heads_in_k);
+    const int own_in_v = at.head / (heads / heads_in_v);
+    const int own_in_g = at.head / (heads / heads_in_g);
+    const int own_in_beta = at.head / (heads / heads_in_beta);
+    bf16* const tile0 = (bf16*)(shared + 1536);
+    bf16* const tile1 = (bf16*)(shared + 256);
+    float* const tile2 = (float*)(shared + 6144);
+    float* const tile3 = (float*)(shared + 2304);
+    float* const tile4 = (float*)(shared + 6400);
+    float* const tile5 = (float*)(shared + 3840);
+    bf16* const tile6 = (bf16*)(shared + 5376);
+    bf16* const tile7 = (bf16*)(shared + 2304);
+    float* const tile8 = (float*)(shared + 2816);
+    float* const tile9 = (float*)(shared + 2304);
+    float* const tile10 = (float*)(shared + 6272);
+    float* const tile11 = (float*)(shared + 2560);
+    float* const tile12 = (float*)(shared + 6656);
+    bf16* const tile13 = (bf16*)(shared + 3840);
+    float* const tile14 = (float*)(shared + 512);
+    bf16* const tile15 = (bf16*)(shared + 3072);
+    float* const tile16 = (float*)(shared + 6912);
+    bf16* const tile17 = (bf16*)(shared + 4608);
+    bf16* const tile18 = (bf16*)(shared + 256);
+    bf16* const tile19 = (bf16*)(shared + 256);
+    float* const tile20 = (float*)(shared + 3072);
+    float* const tile21 = (float*)(shared + 2304);
+    float* const tile22 = (float*)(shared + 1280);
+    bf16* const tile23 = (bf16*)(shared + 256);
+    float* const tile24 = (float*)(shared + 1280);
+    float* const tile25 = (float*)(shared + 1280);
+    float* const tile26 = (float*)(shared + 2304);
+    float* const tile27 = (float*)(shared + 1280);
+    float* const tile28 = (float*)(shared + 2560);
+    bf16* const tile29 = (bf16*)(shared + 2304);
+    bf16* const tile30 = (bf16*)(shared + 2304);
+    float* const tile31 = (float*)(shared + 256);
+    float* const tile32 = (float*)(shared + 384);
+    bf16* const tile33 = (bf16*)(shared + 256);
+    bf16* const tile34 = (bf16*)(shared + 2304);
+    bf16* const tile35 = (bf16*)(shared + 3072);
+    float* const tile36 = (float*)(shared + 0);
+    float* const tile37 = (float*)(shared + 384);
+    float* const tile38 = (float*)(shared + 768);
+    float* const tile39 = (float*)(shared + 1024);
+    float* const tile40 = (float*)(shared + 1280);
+    float* const tile41 = (float*)(shared + 512);
+    float* const tile42 = (float*)(shared + 256);
+    {
+        // copy async by 16 bytes: tile36 = in_k[t of row i0; i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile36[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
+            }
+        }
+        // copy async by 4 bytes: tile42 = in_g[t of row i0] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile42[i0], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
+            }
+        }
+        // copy async by 4 bytes: tile37 = in_beta[t of row i0] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile37[i0], &in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0]);
+            }
+        }
+        // copy async by 16 bytes: tile41 = state_S_at_chunks[i0, i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile41[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile38 = in_v[t of row i0; i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile38[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile39 = d_out_o[t of row i0; i1] of round 0
+        if (d_out_o != 0) {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile39[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile40 = in_q[t of row i0; i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile40[8 * (i0) + i1], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1]);
+            }
+        }
+    }
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    wait_for_block();
+    // wait for tile36, 6 copies pending
+    wait_for_copies<6>();
+    wait_for_block();
+    // map [8, 8]: kept_0[i0, i1] = tile36[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile36[8 * (i0) + i1];
+        }
+    }
+    // map [8, 8] filled to [16, 16] in groups of 4: tile0[i0, i1] = tile36[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile36[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile0[24 * (i0) + i1];
+            put<4>(there, y);
+        }
+    }
+    // wait for tile42, 5 copies pending
+    wait_for_copies<5>();
+    wait_for_block();
+    // map [8]: tile3[i0] = exp(tile42[i0])
     {
         const int e = threadIdx.x;
         const int i0 = e;
         if (e < 8) {
-            tile3[i0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
+            tile3[i0] = op_exp(tile42[i0]);
         }
     }
     wait_for_block();
@@ -1072,15 +1298,17 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
             tile2[i0] = (tile3[i0] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
         }
     }
-    // map [8]: tile11[i0] = (in_beta[t of row i0] * neg(tile3[i0]))
+    // wait for tile37, 4 copies pending
+    wait_for_copies<4>();
+    wait_for_block();
+    // map [8]: tile10[i0] = (tile37[i0] * neg(tile3[i0]))
     {
         const int e = threadIdx.x;
         const int i0 = e;
         if (e < 8) {
-            tile11[i0] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * op_neg(tile3[i0]);
+            tile10[i0] = tile37[i0] * op_neg(tile3[i0]);
         }
     }
-    wait_for_block();
     // map [8, 1]: kept_1[i0, 0] = tile2[i0, 0]
     {
         const int e = threadIdx.x;
@@ -1089,34 +1317,26 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
             kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile2[i0];
         }
     }
-    // map [8]: kept_3[i0] = tile11[i0]
+    wait_for_block();
+    // map [8]: kept_3[i0] = tile10[i0]
     {
         const int e = threadIdx.x;
         const int i0 = e;
         if (e < 8) {
-            kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile11[i0];
+            kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile10[i0];
         }
     }
-    // map [8, 8]: kept_4[i0, i1] = (in_k[t of row i0; i1] * tile11[i0])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1] * tile11[i0];
-        }
-    }
-    // map [8, 1]: kept_10[i0, 0] = tile11[i0]
+    // map [8, 1]: kept_17[i0, 0] = tile10[i0]
     {
         const int e = threadIdx.x;
         const int i0 = e;
         if (e < 8) {
-            kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile11[i0];
+            kept_17[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile10[i0];
         }
     }
     // scan of 8 rows, 8 steps, 1 wide: tile4 = DecayMask(Versions { micro: 1, offsets: [1] }) tile2
     decay_mask<8, 8>(tile4, tile2, [](int i) -> int { return i + 1; });
-    // product [8, 1, 8] in 16x16 in groups of 2: sum = tile0 tile0ᵀ over 8; tile10[i0, 0, i2] = ((sum * tile11[i0]) * (row i2 is among the queries ? 1 : 0))
+    // product [8, 1, 8] in 16x16 in groups of 2: sum = tile0 tile0ᵀ over 8; tile9[i0, 0, i2] = ((sum * tile10[i0]) * (row i2 is among the queries ? 1 : 0))
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -1129,7 +1349,7 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
                 for (int l = 0; l < 2; l++) {
                     const int i2 = first + l, held = of_group + l;
                     const float sum = of[l];
-                    of[l] = sum * tile11[i0] * (i2 < at.valid ? 1.0f : 0.0f);
+                    of[l] = sum * tile10[i0] * (i2 < at.valid ? 1.0f : 0.0f);
                 }
             }
         });
@@ -1143,33 +1363,37 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
                     const float sum = of[l];
                     y.x[l] = of[l];
                 }
-                auto const there = &tile10[8 * (i0) + i2];
+                auto const there = &tile9[8 * (i0) + i2];
                 put<2>(there, y);
             }
         });
     }
     wait_for_block();
-    // map [8, 8]: kept_5[i0, i1] = tile10[i0, 0, i1]
+    // map [8, 8]: kept_4[i0, i1] = tile9[i0, 0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 64) {
-            kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile10[8 * (i0) + i1];
+            kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile9[8 * (i0) + i1];
         }
     }
-    // scan of 8 rows, 8 steps, 1 wide: tile12 = DecayMask(Versions { micro: 1, offsets: [0] }) tile2
-    decay_mask<8, 8>(tile12, tile2, [](int i) -> int { return i; });
+    // scan of 8 rows, 8 steps, 1 wide: tile11 = DecayMask(Versions { micro: 1, offsets: [0] }) tile2
+    decay_mask<8, 8>(tile11, tile2, [](int i) -> int { return i; });
     wait_for_block();
-    // map [8, 8]: tile9[i0, i1] = neg((tile10[i0, 0, i1] * tile12[i0, i1]))
+    // map [8, 8]: tile8[i0, i1] = neg((tile9[i0, 0, i1] * tile11[i0, i1]))
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 64) {
-            tile9[8 * (i0) + i1] = op_neg(tile10[8 * (i0) + i1] * tile12[8 * (i0) + i1]);
+            tile8[8 * (i0) + i1] = op_neg(tile9[8 * (i0) + i1] * tile11[8 * (i0) + i1]);
         }
     }
+    wait_for_block();
+    // invert tile8: tile12
+    invert<8, 8, 8>(tile8, tile12);
+    wait_for_block();
     // map [8, 8]: kept_6[i0, i1] = tile12[i0, i1]
     {
         const int e = threadIdx.x;
@@ -1179,112 +1403,52 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
             kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile12[8 * (i0) + i1];
         }
     }
-    // map [8, 8]: tile13[i0, i1] = (i0 == i1 ? 1 : 0)
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            tile13[8 * (i0) + i1] = (i0 == i1 ? 1.0f : 0.0f);
-        }
-    }
-    wait_for_block();
-    // solve tile9: tile13
-    solve<8, 8, false>(tile9, tile13);
-    wait_for_block();
-    // map [8, 8]: kept_8[i0, i1] = tile13[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile13[8 * (i0) + i1];
-        }
-    }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = (tile13[i0, i1] * in_beta[t of row i1])
+    // map [8, 8] filled to [16, 16] in groups of 4: tile7[i0, i1] = tile12[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile13[8 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * in_beta[((long long)(at.start + inside(at, i1)) * heads_in_beta + own_in_beta) * 1 + 0] : 0.f;
-            }
-            auto const there = &tile8[24 * (i0) + i1];
-            put<4>(there, y);
-        }
-    }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile14[i0, i1] = in_v[t of row i0; i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            const Group<4> x0 = get_if<4>(&in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1], (i0 < 8 && i1 < 8));
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile12[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
                 y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
             }
-            auto const there = &tile14[24 * (i0) + i1];
+            auto const there = &tile7[24 * (i0) + i1];
             put<4>(there, y);
         }
     }
+    // wait for tile41, 3 copies pending
+    wait_for_copies<3>();
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile15[i0, i1] = sub(in_v[t of row i0; i1], tile14[i0, i1])
+    // map [8, 8] filled to [16, 16] in groups of 4: tile15[i0, i1] = tile41[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            const Group<4> x0 = get_if<4>(&in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1], (i0 < 8 && i1 < 8));
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile14[24 * (i0) + i1]);
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile41[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
             }
             auto const there = &tile15[24 * (i0) + i1];
             put<4>(there, y);
         }
     }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile16[i0, i1] = sub((tile13[i0, i1] * in_beta[t of row i1]), tile8[i0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile13[8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile8[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] * in_beta[((long long)(at.start + inside(at, i1)) * heads_in_beta + own_in_beta) * 1 + 0] - x1.x[l]) : 0.f;
-            }
-            auto const there = &tile16[24 * (i0) + i1];
-            put<4>(there, y);
-        }
-    }
     wait_for_block();
-    // product [8, 8] in 16x16 in groups of 2: sum = tile8 tile14 over 8 + tile8 tile15 over 8 + tile16 tile14 over 8; tile7[i0, 0, i1] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile0 tile15 over 8; tile14[i0, 0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, false, 24, 0>(tile8, tile14, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile8, tile15, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile16, tile14, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile0, tile15, row0, col0);
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
                 Group<2> y;
@@ -1295,102 +1459,94 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
                     const float sum = of[l];
                     y.x[l] = sum;
                 }
-                auto const there = &tile7[8 * (i0) + i1];
+                auto const there = &tile14[8 * (i0) + i1];
                 put<2>(there, y);
             }
         });
     }
+    // scan of 8 rows, 8 steps, 1 wide: tile16 = CumulativeProduct(Versions { micro: 1, offsets: [0] }) tile2
+    cumulative_product<8, 8, 1>(tile16, tile2, [](int i) -> int { return i; });
     wait_for_block();
-    // map [8, 8]: kept_9[i0, i1] = tile7[i0, 0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile7[8 * (i0) + i1]);
-        }
-    }
-    // scan of 8 rows, 8 steps, 1 wide: tile19 = CumulativeProduct(Versions { micro: 1, offsets: [0] }) tile2
-    cumulative_product<8, 8, 1>(tile19, tile2, [](int i) -> int { return i; });
-    wait_for_block();
-    // map [8, 1]: kept_7[i0, 0] = tile19[i0, 0]
+    // map [8, 1]: kept_5[i0, 0] = tile16[i0, 0]
     {
         const int e = threadIdx.x;
         const int i0 = e;
         if (e < 8) {
-            kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile19[i0];
+            kept_5[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile16[i0];
         }
     }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile18[i0, i1] = ((tile13[i0, i1] * tile11[i1]) * tile19[i1, 0])
+    // wait for tile38, 2 copies pending
+    wait_for_copies<2>();
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile13[i0, i1] = add((tile37[i0] * tile38[i0, i1]), ((tile14[i0, 0, i1] * tile10[i0]) * tile16[i0, 0]))
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile13[8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile11[i1]);
-            Group<4> x2 = {}; if ((i0 < 8 && i1 < 8)) x2 = get<4>(&tile19[i1]);
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile38[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile14[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * x1.x[l] * x2.x[l] : 0.f;
+                y.x[l] = i0 < 8 && i1 < 8 ? (tile37[i0] * x0.x[l] + x1.x[l] * tile10[i0] * tile16[i0]) : 0.f;
             }
-            auto const there = &tile18[24 * (i0) + i1];
+            auto const there = &tile13[24 * (i0) + i1];
             put<4>(there, y);
         }
     }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile20[i0, i1] = sub(in_k[t of row i0; i1], tile0[i0, i1])
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile17[i0, i1] = sub(add((tile37[i0] * tile38[i0, i1]), ((tile14[i0, 0, i1] * tile10[i0]) * tile16[i0, 0])), tile1...
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            const Group<4> x0 = get_if<4>(&in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1], (i0 < 8 && i1 < 8));
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile0[24 * (i0) + i1]);
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile38[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile14[8 * (i0) + i1]);
+            Group<4> x2 = {}; if ((i0 < 8 && i1 < 8)) x2 = get<4>(&tile13[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? ((tile37[i0] * x0.x[l] + x1.x[l] * tile10[i0] * tile16[i0]) - x2.x[l]) : 0.f;
+            }
+            auto const there = &tile17[24 * (i0) + i1];
+            put<4>(there, y);
+        }
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile18[i0, i1] = sub(tile12[i0, i1], tile7[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile12[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile7[24 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
                 y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
             }
-            auto const there = &tile20[24 * (i0) + i1];
+            auto const there = &tile18[24 * (i0) + i1];
             put<4>(there, y);
         }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile21[i0, i1] = sub(((tile13[i0, i1] * tile11[i1]) * tile19[i1, 0]), tile18[i0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile13[8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile11[i1]);
-            Group<4> x2 = {}; if ((i0 < 8 && i1 < 8)) x2 = get<4>(&tile19[i1]);
-            Group<4> x3 = {}; if ((i0 < 8 && i1 < 8)) x3 = get<4>(&tile18[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] * x1.x[l] * x2.x[l] - x3.x[l]) : 0.f;
-            }
-            auto const there = &tile21[24 * (i0) + i1];
-            put<4>(there, y);
-        }
-    }
-    wait_for_block();
-    // product [8, 8] in 16x16, filled in groups of 2: sum = tile18 tile0 over 8 + tile18 tile20 over 8 + tile21 tile0 over 8; tile17[i0, i1] = sum
+    // product [8, 8] in 16x16, filled in groups of 2: sum = tile7 tile13 over 8 + tile7 tile17 over 8 + tile18 tile13 over 8; tile6[i0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, false, 24, 0>(tile18, tile0, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile18, tile20, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile21, tile0, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile7, tile13, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile7, tile17, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile18, tile13, row0, col0);
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             Group<2> y;
             const int first = i1, of_group = held;
@@ -1400,129 +1556,73 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
                 const float sum = of[l];
                 y.x[l] = i0 < 8 && i1 < 8 ? sum : 0.f;
             }
-            auto const there = &tile17[24 * (i0) + i1];
-            put<2>(there, y);
-        });
-    }
-    wait_for_block();
-    // map [8, 8]: kept_11[i0, i1] = tile17[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile17[24 * (i0) + i1]));
-        }
-    }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile22[i0, i1] = state_S_at_chunks[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            const Group<4> x0 = get_if<4>(&state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1], (i0 < 8 && i1 < 8));
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
-            }
-            auto const there = &tile22[24 * (i0) + i1];
-            put<4>(there, y);
-        }
-    }
-    wait_for_block();
-    // product [8, 8] in 16x16, filled in groups of 2: sum = tile17 tile22 over 8; tile6[i0, i1] = add(tile7[i0, 0, i1], sum)
-    #pragma unroll 1
-    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        Sums<2> sums;
-        sums.add<16, false, 24, 0, false, 24, 0>(tile17, tile22, row0, col0);
-        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
-            Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile7[8 * (i0) + i1]);
-            const int first = i1, of_group = held;
-            #pragma unroll
-            for (int l = 0; l < 2; l++) {
-                const int i1 = first + l, held = of_group + l;
-                const float sum = of[l];
-                of[l] = i0 < 8 && i1 < 8 ? (x0.x[l] + sum) : 0.f;
-            }
-        });
-        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
-            Group<2> y;
-            const int first = i1, of_group = held;
-            #pragma unroll
-            for (int l = 0; l < 2; l++) {
-                const int i1 = first + l, held = of_group + l;
-                const float sum = of[l];
-                y.x[l] = of[l];
-            }
             auto const there = &tile6[24 * (i0) + i1];
             put<2>(there, y);
         });
     }
     wait_for_block();
-    // map [8, 8]: kept_12[i0, i1] = tile6[i0, i1]
+    // map [8, 8]: kept_7[i0, i1] = tile6[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 64) {
-            kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile6[24 * (i0) + i1]));
+            kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile6[24 * (i0) + i1]));
         }
     }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile23[i0, i1] = (given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0)
+    // wait for tile39, 1 copies pending
+    wait_for_copies<1>();
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile19[i0, i1] = (given d_out_o ? (row i0 is among the queries ? tile39[i0, i1] : 0) : 0)
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            const Group<4> x0 = get_if<4>(&d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], (i0 < 8 && i1 < 8 && d_out_o != 0 && i0 < at.valid));
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8 && d_out_o != 0 && i0 < at.valid)) x0 = get<4>(&tile39[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
                 y.x[l] = i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? x0.x[l] : 0.0f) : 0.0f) : 0.f;
             }
-            auto const there = &tile23[24 * (i0) + i1];
+            auto const there = &tile19[24 * (i0) + i1];
             put<4>(there, y);
         }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile6 tile23ᵀ over 8; tile5[i1, i0, 0] = sum
+    // product [8, 8] in 16x16: sum = tile6 tile19ᵀ over 8; tile5[i1, i0, 0] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile6, tile23, row0, col0);
+        sums.add<16, false, 24, 0, true, 24, 0>(tile6, tile19, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float& sum, int held) {
             if (i0 < 8 && i1 < 8) {
                 tile5[i0 + 8 * (i1)] = sum;
             }
         });
     }
-    wait_for_block();
-    // product [8, 8] in 16x16: sum = tile22 tile23ᵀ over 8; tile25[i1, i0, 0] = sum
+    // product [8, 8] in 16x16: sum = tile15 tile19ᵀ over 8; tile21[i1, i0, 0] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile22, tile23, row0, col0);
+        sums.add<16, false, 24, 0, true, 24, 0>(tile15, tile19, row0, col0);
         sums.each(row0, col0, [&](int i0, int i1, float& sum, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile25[i0 + 8 * (i1)] = sum;
+                tile21[i0 + 8 * (i1)] = sum;
             }
         });
     }
-    // map [8, 8]: kept_16[i0, i1] = tile23[i0, i1]
+    // map [8, 8]: kept_11[i0, i1] = tile19[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 64) {
-            kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile23[24 * (i0) + i1]));
+            kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile19[24 * (i0) + i1]));
         }
     }
     wait_for_block();
@@ -1545,8 +1645,8 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
             put<4>(there, y);
         }
     }
-    // scan of 8 rows, 8 steps, 1 wide: tile24 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile2
-    cumulative_product<8, 8, 1>(tile24, tile2, [](int i) -> int { return i + 1; });
+    // scan of 8 rows, 8 steps, 1 wide: tile20 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile2
+    cumulative_product<8, 8, 1>(tile20, tile2, [](int i) -> int { return i + 1; });
     wait_for_block();
     // product [8, 8] in 16x16 in groups of 2: sum = tile1 tile0 over 8; d_in_q[t of row i0; i1] where row i0 is among the queries = (0.35355339059327373 * add(sum, (t...
     #pragma unroll 1
@@ -1556,13 +1656,13 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         sums.add<16, false, 24, 0, false, 24, 0>(tile1, tile0, row0, col0);
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile25[8 * (i0) + i1]);
+                Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile21[8 * (i0) + i1]);
                 const int first = i1, of_group = held;
                 #pragma unroll
                 for (int l = 0; l < 2; l++) {
                     const int i1 = first + l, held = of_group + l;
                     const float sum = of[l];
-                    of[l] = 0.35355338f * (sum + tile24[i0] * x0.x[l]);
+                    of[l] = 0.35355338f * (sum + tile20[i0] * x0.x[l]);
                 }
             }
         });
@@ -1581,8 +1681,10 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
             }
         });
     }
+    // wait for tile40, 0 copies pending
+    wait_for_copies<0>();
     wait_for_block();
-    // reduce [8, 8] over [1]: tile35[i0, 0] = Sum ((in_q[t of row i0; i1] * 0.35355339059327373) * tile25[i0, i1, 0])
+    // reduce [8, 8] over [1]: tile31[i0, 0] = Sum ((tile40[i0, i1] * 0.35355339059327373) * tile21[i0, i1, 0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
@@ -1590,48 +1692,48 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1] * 0.35355338f * tile25[8 * (i0) + i1];
+            x += tile40[8 * (i0) + i1] * 0.35355338f * tile21[8 * (i0) + i1];
         }
-        tile35[i0] = x;
+        tile31[i0] = x;
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile36 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile2 tile35
-    cumulative_product_grad<8, 8, 1>(tile36, tile2, tile35, [](int i) -> int { return i + 1; });
+    // scan of 8 rows, 8 steps, 1 wide: tile32 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile2 tile31
+    cumulative_product_grad<8, 8, 1>(tile32, tile2, tile31, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // map [8, 1]: kept_21[i0, 0] = tile36[i0, 0]
+    // map [8, 1]: kept_16[i0, 0] = tile32[i0, 0]
     {
         const int e = threadIdx.x;
         const int i0 = e;
         if (e < 8) {
-            kept_21[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile36[i0];
+            kept_16[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile32[i0];
         }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile27[i0, i1] = in_q[t of row i0; i1]
+    // map [8, 8] filled to [16, 16] in groups of 4: tile23[i0, i1] = tile40[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            const Group<4> x0 = get_if<4>(&in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1], (i0 < 8 && i1 < 8));
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile40[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
                 y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
             }
-            auto const there = &tile27[24 * (i0) + i1];
+            auto const there = &tile23[24 * (i0) + i1];
             put<4>(there, y);
         }
     }
     wait_for_block();
-    // product [8, 8] in 16x16 in groups of 2: sum = tile27 tile0ᵀ over 8; tile26[i1, 0, i0] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile23 tile0ᵀ over 8; tile22[i1, 0, i0] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile27, tile0, row0, col0);
+        sums.add<16, false, 24, 0, true, 24, 0>(tile23, tile0, row0, col0);
         sums.each_pair(row0, col0, [&](int i1, int i0, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
                 Group<2> y;
@@ -1642,66 +1744,66 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
                     const float sum = of[l];
                     y.x[l] = sum;
                 }
-                auto const there = &tile26[i0 + 8 * (i1)];
+                auto const there = &tile22[i0 + 8 * (i1)];
                 put<2>(there, y);
             }
         });
     }
     wait_for_block();
-    // map [8, 8]: kept_13[i0, i1] = (((tile26[i0, 0, i1] * (row i1 is among the queries ? 1 : 0)) * 0.35355339059327373) * tile4[i0, i1])
+    // map [8, 8]: kept_8[i0, i1] = (((tile22[i0, 0, i1] * (row i1 is among the queries ? 1 : 0)) * 0.35355339059327373) * tile4[i0, i1])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 64) {
-            kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile26[8 * (i0) + i1] * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * tile4[8 * (i0) + i1]);
+            kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(tile22[8 * (i0) + i1] * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * tile4[8 * (i0) + i1]);
         }
     }
-    // map [8, 8]: tile30[i0, i1] = (((tile26[i0, 0, i1] * (row i1 is among the queries ? 1 : 0)) * 0.35355339059327373) * tile5[i0, i1, 0])
+    // map [8, 8]: tile26[i0, i1] = (((tile22[i0, 0, i1] * (row i1 is among the queries ? 1 : 0)) * 0.35355339059327373) * tile5[i0, i1, 0])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 64) {
-            tile30[8 * (i0) + i1] = tile26[8 * (i0) + i1] * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * tile5[8 * (i0) + i1];
+            tile26[8 * (i0) + i1] = tile22[8 * (i0) + i1] * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * tile5[8 * (i0) + i1];
         }
     }
     wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile31 = DecayMaskGrad(Versions { micro: 1, offsets: [1] }) tile2 tile30
-    decay_mask_grad<8, 8>(tile31, tile2, tile30, tile32, [](int i) -> int { return i + 1; });
+    // scan of 8 rows, 8 steps, 1 wide: tile27 = DecayMaskGrad(Versions { micro: 1, offsets: [1] }) tile2 tile26
+    decay_mask_grad<8, 8>(tile27, tile2, tile26, tile28, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // map [8, 1]: kept_18[i0, 0] = tile31[i0, 0]
+    // map [8, 1]: kept_13[i0, 0] = tile27[i0, 0]
     {
         const int e = threadIdx.x;
         const int i0 = e;
         if (e < 8) {
-            kept_18[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile31[i0];
+            kept_13[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile27[i0];
         }
     }
-    // scan of 8 rows, 8 steps, 1 wide: tile28 = ReverseCumulativeProduct tile2
-    reverse_cumulative_product<8, 1>(tile28, tile2);
     wait_for_block();
-    // map [8, 1]: kept_14[i0, 0] = tile28[i0, 0]
+    // scan of 8 rows, 8 steps, 1 wide: tile24 = ReverseCumulativeProduct tile2
+    reverse_cumulative_product<8, 1>(tile24, tile2);
+    wait_for_block();
+    // map [8, 1]: kept_9[i0, 0] = tile24[i0, 0]
     {
         const int e = threadIdx.x;
         const int i0 = e;
         if (e < 8) {
-            kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile28[i0];
+            kept_9[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile24[i0];
         }
     }
     wait_for_block();
-    // scan of 1 rows, 8 steps, 1 wide: tile29 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile2
-    cumulative_product<1, 8, 1>(tile29, tile2, [](int i) -> int { return 8 * (i) + 8; });
+    // scan of 1 rows, 8 steps, 1 wide: tile25 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile2
+    cumulative_product<1, 8, 1>(tile25, tile2, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
-    // map [1, 1]: kept_15[0, 0] = tile29[0, 0]
+    // map [1, 1]: kept_10[0, 0] = tile25[0, 0]
     {
         const int e = threadIdx.x;
         if (e < 1) {
-            kept_15[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile29[0];
+            kept_10[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile25[0];
         }
     }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile33[i0, i1] = (tile4[i0, i1] * tile5[i0, i1, 0])
+    // map [8, 8] filled to [16, 16] in groups of 4: tile29[i0, i1] = (tile4[i0, i1] * tile5[i0, i1, 0])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
@@ -1716,17 +1818,17 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
                 const int i1 = first + l;
                 y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * x1.x[l] : 0.f;
             }
-            auto const there = &tile33[24 * (i0) + i1];
+            auto const there = &tile29[24 * (i0) + i1];
             put<4>(there, y);
         }
     }
     wait_for_block();
-    // product [1, 8, 8] in 16x16 in groups of 2: sum = tile27ᵀ tile33 over 8; kept_19[0, i1, i2] = (sum * 0.35355339059327373)
+    // product [1, 8, 8] in 16x16 in groups of 2: sum = tile23ᵀ tile29 over 8; kept_14[0, i1, i2] = (sum * 0.35355339059327373)
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, true, 24, 0, false, 24, 0>(tile27, tile33, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile23, tile29, row0, col0);
         sums.each_pair(row0, col0, [&](int i1, int i2, float* of, int held) {
             if (i1 < 8 && i2 < 8) {
                 Group<2> y;
@@ -1737,37 +1839,37 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
                     const float sum = of[l];
                     y.x[l] = sum * 0.35355338f;
                 }
-                auto const there = &kept_19[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2];
+                auto const there = &kept_14[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2];
                 put_out<2>(there, y);
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile34[i0, i1] = ((given d_out_o ? (row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) : 0) * tile24[i0, ...
+    // map [8, 8] filled to [16, 16] in groups of 4: tile30[i0, i1] = ((given d_out_o ? (row i0 is among the queries ? tile39[i0, i1] : 0) : 0) * tile20[i0, 0])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            const Group<4> x0 = get_if<4>(&d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], (i0 < 8 && i1 < 8 && d_out_o != 0 && i0 < at.valid));
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8 && d_out_o != 0 && i0 < at.valid)) x0 = get<4>(&tile39[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? x0.x[l] : 0.0f) : 0.0f) * tile24[i0] : 0.f;
+                y.x[l] = i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? x0.x[l] : 0.0f) : 0.0f) * tile20[i0] : 0.f;
             }
-            auto const there = &tile34[24 * (i0) + i1];
+            auto const there = &tile30[24 * (i0) + i1];
             put<4>(there, y);
         }
     }
     wait_for_block();
-    // product [1, 8, 8] in 16x16 in groups of 2: sum = tile27ᵀ tile34 over 8; kept_20[0, i1, i2] = (sum * 0.35355339059327373)
+    // product [1, 8, 8] in 16x16 in groups of 2: sum = tile23ᵀ tile30 over 8; kept_15[0, i1, i2] = (sum * 0.35355339059327373)
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, true, 24, 0, false, 24, 0>(tile27, tile34, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile23, tile30, row0, col0);
         sums.each_pair(row0, col0, [&](int i1, int i2, float* of, int held) {
             if (i1 < 8 && i2 < 8) {
                 Group<2> y;
@@ -1778,15 +1880,105 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
                     const float sum = of[l];
                     y.x[l] = sum * 0.35355338f;
                 }
-                auto const there = &kept_20[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2];
+                auto const there = &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2];
                 put_out<2>(there, y);
+            }
+        });
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile33[i0, i1] = ((tile12[i0, i1] * tile10[i1]) * tile16[i1, 0])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile12[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile10[i1]);
+            Group<4> x2 = {}; if ((i0 < 8 && i1 < 8)) x2 = get<4>(&tile16[i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * x1.x[l] * x2.x[l] : 0.f;
+            }
+            auto const there = &tile33[24 * (i0) + i1];
+            put<4>(there, y);
+        }
+    }
+    // map [8, 8] filled to [16, 16] in groups of 4: tile34[i0, i1] = sub(tile36[i0, i1], tile0[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile36[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile0[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile34[24 * (i0) + i1];
+            put<4>(there, y);
+        }
+    }
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile35[i0, i1] = sub(((tile12[i0, i1] * tile10[i1]) * tile16[i1, 0]), tile33[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile12[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile10[i1]);
+            Group<4> x2 = {}; if ((i0 < 8 && i1 < 8)) x2 = get<4>(&tile16[i1]);
+            Group<4> x3 = {}; if ((i0 < 8 && i1 < 8)) x3 = get<4>(&tile33[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] * x1.x[l] * x2.x[l] - x3.x[l]) : 0.f;
+            }
+            auto const there = &tile35[24 * (i0) + i1];
+            put<4>(there, y);
+        }
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16 in groups of 2, stored by 4: sum = tile33 tile0 over 8 + tile33 tile34 over 8 + tile35 tile0 over 8; kept_18[i0, i1] = sum
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, false, 24, 0>(tile33, tile0, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile33, tile34, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile35, tile0, row0, col0);
+        sums.each_four(row0, col0, [&](int i0, int i1, float* of, int held) {
+            Group<2> y = {};
+            if (i0 < 8 && i1 < 8) {
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+            }
+            return y;
+        }, [&](int i0, int i1, uint2 y) {
+            if (i0 < 8 && i1 < 8) {
+                auto const there = &kept_18[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+                put_words(there, y.x, y.y);
             }
         });
     }
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_in_beta, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, bf16* __restrict__ kept_9, float* __restrict__ kept_10, bf16* __restrict__ kept_11, bf16* __restrict__ kept_12, bf16* __restrict__ kept_13, float* __restrict__ kept_14, float* __restrict__ kept_15, bf16* __restrict__ kept_16, float* __restrict__ kept_17, float* __restrict__ kept_18, float* __restrict__ kept_19, float* __restrict__ kept_20, float* __restrict__ kept_21, float* __restrict__ d_state_S_at_chunks) {
+gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_in_beta, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, bf16* __restrict__ kept_7, bf16* __restrict__ kept_8, float* __restrict__ kept_9, float* __restrict__ kept_10, bf16* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ kept_14, float* __restrict__ kept_15, float* __restrict__ kept_16, float* __restrict__ kept_17, bf16* __restrict__ kept_18, float* __restrict__ d_state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -1845,58 +2037,79 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks_before + c;
-        // copy async by 16 bytes: tile10 = kept_11[i0, i1] of round 0
+        // copy async by 16 bytes: tile10 = kept_18[i0, i1] of round 0
         {
             bf16* const tile10 = tile10_stages + 0 % 2 * 384;
-            const int e = threadIdx.x;
-            const int i0 = e;
-            const int i1 = 0;
-            if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_18[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
         }
-        // copy async by 16 bytes from thread 32 on: tile11 = kept_0[i0, i1] of round 0
+        // copy async by 16 bytes: tile11 = kept_0[i0, i1] of round 0
         {
             float* const tile11 = tile11_stages + 0 % 2 * 64;
-            const int e = (int)threadIdx.x - 32;
-            const int i0 = (e) / 2;
-            const int i1 = ((e) % 2) * 4;
-            if (e >= 0 && e < 16) copy_async<16>(&tile11[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile11[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
         }
-        // copy async by 4 bytes from thread 64 on: tile12 = kept_14[i0, 0] of round 0
+        // copy async by 4 bytes: tile12 = kept_9[i0, 0] of round 0
         {
             float* const tile12 = tile12_stages + 0 % 2 * 8;
-            const int e = (int)threadIdx.x - 64;
-            const int i0 = e;
-            if (e >= 0 && e < 8) copy_async<4>(&tile12[i0], &kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile12[i0], &kept_9[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
         }
-        // copy async by 16 bytes from thread 96 on: tile13 = kept_13[i0, i1] of round 0
+        // copy async by 16 bytes: tile13 = kept_8[i0, i1] of round 0
         {
             bf16* const tile13 = tile13_stages + 0 % 2 * 384;
-            const int e = (int)threadIdx.x - 96;
-            const int i0 = e;
-            const int i1 = 0;
-            if (e >= 0 && e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
         }
-        // copy async by 16 bytes: tile14 = kept_16[i0, i1] of round 0
+        // copy async by 16 bytes: tile14 = kept_11[i0, i1] of round 0
         {
             bf16* const tile14 = tile14_stages + 0 % 2 * 384;
-            const int e = threadIdx.x;
-            const int i0 = e;
-            const int i1 = 0;
-            if (e < 8) copy_async<16>(&tile14[24 * (i0) + i1], &kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile14[24 * (i0) + i1], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
         }
-        // copy async by 4 bytes from thread 32 on: tile15 = kept_15[0, 0] of round 0
+        // copy async by 4 bytes: tile15 = kept_10[0, 0] of round 0
         {
             float* const tile15 = tile15_stages + 0 % 2 * 1;
-            const int e = (int)threadIdx.x - 32;
-            if (e >= 0 && e < 1) copy_async<4>(&tile15[0], &kept_15[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                if (e < 1) copy_async<4>(&tile15[0], &kept_10[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+            }
         }
-        // copy async by 16 bytes from thread 64 on: tile16 = kept_20[0, i1, i2] of round 0
+        // copy async by 16 bytes: tile16 = kept_15[0, i1, i2] of round 0
         {
             float* const tile16 = tile16_stages + 0 % 2 * 64;
-            const int e = (int)threadIdx.x - 64;
-            const int i1 = (e) / 2;
-            const int i2 = ((e) % 2) * 4;
-            if (e >= 0 && e < 16) copy_async<16>(&tile16[8 * (i1) + i2], &kept_20[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i1 = (e) / 2;
+                const int i2 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile16[8 * (i1) + i2], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
+            }
         }
     }
     commit_copies();
@@ -1930,58 +2143,79 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
             at.chunk = chunks_before + c;
-            // copy async by 16 bytes: tile10 = kept_11[i0, i1] of 1 ahead
+            // copy async by 16 bytes: tile10 = kept_18[i0, i1] of 1 ahead
             {
                 bf16* const tile10 = tile10_stages + next % 2 * 384;
-                const int e = threadIdx.x;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    const int i1 = 0;
+                    if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_18[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
             }
-            // copy async by 16 bytes from thread 32 on: tile11 = kept_0[i0, i1] of 1 ahead
+            // copy async by 16 bytes: tile11 = kept_0[i0, i1] of 1 ahead
             {
                 float* const tile11 = tile11_stages + next % 2 * 64;
-                const int e = (int)threadIdx.x - 32;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e >= 0 && e < 16) copy_async<16>(&tile11[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile11[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
             }
-            // copy async by 4 bytes from thread 64 on: tile12 = kept_14[i0, 0] of 1 ahead
+            // copy async by 4 bytes: tile12 = kept_9[i0, 0] of 1 ahead
             {
                 float* const tile12 = tile12_stages + next % 2 * 8;
-                const int e = (int)threadIdx.x - 64;
-                const int i0 = e;
-                if (e >= 0 && e < 8) copy_async<4>(&tile12[i0], &kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    if (e < 8) copy_async<4>(&tile12[i0], &kept_9[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+                }
             }
-            // copy async by 16 bytes from thread 96 on: tile13 = kept_13[i0, i1] of 1 ahead
+            // copy async by 16 bytes: tile13 = kept_8[i0, i1] of 1 ahead
             {
                 bf16* const tile13 = tile13_stages + next % 2 * 384;
-                const int e = (int)threadIdx.x - 96;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e >= 0 && e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    const int i1 = 0;
+                    if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
             }
-            // copy async by 16 bytes: tile14 = kept_16[i0, i1] of 1 ahead
+            // copy async by 16 bytes: tile14 = kept_11[i0, i1] of 1 ahead
             {
                 bf16* const tile14 = tile14_stages + next % 2 * 384;
-                const int e = threadIdx.x;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile14[24 * (i0) + i1], &kept_16[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    const int i1 = 0;
+                    if (e < 8) copy_async<16>(&tile14[24 * (i0) + i1], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
             }
-            // copy async by 4 bytes from thread 32 on: tile15 = kept_15[0, 0] of 1 ahead
+            // copy async by 4 bytes: tile15 = kept_10[0, 0] of 1 ahead
             {
                 float* const tile15 = tile15_stages + next % 2 * 1;
-                const int e = (int)threadIdx.x - 32;
-                if (e >= 0 && e < 1) copy_async<4>(&tile15[0], &kept_15[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    if (e < 1) copy_async<4>(&tile15[0], &kept_10[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+                }
             }
-            // copy async by 16 bytes from thread 64 on: tile16 = kept_20[0, i1, i2] of 1 ahead
+            // copy async by 16 bytes: tile16 = kept_15[0, i1, i2] of 1 ahead
             {
                 float* const tile16 = tile16_stages + next % 2 * 64;
-                const int e = (int)threadIdx.x - 64;
-                const int i1 = (e) / 2;
-                const int i2 = ((e) % 2) * 4;
-                if (e >= 0 && e < 16) copy_async<16>(&tile16[8 * (i1) + i2], &kept_20[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i1 = (e) / 2;
+                    const int i2 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile16[8 * (i1) + i2], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
+                }
             }
         }
         commit_copies();
@@ -2211,13 +2445,13 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
                 }
             });
         }
-        // map [1, 8, 8]: kept_17[0, i1, i2] = add(tile4[0, i1, i2], tile7[0, i1, i2])
+        // map [8, 8]: kept_12[i0, i1] = add(tile4[0, i0, i1], tile7[0, i0, i1])
         {
             const int e = threadIdx.x;
-            const int i1 = (e) / 8;
-            const int i2 = (e) % 8;
+            const int i0 = (e) / 8;
+            const int i1 = (e) % 8;
             if (e < 64) {
-                kept_17[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] = (tile4[8 * (i1) + i2] + tile7[8 * (i1) + i2]);
+                kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = (tile4[8 * (i0) + i1] + tile7[8 * (i0) + i1]);
             }
         }
         wait_for_block();
@@ -2247,7 +2481,7 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_in_beta, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, float* __restrict__ kept_7, float* __restrict__ kept_8, bf16* __restrict__ kept_9, float* __restrict__ kept_10, bf16* __restrict__ kept_11, bf16* __restrict__ kept_12, bf16* __restrict__ kept_13, float* __restrict__ kept_14, float* __restrict__ kept_15, bf16* __restrict__ kept_16, float* __restrict__ kept_17, float* __restrict__ kept_18, float* __restrict__ kept_19, float* __restrict__ kept_20, float* __restrict__ kept_21, float* __restrict__ d_state_S_at_chunks) {
+gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_q, int heads_in_q, const float* __restrict__ in_k, int heads_in_k, const float* __restrict__ in_v, int heads_in_v, const float* __restrict__ in_g, int heads_in_g, const float* __restrict__ in_beta, int heads_in_beta, const float* __restrict__ state_S_before, const float* __restrict__ state_S_at_chunks, const float* __restrict__ d_out_o, const float* __restrict__ d_state_S_after, float* __restrict__ d_in_q, float* __restrict__ d_in_k, float* __restrict__ d_in_v, float* __restrict__ d_in_g, float* __restrict__ d_in_beta, float* __restrict__ d_state_S_before, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5, float* __restrict__ kept_6, bf16* __restrict__ kept_7, bf16* __restrict__ kept_8, float* __restrict__ kept_9, float* __restrict__ kept_10, bf16* __restrict__ kept_11, float* __restrict__ kept_12, float* __restrict__ kept_13, float* __restrict__ kept_14, float* __restrict__ kept_15, float* __restrict__ kept_16, float* __restrict__ kept_17, bf16* __restrict__ kept_18, float* __restrict__ d_state_S_at_chunks) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -2267,50 +2501,168 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     const int own_in_v = at.head / (heads / heads_in_v);
     const int own_in_g = at.head / (heads / heads_in_g);
     const int own_in_beta = at.head / (heads / heads_in_beta);
-    float* const tile0 = (float*)(shared + 2304);
-    float* const tile1 = (float*)(shared + 5376);
-    bf16* const tile2 = (bf16*)(shared + 0);
-    bf16* const tile3 = (bf16*)(shared + 768);
-    float* const tile4 = (float*)(shared + 3072);
-    bf16* const tile5 = (bf16*)(shared + 768);
-    bf16* const tile6 = (bf16*)(shared + 1536);
-    bf16* const tile7 = (bf16*)(shared + 2304);
-    bf16* const tile8 = (bf16*)(shared + 3072);
-    bf16* const tile9 = (bf16*)(shared + 768);
-    bf16* const tile10 = (bf16*)(shared + 0);
-    float* const tile11 = (float*)(shared + 3200);
-    bf16* const tile12 = (bf16*)(shared + 2304);
-    bf16* const tile13 = (bf16*)(shared + 3840);
-    bf16* const tile14 = (bf16*)(shared + 0);
-    float* const tile15 = (float*)(shared + 5632);
-    bf16* const tile16 = (bf16*)(shared + 4608);
-    bf16* const tile17 = (bf16*)(shared + 1536);
-    float* const tile18 = (float*)(shared + 2688);
-    bf16* const tile19 = (bf16*)(shared + 0);
-    bf16* const tile20 = (bf16*)(shared + 1536);
-    bf16* const tile21 = (bf16*)(shared + 0);
+    float* const tile0 = (float*)(shared + 3456);
+    float* const tile1 = (float*)(shared + 5120);
+    bf16* const tile2 = (bf16*)(shared + 2432);
+    bf16* const tile3 = (bf16*)(shared + 3328);
+    float* const tile4 = (float*)(shared + 512);
+    bf16* const tile5 = (bf16*)(shared + 3328);
+    bf16* const tile6 = (bf16*)(shared + 4352);
+    bf16* const tile7 = (bf16*)(shared + 5120);
+    bf16* const tile8 = (bf16*)(shared + 5888);
+    bf16* const tile9 = (bf16*)(shared + 2432);
+    bf16* const tile10 = (bf16*)(shared + 1536);
+    float* const tile11 = (float*)(shared + 6016);
+    float* const tile12 = (float*)(shared + 6144);
+    float* const tile13 = (float*)(shared + 6400);
+    bf16* const tile14 = (bf16*)(shared + 4352);
+    float* const tile15 = (float*)(shared + 1920);
+    bf16* const tile16 = (bf16*)(shared + 5120);
+    bf16* const tile17 = (bf16*)(shared + 4352);
+    float* const tile18 = (float*)(shared + 256);
+    float* const tile19 = (float*)(shared + 128);
+    float* const tile20 = (float*)(shared + 0);
+    float* const tile21 = (float*)(shared + 640);
     float* const tile22 = (float*)(shared + 0);
-    float* const tile23 = (float*)(shared + 512);
-    float* const tile24 = (float*)(shared + 256);
-    float* const tile25 = (float*)(shared + 384);
-    float* const tile26 = (float*)(shared + 256);
-    float* const tile27 = (float*)(shared + 384);
-    float* const tile28 = (float*)(shared + 128);
-    float* const tile29 = (float*)(shared + 640);
-    float* const tile30 = (float*)(shared + 2560);
-    float* const tile31 = (float*)(shared + 128);
-    float* const tile32 = (float*)(shared + 256);
-    float* const tile33 = (float*)(shared + 768);
-    float* const tile34 = (float*)(shared + 896);
-    float* const tile35 = (float*)(shared + 3072);
-    // map [8, 8] filled to [16, 16] in groups of 4: tile2[i0, i1] = kept_8[i0, i1]
+    float* const tile23 = (float*)(shared + 384);
+    float* const tile24 = (float*)(shared + 512);
+    float* const tile25 = (float*)(shared + 1664);
+    float* const tile26 = (float*)(shared + 1792);
+    float* const tile27 = (float*)(shared + 1152);
+    float* const tile28 = (float*)(shared + 384);
+    float* const tile29 = (float*)(shared + 896);
+    float* const tile30 = (float*)(shared + 5888);
+    float* const tile31 = (float*)(shared + 1152);
+    float* const tile32 = (float*)(shared + 0);
+    float* const tile33 = (float*)(shared + 256);
+    float* const tile34 = (float*)(shared + 512);
+    float* const tile35 = (float*)(shared + 3200);
+    float* const tile36 = (float*)(shared + 4096);
+    float* const tile37 = (float*)(shared + 768);
+    float* const tile38 = (float*)(shared + 896);
+    bf16* const tile39 = (bf16*)(shared + 1536);
+    float* const tile40 = (float*)(shared + 2304);
+    float* const tile41 = (float*)(shared + 256);
+    float* const tile42 = (float*)(shared + 384);
+    float* const tile43 = (float*)(shared + 512);
+    float* const tile44 = (float*)(shared + 896);
+    float* const tile45 = (float*)(shared + 1408);
+    float* const tile46 = (float*)(shared + 1408);
+    float* const tile47 = (float*)(shared + 3328);
+    float* const tile48 = (float*)(shared + 1536);
+    float* const tile49 = (float*)(shared + 1664);
+    {
+        // copy async by 16 bytes: tile32 = state_S_at_chunks[i0, i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile32[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile33 = kept_6[i0, i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile33[8 * (i0) + i1], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile34 = kept_12[i0, i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile34[8 * (i0) + i1], &kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 4 bytes: tile37 = in_beta[t of row i0] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile37[i0], &in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0]);
+            }
+        }
+        // copy async by 16 bytes: tile38 = in_v[t of row i0; i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile38[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile31 = kept_0[i0, i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile31[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 4 bytes: tile45 = kept_1[i0, 0] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile45[i0], &kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+        // copy async by 16 bytes: tile39 = kept_7[i0, i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile39[24 * (i0) + i1], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+    }
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    wait_for_block();
+    // wait for tile32, 7 copies pending
+    wait_for_copies<7>();
+    {
+        // copy async by 4 bytes: tile40 = kept_5[i0, 0] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile40[i0], &kept_5[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+    }
+    commit_copies();
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile2[i0, i1] = tile32[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile32[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
@@ -2321,14 +2673,29 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
             put<4>(there, y);
         }
     }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile5[i0, i1] = state_S_at_chunks[i0, i1]
+    // wait for tile33, 7 copies pending
+    wait_for_copies<7>();
+    {
+        // copy async by 16 bytes: tile35 = kept_3[i0] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) * 4;
+                if (e < 2) copy_async<16>(&tile35[i0], &kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+    }
+    commit_copies();
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile5[i0, i1] = tile33[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            const Group<4> x0 = get_if<4>(&state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1], (i0 < 8 && i1 < 8));
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile33[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
@@ -2339,14 +2706,30 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
             put<4>(there, y);
         }
     }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile6[i0, i1] = kept_17[0, i0, i1]
+    // wait for tile34, 7 copies pending
+    wait_for_copies<7>();
+    {
+        // copy async by 16 bytes: tile36 = d_state_S_at_chunks[i0, i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile36[8 * (i0) + i1], &d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+    }
+    commit_copies();
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile6[i0, i1] = tile34[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_17[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile34[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
@@ -2358,20 +2741,93 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         }
     }
     wait_for_block();
-    // product [8, 8] in 16x16: sum = tile5 tile6ᵀ over 8; tile4[i1, i0, 0] = sum
+    // map [8, 8] filled to [16, 16] in groups of 4: tile7[i0, i1] = sub(tile34[i0, i1], tile6[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile34[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile6[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile7[24 * (i0) + i1];
+            put<4>(there, y);
+        }
+    }
+    // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = sub(tile33[i0, i1], tile5[i0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile33[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile5[24 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            }
+            auto const there = &tile8[24 * (i0) + i1];
+            put<4>(there, y);
+        }
+    }
+    wait_for_block();
+    // product [8, 8] in 16x16 in groups of 2: sum = tile5ᵀ tile6 over 8 + tile5ᵀ tile7 over 8 + tile8ᵀ tile6 over 8; tile4[i0, 0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile5, tile6, row0, col0);
-        sums.each(row0, col0, [&](int i0, int i1, float& sum, int held) {
+        sums.add<16, true, 24, 0, false, 24, 0>(tile5, tile6, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile5, tile7, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile8, tile6, row0, col0);
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                tile4[i0 + 8 * (i1)] = sum;
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = sum;
+                }
+                auto const there = &tile4[8 * (i0) + i1];
+                put<2>(there, y);
             }
         });
     }
+    // wait for tile37, 7 copies pending
+    wait_for_copies<7>();
+    {
+        // copy async by 4 bytes: tile41 = kept_17[i0, 0] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile41[i0], &kept_17[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+    }
+    commit_copies();
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile3[i0, i1] = tile4[i0, i1, 0]
+    // map [8, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = (tile37[i0] * tile4[i0, 0, i1])
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 8;
+        const int i1 = (e) % 8;
+        if (e < 64) {
+            if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile37[i0] * tile4[8 * (i0) + i1];
+        }
+    }
+    // map [8, 8] filled to [16, 16] in groups of 4: tile3[i0, i1] = tile4[i0, 0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
@@ -2390,78 +2846,69 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         }
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile7[i0, i1] = sub(tile4[i0, i1, 0], tile3[i0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile4[8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile3[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
-            }
-            auto const there = &tile7[24 * (i0) + i1];
-            put<4>(there, y);
-        }
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = sub(kept_8[i0, i1], tile2[i0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile2[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
-            }
-            auto const there = &tile8[24 * (i0) + i1];
-            put<4>(there, y);
-        }
-    }
-    wait_for_block();
-    // product [8, 8] in 16x16 in groups of 2: sum = tile2ᵀ tile3 over 8 + tile2ᵀ tile7 over 8 + tile8ᵀ tile3 over 8; tile1[i0, 0, i1] = sum
+    // product [8, 8] in 16x16: sum = tile2 tile3ᵀ over 8; tile1[i1, i0, 0] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile3, row0, col0);
-        sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile7, row0, col0);
-        sums.add<16, true, 24, 0, false, 24, 0>(tile8, tile3, row0, col0);
-        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+        sums.add<16, false, 24, 0, true, 24, 0>(tile2, tile3, row0, col0);
+        sums.each(row0, col0, [&](int i0, int i1, float& sum, int held) {
             if (i0 < 8 && i1 < 8) {
-                Group<2> y;
-                const int first = i1, of_group = held;
-                #pragma unroll
-                for (int l = 0; l < 2; l++) {
-                    const int i1 = first + l, held = of_group + l;
-                    const float sum = of[l];
-                    y.x[l] = sum;
-                }
-                auto const there = &tile1[8 * (i0) + i1];
-                put<2>(there, y);
+                tile1[i0 + 8 * (i1)] = sum;
             }
         });
     }
+    // wait for tile38, 7 copies pending
+    wait_for_copies<7>();
+    {
+        // copy async by 4 bytes: tile42 = kept_9[i0, 0] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile42[i0], &kept_9[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+    }
+    commit_copies();
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile9[i0, i1] = kept_0[i0, i1]
+    // reduce [8, 8] over [1]: tile30[i0, 0] = Sum (tile38[i0, i1] * tile4[i0, 0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        float x = 0.f;
+        #pragma unroll 8
+        for (int s = 0; s < 8; s++) {
+            const int i1 = s;
+            x += tile38[8 * (i0) + i1] * tile4[8 * (i0) + i1];
+        }
+        tile30[i0] = x;
+    }
+    // wait for tile31, 7 copies pending
+    wait_for_copies<7>();
+    wait_for_block();
+    {
+        // copy async by 16 bytes: tile43 = kept_14[0, i1, i2] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i1 = (e) / 2;
+                const int i2 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile43[8 * (i1) + i2], &kept_14[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
+            }
+        }
+    }
+    commit_copies();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile9[i0, i1] = tile31[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile31[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
@@ -2472,103 +2919,56 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
             put<4>(there, y);
         }
     }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile12[i0, i1] = tile1[i0, 0, i1]
+    // wait for tile45, 7 copies pending
+    wait_for_copies<7>();
     {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile1[8 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+        // copy async by 16 bytes: tile44 = kept_4[i0, i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile44[8 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            auto const there = &tile12[24 * (i0) + i1];
-            put<4>(there, y);
         }
     }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile13[i0, i1] = kept_11[i0, i1]
+    commit_copies();
+    wait_for_block();
+    // map [8, 1]: tile11[i0, 0] = tile45[i0, 0]
     {
         const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
-            }
-            auto const there = &tile13[24 * (i0) + i1];
-            put<4>(there, y);
-        }
-    }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile16[i0, i1] = sub(kept_17[0, i0, i1], tile6[i0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_17[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile6[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
-            }
-            auto const there = &tile16[24 * (i0) + i1];
-            put<4>(there, y);
+        const int i0 = e;
+        if (e < 8) {
+            tile11[i0] = tile45[i0];
         }
     }
     wait_for_block();
-    // product [8, 8] in 16x16 in groups of 2: sum = tile2ᵀ tile6 over 8 + tile2ᵀ tile16 over 8 + tile8ᵀ tile6 over 8; tile15[i0, 0, i1] = sum
-    #pragma unroll 1
-    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-        Sums<2> sums;
-        sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile6, row0, col0);
-        sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile16, row0, col0);
-        sums.add<16, true, 24, 0, false, 24, 0>(tile8, tile6, row0, col0);
-        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
-            if (i0 < 8 && i1 < 8) {
-                Group<2> y;
-                const int first = i1, of_group = held;
-                #pragma unroll
-                for (int l = 0; l < 2; l++) {
-                    const int i1 = first + l, held = of_group + l;
-                    const float sum = of[l];
-                    y.x[l] = sum;
-                }
-                auto const there = &tile15[8 * (i0) + i1];
-                put<2>(there, y);
-            }
-        });
-    }
-    wait_for_block();
-    // map [8, 8]: d_in_v[t of row i0; i1] where row i0 is among the queries = (in_beta[t of row i0] * tile15[i0, 0, i1])
+    // scan of 8 rows, 8 steps, 1 wide: tile12 = DecayMask(Versions { micro: 1, offsets: [0] }) tile11
+    decay_mask<8, 8>(tile12, tile11, [](int i) -> int { return i; });
+    // wait for tile39, 7 copies pending
+    wait_for_copies<7>();
     {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            if (i0 < at.valid) d_in_v[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile15[8 * (i0) + i1];
+        // copy async by 16 bytes: tile46 = kept_2[i0] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) * 4;
+                if (e < 2) copy_async<16>(&tile46[i0], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
         }
     }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile14[i0, i1] = tile15[i0, 0, i1]
+    commit_copies();
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile14[i0, i1] = tile39[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile15[8 * (i0) + i1]);
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile39[24 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
@@ -2579,45 +2979,13 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
             put<4>(there, y);
         }
     }
-    // reduce [8, 8] over [1]: tile35[i0, 0] = Sum (in_v[t of row i0; i1] * tile15[i0, 0, i1])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e;
-        float x = 0.f;
-        #pragma unroll 8
-        for (int s = 0; s < 8; s++) {
-            const int i1 = s;
-            x += in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1] * tile15[8 * (i0) + i1];
-        }
-        tile35[i0] = x;
-    }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile17[i0, i1] = kept_9[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
-            }
-            auto const there = &tile17[24 * (i0) + i1];
-            put<4>(there, y);
-        }
-    }
     wait_for_block();
-    // product [8, 8] in 16x16 in groups of 2: sum = tile12 tile13ᵀ over 8; sum1 = tile14 tile17ᵀ over 8; tile11[i0, i1] = add(neg((sum * (i1 < i0 ? 1 : 0))), neg(((i1...
+    // product [8, 8] in 16x16 in groups of 2: sum = tile3 tile14ᵀ over 8; tile13[i0, 0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        Sums<2> sums1;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile12, tile13, row0, col0);
-        sums1.add<16, false, 24, 0, true, 24, 0>(tile14, tile17, row0, col0);
+        sums.add<16, false, 24, 0, true, 24, 0>(tile3, tile14, row0, col0);
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
                 Group<2> y;
@@ -2626,36 +2994,49 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
                 for (int l = 0; l < 2; l++) {
                     const int i1 = first + l, held = of_group + l;
                     const float sum = of[l];
-                    const float sum1 = sums1.x[held / 4][held % 4];
-                    y.x[l] = (op_neg(sum * (i1 < i0 ? 1.0f : 0.0f)) + op_neg((i1 < i0 ? 1.0f : 0.0f) * sum1));
+                    y.x[l] = sum;
                 }
-                auto const there = &tile11[8 * (i0) + i1];
+                auto const there = &tile13[8 * (i0) + i1];
                 put<2>(there, y);
             }
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile10[i0, i1] = ((kept_6[i0, i1] * neg(tile11[i0, i1])) * (row i1 is among the queries ? 1 : 0))
+    // map [8, 8] filled to [16, 16] in groups of 4: tile10[i0, i1] = ((tile12[i0, i1] * (tile13[i0, 0, i1] * (i1 < i0 ? 1 : 0))) * (row i1 is among the queries ? 1 : ...
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile11[8 * (i0) + i1]);
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile12[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile13[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * op_neg(x1.x[l]) * (i1 < at.valid ? 1.0f : 0.0f) : 0.f;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * x1.x[l] * (i1 < i0 ? 1.0f : 0.0f) * (i1 < at.valid ? 1.0f : 0.0f) : 0.f;
             }
             auto const there = &tile10[24 * (i0) + i1];
             put<4>(there, y);
         }
     }
+    // wait for tile40, 7 copies pending
+    wait_for_copies<7>();
+    {
+        // copy async by 4 bytes: tile47 = in_g[t of row i0] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile47[i0], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
+            }
+        }
+    }
+    commit_copies();
     wait_for_block();
-    // product [8, 8] in 16x16 in groups of 2: sum = tile10 tile9 over 8; tile0[i0, i1] = add((kept_7[i0, 0] * tile1[i0, 0, i1]), sum)
+    // product [8, 8] in 16x16 in groups of 2: sum = tile10 tile9 over 8; tile0[i0, i1] = add((tile40[i0, 0] * tile1[i0, i1, 0]), sum)
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -2669,7 +3050,7 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
                 for (int l = 0; l < 2; l++) {
                     const int i1 = first + l, held = of_group + l;
                     const float sum = of[l];
-                    of[l] = (kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0] * x0.x[l] + sum);
+                    of[l] = (tile40[i0] * x0.x[l] + sum);
                 }
             }
         });
@@ -2688,7 +3069,22 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
             }
         });
     }
-    // reduce [8, 8] over [1]: tile30[i0, 0] = Sum (kept_4[i0, i1] * tile1[i0, 0, i1])
+    // wait for tile35, 7 copies pending
+    wait_for_copies<7>();
+    wait_for_block();
+    {
+        // copy async by 4 bytes: tile48 = kept_13[i0, 0] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile48[i0], &kept_13[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+    }
+    commit_copies();
+    // reduce [8, 8] over [1]: tile25[i0, 0] = Sum ((tile31[i0, i1] * tile35[i0]) * tile1[i0, i1, 0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
@@ -2696,54 +3092,53 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile1[8 * (i0) + i1];
+            x += tile31[8 * (i0) + i1] * tile35[i0] * tile1[8 * (i0) + i1];
         }
-        tile30[i0] = x;
+        tile25[i0] = x;
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile19[i0, i1] = kept_12[i0, i1]
+    // scan of 8 rows, 8 steps, 1 wide: tile26 = CumulativeProductGrad(Versions { micro: 1, offsets: [0] }) tile11 tile25
+    cumulative_product_grad<8, 8, 1>(tile26, tile11, tile25, [](int i) -> int { return i; });
+    // wait for tile36, 7 copies pending
+    wait_for_copies<7>();
+    wait_for_block();
+    {
+        // copy async by 4 bytes: tile49 = kept_16[i0, 0] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile49[i0], &kept_16[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+    }
+    commit_copies();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile16[i0, i1] = tile36[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile36[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
                 y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
             }
-            auto const there = &tile19[24 * (i0) + i1];
-            put<4>(there, y);
-        }
-    }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile20[i0, i1] = d_state_S_at_chunks[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
-            }
-            auto const there = &tile20[24 * (i0) + i1];
+            auto const there = &tile16[24 * (i0) + i1];
             put<4>(there, y);
         }
     }
     wait_for_block();
-    // product [8, 8] in 16x16 in groups of 2: sum = tile19 tile20ᵀ over 8; tile18[i1, i0, 0] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile14 tile16ᵀ over 8; tile15[i1, i0, 0] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile19, tile20, row0, col0);
+        sums.add<16, false, 24, 0, true, 24, 0>(tile14, tile16, row0, col0);
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
                 Group<2> y;
@@ -2754,48 +3149,54 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
                     const float sum = of[l];
                     y.x[l] = sum;
                 }
-                auto const there = &tile18[8 * (i0) + i1];
+                auto const there = &tile15[8 * (i0) + i1];
                 put<2>(there, y);
             }
         });
     }
+    // wait for tile41, 7 copies pending
+    wait_for_copies<7>();
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile21[i0, i1] = ((kept_6[i0, i1] * neg(tile11[i0, i1])) * kept_10[i0, 0])
+    // map [8, 8] filled to [16, 16] in groups of 4: tile17[i0, i1] = ((tile12[i0, i1] * (tile13[i0, 0, i1] * (i1 < i0 ? 1 : 0))) * tile41[i0, 0])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile11[8 * (i0) + i1]);
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile12[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile13[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * op_neg(x1.x[l]) * kept_10[((long long)(at.chunk) * heads + at.head) * 8 + i0] : 0.f;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * x1.x[l] * (i1 < i0 ? 1.0f : 0.0f) * tile41[i0] : 0.f;
             }
-            auto const there = &tile21[24 * (i0) + i1];
+            auto const there = &tile17[24 * (i0) + i1];
             put<4>(there, y);
         }
     }
+    // wait for tile42, 6 copies pending
+    wait_for_copies<6>();
+    // wait for tile43, 5 copies pending
+    wait_for_copies<5>();
     wait_for_block();
-    // product [8, 8] in 16x16 in groups of 2: sum = tile21ᵀ tile9 over 8; d_in_k[t of row i0; i1] where row i0 is among the queries = add((kept_3[i0] * tile0[i0, i1])...
+    // product [8, 8] in 16x16 in groups of 2: sum = tile17ᵀ tile9 over 8; d_in_k[t of row i0; i1] where row i0 is among the queries = add((tile35[i0] * tile0[i0, i1])...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, true, 24, 0, false, 24, 0>(tile21, tile9, row0, col0);
+        sums.add<16, true, 24, 0, false, 24, 0>(tile17, tile9, row0, col0);
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
                 Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile0[8 * (i0) + i1]);
-                Group<2> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<2>(&tile18[8 * (i0) + i1]);
+                Group<2> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<2>(&tile15[8 * (i0) + i1]);
                 const int first = i1, of_group = held;
                 #pragma unroll
                 for (int l = 0; l < 2; l++) {
                     const int i1 = first + l, held = of_group + l;
                     const float sum = of[l];
-                    of[l] = (kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i0] * x0.x[l] + (i0 < at.valid ? 1.0f : 0.0f) * (kept_14[((long long)(at.chunk) * heads + at.head) * 8 + i0] * x1.x[l] + (kept_19[((long long)(at.chunk) * heads + at.head) * 64 + i0 + 8 * (i1)] + sum)));
+                    of[l] = (tile35[i0] * x0.x[l] + (i0 < at.valid ? 1.0f : 0.0f) * (tile42[i0] * x1.x[l] + (tile43[i0 + 8 * (i1)] + sum)));
                 }
             }
         });
@@ -2814,8 +3215,20 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
             }
         });
     }
+    // reduce [8, 8] over [1]: tile18[i0, 0] = Sum (tile31[i0, i1] * tile0[i0, i1])
+    #pragma unroll 1
+    for (int e = threadIdx.x; e < 8; e += THREADS) {
+        const int i0 = e;
+        float x = 0.f;
+        #pragma unroll 8
+        for (int s = 0; s < 8; s++) {
+            const int i1 = s;
+            x += tile31[8 * (i0) + i1] * tile0[8 * (i0) + i1];
+        }
+        tile18[i0] = x;
+    }
     wait_for_block();
-    // reduce [8, 8] over [1]: tile22[i0, 0] = Sum (kept_0[i0, i1] * tile0[i0, i1])
+    // reduce [8, 8] over [1]: tile23[i0, 0] = Sum ((tile31[i0, i1] * (row i0 is among the queries ? 1 : 0)) * tile15[i1, i0, 0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
@@ -2823,58 +3236,40 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * tile0[8 * (i0) + i1];
+            x += tile31[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile15[8 * (i0) + i1];
         }
-        tile22[i0] = x;
+        tile23[i0] = x;
     }
-    // reduce [8, 8] over [1]: tile28[i0, 0] = Sum ((kept_0[i0, i1] * (row i0 is among the queries ? 1 : 0)) * tile18[i1, i0, 0])
-    #pragma unroll 1
-    for (int e = threadIdx.x; e < 8; e += THREADS) {
-        const int i0 = e;
-        float x = 0.f;
-        #pragma unroll 8
-        for (int s = 0; s < 8; s++) {
-            const int i1 = s;
-            x += kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile18[8 * (i0) + i1];
-        }
-        tile28[i0] = x;
-    }
-    // map [8, 8]: tile32[i0, i1] = (kept_5[i0, i1] * neg(tile11[i0, i1]))
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile24 = ReverseCumulativeProductGrad tile11 tile23
+    reverse_cumulative_product_grad<8, 1>(tile24, tile11, tile23);
+    // wait for tile44, 4 copies pending
+    wait_for_copies<4>();
+    wait_for_block();
+    // map [8, 8]: tile27[i0, i1] = (tile44[i0, i1] * (tile13[i0, 0, i1] * (i1 < i0 ? 1 : 0)))
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 64) {
-            tile32[8 * (i0) + i1] = kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * op_neg(tile11[8 * (i0) + i1]);
+            tile27[8 * (i0) + i1] = tile44[8 * (i0) + i1] * tile13[8 * (i0) + i1] * (i1 < i0 ? 1.0f : 0.0f);
         }
     }
     wait_for_block();
-    // map [8]: d_in_beta[t of row i0] where row i0 is among the queries = add((kept_2[i0] * tile22[i0, 0]), tile35[i0, 0])
+    // scan of 8 rows, 8 steps, 1 wide: tile28 = DecayMaskGrad(Versions { micro: 1, offsets: [0] }) tile11 tile27
+    decay_mask_grad<8, 8>(tile28, tile11, tile27, tile29, [](int i) -> int { return i; });
+    // wait for tile46, 3 copies pending
+    wait_for_copies<3>();
+    wait_for_block();
+    // map [8]: d_in_beta[t of row i0] where row i0 is among the queries = add((tile46[i0] * tile18[i0, 0]), tile30[i0, 0])
     {
         const int e = threadIdx.x;
         const int i0 = e;
         if (e < 8) {
-            if (i0 < at.valid) d_in_beta[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i0] * tile22[i0] + tile35[i0]);
+            if (i0 < at.valid) d_in_beta[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = (tile46[i0] * tile18[i0] + tile30[i0]);
         }
     }
-    // map [8, 1]: tile23[i0, 0] = kept_1[i0, 0]
-    {
-        const int e = threadIdx.x;
-        const int i0 = e;
-        if (e < 8) {
-            tile23[i0] = kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0];
-        }
-    }
-    wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile29 = ReverseCumulativeProductGrad tile23 tile28
-    reverse_cumulative_product_grad<8, 1>(tile29, tile23, tile28);
-    wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile31 = CumulativeProductGrad(Versions { micro: 1, offsets: [0] }) tile23 tile30
-    cumulative_product_grad<8, 8, 1>(tile31, tile23, tile30, [](int i) -> int { return i; });
-    // scan of 8 rows, 8 steps, 1 wide: tile33 = DecayMaskGrad(Versions { micro: 1, offsets: [0] }) tile23 tile32
-    decay_mask_grad<8, 8>(tile33, tile23, tile32, tile34, [](int i) -> int { return i; });
-    wait_for_block();
-    // reduce [8, 8] over [1]: tile26[i0, 0] = Sum (state_S_at_chunks[i0, i1] * d_state_S_at_chunks[i0, i1])
+    // reduce [8, 8] over [1]: tile21[i0, 0] = Sum (tile32[i0, i1] * tile36[i0, i1])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
@@ -2882,40 +3277,46 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] * d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+            x += tile32[8 * (i0) + i1] * tile36[8 * (i0) + i1];
         }
-        tile26[i0] = x;
+        tile21[i0] = x;
     }
     wait_for_block();
-    // reduce [8, 1] over [0]: tile25[0, 0] = Sum tile26[i0, 0]
+    // reduce [8, 1] over [0]: tile20[0, 0] = Sum tile21[i0, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 1; e += THREADS) {
         float x = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i0 = s;
-            x += tile26[i0];
+            x += tile21[i0];
         }
-        tile25[0] = x;
+        tile20[0] = x;
     }
     wait_for_block();
-    // map [1, 1]: tile24[0, 0] = tile25[0, 0]
+    // map [1, 1]: tile19[0, 0] = tile20[0, 0]
     {
         const int e = threadIdx.x;
         if (e < 1) {
-            tile24[0] = tile25[0];
+            tile19[0] = tile20[0];
         }
     }
     wait_for_block();
-    // scan of 1 rows, 8 steps, 1 wide: tile27 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile23 tile24
-    cumulative_product_grad<1, 8, 1>(tile27, tile23, tile24, [](int i) -> int { return 8 * (i) + 8; });
+    // scan of 1 rows, 8 steps, 1 wide: tile22 = CumulativeProductGrad(Versions { micro: 8, offsets: [8] }) tile11 tile19
+    cumulative_product_grad<1, 8, 1>(tile22, tile11, tile19, [](int i) -> int { return 8 * (i) + 8; });
+    // wait for tile47, 2 copies pending
+    wait_for_copies<2>();
+    // wait for tile48, 1 copies pending
+    wait_for_copies<1>();
+    // wait for tile49, 0 copies pending
+    wait_for_copies<0>();
     wait_for_block();
-    // map [8]: d_in_g[t of row i0] where row i0 is among the queries = (exp(in_g[t of row i0]) * add(neg((in_beta[t of row i0] * tile22[i0, 0])), ((row i0 is among th...
+    // map [8]: d_in_g[t of row i0] where row i0 is among the queries = (exp(tile47[i0]) * add(neg((tile37[i0] * tile18[i0, 0])), ((row i0 is among the queries ? 1 : 0...
     {
         const int e = threadIdx.x;
         const int i0 = e;
         if (e < 8) {
-            if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = op_exp(in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]) * (op_neg(in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0] * tile22[i0]) + (i0 < at.valid ? 1.0f : 0.0f) * (((((tile27[i0] + tile29[i0]) + kept_18[((long long)(at.chunk) * heads + at.head) * 8 + i0]) + kept_21[((long long)(at.chunk) * heads + at.head) * 8 + i0]) + tile31[i0]) + tile33[i0]));
+            if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = op_exp(tile47[i0]) * (op_neg(tile37[i0] * tile18[i0]) + (i0 < at.valid ? 1.0f : 0.0f) * (((((tile22[i0] + tile24[i0]) + tile48[i0]) + tile49[i0]) + tile26[i0]) + tile28[i0]));
         }
     }
 }

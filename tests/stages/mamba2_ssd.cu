@@ -1,5 +1,5 @@
 extern "C" __global__ void __launch_bounds__(128, 1)
-mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_x, int heads_in_x, const float* __restrict__ in_dt, int heads_in_dt, const float* __restrict__ in_B, int heads_in_B, const float* __restrict__ in_C, int heads_in_C, const float* __restrict__ param_A, int heads_param_A, const float* __restrict__ param_D, int heads_param_D, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, bf16* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5) {
+mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_x, int heads_in_x, const float* __restrict__ in_dt, int heads_in_dt, const float* __restrict__ in_B, int heads_in_B, const float* __restrict__ in_C, int heads_in_C, const float* __restrict__ param_A, int heads_param_A, const float* __restrict__ param_D, int heads_param_D, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.job = blockIdx.x / heads;
@@ -20,103 +20,154 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
     const int own_in_C = at.head / (heads / heads_in_C);
     const int own_param_A = at.head / (heads / heads_param_A);
     const int own_param_D = at.head / (heads / heads_param_D);
-    bf16* const tile0 = (bf16*)(shared + 0);
-    float* const tile1 = (float*)(shared + 2304);
+    float* const tile0 = (float*)(shared + 3200);
+    float* const tile1 = (float*)(shared + 1024);
     float* const tile2 = (float*)(shared + 896);
-    float* const tile3 = (float*)(shared + 768);
-    float* const tile4 = (float*)(shared + 768);
-    bf16* const tile5 = (bf16*)(shared + 1536);
-    bf16* const tile6 = (bf16*)(shared + 768);
-    float* const tile7 = (float*)(shared + 2432);
-    bf16* const tile8 = (bf16*)(shared + 0);
-    float* const tile9 = (float*)(shared + 0);
-    bf16* const tile10 = (bf16*)(shared + 0);
-    bf16* const tile11 = (bf16*)(shared + 768);
-    float* const tile12 = (float*)(shared + 1536);
-    // map [8, 8]: kept_3[i0, i1] = (in_x[t of row i0; i1] * param_D[])
+    float* const tile3 = (float*)(shared + 896);
+    bf16* const tile4 = (bf16*)(shared + 2432);
+    bf16* const tile5 = (bf16*)(shared + 896);
+    bf16* const tile6 = (bf16*)(shared + 1664);
+    float* const tile7 = (float*)(shared + 384);
+    bf16* const tile8 = (bf16*)(shared + 896);
+    float* const tile9 = (float*)(shared + 384);
+    bf16* const tile10 = (bf16*)(shared + 896);
+    bf16* const tile11 = (bf16*)(shared + 1664);
+    float* const tile12 = (float*)(shared + 384);
+    float* const tile13 = (float*)(shared + 0);
+    float* const tile14 = (float*)(shared + 256);
+    float* const tile15 = (float*)(shared + 640);
+    float* const tile16 = (float*)(shared + 384);
+    {
+        // copy async by 16 bytes: tile13 = in_x[t of row i0; i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile13[8 * (i0) + i1], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1]);
+            }
+        }
+        // copy async by 4 bytes: tile14 = in_dt[t of row i0] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile14[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
+            }
+        }
+        // copy async by 16 bytes: tile16 = in_C[t of row i0; i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile16[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile15 = in_B[t of row i0; i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile15[8 * (i0) + i1], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1]);
+            }
+        }
+    }
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    wait_for_block();
+    // wait for tile13, 3 copies pending
+    wait_for_copies<3>();
+    wait_for_block();
+    // map [8, 8]: kept_2[i0, i1] = (tile13[i0, i1] * param_D[])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 64) {
-            kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1] * param_D[(long long)(own_param_D) * 1 + 0];
+            kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile13[8 * (i0) + i1] * param_D[(long long)(own_param_D) * 1 + 0];
         }
     }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile0[i0, i1] = in_C[t of row i0; i1]
+    // wait for tile14, 2 copies pending
+    wait_for_copies<2>();
+    wait_for_block();
+    // map [8]: tile2[i0] = (tile14[i0] * param_A[])
+    {
+        const int e = threadIdx.x;
+        const int i0 = e;
+        if (e < 8) {
+            tile2[i0] = tile14[i0] * param_A[(long long)(own_param_A) * 1 + 0];
+        }
+    }
+    wait_for_block();
+    // map [8, 1]: tile1[i0, 0] = (exp(tile2[i0]) * (row i0 is among the queries ? 1 : 0))
+    {
+        const int e = threadIdx.x;
+        const int i0 = e;
+        if (e < 8) {
+            tile1[i0] = op_exp(tile2[i0]) * (i0 < at.valid ? 1.0f : 0.0f);
+        }
+    }
+    wait_for_block();
+    // map [8, 1]: tile0[i0, 0] = add(tile1[i0, 0], sub(1, (row i0 is among the queries ? 1 : 0)))
+    {
+        const int e = threadIdx.x;
+        const int i0 = e;
+        if (e < 8) {
+            tile0[i0] = (tile1[i0] + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+        }
+    }
+    wait_for_block();
+    // scan of 8 rows, 8 steps, 1 wide: tile3 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile0
+    cumulative_product<8, 8, 1>(tile3, tile0, [](int i) -> int { return i + 1; });
+    wait_for_block();
+    // map [8, 1]: kept_0[i0, 0] = tile3[i0, 0]
+    {
+        const int e = threadIdx.x;
+        const int i0 = e;
+        if (e < 8) {
+            kept_0[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile3[i0];
+        }
+    }
+    // wait for tile16, 1 copies pending
+    wait_for_copies<1>();
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile5[i0, i1] = tile16[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            const Group<4> x0 = get_if<4>(&in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1], (i0 < 8 && i1 < 8));
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile16[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
                 y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
             }
-            auto const there = &tile0[24 * (i0) + i1];
+            auto const there = &tile5[24 * (i0) + i1];
             put<4>(there, y);
         }
     }
+    // wait for tile15, 0 copies pending
+    wait_for_copies<0>();
     wait_for_block();
-    // map [8, 8]: kept_0[i0, i1] = tile0[i0, i1]
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 64) {
-            kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = narrow(widen(tile0[24 * (i0) + i1]));
-        }
-    }
-    // map [8]: tile3[i0] = (in_dt[t of row i0] * param_A[])
-    {
-        const int e = threadIdx.x;
-        const int i0 = e;
-        if (e < 8) {
-            tile3[i0] = in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0] * param_A[(long long)(own_param_A) * 1 + 0];
-        }
-    }
-    wait_for_block();
-    // map [8, 1]: tile2[i0, 0] = (exp(tile3[i0]) * (row i0 is among the queries ? 1 : 0))
-    {
-        const int e = threadIdx.x;
-        const int i0 = e;
-        if (e < 8) {
-            tile2[i0] = op_exp(tile3[i0]) * (i0 < at.valid ? 1.0f : 0.0f);
-        }
-    }
-    wait_for_block();
-    // map [8, 1]: tile1[i0, 0] = add(tile2[i0, 0], sub(1, (row i0 is among the queries ? 1 : 0)))
-    {
-        const int e = threadIdx.x;
-        const int i0 = e;
-        if (e < 8) {
-            tile1[i0] = (tile2[i0] + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
-        }
-    }
-    wait_for_block();
-    // scan of 8 rows, 8 steps, 1 wide: tile4 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile1
-    cumulative_product<8, 8, 1>(tile4, tile1, [](int i) -> int { return i + 1; });
-    wait_for_block();
-    // map [8, 1]: kept_1[i0, 0] = tile4[i0, 0]
-    {
-        const int e = threadIdx.x;
-        const int i0 = e;
-        if (e < 8) {
-            kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0] = tile4[i0];
-        }
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile6[i0, i1] = in_B[t of row i0; i1]
+    // map [8, 8] filled to [16, 16] in groups of 4: tile6[i0, i1] = tile15[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            const Group<4> x0 = get_if<4>(&in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1], (i0 < 8 && i1 < 8));
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile15[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
@@ -127,22 +178,22 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
             put<4>(there, y);
         }
     }
-    // scan of 8 rows, 8 steps, 1 wide: tile7 = DecayMask(Versions { micro: 1, offsets: [1] }) tile1
-    decay_mask<8, 8>(tile7, tile1, [](int i) -> int { return i + 1; });
+    // scan of 8 rows, 8 steps, 1 wide: tile7 = DecayMask(Versions { micro: 1, offsets: [1] }) tile0
+    decay_mask<8, 8>(tile7, tile0, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // product [8, 8] in 16x16, filled in groups of 2: sum = tile0 tile6ᵀ over 8; tile5[i0, i1] = (i1 < i0+1 ? ((i1 < i0+1 ? ((sum * (row i1 is among the queries ? 1 :...
+    // product [8, 8] in 16x16, filled in groups of 2: sum = tile5 tile6ᵀ over 8; tile4[i0, i1] = (i1 < i0+1 ? ((i1 < i0+1 ? ((sum * (row i1 is among the queries ? 1 :...
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, true, 24, 0>(tile0, tile6, row0, col0);
+        sums.add<16, false, 24, 0, true, 24, 0>(tile5, tile6, row0, col0);
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             const int first = i1, of_group = held;
             #pragma unroll
             for (int l = 0; l < 2; l++) {
                 const int i1 = first + l, held = of_group + l;
                 const float sum = of[l];
-                of[l] = i0 < 8 && i1 < 8 ? (i1 < i0 + 1 ? (i1 < i0 + 1 ? sum * (i1 < at.valid ? 1.0f : 0.0f) * tile7[8 * (i0) + i1] : 0.0f) * in_dt[((long long)(at.start + inside(at, i1)) * heads_in_dt + own_in_dt) * 1 + 0] : 0.0f) : 0.f;
+                of[l] = i0 < 8 && i1 < 8 ? (i1 < i0 + 1 ? (i1 < i0 + 1 ? sum * (i1 < at.valid ? 1.0f : 0.0f) * tile7[8 * (i0) + i1] : 0.0f) * tile14[i1] : 0.0f) : 0.f;
             }
         });
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
@@ -154,19 +205,19 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
                 const float sum = of[l];
                 y.x[l] = of[l];
             }
-            auto const there = &tile5[24 * (i0) + i1];
+            auto const there = &tile4[24 * (i0) + i1];
             put<2>(there, y);
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = in_x[t of row i0; i1]
+    // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = tile13[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            const Group<4> x0 = get_if<4>(&in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1], (i0 < 8 && i1 < 8));
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile13[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
@@ -178,16 +229,16 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
         }
     }
     wait_for_block();
-    // product [8, 8] in 16x16 in groups of 2: sum = tile5 tile8 over 8, kept apart; kept_2[i0, i1] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile4 tile8 over 8, kept apart; kept_1[i0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, false, 24, 0>(tile5, tile8, row0, col0);
+        sums.add<16, false, 24, 0, false, 24, 0>(tile4, tile8, row0, col0);
         if (sums.lost()) {
             sums.clear();
-            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile5, tile8, row0, col0);
-            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile5, tile8, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
+            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile4, tile8, row0, col0);
+            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile4, tile8, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
         }
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
@@ -199,52 +250,51 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
                     const float sum = of[l];
                     y.x[l] = sum;
                 }
-                auto const there = &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+                auto const there = &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
                 put_out<2>(there, y);
             }
         });
     }
+    // scan of 1 rows, 8 steps, 1 wide: tile9 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile0
+    cumulative_product<1, 8, 1>(tile9, tile0, [](int i) -> int { return 8 * (i) + 8; });
     wait_for_block();
-    // scan of 1 rows, 8 steps, 1 wide: tile9 = CumulativeProduct(Versions { micro: 8, offsets: [8] }) tile1
-    cumulative_product<1, 8, 1>(tile9, tile1, [](int i) -> int { return 8 * (i) + 8; });
-    wait_for_block();
-    // map [1, 1]: kept_4[0, 0] = tile9[0, 0]
+    // map [1, 1]: kept_3[0, 0] = tile9[0, 0]
     {
         const int e = threadIdx.x;
         if (e < 1) {
-            kept_4[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile9[0];
+            kept_3[((long long)(at.chunk) * heads + at.head) * 1 + 0] = tile9[0];
         }
     }
-    // scan of 8 rows, 8 steps, 1 wide: tile12 = ReverseCumulativeProduct tile1
-    reverse_cumulative_product<8, 1>(tile12, tile1);
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile10[i0, i1] = (in_dt[t of row i0] * in_x[t of row i0; i1])
+    // scan of 8 rows, 8 steps, 1 wide: tile12 = ReverseCumulativeProduct tile0
+    reverse_cumulative_product<8, 1>(tile12, tile0);
+    // map [8, 8] filled to [16, 16] in groups of 4: tile10[i0, i1] = (tile14[i0] * tile13[i0, i1])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            const Group<1> x0 = get_if<1>(&in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0], (i0 < 8 && i1 < 8));
-            const Group<4> x1 = get_if<4>(&in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1], (i0 < 8 && i1 < 8));
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile13[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[0] * x1.x[l] : 0.f;
+                y.x[l] = i0 < 8 && i1 < 8 ? tile14[i0] * x0.x[l] : 0.f;
             }
             auto const there = &tile10[24 * (i0) + i1];
             put<4>(there, y);
         }
     }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile11[i0, i1] = ((in_B[t of row i0; i1] * (row i0 is among the queries ? 1 : 0)) * tile12[i0, 0])
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile11[i0, i1] = ((tile15[i0, i1] * (row i0 is among the queries ? 1 : 0)) * tile12[i0, 0])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            const Group<4> x0 = get_if<4>(&in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1], (i0 < 8 && i1 < 8));
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile15[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
@@ -256,7 +306,7 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
         }
     }
     wait_for_block();
-    // product [8, 8] in 16x16 in groups of 2: sum = tile11ᵀ tile10 over 8; kept_5[i0, i1] = sum
+    // product [8, 8] in 16x16 in groups of 2: sum = tile11ᵀ tile10 over 8; kept_4[i0, i1] = sum
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
@@ -272,7 +322,7 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
                     const float sum = of[l];
                     y.x[l] = sum;
                 }
-                auto const there = &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
+                auto const there = &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
                 put_out<2>(there, y);
             }
         });
@@ -280,7 +330,7 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
-mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_x, int heads_in_x, const float* __restrict__ in_dt, int heads_in_dt, const float* __restrict__ in_B, int heads_in_B, const float* __restrict__ in_C, int heads_in_C, const float* __restrict__ param_A, int heads_param_A, const float* __restrict__ param_D, int heads_param_D, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, bf16* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4, float* __restrict__ kept_5) {
+mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, int heads, const float* __restrict__ in_x, int heads_in_x, const float* __restrict__ in_dt, int heads_in_dt, const float* __restrict__ in_B, int heads_in_B, const float* __restrict__ in_C, int heads_in_C, const float* __restrict__ param_A, int heads_param_A, const float* __restrict__ param_D, int heads_param_D, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4) {
     extern __shared__ __align__(128) unsigned char shared[];
     Place at;
     at.part = blockIdx.x % 1;
@@ -299,15 +349,9 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
     const int own_in_C = at.head / (heads / heads_in_C);
     const int own_param_A = at.head / (heads / heads_param_A);
     const int own_param_D = at.head / (heads / heads_param_D);
-    float* const tile0 = (float*)(shared + 4864);
-    bf16* const tile2 = (bf16*)(shared + 3328);
-    bf16* const tile3 = (bf16*)(shared + 4096);
-    bf16* const tile4_stages = (bf16*)(shared + 0);
-    float* const tile5_stages = (float*)(shared + 1536);
-    float* const tile6_stages = (float*)(shared + 1664);
-    float* const tile7_stages = (float*)(shared + 2176);
-    float* const tile8_stages = (float*)(shared + 2688);
-    float* const tile9_stages = (float*)(shared + 2816);
+    float* const tile0 = (float*)(shared + 640);
+    float* const tile2_stages = (float*)(shared + 0);
+    float* const tile3_stages = (float*)(shared + 128);
     // map [8, 8]: tile0[i0, i1] = 0
     {
         const int e = threadIdx.x;
@@ -335,56 +379,27 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks_before + c;
-        // copy async by 16 bytes: tile4 = kept_0[i0, i1] of round 0
+        // copy async by 4 bytes: tile2 = kept_3[0, 0] of round 0
         {
-            bf16* const tile4 = tile4_stages + 0 % 2 * 384;
-            const int e = threadIdx.x;
-            const int i0 = e;
-            const int i1 = 0;
-            if (e < 8) copy_async<16>(&tile4[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            float* const tile2 = tile2_stages + 0 % 2 * 1;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                if (e < 1) copy_async<4>(&tile2[0], &kept_3[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+            }
         }
-        // copy async by 4 bytes from thread 32 on: tile5 = kept_1[i0, 0] of round 0
+        // copy async by 16 bytes: tile3 = kept_4[i0, i1] of round 0
         {
-            float* const tile5 = tile5_stages + 0 % 2 * 8;
-            const int e = (int)threadIdx.x - 32;
-            const int i0 = e;
-            if (e >= 0 && e < 8) copy_async<4>(&tile5[i0], &kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-        }
-        // copy async by 16 bytes from thread 64 on: tile6 = kept_2[i0, i1] of round 0
-        {
-            float* const tile6 = tile6_stages + 0 % 2 * 64;
-            const int e = (int)threadIdx.x - 64;
-            const int i0 = (e) / 2;
-            const int i1 = ((e) % 2) * 4;
-            if (e >= 0 && e < 16) copy_async<16>(&tile6[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-        }
-        // copy async by 16 bytes from thread 96 on: tile7 = kept_3[i0, i1] of round 0
-        {
-            float* const tile7 = tile7_stages + 0 % 2 * 64;
-            const int e = (int)threadIdx.x - 96;
-            const int i0 = (e) / 2;
-            const int i1 = ((e) % 2) * 4;
-            if (e >= 0 && e < 16) copy_async<16>(&tile7[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-        }
-        // copy async by 4 bytes: tile8 = kept_4[0, 0] of round 0
-        {
-            float* const tile8 = tile8_stages + 0 % 2 * 1;
-            const int e = threadIdx.x;
-            if (e < 1) copy_async<4>(&tile8[0], &kept_4[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-        }
-        // copy async by 16 bytes from thread 32 on: tile9 = kept_5[i0, i1] of round 0
-        {
-            float* const tile9 = tile9_stages + 0 % 2 * 64;
-            const int e = (int)threadIdx.x - 32;
-            const int i0 = (e) / 2;
-            const int i1 = ((e) % 2) * 4;
-            if (e >= 0 && e < 16) copy_async<16>(&tile9[8 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            float* const tile3 = tile3_stages + 0 % 2 * 64;
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
         }
     }
-    commit_copies();
-    commit_copies();
-    commit_copies();
-    commit_copies();
     commit_copies();
     commit_copies();
     wait_for_block();
@@ -394,13 +409,9 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
         at.first = c * 8;
         at.valid = min(at.length - at.first, 8);
         at.chunk = chunks_before + c;
-        bf16* const tile4 = tile4_stages + round % 2 * 384;
-        float* const tile5 = tile5_stages + round % 2 * 8;
-        float* const tile6 = tile6_stages + round % 2 * 64;
-        float* const tile7 = tile7_stages + round % 2 * 64;
-        float* const tile8 = tile8_stages + round % 2 * 1;
-        float* const tile9 = tile9_stages + round % 2 * 64;
-        // wait for tile4 tile5 tile6 tile7 tile8 tile9, 0 copies pending
+        float* const tile2 = tile2_stages + round % 2 * 1;
+        float* const tile3 = tile3_stages + round % 2 * 64;
+        // wait for tile2 tile3, 0 copies pending
         wait_for_copies<0>();
         if (round + 1 < rounds) {
             const int next = round + 1;
@@ -410,148 +421,46 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
             at.first = c * 8;
             at.valid = min(at.length - at.first, 8);
             at.chunk = chunks_before + c;
-            // copy async by 16 bytes: tile4 = kept_0[i0, i1] of 1 ahead
+            // copy async by 4 bytes: tile2 = kept_3[0, 0] of 1 ahead
             {
-                bf16* const tile4 = tile4_stages + next % 2 * 384;
-                const int e = threadIdx.x;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile4[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                float* const tile2 = tile2_stages + next % 2 * 1;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    if (e < 1) copy_async<4>(&tile2[0], &kept_3[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
+                }
             }
-            // copy async by 4 bytes from thread 32 on: tile5 = kept_1[i0, 0] of 1 ahead
+            // copy async by 16 bytes: tile3 = kept_4[i0, i1] of 1 ahead
             {
-                float* const tile5 = tile5_stages + next % 2 * 8;
-                const int e = (int)threadIdx.x - 32;
-                const int i0 = e;
-                if (e >= 0 && e < 8) copy_async<4>(&tile5[i0], &kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
-            // copy async by 16 bytes from thread 64 on: tile6 = kept_2[i0, i1] of 1 ahead
-            {
-                float* const tile6 = tile6_stages + next % 2 * 64;
-                const int e = (int)threadIdx.x - 64;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e >= 0 && e < 16) copy_async<16>(&tile6[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
-            // copy async by 16 bytes from thread 96 on: tile7 = kept_3[i0, i1] of 1 ahead
-            {
-                float* const tile7 = tile7_stages + next % 2 * 64;
-                const int e = (int)threadIdx.x - 96;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e >= 0 && e < 16) copy_async<16>(&tile7[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
-            // copy async by 4 bytes: tile8 = kept_4[0, 0] of 1 ahead
-            {
-                float* const tile8 = tile8_stages + next % 2 * 1;
-                const int e = threadIdx.x;
-                if (e < 1) copy_async<4>(&tile8[0], &kept_4[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-            }
-            // copy async by 16 bytes from thread 32 on: tile9 = kept_5[i0, i1] of 1 ahead
-            {
-                float* const tile9 = tile9_stages + next % 2 * 64;
-                const int e = (int)threadIdx.x - 32;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e >= 0 && e < 16) copy_async<16>(&tile9[8 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
-        }
-        commit_copies();
-        commit_copies();
-        commit_copies();
-        commit_copies();
-        commit_copies();
-        commit_copies();
-        if (state_S_at_chunks != 0) {
-            // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
-            {
-                const int e = threadIdx.x;
-                const int i0 = (e) / 8;
-                const int i1 = (e) % 8;
-                if (e < 64) {
-                    state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+                float* const tile3 = tile3_stages + next % 2 * 64;
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
                 }
             }
         }
-        wait_for_block();
-        // map [8, 8] filled to [16, 16] in groups of 4: tile2[i0, i1] = tile4[i0, i1]
-        {
-            const int e = threadIdx.x;
-            const int i0 = (e) / 4;
-            const int i1 = ((e) % 4) * 4;
-            if (e < 64) {
-                Group<4> y;
-                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile4[24 * (i0) + i1]);
-                const int first = i1;
-                #pragma unroll
-                for (int l = 0; l < 4; l++) {
-                    const int i1 = first + l;
-                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
-                }
-                auto const there = &tile2[24 * (i0) + i1];
-                put<4>(there, y);
-            }
-        }
-        // map [8, 8] filled to [16, 16] in groups of 4: tile3[i0, i1] = tile0[i0, i1]
-        {
-            const int e = threadIdx.x;
-            const int i0 = (e) / 4;
-            const int i1 = ((e) % 4) * 4;
-            if (e < 64) {
-                Group<4> y;
-                Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile0[8 * (i0) + i1]);
-                const int first = i1;
-                #pragma unroll
-                for (int l = 0; l < 4; l++) {
-                    const int i1 = first + l;
-                    y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
-                }
-                auto const there = &tile3[24 * (i0) + i1];
-                put<4>(there, y);
-            }
-        }
-        wait_for_block();
-        // product [8, 8] in 16x16 in groups of 2: sum = tile2 tile3 over 8; out_o[t of row i0; i1] where row i0 is among the queries = add(add((sum * tile5[i0, 0]), tile6...
-        #pragma unroll 1
-        for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
-            const int row0 = job / 1 * 16, col0 = job % 1 * 16;
-            Sums<2> sums;
-            sums.add<16, false, 24, 0, false, 24, 0>(tile2, tile3, row0, col0);
-            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
-                if (i0 < 8 && i1 < 8) {
-                    Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile6[8 * (i0) + i1]);
-                    Group<2> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<2>(&tile7[8 * (i0) + i1]);
-                    const int first = i1, of_group = held;
-                    #pragma unroll
-                    for (int l = 0; l < 2; l++) {
-                        const int i1 = first + l, held = of_group + l;
-                        const float sum = of[l];
-                        of[l] = ((sum * tile5[i0] + x0.x[l]) + x1.x[l]);
-                    }
-                }
-            });
-            sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
-                if (i0 < 8 && i1 < 8) {
-                    Group<2> y;
-                    const int first = i1, of_group = held;
-                    #pragma unroll
-                    for (int l = 0; l < 2; l++) {
-                        const int i1 = first + l, held = of_group + l;
-                        const float sum = of[l];
-                        y.x[l] = of[l];
-                    }
-                    auto const there = &out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1];
-                    if (i0 < at.valid) put_out<2>(there, y);
-                }
-            });
-        }
-        // map [8, 8]: tile0[i0, i1] = add((tile0[i0, i1] * tile8[0, 0]), tile9[i0, i1])
+        commit_copies();
+        commit_copies();
+        // map [8, 8]: state_S_at_chunks[i0, i1] = tile0[i0, i1]
         {
             const int e = threadIdx.x;
             const int i0 = (e) / 8;
             const int i1 = (e) % 8;
             if (e < 64) {
-                tile0[8 * (i0) + i1] = (tile0[8 * (i0) + i1] * tile8[0] + tile9[8 * (i0) + i1]);
+                state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
+            }
+        }
+        wait_for_block();
+        // map [8, 8]: tile0[i0, i1] = add((tile0[i0, i1] * tile2[0, 0]), tile3[i0, i1])
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 8;
+            const int i1 = (e) % 8;
+            if (e < 64) {
+                tile0[8 * (i0) + i1] = (tile0[8 * (i0) + i1] * tile2[0] + tile3[8 * (i0) + i1]);
             }
         }
         wait_for_block();
@@ -564,6 +473,162 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
         if (e < 64) {
             state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1] = tile0[8 * (i0) + i1];
         }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(128, 1)
+mamba2_ssd_forward_read(const int* bounds, const int* jobs, int sequences, int heads, const float* __restrict__ in_x, int heads_in_x, const float* __restrict__ in_dt, int heads_in_dt, const float* __restrict__ in_B, int heads_in_B, const float* __restrict__ in_C, int heads_in_C, const float* __restrict__ param_A, int heads_param_A, const float* __restrict__ param_D, int heads_param_D, const float* __restrict__ state_S_before, float* __restrict__ out_o, float* __restrict__ state_S_after, float* __restrict__ state_S_at_chunks, float* __restrict__ kept_0, float* __restrict__ kept_1, float* __restrict__ kept_2, float* __restrict__ kept_3, float* __restrict__ kept_4) {
+    extern __shared__ __align__(128) unsigned char shared[];
+    Place at;
+    at.job = blockIdx.x / heads;
+    const int* job = jobs + 4 * at.job;
+    at.part = 0;
+    at.head = blockIdx.x % heads;
+    at.sequence = job[0];
+    at.chunk = job[2];
+    at.positions = 0;
+    at.start = bounds[at.sequence];
+    at.length = bounds[at.sequence + 1] - at.start;
+    at.rows = bounds[sequences];
+    at.first = job[1];
+    at.valid = min(at.length - at.first, 8);
+    const int own_in_x = at.head / (heads / heads_in_x);
+    const int own_in_dt = at.head / (heads / heads_in_dt);
+    const int own_in_B = at.head / (heads / heads_in_B);
+    const int own_in_C = at.head / (heads / heads_in_C);
+    const int own_param_A = at.head / (heads / heads_param_A);
+    const int own_param_D = at.head / (heads / heads_param_D);
+    bf16* const tile0 = (bf16*)(shared + 896);
+    bf16* const tile1 = (bf16*)(shared + 1664);
+    float* const tile2 = (float*)(shared + 0);
+    float* const tile3 = (float*)(shared + 256);
+    float* const tile4 = (float*)(shared + 384);
+    float* const tile5 = (float*)(shared + 640);
+    {
+        // copy async by 16 bytes: tile2 = in_C[t of row i0; i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile2[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
+            }
+        }
+        // copy async by 4 bytes: tile3 = kept_0[i0, 0] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile3[i0], &kept_0[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
+            }
+        }
+        // copy async by 16 bytes: tile4 = kept_1[i0, i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile4[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+        // copy async by 16 bytes: tile5 = kept_2[i0, i1] of round 0
+        {
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile5[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
+        }
+    }
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    commit_copies();
+    wait_for_block();
+    // wait for tile2, 3 copies pending
+    wait_for_copies<3>();
+    wait_for_block();
+    // map [8, 8] filled to [16, 16] in groups of 4: tile0[i0, i1] = tile2[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile2[8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile0[24 * (i0) + i1];
+            put<4>(there, y);
+        }
+    }
+    // map [8, 8] filled to [16, 16] in groups of 4: tile1[i0, i1] = state_S_at_chunks[i0, i1]
+    {
+        const int e = threadIdx.x;
+        const int i0 = (e) / 4;
+        const int i1 = ((e) % 4) * 4;
+        if (e < 64) {
+            Group<4> y;
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            const int first = i1;
+            #pragma unroll
+            for (int l = 0; l < 4; l++) {
+                const int i1 = first + l;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
+            }
+            auto const there = &tile1[24 * (i0) + i1];
+            put<4>(there, y);
+        }
+    }
+    // wait for tile3, 2 copies pending
+    wait_for_copies<2>();
+    // wait for tile4, 1 copies pending
+    wait_for_copies<1>();
+    // wait for tile5, 0 copies pending
+    wait_for_copies<0>();
+    wait_for_block();
+    // product [8, 8] in 16x16 in groups of 2: sum = tile0 tile1 over 8; out_o[t of row i0; i1] where row i0 is among the queries = add(add((sum * tile3[i0, 0]), tile4...
+    #pragma unroll 1
+    for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
+        const int row0 = job / 1 * 16, col0 = job % 1 * 16;
+        Sums<2> sums;
+        sums.add<16, false, 24, 0, false, 24, 0>(tile0, tile1, row0, col0);
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+            if (i0 < 8 && i1 < 8) {
+                Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile4[8 * (i0) + i1]);
+                Group<2> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<2>(&tile5[8 * (i0) + i1]);
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    of[l] = ((sum * tile3[i0] + x0.x[l]) + x1.x[l]);
+                }
+            }
+        });
+        sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+            if (i0 < 8 && i1 < 8) {
+                Group<2> y;
+                const int first = i1, of_group = held;
+                #pragma unroll
+                for (int l = 0; l < 2; l++) {
+                    const int i1 = first + l, held = of_group + l;
+                    const float sum = of[l];
+                    y.x[l] = of[l];
+                }
+                auto const there = &out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1];
+                if (i0 < at.valid) put_out<2>(there, y);
+            }
+        });
     }
 }
 
@@ -671,49 +736,67 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         // copy async by 16 bytes: tile45 = in_x[t of row i0; i1] of round 0
         {
             float* const tile45 = tile45_stages + 0 % 2 * 64;
-            const int e = threadIdx.x;
-            const int i0 = (e) / 2;
-            const int i1 = ((e) % 2) * 4;
-            if (e < 16) copy_async<16>(&tile45[8 * (i0) + i1], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1]);
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile45[8 * (i0) + i1], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1]);
+            }
         }
-        // copy async by 16 bytes from thread 32 on: tile46 = in_C[t of row i0; i1] of round 0
+        // copy async by 16 bytes: tile46 = in_C[t of row i0; i1] of round 0
         {
             float* const tile46 = tile46_stages + 0 % 2 * 64;
-            const int e = (int)threadIdx.x - 32;
-            const int i0 = (e) / 2;
-            const int i1 = ((e) % 2) * 4;
-            if (e >= 0 && e < 16) copy_async<16>(&tile46[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile46[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
+            }
         }
-        // copy async by 16 bytes from thread 64 on: tile47 = (given d_out_o, row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) of round 0
+        // copy async by 16 bytes: tile47 = (given d_out_o, row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) of round 0
         {
             float* const tile47 = tile47_stages + 0 % 2 * 64;
-            const int e = (int)threadIdx.x - 64;
-            const int i0 = (e) / 2;
-            const int i1 = ((e) % 2) * 4;
-            if (e >= 0 && e < 16) copy_async_if<16>(&tile47[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], d_out_o != 0 && i0 < at.valid);
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async_if<16>(&tile47[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], d_out_o != 0 && i0 < at.valid);
+            }
         }
-        // copy async by 4 bytes from thread 96 on: tile48 = in_dt[t of row i0] of round 0
+        // copy async by 4 bytes: tile48 = in_dt[t of row i0] of round 0
         {
             float* const tile48 = tile48_stages + 0 % 2 * 8;
-            const int e = (int)threadIdx.x - 96;
-            const int i0 = e;
-            if (e >= 0 && e < 8) copy_async<4>(&tile48[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = e;
+                if (e < 8) copy_async<4>(&tile48[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
+            }
         }
         // copy async by 16 bytes: tile49 = state_S_at_chunks[i0, i1] of round 0
         {
             float* const tile49 = tile49_stages + 0 % 2 * 64;
-            const int e = threadIdx.x;
-            const int i0 = (e) / 2;
-            const int i1 = ((e) % 2) * 4;
-            if (e < 16) copy_async<16>(&tile49[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile49[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            }
         }
-        // copy async by 16 bytes from thread 32 on: tile50 = in_B[t of row i0; i1] of round 0
+        // copy async by 16 bytes: tile50 = in_B[t of row i0; i1] of round 0
         {
             float* const tile50 = tile50_stages + 0 % 2 * 64;
-            const int e = (int)threadIdx.x - 32;
-            const int i0 = (e) / 2;
-            const int i1 = ((e) % 2) * 4;
-            if (e >= 0 && e < 16) copy_async<16>(&tile50[8 * (i0) + i1], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1]);
+            #pragma unroll 1
+            for (int r = 0; r < 1; r++) {
+                const int e = threadIdx.x + r * 128;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile50[8 * (i0) + i1], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1]);
+            }
         }
     }
     commit_copies();
@@ -748,49 +831,67 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             // copy async by 16 bytes: tile45 = in_x[t of row i0; i1] of 1 ahead
             {
                 float* const tile45 = tile45_stages + next % 2 * 64;
-                const int e = threadIdx.x;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile45[8 * (i0) + i1], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1]);
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile45[8 * (i0) + i1], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1]);
+                }
             }
-            // copy async by 16 bytes from thread 32 on: tile46 = in_C[t of row i0; i1] of 1 ahead
+            // copy async by 16 bytes: tile46 = in_C[t of row i0; i1] of 1 ahead
             {
                 float* const tile46 = tile46_stages + next % 2 * 64;
-                const int e = (int)threadIdx.x - 32;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e >= 0 && e < 16) copy_async<16>(&tile46[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile46[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
+                }
             }
-            // copy async by 16 bytes from thread 64 on: tile47 = (given d_out_o, row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) of 1 ahead
+            // copy async by 16 bytes: tile47 = (given d_out_o, row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) of 1 ahead
             {
                 float* const tile47 = tile47_stages + next % 2 * 64;
-                const int e = (int)threadIdx.x - 64;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e >= 0 && e < 16) copy_async_if<16>(&tile47[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], d_out_o != 0 && i0 < at.valid);
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async_if<16>(&tile47[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], d_out_o != 0 && i0 < at.valid);
+                }
             }
-            // copy async by 4 bytes from thread 96 on: tile48 = in_dt[t of row i0] of 1 ahead
+            // copy async by 4 bytes: tile48 = in_dt[t of row i0] of 1 ahead
             {
                 float* const tile48 = tile48_stages + next % 2 * 8;
-                const int e = (int)threadIdx.x - 96;
-                const int i0 = e;
-                if (e >= 0 && e < 8) copy_async<4>(&tile48[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = e;
+                    if (e < 8) copy_async<4>(&tile48[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
+                }
             }
             // copy async by 16 bytes: tile49 = state_S_at_chunks[i0, i1] of 1 ahead
             {
                 float* const tile49 = tile49_stages + next % 2 * 64;
-                const int e = threadIdx.x;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile49[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile49[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+                }
             }
-            // copy async by 16 bytes from thread 32 on: tile50 = in_B[t of row i0; i1] of 1 ahead
+            // copy async by 16 bytes: tile50 = in_B[t of row i0; i1] of 1 ahead
             {
                 float* const tile50 = tile50_stages + next % 2 * 64;
-                const int e = (int)threadIdx.x - 32;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e >= 0 && e < 16) copy_async<16>(&tile50[8 * (i0) + i1], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1]);
+                #pragma unroll 1
+                for (int r = 0; r < 1; r++) {
+                    const int e = threadIdx.x + r * 128;
+                    const int i0 = (e) / 2;
+                    const int i1 = ((e) % 2) * 4;
+                    if (e < 16) copy_async<16>(&tile50[8 * (i0) + i1], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1]);
+                }
             }
         }
         commit_copies();

@@ -27,7 +27,7 @@ impl Text<'_> {
             Step::Wait { pending, .. } => self.line(&format!("wait_for_copies<{pending}>();")),
             Step::Reduce { .. } => self.reduce(k, step),
             Step::Product { .. } => self.product(k, step),
-            Step::Scan { .. } => self.scan(step),
+            Step::Scan { .. } => self.scan(k, step),
             Step::Solve { a, x, transposed } => {
                 let shape = &k.tile(*x).shape;
                 let [rows, cols] = [shape[0], shape[1]];
@@ -35,6 +35,11 @@ impl Text<'_> {
                     "solve<{rows}, {cols}, {transposed}>(tile{}, tile{});",
                     a.0, x.0
                 ));
+            }
+            Step::Invert { a, x } => {
+                let [rows, own, made] =
+                    [k.tile(*x).shape[0], k.tile(*a).strides[0], k.tile(*x).strides[0]];
+                self.line(&format!("invert<{rows}, {own}, {made}>(tile{}, tile{});", a.0, x.0));
             }
             Step::LinearSolve { a, x } => {
                 let shape = &k.tile(*x).shape;
@@ -345,7 +350,7 @@ impl Text<'_> {
         self.block(&format!("for (int r = 0; r < {}; r++)", spread.rounds), |t| body(t, "r"));
     }
 
-    fn scan(&mut self, step: &Step) {
+    fn scan(&mut self, k: &Kernel, step: &Step) {
         let Step::Scan { op, sizes, from, to, scratch } = step else { return };
         let ScanSizes { rows, steps, width } = *sizes;
         let whole = vec![rows, steps, width];
@@ -358,7 +363,9 @@ impl Text<'_> {
             ScanOp::ReverseCumulativeProductGrad => {
                 ("reverse_cumulative_product_grad", vec![steps, width], None)
             }
-            ScanOp::DecayMask(v) => ("decay_mask", vec![rows, steps], Some(v)),
+            ScanOp::DecayMask(v) => {
+                ("decay_mask", vec![rows, steps, k.tile(*to).strides[0]], Some(v))
+            }
             ScanOp::DecayMaskGrad(v) => ("decay_mask_grad", vec![rows, steps], Some(v)),
             ScanOp::Gram(v) => ("gram", whole, Some(v)),
             ScanOp::GramGrad(v) => ("gram_grad", whole, Some(v)),

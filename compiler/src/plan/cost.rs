@@ -82,7 +82,7 @@ fn of_step(kernel: &Kernel, buffers: &[Buffer], step: &Step) -> Work {
         }
         Step::Barrier => return Work { waits: 1, ..none },
         Step::Copy { to, .. } => return Work { bytes: kernel.tile(*to).bytes, ..none },
-        Step::Wait { .. } | Step::Solve { .. } | Step::LinearSolve { .. } => {
+        Step::Wait { .. } | Step::Solve { .. } | Step::Invert { .. } | Step::LinearSolve { .. } => {
             return none;
         }
     };
@@ -231,6 +231,12 @@ fn time(kernel: &Kernel, buffers: &[Buffer], step: &Step) -> [usize; 2] {
                     even(rows.max(steps) * width),
                 ],
             }
+        }
+        Step::Invert { x, .. } => {
+            let rows = kernel.tile(*x).shape[0];
+            // Rows wait for those before them, sixteen at a time for all of them.
+            let [alone, issue] = both(rows * rows * rows / 2);
+            [alone + rows * LINK, issue]
         }
         Step::Solve { x, .. } | Step::LinearSolve { x, .. } => {
             let shape = &kernel.tile(*x).shape;

@@ -276,6 +276,13 @@ pub enum Step {
         /// By the transpose.
         transposed: bool,
     },
+    /// `x = (I + a)⁻¹`, of what stands below the diagonal of `a`: all of `x` is written.
+    Invert {
+        /// `[n, n]`
+        a: TileId,
+        /// `[n, n]`
+        x: TileId,
+    },
     /// `a x = b` in place of `b`, which stands in `x`; `a` is used up.
     LinearSolve {
         /// `[.., n, n]`.

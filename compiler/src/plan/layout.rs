@@ -8,7 +8,7 @@
 //! whole rounds of all banks get a few numbers more between them.
 
 use super::lower::FRAGMENT;
-use super::{Expr, Kernel, Number, Step, Target, Tile, TileId};
+use super::{Expr, Kernel, Number, ScanOp, Step, Target, Tile, TileId};
 
 /// Numbers of f32 that all banks of shared memory hold.
 const BANKS: usize = 32;
@@ -20,7 +20,7 @@ pub fn turn(kernel: &mut Kernel) {
     let mut all: Vec<Vec<usize>> =
         kernel.tiles.iter().map(|tile| vec![0; tile.shape.len()]).collect();
     kernel.steps().into_iter().for_each(|step| vote(step, &mut all));
-    for at in free(kernel) {
+    for at in free(kernel, false) {
         let (tile, votes) = (&kernel.tiles[at], &all[at]);
         let most = votes.iter().copied().max().unwrap_or(0);
         let own = tile.strides.iter().rposition(|stride| *stride == 1).unwrap_or(0);
@@ -41,7 +41,7 @@ pub fn apart(kernel: &Kernel) -> Vec<Tile> {
     for step in kernel.steps().into_iter().filter(by_fragments) {
         step.reads().into_iter().chain(step.writes()).for_each(|id| touched[id.0] = true);
     }
-    for at in free(kernel) {
+    for at in free(kernel, true) {
         let tile = &mut tiles[at];
         let mut order: Vec<usize> = (0..tile.shape.len()).collect();
         order.sort_by_key(|axis| std::cmp::Reverse((tile.strides[*axis], tile.shape[*axis])));
@@ -54,18 +54,20 @@ pub fn apart(kernel: &Kernel) -> Vec<Tile> {
 }
 
 /// f32 tiles that lie in memory as nothing but their strides says: steps that go over tiles by their own counting
-/// want them in the order of their axes.
-fn free(kernel: &Kernel) -> Vec<usize> {
-    let counted = |step: &&Step| {
-        matches!(
-            step,
-            Step::Scan { .. } | Step::Solve { .. } | Step::LinearSolve { .. } | Step::Copy { .. }
-        )
+/// want them in the order of their axes, some with rows `between` which nothing lies.
+fn free(kernel: &Kernel, between: bool) -> Vec<usize> {
+    let counted = |step: &Step| match step {
+        Step::Invert { .. } if between => vec![],
+        Step::Scan { op: ScanOp::DecayMask(_), .. } if between => step.reads(),
+        Step::Scan { .. }
+        | Step::Solve { .. }
+        | Step::Invert { .. }
+        | Step::LinearSolve { .. }
+        | Step::Copy { .. } => [step.reads(), step.writes()].concat(),
+        _ => vec![],
     };
     let mut plain = vec![false; kernel.tiles.len()];
-    for step in kernel.steps().into_iter().filter(counted) {
-        step.reads().into_iter().chain(step.writes()).for_each(|id| plain[id.0] = true);
-    }
+    kernel.steps().into_iter().flat_map(counted).for_each(|id| plain[id.0] = true);
     let is_free = |at: &usize| {
         let tile = &kernel.tiles[*at];
         let axes = tile.shape.iter().filter(|n| **n > 1).count();

@@ -303,6 +303,7 @@ impl Display for Shown<'_, Step> {
             Step::Solve { a, x, transposed } => {
                 write!(f, "solve tile{}{}: tile{}", a.0, if *transposed { "ᵀ" } else { "" }, x.0)
             }
+            Step::Invert { a, x } => write!(f, "invert tile{}: tile{}", a.0, x.0),
             Step::LinearSolve { a, x } => write!(f, "linear solve tile{}: tile{}", a.0, x.0),
             Step::Copy { by, from, when, to, round, piece, first } => {
                 let by = match by {

@@ -54,6 +54,7 @@ impl Step {
             }
             Step::Scan { from, .. } => tiles.extend(from),
             Step::Solve { a, x, .. } | Step::LinearSolve { a, x } => tiles.extend([a, x]),
+            Step::Invert { a, .. } => tiles.push(*a),
             _ => {}
         }
         if let Step::Map { to: Target::Tile(tile, _), add: true, .. }
@@ -68,7 +69,7 @@ impl Step {
     pub fn writes(&self) -> Vec<TileId> {
         match self {
             Step::Scan { to, scratch, .. } => [Some(*to), *scratch].into_iter().flatten().collect(),
-            Step::Solve { x, .. } => vec![*x],
+            Step::Solve { x, .. } | Step::Invert { x, .. } => vec![*x],
             Step::LinearSolve { a, x } => vec![*a, *x],
             Step::Copy { to, .. } => vec![*to],
             Step::Wait { tiles, .. } => tiles.clone(),

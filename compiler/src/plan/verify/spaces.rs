@@ -70,6 +70,7 @@ fn wants_plain(step: &Step) -> Vec<TileId> {
         Step::Scan { .. } | Step::Solve { .. } | Step::LinearSolve { .. } => {
             [step.reads(), step.writes()].concat()
         }
+        Step::Invert { a, x } => vec![*a, *x],
         _ => vec![],
     }
 }
