@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use lrc_compiler::compile::{Chosen, all_schedules};
 use lrc_compiler::elaborate::{Recurrence, Setting, elaborate};
 use lrc_compiler::emit;
-use lrc_compiler::plan::Kernel;
+use lrc_compiler::plan::space::{Choice, Given, Split, Unit};
 use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::plan::verify::verify;
+use lrc_compiler::plan::{Kernel, Plans};
 use lrc_compiler::strategy;
 use lrc_compiler::tile::{Binary, Number, Unary};
 use lrc_dsl::Sources;
@@ -149,7 +150,12 @@ fn of_text(body: &str) -> Recurrence {
 /// The worst of all trials, as shares of the bars. The kernels are made once: they serve every
 /// length, batch and packing.
 fn worst(r: &Recurrence) -> KernelFound {
-    let kernels = Kernels::new(r, &Machine::sim()).unwrap();
+    worst_of(r, Chosen::default())
+}
+
+/// The same of plans of which something is chosen.
+fn worst_of(r: &Recurrence, chosen: Chosen) -> KernelFound {
+    let kernels = Kernels::of(r, chosen, &Machine::sim()).unwrap();
     let mut worst = KernelFound::default();
     for trial in kernel_trials() {
         let found =
@@ -262,6 +268,26 @@ fn parts_of_a_head_agree_with_the_recurrent_form() {
     for name in ["gated_delta_rule", "gla", "dplr", "linear_attn_norm"] {
         let found = worst(&recurrence(name, &[("dk", 16.0), ("dv", 128.0)]));
         assert!(found.forward.max(found.backward).max(found.decode) <= 1.0, "{name}: {found:?}");
+    }
+}
+
+/// Whichever way a pass is cut: one kernel, two, or three; in one part of the values, or two.
+#[test]
+fn every_cut_agrees_with_the_recurrent_form() {
+    for name in ["gated_delta_rule", "simple_gla"] {
+        let r = recurrence(name, &[("dk", 16.0), ("dv", 64.0)]).in_bf16();
+        for (split, parts) in
+            [(Split::Fused, 2), (Split::Carry, 1), (Split::Read, 1), (Split::Read, 2)]
+        {
+            let cut = |stages| {
+                let (chunk, unit, warps) = (16, Unit::Mma, 4);
+                Given::Whole(Choice { chunk, other: chunk, parts, warps, unit, stages, split })
+            };
+            let plans = Plans { forward: cut(2), saving: cut(2), backward: cut(1) };
+            let found = worst_of(&r, Chosen { plans, ..Chosen::default() });
+            let share = found.forward.max(found.backward);
+            assert!(share <= 1.0, "{name} {split:?} {parts}: {found:?}");
+        }
     }
 }
 

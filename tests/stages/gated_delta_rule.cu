@@ -47,51 +47,36 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
     {
         // copy async by 16 bytes: tile21 = in_k[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile21[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile21[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
         }
         // copy async by 4 bytes: tile24 = in_g[t of row i0] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile24[i0], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            if (e < 8) copy_async<4>(&tile24[i0], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
         }
         // copy async by 4 bytes: tile20 = in_beta[t of row i0] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile20[i0], &in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            if (e < 8) copy_async<4>(&tile20[i0], &in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0]);
         }
         // copy async by 16 bytes: tile22 = in_v[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile22[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile22[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
         }
         // copy async by 16 bytes: tile23 = in_q[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile23[8 * (i0) + i1], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile23[8 * (i0) + i1], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1]);
         }
     }
     commit_copies();
@@ -163,7 +148,7 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 1 wide: tile6 = DecayMask(Versions { micro: 1, offsets: [0] }) tile5
-    decay_mask<8, 8>(tile6, tile5, [](int i) -> int { return i; });
+    decay_mask<8, 8, 8>(tile6, tile5, [](int i) -> int { return i; });
     wait_for_block();
     // product [8, 8] in 16x16 in groups of 2: sum = tile0 tile0ᵀ over 8; tile2[i0, i1] = neg((i1 < i0 ? (((sum * tile3[i0]) * (row i1 is among the queries ? 1 : 0)) *...
     #pragma unroll 1
@@ -441,7 +426,7 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 1 wide: tile17 = DecayMask(Versions { micro: 1, offsets: [1] }) tile5
-    decay_mask<8, 8>(tile17, tile5, [](int i) -> int { return i + 1; });
+    decay_mask<8, 8, 8>(tile17, tile5, [](int i) -> int { return i + 1; });
     wait_for_block();
     // product [8, 8] in 16x16 in groups of 2, stored by 4: sum = tile16 tile0ᵀ over 8; kept_5[i0, i1] = (i1 < i0+1 ? (((sum * (row i1 is among the queries ? 1 : 0)) *...
     #pragma unroll 1
@@ -579,54 +564,39 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
         // copy async by 16 bytes: tile7 = kept_1[i0, i1] of round 0
         {
             float* const tile7 = tile7_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile7[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile7[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile8 = kept_2[i0, i1] of round 0
+        // copy async by 16 bytes from thread 32 on: tile8 = kept_2[i0, i1] of round 0
         {
             bf16* const tile8 = tile8_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e >= 0 && e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 4 bytes: tile9 = kept_7[i0, 0] of round 0
+        // copy async by 4 bytes from thread 64 on: tile9 = kept_7[i0, 0] of round 0
         {
             float* const tile9 = tile9_stages + 0 % 2 * 8;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile9[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
+            const int e = (int)threadIdx.x - 64;
+            const int i0 = e;
+            if (e >= 0 && e < 8) copy_async<4>(&tile9[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
         }
-        // copy async by 16 bytes: tile10 = kept_0[i0, i1] of round 0
+        // copy async by 16 bytes from thread 96 on: tile10 = kept_0[i0, i1] of round 0
         {
             bf16* const tile10 = tile10_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 96;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e >= 0 && e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 4 bytes: tile11 = kept_6[0, 0] of round 0
         {
             float* const tile11 = tile11_stages + 0 % 2 * 1;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                if (e < 1) copy_async<4>(&tile11[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-            }
+            const int e = threadIdx.x;
+            if (e < 1) copy_async<4>(&tile11[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
         }
     }
     commit_copies();
@@ -659,54 +629,39 @@ gated_delta_rule_forward_carry(const int* bounds, const int* chunks, int sequenc
             // copy async by 16 bytes: tile7 = kept_1[i0, i1] of 1 ahead
             {
                 float* const tile7 = tile7_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile7[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = threadIdx.x;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile7[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile8 = kept_2[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 32 on: tile8 = kept_2[i0, i1] of 1 ahead
             {
                 bf16* const tile8 = tile8_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e >= 0 && e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 4 bytes: tile9 = kept_7[i0, 0] of 1 ahead
+            // copy async by 4 bytes from thread 64 on: tile9 = kept_7[i0, 0] of 1 ahead
             {
                 float* const tile9 = tile9_stages + next % 2 * 8;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    if (e < 8) copy_async<4>(&tile9[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-                }
+                const int e = (int)threadIdx.x - 64;
+                const int i0 = e;
+                if (e >= 0 && e < 8) copy_async<4>(&tile9[i0], &kept_7[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
             }
-            // copy async by 16 bytes: tile10 = kept_0[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 96 on: tile10 = kept_0[i0, i1] of 1 ahead
             {
                 bf16* const tile10 = tile10_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 96;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e >= 0 && e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
             // copy async by 4 bytes: tile11 = kept_6[0, 0] of 1 ahead
             {
                 float* const tile11 = tile11_stages + next % 2 * 1;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    if (e < 1) copy_async<4>(&tile11[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-                }
+                const int e = threadIdx.x;
+                if (e < 1) copy_async<4>(&tile11[0], &kept_6[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
             }
         }
         commit_copies();
@@ -928,42 +883,30 @@ gated_delta_rule_forward_read(const int* bounds, const int* jobs, int sequences,
     {
         // copy async by 16 bytes: tile4 = in_q[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile4[8 * (i0) + i1], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile4[8 * (i0) + i1], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1]);
         }
         // copy async by 16 bytes: tile5 = kept_5[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile5[24 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e < 8) copy_async<16>(&tile5[24 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile6 = kept_3[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile6[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile6[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 4 bytes: tile7 = kept_4[i0, 0] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile7[i0], &kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            if (e < 8) copy_async<4>(&tile7[i0], &kept_4[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
         }
     }
     commit_copies();
@@ -1165,71 +1108,50 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
     {
         // copy async by 16 bytes: tile36 = in_k[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile36[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile36[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
         }
         // copy async by 4 bytes: tile42 = in_g[t of row i0] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile42[i0], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            if (e < 8) copy_async<4>(&tile42[i0], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
         }
         // copy async by 4 bytes: tile37 = in_beta[t of row i0] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile37[i0], &in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            if (e < 8) copy_async<4>(&tile37[i0], &in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0]);
         }
         // copy async by 16 bytes: tile41 = state_S_at_chunks[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile41[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile41[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile38 = in_v[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile38[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile38[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
         }
-        // copy async by 16 bytes: tile39 = d_out_o[t of row i0; i1] of round 0
-        if (d_out_o != 0) {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile39[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1]);
-            }
+        // copy async by 16 bytes: tile39 = (given d_out_o, row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) of round 0
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async_if<16>(&tile39[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], d_out_o != 0 && i0 < at.valid);
         }
         // copy async by 16 bytes: tile40 = in_q[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile40[8 * (i0) + i1], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile40[8 * (i0) + i1], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1]);
         }
     }
     commit_copies();
@@ -1335,7 +1257,7 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         }
     }
     // scan of 8 rows, 8 steps, 1 wide: tile4 = DecayMask(Versions { micro: 1, offsets: [1] }) tile2
-    decay_mask<8, 8>(tile4, tile2, [](int i) -> int { return i + 1; });
+    decay_mask<8, 8, 8>(tile4, tile2, [](int i) -> int { return i + 1; });
     // product [8, 1, 8] in 16x16 in groups of 2: sum = tile0 tile0ᵀ over 8; tile9[i0, 0, i2] = ((sum * tile10[i0]) * (row i2 is among the queries ? 1 : 0))
     #pragma unroll 1
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
@@ -1379,7 +1301,7 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         }
     }
     // scan of 8 rows, 8 steps, 1 wide: tile11 = DecayMask(Versions { micro: 1, offsets: [0] }) tile2
-    decay_mask<8, 8>(tile11, tile2, [](int i) -> int { return i; });
+    decay_mask<8, 8, 8>(tile11, tile2, [](int i) -> int { return i; });
     wait_for_block();
     // map [8, 8]: tile8[i0, i1] = neg((tile9[i0, 0, i1] * tile11[i0, i1]))
     {
@@ -1573,19 +1495,19 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
     // wait for tile39, 1 copies pending
     wait_for_copies<1>();
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile19[i0, i1] = (given d_out_o ? (row i0 is among the queries ? tile39[i0, i1] : 0) : 0)
+    // map [8, 8] filled to [16, 16] in groups of 4: tile19[i0, i1] = tile39[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8 && d_out_o != 0 && i0 < at.valid)) x0 = get<4>(&tile39[8 * (i0) + i1]);
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile39[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? x0.x[l] : 0.0f) : 0.0f) : 0.f;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] : 0.f;
             }
             auto const there = &tile19[24 * (i0) + i1];
             put<4>(there, y);
@@ -1845,19 +1767,19 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile30[i0, i1] = ((given d_out_o ? (row i0 is among the queries ? tile39[i0, i1] : 0) : 0) * tile20[i0, 0])
+    // map [8, 8] filled to [16, 16] in groups of 4: tile30[i0, i1] = (tile39[i0, i1] * tile20[i0, 0])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8 && d_out_o != 0 && i0 < at.valid)) x0 = get<4>(&tile39[8 * (i0) + i1]);
+            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile39[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? x0.x[l] : 0.0f) : 0.0f) * tile20[i0] : 0.f;
+                y.x[l] = i0 < 8 && i1 < 8 ? x0.x[l] * tile20[i0] : 0.f;
             }
             auto const there = &tile30[24 * (i0) + i1];
             put<4>(there, y);
@@ -2040,76 +1962,55 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
         // copy async by 16 bytes: tile10 = kept_18[i0, i1] of round 0
         {
             bf16* const tile10 = tile10_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_18[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_18[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile11 = kept_0[i0, i1] of round 0
+        // copy async by 16 bytes from thread 32 on: tile11 = kept_0[i0, i1] of round 0
         {
             float* const tile11 = tile11_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile11[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e >= 0 && e < 16) copy_async<16>(&tile11[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 4 bytes: tile12 = kept_9[i0, 0] of round 0
+        // copy async by 4 bytes from thread 64 on: tile12 = kept_9[i0, 0] of round 0
         {
             float* const tile12 = tile12_stages + 0 % 2 * 8;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile12[i0], &kept_9[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
+            const int e = (int)threadIdx.x - 64;
+            const int i0 = e;
+            if (e >= 0 && e < 8) copy_async<4>(&tile12[i0], &kept_9[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
         }
-        // copy async by 16 bytes: tile13 = kept_8[i0, i1] of round 0
+        // copy async by 16 bytes from thread 96 on: tile13 = kept_8[i0, i1] of round 0
         {
             bf16* const tile13 = tile13_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 96;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e >= 0 && e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile14 = kept_11[i0, i1] of round 0
         {
             bf16* const tile14 = tile14_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile14[24 * (i0) + i1], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e < 8) copy_async<16>(&tile14[24 * (i0) + i1], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 4 bytes: tile15 = kept_10[0, 0] of round 0
+        // copy async by 4 bytes from thread 32 on: tile15 = kept_10[0, 0] of round 0
         {
             float* const tile15 = tile15_stages + 0 % 2 * 1;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                if (e < 1) copy_async<4>(&tile15[0], &kept_10[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            if (e >= 0 && e < 1) copy_async<4>(&tile15[0], &kept_10[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
         }
-        // copy async by 16 bytes: tile16 = kept_15[0, i1, i2] of round 0
+        // copy async by 16 bytes from thread 64 on: tile16 = kept_15[0, i1, i2] of round 0
         {
             float* const tile16 = tile16_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i1 = (e) / 2;
-                const int i2 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile16[8 * (i1) + i2], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
-            }
+            const int e = (int)threadIdx.x - 64;
+            const int i1 = (e) / 2;
+            const int i2 = ((e) % 2) * 4;
+            if (e >= 0 && e < 16) copy_async<16>(&tile16[8 * (i1) + i2], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
         }
     }
     commit_copies();
@@ -2146,76 +2047,55 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
             // copy async by 16 bytes: tile10 = kept_18[i0, i1] of 1 ahead
             {
                 bf16* const tile10 = tile10_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_18[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = threadIdx.x;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile10[24 * (i0) + i1], &kept_18[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile11 = kept_0[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 32 on: tile11 = kept_0[i0, i1] of 1 ahead
             {
                 float* const tile11 = tile11_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile11[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e >= 0 && e < 16) copy_async<16>(&tile11[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 4 bytes: tile12 = kept_9[i0, 0] of 1 ahead
+            // copy async by 4 bytes from thread 64 on: tile12 = kept_9[i0, 0] of 1 ahead
             {
                 float* const tile12 = tile12_stages + next % 2 * 8;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    if (e < 8) copy_async<4>(&tile12[i0], &kept_9[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-                }
+                const int e = (int)threadIdx.x - 64;
+                const int i0 = e;
+                if (e >= 0 && e < 8) copy_async<4>(&tile12[i0], &kept_9[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
             }
-            // copy async by 16 bytes: tile13 = kept_8[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 96 on: tile13 = kept_8[i0, i1] of 1 ahead
             {
                 bf16* const tile13 = tile13_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 96;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e >= 0 && e < 8) copy_async<16>(&tile13[24 * (i0) + i1], &kept_8[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
             // copy async by 16 bytes: tile14 = kept_11[i0, i1] of 1 ahead
             {
                 bf16* const tile14 = tile14_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile14[24 * (i0) + i1], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = threadIdx.x;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e < 8) copy_async<16>(&tile14[24 * (i0) + i1], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 4 bytes: tile15 = kept_10[0, 0] of 1 ahead
+            // copy async by 4 bytes from thread 32 on: tile15 = kept_10[0, 0] of 1 ahead
             {
                 float* const tile15 = tile15_stages + next % 2 * 1;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    if (e < 1) copy_async<4>(&tile15[0], &kept_10[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                if (e >= 0 && e < 1) copy_async<4>(&tile15[0], &kept_10[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
             }
-            // copy async by 16 bytes: tile16 = kept_15[0, i1, i2] of 1 ahead
+            // copy async by 16 bytes from thread 64 on: tile16 = kept_15[0, i1, i2] of 1 ahead
             {
                 float* const tile16 = tile16_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i1 = (e) / 2;
-                    const int i2 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile16[8 * (i1) + i2], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
-                }
+                const int e = (int)threadIdx.x - 64;
+                const int i1 = (e) / 2;
+                const int i2 = ((e) % 2) * 4;
+                if (e >= 0 && e < 16) copy_async<16>(&tile16[8 * (i1) + i2], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
             }
         }
         commit_copies();
@@ -2554,81 +2434,57 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     {
         // copy async by 16 bytes: tile32 = state_S_at_chunks[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile32[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile32[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile33 = kept_6[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile33[8 * (i0) + i1], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile33[8 * (i0) + i1], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile34 = kept_12[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile34[8 * (i0) + i1], &kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile34[8 * (i0) + i1], &kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 4 bytes: tile37 = in_beta[t of row i0] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile37[i0], &in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            if (e < 8) copy_async<4>(&tile37[i0], &in_beta[((long long)(at.start + inside(at, i0)) * heads_in_beta + own_in_beta) * 1 + 0]);
         }
         // copy async by 16 bytes: tile38 = in_v[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile38[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile38[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
         }
         // copy async by 16 bytes: tile31 = kept_0[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile31[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile31[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 4 bytes: tile45 = kept_1[i0, 0] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile45[i0], &kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            if (e < 8) copy_async<4>(&tile45[i0], &kept_1[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
         }
         // copy async by 16 bytes: tile39 = kept_7[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile39[24 * (i0) + i1], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e < 8) copy_async<16>(&tile39[24 * (i0) + i1], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -2645,12 +2501,9 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     {
         // copy async by 4 bytes: tile40 = kept_5[i0, 0] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile40[i0], &kept_5[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            if (e < 8) copy_async<4>(&tile40[i0], &kept_5[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
         }
     }
     commit_copies();
@@ -2678,12 +2531,9 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     {
         // copy async by 16 bytes: tile35 = kept_3[i0] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) * 4;
-                if (e < 2) copy_async<16>(&tile35[i0], &kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) * 4;
+            if (e < 2) copy_async<16>(&tile35[i0], &kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
         }
     }
     commit_copies();
@@ -2711,13 +2561,10 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     {
         // copy async by 16 bytes: tile36 = d_state_S_at_chunks[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile36[8 * (i0) + i1], &d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile36[8 * (i0) + i1], &d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -2808,12 +2655,9 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     {
         // copy async by 4 bytes: tile41 = kept_17[i0, 0] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile41[i0], &kept_17[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            if (e < 8) copy_async<4>(&tile41[i0], &kept_17[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
         }
     }
     commit_copies();
@@ -2863,12 +2707,9 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     {
         // copy async by 4 bytes: tile42 = kept_9[i0, 0] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile42[i0], &kept_9[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            if (e < 8) copy_async<4>(&tile42[i0], &kept_9[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
         }
     }
     commit_copies();
@@ -2891,13 +2732,10 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     {
         // copy async by 16 bytes: tile43 = kept_14[0, i1, i2] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i1 = (e) / 2;
-                const int i2 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile43[8 * (i1) + i2], &kept_14[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
-            }
+            const int e = threadIdx.x;
+            const int i1 = (e) / 2;
+            const int i2 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile43[8 * (i1) + i2], &kept_14[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
         }
     }
     commit_copies();
@@ -2924,13 +2762,10 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     {
         // copy async by 16 bytes: tile44 = kept_4[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile44[8 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile44[8 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -2945,18 +2780,15 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 1 wide: tile12 = DecayMask(Versions { micro: 1, offsets: [0] }) tile11
-    decay_mask<8, 8>(tile12, tile11, [](int i) -> int { return i; });
+    decay_mask<8, 8, 8>(tile12, tile11, [](int i) -> int { return i; });
     // wait for tile39, 7 copies pending
     wait_for_copies<7>();
     {
         // copy async by 16 bytes: tile46 = kept_2[i0] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) * 4;
-                if (e < 2) copy_async<16>(&tile46[i0], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) * 4;
+            if (e < 2) copy_async<16>(&tile46[i0], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
         }
     }
     commit_copies();
@@ -3026,12 +2858,9 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     {
         // copy async by 4 bytes: tile47 = in_g[t of row i0] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile47[i0], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            if (e < 8) copy_async<4>(&tile47[i0], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 1 + 0]);
         }
     }
     commit_copies();
@@ -3075,12 +2904,9 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     {
         // copy async by 4 bytes: tile48 = kept_13[i0, 0] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile48[i0], &kept_13[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            if (e < 8) copy_async<4>(&tile48[i0], &kept_13[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
         }
     }
     commit_copies();
@@ -3105,12 +2931,9 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     {
         // copy async by 4 bytes: tile49 = kept_16[i0, 0] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile49[i0], &kept_16[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            if (e < 8) copy_async<4>(&tile49[i0], &kept_16[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
         }
     }
     commit_copies();

@@ -35,43 +35,31 @@ gla_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads
     {
         // copy async by 16 bytes: tile12 = in_g[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile12[8 * (i0) + i1], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile12[8 * (i0) + i1], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]);
         }
         // copy async by 16 bytes: tile11 = in_q[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile11[8 * (i0) + i1], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile11[8 * (i0) + i1], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1]);
         }
         // copy async by 16 bytes: tile13 = in_k[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile13[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile13[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
         }
         // copy async by 16 bytes: tile10 = in_v[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile10[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile10[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
         }
     }
     commit_copies();
@@ -258,23 +246,17 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
         // copy async by 16 bytes: tile2 = kept_2[0, i1] of round 0
         {
             float* const tile2 = tile2_stages + 0 % 2 * 8;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i1 = (e) * 4;
-                if (e < 2) copy_async<16>(&tile2[i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i1 = (e) * 4;
+            if (e < 2) copy_async<16>(&tile2[i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
         }
-        // copy async by 16 bytes: tile3 = kept_3[i0, i1] of round 0
+        // copy async by 16 bytes from thread 32 on: tile3 = kept_3[i0, i1] of round 0
         {
             float* const tile3 = tile3_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e >= 0 && e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -301,23 +283,17 @@ gla_forward_carry(const int* bounds, const int* chunks, int sequences, int heads
             // copy async by 16 bytes: tile2 = kept_2[0, i1] of 1 ahead
             {
                 float* const tile2 = tile2_stages + next % 2 * 8;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i1 = (e) * 4;
-                    if (e < 2) copy_async<16>(&tile2[i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
-                }
+                const int e = threadIdx.x;
+                const int i1 = (e) * 4;
+                if (e < 2) copy_async<16>(&tile2[i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
             }
-            // copy async by 16 bytes: tile3 = kept_3[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 32 on: tile3 = kept_3[i0, i1] of 1 ahead
             {
                 float* const tile3 = tile3_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e >= 0 && e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
         }
         commit_copies();
@@ -380,23 +356,17 @@ gla_forward_read(const int* bounds, const int* jobs, int sequences, int heads, c
     {
         // copy async by 16 bytes: tile1 = kept_0[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile1[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile1[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile2 = kept_1[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile2[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile2[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -477,65 +447,47 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
     float* const tile22 = (float*)(shared + 384);
     float* const tile23 = (float*)(shared + 768);
     {
-        // copy async by 16 bytes: tile18 = d_out_o[t of row i0; i1] of round 0
-        if (d_out_o != 0) {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile18[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1]);
-            }
+        // copy async by 16 bytes: tile18 = (given d_out_o, row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) of round 0
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async_if<16>(&tile18[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], d_out_o != 0 && i0 < at.valid);
         }
         // copy async by 16 bytes: tile20 = in_v[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile20[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile20[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
         }
         // copy async by 16 bytes: tile21 = in_k[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile21[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile21[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
         }
         // copy async by 16 bytes: tile22 = in_g[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile22[8 * (i0) + i1], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile22[8 * (i0) + i1], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]);
         }
         // copy async by 16 bytes: tile19 = state_S_at_chunks[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile19[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile19[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile23 = in_q[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile23[8 * (i0) + i1], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile23[8 * (i0) + i1], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1]);
         }
     }
     commit_copies();
@@ -550,7 +502,7 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
     // wait for tile20, 4 copies pending
     wait_for_copies<4>();
     wait_for_block();
-    // reduce [4, 4, 8] over [2]: tile1[i0, i1, 0] = Sum (tile20[i1, i2] * (given d_out_o ? (row i0 is among the queries ? tile18[i0, i2] : 0) : 0))
+    // reduce [4, 4, 8] over [2]: tile1[i0, i1, 0] = Sum (tile20[i1, i2] * tile18[i0, i2])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 16; e += THREADS) {
         const int i0 = e / 4;
@@ -559,7 +511,7 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i2 = s;
-            x += tile20[8 * (i1) + i2] * (d_out_o != 0 ? (i0 < at.valid ? tile18[8 * (i0) + i2] : 0.0f) : 0.0f);
+            x += tile20[8 * (i1) + i2] * tile18[8 * (i0) + i2];
         }
         tile1[4 * (i0) + i1] = x;
     }
@@ -624,7 +576,7 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
     // wait for tile19, 1 copies pending
     wait_for_copies<1>();
     wait_for_block();
-    // reduce [4, 8, 8] over [2]: tile7[i0, i1, 0] = Sum (tile19[i1, i2] * (given d_out_o ? (row i0 is among the queries ? tile18[i0, i2] : 0) : 0))
+    // reduce [4, 8, 8] over [2]: tile7[i0, i1, 0] = Sum (tile19[i1, i2] * tile18[i0, i2])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
@@ -633,7 +585,7 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i2 = s;
-            x += tile19[8 * (i1) + i2] * (d_out_o != 0 ? (i0 < at.valid ? tile18[8 * (i0) + i2] : 0.0f) : 0.0f);
+            x += tile19[8 * (i1) + i2] * tile18[8 * (i0) + i2];
         }
         tile7[8 * (i0) + i1] = x;
     }
@@ -743,7 +695,7 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
         }
     }
     wait_for_block();
-    // reduce [4, 8, 8] over [0]: tile15[0, i1, i2] = Sum ((tile11[i0, i1] * tile6[i0, i1]) * (given d_out_o ? (row i0 is among the queries ? tile18[i0, i2] : 0) : 0))
+    // reduce [4, 8, 8] over [0]: tile15[0, i1, i2] = Sum ((tile11[i0, i1] * tile6[i0, i1]) * tile18[i0, i2])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i1 = e / 8;
@@ -752,7 +704,7 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
         #pragma unroll 4
         for (int s = 0; s < 4; s++) {
             const int i0 = s;
-            x += tile11[8 * (i0) + i1] * tile6[8 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? tile18[8 * (i0) + i2] : 0.0f) : 0.0f);
+            x += tile11[8 * (i0) + i1] * tile6[8 * (i0) + i1] * tile18[8 * (i0) + i2];
         }
         tile15[8 * (i1) + i2] = x;
     }
@@ -766,7 +718,7 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
             kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile15[8 * (i0) + i1];
         }
     }
-    // reduce [4, 4, 8] over [0]: tile10[0, i1, i2] = Sum (tile12[i0, i1] * (given d_out_o ? (row i0 is among the queries ? tile18[i0, i2] : 0) : 0))
+    // reduce [4, 4, 8] over [0]: tile10[0, i1, i2] = Sum (tile12[i0, i1] * tile18[i0, i2])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i1 = e / 8;
@@ -775,7 +727,7 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
         #pragma unroll 4
         for (int s = 0; s < 4; s++) {
             const int i0 = s;
-            x += tile12[4 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? tile18[8 * (i0) + i2] : 0.0f) : 0.0f);
+            x += tile12[4 * (i0) + i1] * tile18[8 * (i0) + i2];
         }
         tile10[8 * (i1) + i2] = x;
     }
@@ -832,23 +784,17 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
         // copy async by 16 bytes: tile2 = kept_3[0, i1] of round 0
         {
             float* const tile2 = tile2_stages + 0 % 2 * 8;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i1 = (e) * 4;
-                if (e < 2) copy_async<16>(&tile2[i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i1 = (e) * 4;
+            if (e < 2) copy_async<16>(&tile2[i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
         }
-        // copy async by 16 bytes: tile3 = kept_7[i0, i1] of round 0
+        // copy async by 16 bytes from thread 32 on: tile3 = kept_7[i0, i1] of round 0
         {
             float* const tile3 = tile3_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e >= 0 && e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -875,23 +821,17 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
             // copy async by 16 bytes: tile2 = kept_3[0, i1] of 1 ahead
             {
                 float* const tile2 = tile2_stages + next % 2 * 8;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i1 = (e) * 4;
-                    if (e < 2) copy_async<16>(&tile2[i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
-                }
+                const int e = threadIdx.x;
+                const int i1 = (e) * 4;
+                if (e < 2) copy_async<16>(&tile2[i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
             }
-            // copy async by 16 bytes: tile3 = kept_7[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 32 on: tile3 = kept_7[i0, i1] of 1 ahead
             {
                 float* const tile3 = tile3_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e >= 0 && e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
         }
         commit_copies();
@@ -973,83 +913,59 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
     {
         // copy async by 16 bytes: tile8 = d_state_S_at_chunks[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile8[8 * (i0) + i1], &d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile8[8 * (i0) + i1], &d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile9 = in_v[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile9[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile9[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
         }
         // copy async by 16 bytes: tile12 = kept_1[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile12[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile12[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile13 = kept_5[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile13[8 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile13[8 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile14 = in_k[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile14[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile14[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
         }
         // copy async by 16 bytes: tile15 = kept_0[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile15[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile15[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile11 = state_S_at_chunks[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile11[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile11[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile16 = in_g[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile16[8 * (i0) + i1], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile16[8 * (i0) + i1], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]);
         }
     }
     commit_copies();
@@ -1066,13 +982,10 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
     {
         // copy async by 16 bytes: tile17 = kept_6[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile17[8 * (i0) + i1], &kept_6[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile17[8 * (i0) + i1], &kept_6[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -1081,13 +994,10 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
     {
         // copy async by 16 bytes: tile18 = kept_8[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile18[8 * (i0) + i1], &kept_8[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile18[8 * (i0) + i1], &kept_8[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -1111,13 +1021,10 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
     {
         // copy async by 16 bytes: tile10 = kept_2[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile10[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile10[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -1126,13 +1033,10 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
     {
         // copy async by 16 bytes: tile19 = kept_4[0, i1, i2] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i1 = (e) / 2;
-                const int i2 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile19[8 * (i1) + i2], &kept_4[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i1) + i2]);
-            }
+            const int e = threadIdx.x;
+            const int i1 = (e) / 2;
+            const int i2 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile19[8 * (i1) + i2], &kept_4[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i1) + i2]);
         }
     }
     commit_copies();

@@ -40,42 +40,30 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
     {
         // copy async by 16 bytes: tile13 = in_x[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile13[8 * (i0) + i1], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile13[8 * (i0) + i1], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1]);
         }
         // copy async by 4 bytes: tile14 = in_dt[t of row i0] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile14[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            if (e < 8) copy_async<4>(&tile14[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
         }
         // copy async by 16 bytes: tile16 = in_C[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile16[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile16[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
         }
         // copy async by 16 bytes: tile15 = in_B[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile15[8 * (i0) + i1], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile15[8 * (i0) + i1], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1]);
         }
     }
     commit_copies();
@@ -179,7 +167,7 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
         }
     }
     // scan of 8 rows, 8 steps, 1 wide: tile7 = DecayMask(Versions { micro: 1, offsets: [1] }) tile0
-    decay_mask<8, 8>(tile7, tile0, [](int i) -> int { return i + 1; });
+    decay_mask<8, 8, 8>(tile7, tile0, [](int i) -> int { return i + 1; });
     wait_for_block();
     // product [8, 8] in 16x16, filled in groups of 2: sum = tile5 tile6ᵀ over 8; tile4[i0, i1] = (i1 < i0+1 ? ((i1 < i0+1 ? ((sum * (row i1 is among the queries ? 1 :...
     #pragma unroll 1
@@ -382,22 +370,16 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
         // copy async by 4 bytes: tile2 = kept_3[0, 0] of round 0
         {
             float* const tile2 = tile2_stages + 0 % 2 * 1;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                if (e < 1) copy_async<4>(&tile2[0], &kept_3[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-            }
+            const int e = threadIdx.x;
+            if (e < 1) copy_async<4>(&tile2[0], &kept_3[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
         }
-        // copy async by 16 bytes: tile3 = kept_4[i0, i1] of round 0
+        // copy async by 16 bytes from thread 32 on: tile3 = kept_4[i0, i1] of round 0
         {
             float* const tile3 = tile3_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e >= 0 && e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -424,22 +406,16 @@ mamba2_ssd_forward_carry(const int* bounds, const int* chunks, int sequences, in
             // copy async by 4 bytes: tile2 = kept_3[0, 0] of 1 ahead
             {
                 float* const tile2 = tile2_stages + next % 2 * 1;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    if (e < 1) copy_async<4>(&tile2[0], &kept_3[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
-                }
+                const int e = threadIdx.x;
+                if (e < 1) copy_async<4>(&tile2[0], &kept_3[((long long)(at.chunk) * heads + at.head) * 1 + 0]);
             }
-            // copy async by 16 bytes: tile3 = kept_4[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 32 on: tile3 = kept_4[i0, i1] of 1 ahead
             {
                 float* const tile3 = tile3_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e >= 0 && e < 16) copy_async<16>(&tile3[8 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
         }
         commit_copies();
@@ -507,42 +483,30 @@ mamba2_ssd_forward_read(const int* bounds, const int* jobs, int sequences, int h
     {
         // copy async by 16 bytes: tile2 = in_C[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile2[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile2[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
         }
         // copy async by 4 bytes: tile3 = kept_0[i0, 0] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile3[i0], &kept_0[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            if (e < 8) copy_async<4>(&tile3[i0], &kept_0[((long long)(at.chunk) * heads + at.head) * 8 + i0]);
         }
         // copy async by 16 bytes: tile4 = kept_1[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile4[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile4[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile5 = kept_2[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile5[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile5[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -736,67 +700,49 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
         // copy async by 16 bytes: tile45 = in_x[t of row i0; i1] of round 0
         {
             float* const tile45 = tile45_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile45[8 * (i0) + i1], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile45[8 * (i0) + i1], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1]);
         }
-        // copy async by 16 bytes: tile46 = in_C[t of row i0; i1] of round 0
+        // copy async by 16 bytes from thread 32 on: tile46 = in_C[t of row i0; i1] of round 0
         {
             float* const tile46 = tile46_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile46[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e >= 0 && e < 16) copy_async<16>(&tile46[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
         }
-        // copy async by 16 bytes: tile47 = (given d_out_o, row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) of round 0
+        // copy async by 16 bytes from thread 64 on: tile47 = (given d_out_o, row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) of round 0
         {
             float* const tile47 = tile47_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async_if<16>(&tile47[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], d_out_o != 0 && i0 < at.valid);
-            }
+            const int e = (int)threadIdx.x - 64;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e >= 0 && e < 16) copy_async_if<16>(&tile47[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], d_out_o != 0 && i0 < at.valid);
         }
-        // copy async by 4 bytes: tile48 = in_dt[t of row i0] of round 0
+        // copy async by 4 bytes from thread 96 on: tile48 = in_dt[t of row i0] of round 0
         {
             float* const tile48 = tile48_stages + 0 % 2 * 8;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                if (e < 8) copy_async<4>(&tile48[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
-            }
+            const int e = (int)threadIdx.x - 96;
+            const int i0 = e;
+            if (e >= 0 && e < 8) copy_async<4>(&tile48[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
         }
         // copy async by 16 bytes: tile49 = state_S_at_chunks[i0, i1] of round 0
         {
             float* const tile49 = tile49_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile49[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile49[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile50 = in_B[t of row i0; i1] of round 0
+        // copy async by 16 bytes from thread 32 on: tile50 = in_B[t of row i0; i1] of round 0
         {
             float* const tile50 = tile50_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile50[8 * (i0) + i1], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e >= 0 && e < 16) copy_async<16>(&tile50[8 * (i0) + i1], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1]);
         }
     }
     commit_copies();
@@ -831,67 +777,49 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             // copy async by 16 bytes: tile45 = in_x[t of row i0; i1] of 1 ahead
             {
                 float* const tile45 = tile45_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile45[8 * (i0) + i1], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1]);
-                }
+                const int e = threadIdx.x;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile45[8 * (i0) + i1], &in_x[((long long)(at.start + inside(at, i0)) * heads_in_x + own_in_x) * 8 + i1]);
             }
-            // copy async by 16 bytes: tile46 = in_C[t of row i0; i1] of 1 ahead
+            // copy async by 16 bytes from thread 32 on: tile46 = in_C[t of row i0; i1] of 1 ahead
             {
                 float* const tile46 = tile46_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile46[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e >= 0 && e < 16) copy_async<16>(&tile46[8 * (i0) + i1], &in_C[((long long)(at.start + inside(at, i0)) * heads_in_C + own_in_C) * 8 + i1]);
             }
-            // copy async by 16 bytes: tile47 = (given d_out_o, row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) of 1 ahead
+            // copy async by 16 bytes from thread 64 on: tile47 = (given d_out_o, row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) of 1 ahead
             {
                 float* const tile47 = tile47_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 16) copy_async_if<16>(&tile47[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], d_out_o != 0 && i0 < at.valid);
-                }
+                const int e = (int)threadIdx.x - 64;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e >= 0 && e < 16) copy_async_if<16>(&tile47[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], d_out_o != 0 && i0 < at.valid);
             }
-            // copy async by 4 bytes: tile48 = in_dt[t of row i0] of 1 ahead
+            // copy async by 4 bytes from thread 96 on: tile48 = in_dt[t of row i0] of 1 ahead
             {
                 float* const tile48 = tile48_stages + next % 2 * 8;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    if (e < 8) copy_async<4>(&tile48[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
-                }
+                const int e = (int)threadIdx.x - 96;
+                const int i0 = e;
+                if (e >= 0 && e < 8) copy_async<4>(&tile48[i0], &in_dt[((long long)(at.start + inside(at, i0)) * heads_in_dt + own_in_dt) * 1 + 0]);
             }
             // copy async by 16 bytes: tile49 = state_S_at_chunks[i0, i1] of 1 ahead
             {
                 float* const tile49 = tile49_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile49[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = threadIdx.x;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile49[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile50 = in_B[t of row i0; i1] of 1 ahead
+            // copy async by 16 bytes from thread 32 on: tile50 = in_B[t of row i0; i1] of 1 ahead
             {
                 float* const tile50 = tile50_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile50[8 * (i0) + i1], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e >= 0 && e < 16) copy_async<16>(&tile50[8 * (i0) + i1], &in_B[((long long)(at.start + inside(at, i0)) * heads_in_B + own_in_B) * 8 + i1]);
             }
         }
         commit_copies();
@@ -1007,7 +935,7 @@ mamba2_ssd_backward(const int* bounds, const int* chunks, int sequences, int hea
             }
         }
         // scan of 8 rows, 8 steps, 1 wide: tile13 = DecayMask(Versions { micro: 1, offsets: [1] }) tile4
-        decay_mask<8, 8>(tile13, tile4, [](int i) -> int { return i + 1; });
+        decay_mask<8, 8, 8>(tile13, tile4, [](int i) -> int { return i + 1; });
         // map [8, 8] filled to [16, 16] in groups of 4: tile15[i0, i1] = tile47[i0, i1]
         {
             const int e = threadIdx.x;

@@ -50,63 +50,45 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
     {
         // copy async by 16 bytes: tile22 = in_kk[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile22[8 * (i0) + i1], &in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile22[8 * (i0) + i1], &in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1]);
         }
         // copy async by 16 bytes: tile25 = in_a[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile25[8 * (i0) + i1], &in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile25[8 * (i0) + i1], &in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1]);
         }
         // copy async by 16 bytes: tile23 = in_k[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile23[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile23[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
         }
         // copy async by 16 bytes: tile26 = in_w[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile26[8 * (i0) + i1], &in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile26[8 * (i0) + i1], &in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
         }
         // copy async by 16 bytes: tile21 = in_v[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile21[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile21[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
         }
         // copy async by 16 bytes: tile24 = in_r[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile24[8 * (i0) + i1], &in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile24[8 * (i0) + i1], &in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1]);
         }
     }
     commit_copies();
@@ -531,45 +513,33 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
         // copy async by 16 bytes: tile7 = kept_0[i0, i1] of round 0
         {
             float* const tile7 = tile7_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile7[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile7[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile8 = kept_1[i0, i1] of round 0
+        // copy async by 16 bytes from thread 32 on: tile8 = kept_1[i0, i1] of round 0
         {
             bf16* const tile8 = tile8_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e >= 0 && e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile9 = kept_5[i0, i1] of round 0
+        // copy async by 16 bytes from thread 64 on: tile9 = kept_5[i0, i1] of round 0
         {
             bf16* const tile9 = tile9_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile9[24 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 64;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e >= 0 && e < 8) copy_async<16>(&tile9[24 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile10 = kept_6[0, i1] of round 0
+        // copy async by 16 bytes from thread 96 on: tile10 = kept_6[0, i1] of round 0
         {
             float* const tile10 = tile10_stages + 0 % 2 * 8;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i1 = (e) * 4;
-                if (e < 2) copy_async<16>(&tile10[i1], &kept_6[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
-            }
+            const int e = (int)threadIdx.x - 96;
+            const int i1 = (e) * 4;
+            if (e >= 0 && e < 2) copy_async<16>(&tile10[i1], &kept_6[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
         }
     }
     commit_copies();
@@ -600,45 +570,33 @@ rwkv7_forward_carry(const int* bounds, const int* chunks, int sequences, int hea
             // copy async by 16 bytes: tile7 = kept_0[i0, i1] of 1 ahead
             {
                 float* const tile7 = tile7_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = (e) / 2;
-                    const int i1 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile7[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = threadIdx.x;
+                const int i0 = (e) / 2;
+                const int i1 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile7[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile8 = kept_1[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 32 on: tile8 = kept_1[i0, i1] of 1 ahead
             {
                 bf16* const tile8 = tile8_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e >= 0 && e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile9 = kept_5[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 64 on: tile9 = kept_5[i0, i1] of 1 ahead
             {
                 bf16* const tile9 = tile9_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile9[24 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 64;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e >= 0 && e < 8) copy_async<16>(&tile9[24 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile10 = kept_6[0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 96 on: tile10 = kept_6[0, i1] of 1 ahead
             {
                 float* const tile10 = tile10_stages + next % 2 * 8;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i1 = (e) * 4;
-                    if (e < 2) copy_async<16>(&tile10[i1], &kept_6[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
-                }
+                const int e = (int)threadIdx.x - 96;
+                const int i1 = (e) * 4;
+                if (e >= 0 && e < 2) copy_async<16>(&tile10[i1], &kept_6[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
             }
         }
         commit_copies();
@@ -857,33 +815,24 @@ rwkv7_forward_read(const int* bounds, const int* jobs, int sequences, int heads,
     {
         // copy async by 16 bytes: tile2 = kept_3[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile2[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile2[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile3 = kept_4[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile3[8 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile3[8 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile4 = kept_2[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile4[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile4[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -1004,83 +953,59 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     {
         // copy async by 16 bytes: tile38 = in_kk[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile38[8 * (i0) + i1], &in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile38[8 * (i0) + i1], &in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1]);
         }
         // copy async by 16 bytes: tile40 = in_a[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile40[8 * (i0) + i1], &in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile40[8 * (i0) + i1], &in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1]);
         }
         // copy async by 16 bytes: tile39 = in_k[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile39[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile39[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
         }
         // copy async by 16 bytes: tile41 = in_w[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile41[8 * (i0) + i1], &in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile41[8 * (i0) + i1], &in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
         }
         // copy async by 16 bytes: tile36 = state_S_at_chunks[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile36[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile36[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile37 = in_v[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile37[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile37[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
         }
-        // copy async by 16 bytes: tile35 = d_out_o[t of row i0; i1] of round 0
-        if (d_out_o != 0) {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile35[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1]);
-            }
+        // copy async by 16 bytes: tile35 = (given d_out_o, row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) of round 0
+        {
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async_if<16>(&tile35[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], d_out_o != 0 && i0 < at.valid);
         }
         // copy async by 16 bytes: tile42 = in_r[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile42[8 * (i0) + i1], &in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile42[8 * (i0) + i1], &in_r[((long long)(at.start + inside(at, i0)) * heads_in_r + own_in_r) * 8 + i1]);
         }
     }
     commit_copies();
@@ -1416,7 +1341,7 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     // wait for tile35, 1 copies pending
     wait_for_copies<1>();
     wait_for_block();
-    // reduce [4, 8, 8] over [2]: tile1[i0, i1, 0] = Sum (tile2[i1, 0, i2] * (given d_out_o ? (row i0 is among the queries ? tile35[i0, i2] : 0) : 0))
+    // reduce [4, 8, 8] over [2]: tile1[i0, i1, 0] = Sum (tile2[i1, 0, i2] * tile35[i0, i2])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
@@ -1425,7 +1350,7 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i2 = s;
-            x += tile2[8 * (i1) + i2] * (d_out_o != 0 ? (i0 < at.valid ? tile35[8 * (i0) + i2] : 0.0f) : 0.0f);
+            x += tile2[8 * (i1) + i2] * tile35[8 * (i0) + i2];
         }
         tile1[8 * (i0) + i1] = x;
     }
@@ -1444,7 +1369,7 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     apply<4, 8, 8>(tile21, tile0, tile6, tile9, [](int i) -> int { return 2 * (i) + 2; });
     // scan of 4 rows, 8 steps, 8 wide: tile22 = CumulativeProduct(Versions { micro: 2, offsets: [2] }) tile9
     cumulative_product<4, 8, 8>(tile22, tile9, [](int i) -> int { return 2 * (i) + 2; });
-    // reduce [4, 8, 8] over [2]: tile23[i0, i1, 0] = Sum (tile36[i1, i2] * (given d_out_o ? (row i0 is among the queries ? tile35[i0, i2] : 0) : 0))
+    // reduce [4, 8, 8] over [2]: tile23[i0, i1, 0] = Sum (tile36[i1, i2] * tile35[i0, i2])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
@@ -1453,7 +1378,7 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i2 = s;
-            x += tile36[8 * (i1) + i2] * (d_out_o != 0 ? (i0 < at.valid ? tile35[8 * (i0) + i2] : 0.0f) : 0.0f);
+            x += tile36[8 * (i1) + i2] * tile35[8 * (i0) + i2];
         }
         tile23[8 * (i0) + i1] = x;
     }
@@ -1537,7 +1462,7 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         }
     }
     wait_for_block();
-    // reduce [4, 8, 8] over [0]: tile26[0, i1, i2] = Sum (tile28[i0, i1] * (given d_out_o ? (row i0 is among the queries ? tile35[i0, i2] : 0) : 0))
+    // reduce [4, 8, 8] over [0]: tile26[0, i1, i2] = Sum (tile28[i0, i1] * tile35[i0, i2])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i1 = e / 8;
@@ -1546,7 +1471,7 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         #pragma unroll 4
         for (int s = 0; s < 4; s++) {
             const int i0 = s;
-            x += tile28[8 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? tile35[8 * (i0) + i2] : 0.0f) : 0.0f);
+            x += tile28[8 * (i0) + i1] * tile35[8 * (i0) + i2];
         }
         tile26[8 * (i1) + i2] = x;
     }
@@ -1574,7 +1499,7 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         }
     }
     wait_for_block();
-    // reduce [4, 8, 8] over [0]: tile31[0, i1, i2] = Sum ((tile27[i0, i1] * tile22[i0, i1]) * (given d_out_o ? (row i0 is among the queries ? tile35[i0, i2] : 0) : 0)...
+    // reduce [4, 8, 8] over [0]: tile31[0, i1, i2] = Sum ((tile27[i0, i1] * tile22[i0, i1]) * tile35[i0, i2])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i1 = e / 8;
@@ -1583,7 +1508,7 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
         #pragma unroll 4
         for (int s = 0; s < 4; s++) {
             const int i0 = s;
-            x += tile27[8 * (i0) + i1] * tile22[8 * (i0) + i1] * (d_out_o != 0 ? (i0 < at.valid ? tile35[8 * (i0) + i2] : 0.0f) : 0.0f);
+            x += tile27[8 * (i0) + i1] * tile22[8 * (i0) + i1] * tile35[8 * (i0) + i2];
         }
         tile31[8 * (i1) + i2] = x;
     }
@@ -1718,56 +1643,41 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
         // copy async by 16 bytes: tile7 = kept_9[0, i1, i2] of round 0
         {
             float* const tile7 = tile7_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i1 = (e) / 2;
-                const int i2 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile7[8 * (i1) + i2], &kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
-            }
+            const int e = threadIdx.x;
+            const int i1 = (e) / 2;
+            const int i2 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile7[8 * (i1) + i2], &kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
         }
-        // copy async by 16 bytes: tile8 = kept_15[i0, i1] of round 0
+        // copy async by 16 bytes from thread 32 on: tile8 = kept_15[i0, i1] of round 0
         {
             bf16* const tile8 = tile8_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 32;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e >= 0 && e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile9 = kept_7[i0, i1] of round 0
+        // copy async by 16 bytes from thread 64 on: tile9 = kept_7[i0, i1] of round 0
         {
             bf16* const tile9 = tile9_stages + 0 % 2 * 384;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile9[24 * (i0) + i1], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = (int)threadIdx.x - 64;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e >= 0 && e < 8) copy_async<16>(&tile9[24 * (i0) + i1], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile10 = kept_8[0, i1] of round 0
+        // copy async by 16 bytes from thread 96 on: tile10 = kept_8[0, i1] of round 0
         {
             float* const tile10 = tile10_stages + 0 % 2 * 8;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i1 = (e) * 4;
-                if (e < 2) copy_async<16>(&tile10[i1], &kept_8[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
-            }
+            const int e = (int)threadIdx.x - 96;
+            const int i1 = (e) * 4;
+            if (e >= 0 && e < 2) copy_async<16>(&tile10[i1], &kept_8[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
         }
         // copy async by 16 bytes: tile11 = kept_13[0, i1, i2] of round 0
         {
             float* const tile11 = tile11_stages + 0 % 2 * 64;
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i1 = (e) / 2;
-                const int i2 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile11[8 * (i1) + i2], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
-            }
+            const int e = threadIdx.x;
+            const int i1 = (e) / 2;
+            const int i2 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile11[8 * (i1) + i2], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
         }
     }
     commit_copies();
@@ -1800,56 +1710,41 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
             // copy async by 16 bytes: tile7 = kept_9[0, i1, i2] of 1 ahead
             {
                 float* const tile7 = tile7_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i1 = (e) / 2;
-                    const int i2 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile7[8 * (i1) + i2], &kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
-                }
+                const int e = threadIdx.x;
+                const int i1 = (e) / 2;
+                const int i2 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile7[8 * (i1) + i2], &kept_9[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
             }
-            // copy async by 16 bytes: tile8 = kept_15[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 32 on: tile8 = kept_15[i0, i1] of 1 ahead
             {
                 bf16* const tile8 = tile8_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 32;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e >= 0 && e < 8) copy_async<16>(&tile8[24 * (i0) + i1], &kept_15[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile9 = kept_7[i0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 64 on: tile9 = kept_7[i0, i1] of 1 ahead
             {
                 bf16* const tile9 = tile9_stages + next % 2 * 384;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i0 = e;
-                    const int i1 = 0;
-                    if (e < 8) copy_async<16>(&tile9[24 * (i0) + i1], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-                }
+                const int e = (int)threadIdx.x - 64;
+                const int i0 = e;
+                const int i1 = 0;
+                if (e >= 0 && e < 8) copy_async<16>(&tile9[24 * (i0) + i1], &kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
             }
-            // copy async by 16 bytes: tile10 = kept_8[0, i1] of 1 ahead
+            // copy async by 16 bytes from thread 96 on: tile10 = kept_8[0, i1] of 1 ahead
             {
                 float* const tile10 = tile10_stages + next % 2 * 8;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i1 = (e) * 4;
-                    if (e < 2) copy_async<16>(&tile10[i1], &kept_8[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
-                }
+                const int e = (int)threadIdx.x - 96;
+                const int i1 = (e) * 4;
+                if (e >= 0 && e < 2) copy_async<16>(&tile10[i1], &kept_8[((long long)(at.chunk) * heads + at.head) * 8 + i1]);
             }
             // copy async by 16 bytes: tile11 = kept_13[0, i1, i2] of 1 ahead
             {
                 float* const tile11 = tile11_stages + next % 2 * 64;
-                #pragma unroll 1
-                for (int r = 0; r < 1; r++) {
-                    const int e = threadIdx.x + r * 128;
-                    const int i1 = (e) / 2;
-                    const int i2 = ((e) % 2) * 4;
-                    if (e < 16) copy_async<16>(&tile11[8 * (i1) + i2], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
-                }
+                const int e = threadIdx.x;
+                const int i1 = (e) / 2;
+                const int i2 = ((e) % 2) * 4;
+                if (e < 16) copy_async<16>(&tile11[8 * (i1) + i2], &kept_13[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2]);
             }
         }
         commit_copies();
@@ -2111,83 +2006,59 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     {
         // copy async by 16 bytes: tile28 = state_S_at_chunks[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile28[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile28[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile29 = kept_4[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile29[8 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile29[8 * (i0) + i1], &kept_4[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile30 = kept_10[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile30[8 * (i0) + i1], &kept_10[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile30[8 * (i0) + i1], &kept_10[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile32 = kept_5[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = e;
-                const int i1 = 0;
-                if (e < 8) copy_async<16>(&tile32[24 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = e;
+            const int i1 = 0;
+            if (e < 8) copy_async<16>(&tile32[24 * (i0) + i1], &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile33 = kept_0[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile33[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile33[8 * (i0) + i1], &kept_0[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile34 = kept_1[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile34[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile34[8 * (i0) + i1], &kept_1[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile31 = d_state_S_at_chunks[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile31[8 * (i0) + i1], &d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile31[8 * (i0) + i1], &d_state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
         // copy async by 16 bytes: tile35 = kept_6[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile35[8 * (i0) + i1], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile35[8 * (i0) + i1], &kept_6[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -2204,13 +2075,10 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     {
         // copy async by 16 bytes: tile36 = kept_11[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile36[8 * (i0) + i1], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile36[8 * (i0) + i1], &kept_11[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -2238,13 +2106,10 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     {
         // copy async by 16 bytes: tile37 = kept_2[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile37[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile37[8 * (i0) + i1], &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -2272,13 +2137,10 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     {
         // copy async by 16 bytes: tile38 = kept_3[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile38[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile38[8 * (i0) + i1], &kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -2410,13 +2272,10 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     {
         // copy async by 16 bytes: tile39 = in_a[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile39[8 * (i0) + i1], &in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile39[8 * (i0) + i1], &in_a[((long long)(at.start + inside(at, i0)) * heads_in_a + own_in_a) * 8 + i1]);
         }
     }
     commit_copies();
@@ -2477,13 +2336,10 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     {
         // copy async by 16 bytes: tile40 = in_kk[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile40[8 * (i0) + i1], &in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile40[8 * (i0) + i1], &in_kk[((long long)(at.start + inside(at, i0)) * heads_in_kk + own_in_kk) * 8 + i1]);
         }
     }
     commit_copies();
@@ -2501,13 +2357,10 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     {
         // copy async by 16 bytes: tile41 = in_w[t of row i0; i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 8) copy_async<16>(&tile41[8 * (i0) + i1], &in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 8) copy_async<16>(&tile41[8 * (i0) + i1], &in_w[((long long)(at.start + inside(at, i0)) * heads_in_w + own_in_w) * 8 + i1]);
         }
     }
     commit_copies();
@@ -2538,13 +2391,10 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     {
         // copy async by 16 bytes: tile42 = kept_12[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile42[8 * (i0) + i1], &kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile42[8 * (i0) + i1], &kept_12[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
     }
     commit_copies();
@@ -2595,13 +2445,10 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     {
         // copy async by 16 bytes: tile43 = kept_14[i0, i1] of round 0
         {
-            #pragma unroll 1
-            for (int r = 0; r < 1; r++) {
-                const int e = threadIdx.x + r * 128;
-                const int i0 = (e) / 2;
-                const int i1 = ((e) % 2) * 4;
-                if (e < 16) copy_async<16>(&tile43[8 * (i0) + i1], &kept_14[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
-            }
+            const int e = threadIdx.x;
+            const int i0 = (e) / 2;
+            const int i1 = ((e) % 2) * 4;
+            if (e < 16) copy_async<16>(&tile43[8 * (i0) + i1], &kept_14[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
     }
     commit_copies();

@@ -300,9 +300,8 @@ impl Display for Shown<'_, Step> {
                 let sizes = format!("{rows} rows, {steps} steps, {width} wide");
                 write!(f, "scan of {sizes}: tile{} = {op:?} {}", to.0, from.join(" "))
             }
-            Step::Solve { a, x, transposed } => {
-                write!(f, "solve tile{}{}: tile{}", a.0, if *transposed { "ᵀ" } else { "" }, x.0)
-            }
+            Step::Solve { a, x, transposed: false } => write!(f, "solve tile{}: tile{}", a.0, x.0),
+            Step::Solve { a, x, .. } => write!(f, "solve tile{}ᵀ: tile{}", a.0, x.0),
             Step::Invert { a, x } => write!(f, "invert tile{}: tile{}", a.0, x.0),
             Step::LinearSolve { a, x } => write!(f, "linear solve tile{}: tile{}", a.0, x.0),
             Step::Copy { by, from, when, to, round, piece, first } => {

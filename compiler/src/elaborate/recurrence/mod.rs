@@ -116,14 +116,6 @@ impl Recurrence {
         self
     }
 
-    /// How states in the normal form are held between chunks for the way back: as outputs are. What is
-    /// carried stays f32; what is saved of it is read by products, which round it anyway, and by sums over
-    /// whole states.
-    pub fn between_chunks(&self) -> Number {
-        let narrow = self.outs.iter().all(|slot| slot.number == Number::Bf16);
-        if narrow && !self.outs.is_empty() { Number::Bf16 } else { Number::F32 }
-    }
-
     /// Whether a token needs nothing of the tokens before it but the states.
     pub fn is_local(&self) -> bool {
         self.token.nodes.iter().all(|node| match &node.op {

@@ -21,7 +21,7 @@ pub fn buffers(
     let (declared, between) = match body {
         Body::Token { declared } => (declared, Number::F32),
         Body::Scan => (r.states.len(), Number::F32),
-        Body::Normal(_) => (r.states.len(), r.between_chunks()),
+        Body::Normal(_) => (r.states.len(), between_chunks(r)),
     };
     let mut all = arguments(r);
     all.extend(states(r, "before", Binding::Initial, Role::Argument).map(Buffer::optional));
@@ -48,6 +48,13 @@ pub fn buffers(
     }
     name_apart(&mut all);
     all
+}
+
+/// How states in the normal form are held between chunks for the way back: as outputs are. What is carried stays
+/// f32; what is saved of it is read by products, which round it anyway, and by sums over whole states.
+pub fn between_chunks(r: &Recurrence) -> Number {
+    let narrow = r.outs.iter().all(|slot| slot.number == Number::Bf16);
+    if narrow && !r.outs.is_empty() { Number::Bf16 } else { Number::F32 }
 }
 
 /// Inputs and parameters.

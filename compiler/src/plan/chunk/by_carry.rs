@@ -11,7 +11,7 @@ use super::super::target::Gpu;
 use super::super::value_split::{ValueSplit, Whole, split_values};
 use super::super::{Binding, Buffer, Dim, Kernel, Pass, Role, Schedule};
 use super::backward::once;
-use super::buffers::buffers;
+use super::buffers::{between_chunks, buffers};
 use super::maker::Maker;
 use super::shares::{Made, Share, Shares, shares};
 use super::{Body, initial};
@@ -232,7 +232,7 @@ fn all_buffers(
             let dims = of_heads(&[chunks], Dim::Heads, &state.shape);
             let name = format!("d_state_{}_at_chunks", state.name);
             let buffer = Buffer::new(&name, Binding::BoundaryGrad(k), Role::Temporary, dims);
-            all.push(buffer.held(r.between_chunks()));
+            all.push(buffer.held(between_chunks(r)));
         }
     }
     all

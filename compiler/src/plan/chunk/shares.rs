@@ -66,18 +66,7 @@ pub(super) fn shares(
     held: &dyn Fn(usize) -> Number,
 ) -> Shares {
     let late = depends(program, on);
-    let mut carry = late.clone();
-    if apart {
-        carry.fill(false);
-        let ends = program.outputs.iter().enumerate().filter(|(k, _)| serial(*k));
-        ends.for_each(|(_, output)| carry[output.at()] = true);
-        for at in (0..carry.len()).rev() {
-            if carry[at] {
-                program.nodes[at].args.iter().for_each(|arg| carry[arg.at()] = true);
-            }
-        }
-        carry.iter_mut().zip(&late).for_each(|(carry, late)| *carry &= late);
-    }
+    let carry = if apart { carried(program, &late, serial) } else { late.clone() };
     let mut keep = Keep::new(program, bytes);
     let rounds = adds_to(program, &|k| held(k) == Number::Bf16);
     for at_once in [false, true] {
@@ -127,6 +116,20 @@ pub(super) fn shares(
         inverses: (0..kept.len()).filter(|i| is_inverse(program, kept[*i])).collect(),
         kept: kept.iter().map(|value| (program.shape(*value).to_vec(), number(*value))).collect(),
     }
+}
+
+/// What results that are carried are made of, of what is `late`.
+fn carried(program: &Program, late: &[bool], serial: &dyn Fn(usize) -> bool) -> Vec<bool> {
+    let mut carry = vec![false; late.len()];
+    let ends = program.outputs.iter().enumerate().filter(|(k, _)| serial(*k));
+    ends.for_each(|(_, output)| carry[output.at()] = true);
+    for at in (0..carry.len()).rev() {
+        if carry[at] {
+            program.nodes[at].args.iter().for_each(|arg| carry[arg.at()] = true);
+        }
+    }
+    carry.iter_mut().zip(late).for_each(|(carry, late)| *carry &= late);
+    carry
 }
 
 /// Bytes that move in the time in which a number is computed again, element by element.

@@ -370,17 +370,15 @@ impl<'a> Lower<'a> {
         }
         let node = self.program.node(value).clone();
         let tile = match &node.op {
-            Op::Solve(false) if self.program.node(node.args[1]).op == Op::Eye => {
-                let a = self.tile(node.args[0]);
-                let x = self.fresh(value, &node.shape);
-                self.steps.push(Step::Invert { a, x });
-                x
-            }
             Op::Solve(transposed) => {
                 let a = self.tile(node.args[0]);
                 let x = self.fresh(value, &node.shape);
-                self.write_tile(node.args[1], x, false);
-                self.steps.push(Step::Solve { a, x, transposed: *transposed });
+                if !transposed && self.program.node(node.args[1]).op == Op::Eye {
+                    self.steps.push(Step::Invert { a, x });
+                } else {
+                    self.write_tile(node.args[1], x, false);
+                    self.steps.push(Step::Solve { a, x, transposed: *transposed });
+                }
                 x
             }
             Op::LinearSolve(transposed) => {

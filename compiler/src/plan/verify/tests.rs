@@ -423,7 +423,7 @@ fn p18_solves_are_of_plain_numbers() {
         let mut planted = delta(Pass::Forward);
         let mut solved = None;
         change(&mut planted, |step| match step {
-            Step::Invert { x, .. } => {
+            Step::Solve { x, .. } | Step::Invert { x, .. } => {
                 solved = Some(x.0);
                 true
             }

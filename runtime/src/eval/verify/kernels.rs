@@ -23,7 +23,12 @@ pub struct Kernels {
 impl Kernels {
     /// Plans and compiles.
     pub fn new(r: &Recurrence, machine: &Machine) -> Result<Kernels, Unready> {
-        let one = |wanted| kernels::Kernels::new(r, wanted, Chosen::default(), machine);
+        Kernels::of(r, Chosen::default(), machine)
+    }
+
+    /// The same, where something has been chosen.
+    pub fn of(r: &Recurrence, chosen: Chosen, machine: &Machine) -> Result<Kernels, Unready> {
+        let one = |wanted| kernels::Kernels::new(r, wanted, chosen, machine);
         Ok(Kernels {
             training: one(Wanted::Training)?,
             forward: one(Wanted::Forward)?,
