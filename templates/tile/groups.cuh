@@ -157,3 +157,9 @@ template <int N, class T> INLINE void put_out_sum(T* to, const Group<N>& y) {
     for (int i = 0; i < N; i++) sum.x[i] += y.x[i];
     put_out<N>(to, sum);
 }
+
+// What rounding to bf16 leaves.
+template <int N> INLINE void take_off_rounded(Group<N>& y) {
+    #pragma unroll
+    for (int l = 0; l < N; l++) y.x[l] -= widen(narrow(y.x[l]));
+}

@@ -22,18 +22,18 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
     bf16* const tile0 = (bf16*)(shared + 1024);
     bf16* const tile1 = (bf16*)(shared + 1792);
     float* const tile2 = (float*)(shared + 2048);
-    float* const tile3 = (float*)(shared + 4864);
+    float* const tile3 = (float*)(shared + 256);
     float* const tile4 = (float*)(shared + 1792);
-    float* const tile5 = (float*)(shared + 4992);
+    float* const tile5 = (float*)(shared + 4864);
     float* const tile6 = (float*)(shared + 1792);
-    float* const tile7 = (float*)(shared + 5120);
-    bf16* const tile8 = (bf16*)(shared + 2560);
-    bf16* const tile9 = (bf16*)(shared + 3328);
-    bf16* const tile10 = (bf16*)(shared + 4096);
+    float* const tile7 = (float*)(shared + 4992);
+    bf16* const tile8 = (bf16*)(shared + 3328);
+    bf16* const tile9 = (bf16*)(shared + 4096);
+    bf16* const tile10 = (bf16*)(shared + 2560);
     bf16* const tile11 = (bf16*)(shared + 1792);
-    float* const tile12 = (float*)(shared + 3328);
-    bf16* const tile13 = (bf16*)(shared + 2560);
-    bf16* const tile14 = (bf16*)(shared + 0);
+    float* const tile12 = (float*)(shared + 384);
+    bf16* const tile13 = (bf16*)(shared + 3328);
+    bf16* const tile14 = (bf16*)(shared + 2560);
     float* const tile15 = (float*)(shared + 0);
     bf16* const tile16 = (bf16*)(shared + 0);
     float* const tile17 = (float*)(shared + 768);
@@ -186,7 +186,7 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
     // invert tile2: tile7
     invert<8, 8, 8>(tile2, tile7);
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile1[i0, i1] = (i1 < i0+1 ? (tile7[i0, i1] * tile20[i1]) : 0)
+    // map [8, 8] filled to [16, 16] in groups of 4: tile1[i0, i1] and the rest tile10 = (i1 < i0+1 ? (tile7[i0, i1] * tile20[i1]) : 0)
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
@@ -201,12 +201,17 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
             }
             auto const there = &tile1[24 * (i0) + i1];
             put<4>(there, y);
+            take_off_rounded(y);
+            {
+                auto const there = &tile10[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
     }
     // wait for tile22, 1 copies pending
     wait_for_copies<1>();
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = tile22[i0, i1]
+    // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] and the rest tile9 = tile22[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
@@ -222,44 +227,11 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
             }
             auto const there = &tile8[24 * (i0) + i1];
             put<4>(there, y);
-        }
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile9[i0, i1] = sub(tile22[i0, i1], tile8[i0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile22[8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile8[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            take_off_rounded(y);
+            {
+                auto const there = &tile9[24 * (i0) + i1];
+                put<4>(there, y);
             }
-            auto const there = &tile9[24 * (i0) + i1];
-            put<4>(there, y);
-        }
-    }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile10[i0, i1] = sub((i1 < i0+1 ? (tile7[i0, i1] * tile20[i1]) : 0), tile1[i0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile1[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? ((i1 < i0 + 1 ? tile7[8 * (i0) + i1] * tile20[i1] : 0.0f) - x0.x[l]) : 0.f;
-            }
-            auto const there = &tile10[24 * (i0) + i1];
-            put<4>(there, y);
         }
     }
     wait_for_block();
@@ -295,11 +267,10 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
             }
         });
     }
-    wait_for_block();
     // scan of 8 rows, 8 steps, 1 wide: tile12 = CumulativeProduct(Versions { micro: 1, offsets: [0] }) tile5
     cumulative_product<8, 8, 1>(tile12, tile5, [](int i) -> int { return i; });
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile11[i0, i1] = (i1 < i0+1 ? ((i1 < i0+1 ? (tile7[i0, i1] * tile3[i1]) : 0) * tile12[i1, 0]) : 0)
+    // map [8, 8] filled to [16, 16] in groups of 4: tile11[i0, i1] and the rest tile14 = (i1 < i0+1 ? ((i1 < i0+1 ? (tile7[i0, i1] * tile3[i1]) : 0) * tile12[i1, 0]) ...
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
@@ -314,6 +285,11 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
             }
             auto const there = &tile11[24 * (i0) + i1];
             put<4>(there, y);
+            take_off_rounded(y);
+            {
+                auto const there = &tile14[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
     }
     // map [8, 8] filled to [16, 16] in groups of 4: tile13[i0, i1] = sub(tile21[i0, i1], tile0[i0, i1])
@@ -332,25 +308,6 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
                 y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
             }
             auto const there = &tile13[24 * (i0) + i1];
-            put<4>(there, y);
-        }
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile14[i0, i1] = sub((i1 < i0+1 ? ((i1 < i0+1 ? (tile7[i0, i1] * tile3[i1]) : 0) * tile12[i1, 0]) : 0), tile11[i0,...
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile11[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? ((i1 < i0 + 1 ? (i1 < i0 + 1 ? tile7[8 * (i0) + i1] * tile3[i1] : 0.0f) * tile12[i1] : 0.0f) - x0.x[l]) : 0.f;
-            }
-            auto const there = &tile14[24 * (i0) + i1];
             put<4>(there, y);
         }
     }
@@ -391,7 +348,6 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
             }
         });
     }
-    wait_for_block();
     // scan of 8 rows, 8 steps, 1 wide: tile15 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile5
     cumulative_product<8, 8, 1>(tile15, tile5, [](int i) -> int { return i + 1; });
     wait_for_block();
@@ -1096,8 +1052,8 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
     float* const tile31 = (float*)(shared + 256);
     float* const tile32 = (float*)(shared + 384);
     bf16* const tile33 = (bf16*)(shared + 256);
-    bf16* const tile34 = (bf16*)(shared + 2304);
-    bf16* const tile35 = (bf16*)(shared + 3072);
+    bf16* const tile34 = (bf16*)(shared + 3072);
+    bf16* const tile35 = (bf16*)(shared + 2304);
     float* const tile36 = (float*)(shared + 0);
     float* const tile37 = (float*)(shared + 384);
     float* const tile38 = (float*)(shared + 768);
@@ -1400,7 +1356,7 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
     // wait for tile38, 2 copies pending
     wait_for_copies<2>();
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile13[i0, i1] = add((tile37[i0] * tile38[i0, i1]), ((tile14[i0, 0, i1] * tile10[i0]) * tile16[i0, 0]))
+    // map [8, 8] filled to [16, 16] in groups of 4: tile13[i0, i1] and the rest tile17 = add((tile37[i0] * tile38[i0, i1]), ((tile14[i0, 0, i1] * tile10[i0]) * tile16...
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
@@ -1417,27 +1373,11 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
             }
             auto const there = &tile13[24 * (i0) + i1];
             put<4>(there, y);
-        }
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile17[i0, i1] = sub(add((tile37[i0] * tile38[i0, i1]), ((tile14[i0, 0, i1] * tile10[i0]) * tile16[i0, 0])), tile1...
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile38[8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile14[8 * (i0) + i1]);
-            Group<4> x2 = {}; if ((i0 < 8 && i1 < 8)) x2 = get<4>(&tile13[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? ((tile37[i0] * x0.x[l] + x1.x[l] * tile10[i0] * tile16[i0]) - x2.x[l]) : 0.f;
+            take_off_rounded(y);
+            {
+                auto const there = &tile17[24 * (i0) + i1];
+                put<4>(there, y);
             }
-            auto const there = &tile17[24 * (i0) + i1];
-            put<4>(there, y);
         }
     }
     wait_for_block();
@@ -1808,7 +1748,7 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         });
     }
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile33[i0, i1] = ((tile12[i0, i1] * tile10[i1]) * tile16[i1, 0])
+    // map [8, 8] filled to [16, 16] in groups of 4: tile33[i0, i1] and the rest tile35 = ((tile12[i0, i1] * tile10[i1]) * tile16[i1, 0])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
@@ -1826,6 +1766,11 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
             }
             auto const there = &tile33[24 * (i0) + i1];
             put<4>(there, y);
+            take_off_rounded(y);
+            {
+                auto const there = &tile35[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
     }
     // map [8, 8] filled to [16, 16] in groups of 4: tile34[i0, i1] = sub(tile36[i0, i1], tile0[i0, i1])
@@ -1844,28 +1789,6 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
                 y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
             }
             auto const there = &tile34[24 * (i0) + i1];
-            put<4>(there, y);
-        }
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile35[i0, i1] = sub(((tile12[i0, i1] * tile10[i1]) * tile16[i1, 0]), tile33[i0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile12[8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile10[i1]);
-            Group<4> x2 = {}; if ((i0 < 8 && i1 < 8)) x2 = get<4>(&tile16[i1]);
-            Group<4> x3 = {}; if ((i0 < 8 && i1 < 8)) x3 = get<4>(&tile33[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] * x1.x[l] * x2.x[l] - x3.x[l]) : 0.f;
-            }
-            auto const there = &tile35[24 * (i0) + i1];
             put<4>(there, y);
         }
     }
@@ -2385,11 +2308,11 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     float* const tile1 = (float*)(shared + 5120);
     bf16* const tile2 = (bf16*)(shared + 2432);
     bf16* const tile3 = (bf16*)(shared + 3328);
-    float* const tile4 = (float*)(shared + 512);
+    float* const tile4 = (float*)(shared + 6400);
     bf16* const tile5 = (bf16*)(shared + 3328);
-    bf16* const tile6 = (bf16*)(shared + 4352);
-    bf16* const tile7 = (bf16*)(shared + 5120);
-    bf16* const tile8 = (bf16*)(shared + 5888);
+    bf16* const tile6 = (bf16*)(shared + 4864);
+    bf16* const tile7 = (bf16*)(shared + 5632);
+    bf16* const tile8 = (bf16*)(shared + 4096);
     bf16* const tile9 = (bf16*)(shared + 2432);
     bf16* const tile10 = (bf16*)(shared + 1536);
     float* const tile11 = (float*)(shared + 6016);
@@ -2399,33 +2322,33 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     float* const tile15 = (float*)(shared + 1920);
     bf16* const tile16 = (bf16*)(shared + 5120);
     bf16* const tile17 = (bf16*)(shared + 4352);
-    float* const tile18 = (float*)(shared + 256);
+    float* const tile18 = (float*)(shared + 512);
     float* const tile19 = (float*)(shared + 128);
     float* const tile20 = (float*)(shared + 0);
-    float* const tile21 = (float*)(shared + 640);
+    float* const tile21 = (float*)(shared + 1024);
     float* const tile22 = (float*)(shared + 0);
-    float* const tile23 = (float*)(shared + 384);
-    float* const tile24 = (float*)(shared + 512);
+    float* const tile23 = (float*)(shared + 640);
+    float* const tile24 = (float*)(shared + 896);
     float* const tile25 = (float*)(shared + 1664);
     float* const tile26 = (float*)(shared + 1792);
-    float* const tile27 = (float*)(shared + 1152);
-    float* const tile28 = (float*)(shared + 384);
-    float* const tile29 = (float*)(shared + 896);
+    float* const tile27 = (float*)(shared + 1024);
+    float* const tile28 = (float*)(shared + 640);
+    float* const tile29 = (float*)(shared + 1920);
     float* const tile30 = (float*)(shared + 5888);
     float* const tile31 = (float*)(shared + 1152);
     float* const tile32 = (float*)(shared + 0);
     float* const tile33 = (float*)(shared + 256);
     float* const tile34 = (float*)(shared + 512);
     float* const tile35 = (float*)(shared + 3200);
-    float* const tile36 = (float*)(shared + 4096);
+    float* const tile36 = (float*)(shared + 256);
     float* const tile37 = (float*)(shared + 768);
     float* const tile38 = (float*)(shared + 896);
     bf16* const tile39 = (bf16*)(shared + 1536);
     float* const tile40 = (float*)(shared + 2304);
-    float* const tile41 = (float*)(shared + 256);
-    float* const tile42 = (float*)(shared + 384);
-    float* const tile43 = (float*)(shared + 512);
-    float* const tile44 = (float*)(shared + 896);
+    float* const tile41 = (float*)(shared + 512);
+    float* const tile42 = (float*)(shared + 640);
+    float* const tile43 = (float*)(shared + 896);
+    float* const tile44 = (float*)(shared + 4096);
     float* const tile45 = (float*)(shared + 1408);
     float* const tile46 = (float*)(shared + 1408);
     float* const tile47 = (float*)(shared + 3328);
@@ -2538,7 +2461,7 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     }
     commit_copies();
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile5[i0, i1] = tile33[i0, i1]
+    // map [8, 8] filled to [16, 16] in groups of 4: tile5[i0, i1] and the rest tile8 = tile33[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
@@ -2554,10 +2477,16 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
             }
             auto const there = &tile5[24 * (i0) + i1];
             put<4>(there, y);
+            take_off_rounded(y);
+            {
+                auto const there = &tile8[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
     }
     // wait for tile34, 7 copies pending
     wait_for_copies<7>();
+    wait_for_block();
     {
         // copy async by 16 bytes: tile36 = d_state_S_at_chunks[i0, i1] of round 0
         {
@@ -2568,8 +2497,7 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         }
     }
     commit_copies();
-    wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile6[i0, i1] = tile34[i0, i1]
+    // map [8, 8] filled to [16, 16] in groups of 4: tile6[i0, i1] and the rest tile7 = tile34[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
@@ -2585,45 +2513,11 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
             }
             auto const there = &tile6[24 * (i0) + i1];
             put<4>(there, y);
-        }
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile7[i0, i1] = sub(tile34[i0, i1], tile6[i0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile34[8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile6[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            take_off_rounded(y);
+            {
+                auto const there = &tile7[24 * (i0) + i1];
+                put<4>(there, y);
             }
-            auto const there = &tile7[24 * (i0) + i1];
-            put<4>(there, y);
-        }
-    }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile8[i0, i1] = sub(tile33[i0, i1], tile5[i0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile33[8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile5[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
-            }
-            auto const there = &tile8[24 * (i0) + i1];
-            put<4>(there, y);
         }
     }
     wait_for_block();

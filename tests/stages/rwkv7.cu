@@ -30,12 +30,12 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
     float* const tile7 = (float*)(shared + 128);
     float* const tile8 = (float*)(shared + 0);
     float* const tile9 = (float*)(shared + 0);
-    bf16* const tile10 = (bf16*)(shared + 1536);
-    bf16* const tile11 = (bf16*)(shared + 2304);
-    bf16* const tile12 = (bf16*)(shared + 3072);
-    bf16* const tile13 = (bf16*)(shared + 1536);
+    bf16* const tile10 = (bf16*)(shared + 2304);
+    bf16* const tile11 = (bf16*)(shared + 3072);
+    bf16* const tile12 = (bf16*)(shared + 1536);
+    bf16* const tile13 = (bf16*)(shared + 2304);
     float* const tile14 = (float*)(shared + 0);
-    bf16* const tile15 = (bf16*)(shared + 2304);
+    bf16* const tile15 = (bf16*)(shared + 3072);
     float* const tile16 = (float*)(shared + 0);
     float* const tile17 = (float*)(shared + 0);
     float* const tile18 = (float*)(shared + 128);
@@ -183,7 +183,7 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
     // invert tile1: tile9
     invert<8, 8, 8>(tile1, tile9);
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile0[i0, i1] = tile9[i0, i1]
+    // map [8, 8] filled to [16, 16] in groups of 4: tile0[i0, i1] and the rest tile12 = tile9[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
@@ -199,12 +199,17 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
             }
             auto const there = &tile0[24 * (i0) + i1];
             put<4>(there, y);
+            take_off_rounded(y);
+            {
+                auto const there = &tile12[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
     }
     // wait for tile21, 1 copies pending
     wait_for_copies<1>();
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile10[i0, i1] = ((i0)%2 < 1 ? 0 : tile21[(i0)/2+(i0)%2+-1, i1])
+    // map [8, 8] filled to [16, 16] in groups of 4: tile10[i0, i1] and the rest tile11 = ((i0)%2 < 1 ? 0 : tile21[(i0)/2+(i0)%2+-1, i1])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
@@ -220,45 +225,11 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
             }
             auto const there = &tile10[24 * (i0) + i1];
             put<4>(there, y);
-        }
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile11[i0, i1] = sub(((i0)%2 < 1 ? 0 : tile21[(i0)/2+(i0)%2+-1, i1]), tile10[i0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8 && !((i0) % 2 < 1))) x0 = get<4>(&tile21[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2) + -8]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile10[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (((i0) % 2 < 1 ? 0.0f : x0.x[l]) - x1.x[l]) : 0.f;
+            take_off_rounded(y);
+            {
+                auto const there = &tile11[24 * (i0) + i1];
+                put<4>(there, y);
             }
-            auto const there = &tile11[24 * (i0) + i1];
-            put<4>(there, y);
-        }
-    }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile12[i0, i1] = sub(tile9[i0, i1], tile0[i0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile9[8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile0[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
-            }
-            auto const there = &tile12[24 * (i0) + i1];
-            put<4>(there, y);
         }
     }
     wait_for_block();
@@ -297,7 +268,7 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
     // scan of 8 rows, 8 steps, 8 wide: tile14 = CumulativeProduct(Versions { micro: 2, offsets: [0, 0] }) tile6
     cumulative_product<8, 8, 8>(tile14, tile6, [](int i) -> int { return 2 * ((i) / 2); });
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile13[i0, i1] = (tile2[i0, i1] * tile14[i0, i1])
+    // map [8, 8] filled to [16, 16] in groups of 4: tile13[i0, i1] and the rest tile15 = (tile2[i0, i1] * tile14[i0, i1])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
@@ -314,27 +285,11 @@ rwkv7_forward_prepare(const int* bounds, const int* jobs, int sequences, int hea
             }
             auto const there = &tile13[24 * (i0) + i1];
             put<4>(there, y);
-        }
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile15[i0, i1] = sub((tile2[i0, i1] * tile14[i0, i1]), tile13[i0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile2[8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile14[8 * (i0) + i1]);
-            Group<4> x2 = {}; if ((i0 < 8 && i1 < 8)) x2 = get<4>(&tile13[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] * x1.x[l] - x2.x[l]) : 0.f;
+            take_off_rounded(y);
+            {
+                auto const there = &tile15[24 * (i0) + i1];
+                put<4>(there, y);
             }
-            auto const there = &tile15[24 * (i0) + i1];
-            put<4>(there, y);
         }
     }
     wait_for_block();
@@ -1244,7 +1199,7 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     // wait for tile37, 2 copies pending
     wait_for_copies<2>();
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile13[i0, i1] = add(((i0)%2 < 1 ? 0 : tile37[(i0)/2+(i0)%2+-1, i1]), tile14[i0, 0, i1])
+    // map [8, 8] filled to [16, 16] in groups of 4: tile13[i0, i1] and the rest tile19 = add(((i0)%2 < 1 ? 0 : tile37[(i0)/2+(i0)%2+-1, i1]), tile14[i0, 0, i1])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
@@ -1261,27 +1216,11 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
             }
             auto const there = &tile13[24 * (i0) + i1];
             put<4>(there, y);
-        }
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile19[i0, i1] = sub(add(((i0)%2 < 1 ? 0 : tile37[(i0)/2+(i0)%2+-1, i1]), tile14[i0, 0, i1]), tile13[i0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8 && !((i0) % 2 < 1))) x0 = get<4>(&tile37[i1 + 8 * ((i0) / 2) + 8 * ((i0) % 2) + -8]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile14[8 * (i0) + i1]);
-            Group<4> x2 = {}; if ((i0 < 8 && i1 < 8)) x2 = get<4>(&tile13[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? ((((i0) % 2 < 1 ? 0.0f : x0.x[l]) + x1.x[l]) - x2.x[l]) : 0.f;
+            take_off_rounded(y);
+            {
+                auto const there = &tile19[24 * (i0) + i1];
+                put<4>(there, y);
             }
-            auto const there = &tile19[24 * (i0) + i1];
-            put<4>(there, y);
         }
     }
     wait_for_block();
@@ -1959,33 +1898,33 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     const int own_in_w = at.head / (heads / heads_in_w);
     const int own_in_a = at.head / (heads / heads_in_a);
     const int own_in_v = at.head / (heads / heads_in_v);
-    float* const tile0 = (float*)(shared + 4864);
+    float* const tile0 = (float*)(shared + 4608);
     bf16* const tile1 = (bf16*)(shared + 2816);
     bf16* const tile2 = (bf16*)(shared + 3840);
-    float* const tile3 = (float*)(shared + 256);
+    float* const tile3 = (float*)(shared + 512);
     bf16* const tile4 = (bf16*)(shared + 3840);
-    bf16* const tile5 = (bf16*)(shared + 4864);
-    bf16* const tile6 = (bf16*)(shared + 5632);
-    bf16* const tile7 = (bf16*)(shared + 6400);
+    bf16* const tile5 = (bf16*)(shared + 5376);
+    bf16* const tile6 = (bf16*)(shared + 6144);
+    bf16* const tile7 = (bf16*)(shared + 4608);
     float* const tile8 = (float*)(shared + 3840);
-    float* const tile9 = (float*)(shared + 384);
+    float* const tile9 = (float*)(shared + 640);
     bf16* const tile10 = (bf16*)(shared + 2816);
     float* const tile11 = (float*)(shared + 4096);
     float* const tile12 = (float*)(shared + 4352);
-    float* const tile13 = (float*)(shared + 1664);
+    float* const tile13 = (float*)(shared + 4864);
     float* const tile14 = (float*)(shared + 1920);
-    float* const tile15 = (float*)(shared + 1152);
+    float* const tile15 = (float*)(shared + 1408);
     float* const tile16 = (float*)(shared + 5120);
-    bf16* const tile17 = (bf16*)(shared + 896);
-    float* const tile18 = (float*)(shared + 1408);
+    bf16* const tile17 = (bf16*)(shared + 1152);
+    float* const tile18 = (float*)(shared + 1664);
     float* const tile19 = (float*)(shared + 2816);
     float* const tile20 = (float*)(shared + 0);
     float* const tile21 = (float*)(shared + 256);
     float* const tile22 = (float*)(shared + 128);
-    float* const tile23 = (float*)(shared + 1408);
+    float* const tile23 = (float*)(shared + 1664);
     float* const tile24 = (float*)(shared + 2304);
     float* const tile25 = (float*)(shared + 256);
-    float* const tile26 = (float*)(shared + 1152);
+    float* const tile26 = (float*)(shared + 512);
     float* const tile27 = (float*)(shared + 2560);
     float* const tile28 = (float*)(shared + 0);
     float* const tile29 = (float*)(shared + 256);
@@ -1997,12 +1936,12 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     float* const tile35 = (float*)(shared + 2304);
     float* const tile36 = (float*)(shared + 2560);
     float* const tile37 = (float*)(shared + 3584);
-    float* const tile38 = (float*)(shared + 4608);
-    float* const tile39 = (float*)(shared + 256);
-    float* const tile40 = (float*)(shared + 384);
-    float* const tile41 = (float*)(shared + 512);
-    float* const tile42 = (float*)(shared + 640);
-    float* const tile43 = (float*)(shared + 896);
+    float* const tile38 = (float*)(shared + 256);
+    float* const tile39 = (float*)(shared + 512);
+    float* const tile40 = (float*)(shared + 640);
+    float* const tile41 = (float*)(shared + 768);
+    float* const tile42 = (float*)(shared + 896);
+    float* const tile43 = (float*)(shared + 1152);
     {
         // copy async by 16 bytes: tile28 = state_S_at_chunks[i0, i1] of round 0
         {
@@ -2114,7 +2053,7 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     }
     commit_copies();
     wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile4[i0, i1] = tile29[i0, i1]
+    // map [8, 8] filled to [16, 16] in groups of 4: tile4[i0, i1] and the rest tile7 = tile29[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
@@ -2130,10 +2069,16 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
             }
             auto const there = &tile4[24 * (i0) + i1];
             put<4>(there, y);
+            take_off_rounded(y);
+            {
+                auto const there = &tile7[24 * (i0) + i1];
+                put<4>(there, y);
+            }
         }
     }
     // wait for tile30, 7 copies pending
     wait_for_copies<7>();
+    wait_for_block();
     {
         // copy async by 16 bytes: tile38 = kept_3[i0, i1] of round 0
         {
@@ -2144,8 +2089,7 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
         }
     }
     commit_copies();
-    wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile5[i0, i1] = tile30[i0, i1]
+    // map [8, 8] filled to [16, 16] in groups of 4: tile5[i0, i1] and the rest tile6 = tile30[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 4;
@@ -2161,45 +2105,11 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
             }
             auto const there = &tile5[24 * (i0) + i1];
             put<4>(there, y);
-        }
-    }
-    wait_for_block();
-    // map [8, 8] filled to [16, 16] in groups of 4: tile6[i0, i1] = sub(tile30[i0, i1], tile5[i0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile30[8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile5[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
+            take_off_rounded(y);
+            {
+                auto const there = &tile6[24 * (i0) + i1];
+                put<4>(there, y);
             }
-            auto const there = &tile6[24 * (i0) + i1];
-            put<4>(there, y);
-        }
-    }
-    // map [8, 8] filled to [16, 16] in groups of 4: tile7[i0, i1] = sub(tile29[i0, i1], tile4[i0, i1])
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 4;
-        const int i1 = ((e) % 4) * 4;
-        if (e < 64) {
-            Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile29[8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile4[24 * (i0) + i1]);
-            const int first = i1;
-            #pragma unroll
-            for (int l = 0; l < 4; l++) {
-                const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (x0.x[l] - x1.x[l]) : 0.f;
-            }
-            auto const there = &tile7[24 * (i0) + i1];
-            put<4>(there, y);
         }
     }
     wait_for_block();
@@ -2528,7 +2438,6 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
             if (i0 < at.valid) d_in_k[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = tile14[2 * (i0) + 1] * (tile15[16 * (i0) + i1 + 8] + tile19[16 * (i0) + i1 + 8]);
         }
     }
-    wait_for_block();
     // map [8, 8]: tile25[i0, i1] = (tile18[i0, i1] * tile0[i0, i1, 0])
     {
         const int e = threadIdx.x;

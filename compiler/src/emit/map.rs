@@ -158,7 +158,7 @@ pub(super) fn divisor(n: usize, most: usize) -> usize {
 
 impl Text<'_> {
     pub(super) fn map(&mut self, k: &Kernel, step: &Step) {
-        let Step::Map { sizes, filled, value, to, add, group, .. } = step else { return };
+        let Step::Map { sizes, filled, value, to, rest, add, group, .. } = step else { return };
         let axis = groups::axis(step);
         let spread = spread(filled, axis, *group, k.threads);
         let short = inside(sizes, filled);
@@ -177,18 +177,18 @@ impl Text<'_> {
             };
             if ahead == 1 {
                 (spread.indices)(round).iter().for_each(|line| t.line(line));
-                let put = |t: &mut Self| {
-                    if *group == 1 {
+                let all = |t: &mut Self| {
+                    if *group == 1 && rest.is_none() {
                         reads.lines.iter().for_each(|line| t.line(line));
                         return t.store(k, to, &value, *add);
                     }
                     t.line(&format!("Group<{group}> y;"));
                     compute(t, "y");
-                    t.put(k, to, *group, "y", *add);
+                    t.put_all(k, step, "y");
                 };
                 return match &spread.when {
-                    Some(when) => t.block(&format!("if ({when})"), put),
-                    None => put(t),
+                    Some(when) => t.block(&format!("if ({when})"), all),
+                    None => all(t),
                 };
             }
             t.line(&format!("Group<{group}> y[{ahead}];"));
@@ -202,7 +202,7 @@ impl Text<'_> {
             t.line("#pragma unroll");
             t.block(&each, |t| {
                 (spread.indices)(&round).iter().for_each(|line| t.line(line));
-                t.put(k, to, *group, "y[u]", *add);
+                t.put_all(k, step, "y[u]");
             });
         };
         if spread.rounds <= ahead {
@@ -300,6 +300,17 @@ impl Text<'_> {
         };
         let when = if when.is_empty() { vec![] } else { vec![when] };
         found.push(Read { of: e.clone(), size, place, constant, when });
+    }
+
+    /// Stores a group of a map where it belongs, and what rounding leaves of it.
+    fn put_all(&mut self, k: &Kernel, step: &Step, name: &str) {
+        let Step::Map { to, rest, add, group, .. } = step else { return };
+        self.put(k, to, *group, name, *add);
+        if let (Some(rest), Target::Tile(_, index)) = (rest, to) {
+            self.line(&format!("take_off_rounded({name});"));
+            let to = Target::Tile(*rest, index.clone());
+            self.block("", |t| t.put(k, &to, *group, name, false));
+        }
     }
 
     /// Stores a group where it belongs, where all conditions hold.

@@ -204,6 +204,8 @@ pub enum Step {
         value: Expr,
         /// Where to put it.
         to: Target,
+        /// A tile that lies as that of the target does, for what rounding to bf16 leaves.
+        rest: Option<TileId>,
         /// Add to what is there.
         add: bool,
         /// The fragments over which warps go, where tiles in registers are touched; else threads share

@@ -53,6 +53,14 @@ pub fn apart(kernel: &Kernel) -> Vec<Tile> {
     tiles
 }
 
+/// Whether rows that products touch are in different banks.
+pub fn are_apart(kernel: &Kernel) -> bool {
+    let strides = |tiles: &[Tile]| -> Vec<Vec<usize>> {
+        tiles.iter().map(|tile| tile.strides.clone()).collect()
+    };
+    strides(&apart(kernel)) == strides(&kernel.tiles)
+}
+
 /// f32 tiles that lie in memory as nothing but their strides says: steps that go over tiles by their own counting
 /// want them in the order of their axes, some with rows `between` which nothing lies.
 fn free(kernel: &Kernel, between: bool) -> Vec<usize> {

@@ -33,6 +33,7 @@ mod place;
 pub mod print;
 pub mod ranks;
 mod registers;
+mod rests;
 pub mod rows;
 mod schedule;
 pub mod space;

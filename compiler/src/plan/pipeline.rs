@@ -16,6 +16,7 @@ use std::ptr;
 
 use super::cut::zero;
 use super::index::Ix;
+use super::layout::are_apart;
 use super::lower::{FRAGMENT, WARP, axes_of, new_tile};
 use super::place::place;
 use super::step::each_step;
@@ -96,15 +97,19 @@ pub fn pipeline_once(kernel: &mut Kernel, buffers: &[Buffer], gpu: Gpu) -> bool 
         let fits = schedule_once(&mut tried, buffers, what, ahead)
             && place(&mut tried, gpu.shared)
             && (!plain || tried.workspace <= kernel.workspace);
-        let better = match what {
-            Copied::All => !plain || blocks(&tried) >= blocks(kernel),
-            Copied::Operands => best.as_ref().is_none_or(|best| blocks(best) < blocks(&tried)),
+        let better = match (what, &best) {
+            (Copied::All, None) => !plain || blocks(&tried) >= blocks(kernel),
+            // More copies at a time are worth less than rows apart.
+            (Copied::All, Some(_)) => blocks(&tried) >= blocks(kernel) && are_apart(&tried),
+            (Copied::Operands, best) => {
+                best.as_ref().is_none_or(|best| blocks(best) < blocks(&tried))
+            }
         };
         if fits && better {
             best = Some(tried);
-            if what == Copied::All {
-                break;
-            }
+        }
+        if what == Copied::All && best.as_ref().is_some_and(are_apart) {
+            break;
         }
     }
     let found = best.is_some();

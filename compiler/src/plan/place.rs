@@ -1,7 +1,8 @@
 //! Gives tiles their memory by when they live.
 
-use super::layout::{apart, turn};
+use super::layout::{apart, are_apart, turn};
 use super::lower::FRAGMENT;
+use super::rests::join_rests;
 use super::sync::sync;
 use super::{Kernel, Number, Space, Step, Stmt, Swizzle, Target, Tile, TileId};
 
@@ -33,6 +34,21 @@ struct Placed {
 /// where operands of matrix products do not fit. Where not all tiles have room, rows of operands are
 /// swizzled instead of padded, and copies of what stays anyway are made as late as can be.
 pub fn place(kernel: &mut Kernel, room: usize) -> bool {
+    let mut joined = kernel.clone();
+    if join_rests(&mut joined) && place_as_is(&mut joined, room) {
+        let roomy = |kernel: &Kernel| kernel.workspace == 0 && are_apart(kernel);
+        // Rests that are written early live longer.
+        if !roomy(&joined) && place_as_is(kernel, room) && roomy(kernel) {
+            return true;
+        }
+        *kernel = joined;
+        return true;
+    }
+    place_as_is(kernel, room)
+}
+
+/// The same, of the steps that are there.
+fn place_as_is(kernel: &mut Kernel, room: usize) -> bool {
     turn(kernel);
     let mut best = least(kernel, room);
     if best.as_ref().is_none_or(|placed| placed.workspace > 0) {
@@ -101,7 +117,9 @@ fn put_off(body: &mut [Stmt], tiles: &[Tile]) {
     let mut touched: Vec<[Vec<TileId>; 2]> =
         body.iter().map(|stmt| [stmt.reads(), stmt.writes()]).collect();
     for at in (0..body.len()).rev() {
-        let Stmt::Step(Step::Map { to: Target::Tile(made, _), add: false, .. }) = &body[at] else {
+        let Stmt::Step(Step::Map { to: Target::Tile(made, _), rest: None, add: false, .. }) =
+            &body[at]
+        else {
             continue;
         };
         let stays = |tile: &TileId| tiles[tile.0].carried;

@@ -267,8 +267,8 @@ impl Display for Shown<'_, Step> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let becomes = |add: &bool| if *add { "+=" } else { "=" };
         match self.part {
-            Step::Map { sizes, filled, value, to, add, fragment, group, exchanged } => {
-                let (value, to) = (self.with(value), self.with(to));
+            Step::Map { sizes, filled, value, to, rest, add, fragment, group, exchanged } => {
+                let (value, to) = (self.with(value), beside(self.with(to), *rest));
                 let filled =
                     if filled == sizes { String::new() } else { format!(" filled to {filled:?}") };
                 let by = if fragment.is_some() { " by fragments" } else { "" };
@@ -326,6 +326,11 @@ impl Display for Shown<'_, Step> {
             Step::Barrier => write!(f, "barrier"),
         }
     }
+}
+
+/// A target, and the tile of what rounding leaves.
+fn beside(to: impl Display, rest: Option<TileId>) -> String {
+    rest.map_or_else(|| to.to_string(), |rest| format!("{to} and the rest tile{}", rest.0))
 }
 
 impl Display for Schedule {

@@ -13,6 +13,7 @@ impl Step {
             sizes,
             value,
             to,
+            rest: None,
             add: false,
             fragment: None,
             group: 1,
@@ -74,6 +75,7 @@ impl Step {
             Step::Copy { to, .. } => vec![*to],
             Step::Wait { tiles, .. } => tiles.clone(),
             Step::Barrier => vec![],
+            Step::Map { to: Target::Tile(tile, _), rest: Some(rest), .. } => vec![*tile, *rest],
             step => match step.target() {
                 Some(Target::Tile(tile, _)) => vec![*tile],
                 _ => vec![],

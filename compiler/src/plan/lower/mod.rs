@@ -178,6 +178,7 @@ impl<'a> Lower<'a> {
             filled,
             value,
             to,
+            rest: None,
             add,
             fragment: None,
             group: 1,

@@ -28,7 +28,8 @@
 //!   evenly.
 //! * **P17** A copy moves whole pieces, of the tile's own numbers, in order, into shared memory; its conditions hold for
 //!   whole pieces, and there are threads for all of them.
-//! * **P18** Scans and solves are of f32 tiles as they stand in memory; nothing is added to bf16 numbers.
+//! * **P18** Scans and solves are of f32 tiles as they stand in memory; nothing is added to bf16 numbers; what rounding leaves
+//!   lies as what it is left of.
 //! * **P19** What a thread reads or writes at once for a group of neighbours lies side by side from a whole group on,
 //!   within 16 bytes, and within what a thread holds of a fragment; conditions on writes, and on such reads, hold for a
 //!   whole group. So do two pairs of a fragment that lanes exchange: they go to bf16 numbers of the device's memory.

@@ -25,6 +25,15 @@ pub fn check(kernel: &Kernel, wrong: &mut Wrong) {
         if let Some(tile) = wants_plain(step).into_iter().find(|id| !is_plain(kernel, *id)) {
             wrong.say(18, format!("step {at} wants tile{} in f32, as it stands", tile.0));
         }
+        if let Step::Map { to, rest: Some(rest), .. } = step {
+            let beside = matches!(to, Target::Tile(tile, _) if lie_alike(kernel, *tile, *rest));
+            if !beside {
+                wrong.say(
+                    18,
+                    format!("step {at} leaves a rest to tile{}, which lies apart", rest.0),
+                );
+            }
+        }
         if let Some(tile) = adds_to(step).filter(|id| !is_f32(kernel, *id)) {
             wrong.say(18, format!("step {at} adds to tile{}, which is rounded", tile.0));
         }
@@ -73,6 +82,13 @@ fn wants_plain(step: &Step) -> Vec<TileId> {
         Step::Invert { a, x } => vec![*a, *x],
         _ => vec![],
     }
+}
+
+/// Whether two tiles are of bf16 numbers in the same places.
+fn lie_alike(kernel: &Kernel, a: TileId, b: TileId) -> bool {
+    let [Some(a), Some(b)] = [a, b].map(|id| kernel.tiles.get(id.0)) else { return false };
+    let narrow = a.number == Number::Bf16 && b.number == Number::Bf16;
+    narrow && a.shape == b.shape && a.strides == b.strides && a.space == b.space
 }
 
 fn is_f32(kernel: &Kernel, id: TileId) -> bool {

@@ -418,6 +418,26 @@ fn p17_there_are_threads_for_all_of_a_copy() {
 }
 
 #[test]
+fn p18_rests_lie_as_what_they_are_left_of() {
+    let mut planted = delta_split(Pass::Forward, Split::Carry);
+    let mut found = false;
+    for kernel in &mut planted.kernels {
+        let mut beside = None;
+        each(&mut kernel.body, &mut |step| {
+            if let Step::Map { rest: Some(rest), .. } = step {
+                beside = Some(rest.0);
+            }
+        });
+        if let Some(rest) = beside.filter(|_| !found) {
+            kernel.tiles[rest].strides.swap(0, 1);
+            found = true;
+        }
+    }
+    assert!(found, "a product reads more than bf16");
+    breaks(18, &planted);
+}
+
+#[test]
 fn p18_solves_are_of_plain_numbers() {
     for space in [Space::Shared(Swizzle::Rows), Space::Workspace] {
         let mut planted = delta(Pass::Forward);
