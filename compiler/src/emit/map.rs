@@ -137,13 +137,6 @@ fn later(own: &str, round: &str, per: usize, times: &str) -> String {
     if times.is_empty() { place } else { format!("({place}){times}") }
 }
 
-/// Whether an expression reads the device's memory.
-fn reads_buffers(value: &Expr) -> bool {
-    let mut found = false;
-    value.walk(&mut |e| found |= matches!(e, Expr::Buffer(_)));
-    found
-}
-
 /// How many parts an expression has.
 fn parts(value: &Expr) -> usize {
     let mut found = 0;
@@ -165,7 +158,7 @@ impl Text<'_> {
         let reads = self.reads(k, step, &short);
         // Registers for more would keep another block out, or have no room beside tiles in registers.
         let room = k.cost.blocks == 1 && !k.tiles.iter().any(Tile::in_registers);
-        let elements = if reads_buffers(value) && room { FAR } else { ELEMENTS };
+        let elements = if value.reads_buffers() && room { FAR } else { ELEMENTS };
         let most = (elements / group).min(PARTS / (group * parts(value)));
         let value = expr(self.of, k, value, &reads.named);
         let value = if short.is_empty() { value } else { format!("{short} ? {value} : 0.f") };

@@ -83,23 +83,16 @@ fn whole_of(body: &[Stmt], at: usize, [rest, rounded]: [TileId; 2]) -> Option<(u
                 let same = own == sizes && up_to == filled && *value == both[0];
                 return (same && *index == axes_of(sizes)).then_some((before, rest));
             }
-            // What is behind a product may have the room that the product's operands had.
-            Step::Map { to, .. } => {
+            Step::Map { .. } | Step::Copy { .. } | Step::Wait { .. } => {
                 let changes = step.writes().iter().any(|tile| read.contains(tile));
-                let device = matches!(to, Target::Buffer(..));
-                if changes || device && reads_buffers(&both[0]) {
+                let device = matches!(step.target(), Some(Target::Buffer(..)));
+                if changes || device && both[0].reads_buffers() {
                     return None;
                 }
             }
-            Step::Copy { .. } | Step::Wait { .. } => {}
+            // Behind a product a rest may have the room that the product's operands had.
             _ => return None,
         }
     }
     None
-}
-
-fn reads_buffers(value: &Expr) -> bool {
-    let mut found = false;
-    value.walk(&mut |e| found |= matches!(e, Expr::Buffer(_)));
-    found
 }

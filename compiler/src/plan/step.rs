@@ -153,6 +153,13 @@ pub(super) fn each_step(body: &mut [Stmt], f: &mut dyn FnMut(&mut Step)) {
 }
 
 impl Expr {
+    /// Whether it reads the device's memory.
+    pub fn reads_buffers(&self) -> bool {
+        let mut found = false;
+        self.walk(&mut |e| found |= matches!(e, Expr::Buffer(_)));
+        found
+    }
+
     /// Calls `f` for every expression inside, outermost first.
     pub fn walk<'a>(&'a self, f: &mut dyn FnMut(&'a Expr)) {
         f(self);
