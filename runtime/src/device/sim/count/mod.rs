@@ -168,7 +168,6 @@ pub struct Counter<'a> {
     /// Since then, how long each scheduler's units are busy, and those that all share.
     busy: [[f64; 5]; SCHEDULERS],
     wavefronts: f64,
-    moved: f64,
     /// Until when device memory is busy with what it was asked for before the last barrier, and for how long with what
     /// it was asked for since.
     queue: [f64; 2],
@@ -213,7 +212,6 @@ impl<'a> Counter<'a> {
             opened: 0.0,
             busy: [[0.0; 5]; SCHEDULERS],
             wavefronts: 0.0,
-            moved: 0.0,
             queue: [0.0; 2],
             counts: Counts { lines: vec![Tally::default(); lines], ..Counts::default() },
         }
@@ -302,7 +300,6 @@ impl<'a> Counter<'a> {
         let tally = &mut self.counts.lines[line];
         tally.bytes[usize::from(writes)] += f64::from(mask.count_ones()) * bytes as f64;
         tally.moved[usize::from(writes)] += moved;
-        self.moved += moved;
         if moved == 0.0 {
             return (Class::Memory, start + latency);
         }
@@ -361,7 +358,7 @@ impl<'a> Counter<'a> {
             units.iter_mut().zip(scheduler).for_each(|(unit, busy)| *unit = unit.max(*busy));
         }
         units[5] = self.wavefronts;
-        units[6] = self.moved / self.bytes_a_cycle;
+        units[6] = self.queue[1];
         self.counts.busy.iter_mut().zip(units).for_each(|(all, unit)| *all += unit);
         let chain = end - self.opened;
         // Those who wait for memory have waited; the others go on while it works.
@@ -394,7 +391,7 @@ impl<'a> Counter<'a> {
         self.opened = time;
         self.queue = [self.queue.iter().sum::<f64>().max(time), 0.0];
         self.busy = [[0.0; 5]; SCHEDULERS];
-        (self.wavefronts, self.moved) = (0.0, 0.0);
+        self.wavefronts = 0.0;
         for clock in &mut self.clocks {
             clock.restart(time);
         }
