@@ -174,6 +174,7 @@ fn dry_run(spec: &Spec, model: &Model, options: &runtime::Options) -> Result<(),
         ("gradients", needs.gradients),
         ("optimiser", needs.optimizer),
         ("activations", needs.activations),
+        ("logits", needs.logits),
     ];
     let said: Vec<String> = parts.iter().map(|(n, x)| format!("{n} {:.2}", gib(*x))).collect();
     let whole: f64 = parts.iter().map(|(_, bytes)| bytes).sum();

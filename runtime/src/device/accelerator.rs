@@ -20,12 +20,7 @@ use super::store::{Machine, Store, Tensor};
 use crate::ground::error::Failure;
 use crate::ops::dense::{Dense, Sizes};
 use crate::ops::experts;
-use crate::ops::loss::SaidRow;
-
-/// Logits that are in memory at a time.
-const BLOCK_LOGITS: usize = 1 << 26;
-/// Rows of them at most.
-const BLOCK_ROWS: usize = 4096;
+use crate::ops::loss::{Blocks, SaidRow};
 
 /// A device that runs kernels.
 pub struct Accelerator {
@@ -175,6 +170,10 @@ impl Backend for Accelerator {
         Some(PIECE)
     }
 
+    fn most_held(&self) -> usize {
+        self.store.reserved()
+    }
+
     fn started(&self) -> Option<[u64; 2]> {
         Some([self.store.launches, self.store.products])
     }
@@ -186,8 +185,8 @@ impl Backend for Accelerator {
         }
     }
 
-    fn rows_of_logits(&self, vocab: usize) -> usize {
-        (BLOCK_LOGITS / vocab).clamp(16, BLOCK_ROWS)
+    fn logits(&self) -> Blocks {
+        Blocks::LARGE
     }
 
     fn dense(

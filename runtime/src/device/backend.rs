@@ -12,7 +12,7 @@ use crate::ground::error::Failure;
 use crate::ground::random::{Purpose, Stream};
 use crate::ops::dense::{Dense, Sizes};
 use crate::ops::experts;
-use crate::ops::loss::SaidRow;
+use crate::ops::loss::{Blocks, SaidRow};
 
 /// What a pointwise node runs on. Its gradient has `d_out`; `outputs` are then the gradients of the
 /// wanted inputs, and gradients of parameters are added to `grads`.
@@ -150,6 +150,9 @@ pub trait Backend {
     /// Numbers to which parameters are filled up, where all of one kind lie in one tensor.
     fn piece(&self) -> Option<usize>;
 
+    /// The most memory that tensors have taken at a time, in numbers of four bytes.
+    fn most_held(&self) -> usize;
+
     /// Kernels and dense products started so far, where there are kernels.
     fn started(&self) -> Option<[u64; 2]> {
         None
@@ -158,8 +161,8 @@ pub trait Backend {
     /// Begins a batch: nothing of the one before is in use any more.
     fn begin(&mut self) {}
 
-    /// Rows of logits that are in memory at a time.
-    fn rows_of_logits(&self, vocab: usize) -> usize;
+    /// What of the logits is in memory at a time.
+    fn logits(&self) -> Blocks;
 
     /// A dense product; see [`Dense`] for the shapes.
     fn dense(

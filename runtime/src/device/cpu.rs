@@ -19,7 +19,7 @@ use super::store::Tensor;
 use crate::ground::error::Failure;
 use crate::ground::random::{Purpose, Stream};
 use crate::ops::dense::{self, Dense, Sizes};
-use crate::ops::loss::{self, SaidRow};
+use crate::ops::loss::{self, Blocks, SaidRow};
 use crate::ops::norm::norm;
 use crate::ops::rows::{self, add};
 use crate::ops::{experts, longconv};
@@ -41,6 +41,8 @@ pub struct Cpu {
     kept: HashMap<usize, Kept<f32>>,
     said: Vec<SaidRow>,
     formulas: Vec<InPlace>,
+    /// Numbers of all tensors now, and at most so far.
+    held: [usize; 2],
 }
 
 impl Cpu {
@@ -106,6 +108,7 @@ impl Cpu {
 
     fn hold(&mut self, data: Vec<f32>) -> Tensor {
         let words = data.len();
+        self.holds([0, words]);
         let slot = self.free.pop().unwrap_or(self.slots.len());
         if slot == self.slots.len() {
             self.slots.push(data);
@@ -113,6 +116,13 @@ impl Cpu {
             self.slots[slot] = data;
         }
         Tensor { slot, start: 0, words, number: Number::F32 }
+    }
+
+    /// Counts numbers that came in place of others.
+    fn holds(&mut self, [before, now]: [usize; 2]) {
+        let [held, most] = &mut self.held;
+        *held = (*held + now).saturating_sub(before);
+        *most = (*most).max(*held);
     }
 
     /// A recurrence's operands.
@@ -162,6 +172,7 @@ impl Backend for Cpu {
     fn free(&mut self, tensor: Tensor) {
         memory::give(std::mem::take(&mut self.slots[tensor.slot]));
         self.free.push(tensor.slot);
+        self.holds([tensor.words, 0]);
     }
 
     fn resize(
@@ -172,6 +183,7 @@ impl Backend for Cpu {
         number: Number,
     ) -> Result<Tensor, Failure> {
         self.slots[tensor.slot].resize(words, 0.0);
+        self.holds([tensor.words, words]);
         Ok(Tensor { words, number, ..tensor })
     }
 
@@ -191,12 +203,17 @@ impl Backend for Cpu {
         None
     }
 
+    fn most_held(&self) -> usize {
+        let [_, most] = self.held;
+        most
+    }
+
     fn begin(&mut self) {
         self.kept.clear();
     }
 
-    fn rows_of_logits(&self, vocab: usize) -> usize {
-        loss::rows_of_logits(vocab)
+    fn logits(&self) -> Blocks {
+        Blocks::NEAR
     }
 
     fn dense(

@@ -148,10 +148,14 @@ impl Store {
         Ok(Tensor { slot, start: 0, words, number: Number::F32 })
     }
 
+    /// Words of all tensors, also of those that nobody holds.
+    pub fn reserved(&self) -> usize {
+        self.names.iter().map(|(_, words)| words).sum()
+    }
+
     /// Makes a new slot.
     fn reserve(&mut self, slot: usize, name: &str, words: usize) -> Result<(), String> {
-        let held: usize = self.names.iter().map(|(_, words)| words).sum();
-        if self.most.is_some_and(|most| held + words > most) {
+        if self.most.is_some_and(|most| self.reserved() + words > most) {
             return Err("more than it was limited to".into());
         }
         match &mut self.backing {

@@ -18,7 +18,8 @@ impl Walk {
         }
         let scale = 1.0 / asked.len().max(1) as f32;
         let hidden = pass.values[&self.model().hidden];
-        for rows in asked.chunks(self.parameters.backend.rows_of_logits(self.model().vocab)) {
+        let block = self.parameters.backend.logits().rows(self.model().vocab);
+        for rows in asked.chunks(block) {
             let block = Block::new(self, rows)?;
             self.parameters.backend.gather(block.x, hidden, rows, block.width)?;
             self.parameters.backend.dense(
@@ -90,5 +91,68 @@ impl Block {
             width,
             sizes: Sizes { rows: rows.len(), groups: 1, shape: [width, vocab] },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lrc_compiler::elaborate::Setting;
+    use lrc_compiler::graph::Prepared;
+    use lrc_dsl::{Sources, load_text};
+
+    use super::super::fresh;
+    use super::Walk;
+    use crate::device::Device;
+    use crate::ground::library::LIBRARY;
+    use crate::ops::batch::Batch;
+
+    /// Few numbers beside its logits.
+    const HEAD: &str = r#"
+        mixer mix(d = 8) { v : [d] = linear(x)
+            out y = linear(v) }
+        model m(width = 8, v = 16) { vocab v
+            residual x + f(rmsnorm(x))
+            mix()
+            head rmsnorm(x), tied }
+    "#;
+
+    fn prepared(vocab: usize) -> Prepared {
+        let mut sources = Sources::default();
+        let (namespace, mut diags) = load_text("m", HEAD.into(), None, LIBRARY, &mut sources);
+        let sizes = [("v".to_string(), Setting::Number(vocab as f64))].into();
+        let decl = &namespace.decls["m"];
+        let built = lrc_compiler::graph::build(&namespace, decl, &sizes, &mut diags);
+        Prepared::plain(
+            built.unwrap_or_else(|| panic!("{}", lrc_dsl::render(&sources, &diags, false))),
+        )
+    }
+
+    /// A training step and an evaluation whose logits are many blocks never hold more than one of them.
+    #[test]
+    fn all_logits_are_never_in_memory() {
+        for (device, vocab, rows) in [(Device::Cpu, 3000, 5000), (Device::Sim, 200, 9000)] {
+            let prepared = prepared(vocab);
+            let params = fresh(&prepared.model.graph.params, 3);
+            let learned: usize = params.iter().map(Vec::len).sum();
+            let trained = prepared.per_row() * rows;
+            let values = trained + prepared.inference.per_row() * rows;
+            let mut walk = Walk::of(device, prepared, &params).unwrap();
+            let mut batch = Batch::default();
+            let tokens: Vec<u32> = (0..rows as u32).map(|i| i * 7 % vocab as u32).collect();
+            let targets: Vec<u32> = (0..rows as u32).map(|i| i * 5 % vocab as u32).collect();
+            batch.push(&tokens, &targets);
+            let before = walk.parameters.backend.most_held();
+            let asked = walk.train(&batch).unwrap().targets;
+            let evaluated = walk.evaluate(&batch).unwrap().losses.len();
+            assert_eq!((asked, evaluated), (rows, rows));
+            let block = walk.parameters.backend.logits().numbers(rows, 8, vocab);
+            // Beside it lie tables of the rows, and what each of them has said.
+            let allowed = before + values + block + learned + 32 * rows;
+            let all = rows * vocab;
+            let most = walk.parameters.backend.most_held();
+            assert!(most <= allowed, "{device:?}: {most} numbers, {allowed} are allowed");
+            let noticed = before + trained + all > allowed;
+            assert!(noticed, "{device:?}: {all} logits in memory would not be noticed");
+        }
     }
 }

@@ -83,13 +83,32 @@ impl Predictions {
     }
 }
 
-/// Rows of logits of a block, so that it stays near the processor.
-pub fn rows_of_logits(vocab: usize) -> usize {
-    (BLOCK_LOGITS / vocab).clamp(16, 1024)
+/// What of the logits is in memory at a time: a block of rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocks {
+    /// Logits of a block, as far as its rows go.
+    logits: usize,
+    /// Rows of a block at most.
+    rows: usize,
 }
 
-/// Logits of a block at most.
-const BLOCK_LOGITS: usize = 1 << 22;
+impl Blocks {
+    /// Blocks that stay near the processor.
+    pub const NEAR: Blocks = Blocks { logits: 1 << 22, rows: 1024 };
+    /// Blocks that fill a device.
+    pub const LARGE: Blocks = Blocks { logits: 1 << 26, rows: 4096 };
+
+    /// Rows of a block.
+    pub fn rows(self, vocab: usize) -> usize {
+        (self.logits / vocab).clamp(16, self.rows)
+    }
+
+    /// Numbers that a block of so many asked rows takes at most: hidden states, logits, factors, and the gradient of
+    /// the hidden states.
+    pub fn numbers(self, asked: usize, width: usize, vocab: usize) -> usize {
+        self.rows(vocab).min(asked) * (vocab + 2 * width + 1)
+    }
+}
 
 /// What a row of logits says of its target; they become their exponentials.
 pub fn said(logits: &mut [f32], target: u32) -> SaidRow {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::config::Spec;
 use crate::device::Device;
 use crate::ground::error::Failure;
+use crate::ops::loss::Blocks;
 use crate::optim::Optimizer;
 use crate::schedule::Amount;
 use crate::schedule::lengths::{Cut, Lengths};
@@ -38,6 +39,8 @@ pub struct Estimate {
     /// Values between the nodes of the graph, forward and backward, without what recurrences keep
     /// of their states.
     pub activations: f64,
+    /// The block of logits that the loss has in memory at a time, with the hidden states that it is made of.
+    pub logits: f64,
     /// Layers whose values are computed again in the backward pass.
     pub recomputed: usize,
     /// Operations of a step, forward and backward.
@@ -63,6 +66,8 @@ pub fn estimate(
         Device::Cpu => bytes(prepared.per_row(), 1),
         _ => prepared.bytes_per_row() as f64,
     };
+    let blocks = if device == Device::Cpu { Blocks::NEAR } else { Blocks::LARGE };
+    let logits = blocks.numbers(part, model.width, model.vocab);
     let params = prepared.model.graph.params.iter();
     let parameters = params.map(|param| size(&param.shape) as f64 * held(param.number, device));
     let forward = numbers.executed_per_token(longest(spec, run_schedule)) as f64;
@@ -76,6 +81,7 @@ pub fn estimate(
         gradients: of_numbers(numbers.parameters as f64) * if parts > 1 { 2.0 } else { 1.0 },
         optimizer: of_numbers(remembered(&spec.optimizer, model)?),
         activations: activations * part as f64,
+        logits: of_numbers(logits as f64),
         recomputed: prepared.recomputed.len(),
         flops: 3.0 * forward * whole as f64,
     })

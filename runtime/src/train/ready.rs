@@ -137,7 +137,7 @@ const ADDRESSES: f64 = (1_u64 << 47) as f64;
 impl Estimate {
     /// Bytes of memory in all.
     pub fn bytes(&self) -> f64 {
-        self.parameters + self.gradients + self.optimizer + self.activations
+        self.parameters + self.gradients + self.optimizer + self.activations + self.logits
     }
 
     /// Refuses what no machine has memory for.
@@ -160,11 +160,12 @@ impl Estimate {
 
     fn training(&self) -> String {
         format!(
-            "training (parameters {}, gradients {}, optimiser {}, activations {})",
+            "training (parameters {}, gradients {}, optimiser {}, activations {}, logits {})",
             gib(self.parameters),
             gib(self.gradients),
             gib(self.optimizer),
-            gib(self.activations)
+            gib(self.activations),
+            gib(self.logits)
         )
     }
 }
