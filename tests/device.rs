@@ -18,12 +18,14 @@ use lrc_runtime::data::{Dataset, Draw, EvalSets, Task};
 use lrc_runtime::device::Device;
 use lrc_runtime::device::launch::ready;
 use lrc_runtime::device::rows::{On, RowKernel};
-use lrc_runtime::device::store::{Machine, Store, Tensor};
+use lrc_runtime::device::store::{Machine, Store, Tensor, Traffic};
 use lrc_runtime::ground::library;
+use lrc_runtime::model::transforms::Transforms;
 use lrc_runtime::model::{Walk, fresh};
 use lrc_runtime::ops::batch::Batch;
 use lrc_runtime::ops::loss::{NONE, Predictions};
-use lrc_runtime::optim::{Optimizer, Rates};
+use lrc_runtime::optim::muon::Muon;
+use lrc_runtime::optim::{AdamW, Method, Optimizer, Rates};
 use lrc_runtime::train::engine::{Engine, Training};
 
 /// Sizes of a hybrid of two layers, small enough for a test.
@@ -246,4 +248,106 @@ fn the_loss_of_twenty_steps_agrees_with_the_processor() {
     assert!(found < 2e-3 + 4.0 * noise, "{found}, noise {noise}: {cpu:?} {sim:?}");
     let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
     assert!(mean(&sim[15..]) < mean(&sim[..5]), "nothing is learned: {sim:?}");
+}
+
+/// Sequences that ask everywhere but at their first token.
+fn asking(lengths: &[usize], seed: u32) -> Batch {
+    let mut batch = Batch::default();
+    let mut state = seed;
+    let mut draw = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) % 40
+    };
+    for length in lengths {
+        let tokens: Vec<u32> = (0..*length).map(|_| draw()).collect();
+        let targets: Vec<u32> =
+            (0..*length).map(|at| if at == 0 { NONE } else { draw() }).collect();
+        batch.push(&tokens, &targets);
+    }
+    batch
+}
+
+/// A step in parts of at most so many tokens: its loss and norm, and what went to and fro.
+fn stepped(engine: &mut Engine, batch: Batch, step: u64) -> ([u64; 2], Traffic) {
+    let before = engine.traffic().unwrap();
+    let done = engine.gradient(&batch.parts(20), step).unwrap();
+    engine.update(&Rates { lr: 1e-2, clip: 1.0, step }, done.norm).unwrap();
+    let after = engine.traffic().unwrap();
+    let went = Traffic {
+        allocations: after.allocations - before.allocations,
+        reads: after.reads - before.reads,
+        replays: after.replays - before.replays,
+    };
+    ([done.score.loss.to_bits(), done.norm.to_bits()], went)
+}
+
+/// Steps of two shapes and other tokens each time, in parts, with dropout, matrices made orthogonal and a rate: gradient
+/// and update are replayed when a shape comes again, nothing is allocated after its first step, the host waits once a
+/// step, and all numbers are those of an engine that has seen no step before.
+#[test]
+fn a_step_that_comes_again_is_replayed_to_the_bit() {
+    let rest = AdamW { betas: [0.9, 0.95], eps: 1e-8 };
+    let method = Method::Muon(Muon { momentum: 0.95, rest });
+    let optimizer = Optimizer { method, weight_decay: 0.1, ..Optimizer::adamw(1e-2) };
+    let plain = Training::plain(&optimizer);
+    let transforms = Transforms { dropout: 0.1, z_loss: 1e-4, ..plain.transforms.clone() };
+    let training = Training { transforms: &transforms, seed: 4, ..plain };
+    let model = model("quickstart", HYBRID);
+    let params = fresh(&model.graph.params, 7);
+    let engine = || Engine::new(model.clone(), params.clone(), Device::Sim, &training).unwrap();
+    let mut own = engine();
+    let mut numbers = own.numbers().unwrap();
+    let (long, short): (&[usize], &[usize]) = (&[13, 20], &[7, 12]);
+    let shapes = [long, long, long, short, long, short, short];
+    let mut went = Vec::new();
+    for (step, lengths) in shapes.into_iter().enumerate() {
+        let batch = asking(lengths, step as u32);
+        let mut other = engine();
+        other.restore(&numbers).unwrap();
+        let (want, alone) = stepped(&mut other, batch.clone(), step as u64 + 1);
+        assert_eq!(alone.replays, 0);
+        let (got, traffic) = stepped(&mut own, batch, step as u64 + 1);
+        assert_eq!(got, want, "step {step}");
+        numbers = other.numbers().unwrap();
+        let mine = own.numbers().unwrap();
+        assert_eq!(mine.params, numbers.params, "step {step}");
+        assert_eq!(mine.moments.first, numbers.moments.first, "step {step}");
+        went.push(traffic);
+    }
+    assert!(went.iter().all(|one| one.reads == 1), "{went:?}");
+    for again in [1, 2, 4, 5, 6] {
+        let Traffic { allocations, replays, .. } = went[again];
+        // The very first step clears where parts add up.
+        let wanted = if again == 1 { 1 } else { 2 };
+        assert_eq!((allocations, replays), (0, wanted), "step {again}: {went:?}");
+    }
+    assert!(own.refusals().is_empty(), "{:?}", own.refusals());
+}
+
+/// Who sits with which expert is read by the host in the middle of a step: such a step is not replayed, and says so.
+#[test]
+fn a_step_with_experts_says_why_it_is_not_replayed() {
+    let text = r#"
+        use "mixers/moe.arch"
+        model m(width = 16) { vocab 40
+            residual x + f(rmsnorm(x))
+            moe(experts = 4, hidden = 8)
+            head rmsnorm(x), tied }
+    "#;
+    let mut sources = Sources::default();
+    let (namespace, mut diags) =
+        lrc_dsl::load_text("m", text.into(), None, library::LIBRARY, &mut sources);
+    let model = build(&namespace, &namespace.decls["m"], &BTreeMap::new(), &mut diags).unwrap();
+    let params = fresh(&model.graph.params, 7);
+    let optimizer = Optimizer::adamw(1e-2);
+    let training = Training::plain(&optimizer);
+    let mut engine = Engine::new(model, params, Device::Sim, &training).unwrap();
+    for step in 1..=4 {
+        let (_, went) = stepped(&mut engine, asking(&[13], step), u64::from(step));
+        // The update alone.
+        assert_eq!(went.replays, u64::from(step > 1), "{went:?}");
+        assert!(went.reads > 1);
+    }
+    let [why] = engine.refusals() else { panic!("{:?}", engine.refusals()) };
+    assert!(why.contains("expert"), "{why}");
 }

@@ -11,6 +11,7 @@ use lrc_runtime::config::open::{Opened, open};
 use lrc_runtime::device::Device;
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::ops::dense;
+use lrc_runtime::report::record::Summary;
 use lrc_runtime::schedule::Amount;
 use lrc_runtime::train::checkpoint::Checkpoint;
 use lrc_runtime::train::estimate::{Estimate, advice};
@@ -117,18 +118,26 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         let text = serde_json::to_string(&summary).map_err(|e| Failure::World(e.to_string()))?;
         say!("{text}");
     }
+    tell_end(&summary, &folder);
+    Ok(())
+}
+
+/// What a run came to.
+fn tell_end(summary: &Summary, folder: &Path) {
     if let (Some(kernels), Some(products)) = (summary.kernels_per_step, summary.products_per_step) {
         tell!("{kernels} kernels and {products} dense products a step");
     }
+    let share = summary.utilisation.map(|share| format!(", MFU {:.0} %", 100.0 * share));
     tell!(
-        "{} steps, {} tokens in {:.1} s ({:.0} tokens/s); report: {}",
+        "{} steps, {} tokens in {:.1} s ({:.0} tokens/s, {:.2} GFLOP/s of the model{}); report: {}",
         summary.steps,
         summary.tokens,
         summary.seconds,
         summary.tokens_per_second,
+        summary.model_flops_per_second / 1e9,
+        share.unwrap_or_default(),
         folder.join("report.html").display()
     );
-    Ok(())
 }
 
 /// A time in the unit that suits it.

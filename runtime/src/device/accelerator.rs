@@ -5,22 +5,24 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use lrc_compiler::form::elementwise::{Arithmetic, Formula, InPlace};
+use lrc_compiler::form::elementwise::InPlace;
 use lrc_compiler::graph::kernels::Planned;
 use lrc_compiler::graph::{Kind, Prepared, Recur};
 use lrc_compiler::plan::rows::Pointwise as PlannedPointwise;
 use lrc_compiler::tile::{Leaf, Number, Stream, size};
 
-use super::backend::{self, Backend, CrossEntropy, Drop, Elementwise, Pointwise};
+use super::answers::Answers;
+use super::backend::{self, Backend, CrossEntropy, Drop, Elementwise, Pointwise, Said};
 use super::fixed::{Fixed, PIECE};
 use super::kernels::{Call, Into as Gradients, Kernels, Left, Unready, Wanted, without_kernels};
 use super::launch::ready;
+use super::peak::stated;
 use super::rows::{On, RowKernel};
-use super::store::{Machine, Store, Tensor};
+use super::store::{Machine, Store, Tensor, Traffic};
 use crate::ground::error::Failure;
 use crate::ops::dense::{Dense, Sizes};
 use crate::ops::experts;
-use crate::ops::loss::{Blocks, SaidRow};
+use crate::ops::loss::Blocks;
 
 /// A device that runs kernels.
 pub struct Accelerator {
@@ -32,10 +34,8 @@ pub struct Accelerator {
     recurring: HashMap<(String, bool), Rc<Kernels>>,
     names: HashMap<usize, String>,
     left: HashMap<usize, Left>,
-    /// What rows have said, and their targets.
-    said: Vec<(Tensor, Vec<u32>)>,
+    answers: Answers,
     programs: Vec<RowKernel>,
-    scale: Elementwise,
 }
 
 impl Accelerator {
@@ -59,16 +59,14 @@ impl Accelerator {
             recurring: HashMap::new(),
             names: HashMap::new(),
             left: HashMap::new(),
-            said: vec![],
+            answers: Answers::default(),
             programs: vec![],
-            scale: Elementwise(0),
         };
         for (at, node) in prepared.model.graph.nodes.node_weights().enumerate() {
             let Kind::Recur(recur) = &node.kind else { continue };
             made.names.insert(at, format!("{:?}", recur.recurrence));
             made.kernels(at, recur, true)?;
         }
-        made.scale = made.compile("scale", InPlace::new(Scaled))?;
         Ok(made)
     }
 
@@ -95,6 +93,14 @@ impl Accelerator {
         Ok(made)
     }
 
+    /// The square of the norm of a tensor.
+    fn square(&mut self, to: Tensor, of: Tensor) -> Result<(), Failure> {
+        let parts = self.store.take("squares of pieces", of.words / PIECE)?;
+        self.fixed.squares(&mut self.store, to, parts, of)?;
+        self.store.give(parts);
+        Ok(())
+    }
+
     /// Where a recurrence's kernels write: its outputs, or, where subheads add up, room for each.
     fn of_heads(&mut self, call: &backend::Call, outs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
         if call.recur.sum == 1 {
@@ -103,23 +109,6 @@ impl Accelerator {
         let rows = call.bounds.last().copied().unwrap_or(0) * call.recur.heads;
         let slots = call.recur.recurrence.outs.iter();
         slots.map(|s| self.store.take("outputs of subheads", rows * size(&s.shape))).collect()
-    }
-}
-
-/// `x ← p x`
-#[derive(Clone)]
-struct Scaled;
-
-impl Formula<1, 0, 1> for Scaled {
-    #[inline(always)]
-    fn write<A: Arithmetic>(
-        &self,
-        a: &mut A,
-        [x]: [A::Number; 1],
-        []: [A::Number; 0],
-        [p]: [A::Number; 1],
-    ) -> [A::Number; 1] {
-        [a.mul(x, p)]
     }
 }
 
@@ -144,14 +133,41 @@ impl Backend for Accelerator {
         self.store.take_as(name, count, number)
     }
 
+    fn keep_as(&mut self, name: &str, count: usize, number: Number) -> Result<Tensor, Failure> {
+        let whole = self.store.keep(name, (count * number.bytes()).div_ceil(4))?;
+        Ok(Tensor { words: count.max(1), number, ..whole })
+    }
+
     fn free(&mut self, tensor: Tensor) {
         self.store.give(tensor);
     }
 
-    fn forget(&mut self, tensor: Tensor, name: &dyn Fn() -> String) {
-        if matches!(self.machine, Machine::Sim(_)) {
-            self.store.forget(tensor, &name());
+    fn forget(&mut self, tensor: Tensor, name: &dyn Fn() -> String) -> Result<(), Failure> {
+        match self.machine {
+            Machine::Sim(_) => self.store.forget(tensor, &name()),
+            Machine::Cuda(_) | Machine::Recorder(_) => Ok(()),
         }
+    }
+
+    fn open(&mut self) {
+        self.store.open();
+    }
+
+    fn close(&mut self) -> Result<(), Failure> {
+        self.store.close()
+    }
+
+    fn stated_peak(&self) -> Option<f64> {
+        let Machine::Cuda(gpu) = &self.machine else { return None };
+        stated(&gpu.name)
+    }
+
+    fn traffic(&self) -> Option<Traffic> {
+        Some(self.store.traffic())
+    }
+
+    fn refusals(&self) -> &[String] {
+        self.store.refusals()
     }
 
     fn clear(&mut self, tensor: Tensor) -> Result<(), Failure> {
@@ -219,6 +235,7 @@ impl Backend for Accelerator {
         which: &[u32],
         width: usize,
     ) -> Result<(), Failure> {
+        let which = self.store.send(which)?;
         self.fixed.gather(&mut self.store, to, table, which, width)
     }
 
@@ -229,6 +246,7 @@ impl Backend for Accelerator {
         which: &[u32],
         width: usize,
     ) -> Result<(), Failure> {
+        let which = self.store.send(which)?;
         self.fixed.scatter(&mut self.store, to, from, which, width)
     }
 
@@ -318,7 +336,8 @@ impl Backend for Accelerator {
                 let count = sum.words / one * on.recur.sum;
                 let own = self.store.take("gradient of subheads", count * one)?;
                 let which: Vec<u32> = (0..count).map(|row| (row / on.recur.sum) as u32).collect();
-                self.fixed.gather(&mut self.store, own, sum, &which, one)?;
+                let which = self.store.table(which)?;
+                self.fixed.gather(&mut self.store, own, sum, which, one)?;
                 *d = Some(own);
             }
         }
@@ -337,25 +356,25 @@ impl Backend for Accelerator {
     }
 
     fn cross_entropy(&mut self, on: &CrossEntropy) -> Result<(), Failure> {
-        let said = self.store.take("losses and guesses", 3 * on.targets.len())?;
-        self.fixed.cross_entropy(&mut self.store, on, said)?;
-        self.said.push((said, on.targets.to_vec()));
+        let said = self.answers.rows(&mut self.store, on.targets)?;
+        self.fixed.cross_entropy(&mut self.store, on, said)
+    }
+
+    fn keep(&mut self, number: Tensor) -> Result<(), Failure> {
+        let kept = self.answers.number(&mut self.store)?;
+        self.fixed.convert(&mut self.store, kept, number.part(0, 1))
+    }
+
+    fn squares(&mut self, of: &[Tensor]) -> Result<(), Failure> {
+        let kept = self.answers.squares(&mut self.store, of.len())?;
+        for (at, tensor) in of.iter().enumerate() {
+            self.square(kept.part(at, 1), *tensor)?;
+        }
         Ok(())
     }
 
-    fn said(&mut self) -> Result<Vec<SaidRow>, Failure> {
-        let mut rows = Vec::new();
-        for (said, targets) in std::mem::take(&mut self.said) {
-            let read = self.store.get(said)?;
-            self.store.give(said);
-            rows.extend(read.chunks_exact(3).zip(targets).map(|(row, target)| SaidRow {
-                loss: f64::from(row[0]),
-                log_z: f64::from(row[2]),
-                right: row[1] as u32 == target,
-                guess: row[1] as u32,
-            }));
-        }
-        Ok(rows)
+    fn said(&mut self) -> Result<Said, Failure> {
+        self.answers.read(&mut self.store)
     }
 
     fn drop_out(&mut self, to: Tensor, from: Tensor, drop: Drop) -> Result<(), Failure> {
@@ -448,36 +467,24 @@ impl Backend for Accelerator {
         let words = state.first().map_or(0, |tensor| tensor.words);
         let rows = words.div_ceil(PIECE);
         let positions = self.store.table(vec![0; rows])?;
-        let scalars = self.store.take("numbers of a step", numbers.len())?;
-        self.store.put(scalars, numbers)?;
+        let bits: Vec<u32> = numbers.iter().map(|x| x.to_bits()).collect();
+        let scalars = self.store.send(&bits)?;
         let params = (0..numbers.len()).map(|at| scalars.part(at, 1)).collect();
         let inputs: Vec<Tensor> = state.iter().chain(given).copied().collect();
         let on = On { rows, positions, inputs: &inputs, params, d_out: None };
         let kernel = self.programs[program.0].clone();
-        kernel.run(&mut self.store, &on, state, &[])?;
-        self.store.give(scalars);
-        Ok(())
-    }
-
-    fn norm(&mut self, of: &[Tensor]) -> Result<f64, Failure> {
-        let squares = self.store.take("squares of gradients", of.len())?;
-        for (at, tensor) in of.iter().enumerate() {
-            let parts = self.store.take("squares of pieces", tensor.words / PIECE)?;
-            self.fixed.squares(&mut self.store, squares.part(at, 1), parts, *tensor)?;
-            self.store.give(parts);
-        }
-        let squares_here = self.store.get(squares.part(0, of.len()))?;
-        self.store.give(squares);
-        Ok(squares_here.into_iter().map(f64::from).sum::<f64>().sqrt())
+        kernel.run(&mut self.store, &on, state, &[])
     }
 
     fn unit(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure> {
         let whole = self.store.take("matrix", to.words.next_multiple_of(PIECE))?;
         self.store.clear(whole)?;
-        self.sum(whole.part(0, to.words), &[from])?;
-        let norm = self.norm(&[whole])?;
-        self.elementwise(self.scale, &[whole], &[], &[(1.0 / (norm + 1e-7)) as f32])?;
-        self.sum(to, &[whole.part(0, to.words)])?;
+        let own = whole.part(0, to.words);
+        self.sum(own, &[from])?;
+        let square = self.store.take("square of a matrix", 1)?;
+        self.square(square, whole)?;
+        self.fixed.unit(&mut self.store, [to, own], square)?;
+        self.store.give(square);
         self.store.give(whole);
         Ok(())
     }

@@ -57,15 +57,14 @@ impl Fixed {
     ) -> Result<(), Failure> {
         let [low, high] = Stream::key(drop.of_node(), Purpose::Dropout);
         let kept = (1.0 / (1.0 - drop.rate)) as f32;
-        let bits = |word: u32| Argument::Number(word.cast_signed());
+        let key = store.send(&[low, high])?;
         let arguments = [
             to.into(),
             from.into(),
+            key.into(),
             to.words.into(),
             drop.width.into(),
-            bits(low),
-            bits(high),
-            bits(drop.least()),
+            Argument::Number(drop.least().cast_signed()),
             kept.into(),
         ];
         each(store, self.typed("drop_out", [to, from])?, to.words, &arguments)

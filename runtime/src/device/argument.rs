@@ -3,7 +3,7 @@
 use super::store::Tensor;
 
 /// An argument of a kernel.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Argument {
     /// A tensor; a null pointer where there is none.
     Tensor(Option<Tensor>),

@@ -7,7 +7,7 @@ use lrc_compiler::form::elementwise::InPlace;
 use lrc_compiler::graph::Recur;
 use lrc_compiler::tile::Number;
 
-use super::store::Tensor;
+use super::store::{Tensor, Traffic};
 use crate::ground::error::Failure;
 use crate::ground::random::{Purpose, Stream};
 use crate::ops::dense::{Dense, Sizes};
@@ -103,6 +103,17 @@ impl Drop {
     }
 }
 
+/// What was remembered while a step ran, each in its order.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    /// Of all asked rows.
+    pub rows: Vec<SaidRow>,
+    /// Single numbers.
+    pub numbers: Vec<f32>,
+    /// Norms.
+    pub norms: Vec<f64>,
+}
+
 /// A formula that treats every number alone, made ready by [`Backend::compile`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elementwise(pub usize);
@@ -117,26 +128,56 @@ pub trait Backend {
         self.alloc_as(name, words, Number::F32)
     }
 
-    /// Gives a whole tensor back.
-    fn free(&mut self, tensor: Tensor);
-
-    /// A tensor of another size, or held otherwise, instead of one whose contents nobody needs any more.
-    fn resize(
-        &mut self,
-        tensor: Tensor,
-        name: &str,
-        words: usize,
-        number: Number,
-    ) -> Result<Tensor, Failure> {
-        if tensor.words == words.max(1) && tensor.number == number {
-            return Ok(tensor);
-        }
-        self.free(tensor);
-        self.alloc_as(name, words, number)
+    /// A tensor that is kept from step to step.
+    fn keep_as(&mut self, name: &str, count: usize, number: Number) -> Result<Tensor, Failure> {
+        self.alloc_as(name, count, number)
     }
 
+    /// Gives a whole tensor back, but none that is kept.
+    fn free(&mut self, tensor: Tensor);
+
     /// Says that nobody has written what a tensor is to hold next, for places that check it.
-    fn forget(&mut self, _: Tensor, _: &dyn Fn() -> String) {}
+    fn forget(&mut self, _: Tensor, _: &dyn Fn() -> String) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Tensors of so many numbers, held so, instead of those whose contents nobody needs any more.
+    fn replace(
+        &mut self,
+        slots: &mut Vec<Tensor>,
+        name: &str,
+        wanted: &[(usize, Number)],
+    ) -> Result<(), Failure> {
+        // All are given back before any is taken: what is taken does not depend on what was there.
+        slots.drain(..).for_each(|slot| self.free(slot));
+        for (words, number) in wanted {
+            slots.push(self.alloc_as(name, *words, *number)?);
+        }
+        Ok(())
+    }
+
+    /// From here on, what is started is a list, as far as it can be started as a whole: see [`super::replay`].
+    fn open(&mut self) {}
+
+    /// The list ends; all of it is started.
+    fn close(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Operations a second of dense products that the device's maker states, where that is known.
+    fn stated_peak(&self) -> Option<f64> {
+        None
+    }
+
+    /// What went between the host and the device so far, where there is one.
+    fn traffic(&self) -> Option<Traffic> {
+        None
+    }
+
+    /// Why lists could not be started as a whole, each reason once.
+    fn refusals(&self) -> &[String] {
+        &[]
+    }
 
     /// Fills with zeros.
     fn clear(&mut self, tensor: Tensor) -> Result<(), Failure>;
@@ -239,8 +280,14 @@ pub trait Backend {
     /// The loss of a block of rows, remembered until [`Backend::said`].
     fn cross_entropy(&mut self, on: &CrossEntropy) -> Result<(), Failure>;
 
-    /// What all rows since the last call have said.
-    fn said(&mut self) -> Result<Vec<SaidRow>, Failure>;
+    /// A number that is remembered likewise, whatever becomes of its tensor.
+    fn keep(&mut self, number: Tensor) -> Result<(), Failure>;
+
+    /// The norm of tensors, as one, that is remembered likewise.
+    fn squares(&mut self, of: &[Tensor]) -> Result<(), Failure>;
+
+    /// What was remembered since the last call, after everything before has run; on a device it is read at once.
+    fn said(&mut self) -> Result<Said, Failure>;
 
     /// Sets numbers to 0, and makes the others larger so that their mean stays.
     fn drop_out(&mut self, to: Tensor, from: Tensor, drop: Drop) -> Result<(), Failure>;
@@ -318,8 +365,11 @@ pub trait Backend {
         numbers: &[f32],
     ) -> Result<(), Failure>;
 
-    /// The norm of tensors, as one.
-    fn norm(&mut self, of: &[Tensor]) -> Result<f64, Failure>;
+    /// The norm of tensors, as one, where nothing else is remembered.
+    fn norm(&mut self, of: &[Tensor]) -> Result<f64, Failure> {
+        self.squares(of)?;
+        Ok(self.said()?.norms.pop().unwrap_or(f64::NAN))
+    }
 
     /// `to = from / ‖from‖`, all of one size; nothing is divided by less than 1e-7.
     fn unit(&mut self, to: Tensor, from: Tensor) -> Result<(), Failure>;

@@ -8,13 +8,16 @@ use half::bf16;
 use lrc_compiler::form::attention::Attention;
 use lrc_compiler::form::elementwise::InPlace;
 use lrc_compiler::form::rows::{Rows, RowsBackward, RowsInput};
-use lrc_compiler::form::{Cotangents, Form, FormKind, Kept, Operand, Outputs, Problem};
+use lrc_compiler::form::{Cotangents, Form, Kept, Outputs};
 use lrc_compiler::graph::{Kind, Prepared, ValueId};
 use lrc_compiler::memory;
 use lrc_compiler::tile::Number;
 use rayon::prelude::*;
 
-use super::backend::{Backend, Call, CrossEntropy, Drop, Elementwise, LossGradient, Pointwise};
+use super::backend::{
+    Backend, Call, CrossEntropy, Drop, Elementwise, LossGradient, Pointwise, Said,
+};
+use super::forms::longest;
 use super::store::Tensor;
 use crate::ground::error::Failure;
 use crate::ground::random::{Purpose, Stream};
@@ -35,11 +38,11 @@ pub struct Cpu {
     rows: HashMap<usize, Rows>,
     rows_grad: HashMap<usize, RowsBackward>,
     /// The form of each recurrence, for the longest sequence that it was made for.
-    forms: HashMap<usize, (usize, Arc<Form>)>,
+    pub(super) forms: HashMap<usize, (usize, Arc<Form>)>,
     /// The form of a recurrence for one token at the end of a text, where it reads the past itself.
     singles: HashMap<usize, Option<Arc<Attention>>>,
     kept: HashMap<usize, Kept<f32>>,
-    said: Vec<SaidRow>,
+    said: Said,
     formulas: Vec<InPlace>,
     /// Numbers of all tensors now, and at most so far.
     held: [usize; 2],
@@ -70,11 +73,11 @@ impl Cpu {
         cpu
     }
 
-    fn get(&self, tensor: Tensor) -> &[f32] {
+    pub(super) fn get(&self, tensor: Tensor) -> &[f32] {
         &self.slots[tensor.slot][tensor.start..tensor.start + tensor.words]
     }
 
-    fn all(&self, tensors: &[Tensor]) -> Vec<&[f32]> {
+    pub(super) fn all(&self, tensors: &[Tensor]) -> Vec<&[f32]> {
         tensors.iter().map(|tensor| self.get(*tensor)).collect()
     }
 
@@ -124,44 +127,6 @@ impl Cpu {
         *held = (*held + now).saturating_sub(before);
         *most = (*most).max(*held);
     }
-
-    /// A recurrence's operands.
-    fn problem<'a>(&'a self, call: &Call<'a>) -> Problem<'a, f32> {
-        let recur = call.recur;
-        let own = self.all(call.operands);
-        let (first, rest) = own.split_at(recur.recurrence.inputs.len());
-        let operands = |data: &[&'a [f32]], heads: &[usize]| -> Vec<Operand<'a, f32>> {
-            data.iter().zip(heads).map(|(data, heads)| Operand { data, heads: *heads }).collect()
-        };
-        Problem {
-            recurrence: &recur.recurrence,
-            heads: recur.heads,
-            sum: recur.sum,
-            bounds: call.bounds.to_vec(),
-            inputs: operands(first, &recur.input_heads),
-            params: operands(rest, &recur.param_heads),
-            initial: call.initial.iter().map(|state| state.map(|s| self.get(s))).collect(),
-        }
-    }
-
-    /// The form that a recurrence runs in.
-    fn form(&self, call: &Call, problem: &Problem<f32>) -> Result<Arc<Form>, Failure> {
-        let longest = longest(call.bounds);
-        match self.forms.get(&call.at) {
-            Some((known, form)) if *known == longest => Ok(Arc::clone(form)),
-            _ => {
-                // For single tokens there is nothing to gain from chunks.
-                let single = longest == 1 && call.recur.recurrence.is_local();
-                let kind = if single { FormKind::Recurrent } else { FormKind::Auto };
-                let made = Form::new(problem, kind, call.recur.chosen.blocking);
-                made.map(Arc::new).map_err(|refusal| Failure::World(refusal.why))
-            }
-        }
-    }
-}
-
-fn longest(bounds: &[usize]) -> usize {
-    bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0)
 }
 
 impl Backend for Cpu {
@@ -175,16 +140,23 @@ impl Backend for Cpu {
         self.holds([tensor.words, 0]);
     }
 
-    fn resize(
+    fn replace(
         &mut self,
-        tensor: Tensor,
-        _: &str,
-        words: usize,
-        number: Number,
-    ) -> Result<Tensor, Failure> {
-        self.slots[tensor.slot].resize(words, 0.0);
-        self.holds([tensor.words, words]);
-        Ok(Tensor { words, number, ..tensor })
+        slots: &mut Vec<Tensor>,
+        name: &str,
+        wanted: &[(usize, Number)],
+    ) -> Result<(), Failure> {
+        for (at, (words, number)) in wanted.iter().enumerate() {
+            match slots.get_mut(at) {
+                Some(slot) => {
+                    self.slots[slot.slot].resize(*words, 0.0);
+                    self.holds([slot.words, *words]);
+                    *slot = Tensor { words: *words, number: *number, ..*slot };
+                }
+                None => slots.push(self.alloc_as(name, *words, *number)?),
+            }
+        }
+        Ok(())
     }
 
     fn clear(&mut self, tensor: Tensor) -> Result<(), Failure> {
@@ -364,11 +336,23 @@ impl Backend for Cpu {
                 factors.iter_mut().zip(&made).for_each(|(to, (_, sum))| *to = scale / sum);
             })?;
         }
-        self.said.extend(made.into_iter().map(|(row, _)| row));
+        self.said.rows.extend(made.into_iter().map(|(row, _)| row));
         Ok(())
     }
 
-    fn said(&mut self) -> Result<Vec<SaidRow>, Failure> {
+    fn keep(&mut self, number: Tensor) -> Result<(), Failure> {
+        let number = self.get(number)[0];
+        self.said.numbers.push(number);
+        Ok(())
+    }
+
+    fn squares(&mut self, of: &[Tensor]) -> Result<(), Failure> {
+        let norm = norm(&self.all(of));
+        self.said.norms.push(norm);
+        Ok(())
+    }
+
+    fn said(&mut self) -> Result<Said, Failure> {
         Ok(std::mem::take(&mut self.said))
     }
 

@@ -69,6 +69,7 @@ macro_rules! kernels {
 kernels!(
     cross_entropy,
     squares,
+    unit,
     transpose,
     route,
     route_grad,
@@ -158,7 +159,7 @@ impl Fixed {
         store: &mut Store,
         to: Tensor,
         table: Tensor,
-        which: &[u32],
+        which: Tensor,
         width: usize,
     ) -> Result<(), Failure> {
         move_rows(store, self.typed("gather", [to, table])?, [to, table], which, width)
@@ -170,7 +171,7 @@ impl Fixed {
         store: &mut Store,
         to: Tensor,
         from: Tensor,
-        which: &[u32],
+        which: Tensor,
         width: usize,
     ) -> Result<(), Failure> {
         move_rows(store, self.typed("scatter", [to, from])?, [to, from], which, width)
@@ -195,10 +196,12 @@ impl Fixed {
                 starts.push(at as u32);
             }
         }
-        starts.push(order.len() as u32);
-        let count = named.len();
-        let (named, starts) = (store.table(named)?, store.table(starts)?);
-        let order = store.table(order)?;
+        // As many as there are rows, the last ones of no row: what is started does not depend on the data.
+        let count = order.len();
+        named.resize(count, 0);
+        starts.resize(count + 1, count as u32);
+        let (named, starts) = (store.send(&named)?, store.send(&starts)?);
+        let order = store.send(&order)?;
         let arguments: [Argument; 7] = [
             to.into(),
             from.into(),
@@ -224,7 +227,7 @@ impl Fixed {
         said: Tensor,
     ) -> Result<(), Failure> {
         let rows = on.targets.len();
-        let targets = store.table(on.targets.to_vec())?;
+        let targets = store.send(on.targets)?;
         let (scale, z) = on.gradient.map_or((0.0, 0.0), |gradient| (gradient.scale, gradient.z));
         let arguments = [
             on.logits.into(),
@@ -252,6 +255,18 @@ impl Fixed {
         store.launch(&self.squares, [pieces, THREADS, shared], &first)?;
         let second = [to.into(), parts.into(), pieces.into()];
         store.launch(&self.squares, [1, THREADS, shared], &second)
+    }
+
+    /// `to = from / √square`; nothing is divided by less than 1e-7.
+    pub fn unit(
+        &self,
+        store: &mut Store,
+        [to, from]: [Tensor; 2],
+        square: Tensor,
+    ) -> Result<(), Failure> {
+        let blocks = to.words.div_ceil(THREADS).min(BLOCKS);
+        let arguments = [to.into(), from.into(), square.into(), to.words.into()];
+        store.launch(&self.unit, [blocks, THREADS, 0], &arguments)
     }
 }
 
@@ -283,11 +298,10 @@ fn move_rows(
     store: &mut Store,
     kernel: &Loaded,
     [to, from]: [Tensor; 2],
-    which: &[u32],
+    which: Tensor,
     width: usize,
 ) -> Result<(), Failure> {
-    let rows = which.len();
-    let which = store.table(which.to_vec())?;
+    let rows = which.words;
     let arguments = [to.into(), from.into(), which.into(), rows.into(), width.into()];
     store.launch(kernel, [rows.min(BLOCKS), THREADS, 0], &arguments)
 }

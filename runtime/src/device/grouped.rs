@@ -8,6 +8,10 @@ use crate::ops::dense::{Dense, Sizes};
 use crate::ops::experts;
 use lrc_compiler::tile::Number;
 
+/// Why steps of models with experts are not replayed.
+const EXPERTS: &str =
+    "the host reads who sits with which expert, and starts products of as many rows";
+
 impl Accelerator {
     /// The slots of each expert, in order.
     fn seats(&self, ids: Tensor, experts: usize) -> Result<Vec<Vec<u32>>, Failure> {
@@ -28,6 +32,7 @@ impl Accelerator {
         sizes: experts::Sizes,
     ) -> Result<(), Failure> {
         let [inner, outer] = sizes.shape;
+        self.store.fall_out(EXPERTS)?;
         let seats = self.seats(ids, sizes.experts)?;
         // Sums over slots are rounded once.
         let whole = to;

@@ -46,13 +46,14 @@ impl Machine {
                         let name = &built.name;
                         Failure::Compile(format!("the sim device cannot read {name}: {why}"))
                     })?;
-                    Ok(Loaded::Sim(entry))
+                    Ok(Loaded::Sim(Arc::new(entry)))
                 })
                 .collect(),
             Machine::Cuda(gpu) => {
                 let built = jit::build(sources, Code::Cubin)?;
                 let load = |(built, shared): (&jit::Built, &usize)| {
-                    Ok(Loaded::Cuda(gpu.load(&built.code, &built.name, *shared)?))
+                    let loaded = gpu.load(&built.code, &built.name, *shared)?;
+                    Ok(Loaded::Cuda(Arc::new(loaded)))
                 };
                 built.iter().zip(shared).map(load).collect()
             }
@@ -69,11 +70,23 @@ impl Machine {
 #[derive(Clone, Debug)]
 pub enum Loaded {
     /// Its PTX.
-    Sim(Entry),
+    Sim(Arc<Entry>),
     /// Its machine code.
-    Cuda(Function),
+    Cuda(Arc<Function>),
     /// Its text, which nobody runs.
     Text(Arc<Text>),
+}
+
+/// The same one, not one that does the same.
+impl PartialEq for Loaded {
+    fn eq(&self, other: &Loaded) -> bool {
+        match (self, other) {
+            (Loaded::Sim(a), Loaded::Sim(b)) => Arc::ptr_eq(a, b),
+            (Loaded::Cuda(a), Loaded::Cuda(b)) => Arc::ptr_eq(a, b),
+            (Loaded::Text(a), Loaded::Text(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
 }
 
 impl Loaded {

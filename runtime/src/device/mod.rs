@@ -4,12 +4,14 @@
 
 pub mod accelerator;
 mod across;
+mod answers;
 mod argument;
 pub mod backend;
 pub mod cache;
 pub mod cpu;
 pub mod cuda;
 pub mod fixed;
+mod forms;
 mod grouped;
 pub mod jit;
 pub mod kernels;
@@ -17,9 +19,13 @@ pub mod launch;
 pub mod library;
 pub mod machine;
 pub mod parameters;
+mod peak;
 pub mod recorder;
+mod replay;
 pub mod rows;
+mod sent;
 pub mod sim;
+mod slots;
 pub mod store;
 mod timed;
 pub mod tuned;

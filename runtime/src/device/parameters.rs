@@ -32,7 +32,7 @@ impl Parameters {
         let sizes: Vec<usize> = params.iter().map(Vec::len).collect();
         let layout = Layout::new(backend.piece(), &sizes, groups, numbers);
         let values = layout.spans.iter().map(|span| {
-            let tensor = backend.alloc_as("parameters", span.words, span.number)?;
+            let tensor = backend.keep_as("parameters", span.words, span.number)?;
             backend.clear(tensor)?;
             Ok(tensor)
         });
@@ -132,7 +132,7 @@ impl Layout {
 
     /// A tensor of zeros for each span.
     pub fn alloc(&self, backend: &mut dyn Backend, name: &str) -> Result<Vec<Tensor>, Failure> {
-        self.spans.iter().map(|span| zeros(backend, name, span.words)).collect()
+        self.spans.iter().map(|span| kept(backend, name, span.words)).collect()
     }
 
     /// The same for spans of some groups.
@@ -143,7 +143,7 @@ impl Layout {
         wanted: impl Fn(usize) -> bool,
     ) -> Result<Vec<Option<Tensor>>, Failure> {
         let spans = self.spans.iter();
-        spans.map(|s| wanted(s.group).then(|| zeros(backend, name, s.words)).transpose()).collect()
+        spans.map(|s| wanted(s.group).then(|| kept(backend, name, s.words)).transpose()).collect()
     }
 
     /// The numbers of a parameter.
@@ -199,6 +199,13 @@ impl Layout {
             None => Ok(()),
         })
     }
+}
+
+/// A tensor of zeros that is kept from step to step.
+fn kept(backend: &mut dyn Backend, name: &str, words: usize) -> Result<Tensor, Failure> {
+    let tensor = backend.keep_as(name, words, Number::F32)?;
+    backend.clear(tensor)?;
+    Ok(tensor)
 }
 
 /// A tensor of zeros.

@@ -1,6 +1,8 @@
 //! Tensors in a machine's memory, and what runs on them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cell::Cell;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::time::Instant;
 
@@ -8,6 +10,8 @@ pub use super::argument::Argument;
 use super::cuda::gpu::{self, Gpu, Words};
 pub use super::machine::{Loaded, Machine};
 use super::recorder::Recorded;
+use super::replay::{Lists, Op};
+use super::sent::Sent;
 use super::sim::count::Counts;
 use super::sim::hardware::Hardware;
 use super::sim::memory::Memory;
@@ -42,7 +46,7 @@ impl Tensor {
     }
 
     /// The four bytes that it begins in, and all that it lies in.
-    fn covers(self) -> Range<usize> {
+    pub(super) fn covers(self) -> Range<usize> {
         self.byte() / 4..(self.byte() + self.words * self.number.bytes()).div_ceil(4)
     }
 }
@@ -67,15 +71,36 @@ enum Backing {
     Recorder(Vec<Recorded>),
 }
 
+/// What went between the host and a machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Pieces of memory that were asked of the machine.
+    pub allocations: u64,
+    /// Times that the host waited for numbers.
+    pub reads: u64,
+    /// Lists that were replayed as a whole.
+    pub replays: u64,
+}
+
 /// A machine's memory. Tensors that are given back are kept and taken again by those of the same
-/// size, so that training steps of one shape allocate little after the first.
+/// size, the first of them first: training steps of one shape allocate nothing after the first, and lie where it lay.
 pub struct Store {
     backing: Backing,
-    names: Vec<(String, usize)>,
-    free: BTreeMap<usize, Vec<Tensor>>,
+    /// Name and words of each slot.
+    pub(super) names: Vec<(String, usize)>,
+    /// Slots that nobody holds, by their words.
+    pub(super) free: BTreeMap<usize, BTreeSet<usize>>,
+    /// Likewise of what was kept from step to step.
+    pub(super) spare: BTreeMap<usize, BTreeSet<usize>>,
+    /// What the host sends.
+    pub(super) sent: Sent,
+    /// What is started as a whole.
+    pub(super) lists: Lists,
+    pub(super) allocations: u64,
+    reads: Cell<u64>,
     /// Words that may be held at most, where that is limited.
-    most: Option<usize>,
-    tables: BTreeMap<Vec<u32>, Tensor>,
+    pub(super) most: Option<usize>,
+    pub(super) tables: BTreeMap<Vec<u32>, Tensor>,
     /// What kernels do on a kind of GPU, where somebody asks.
     record: Option<((Hardware, usize), Vec<Counted>)>,
     /// When kernels began and ended, where somebody asks.
@@ -85,11 +110,6 @@ pub struct Store {
     /// Dense products started so far.
     pub products: u64,
 }
-
-/// Tables that are kept from step to step: those of shapes come again, those of tokens do not.
-const TABLES: usize = 256;
-/// Tensors that the message about full memory names.
-const LARGEST: usize = 5;
 
 impl Store {
     /// Empty memory.
@@ -103,6 +123,11 @@ impl Store {
             backing,
             names: vec![],
             free: BTreeMap::new(),
+            spare: BTreeMap::new(),
+            sent: Sent::default(),
+            lists: Lists::default(),
+            allocations: 0,
+            reads: Cell::new(0),
             most: None,
             tables: BTreeMap::new(),
             record: None,
@@ -112,49 +137,8 @@ impl Store {
         }
     }
 
-    /// A tensor with arbitrary contents; the sim device knows that nobody has written it.
-    pub fn take(&mut self, name: &str, words: usize) -> Result<Tensor, Failure> {
-        self.take_as(name, words, Number::F32)
-    }
-
-    /// The same of numbers that are held so.
-    pub fn take_as(
-        &mut self,
-        name: &str,
-        numbers: usize,
-        number: Number,
-    ) -> Result<Tensor, Failure> {
-        let numbers = numbers.max(1);
-        let whole = self.words(name, (numbers * number.bytes()).div_ceil(4))?;
-        Ok(Tensor { words: numbers, number, ..whole })
-    }
-
-    /// So many times four bytes.
-    fn words(&mut self, name: &str, words: usize) -> Result<Tensor, Failure> {
-        if let Some(tensor) = self.free.get_mut(&words).and_then(Vec::pop) {
-            self.names[tensor.slot].0 = name.to_string();
-            if let Backing::Sim(memory, addresses) = &mut self.backing {
-                memory.forget(addresses[tensor.slot], name);
-            }
-            return Ok(tensor);
-        }
-        let slot = self.names.len();
-        // What nobody holds may be in the way: memory that is full is emptied of it once.
-        if self.reserve(slot, name, words).is_err() {
-            self.empty()?;
-            self.reserve(slot, name, words).map_err(|why| self.full(name, words, &why))?;
-        }
-        self.names.push((name.to_string(), words));
-        Ok(Tensor { slot, start: 0, words, number: Number::F32 })
-    }
-
-    /// Words of all tensors, also of those that nobody holds.
-    pub fn reserved(&self) -> usize {
-        self.names.iter().map(|(_, words)| words).sum()
-    }
-
     /// Makes a new slot.
-    fn reserve(&mut self, slot: usize, name: &str, words: usize) -> Result<(), String> {
+    pub(super) fn reserve(&mut self, slot: usize, name: &str, words: usize) -> Result<(), String> {
         if self.most.is_some_and(|most| self.reserved() + words > most) {
             return Err("more than it was limited to".into());
         }
@@ -168,83 +152,48 @@ impl Store {
         Ok(())
     }
 
-    /// Gives the memory of tensors that nobody holds back to the machine.
-    fn empty(&mut self) -> Result<(), Failure> {
-        for tensor in std::mem::take(&mut self.free).into_values().flatten() {
-            self.names[tensor.slot] = (String::new(), 0);
-            match &mut self.backing {
-                Backing::Sim(memory, addresses) => memory.release(addresses[tensor.slot]),
-                Backing::Cuda(_, slots) => {
-                    slots.remove(&tensor.slot);
-                }
-                Backing::Recorder(_) => {}
+    /// Gives a slot's memory back to the machine.
+    pub(super) fn release(&mut self, slot: usize) {
+        match &mut self.backing {
+            Backing::Sim(memory, addresses) => memory.release(addresses[slot]),
+            Backing::Cuda(_, slots) => {
+                slots.remove(&slot);
             }
+            Backing::Recorder(_) => {}
         }
-        self.wait()
-    }
-
-    /// Says what fills the memory.
-    fn full(&self, name: &str, words: usize, why: &str) -> Failure {
-        let mut all: Vec<(&str, usize)> =
-            self.names.iter().map(|(n, w)| (n.as_str(), *w)).collect();
-        all.sort_by_key(|(_, words)| std::cmp::Reverse(*words));
-        let mib = |words: usize| words as f64 * 4.0 / (1 << 20) as f64;
-        let total = mib(all.iter().map(|(_, words)| words).sum());
-        let largest: Vec<String> = all
-            .iter()
-            .take(LARGEST)
-            .map(|(name, words)| format!("{name} {:.1} MiB", mib(*words)))
-            .collect();
-        Failure::Memory(format!(
-            "no {:.1} MiB for {name} ({why}); {total:.0} MiB are taken, the largest: {}; use a smaller batch or shorter sequences",
-            mib(words),
-            largest.join(", ")
-        ))
     }
 
     /// Lets the sim device know that nobody has written what a tensor is to hold next.
-    pub fn forget(&mut self, tensor: Tensor, name: &str) {
-        if let Backing::Sim(memory, addresses) = &mut self.backing {
-            memory.forget(addresses[tensor.slot], name);
+    pub fn forget(&mut self, tensor: Tensor, name: &str) -> Result<(), Failure> {
+        match self.backing {
+            Backing::Sim(..) => self.issue(Op::Forget(tensor, name.into())),
+            Backing::Cuda(..) | Backing::Recorder(_) => Ok(()),
         }
     }
 
-    /// Gives a whole tensor back.
-    pub fn give(&mut self, tensor: Tensor) {
-        let words = tensor.covers().len();
-        debug_assert!(
-            tensor.start == 0 && self.names[tensor.slot].1 == words,
-            "whole tensors are given back"
-        );
-        let whole = Tensor { words, number: Number::F32, ..tensor };
-        self.free.entry(words).or_default().push(whole);
+    /// What went between the host and the machine so far.
+    pub fn traffic(&self) -> Traffic {
+        let (reads, replays) = (self.reads.get(), self.lists.replays);
+        Traffic { allocations: self.allocations, reads, replays }
     }
 
-    /// A tensor that holds floats so.
-    pub fn holding(&mut self, name: &str, data: &[f32], number: Number) -> Result<Tensor, Failure> {
-        let tensor = self.take_as(name, data.len(), number)?;
-        self.put(tensor, data)?;
-        Ok(tensor)
+    /// Why what was started could not be replayed as a whole.
+    pub fn refusals(&self) -> &[String] {
+        &self.lists.refusals
     }
 
-    /// Gives tables back if there are many of them. Not while one of them is in use.
-    pub fn trim_tables(&mut self) {
-        if self.tables.len() > TABLES {
-            for tensor in std::mem::take(&mut self.tables).into_values() {
-                self.give(tensor);
-            }
+    /// Whether nobody looks at single kernels.
+    pub(super) fn runs_freely(&self) -> bool {
+        let here = !matches!(self.backing, Backing::Recorder(_));
+        here && self.timed.is_none() && self.record.is_none()
+    }
+
+    /// The GPU that it is the memory of.
+    pub(super) fn gpu(&self) -> Option<Gpu> {
+        match &self.backing {
+            Backing::Cuda(gpu, _) => Some(gpu.clone()),
+            Backing::Sim(..) | Backing::Recorder(_) => None,
         }
-    }
-
-    /// A tensor of whole numbers that nobody changes, until [`Store::trim_tables`].
-    pub fn table(&mut self, numbers: Vec<u32>) -> Result<Tensor, Failure> {
-        if let Some(known) = self.tables.get(&numbers) {
-            return Ok(*known);
-        }
-        let tensor = self.take("table", numbers.len())?;
-        self.put_words(tensor, &numbers)?;
-        self.tables.insert(numbers, tensor);
-        Ok(tensor)
     }
 
     /// From now on, the sim device counts what kernels do on a kind of GPU, where so many such calls run at a time.
@@ -285,26 +234,45 @@ impl Store {
 
     /// Fills a tensor with zeros.
     pub fn clear(&mut self, tensor: Tensor) -> Result<(), Failure> {
-        let covers = tensor.covers();
-        let whole = tensor.byte().is_multiple_of(4)
-            && covers.len() * 4 == tensor.words * tensor.number.bytes();
+        self.issue(Op::Clear(tensor))
+    }
+
+    fn zero(&mut self, tensor: Tensor) -> Result<(), Failure> {
+        let (start, bytes) = (tensor.byte(), tensor.words * tensor.number.bytes());
         match &mut self.backing {
             Backing::Recorder(done) => {
                 done.push(Recorded::Clear(tensor));
                 Ok(())
             }
-            _ if !whole => self.put(tensor, &vec![0.0; tensor.words]),
-            Backing::Sim(memory, addresses) => {
-                let zeros = std::iter::repeat_n(0, covers.len());
-                memory.fill(addresses[tensor.slot], covers.start, zeros);
+            Backing::Sim(memory, addresses) => memory
+                .zero(addresses[tensor.slot] + start as u64, bytes)
+                .map_err(Failure::Verification),
+            Backing::Cuda(gpu, slots) => gpu.clear(held(slots, tensor)?, start..start + bytes),
+        }
+    }
+
+    /// Starts something now.
+    pub(super) fn run(&mut self, op: &Op) -> Result<(), Failure> {
+        match op {
+            Op::Launch(loaded, size, arguments) => self.start(loaded, *size, arguments),
+            Op::Clear(tensor) => self.zero(*tensor),
+            Op::Dense(kind, to, from, sizes) => self.multiply(*kind, *to, *from, *sizes),
+            Op::Forget(tensor, name) => {
+                if let Backing::Sim(memory, addresses) = &mut self.backing {
+                    memory.forget(addresses[tensor.slot], name);
+                }
                 Ok(())
             }
-            Backing::Cuda(gpu, slots) => gpu.clear(held(slots, tensor)?, covers),
         }
     }
 
     /// Writes floats, as many as the tensor holds or fewer; rounds them where it holds less of each.
     pub fn put(&mut self, tensor: Tensor, data: &[f32]) -> Result<(), Failure> {
+        self.flush()?;
+        self.set(tensor, data)
+    }
+
+    fn set(&mut self, tensor: Tensor, data: &[f32]) -> Result<(), Failure> {
         if tensor.number == Number::F32 {
             let words: Vec<u32> = data.iter().map(|x| x.to_bits()).collect();
             return self.put_words(tensor, &words);
@@ -336,7 +304,7 @@ impl Store {
     }
 
     /// Writes words of four bytes.
-    fn put_words(&mut self, tensor: Tensor, words: &[u32]) -> Result<(), Failure> {
+    pub(super) fn put_words(&mut self, tensor: Tensor, words: &[u32]) -> Result<(), Failure> {
         debug_assert!(words.len() <= tensor.words, "what is written fits");
         if words.is_empty() {
             return Ok(());
@@ -351,8 +319,36 @@ impl Store {
         }
     }
 
+    /// Writes words into a tensor that nothing reads which waits.
+    pub(super) fn deliver(&mut self, whole: Tensor, words: &[u32]) -> Result<(), Failure> {
+        match &mut self.backing {
+            Backing::Sim(memory, addresses) => {
+                memory.forget(addresses[whole.slot], "what the host sends");
+                memory.fill(addresses[whole.slot], 0, words.iter().copied());
+                Ok(())
+            }
+            Backing::Cuda(gpu, slots) => {
+                let by = match self.sent.staging.entry(whole.slot) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => new.insert(gpu.staging(whole.words)?),
+                };
+                gpu.send(held(slots, whole)?, by, words)
+            }
+            Backing::Recorder(_) => Ok(()),
+        }
+    }
+
     /// The floats of a tensor, after everything before has run.
     pub fn get(&self, tensor: Tensor) -> Result<Vec<f32>, Failure> {
+        if self.lists.waits() {
+            let what = "numbers are read of a step that has not run";
+            return Err(Failure::World(format!("a mistake of lrc: {what}")));
+        }
+        self.reads.set(self.reads.get() + 1);
+        self.numbers(tensor)
+    }
+
+    fn numbers(&self, tensor: Tensor) -> Result<Vec<f32>, Failure> {
         let words = match &self.backing {
             Backing::Sim(memory, addresses) => {
                 let first = addresses[tensor.slot] + tensor.byte() as u64;
@@ -391,7 +387,8 @@ impl Store {
         }
         self.launches += 1;
         let began = self.timed.is_some().then(|| self.mark()).transpose()?;
-        self.start(loaded, size, arguments)?;
+        self.issue(Op::Launch(loaded.clone(), size, arguments.to_vec()))?;
+        self.sent_are_read();
         if let Some(began) = began {
             let one = Timed { kernel: loaded.name().to_string(), marks: [began, self.mark()?] };
             self.timed.get_or_insert_default().push(one);
@@ -465,18 +462,28 @@ impl Store {
         sizes: dense::Sizes,
     ) -> Result<(), Failure> {
         self.products += 1;
+        self.issue(Op::Dense(kind, to, from, sizes))
+    }
+
+    fn multiply(
+        &mut self,
+        kind: Dense,
+        to: Tensor,
+        from: [Tensor; 2],
+        sizes: dense::Sizes,
+    ) -> Result<(), Failure> {
         if let Backing::Cuda(gpu, slots) = &mut self.backing {
             let at = |t: Tensor| (&slots[&t.slot], t.byte());
             let held = [from[0].number, to.number];
             return gpu.dense(kind, at(to), from.map(at), sizes, held);
         }
-        let [a, b] = [self.get(from[0])?, self.get(from[1])?].map(|mut x| {
+        let [a, b] = [self.numbers(from[0])?, self.numbers(from[1])?].map(|mut x| {
             x.iter_mut().for_each(|x| *x = half::bf16::from_f32(*x).to_f32());
             x
         });
-        let mut y = if kind.adds() { self.get(to)? } else { vec![0.0; to.words] };
+        let mut y = if kind.adds() { self.numbers(to)? } else { vec![0.0; to.words] };
         dense::run(kind, &mut y, [&a, &b], sizes);
-        self.put(to, &y)
+        self.set(to, &y)
     }
 }
 
@@ -489,6 +496,16 @@ fn held(slots: &mut HashMap<usize, Words>, tensor: Tensor) -> Result<&mut Words,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_beside_zeros_of_two_bytes_stays() {
+        let mut store = Store::new(&Machine::sim());
+        let all = store.holding("all", &[1.0; 7], Number::Bf16).unwrap();
+        store.clear(all.part(1, 4)).unwrap();
+        assert_eq!(store.get(all).unwrap(), [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+        store.clear(all.part(6, 1)).unwrap();
+        assert_eq!(store.get(all.part(5, 2)).unwrap(), [1.0, 0.0]);
+    }
 
     #[test]
     fn memory_that_is_full_is_emptied_of_what_nobody_holds() {

@@ -10,16 +10,16 @@ const LOSS: usize = 8;
 const UPDATE: usize = 3;
 
 /// Of a step of one sequence that runs as one part and whose asked rows fit a block of logits, by an
-/// optimiser that treats so many groups of parameters apart;
+/// optimiser that treats so many groups of parameters apart, and of a model with so many losses of its own;
 /// `pointwise` gives the schedule of a pointwise node, `of_pass` that of a pass of a recurrence. `None` where
 /// something has no kernels.
 pub(super) fn launches<'k>(
     nodes: &[&Node],
-    groups: usize,
+    [groups, losses]: [usize; 2],
     pointwise: impl Fn(usize) -> Option<&'k Schedule>,
     of_pass: impl Fn(usize, Pass) -> Option<&'k Schedule>,
 ) -> Option<usize> {
-    let mut all = UPDATE * groups;
+    let mut all = UPDATE * groups + losses;
     for (at, node) in nodes.iter().enumerate() {
         all += match &node.kind {
             Kind::Sum => node.inputs.len() - 1,

@@ -9,6 +9,7 @@ pub mod promises;
 mod session;
 pub mod stability;
 mod text;
+mod training;
 pub mod transforms;
 pub mod walk;
 
@@ -17,6 +18,7 @@ use lrc_compiler::tile::size;
 
 use crate::ground::random::{Purpose, Stream};
 pub use session::Session;
+pub use training::Trained;
 pub use walk::Walk;
 
 /// Draws fresh parameters.

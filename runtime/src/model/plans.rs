@@ -36,8 +36,9 @@ pub fn plans(prepared: &Prepared, gpu: Gpu) -> Plans {
         let mut own = of_recurrence.get(&at)?.iter().map(|found| &recurrences[*found]);
         own.find(|schedule| schedule.pass == pass)
     };
+    let losses = prepared.model.losses.len();
     let all = lacking.is_empty();
-    let launches = all.then(|| launches(&nodes, groups, of_rows, of_pass)).flatten();
+    let launches = all.then(|| launches(&nodes, [groups, losses], of_rows, of_pass)).flatten();
     let schedules = pointwise.into_iter().chain(recurrences).collect();
     Plans { schedules, order, lacking, launches }
 }

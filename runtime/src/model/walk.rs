@@ -23,12 +23,12 @@ use crate::device::store::{Machine, Tensor};
 use crate::ground::error::Failure;
 use crate::ops::batch::Batch;
 use crate::ops::dense::{Dense, Sizes};
-use crate::ops::loss::{Predictions, Score};
+use crate::ops::loss::Predictions;
 
 /// A model ready to run.
 pub struct Walk {
-    prepared: Prepared,
-    nodes: Vec<Arc<Node>>,
+    pub(super) prepared: Prepared,
+    pub(super) nodes: Vec<Arc<Node>>,
     /// Where it runs, and its parameters there.
     pub parameters: Parameters,
     /// Memory of the values between nodes; what a batch needs of it follows from its rows.
@@ -42,7 +42,7 @@ pub struct Walk {
     /// What dropout draws from; another number for each step and part of one.
     pub draws: u64,
     /// Kernels and dense products that the last training step has started.
-    started: Option<[u64; 2]>,
+    pub(super) started: Option<[u64; 2]>,
 }
 
 /// A batch on its way through the graph.
@@ -150,40 +150,11 @@ impl Walk {
         self.parameters.read_grads()
     }
 
-    /// Kernels and dense products that the last training step has started; nothing on the processor.
-    pub fn started(&self) -> Option<[u64; 2]> {
-        let (before, now) = (self.started?, self.parameters.backend.started()?);
-        Some([now[0] - before[0], now[1] - before[1]])
-    }
-
-    /// Begins to count what a step starts.
-    pub fn count(&mut self) {
-        self.started = self.parameters.backend.started();
-    }
-
-    /// Loss of a batch; the gradients of all parameters are there afterwards.
-    pub fn train(&mut self, batch: &Batch) -> Result<Score, Failure> {
-        for grads in self.parameters.grads.clone() {
-            self.parameters.backend.clear(grads)?;
-        }
-        let mut pass = self.begin(batch, true)?;
-        for at in 0..self.nodes.len() {
-            self.node(at, &mut pass)?;
-        }
-        let mut added = 0.0;
-        for value in &self.prepared.model.losses {
-            added += f64::from(self.parameters.backend.read(pass.values[value])?[0]);
-        }
-        let mut score = Predictions::of(&self.parameters.backend.said()?).score;
-        score.auxiliary = added + f64::from(self.z_loss) * score.log_z;
-        Ok(score)
-    }
-
     /// What the model says at the asked rows of a batch.
     pub fn evaluate(&mut self, batch: &Batch) -> Result<Predictions, Failure> {
         let pass = self.forward(batch)?;
         self.loss(&pass, None)?;
-        Ok(Predictions::of(&self.parameters.backend.said()?))
+        Ok(Predictions::of(&self.parameters.backend.said()?.rows))
     }
 
     /// The normalised hidden state of every row.
@@ -238,21 +209,20 @@ impl Walk {
         Ok(logits)
     }
 
-    fn begin<'b>(&mut self, batch: &'b Batch, training: bool) -> Result<Pass<'b>, Failure> {
+    pub(super) fn begin<'b>(
+        &mut self,
+        batch: &'b Batch,
+        training: bool,
+    ) -> Result<Pass<'b>, Failure> {
         let Prepared { training: all, inference: forward, .. } = &self.prepared;
         let buffers = if training { all } else { forward };
         self.parameters.backend.begin();
         let rows = batch.rows();
-        for (at, Room { width, once, number }) in buffers.rooms.iter().enumerate() {
-            let words = if *once { *width } else { width * rows };
-            let name = "values between nodes";
-            match self.slots.get_mut(at) {
-                Some(slot) => {
-                    *slot = self.parameters.backend.resize(*slot, name, words, *number)?
-                }
-                None => self.slots.push(self.parameters.backend.alloc_as(name, words, *number)?),
-            }
-        }
+        let wanted = buffers.rooms.iter().map(|Room { width, once, number }| {
+            (if *once { *width } else { width * rows }, *number)
+        });
+        let wanted: Vec<(usize, Number)> = wanted.collect();
+        self.parameters.backend.replace(&mut self.slots, "values between nodes", &wanted)?;
         let graph = &self.prepared.model.graph;
         let there = buffers.slot.iter().enumerate().filter(|(_, slot)| **slot != usize::MAX);
         let values = there.map(|(value, slot)| {
@@ -303,7 +273,8 @@ impl Walk {
         let node = &*node;
         let outputs = pass.all(&node.outputs);
         for (value, output) in node.outputs.iter().zip(&outputs) {
-            self.parameters.backend.forget(*output, &|| format!("%{} of {}", value.0, node.label));
+            let name = || format!("%{} of {}", value.0, node.label);
+            self.parameters.backend.forget(*output, &name)?;
         }
         let inputs = pass.all(&node.inputs);
         if let Some(text) = pass.text.take() {

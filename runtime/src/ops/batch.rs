@@ -1,5 +1,7 @@
 //! What a step works on: tokens of several sequences, row after row.
 
+use super::loss::NONE;
+
 /// Sequences one after the other.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
@@ -43,6 +45,11 @@ impl Batch {
     /// Rows.
     pub fn rows(&self) -> usize {
         self.tokens.len()
+    }
+
+    /// Rows at which something is asked.
+    pub fn asked(&self) -> usize {
+        self.targets.iter().filter(|target| **target != NONE).count()
     }
 
     /// The position of each row in its sequence.

@@ -75,6 +75,7 @@ pub struct State {
     sums: Option<Vec<Tensor>>,
     first_part: Elementwise,
     next_part: Elementwise,
+    last_part: Elementwise,
 }
 
 /// `sum ← share g`: the first part of a step
@@ -97,6 +98,24 @@ impl Formula<1, 1, 1> for FirstPart {
 /// `sum ← sum + share g`
 #[derive(Clone)]
 struct NextPart;
+
+/// `g ← sum + share g`: the last part
+#[derive(Clone)]
+struct LastPart;
+
+impl Formula<1, 1, 1> for LastPart {
+    #[inline(always)]
+    fn write<A: Arithmetic>(
+        &self,
+        a: &mut A,
+        [g]: [A::Number; 1],
+        [sum]: [A::Number; 1],
+        [share]: [A::Number; 1],
+    ) -> [A::Number; 1] {
+        let part = a.mul(g, share);
+        [a.add(sum, part)]
+    }
+}
 
 impl Formula<1, 1, 1> for NextPart {
     #[inline(always)]
@@ -157,6 +176,7 @@ impl State {
             sums: None,
             first_part: backend.compile("first_part", InPlace::new(FirstPart))?,
             next_part: backend.compile("next_part", InPlace::new(NextPart))?,
+            last_part: backend.compile("last_part", InPlace::new(LastPart))?,
             kinds,
         };
         model.layout.write_some(backend, &state.masters, params)?;
@@ -184,12 +204,15 @@ impl State {
             Some(sums) => sums,
             None => self.sums.insert(model.layout.alloc(backend, "sums of gradients")?),
         };
-        let program = if at == 0 { self.first_part } else { self.next_part };
+        let last = at + 1 == count;
+        let program = match at {
+            0 => self.first_part,
+            _ if last => self.last_part,
+            _ => self.next_part,
+        };
         for (sum, grad) in sums.iter().zip(&model.grads) {
-            backend.elementwise(program, &[*sum], &[*grad], &[share as f32])?;
-        }
-        if at + 1 == count {
-            std::mem::swap(sums, &mut model.grads);
+            let (to, from) = if last { (*grad, *sum) } else { (*sum, *grad) };
+            backend.elementwise(program, &[to], &[from], &[share as f32])?;
         }
         Ok(())
     }

@@ -137,8 +137,12 @@ pub struct Summary {
     /// How often each source of the data was gone through.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub epochs: BTreeMap<String, f64>,
-    /// Operations a second of this process, as a share of what dense products alone reach on the
-    /// same machine (MFU; operations are counted from the graph).
+    /// Operations a second that the model needed, by the published formulas and the graph: three times those of the forward
+    /// pass, and nothing for what is computed again. Of this process, without its evaluations.
+    #[serde(default)]
+    pub model_flops_per_second: f64,
+    /// That as a share of what dense products reach (MFU): what a GPU's data sheet states for bf16, what was measured on the
+    /// processor. Nothing where neither is known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub utilisation: Option<f64>,
     /// The checkpoints that the run was branched off.

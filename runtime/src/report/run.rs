@@ -71,6 +71,7 @@ fn summary(page: &mut String, folder: &Path) {
     if let Some(loss) = summary.final_loss {
         rows.push(("final loss", format!("{loss:.4}")));
     }
+    rows.push(("GFLOP/s of the model", format!("{:.1}", summary.model_flops_per_second / 1e9)));
     if let Some(share) = summary.utilisation {
         rows.push(("MFU", format!("{:.0} % of what dense products reach here", 100.0 * share)));
     }

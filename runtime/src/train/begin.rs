@@ -15,7 +15,6 @@ use super::engine::{Engine, Numbers, Training};
 use super::loader::DataLoader;
 use super::ready::{Data, Ready, ready_with};
 use super::run::Run;
-use super::summary::peak;
 use super::{From, Options};
 use crate::config::Spec;
 use crate::ground::error::{Failure, at_path};
@@ -43,7 +42,7 @@ impl<'s> Run<'s> {
         let source = source.ok_or_else(|| Failure::World("the data was not opened".into()))?;
         needs.fits(options.device)?;
         let params = fresh(&model.graph.params, spec.seed);
-        let (counts, width) = (account(&model), model.width);
+        let counts = account(&model);
         let training = Training::of(spec, &run_schedule, spec.seed);
         let engine = Engine::of(plan, &params, options.device, &training)?;
         // What waits for the clock, or for an evaluation, cannot be prepared ahead.
@@ -52,6 +51,8 @@ impl<'s> Run<'s> {
         let stage = spec.levels.as_ref().map(Levels::start).unwrap_or_default();
         let fingerprint = source.fingerprint();
         let sets = source.held_out(Some(spec.eval.sequences)).into();
+        // Measured only for who watches, as far as it must be measured.
+        let peak = options.progress.then(|| engine.peak()).flatten();
         let mut run = Run {
             spec,
             options,
@@ -68,8 +69,9 @@ impl<'s> Run<'s> {
             tokens_here: 0,
             operations: 0.0,
             asking: 0.0,
-            peak: options.progress.then(|| peak(options.device, width)).flatten(),
+            peak,
             counts,
+            refusals: 0,
         };
         run.state.version = env!("CARGO_PKG_VERSION").into();
         run.begin(arch)?;

@@ -5,15 +5,17 @@ use lrc_compiler::graph::{Model, Param, Prepared};
 use super::estimate::rows;
 use crate::config::Spec;
 use crate::device::Device;
+use crate::device::store::Traffic;
 use crate::ground::error::Failure;
 use crate::ground::random::{Purpose, Stream};
-use crate::model::Walk;
 use crate::model::measure::{self, Measured};
 use crate::model::promises::Broken;
 use crate::model::stability::Seen;
 use crate::model::transforms::Transforms;
+use crate::model::{Trained, Walk};
 use crate::ops::batch::Batch;
-use crate::ops::loss::{NONE, Predictions, Score};
+use crate::ops::dense;
+use crate::ops::loss::{Predictions, Score};
 use crate::optim::state::{Grouping, State};
 use crate::optim::{Moments, Optimizer, ParamGroup, Rates};
 use crate::schedule::run::RunSchedule;
@@ -160,45 +162,51 @@ impl Engine {
     /// The gradient of the mean loss over all asked rows of the parts of a step; dropout draws by
     /// the number of the step.
     pub fn gradient(&mut self, parts: &[Batch], step: u64) -> Result<Stepped, Failure> {
-        let asked = |batch: &Batch| batch.targets.iter().filter(|t| **t != NONE).count();
-        let whole: usize = parts.iter().map(asked).sum();
-        let mut score = Score::default();
+        let asked: Vec<usize> = parts.iter().map(Batch::asked).collect();
+        let whole: usize = asked.iter().sum();
+        let share = |own: usize| own as f64 / whole.max(1) as f64;
         let watched = self.walk.watch.is_some() && parts.len() > 1;
-        let (mut squares, mut inverse, mut count) = (0.0, 0.0, 0.0);
         self.walk.count();
-        for (at, batch) in parts.iter().enumerate() {
-            let own = asked(batch);
-            let share = own as f64 / whole.max(1) as f64;
+        self.walk.open();
+        for (at, (batch, own)) in parts.iter().zip(&asked).enumerate() {
             let item = step << 16 | at as u64;
             self.walk.draws = Stream::new(self.seed, Purpose::Dropout, item).wide();
-            let one = self.walk.train(batch)?;
-            if watched && own > 0 {
-                squares += self.norm()?.powi(2);
-                inverse += 1.0 / own as f64;
-                count += 1.0;
+            self.walk.start(batch)?;
+            if watched && *own > 0 {
+                self.squares()?;
             }
             if let Some(state) = &mut self.optimizer {
-                state.accumulate(&mut self.walk.parameters, [at, parts.len()], share)?;
+                state.accumulate(&mut self.walk.parameters, [at, parts.len()], share(*own))?;
             }
-            score.loss += one.loss * share;
-            score.auxiliary += one.auxiliary * share;
+        }
+        self.squares()?;
+        let Trained { scores, mut norms } = self.walk.trained(&asked)?;
+        let mut score = Score::default();
+        for one in &scores {
+            score.loss += one.loss * share(one.targets);
+            score.auxiliary += one.auxiliary * share(one.targets);
             score.targets += one.targets;
             score.right += one.right;
         }
-        let norm = if score.loss.is_finite() { self.norm()? } else { f64::NAN };
+        let norm = norms.pop().filter(|_| score.loss.is_finite()).unwrap_or(f64::NAN);
         self.noise = None;
-        if watched && count > 1.0 {
+        if watched && norms.len() > 1 {
             // Parts differ in size: the noise of a gradient goes with one over its tokens.
-            let small = [count / inverse, squares / count];
-            self.noise = Noise::new(small, [whole as f64, norm * norm]);
+            let count = norms.len() as f64;
+            let inverse: f64 =
+                asked.iter().filter(|own| **own > 0).map(|own| 1.0 / *own as f64).sum();
+            let squares: f64 = norms.iter().map(|norm| norm.powi(2)).sum();
+            self.noise =
+                Noise::new([count / inverse, squares / count], [whole as f64, norm * norm]);
         }
         self.started = self.walk.started();
         Ok(Stepped { score, norm })
     }
 
-    fn norm(&mut self) -> Result<f64, Failure> {
+    /// Asks for the norm of the gradients.
+    fn squares(&mut self) -> Result<(), Failure> {
         let parameters = &mut self.walk.parameters;
-        parameters.backend.norm(&parameters.grads)
+        parameters.backend.squares(&parameters.grads)
     }
 
     /// What the parts of the last gradient say of its noise, where layers were measured.
@@ -230,7 +238,9 @@ impl Engine {
     pub fn update(&mut self, rates: &Rates, norm: f64) -> Result<(), Failure> {
         match &mut self.optimizer {
             Some(state) => {
+                self.walk.parameters.backend.open();
                 state.step(&mut self.walk.parameters, rates, norm)?;
+                self.walk.parameters.backend.close()?;
                 self.started = self.walk.started();
                 Ok(())
             }
@@ -276,6 +286,26 @@ impl Engine {
             Some(state) => state.restore(&mut self.walk.parameters, params, moments),
             None => self.walk.parameters.write(params),
         }
+    }
+
+    /// Operations a second of dense products: what the device's maker states, what the processor is measured to do; nothing
+    /// where neither is known.
+    pub fn peak(&self) -> Option<f64> {
+        let backend = &self.walk.parameters.backend;
+        match backend.traffic() {
+            None => Some(dense::speed(self.model().width)),
+            Some(_) => backend.stated_peak(),
+        }
+    }
+
+    /// What went between the host and the device so far; nothing on the processor.
+    pub fn traffic(&self) -> Option<Traffic> {
+        self.walk.parameters.backend.traffic()
+    }
+
+    /// Why steps are not started as a whole on the device, each reason once.
+    pub fn refusals(&self) -> &[String] {
+        self.walk.parameters.backend.refusals()
     }
 
     /// Kernels and dense products that the last step has started; nothing on the processor.

@@ -44,13 +44,15 @@ pub(super) struct Run<'s> {
     /// Seconds of training before this process.
     pub(super) before: f64,
     pub(super) tokens_here: u64,
-    /// Operations of the steps of this process, by the graph.
+    /// Operations of the steps of this process that the model needs, by the published formulas.
     pub(super) operations: f64,
     /// Seconds of this process in evaluations.
     pub(super) asking: f64,
-    /// Operations a second of dense products on this machine.
+    /// Operations a second of dense products on this machine, stated or measured.
     pub(super) peak: Option<f64>,
     pub(super) counts: Account,
+    /// Reasons that were told why steps are not started as a whole.
+    pub(super) refusals: usize,
     pub(super) bar: ProgressBar,
 }
 
@@ -220,7 +222,7 @@ impl Run<'_> {
         self.state.step += 1;
         self.state.tokens += next.tokens();
         self.tokens_here += next.tokens();
-        let forward = self.counts.executed_per_token(next.length) as f64;
+        let forward = self.counts.flops_per_token(next.length) as f64;
         self.operations += 3.0 * forward * next.tokens() as f64;
     }
 

@@ -1,21 +1,20 @@
 //! What a run was, in numbers.
 
 use super::run::Run;
-use crate::device::Device;
-use crate::ops::dense;
 use crate::report::record::Summary;
 
 impl Run<'_> {
-    /// Operations a second, where the processor computes, as a share of what it can.
-    pub(super) fn utilisation(&self, peak: Option<f64>) -> Option<f64> {
-        let peak = peak?;
+    /// Operations a second that the model needs, by the published formulas, of this process without its evaluations: three times
+    /// those of the forward pass, whatever is computed again.
+    pub(super) fn rate(&self) -> f64 {
         let seconds = self.started.elapsed().as_secs_f64() - self.asking;
-        (seconds > 0.0).then(|| self.operations / seconds / peak)
+        if seconds > 0.0 { self.operations / seconds } else { 0.0 }
     }
 
+    /// What people are shown of it, and of the peak where that is known.
     pub(super) fn pace(&self) -> String {
-        self.utilisation(self.peak)
-            .map_or(String::new(), |share| format!("  MFU {:.0} %", 100.0 * share))
+        let share = self.peak.map(|peak| format!("  MFU {:.0} %", 100.0 * self.rate() / peak));
+        format!("  {}{}", said(self.rate()), share.unwrap_or_default())
     }
 
     pub(super) fn summary(&self, finished: bool) -> Summary {
@@ -25,6 +24,7 @@ impl Run<'_> {
             Some(before) if self.tokens_here == 0 && before.steps == now.steps => Summary {
                 seconds: before.seconds,
                 tokens_per_second: before.tokens_per_second,
+                model_flops_per_second: before.model_flops_per_second,
                 utilisation: before.utilisation,
                 kernels_per_step: before.kernels_per_step,
                 products_per_step: before.products_per_step,
@@ -49,16 +49,19 @@ impl Run<'_> {
             products_per_step: self.engine.started().map(|[_, products]| products),
             seed: self.spec.seed,
             epochs: self.loader.epochs().into_iter().collect(),
-            utilisation: self.utilisation(
-                self.peak.or_else(|| peak(self.options.device, self.engine.model().width)),
-            ),
+            model_flops_per_second: self.rate(),
+            utilisation: self.peak.or_else(|| self.engine.peak()).map(|peak| self.rate() / peak),
             lineage: self.state.lineage.clone(),
             finished,
         }
     }
 }
 
-/// Operations a second of dense products, on the processor.
-pub(super) fn peak(device: Device, width: usize) -> Option<f64> {
-    (device == Device::Cpu).then(|| dense::speed(width))
+/// Operations a second in the unit that suits them.
+fn said(rate: f64) -> String {
+    if rate < 1e12 {
+        format!("{:.1} GFLOP/s", rate / 1e9)
+    } else {
+        format!("{:.1} TFLOP/s", rate / 1e12)
+    }
 }

@@ -4,10 +4,13 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use cudarc::driver::sys::{CUevent_flags, CUfunction_attribute};
+use cudarc::driver::result::memset_d8_async;
+use cudarc::driver::sys::{
+    CUevent_flags, CUfunction_attribute, CUgraphInstantiate_flags, CUstreamCaptureMode,
+};
 use cudarc::driver::{
-    CudaContext, CudaEvent, CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError,
-    LaunchConfig, PushKernelArg,
+    CudaContext, CudaEvent, CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr, DriverError,
+    LaunchConfig, PinnedHostSlice, PushKernelArg,
 };
 use cudarc::nvrtc::Ptx;
 use lrc_compiler::plan::target::{self, Gpu as Kind};
@@ -57,6 +60,20 @@ impl Mark {
 #[derive(Debug)]
 pub struct Words(CudaSlice<u32>);
 
+/// Words in the processor's memory that the GPU reads by itself.
+#[derive(Debug)]
+pub struct Staging(PinnedHostSlice<u32>);
+
+/// What was started as one.
+pub struct Graph(CudaGraph);
+
+impl Graph {
+    /// Starts it; it runs while this returns.
+    pub fn launch(&self) -> Result<(), Failure> {
+        self.0.launch().map_err(|why| said(STOPPED, why))
+    }
+}
+
 /// What is wrong when nothing works any more.
 const STOPPED: &str = "the GPU has stopped";
 
@@ -97,7 +114,11 @@ impl Gpu {
                 "{name} has compute capability {major}.{minor}; kernels are made for {known}"
             ))
         })?;
-        let stream = context.default_stream();
+        // SAFETY: everything runs on the one stream made here, in its order, so that nothing has to be kept from
+        // running beside something else; events of other streams could not be waited for in a capture.
+        unsafe { context.disable_event_tracking() };
+        // The default stream cannot be captured.
+        let stream = context.new_stream().map_err(|why| said("cannot make a stream", why))?;
         let driver = format!("{}.{}", version / 1000, version % 1000 / 10);
         Ok(Gpu { context, stream, blas: Arc::default(), name, kind, driver })
     }
@@ -132,9 +153,44 @@ impl Gpu {
         self.stream.record_event(with_time).map(Mark).map_err(|why| said(STOPPED, why))
     }
 
-    /// Fills words with zeros.
+    /// Fills bytes with zeros.
     pub fn clear(&self, words: &mut Words, at: Range<usize>) -> Result<(), Failure> {
-        self.stream.memset_zeros(&mut words.0.slice_mut(at)).map_err(|why| said(STOPPED, why))
+        let first = self.address((words, at.start), at.len())?;
+        self.context.bind_to_thread().map_err(|why| said(STOPPED, why))?;
+        // SAFETY: the bytes lie in the words, as `address` has compared, and these live until the stream has run.
+        unsafe { memset_d8_async(first, 0, at.len(), self.stream.cu_stream()) }
+            .map_err(|why| said(STOPPED, why))
+    }
+
+    /// Memory of the processor that the GPU copies from while this goes on.
+    pub fn staging(&self, words: usize) -> Result<Staging, Failure> {
+        let failed = |why| said("no memory for what is sent", why);
+        // SAFETY: all of it is written before anything else is done with it.
+        let mut made = unsafe { self.context.alloc_pinned::<u32>(words) }.map_err(failed)?;
+        made.as_mut_slice().map_err(failed)?.fill(0);
+        Ok(Staging(made))
+    }
+
+    /// Copies words to the GPU by way of such memory, which is as long as where they go. Waits only where
+    /// what was sent last is still on its way.
+    pub fn send(&self, to: &mut Words, by: &mut Staging, words: &[u32]) -> Result<(), Failure> {
+        let stopped = |why| said(STOPPED, why);
+        by.0.as_mut_slice().map_err(stopped)?[..words.len()].copy_from_slice(words);
+        self.stream.memcpy_htod(&by.0, &mut to.0).map_err(stopped)
+    }
+
+    /// Makes a graph of what `start` starts on this GPU; nothing of it runs.
+    pub fn capture(&self, start: impl FnOnce() -> Result<(), Failure>) -> Result<Graph, Failure> {
+        let failed =
+            |why| said("the driver makes no graph of a step, which is started piece by piece", why);
+        self.stream
+            .begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
+            .map_err(failed)?;
+        let started = start();
+        // Also where something has failed: the stream must leave the capture.
+        let ended = self.stream.end_capture(CUgraphInstantiate_flags(0)).map_err(failed);
+        started?;
+        ended?.map(Graph).ok_or_else(|| Failure::World("a graph of nothing was asked for".into()))
     }
 
     /// Copies words to the GPU.

@@ -60,6 +60,19 @@ impl Memory {
         }
     }
 
+    /// Writes zeros into so many bytes from an address on.
+    pub fn zero(&mut self, address: u64, bytes: usize) -> Result<(), Wrong> {
+        let end = address + bytes as u64;
+        let start = address.next_multiple_of(4).min(end);
+        let stop = (end & !3).max(start);
+        if start < stop {
+            let first = (start & ((1 << OFFSET_BITS) - 1)) as usize / 4;
+            self.fill(start, first, std::iter::repeat_n(0, (stop - start) as usize / 4));
+        }
+        // Numbers of two bytes at either end.
+        (address..start).chain(stop..end).step_by(2).try_for_each(|at| self.write(at, 2, 0))
+    }
+
     fn buffer(&mut self, address: u64) -> &mut Buffer {
         &mut self.buffers[(address >> OFFSET_BITS) as usize - 1]
     }

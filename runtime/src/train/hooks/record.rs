@@ -11,6 +11,7 @@ use crate::train::run::{Done, Run, Then};
 /// Writes a line about the step.
 pub(super) fn after(run: &mut Run, done: &mut Done, _: &AtomicI32) -> Result<Then, Failure> {
     run.write(done)?;
+    run.tell_refusals()?;
     run.bar.set_position(run.state.step);
     Ok(Then::On)
 }
@@ -38,6 +39,15 @@ impl Run<'_> {
             self.pace()
         ));
         self.record.line(&line)
+    }
+
+    /// Says why steps are not started as a whole on a device, each reason once.
+    fn tell_refusals(&mut self) -> Result<(), Failure> {
+        let new = self.engine.refusals()[self.refusals..].to_vec();
+        self.refusals += new.len();
+        new.iter().try_for_each(|why| {
+            self.say(&format!("steps are started kernel by kernel, not as one graph: {why}"))
+        })
     }
 
     /// Says something to who watches, and to the log.
