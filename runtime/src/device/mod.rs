@@ -1,6 +1,7 @@
 //! Where models run: [`backend`] is what a place can do, [`cpu`] the processor, [`accelerator`] kernels.
 //! [`cuda`] compiles and runs these on GPUs, and [`sim`] executes them on the processor, with checks that
-//! no GPU makes. [`kernels`] runs a recurrence by its kernels on either; [`recorder`] writes down what they would start.
+//! no GPU makes. [`kernels`] runs a recurrence by its kernels on either; [`recorder`] writes down what they would start,
+//! and `replay.rs` what a step starts, to start it as a whole when it comes again.
 
 pub mod accelerator;
 mod across;

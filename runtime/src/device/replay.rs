@@ -162,7 +162,6 @@ impl Store {
 
     /// Starts a known list as a whole.
     fn replay(&mut self, known: &mut Known) -> Result<(), Failure> {
-        self.lists.replays += 1;
         if let (How::Written, Some(gpu)) = (&known.how, self.gpu()) {
             let all = || known.ops.iter().try_for_each(|op| self.run(op));
             known.how = match gpu.capture(all) {
@@ -173,9 +172,134 @@ impl Store {
                 }
             };
         }
+        self.lists.replays += u64::from(!matches!(known.how, How::Refused));
         match &known.how {
             How::Graph(graph) => graph.launch(),
             How::Written | How::Refused => known.ops.iter().try_for_each(|op| self.run(op)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::store::Machine;
+    use lrc_compiler::tile::Number;
+
+    /// A list that fills tensors with zeros, one after the other.
+    fn cleared(store: &mut Store, all: &[Tensor]) {
+        store.open();
+        all.iter().try_for_each(|one| store.clear(*one)).unwrap();
+    }
+
+    fn ones(store: &mut Store, count: usize) -> Vec<Tensor> {
+        (0..count).map(|_| store.holding("ones", &[1.0; 5], Number::F32).unwrap()).collect()
+    }
+
+    fn first(store: &Store, of: &[Tensor]) -> Vec<f32> {
+        of.iter().map(|one| store.get(*one).unwrap()[0]).collect()
+    }
+
+    #[test]
+    fn a_known_list_waits_until_it_is_whole_and_any_other_runs_at_once() {
+        let mut store = Store::new(&Machine::sim());
+        let all = ones(&mut store, 3);
+        cleared(&mut store, &all[..2]);
+        assert!(!store.lists.waits(), "nobody knows it");
+        store.close().unwrap();
+        all.iter().for_each(|one| store.put(*one, &[1.0; 5]).unwrap());
+        cleared(&mut store, &all[..2]);
+        assert!(store.lists.waits());
+        let why = store.get(all[0]).unwrap_err().to_string();
+        assert!(why.contains("has not run"), "{why}");
+        store.close().unwrap();
+        assert_eq!((first(&store, &all), store.lists.replays), (vec![0.0, 0.0, 1.0], 1));
+        // It begins like a known one, and goes on otherwise; then it ends before.
+        store.put(all[0], &[1.0; 5]).unwrap();
+        cleared(&mut store, &[all[0], all[2]]);
+        assert!(!store.lists.waits());
+        assert_eq!(first(&store, &all), [0.0; 3]);
+        store.close().unwrap();
+        store.put(all[0], &[1.0; 5]).unwrap();
+        cleared(&mut store, &all[..1]);
+        store.close().unwrap();
+        assert_eq!((first(&store, &all[..1]), store.lists.replays), (vec![0.0], 1));
+    }
+
+    /// What is written at once keeps its place among what waits.
+    #[test]
+    fn what_is_written_in_between_comes_after_what_waits() {
+        let mut store = Store::new(&Machine::sim());
+        let all = ones(&mut store, 2);
+        for _ in 0..2 {
+            cleared(&mut store, &all);
+            store.close().unwrap();
+        }
+        cleared(&mut store, &all[..1]);
+        store.put(all[0], &[2.0; 5]).unwrap();
+        store.clear(all[1]).unwrap();
+        store.close().unwrap();
+        assert_eq!(first(&store, &all), [2.0, 0.0]);
+        // A table takes memory that something which waits may still write.
+        cleared(&mut store, &all[..1]);
+        assert!(store.lists.waits());
+        let table = store.table(vec![7; 3]).unwrap();
+        assert!(!store.lists.waits());
+        assert_eq!(store.get(table).unwrap()[0].to_bits(), 7);
+        store.close().unwrap();
+    }
+
+    /// What is sent has a place of its own for each time in a list, and the same one in the next.
+    #[test]
+    fn what_is_sent_lies_where_it_lay() {
+        let mut store = Store::new(&Machine::sim());
+        let mut sent = |count: usize| {
+            store.open();
+            let both = [store.send(&vec![1; count]).unwrap(), store.send(&[2]).unwrap()];
+            store.close().unwrap();
+            let bits = both.map(|one| store.get(one).unwrap()[0].to_bits());
+            assert_eq!(bits, [1, 2]);
+            both
+        };
+        let before = sent(3);
+        assert_ne!(before[0].slot, before[1].slot);
+        assert_eq!(sent(3), before);
+        // A little more stays there, much more does not.
+        assert_eq!(sent(60)[0].slot, before[0].slot);
+        assert_ne!(sent(600)[0].slot, before[0].slot);
+    }
+
+    #[test]
+    fn a_list_that_falls_out_is_never_replayed() {
+        let mut store = Store::new(&Machine::sim());
+        let all = ones(&mut store, 2);
+        for _ in 0..3 {
+            cleared(&mut store, &all[..1]);
+            store.fall_out("the host looks").unwrap();
+            assert_eq!(first(&store, &all[..1]), [0.0]);
+            store.clear(all[1]).unwrap();
+            store.close().unwrap();
+        }
+        assert_eq!((store.lists.replays, store.refusals()), (0, &["the host looks".into()][..]));
+    }
+
+    #[test]
+    fn lists_that_come_no_more_make_room() {
+        let mut store = Store::new(&Machine::sim());
+        let all = ones(&mut store, KNOWN + 4);
+        let run = |store: &mut Store, at: usize| {
+            let before = store.lists.replays;
+            cleared(store, &all[at..=at]);
+            store.close().unwrap();
+            store.lists.replays > before
+        };
+        for at in 0..all.len() {
+            assert!(!run(&mut store, at));
+            assert!(at == 0 || run(&mut store, 0), "one that comes again and again stays");
+        }
+        assert!(run(&mut store, KNOWN) && !run(&mut store, 1));
+        // Memory that is given back to the machine takes all lists with it.
+        store.forget_lists().unwrap();
+        assert!(!run(&mut store, 0) && run(&mut store, 0));
     }
 }

@@ -1,5 +1,5 @@
 //! What the host sends in a step: tokens, targets, lists of rows, rates. The first thing of every step lies where the first one
-//! of the last step lay, and so on, so that what reads it is the same; and it is sent while the step before still runs.
+//! of the last step lay, and so on, so that what reads it is the same; and nobody waits for the step before to send it.
 
 use std::collections::HashMap;
 
