@@ -93,8 +93,8 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Blocks that stay near the processor.
-    pub const NEAR: Blocks = Blocks { logits: 1 << 22, rows: 1024 };
+    /// Blocks for the processor: the gradient of the head is read and written once for each, so that few rows cost time.
+    pub const NEAR: Blocks = Blocks { logits: 1 << 24, rows: 1024 };
     /// Blocks that fill a device.
     pub const LARGE: Blocks = Blocks { logits: 1 << 26, rows: 4096 };
 
