@@ -197,6 +197,11 @@ pub static CODES: &[(&str, &str, &str)] = &[
         "`match` of a group is a class (matrices, embedding, head, vectors, f32) or a name with `*` for anything; `lrc compile MODEL.arch --emit graph` lists names.",
     ),
     (
+        "E0407",
+        "a study that cannot be searched",
+        "No point of the space that was looked at can be a trial: its model does not exist, breaks a constraint, or comes not near enough to what is matched. The finding says what is wrong with one of them; widen the space or the bounds. Rungs of `halving` are shares of a run of given length.",
+    ),
+    (
         "E0501",
         "there are no kernels for this",
         "Kernels for GPUs (`--device sim` and `cuda`) lack experts, long convolutions, some recurrences, optimisers other than AdamW, groups of parameters, `dropout`, `z_loss`, `precision`, `activations` and measures of layers; a state must fit a block's memory. Everything runs on the CPU. `lrc check FILE --device sim` lists what a file or a spec asks for that they lack.",

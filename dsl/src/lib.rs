@@ -17,6 +17,6 @@ pub mod text;
 
 pub use diag::{Diag, Severity, listed, nearest, render};
 pub use load::{Library, Namespace, load, load_text};
-pub use parse::parse;
+pub use parse::{parse, parse_expr};
 pub use printable::printable;
 pub use span::{FileId, Sources, Span};

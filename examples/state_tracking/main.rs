@@ -83,6 +83,7 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
                 progress: false,
                 quiet: true,
                 stop_after: None,
+                pause: None,
                 inject: vec![],
             };
             train(&spec, model.clone(), &arch, &options)?;

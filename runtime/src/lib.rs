@@ -1,5 +1,6 @@
 //! The runtime of lrc: runs compiled recurrences and models on a device. One module is one room, each built on those below it:
 //!
+//! * [`search`]: which models and settings are best: many runs, chosen by what those before them showed.
 //! * [`tune`]: which choices are fastest: tried, written down, told.
 //! * [`eval`]: what a model has learned, and how well: benchmarks, comparisons, experiments, verification.
 //! * [`train`]: the loop of training: engine, data loader, checkpoints.
@@ -30,5 +31,6 @@ pub mod profile;
 pub mod recurrence;
 pub mod report;
 pub mod schedule;
+pub mod search;
 pub mod train;
 pub mod tune;

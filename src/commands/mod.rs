@@ -20,6 +20,7 @@ mod mixer;
 mod params;
 mod profile;
 mod report;
+mod search;
 mod spec;
 mod train;
 mod trained;
@@ -93,6 +94,8 @@ pub enum Command {
     Report(report::Report),
     /// Train variations of a spec over several seeds; one table and one figure for all of them.
     Experiment(experiment::Experiment),
+    /// Search a space of models and settings: many trials, chosen by what those before them showed.
+    Search(search::Search),
 }
 
 /// Runs a command and gives the exit status.
@@ -119,6 +122,7 @@ pub fn run(args: Args) -> u8 {
         Command::Diagnose(args) => diagnose::diagnose(args, &mut sources),
         Command::Report(args) => report::report(args),
         Command::Experiment(args) => experiment::experiment(args, &mut sources),
+        Command::Search(args) => search::search(args, &mut sources),
     };
     match result {
         Ok(()) => 0,

@@ -1,13 +1,18 @@
 //! `lrc params`: parameters, states and operations of a model.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use lrc_compiler::elaborate::Setting;
 use lrc_compiler::graph::Model;
 use lrc_compiler::graph::account::{Account, account};
-use lrc_dsl::Sources;
+use lrc_dsl::ast::{Decl, ExprKind};
+use lrc_dsl::{Namespace, Sources};
 use lrc_runtime::config::open::{choose, declarations};
 use lrc_runtime::data::LONGEST;
 use lrc_runtime::ground::error::Failure;
+use lrc_runtime::search::measure::{ALL, Costs, Measure, quantity};
+use lrc_runtime::search::solve::{Solved, solve};
 
 use crate::args::count;
 use crate::commands::declared::{built, settings};
@@ -26,23 +31,107 @@ pub struct Params {
     /// Sequence length for operations and caches.
     #[arg(long, default_value_t = 2048, value_parser = count(LONGEST))]
     pub context: usize,
+    /// Solve for a size: a measure (`params`, `state`, `state_bytes`, `flops`) and the number that it is to come nearest.
+    #[arg(long, value_name = "MEASURE=NUMBER", requires = "by", value_parser = wanted)]
+    pub r#match: Option<Wanted>,
+    /// The parameter of the model that is solved for, a whole number.
+    #[arg(long, value_name = "NAME", requires = "match")]
+    pub by: Option<String>,
     /// One JSON document on stdout.
     #[arg(long)]
     pub json: bool,
+}
+
+/// A measure and the number that it is to come near.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    measure: Measure,
+    to: f64,
+}
+
+fn wanted(text: &str) -> Result<Wanted, String> {
+    let (name, number) =
+        text.split_once('=').ok_or("expected MEASURE=NUMBER, as in params=400M")?;
+    let measure = Measure::named(name.trim()).ok_or_else(|| {
+        let known: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
+        format!("there is no measure `{name}`; there are {}", known.join(", "))
+    })?;
+    let to = quantity(number).ok_or_else(|| format!("`{number}` is no number such as 399.7M"))?;
+    Ok(Wanted { measure, to })
+}
+
+/// The size that was solved for.
+struct Found {
+    name: String,
+    wanted: Wanted,
+    solved: Solved,
 }
 
 /// `lrc params`
 pub fn params(args: &Params, sources: &mut Sources) -> Result<(), Failure> {
     let namespace = declarations(&args.file, sources)?;
     let decl = choose(&namespace, args.name.as_deref(), &args.file)?;
-    let model = built(&namespace, decl, &settings(&args.set)?)?;
+    let mut given = settings(&args.set)?;
+    let found = match (&args.r#match, &args.by) {
+        (Some(wanted), Some(name)) => {
+            Some(matched(args, &namespace, decl, &mut given, (*wanted, name))?)
+        }
+        _ => None,
+    };
+    let model = built(&namespace, decl, &given)?;
     let account = account(&model);
     if args.json {
-        say!("{}", json(&model, &account, args.context));
-    } else {
-        print(&model, &account, args.context);
+        let mut json = json(&model, &account, args.context);
+        if let Some(Found { name, wanted, solved }) = &found {
+            json["match"] = serde_json::json!({
+                "measure": wanted.measure.name(), "to": wanted.to,
+                "by": name, "size": solved.size, "value": solved.value,
+            });
+        }
+        say!("{json}");
+        return Ok(());
     }
+    if let Some(Found { name, wanted: Wanted { measure, to }, solved }) = &found {
+        let off = 100.0 * (solved.value - to) / to.max(1.0);
+        say!(
+            "{name} = {}: {} {} ({off:+.3} % off {to})",
+            solved.size,
+            measure.name(),
+            solved.value
+        );
+    }
+    print(&model, &account, args.context);
     Ok(())
+}
+
+/// Solves for a parameter, and sets it.
+fn matched(
+    args: &Params,
+    namespace: &Namespace,
+    decl: &Decl,
+    given: &mut BTreeMap<String, Setting>,
+    (wanted, name): (Wanted, &str),
+) -> Result<Found, Failure> {
+    let declared = decl.settings.iter().find(|(known, _)| known.text == name);
+    let start = match (given.get(name), declared.map(|(_, value)| &value.kind)) {
+        (Some(Setting::Number(x)), _) | (None, Some(ExprKind::Number(x))) if *x >= 1.0 => *x as u64,
+        // Names that the model does not have are told as for `--set`.
+        (_, None) => 1,
+        _ => 16,
+    };
+    let mut measure = |size: u64| {
+        let mut given = given.clone();
+        given.insert(name.to_string(), Setting::Number(size as f64));
+        let model = built(namespace, decl, &given)?;
+        Ok(Costs::of(&model, args.context).get(wanted.measure))
+    };
+    let what = format!("--match {} --by {name}", wanted.measure.name());
+    let solved = solve(wanted.to, start, &mut measure).map_err(|failure| match failure {
+        Failure::Usage(why) => Failure::Usage(format!("{what}: {why}")),
+        other => other,
+    })?;
+    given.insert(name.to_string(), Setting::Number(solved.size as f64));
+    Ok(Found { name: name.to_string(), wanted, solved })
 }
 
 fn json(model: &Model, account: &Account, context: usize) -> serde_json::Value {

@@ -108,6 +108,7 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         progress: std::io::stderr().is_terminal(),
         quiet: false,
         stop_after: args.stop_after,
+        pause: None,
         inject,
     };
     if args.dry_run {

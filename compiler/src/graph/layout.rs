@@ -359,6 +359,42 @@ impl<'d> Flattener<'_, 'd> {
     }
 }
 
+/// Puts other calls at some places.
+pub(super) fn replace(
+    namespace: &Namespace,
+    layers: &mut [Layer],
+    replaced: &BTreeMap<usize, Expr>,
+    diags: &mut Vec<Diag>,
+) {
+    let count = layers.len();
+    for (at, call) in replaced {
+        let mut wrong = |message: String, help: &str| {
+            diags.push(Diag::error("E0212", call.span, message).help(help));
+        };
+        let Some(layer) = layers.get_mut(*at) else {
+            let help = "they are counted from 0, as `lrc train --dry-run` lists them";
+            wrong(format!("there is no sub-layer {at}: the model has {count}"), help);
+            continue;
+        };
+        if layer.shared {
+            let help = "its parameters are those of every use: change the block itself";
+            wrong(format!("the sub-layer {at} stands in a shared block"), help);
+            continue;
+        }
+        let ExprKind::Call(mixer, _) = &call.kind else {
+            wrong("a sub-layer is a call of a mixer".into(), "for example `attention(heads = 4)`");
+            continue;
+        };
+        match namespace.get(&mixer.text) {
+            Some(decl) if decl.kind == DeclKind::Mixer => {
+                layer.path = format!("layers.{at}.{}", mixer.text);
+                layer.call = call.clone();
+            }
+            other => diags.push(no_mixer(namespace, mixer, other)),
+        }
+    }
+}
+
 /// What is wrong with the call of something that is no mixer.
 fn no_mixer(namespace: &Namespace, mixer: &Name, found: Option<&Decl>) -> Diag {
     let name = mixer.text.as_str();

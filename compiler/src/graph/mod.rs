@@ -29,7 +29,7 @@ use crate::elaborate::Recurrence;
 use crate::tile::{Number, Program, size};
 pub use init::Init;
 pub use mixer::{alone as mixer_alone, check as check_mixer};
-pub use model::{Model, build};
+pub use model::{Model, Replaced, build, build_with};
 pub use prepare::{Options, Prepared, Recompute, prepare};
 
 /// Names a value of a graph.

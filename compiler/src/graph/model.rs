@@ -36,11 +36,25 @@ pub struct Model {
     pub layout: Vec<String>,
 }
 
+/// Sub-layers that are others than laid out: calls by their number.
+pub type Replaced = BTreeMap<usize, Expr>;
+
 /// Builds a model. `given` overrides its parameters.
 pub fn build(
     namespace: &Namespace,
     decl: &Decl,
     given: &BTreeMap<String, Setting>,
+    diags: &mut Vec<Diag>,
+) -> Option<Model> {
+    build_with(namespace, decl, given, &Replaced::new(), diags)
+}
+
+/// Builds a model with other sub-layers at some places.
+pub fn build_with(
+    namespace: &Namespace,
+    decl: &Decl,
+    given: &BTreeMap<String, Setting>,
+    replaced: &Replaced,
     diags: &mut Vec<Diag>,
 ) -> Option<Model> {
     let before = diags.iter().filter(|d| d.is_error()).count();
@@ -61,7 +75,10 @@ pub fn build(
             Err(diag) => diags.push(*diag),
         }
     }
-    let (layers, whole) = layout::resolve(namespace, decl, &numbers, diags);
+    let (mut layers, whole) = layout::resolve(namespace, decl, &numbers, diags);
+    if whole.is_some() {
+        layout::replace(namespace, &mut layers, replaced, diags);
+    }
     let model = whole.and_then(|whole| {
         let mut builder = GraphBuilder::new(namespace, whole.width);
         let model = assemble(&mut builder, decl, &whole, &layers);

@@ -5,7 +5,7 @@ mod items;
 
 use pest::Parser;
 
-use crate::ast::File;
+use crate::ast::{Expr, File};
 use crate::diag::Diag;
 use crate::slips;
 use crate::span::{FileId, Span};
@@ -70,6 +70,21 @@ pub fn parse(file: FileId, text: &str) -> (File, Vec<Diag>) {
         }
     }
     (tree, diags)
+}
+
+/// Parses a text that is one expression, such as the call of a mixer.
+pub fn parse_expr(file: FileId, text: &str) -> Result<Expr, Box<Diag>> {
+    if let Some(diag) = refuse(file, text) {
+        return Err(Box::new(diag));
+    }
+    match ArchParser::parse(Rule::alone, text) {
+        Ok(mut pairs) => {
+            let alone = pairs.next().and_then(|pair| pair.into_inner().next());
+            let missing = || Box::new(Diag::global("E0101", "there is no expression"));
+            Reader { file, offset: 0 }.expr(alone.ok_or_else(missing)?)
+        }
+        Err(error) => Err(Box::new(syntax_error(file, text, error_offset(&error), &error))),
+    }
 }
 
 /// Input that recursion could not survive.

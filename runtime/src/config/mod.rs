@@ -42,6 +42,8 @@ pub struct Spec {
     pub model: Option<String>,
     /// Overridden parameters of the model.
     pub settings: BTreeMap<String, Setting>,
+    /// Calls of mixers that stand in place of those laid out, by their number.
+    pub layers: BTreeMap<usize, String>,
     /// What is learned.
     pub task: Task,
     /// How many sequences of which length each step has, and at which rate it learns.
@@ -150,7 +152,7 @@ fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
     let eval = f.section("eval", |f| eval_fields(f, task.as_ref()));
     let checkpoint = f.section("checkpoint", checkpoint_fields);
     let monitor = monitor::read(f);
-    let ((file, model, settings), task) = (model?, task?);
+    let ((file, model, settings, layers), task) = (model?, task?);
     let levels = curriculum::levels(f, &curriculum, &task);
     let place = curriculum.place.or(f.place());
     let (lengths, full) = (curriculum.lengths, task.length());
@@ -161,6 +163,7 @@ fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
         file: base.join(file),
         model,
         settings,
+        layers,
         task,
         shaping,
         micro,
@@ -180,7 +183,7 @@ fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
 }
 
 /// The name of the run's folder: one folder, below `runs/`.
-fn name(f: &mut Fields, stem: &str) -> String {
+pub(crate) fn name(f: &mut Fields, stem: &str) -> String {
     let name = f.text_or("name", stem);
     let mut parts = Path::new(&name).components();
     let one = matches!(parts.next(), Some(Component::Normal(part)) if part == name.as_str());
@@ -237,7 +240,7 @@ impl Spec {
     }
 }
 
-type ModelFields = (String, Option<String>, BTreeMap<String, Setting>);
+type ModelFields = (String, Option<String>, BTreeMap<String, Setting>, BTreeMap<usize, String>);
 
 fn model_fields(f: &mut Fields) -> Option<ModelFields> {
     let file = f.need_text("file");
@@ -261,7 +264,34 @@ fn model_fields(f: &mut Fields) -> Option<ModelFields> {
             _ => f.wrong("set", set, "a mapping from parameters to values"),
         }
     }
-    Some((file?.0, name, settings))
+    let layers = replaced(f);
+    Some((file?.0, name, settings, layers))
+}
+
+/// Sub-layers that are others than laid out.
+fn replaced(f: &mut Fields) -> BTreeMap<usize, String> {
+    let Some(tree) = f.get("layers") else { return BTreeMap::new() };
+    let Value::Map(entries) = &tree.value else {
+        f.wrong("layers", tree, "a mapping from numbers of sub-layers to calls of mixers");
+        return BTreeMap::new();
+    };
+    let mut layers = BTreeMap::new();
+    for (key, value) in entries {
+        match (key.text.parse(), &value.value) {
+            (Ok(at), Value::Text(call)) => {
+                layers.insert(at, call.clone());
+            }
+            (Err(_), _) => {
+                let message = format!("`{}` is no number of a sub-layer", key.text);
+                f.diags.push(
+                    finding(key.span, "E0401", message)
+                        .help("they are counted from 0: `layers: {3: \"attention(heads = 2)\"}`"),
+                );
+            }
+            _ => f.wrong(&key.text, value, "a call such as `attention(heads = 2)`"),
+        }
+    }
+    layers
 }
 
 fn eval_fields(f: &mut Fields, task: Option<&Task>) -> Eval {

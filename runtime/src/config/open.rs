@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use lrc_compiler::graph::{Model, build};
+use lrc_compiler::graph::{Model, Replaced, build_with};
 use lrc_dsl::ast::{Decl, File, Kind};
-use lrc_dsl::{Diag, Namespace, Sources};
+use lrc_dsl::{Diag, Namespace, Sources, parse_expr};
 
 use super::{Spec, notes, tables, tree};
 use crate::ground::bounded;
@@ -38,7 +38,8 @@ pub fn open(
     // What could be read is a tree.
     let mut diags =
         tree::parse(file, &text).map_or(vec![], |tree| notes::old_names(&tree, &tables::SPEC));
-    let Some(model) = build(&namespace, decl, &spec.settings, &mut diags) else {
+    let replaced = replaced(&spec, sources)?;
+    let Some(model) = build_with(&namespace, decl, &spec.settings, &replaced, &mut diags) else {
         return Err(Failure::Invalid(diags));
     };
     if spec.auto_warmup {
@@ -46,6 +47,21 @@ pub fn open(
     }
     let all = File { uses: Vec::new(), decls: namespace.decls.values().cloned().collect() };
     Ok(Opened { spec, model, arch: lrc_dsl::print::print(&all), warnings: diags })
+}
+
+/// The calls of mixers that stand in place of those laid out; all that cannot be read are a failure.
+fn replaced(spec: &Spec, sources: &mut Sources) -> Result<Replaced, Failure> {
+    let (mut calls, mut diags) = (Replaced::new(), Vec::new());
+    for (at, text) in &spec.layers {
+        let file = sources.add(format!("model.layers.{at}"), text.as_str());
+        match parse_expr(file, text) {
+            Ok(call) => {
+                calls.insert(*at, call);
+            }
+            Err(diag) => diags.push(*diag),
+        }
+    }
+    if diags.is_empty() { Ok(calls) } else { Err(Failure::Invalid(diags)) }
 }
 
 /// Reads a file of declarations and what it uses. Syntax errors are a failure.

@@ -46,6 +46,8 @@ pub enum Purpose {
     Dropout = 11,
     /// Random directions of diagnoses.
     Diagnosis = 12,
+    /// Points of a search.
+    Search = 13,
 }
 
 /// A stream of numbers for one (seed, purpose, item).

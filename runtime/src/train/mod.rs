@@ -13,7 +13,7 @@ pub mod lacks;
 pub mod loader;
 pub mod ready;
 mod run;
-mod signals;
+pub mod signals;
 mod summary;
 
 use std::collections::BTreeMap;
@@ -45,8 +45,29 @@ pub struct Options {
     pub quiet: bool,
     /// Stop after this many steps, as an interruption would; for tests.
     pub stop_after: Option<u64>,
+    /// Ask the model, save, and end for now behind the step that has seen so many tokens.
+    pub pause: Option<u64>,
     /// Faults to try out policies with: before which gradient, counted from 0, and what.
     pub inject: Vec<(u64, Fault)>,
+}
+
+impl Options {
+    /// One of many runs, by a program: found again where it stopped, evaluations not said.
+    pub fn of_many(folder: PathBuf, device: Device, progress: bool) -> Options {
+        Options {
+            folder,
+            resume: true,
+            from_step: None,
+            allow_changes: false,
+            from: None,
+            device,
+            progress,
+            quiet: true,
+            stop_after: None,
+            pause: None,
+            inject: vec![],
+        }
+    }
 }
 
 /// A checkpoint that a run begins with.

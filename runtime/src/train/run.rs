@@ -77,7 +77,7 @@ pub fn train(spec: &Spec, model: Model, arch: &str, options: &Options) -> Result
         run.record.log(&text)?;
     }
     match reached {
-        Reached::End => Ok(summary),
+        Reached::End | Reached::Pause => Ok(summary),
         Reached::Signal(signal) => Err(Failure::Stopped(signal)),
     }
 }
@@ -88,6 +88,8 @@ pub(super) enum Reached {
     End,
     /// By a signal; it is saved.
     Signal(i32),
+    /// Where it was to pause; it is saved.
+    Pause,
 }
 
 /// What the run does next.
@@ -142,6 +144,9 @@ impl Run<'_> {
 
     /// Step after step; behind each one what hooks do.
     fn go(&mut self, stop: &AtomicI32) -> Result<Reached, Failure> {
+        if self.pauses() && self.state.step > 0 {
+            return Ok(Reached::Pause);
+        }
         'steps: loop {
             let seconds = self.seconds();
             let Some((next, batch)) = self.loader.next(seconds)? else { return Ok(Reached::End) };
@@ -155,6 +160,11 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// Whether the run has seen the tokens that it is to pause behind.
+    pub(super) fn pauses(&self) -> bool {
+        self.options.pause.is_some_and(|tokens| self.state.tokens >= tokens)
     }
 
     /// One step; nothing where a policy makes the run go back instead.

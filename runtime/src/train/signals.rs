@@ -1,12 +1,24 @@
 //! Signals that ask a run to save and stop.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::ground::error::Failure;
 
-/// The number of the first signal that asked the run to stop; a second one ends it at once.
-pub(super) fn signals() -> Result<Arc<AtomicI32>, Failure> {
+/// The signal of this process.
+static SEEN: OnceLock<Arc<AtomicI32>> = OnceLock::new();
+
+/// The number of the first signal that asked the process to stop, or 0; a second one ends it at once. All runs of a process
+/// hear the same.
+pub fn signals() -> Result<Arc<AtomicI32>, Failure> {
+    if let Some(seen) = SEEN.get() {
+        return Ok(Arc::clone(seen));
+    }
+    let seen = watched()?;
+    Ok(Arc::clone(SEEN.get_or_init(|| seen)))
+}
+
+fn watched() -> Result<Arc<AtomicI32>, Failure> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
     let seen = Arc::new(AtomicI32::new(0));
     for signal in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] {

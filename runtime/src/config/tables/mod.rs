@@ -47,6 +47,12 @@ pub static MODEL: Table = Table::of(&[
         Preset::Words("as declared"),
         "its parameters",
     ),
+    field(
+        "layers",
+        Kind::Map(&Kind::Text),
+        Preset::Words("as laid out"),
+        "other sub-layers at some places, counted from 0: `{3: \"attention(heads = 2)\"}`; their mixers are declared or used in the file",
+    ),
 ]);
 
 /// `eval`

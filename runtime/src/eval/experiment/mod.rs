@@ -242,16 +242,8 @@ fn one(
         Some(summary) if summary.finished => summary,
         begun => {
             let options = Options {
-                folder: at.clone(),
                 resume: begun.is_some() || at.join("metrics.jsonl").exists(),
-                from_step: None,
-                allow_changes: false,
-                from: None,
-                device: running.device,
-                progress: running.progress,
-                quiet: true,
-                stop_after: None,
-                inject: vec![],
+                ..Options::of_many(at.clone(), running.device, running.progress)
             };
             train(&spec, model.clone(), &arch, &options)?
         }

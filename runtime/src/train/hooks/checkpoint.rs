@@ -13,13 +13,17 @@ pub(super) fn after(run: &mut Run, done: &mut Done, stop: &AtomicI32) -> Result<
     let signal = stop.load(Ordering::Relaxed);
     let interrupted = signal != 0 || run.options.stop_after == Some(run.state.step);
     let due = done.due(run.spec.checkpoint.every);
-    if (done.last() || done.enough || interrupted || due) && !run.save()? {
+    if (done.last() || done.enough || interrupted || run.pauses() || due) && !run.save()? {
         return Ok(Then::Back);
     }
     if interrupted && !done.last() {
         return Ok(Then::End(Reached::Signal(if signal == 0 { 2 } else { signal })));
     }
-    Ok(if done.enough { Then::End(Reached::End) } else { Then::On })
+    Ok(match (done.enough, run.pauses() && !done.last()) {
+        (true, _) => Then::End(Reached::End),
+        (false, true) => Then::End(Reached::Pause),
+        (false, false) => Then::On,
+    })
 }
 
 impl Run<'_> {

@@ -13,7 +13,7 @@ use crate::train::run::{Done, Run, Then};
 
 /// Asks the model what training has not seen, where that is due.
 pub(super) fn after(run: &mut Run, done: &mut Done, _: &AtomicI32) -> Result<Then, Failure> {
-    if done.last() || done.due(run.spec.eval.every) {
+    if done.last() || run.pauses() || done.due(run.spec.eval.every) {
         let begun = Instant::now();
         let accuracy = run.evaluate()?;
         run.asking += begun.elapsed().as_secs_f64();

@@ -1,0 +1,316 @@
+//! Searches: studies that are refused, trials that are found again, processes that share a study, Optuna beside them.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+const SPEC: &str = "model: {file: tiny.arch}
+task: {mqar: {vocab: 32, length: 16, pairs: 3}}
+batch: 4
+length: 12 steps
+eval: {every: 0 steps, sequences: 8}
+checkpoint: {every: 4 steps, keep: 1}
+";
+
+const MODEL: &str = "use \"mixers/swiglu.arch\"
+use \"mixers/attention.arch\"
+model tiny(width = 8, hidden = 8, layers = 1) { vocab 32; residual x + f(rmsnorm(x))
+    for i < layers { swiglu(hidden = hidden) }
+    head rmsnorm(x), untied }
+";
+
+const STUDY: &str = "title: Widths
+spec: spec.yaml
+trials: 6
+space:
+  model.set.hidden: {int: [4, 64]}
+  optimizer.adamw.lr: {float: [1e-4, 1e-1], log: true}
+  model.layers.0: [\"swiglu(hidden = hidden)\", \"attention(heads = 2)\"]
+objectives: {loss: minimise, parameters: minimise}
+constraints: {parameters: {most: 2k}}
+sampler: {random: }
+";
+
+struct Place(PathBuf);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn place(name: &str, study: &str) -> Place {
+    let folder = std::env::temp_dir().join(format!("lrc-search-{name}-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    for (file, text) in [("spec.yaml", SPEC), ("tiny.arch", MODEL), ("study.yaml", study)] {
+        fs::write(folder.join(file), text).unwrap();
+    }
+    Place(folder)
+}
+
+fn command(folder: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lrc"));
+    command.current_dir(folder).args(["search", "study.yaml", "--out", "out"]).args(more);
+    command
+}
+
+fn searched(folder: &Path, more: &[&str]) -> Output {
+    command(folder, more).output().unwrap()
+}
+
+/// What a search that goes well prints with `--json`.
+fn document(folder: &Path, more: &[&str]) -> Value {
+    let out = searched(folder, &[&["--json"], more].concat());
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+fn trials(document: &Value) -> &[Value] {
+    document["trials"].as_array().unwrap()
+}
+
+#[test]
+fn mistakes_are_told_where_the_study_makes_them_before_the_first_trial() {
+    let place = place("mistakes", STUDY);
+    let cases = [
+        ("model.set.hidden:", "model.set.hiden:", "hiden", "no parameter `hiden`"),
+        ("optimizer.adamw.lr:", "optimizer.adamw.rl:", "rl:", "unknown field `rl`"),
+        (
+            "\"attention(heads = 2)\"",
+            "\"atention(heads = 2)\"",
+            "atention",
+            "did you mean `attention`",
+        ),
+        ("layers.0: [", "layers.3: [", "layers.3", "there is no sub-layer 3: the model has 1"),
+        ("{most: 2k}", "{most: 20}", "most: 20", "at most 20 are allowed"),
+        ("{most: 2k}", "{most: lots}", "lots", "a number such as `400k`"),
+        ("parameters: {most", "params_: {most", "", "no measure `params_`"),
+        ("loss: minimise", "los: minimise", "los", "did you mean `loss`"),
+        ("loss: minimise", "loss: smaller", "smaller", "it is: maximise, minimise"),
+        ("{int: [4, 64]}", "{int: [64, 4]}", "[64, 4]", "the smaller one first"),
+        ("{int: [4, 64]}", "[]", "[]", "nothing to choose from"),
+        ("{float: [1e-4, 1e-1], log: true}", "{float: [0, 1], log: true}", "[0, 1]", "above 0"),
+        ("trials: 6", "trails: 6", "trails", "did you mean `trials`"),
+        ("sampler: {random: }", "sampler: {rndom: }", "", "exactly one kind"),
+        ("sampler: {random: }", "halving: {first: 10 steps}", "", "a share of the run"),
+    ];
+    for (right, wrong, shown, said) in cases {
+        assert!(STUDY.contains(right), "{right}");
+        fs::write(place.0.join("study.yaml"), STUDY.replace(right, wrong)).unwrap();
+        let out = searched(&place.0, &[]);
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(3), "{wrong}: {text}");
+        assert!(text.contains(said) && text.contains(shown), "{wrong}: {text}");
+        assert!(text.contains("study.yaml"), "the place stands in the study: {text}");
+        assert!(!place.0.join("out").exists(), "{wrong}: something was tried");
+    }
+    // All at once.
+    let two = STUDY.replace("loss: minimise", "los: minimise").replace("[4, 64]", "[64, 4]");
+    fs::write(place.0.join("study.yaml"), two).unwrap();
+    let text = String::from_utf8_lossy(&searched(&place.0, &[]).stderr).into_owned();
+    assert!(text.contains("`los`") && text.contains("smaller one first"), "{text}");
+    let empty = STUDY.split("space:").next().unwrap().to_string()
+        + "space: {}\nobjectives: {loss: minimise}\n";
+    fs::write(place.0.join("study.yaml"), empty).unwrap();
+    let text = String::from_utf8_lossy(&searched(&place.0, &[]).stderr).into_owned();
+    assert!(text.contains("the space is empty"), "{text}");
+}
+
+#[test]
+fn trials_are_runs_and_are_not_trained_twice() {
+    let place = place("again", STUDY);
+    let first = document(&place.0, &[]);
+    assert_eq!(trials(&first).len(), 6);
+    assert!(trials(&first).iter().all(|trial| trial["state"] == "complete"));
+    assert!(
+        trials(&first)
+            .iter()
+            .all(|trial| trial["notes"]["lrc:parameters"].as_f64().unwrap() <= 2000.0)
+    );
+    assert!(!first["best"].as_array().unwrap().is_empty());
+    let run = place.0.join("out/trials/00000");
+    for file in ["spec.resolved.yaml", "model.arch", "metrics.jsonl", "summary.json"] {
+        assert!(run.join(file).exists(), "{file}");
+    }
+    let page = fs::read_to_string(place.0.join("out/report.html")).unwrap();
+    assert!(page.contains("model tiny") && page.contains("<svg") && !page.contains("http://127"));
+    let out = searched(&place.0, &[]);
+    assert_eq!(out.status.code(), Some(2), "trials are gone on with only by --resume");
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    assert_eq!(document(&place.0, &["--resume"]), first);
+    assert_eq!(fs::read_to_string(run.join("metrics.jsonl")).unwrap(), text);
+    // The same seed alone draws the same trials.
+    fs::rename(place.0.join("out"), place.0.join("before")).unwrap();
+    let params = |all: &Value| trials(all).iter().map(|t| t["params"].clone()).collect::<Vec<_>>();
+    assert_eq!(params(&document(&place.0, &[])), params(&first));
+    // The journal of another study.
+    let storage = ["--resume", "--storage", "journal:before/journal.log"];
+    for (right, wrong, said) in [
+        ("[4, 64]", "[4, 32]", "`model.set.hidden` has other values"),
+        ("loss: minimise", "loss: maximise", "directions"),
+        ("trials: 6", "set: {batch: 8}", "its spec or its model was another one"),
+    ] {
+        fs::write(place.0.join("study.yaml"), STUDY.replace(right, wrong)).unwrap();
+        let out = searched(&place.0, &storage);
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.code() == Some(2) && text.contains(said), "{wrong}: {text}");
+    }
+}
+
+#[test]
+fn a_space_that_is_used_up_ends_the_search() {
+    let study = STUDY
+        .replace("{int: [4, 64]}", "[4, 8]")
+        .replace("  optimizer.adamw.lr: {float: [1e-4, 1e-1], log: true}\n", "");
+    let place = place("small", &study);
+    let found = document(&place.0, &[]);
+    // With attention the other parameter changes nothing: 3 different trials of 4 points.
+    assert_eq!(trials(&found).len(), 3);
+    let hashes: BTreeSet<&str> =
+        trials(&found).iter().map(|t| t["notes"]["lrc:hash"].as_str().unwrap()).collect();
+    assert_eq!(hashes.len(), 3);
+}
+
+/// Longer trials with rungs and a size that is solved for.
+fn long() -> String {
+    STUDY
+        .replace("trials: 6", "trials: 12\nset: {length: 120 steps, checkpoint.every: 20 steps}")
+        .replace("parameters: minimise}", "}")
+        .replace("loss: minimise, ", "loss: minimise")
+        .replace("constraints: {parameters: {most: 2k}}", "match: {parameters: {to: 1000, by: model.set.width, within: 10%}}")
+        .replace("sampler: {random: }", "sampler: {evolution: {population: 4, tournament: 2}}\nhalving: {first: 25%, factor: 2}")
+        .replace("  model.layers.0: [\"swiglu(hidden = hidden)\", \"attention(heads = 2)\"]\n", "")
+}
+
+fn background(folder: &Path) -> Child {
+    let mut command = command(folder, &["--resume"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn processes_share_a_study_and_go_on_where_one_was_killed() {
+    let place = place("shared", &long());
+    let (mut one, mut two) = (background(&place.0), background(&place.0));
+    let journal = place.0.join("out/journal.log");
+    let rungs =
+        || fs::read_to_string(&journal).unwrap_or_default().matches("\"op_code\":7").count();
+    let began = std::time::Instant::now();
+    while rungs() < 3 && began.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Wherever it is: in a step, at a rung, or with the journal's lock.
+    one.kill().unwrap();
+    one.wait().unwrap();
+    let found = document(&place.0, &["--resume"]);
+    assert!(two.wait().unwrap().success());
+    let all = trials(&found);
+    assert_eq!(all.len(), 12);
+    let hashes: BTreeSet<&str> =
+        all.iter().map(|t| t["notes"]["lrc:hash"].as_str().unwrap()).collect();
+    assert_eq!(hashes.len(), 12, "no trial twice");
+    assert!(all.iter().all(|t| t["state"] == "complete" || t["state"] == "pruned"), "{found}");
+    // Asynchronous: who comes early is promoted more easily, so at least a half of a half, and not all.
+    let complete = all.iter().filter(|t| t["state"] == "complete").count();
+    assert!((3..12).contains(&complete), "{complete}");
+    for trial in all {
+        let rungs = trial["rungs"].as_object().unwrap().len();
+        assert_eq!(rungs == 3, trial["state"] == "complete", "{trial}");
+        let parameters = trial["notes"]["lrc:parameters"].as_f64().unwrap();
+        assert!((parameters - 1000.0).abs() <= 100.0, "{trial}");
+    }
+}
+
+#[test]
+fn the_shipped_studies_can_be_searched() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["placement", "features", "rates"] {
+        let study = format!("examples/search/{name}.yaml");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lrc"));
+        let out = command.current_dir(root).args(["search", &study, "--dry-run"]).output().unwrap();
+        assert!(out.status.success(), "{name}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
+/// Sizes beside the one that was solved for are no nearer.
+#[test]
+fn params_solves_for_a_size() {
+    let lrc = |more: &[&str]| {
+        let model = concat!(env!("CARGO_MANIFEST_DIR"), "/specs/models/quickstart.arch");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lrc"));
+        let out = command.args(["params", model, "--json"]).args(more).output().unwrap();
+        serde_json::from_slice::<Value>(&out.stdout).ok()
+    };
+    for (measure, to, by, key) in [
+        ("params", 399_700.0, "layers", "parameters"),
+        ("params", 150_000.0, "width", "parameters"),
+        ("state", 9_000.0, "window", "state_numbers"),
+        ("flops", 1e6, "width", "flops_per_token"),
+    ] {
+        let found = lrc(&["--match", &format!("{measure}={to}"), "--by", by]).unwrap();
+        let size = found["match"]["size"].as_u64().unwrap();
+        let value = found["match"]["value"].as_f64().unwrap();
+        assert_eq!(found[key].as_f64(), Some(value));
+        for other in (size.saturating_sub(8).max(1)..size + 9).filter(|other| *other != size) {
+            let Some(beside) = lrc(&["--set", &format!("{by}={other}")]) else { continue };
+            let off = (beside[key].as_f64().unwrap() - to).abs();
+            assert!((value - to).abs() <= off, "{by} = {other} is nearer than {size}");
+        }
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lrc"));
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/specs/models/quickstart.arch");
+    let out =
+        command.args(["params", model, "--match", "params=1M", "--by", "widht"]).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(3) && text.contains("did you mean `width`"), "{text}");
+}
+
+/// Optuna opens the journal, sees what lrc saw, and asks for trials that lrc runs. `./test` fetches Optuna and sets
+/// `LRC_OPTUNA` to the folder that it was installed into.
+#[test]
+fn optuna_reads_the_journal_and_asks_for_trials() {
+    let Some(packages) = std::env::var_os("LRC_OPTUNA") else { return };
+    let place = place("optuna", STUDY);
+    let python = |what: &str| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/search.py");
+        let mut command = Command::new("python3");
+        let out = command
+            .env("PYTHONPATH", &packages)
+            .args([script, what])
+            .arg(place.0.join("out/journal.log"))
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        serde_json::from_slice::<Value>(&out.stdout).unwrap()
+    };
+    let same = |found: &Value| {
+        let seen = python("read");
+        assert_eq!(seen["best"], found["best"]);
+        let pairs = trials(found).iter().zip(seen["trials"].as_array().unwrap());
+        for (mine, theirs) in pairs {
+            for key in ["number", "state", "params", "values"] {
+                assert_eq!(mine[key], theirs[key], "{key}");
+            }
+        }
+    };
+    let found = document(&place.0, &[]);
+    same(&found);
+    let asked = python("ask");
+    let found = document(&place.0, &["--resume"]);
+    let all = trials(&found);
+    assert_eq!(all.len(), 10);
+    for wanted in asked.as_array().unwrap() {
+        let trial = &all[wanted["number"].as_u64().unwrap() as usize];
+        assert_eq!(trial["state"], wanted["state"], "{trial}");
+        for (name, value) in wanted["params"].as_object().unwrap() {
+            assert_eq!(trial["params"][name], *value, "{trial}");
+        }
+    }
+    same(&found);
+}
