@@ -245,19 +245,23 @@ impl Table {
         let name = model.name.clone();
         let per_row = Prepared::plain(model.clone()).per_row();
         memory::room(bytes(per_row, batch * length), &format!("training {name}"))?;
+        let forward = account::account(&model).flops_per_token(length) as f64;
         let speed = measured::training(model, batch, length, self.repeat, self.device)?;
+        // What the sim device takes says nothing about a GPU.
+        let rate = (self.device != Device::Sim).then_some(3.0 * forward * speed);
         let peak = memory::peak();
         if !self.quiet {
             let memory = peak.map_or(String::new(), |bytes| {
                 format!("; at most {:.0} MiB of memory so far", bytes as f64 / 1_048_576.0)
             });
             say!(
-                "training {name}, {batch} sequences of {length} tokens: {speed:.0} tokens/s{memory}"
+                "training {name}, {batch} sequences of {length} tokens: {speed:.0} tokens/s{}{memory}",
+                rate.map_or(String::new(), |rate| format!(", {:.4} TFLOP/s", rate * 1e-12))
             );
         }
         self.training.push(json!({
             "name": name, "batch": batch, "length": length, "tokens_per_second": speed,
-            "peak_memory_bytes": peak,
+            "model_flops_per_second": rate, "peak_memory_bytes": peak,
         }));
         Ok(speed)
     }

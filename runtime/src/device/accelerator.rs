@@ -14,6 +14,7 @@ use lrc_compiler::tile::{Leaf, Number, Stream, size};
 use super::answers::Answers;
 use super::backend::{self, Backend, CrossEntropy, Drop, Elementwise, Pointwise, Said};
 use super::fixed::{Fixed, PIECE};
+use super::grouped::Seats;
 use super::kernels::{Call, Into as Gradients, Kernels, Left, Unready, Wanted, without_kernels};
 use super::launch::ready;
 use super::peak::stated;
@@ -35,6 +36,8 @@ pub struct Accelerator {
     names: HashMap<usize, String>,
     left: HashMap<usize, Left>,
     answers: Answers,
+    /// Who sits where, as the host has read it since the numbers were routed.
+    pub(super) seats: Vec<(Tensor, Seats)>,
     programs: Vec<RowKernel>,
 }
 
@@ -60,6 +63,7 @@ impl Accelerator {
             names: HashMap::new(),
             left: HashMap::new(),
             answers: Answers::default(),
+            seats: vec![],
             programs: vec![],
         };
         for (at, node) in prepared.model.graph.nodes.node_weights().enumerate() {
@@ -109,22 +113,6 @@ impl Accelerator {
         let rows = call.bounds.last().copied().unwrap_or(0) * call.recur.heads;
         let slots = call.recur.recurrence.outs.iter();
         slots.map(|s| self.store.take("outputs of subheads", rows * size(&s.shape))).collect()
-    }
-}
-
-fn call<'c>(call: &backend::Call<'c>) -> Call<'c> {
-    let recur = call.recur;
-    let (inputs, params) = call.operands.split_at(recur.recurrence.inputs.len());
-    let pairs = |tensors: &[Tensor], heads: &[usize]| {
-        tensors.iter().copied().zip(heads.iter().copied()).collect()
-    };
-    Call {
-        recurrence: &recur.recurrence,
-        heads: recur.heads,
-        bounds: call.bounds,
-        inputs: pairs(inputs, &recur.input_heads),
-        params: pairs(&params[..recur.recurrence.params.len()], &recur.param_heads),
-        initial: call.initial.to_vec(),
     }
 }
 
@@ -196,6 +184,7 @@ impl Backend for Accelerator {
 
     fn begin(&mut self) {
         self.store.trim_tables();
+        self.seats.clear();
         for left in std::mem::take(&mut self.left).into_values() {
             left.release(&mut self.store);
         }
@@ -304,7 +293,7 @@ impl Backend for Accelerator {
     ) -> Result<Vec<Tensor>, Failure> {
         let kernels = self.kernels(on.at, on.recur, keep)?;
         let own = self.of_heads(on, outs)?;
-        let (finals, left) = kernels.forward(&mut self.store, &call(on), &own)?;
+        let (finals, left) = kernels.forward(&mut self.store, &Call::of(on), &own)?;
         if on.recur.sum > 1 {
             for ((own, to), slot) in own.into_iter().zip(outs).zip(&on.recur.recurrence.outs) {
                 let one = size(&slot.shape);
@@ -347,7 +336,7 @@ impl Backend for Accelerator {
         let (inputs, params) = to.split_at(on.recur.recurrence.inputs.len());
         let to = Gradients { inputs: inputs.to_vec(), params: params.to_vec(), initial: vec![] };
         let flows: [&[Option<Tensor>]; 2] = [&d_outs, &[]];
-        kernels.backward(&mut self.store, &call(on), &left, flows, &to)?;
+        kernels.backward(&mut self.store, &Call::of(on), &left, flows, &to)?;
         left.release(&mut self.store);
         if on.recur.sum > 1 {
             d_outs.into_iter().flatten().for_each(|own| self.store.give(own));
@@ -387,6 +376,7 @@ impl Backend for Accelerator {
         weights: Tensor,
         sizes: [usize; 2],
     ) -> Result<(), Failure> {
+        self.seats.retain(|(ids, _)| ids.slot != to[0].slot);
         self.fixed.route(&mut self.store, to, weights, sizes)
     }
 

@@ -1,5 +1,7 @@
 //! Products by expert: the host reads who sits where, and each expert's rows are one product.
 
+use std::rc::Rc;
+
 use super::accelerator::Accelerator;
 use super::backend::Backend;
 use super::store::Tensor;
@@ -8,17 +10,26 @@ use crate::ops::dense::{Dense, Sizes};
 use crate::ops::experts;
 use lrc_compiler::tile::Number;
 
+/// The slots of each expert.
+pub(super) type Seats = Rc<Vec<Vec<u32>>>;
+
 /// Why steps of models with experts are not replayed.
 const EXPERTS: &str =
     "the host reads who sits with which expert, and starts products of as many rows";
 
 impl Accelerator {
-    /// The slots of each expert, in order.
-    fn seats(&self, ids: Tensor, experts: usize) -> Result<Vec<Vec<u32>>, Failure> {
+    /// The slots of each expert, in order: read once for all products of the numbers that were routed last.
+    fn seats(&mut self, ids: Tensor, experts: usize) -> Result<Seats, Failure> {
+        if let Some((_, known)) = self.seats.iter().find(|(routed, _)| *routed == ids) {
+            return Ok(Rc::clone(known));
+        }
+        self.store.fall_out(EXPERTS)?;
         let mut seats = vec![Vec::new(); experts];
         for (at, id) in self.store.get(ids)?.into_iter().enumerate().filter(|(_, id)| *id >= 0.0) {
             seats[id as usize].push(at as u32);
         }
+        let seats = Rc::new(seats);
+        self.seats.push((ids, Rc::clone(&seats)));
         Ok(seats)
     }
 
@@ -32,7 +43,6 @@ impl Accelerator {
         sizes: experts::Sizes,
     ) -> Result<(), Failure> {
         let [inner, outer] = sizes.shape;
-        self.store.fall_out(EXPERTS)?;
         let seats = self.seats(ids, sizes.experts)?;
         // Sums over slots are rounded once.
         let whole = to;

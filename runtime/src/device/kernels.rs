@@ -10,6 +10,7 @@ use lrc_compiler::plan::{Binding, Role, Schedule};
 use lrc_compiler::tile::{Number, size};
 use lrc_dsl::Diag;
 
+use super::backend;
 use super::launch::{Bound, Over, Ready, Run, ready};
 use super::store::{Machine, Store, Tensor};
 use crate::ground::error::Failure;
@@ -109,6 +110,25 @@ impl Into {
             .map(|k| store.take("gradient of a state", call.states(k)))
             .collect::<Result<_, _>>()?;
         Ok(Into { inputs, params, initial })
+    }
+}
+
+impl<'a> Call<'a> {
+    /// What a back end is asked for.
+    pub(super) fn of(call: &backend::Call<'a>) -> Call<'a> {
+        let recur = call.recur;
+        let (inputs, params) = call.operands.split_at(recur.recurrence.inputs.len());
+        let pairs = |tensors: &[Tensor], heads: &[usize]| {
+            tensors.iter().copied().zip(heads.iter().copied()).collect()
+        };
+        Call {
+            recurrence: &recur.recurrence,
+            heads: recur.heads,
+            bounds: call.bounds,
+            inputs: pairs(inputs, &recur.input_heads),
+            params: pairs(&params[..recur.recurrence.params.len()], &recur.param_heads),
+            initial: call.initial.to_vec(),
+        }
     }
 }
 

@@ -115,7 +115,9 @@ impl Store {
         }
         if self.lists.known.len() == KNOWN {
             // A graph that still runs is not taken away.
-            self.wait()?;
+            if let How::Graph(_) = self.lists.known[0].how {
+                self.wait()?;
+            }
             self.lists.known.remove(0);
         }
         self.lists.known.push(Known { ops: open.ops, how: How::Written });
