@@ -63,7 +63,7 @@ impl Curve {
     }
 }
 
-/// A chart; both axes start at 0 or below.
+/// A chart; both axes start at 0 or below, unless it is fitted to its points.
 #[derive(Clone, Debug)]
 pub struct Chart<'c> {
     /// Above it.
@@ -147,6 +147,7 @@ const DOTS: usize = 40;
 
 /// Where numbers stand on the page.
 struct Scale {
+    start: f64,
     end: f64,
     low: f64,
     high: f64,
@@ -154,7 +155,7 @@ struct Scale {
 
 impl Scale {
     fn x(&self, x: f64) -> f64 {
-        LEFT + (WIDTH - LEFT - RIGHT) * x / self.end
+        LEFT + (WIDTH - LEFT - RIGHT) * (x - self.start) / (self.end - self.start)
     }
 
     fn y(&self, y: f64) -> f64 {
@@ -165,7 +166,16 @@ impl Scale {
 impl Chart<'_> {
     /// The picture with its title and key as HTML; nothing where there is nothing to draw.
     pub fn html(&self) -> String {
-        let Some(svg) = self.svg() else { return String::new() };
+        self.page(self.svg())
+    }
+
+    /// The same with axes that show the points alone, where they lie far from 0 and close together.
+    pub fn html_fitted(&self) -> String {
+        self.page(self.drawn(true))
+    }
+
+    fn page(&self, svg: Option<String>) -> String {
+        let Some(svg) = svg else { return String::new() };
         let mut page = format!("<h2>{}</h2>{svg}<div class=\"key\">", escape(self.title));
         for curve in self.named() {
             let (colour, name) = (curve.colour, escape(&curve.name));
@@ -218,18 +228,32 @@ impl Chart<'_> {
 
     /// The picture without its key.
     pub fn svg(&self) -> Option<String> {
+        self.drawn(false)
+    }
+
+    /// Where its points lie, and from where to where its axes reach.
+    fn scale(&self, fitted: bool) -> Option<Scale> {
         let finite = |p: &&Point| p.x.is_finite() && p.y.is_finite();
         let all = || self.curves.iter().flat_map(|c| &c.points).filter(finite);
         all().next()?;
+        let from = if fitted { [f64::INFINITY, f64::NEG_INFINITY] } else { [0.0; 2] };
         let ends = |p: &Point| p.interval.unwrap_or([p.y, p.y]);
-        let (low, high) = all().fold((0.0_f64, 0.0_f64), |(low, high), p| {
+        let (low, high) = all().fold((from[0], from[1]), |(low, high), p| {
             (low.min(ends(p)[0]).min(p.y), high.max(ends(p)[1]).max(p.y))
         });
-        let end = all().map(|p| p.x).fold(0.0, f64::max);
+        let end = all().map(|p| p.x).fold(from[1], f64::max);
         // An axis of nothing but 0 goes to 1.
         let some = |from: f64, to: f64| if to > from { to } else { from + 1.0 };
-        let (high, end) = (some(low, high), some(0.0, end));
-        let scale = Scale { end, low, high };
+        let (high, start) =
+            (some(low, high), if fitted { all().map(|p| p.x).fold(end, f64::min) } else { 0.0 });
+        let end = some(start, end);
+        // Points at the ends are seen whole.
+        let [x, y] = if fitted { [0.04 * (end - start), 0.08 * (high - low)] } else { [0.0; 2] };
+        Some(Scale { start: start - x, end: end + x, low: low - y, high: high + y })
+    }
+
+    fn drawn(&self, fitted: bool) -> Option<String> {
+        let scale = self.scale(fitted)?;
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\" font-family=\"system-ui,sans-serif\">",
             escape(self.title)
@@ -257,9 +281,10 @@ impl Chart<'_> {
                 tick(value, step)
             );
         }
-        let step = round(scale.end / 6.0);
+        let step = round((scale.end - scale.start) / 6.0);
+        let first = (scale.start / step).ceil() as i64;
         let count = (scale.end / step * 1.000_001).floor() as i64;
-        for i in 0..=count {
+        for i in first..=count {
             let value = i as f64 * step;
             let x = scale.x(value);
             let anchor = if x > WIDTH - 30.0 { "end" } else { "middle" };

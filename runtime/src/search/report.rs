@@ -53,7 +53,7 @@ pub fn rows(
         .filter(|trial| !chooser.seen(std::slice::from_ref(*trial)).is_empty())
         .collect();
     let ranked: Vec<_> = seen.into_iter().map(|seen| seen.ranked).collect();
-    let mut heads = vec!["trial".to_string(), "state".into()];
+    let mut heads = vec!["trial".to_string(), "status".into()];
     heads.extend(study.objectives.iter().map(|o| o.metric.clone()));
     let wanted = |metric: &str| study.objectives.iter().any(|o| o.metric == metric);
     let costs: Vec<&str> = ["parameters", "state"].into_iter().filter(|of| !wanted(of)).collect();
@@ -174,7 +174,7 @@ fn curves(study: &Study, trials: &[StoredTrial]) -> String {
         let mut all = vec![Curve::line("nobody is better in both", COLOURS[0], line)];
         all.extend(dots("others", COLOURS[1], others.map(Point::from).collect()));
         let title = format!("{} against {}", first.metric, second.metric);
-        page += &Chart { title: &title, unit: &second.metric, curves: &all }.html();
+        page += &Chart { title: &title, unit: &second.metric, curves: &all }.html_fitted();
     } else {
         let mut best = f64::INFINITY;
         let line = done.iter().map(|(trial, costs)| {
@@ -186,7 +186,7 @@ fn curves(study: &Study, trials: &[StoredTrial]) -> String {
             done.iter().map(|(t, costs)| Point::from((t.number as f64, first.cost(costs[0]))));
         all.extend(dots("trials", COLOURS[1], points.collect()));
         let title = format!("{} by trial", first.metric);
-        page += &Chart { title: &title, unit: "trial", curves: &all }.html();
+        page += &Chart { title: &title, unit: "trial", curves: &all }.html_fitted();
     }
     page
 }
@@ -225,9 +225,9 @@ fn slices(study: &Study, trials: &[StoredTrial]) -> String {
         }
         // A range of more than a decade is shown by decades.
         let decades = low > 0.0 && high > 10.0 * low;
-        let place = |x: f64| if decades { (x / low).log10() } else { x };
+        let place = |x: f64| if decades { x.log10() } else { x };
         let unit = match decades {
-            true => format!("decades of {} above {}", param.name, short(low)),
+            true => format!("log10 of {}", param.name),
             false => param.name.clone(),
         };
         let groups: Vec<(String, f64)> = match names.map(|of| (&study.space[of].domain, of)) {
@@ -252,7 +252,7 @@ fn slices(study: &Study, trials: &[StoredTrial]) -> String {
             }
         }
         let title = format!("{} against {}", study.objectives[0].metric, param.short());
-        page += &Chart { title: &title, unit: &unit, curves: &curves }.html();
+        page += &Chart { title: &title, unit: &unit, curves: &curves }.html_fitted();
     }
     page
 }
