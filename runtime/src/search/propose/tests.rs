@@ -74,7 +74,6 @@ fn trials_of_a_recorded_study_are_better_than_by_chance() {
             .map(|seed| replayed(Sampler::Random, seed) - replayed(sampler, seed))
             .collect();
         let found = mean(&better);
-        println!("{sampler:?}: {found:?}");
         assert!(found.interval[0] > 0.0, "{sampler:?}: {found:?}");
     }
 }
