@@ -12,7 +12,7 @@ use super::store::{Argument, Loaded, Machine, Store, Tensor};
 use crate::ground::error::Failure;
 
 /// Blocks that go over rows, at most: enough to fill a GPU, and few partial sums.
-const ROW_BLOCKS: usize = 512;
+pub const ROW_BLOCKS: usize = 512;
 
 /// A schedule whose kernels are compiled and loaded.
 #[derive(Clone, Debug)]
@@ -61,6 +61,8 @@ pub enum Over<'a> {
         rows: usize,
         /// The position of each in its sequence.
         positions: Tensor,
+        /// Blocks at most: [`ROW_BLOCKS`] of them, unless fewer are to be counted.
+        blocks: usize,
     },
 }
 
@@ -308,8 +310,8 @@ impl Spread {
         };
         let (bounds, heads) = match over {
             Over::Sequences { bounds, heads } => (bounds, heads),
-            Over::Rows { rows, .. } => {
-                let blocks = rows.div_ceil(kernel.chunk).min(ROW_BLOCKS);
+            Over::Rows { rows, blocks, .. } => {
+                let blocks = rows.div_ceil(kernel.chunk).min(blocks);
                 return Ok(Spread { table: None, jobs: blocks, blocks });
             }
         };

@@ -2,7 +2,7 @@
 
 use lrc_compiler::plan::Binding;
 
-use super::launch::{Bound, Over, Ready, Run};
+use super::launch::{Bound, Over, ROW_BLOCKS, Ready, Run};
 use super::store::{Store, Tensor};
 use crate::ground::error::Failure;
 
@@ -35,7 +35,18 @@ impl RowKernel {
         outputs: &[Tensor],
         grads: &[Tensor],
     ) -> Result<(), Failure> {
-        let over = Over::Rows { rows: on.rows, positions: on.positions };
+        self.in_blocks(store, ROW_BLOCKS, on, (outputs, grads))
+    }
+
+    /// The same by so many blocks at most.
+    pub fn in_blocks(
+        &self,
+        store: &mut Store,
+        blocks: usize,
+        on: &On,
+        (outputs, grads): (&[Tensor], &[Tensor]),
+    ) -> Result<(), Failure> {
+        let over = Over::Rows { rows: on.rows, positions: on.positions, blocks };
         Run::new(store, &self.0, over)?.start(store, |binding| {
             let (tensor, add) = match binding {
                 Binding::Input(i) => (on.inputs.get(i), false),

@@ -7,6 +7,7 @@
 mod fit;
 pub mod measures;
 pub mod page;
+pub mod step;
 pub mod text;
 pub mod time;
 

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::text::{assumptions, megabytes, milliseconds};
+use super::step::{self, StepProfile};
 use super::{OfKernel, Profile};
 use crate::device::sim::count::kind::Class;
 use crate::report::plot::{COLOURS, HEAD, escape, table};
@@ -13,8 +14,8 @@ const MOST: usize = 24;
 const STYLE: &str = "<style>.bar{display:flex;height:16px;background:#eee;margin:1px 0 6px}.bar i{display:block;height:16px}\
 .step{font:12px/1.4 ui-monospace,monospace;overflow-wrap:anywhere}</style>";
 
-/// The page.
-pub fn page(profiles: &[Profile]) -> String {
+/// The page of recurrences and of training steps.
+pub fn page(profiles: &[Profile], steps: &[StepProfile]) -> String {
     let mut page = HEAD.replace("<title>lrc run</title>", "<title>lrc profile</title>");
     page.push_str(STYLE);
     page.push_str("<h1>What kernels do, and where their time goes</h1>");
@@ -23,7 +24,10 @@ pub fn page(profiles: &[Profile]) -> String {
          as long as its share of the time; its colours say what was done meanwhile: instructions of a kind were \
          issued, or their results waited for.</p>",
     );
-    key(&mut page);
+    steps.iter().for_each(|made| step::text::section(&mut page, made));
+    if !profiles.is_empty() {
+        key(&mut page);
+    }
     for profile in profiles {
         let sizes = profile.sizes;
         let _ = write!(

@@ -136,7 +136,7 @@ fn each(spec: &Spec, run_schedule: &RunSchedule, see: &mut dyn FnMut(&StepPlan))
 }
 
 /// Tokens of the longest sequences.
-fn longest(spec: &Spec, run_schedule: &RunSchedule) -> usize {
+pub fn longest(spec: &Spec, run_schedule: &RunSchedule) -> usize {
     let mut longest = 1;
     each(spec, run_schedule, &mut |next| longest = longest.max(next.length));
     longest

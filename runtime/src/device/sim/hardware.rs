@@ -39,6 +39,10 @@ pub struct Hardware {
     pub busy: [f64; 4],
     /// Seconds between the starts of two kernels that wait for each other.
     pub launch: f64,
+    /// Operations of a second in bf16 on the matrix units, as it is sold.
+    pub peak: f64,
+    /// The share of them that a library's dense products reach.
+    pub products: f64,
 }
 
 /// NVIDIA A100 (80 GB).
@@ -59,6 +63,8 @@ pub const A100: Hardware = Hardware {
     barrier: 24.0,
     busy: [2.0, 2.0, 8.0, 8.0],
     launch: 3e-6,
+    peak: 312e12,
+    products: 0.75,
 };
 
 /// NVIDIA H100 (SXM). Products of fragments reach 62 % of what the larger ones of this kind of GPU do.
@@ -72,6 +78,8 @@ pub const H100: Hardware = Hardware {
     memory: [38.0, 270.0, 560.0],
     l2: 50 << 20,
     busy: [2.0, 1.0, 8.0, 6.5],
+    peak: 989e12,
+    products: 0.65,
     ..A100
 };
 
