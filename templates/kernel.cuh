@@ -18,7 +18,7 @@ INLINE int inside(const Place& at, int i) {
 
 // The position in its sequence of row i of the chunk.
 INLINE int token(const Place& at, int i) {
-    return at.positions == 0 ? inside(at, i) : at.positions[inside(at, i)];
+    return at.positions == 0 ? inside(at, i) : __ldg(at.positions + inside(at, i));
 }
 
 // The row of all sequences at which a position lies that row i of the chunk names; -1 before the

@@ -127,8 +127,14 @@ fn pointwise_node(model: &Model, node: &Node, machine: &Machine, seed: &mut u32)
     let params: Vec<Vec<f32>> =
         node.params.iter().map(|p| drawn(size(&graph.params[p.0].shape), seed)).collect();
     let dy = drawn(output.width() * rows, seed);
-    let of =
-        Pointwise { label: "node", program, once: &once, output_once: output.once, numbers: &[] };
+    let of = Pointwise {
+        label: "node",
+        program,
+        once: &once,
+        output_once: output.once,
+        numbers: &[],
+        in_place: false,
+    };
     let schedule = match grad {
         None => of.forward(machine.kind()).unwrap(),
         Some(grad) => of.backward(grad, machine.kind()).unwrap(),

@@ -46,6 +46,9 @@ pub struct Profile {
     /// flows between its nodes; what has a promised range stays f32. A spec says it itself.
     #[arg(long, value_enum, default_value = "f32")]
     pub dtype: Dtype,
+    /// Of a model or spec, also print the steps of the kernels that take much of its training step.
+    #[arg(long)]
+    pub steps: bool,
     /// One JSON document on stdout.
     #[arg(long)]
     pub json: bool,
@@ -139,7 +142,7 @@ impl Told {
         for hardware in hardware {
             let made = step::step(prepared, step, *hardware)?;
             if !args.json {
-                say!("{}", step::text::text(&made));
+                say!("{}", step::text::text(&made, args.steps));
             }
             self.steps.push(made);
         }

@@ -56,6 +56,13 @@ INLINE u32 word_if(const void* from, bool when) {
     return y;
 }
 
+INLINE u32 half_if(const void* from, bool when) {
+    unsigned short y = 0;
+    asm("{\n\t.reg .pred q<1>;\n\tsetp.ne.s32 q0, %2, 0;\n\t@q0 ld.global.nc.u16 %0, [%1];\n\t}"
+        : "+h"(y) : "l"(from), "r"((int)when));
+    return y;
+}
+
 INLINE uint2 words_if(const void* from, bool when) {
     uint2 y = {0, 0};
     asm("{\n\t.reg .pred q<1>;\n\tsetp.ne.s32 q0, %3, 0;\n\t@q0 ld.global.nc.v2.u32 {%0, %1}, [%2];\n\t}"
@@ -92,7 +99,7 @@ template <int N> INLINE Group<N> get_if(const bf16* from, bool when) {
     } else if constexpr (N == 2) {
         return halves<2>({word_if(from, when)});
     } else {
-        return {when ? widen(*from) : 0.f};
+        return {lower(half_if(from, when))};
     }
 }
 

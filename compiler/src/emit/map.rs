@@ -4,7 +4,7 @@ use super::Text;
 use super::expr::{condition, element, expr, placed};
 use super::step::{inside, place_of};
 use crate::plan::lower::WARP;
-use crate::plan::{Access, Expr, Grid, Kernel, Reduction, Step, Target, Tile, groups};
+use crate::plan::{Access, Expr, Kernel, Reduction, Step, Target, Tile, groups};
 
 /// Elements of a thread that are computed before any of them is stored, and parts of their expressions: enough reads in
 /// flight, and little to compile.
@@ -36,12 +36,19 @@ struct Read {
     constant: bool,
     /// Any of these must hold, if there are some, for the place to be one.
     when: Vec<String>,
+    /// The read, or zero where the first of them does not hold.
+    or_zero: Option<Expr>,
 }
 
 impl Read {
+    /// What the read itself says: where it is not made, it brings zeros.
+    fn zero_if_not(&self) -> Option<Expr> {
+        self.or_zero.clone().filter(|_| self.constant && self.when.len() == 1)
+    }
+
     /// What stands in its place, and the line that reads; nothing where it is left to each element.
     fn first(self, number: usize) -> Option<(Expr, String, String)> {
-        let Read { of, size, place, constant, when } = self;
+        let Read { of, size, place, constant, when, .. } = self;
         let when: Vec<String> = when.iter().map(|when| format!("({when})")).collect();
         let (name, when) = (format!("x{number}"), when.join(" || "));
         let line = match (size, when.is_empty()) {
@@ -231,8 +238,10 @@ impl Text<'_> {
             self.collect(k, step, value, &mut guards, &mut found);
         }
         let mut reads = Reads::default();
-        for read in found {
-            if let Some((of, name, line)) = read.first(reads.named.len()) {
+        for (number, read) in found.into_iter().enumerate() {
+            let zero_if_not = read.zero_if_not();
+            if let Some((of, name, line)) = read.first(number) {
+                reads.named.extend(zero_if_not.map(|e| (e, name.clone())));
                 reads.named.push((of, name));
                 reads.lines.push(line);
             }
@@ -254,8 +263,15 @@ impl Text<'_> {
             Expr::Where(when, both) => {
                 let when = condition(self.of, when);
                 guards.push(when.clone());
+                let known = found.len();
                 self.collect(k, step, &both[0], guards, found);
                 guards.pop();
+                if let [read] = &mut found[known..]
+                    && matches!(&both[1], Expr::Number(x) if x.value() == 0.0)
+                    && (both[0] == read.of || Some(&both[0]) == read.or_zero.as_ref())
+                {
+                    read.or_zero = Some(e.clone());
+                }
                 guards.push(format!("!({when})"));
                 self.collect(k, step, &both[1], guards, found);
                 guards.pop();
@@ -286,13 +302,13 @@ impl Text<'_> {
             Expr::Tile(id, index) => (element(k, *id, index), false),
             Expr::Buffer(from) => {
                 let buffer = self.of.buffer(from.buffer);
-                let constant = buffer.access == Access::Read && k.grid != Grid::Rows;
+                let constant = buffer.access == Access::Read && !buffer.in_place;
                 (placed(k, buffer, from), constant)
             }
             _ => return,
         };
         let when = if when.is_empty() { vec![] } else { vec![when] };
-        found.push(Read { of: e.clone(), size, place, constant, when });
+        found.push(Read { of: e.clone(), size, place, constant, when, or_zero: None });
     }
 
     /// Stores a group of a map where it belongs, and what rounding leaves of it.
@@ -328,23 +344,33 @@ impl Text<'_> {
         if *lanes == WARP {
             return self.reduce_by_warps(k, step);
         }
+        let Step::Reduce { group, .. } = step else { return };
         let kept: Vec<usize> = (0..sizes.len()).filter(|axis| !over.contains(axis)).collect();
         let terms: usize = over.iter().map(|axis| sizes[*axis]).product();
-        let results: usize = kept.iter().map(|axis| sizes[*axis]).product();
-        let (start, put, _) = added(*reduction, &expr(self.of, k, value, &[]));
+        let reads = self.reads(k, step, "");
+        let (start, put, _) = added(*reduction, &expr(self.of, k, value, &reads.named));
+        let put = put.replace("x = ", "y.x[l] = ").replace("x += ", "y.x[l] += ");
+        let put = put.replace("larger(x,", "larger(y.x[l],");
+        let axis = groups::axis(step).filter(|_| *group > 1);
+        let mut counts = sizes.clone();
+        axis.iter().for_each(|axis| counts[*axis] /= group);
+        let results: usize = kept.iter().map(|axis| counts[*axis]).product();
         self.line("#pragma unroll 1");
         let each = format!("for (int e = threadIdx.x; e < {results}; e += THREADS)");
         self.block(&each, |t| {
-            t.indices("e", sizes, &kept);
-            t.line(&format!("float x = {start};"));
+            t.grouped("e", &counts, &kept, axis.map(|axis| (axis, *group)));
+            t.line(&format!("Group<{group}> y;"));
+            t.line("#pragma unroll");
+            t.line(&format!("for (int l = 0; l < {group}; l++) y.x[l] = {start};"));
             // Of a few terms NVRTC would read eight at a time, more than there are.
-            let unroll = divisor(terms, TERMS);
+            let unroll = divisor(terms, (TERMS / group).max(2));
             t.line(&format!("#pragma unroll {unroll}"));
             t.block(&format!("for (int s = 0; s < {terms}; s++)"), |t| {
                 t.indices("s", sizes, over);
-                t.line(&put);
+                reads.lines.iter().for_each(|line| t.line(line));
+                t.group(axis, *group, &put);
             });
-            t.store(k, to, "x", false);
+            t.put(k, to, *group, "y", false);
         });
     }
 

@@ -32,6 +32,11 @@ pub const TILE_LIBRARY: &str = concat!(
 /// How kernels of recurrences find their tensors.
 const TENSORS: &str = include_str!("../../../templates/kernel.cuh");
 
+/// A count of blocks, where each of so many of them has a part.
+fn per_part(blocks: &str, parts: usize) -> String {
+    if parts == 1 { blocks.into() } else { format!("({blocks} / {parts})") }
+}
+
 /// The CUDA C++ text of a kernel of a schedule.
 pub fn cuda(schedule: &Schedule, kernel: &Kernel) -> String {
     let own = function(schedule, kernel);
@@ -106,17 +111,14 @@ impl Text<'_> {
     }
 
     fn kernel(&mut self, k: &Kernel) {
-        let arguments: Vec<String> = k
-            .arguments
-            .iter()
-            .map(|argument| self.argument(*argument, k.grid == Grid::Rows))
-            .collect();
+        let arguments: Vec<String> =
+            k.arguments.iter().map(|argument| self.argument(*argument)).collect();
         self.line(&format!("extern \"C\" __global__ void __launch_bounds__({}, 1)", k.threads));
         self.block(&format!("{}({})", k.name, arguments.join(", ")), |t| t.body(k));
     }
 
     /// An argument's type and name.
-    fn argument(&self, argument: Argument, rows: bool) -> String {
+    fn argument(&self, argument: Argument) -> String {
         match argument {
             Argument::Bounds => "const int* bounds".to_string(),
             Argument::Chunks { .. } => "const int* chunks".to_string(),
@@ -128,8 +130,8 @@ impl Text<'_> {
             Argument::Workspace => "unsigned char* __restrict__ workspace".to_string(),
             Argument::Buffer(id) => {
                 let Buffer { name, access, number, .. } = self.of.buffer(id);
-                // Kernels of rows may write where they read, an element behind the other; no others do.
-                let alone = if rows { "" } else { "__restrict__ " };
+                let in_place = self.of.buffers.iter().any(|buffer| buffer.in_place);
+                let alone = if in_place { "" } else { "__restrict__ " };
                 let constant = if *access == Access::Read { "const " } else { "" };
                 format!("{constant}{}* {alone}{name}", type_of(*number))
             }
@@ -206,10 +208,15 @@ impl Text<'_> {
                 "at.chunk = job[2];".to_string(),
             ],
             Grid::Rows => vec![
-                "at.part = at.head = at.sequence = at.start = 0;".to_string(),
-                "at.job = blockIdx.x;".to_string(),
+                "at.head = at.sequence = at.start = 0;".to_string(),
+                format!(
+                    "at.part = {};",
+                    if parts == 1 { "0".into() } else { format!("blockIdx.x % {parts}") }
+                ),
+                format!("at.job = {};", per_part("blockIdx.x", parts)),
                 "at.length = at.rows = rows;".to_string(),
                 "at.positions = positions;".to_string(),
+                "__builtin_assume(positions != 0);".to_string(),
             ],
         };
         block.iter().for_each(|line| self.line(line));
@@ -256,7 +263,8 @@ impl Text<'_> {
             }
             // Every block takes its share of the groups of rows.
             Over::Groups { rows, .. } => {
-                format!("for (int c = blockIdx.x * {rows}; c < rows; c += gridDim.x * {rows})")
+                let blocks = per_part("gridDim.x", k.parts);
+                format!("for (int c = at.job * {rows}; c < rows; c += {blocks} * {rows})")
             }
         };
         self.line("#pragma unroll 1");

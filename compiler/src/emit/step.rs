@@ -66,17 +66,31 @@ impl Text<'_> {
 
     /// The indices along all axes of the element `place` of a loop.
     pub(super) fn indices(&mut self, place: &str, sizes: &[usize], axes: &[usize]) {
+        self.grouped(place, sizes, axes, None);
+    }
+
+    /// The same of the first element of a group along an axis, of which `sizes` has the number of groups.
+    pub(super) fn grouped(
+        &mut self,
+        place: &str,
+        sizes: &[usize],
+        axes: &[usize],
+        group: Option<(usize, usize)>,
+    ) {
         let mut below = 1;
         let mut lines = Vec::new();
         for &axis in axes.iter().rev() {
             let n = sizes[axis];
+            let times = group.filter(|(along, _)| *along == axis).map_or(1, |(_, size)| size);
             if n == 1 {
+                lines.extend((times > 1).then(|| format!("const int i{axis} = 0;")));
                 continue;
             }
             let div = if below == 1 { place.to_string() } else { format!("{place} / {below}") };
             let first = axes.iter().take_while(|a| **a != axis).all(|a| sizes[*a] == 1);
             let rem = if first { div } else { format!("{div} % {n}") };
-            lines.push(format!("const int i{axis} = {rem};"));
+            let first = if times > 1 { format!("({rem}) * {times}") } else { rem };
+            lines.push(format!("const int i{axis} = {first};"));
             below *= n;
         }
         lines.iter().rev().for_each(|line| self.line(line));

@@ -70,6 +70,7 @@ fn pointwise(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Schedule, Refusal> 
             once: &once(&node.inputs),
             output_once: graph.value(node.outputs[0]).once,
             numbers: &numbers,
+            in_place: false,
         }
         .forward(gpu),
         Kind::RowsGrad(grad) => {
@@ -80,6 +81,7 @@ fn pointwise(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Schedule, Refusal> 
                 once: &once(&node.inputs[..grad.inputs]),
                 output_once: graph.value(node.inputs[grad.inputs]).once,
                 numbers: &numbers,
+                in_place: false,
             }
             .backward(&grad, gpu)
         }

@@ -113,6 +113,8 @@ pub struct Buffer {
     pub access: Access,
     /// Whether a call may go without it.
     pub may_be_absent: bool,
+    /// Whether its tensor may be a result as well, written an element behind where it is read.
+    pub in_place: bool,
     /// Whether its results are added to those of an earlier buffer that is the same tensor.
     pub adds: bool,
     /// Whether it must hold zeros before the first kernel runs.
@@ -131,6 +133,7 @@ impl Buffer {
             number: Number::F32,
             access: Access::Read,
             may_be_absent: false,
+            in_place: false,
             adds: false,
             starts_at_zero: false,
         }

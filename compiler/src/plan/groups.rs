@@ -72,8 +72,11 @@ pub fn axis(step: &Step) -> Option<usize> {
     match step {
         Step::Map { filled, fragment: None, .. } => filled.iter().rposition(|n| *n > 1),
         Step::Map { fragment: Some(fragment), .. } => Some(fragment.axes[1]),
-        Step::Reduce { sizes, over, .. } => {
-            sizes.iter().rposition(|n| *n > 1).filter(|axis| over.last() == Some(axis))
+        // Warps share terms, threads make results.
+        Step::Reduce { sizes, over, lanes, .. } => {
+            let of_terms = |axis: &usize| over.last() == Some(axis);
+            let last = sizes.iter().rposition(|n| *n > 1);
+            last.filter(|axis| if *lanes == 1 { !over.contains(axis) } else { of_terms(axis) })
         }
         Step::Product { axes, .. } => Some(axes[1]),
         _ => None,
@@ -90,6 +93,11 @@ fn fills(kernel: &Kernel, step: &Step, axis: usize, size: usize) -> bool {
         }
         Step::Map { sizes, .. } | Step::Product { sizes, .. } => {
             size == PAIR && sizes[axis].is_multiple_of(size)
+        }
+        Step::Reduce { sizes, over, lanes: 1, .. } => {
+            let kept = (0..sizes.len()).filter(|axis| !over.contains(axis));
+            let results: usize = kept.map(|axis| sizes[axis]).product();
+            sizes[axis].is_multiple_of(size) && 2 * results >= kernel.threads * size
         }
         Step::Reduce { sizes, over, lanes, .. } => {
             let terms: usize = over.iter().map(|axis| sizes[*axis]).product();
@@ -131,7 +139,7 @@ impl Along<'_> {
     /// terms do.
     fn step(&self, step: &Step) -> bool {
         match (step, step.target()) {
-            (Step::Reduce { value, .. }, _) => {
+            (Step::Reduce { value, over, .. }, _) if over.contains(&self.axis) => {
                 let mut found = false;
                 value.walk(&mut |e| found |= self.read(e) == Some(true));
                 found

@@ -5,16 +5,17 @@
 //! of its rows gets, instead of giving to rows that other blocks own. Gradients of what all rows
 //! share add up in a tile of each block; a block goes over several groups of rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::buffer::{identifier, numbers};
 use super::cost::Cost;
-use super::cut::{find, flows, one, read, statements, store, zero};
+use super::cut::{find, flows, read, statements, store, zero};
 use super::index::Ix;
 use super::lower::{Lower, axes_of, new_tile, plannable, steps};
 use super::place::place;
 use super::space::{Choice, Given, Subject, choose, space};
 use super::target::Gpu;
+use super::value_split::{ValueSplit, Whole, split_values};
 use super::{
     Binding, Buffer, Condition, Dim, Element, Expr, Grid, Kernel, Loop, Number, Over, Pass, Role,
     Schedule, Step, Stmt, Target, Tile, Token,
@@ -22,7 +23,7 @@ use super::{
 use crate::chunk::pointwise::{RowsGrad, lifted};
 use crate::grad::gradient;
 use crate::normal::Refusal;
-use crate::tile::{Binary, Builder, Int, Leaf, Program, Stream, Value};
+use crate::tile::{Binary, Builder, Int, Leaf, Op, Program, Stream, Value};
 
 /// A pointwise node: its program, and which of its inputs and whether its output have a single row.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,8 @@ pub struct Pointwise<'a> {
     pub output_once: bool,
     /// How tensors are held that are not f32.
     pub numbers: &'a [(Binding, Number)],
+    /// Whether outputs may lie where inputs do.
+    pub in_place: bool,
 }
 
 impl Pointwise<'_> {
@@ -46,34 +49,49 @@ impl Pointwise<'_> {
         let kernel = self.kernel(Pass::Forward, gpu, &|choice| {
             let (b, outputs) = self.lifted(choice.chunk);
             let program = b.finish(&outputs);
-            let mut maker = Maker { node: self, buffers: &buffers, choice, tiles: vec![] };
+            let results: Vec<Whole> = (0..outputs.len()).map(Whole::Out).collect();
+            let ValueSplit { program, axis } = self.cut(&program, &results, choice.parts)?;
+            let mut maker = Maker { node: self, buffers: &buffers, choice, axis, tiles: vec![] };
+            let places = maker.places();
             let steps = maker.lower(&program, |lower| {
                 for (at, &output) in program.outputs.iter().enumerate() {
                     let shape = program.shape(output).to_vec();
                     let index = axes_of(&shape);
-                    let to = store(row(&buffers, Binding::Out(at), &Int::T, &index));
-                    lower.write(output, &index, &shape, to, false);
+                    let to = places.row(Binding::Out(at), Whole::Out(at), &Int::T, &index);
+                    lower.write(output, &index, &shape, places.store(to), false);
                 }
             });
             let body = vec![groups(choice.chunk, 0, statements(&buffers, steps))];
-            Made { tiles: maker.tiles, body }
+            Some(Made { tiles: maker.tiles, body })
         })?;
         Ok(self.schedule(Pass::Forward, buffers, kernel, gpu))
     }
 
     /// The backward kernel, whose gradients are numbered as in [`RowsGrad`].
     pub fn backward(&self, grad: &RowsGrad, gpu: Gpu) -> Result<Schedule, Refusal> {
-        let halo = self.program.leaves().map(|(_, leaf, _)| lag(leaf)).max().unwrap_or(0);
+        let halo = self.halo();
         let buffers = self.buffers(Some(grad));
         let kernel = self.kernel(Pass::Backward, gpu, &|choice| {
-            let mut maker = Maker { node: self, buffers: &buffers, choice, tiles: vec![] };
-            Made { body: maker.backward(grad, halo), tiles: maker.tiles }
+            let axis = HashMap::new();
+            let mut maker = Maker { node: self, buffers: &buffers, choice, axis, tiles: vec![] };
+            Some(Made { body: maker.backward(grad, halo)?, tiles: maker.tiles })
         })?;
         Ok(self.schedule(Pass::Backward, buffers, kernel, gpu))
     }
 
+    /// Rows behind a block's own that its gradient needs.
+    fn halo(&self) -> usize {
+        self.program.leaves().map(|(_, leaf, _)| lag(leaf)).max().unwrap_or(0)
+    }
+
     fn schedule(&self, pass: Pass, buffers: Vec<Buffer>, kernel: Kernel, gpu: Gpu) -> Schedule {
         Schedule { name: kernel.name.clone(), pass, buffers, kernels: vec![kernel] }.finish(gpu)
+    }
+
+    /// The program for a part of the output's first axis, and of whatever goes with it. `None` where that cannot be cut.
+    fn cut(&self, program: &Program, results: &[Whole], parts: usize) -> Option<ValueSplit> {
+        let results: Vec<(Whole, usize)> = results.iter().map(|whole| (*whole, 1)).collect();
+        split_values(program, true, &results, &[(Whole::Out(0), 0)], parts)
     }
 
     fn lifted(&self, rows: usize) -> (Builder, Vec<Value>) {
@@ -85,34 +103,38 @@ impl Pointwise<'_> {
         &self,
         pass: Pass,
         gpu: Gpu,
-        make: &dyn Fn(Choice) -> Made,
+        make: &dyn Fn(Choice) -> Option<Made>,
     ) -> Result<Kernel, Refusal> {
         plannable(self.program)?;
-        let subject = Subject::Rows { program: self.program, single: self.output_once };
+        let halo = if pass == Pass::Backward { self.halo() } else { 0 };
+        let subject = Subject::Rows { program: self.program, single: self.output_once, halo };
         let name = format!("rows_{}_{}", identifier(self.label), pass.name());
         let workspace = |kernel: &Kernel| kernel.workspace;
-        let best = choose(
-            space(subject, Given::Nothing),
-            workspace,
-            |_| 0,
-            |choice| {
-                let Made { tiles, body } = make(choice);
-                let mut kernel = Kernel {
-                    grid: Grid::Rows,
-                    name: name.clone(),
-                    arguments: vec![],
-                    threads: choice.threads(),
-                    chunk: choice.chunk,
-                    parts: 1,
-                    tiles,
-                    body,
-                    shared: 0,
-                    workspace: 0,
-                    cost: Cost::default(),
-                };
-                Ok(place(&mut kernel, gpu.shared).then_some(kernel))
-            },
-        )?;
+        let made = |choice: Choice| {
+            let Made { tiles, body } = make(choice)?;
+            let mut kernel = Kernel {
+                grid: Grid::Rows,
+                name: name.clone(),
+                arguments: vec![],
+                threads: choice.threads(),
+                chunk: choice.chunk,
+                parts: choice.parts,
+                tiles,
+                body,
+                shared: 0,
+                workspace: 0,
+                cost: Cost::default(),
+            };
+            place(&mut kernel, gpu.shared).then_some(kernel)
+        };
+        // Blocks that wait for memory need others beside them.
+        let hidden = |kernel: &Kernel| gpu.blocks(kernel.shared, kernel.threads) >= RESIDENT;
+        let all = || space(subject, Given::Nothing);
+        let best = choose(all(), workspace, |_| 0, |choice| Ok(made(choice).filter(hidden)))?;
+        let best = match best {
+            Some(best) => Some(best),
+            None => choose(all(), workspace, |_| 0, |choice| Ok(made(choice)))?,
+        };
         best.ok_or_else(|| {
             let why = format!("no plan of `{}` fits the shared memory of {}", self.label, gpu.arch);
             Refusal { span: None, why }
@@ -135,7 +157,8 @@ impl Pointwise<'_> {
             let dims = rows.then_some(Dim::Rows).into_iter().chain(numbers(shape)).collect();
             let known = self.numbers.iter().find(|(of, _)| *of == binding);
             let number = known.map_or(Number::F32, |(_, number)| *number);
-            Buffer { number, ..Buffer::new(name, binding, role, dims) }
+            let in_place = self.in_place && role == Role::Argument;
+            Buffer { number, in_place, ..Buffer::new(name, binding, role, dims) }
         };
         let mut all: Vec<Buffer> = Vec::new();
         for (binding, shape) in &shapes {
@@ -181,6 +204,9 @@ impl Pointwise<'_> {
     }
 }
 
+/// Blocks of a row kernel that a multiprocessor should hold at a time.
+const RESIDENT: usize = 4;
+
 /// A plan in the making.
 struct Made {
     tiles: Vec<Tile>,
@@ -196,7 +222,43 @@ struct Maker<'a> {
     node: &'a Pointwise<'a>,
     buffers: &'a [Buffer],
     choice: Choice,
+    /// Which axis of tensors the parts cut.
+    axis: HashMap<Whole, usize>,
     tiles: Vec<Tile>,
+}
+
+/// Where the tensors of a node lie, and what of them a block's part is.
+#[derive(Clone)]
+struct Places<'a> {
+    buffers: &'a [Buffer],
+    axis: HashMap<Whole, usize>,
+    parts: usize,
+}
+
+impl Places<'_> {
+    /// An element of a tensor of rows.
+    fn row(&self, binding: Binding, whole: Whole, at: &Int, index: &[Ix]) -> Element {
+        let row = Some(Token { at: at.clone(), row: index[0].clone() });
+        Element { row, ..self.once(binding, whole, &index[1..]) }
+    }
+
+    /// An element of what all rows share.
+    fn once(&self, binding: Binding, whole: Whole, index: &[Ix]) -> Element {
+        let split = self.axis.get(&whole).copied();
+        Element { buffer: find(self.buffers, binding), row: None, index: index.to_vec(), split }
+    }
+
+    /// Where an element is written: what all parts hold, by the first of them.
+    fn store(&self, element: Element) -> Target {
+        let whole = self.parts > 1 && element.split.is_none();
+        match store(element) {
+            Target::Buffer(element, mut when) => {
+                when.extend(whole.then_some(Condition::FirstPart));
+                Target::Buffer(element, when)
+            }
+            tile @ Target::Tile(..) => tile,
+        }
+    }
 }
 
 /// What the gradient of a leaf belongs to.
@@ -207,78 +269,100 @@ enum Of {
     Param(usize),
 }
 
-impl Maker<'_> {
+impl Of {
+    /// The tensor of the gradient.
+    fn binding(self) -> Binding {
+        match self {
+            Of::Input(place) | Of::Once(place) => Binding::InputGrad(place),
+            Of::Param(place) => Binding::ParamGrad(place),
+        }
+    }
+
+    /// What it is the gradient of.
+    fn whole(self, grad: &RowsGrad) -> Whole {
+        match self {
+            Of::Input(place) | Of::Once(place) => Whole::Input(grad.wanted[place]),
+            Of::Param(place) => Whole::Param(grad.params[place]),
+        }
+    }
+}
+
+impl<'a> Maker<'a> {
+    fn places(&self) -> Places<'a> {
+        Places { buffers: self.buffers, axis: self.axis.clone(), parts: self.choice.parts }
+    }
+
     fn lower(&mut self, program: &Program, write: impl FnOnce(&mut Lower)) -> Vec<Step> {
         let mut tiles = std::mem::take(&mut self.tiles);
-        let leaf = |leaf: &Leaf, _: &[usize], index: &[Ix]| self.leaf(leaf, index);
+        let places = self.places();
+        let leaf = |leaf: &Leaf, _: &[usize], index: &[Ix]| self.leaf(&places, leaf, index);
         let steps = steps(program, &[], self.choice, &mut tiles, &leaf, write);
         self.tiles = tiles;
         steps
     }
 
-    fn leaf(&self, leaf: &Leaf, index: &[Ix]) -> Expr {
+    fn leaf(&self, places: &Places, leaf: &Leaf, index: &[Ix]) -> Expr {
         match leaf {
             Leaf::Read(Stream::Input(i), _) if self.node.once[*i] => {
-                Expr::Buffer(once(self.buffers, Binding::Input(*i), &index[1..]))
+                Expr::Buffer(places.once(Binding::Input(*i), Whole::Input(*i), &index[1..]))
             }
             Leaf::Read(Stream::Input(i), at) => {
-                read(row(self.buffers, Binding::Input(*i), at, index))
+                read(places.row(Binding::Input(*i), Whole::Input(*i), at, index))
             }
-            Leaf::Param(i) => Expr::Buffer(once(self.buffers, Binding::Param(*i), &index[1..])),
+            Leaf::Param(i) => {
+                Expr::Buffer(places.once(Binding::Param(*i), Whole::Param(*i), &index[1..]))
+            }
             Leaf::Number(at) => Expr::Position(at.clone(), [index[0].clone(), Ix::default()]),
-            Leaf::Cotangent(_) => flows(row(self.buffers, Binding::OutGrad(0), &Int::T, index)),
-            // Rows that the block owns, in the gradient of what all rows share.
-            Leaf::Valid => {
-                let own = Condition::Less(index[0].clone(), Ix::number(self.choice.chunk as i64));
-                Expr::Where(own, Box::new([one(), zero()]))
+            Leaf::Cotangent(_) => {
+                flows(places.row(Binding::OutGrad(0), Whole::Out(0), &Int::T, index))
             }
             other => unreachable!("{other} is no leaf of a pointwise program"),
         }
     }
 
-    fn backward(&mut self, grad: &RowsGrad, halo: usize) -> Vec<Stmt> {
+    fn backward(&mut self, grad: &RowsGrad, halo: usize) -> Option<Vec<Stmt>> {
         let (b, results) = self.gradients(grad, halo);
         let values: Vec<Value> = results.values().copied().collect();
-        let program = b.finish(&values);
+        let wholes: Vec<Whole> = results.keys().map(|of| of.whole(grad)).collect();
+        let ValueSplit { program, axis } =
+            self.node.cut(&b.finish(&values), &wholes, self.choice.parts)?;
+        self.axis = axis;
+        let places = self.places();
         let mut sums = Vec::new();
         for (of, &output) in results.keys().zip(&program.outputs) {
             let shape = program.shape(output)[1..].to_vec();
-            let binding = match of {
-                Of::Input(_) => continue,
-                Of::Once(place) => Binding::InputGrad(*place),
-                Of::Param(place) => Binding::ParamGrad(*place),
-            };
+            if matches!(of, Of::Input(_)) {
+                continue;
+            }
             let tile = new_tile(&mut self.tiles, format!("sum of {of:?}"), Number::F32, &shape);
             self.tiles[tile.0].carried = true;
-            sums.push((*of, binding, shape, tile));
+            sums.push((*of, shape, tile));
         }
-        let buffers = self.buffers;
         let steps = self.lower(&program, |lower| {
             for (of, &output) in results.keys().zip(&program.outputs) {
                 let shape = program.shape(output).to_vec();
                 let index = axes_of(&shape);
-                let sum = sums.iter().find(|(key, ..)| key == of);
-                let (to, add) = match (of, sum) {
-                    (_, Some((.., tile))) => (Target::Tile(*tile, index[1..].to_vec()), true),
-                    (Of::Input(place) | Of::Once(place) | Of::Param(place), None) => {
-                        let to = row(buffers, Binding::InputGrad(*place), &Int::T, &index);
-                        (store(to), false)
+                let (to, add) = match sums.iter().find(|(key, ..)| key == of) {
+                    Some((.., tile)) => (Target::Tile(*tile, index[1..].to_vec()), true),
+                    None => {
+                        let to = places.row(of.binding(), of.whole(grad), &Int::T, &index);
+                        (places.store(to), false)
                     }
                 };
                 lower.write(output, &index, &shape, to, add);
             }
         });
         let mut body = Vec::new();
-        for (_, _, shape, tile) in &sums {
+        for (_, shape, tile) in &sums {
             body.push(Stmt::Step(Step::map(shape, zero(), Target::Tile(*tile, axes_of(shape)))));
         }
-        body.push(groups(self.choice.chunk, halo, statements(buffers, steps)));
-        for (_, binding, shape, tile) in &sums {
+        body.push(groups(self.choice.chunk, halo, statements(self.buffers, steps)));
+        for (of, shape, tile) in &sums {
             let index = axes_of(shape);
-            let to = store(once(buffers, *binding, &index));
+            let to = places.store(places.once(of.binding(), of.whole(grad), &index));
             body.push(Stmt::Step(Step::map(shape, Expr::Tile(*tile, index), to)));
         }
-        body
+        Some(body)
     }
 
     /// The gradients of the rows that the block owns: what all rows share gets a sum over them, an
@@ -292,31 +376,22 @@ impl Maker<'_> {
             .leaves()
             .filter_map(|(value, leaf, _)| Some((value, self.of(grad, leaf)?, lag(leaf))))
             .collect();
-        let own_rows = if halo == 0 {
-            flows
-        } else {
-            let valid = b.leaf(Leaf::Valid, &[self.choice.chunk + halo, 1]);
-            let ones = vec![1; shape.len() - 1];
-            let valid = b.reshape(valid, &[&[self.choice.chunk + halo], ones.as_slice()].concat());
-            b.mul(flows, valid)
-        };
+        let wrt: Vec<Value> = leaves.iter().map(|(value, ..)| *value).collect();
+        let found = gradient(&mut b, &[(outputs[0], flows)], &wrt);
+        let mut own = Own { rows: [self.choice.chunk, halo], known: BTreeMap::new() };
         let mut results: BTreeMap<Of, Value> = BTreeMap::new();
-        // Inputs get from rows past the block's own too; what all rows share gets from each row once.
-        for inputs in [true, false] {
-            let mine: Vec<&(Value, Of, usize)> =
-                leaves.iter().filter(|(_, of, _)| matches!(of, Of::Input(_)) == inputs).collect();
-            let wrt: Vec<Value> = mine.iter().map(|(value, ..)| *value).collect();
-            let seed = if inputs { flows } else { own_rows };
-            let found = gradient(&mut b, &[(outputs[0], seed)], &wrt);
-            for ((_, of, lag), d) in mine.into_iter().zip(found.values) {
-                let Some(d) = d else { continue };
-                let d = if inputs { self.given(&mut b, d, *lag, halo) } else { d };
-                let sum = match results.get(of) {
-                    Some(&known) => b.add(known, d),
-                    None => d,
-                };
-                results.insert(*of, sum);
-            }
+        for ((_, of, lag), d) in leaves.into_iter().zip(found.values) {
+            let Some(d) = d else { continue };
+            // Inputs get from rows past the block's own too; what all rows share gets from each row once.
+            let d = match of {
+                Of::Input(_) => self.given(&mut b, d, lag, halo),
+                Of::Once(_) | Of::Param(_) => own.sums(&mut b, d),
+            };
+            let sum = match results.get(&of) {
+                Some(&known) => b.add(known, d),
+                None => d,
+            };
+            results.insert(of, sum);
         }
         (b, results)
     }
@@ -353,21 +428,50 @@ impl Maker<'_> {
     }
 }
 
+/// Sums over all rows, made sums over the rows that a block owns.
+struct Own {
+    /// Rows that the block owns, and those behind them.
+    rows: [usize; 2],
+    /// What has been made of values.
+    known: BTreeMap<Value, Value>,
+}
+
+impl Own {
+    /// What a value is where each sum over rows goes over the own ones. What is summed belongs to one row each, so
+    /// that those behind are left out as they stand.
+    fn sums(&mut self, b: &mut Builder, value: Value) -> Value {
+        let [own, halo] = self.rows;
+        if halo == 0 {
+            return value;
+        }
+        if let Some(known) = self.known.get(&value) {
+            return *known;
+        }
+        let node = b.node(value).clone();
+        let over_rows = match &node.op {
+            Op::Sum(axes) | Op::MulSum(axes) => axes.contains(&0),
+            _ => false,
+        };
+        let args = node.args.iter().map(|arg| {
+            if !over_rows {
+                self.sums(b, *arg)
+            } else if b.shape(*arg)[0] == own + halo {
+                b.slice(*arg, 0, 0, own)
+            } else {
+                *arg
+            }
+        });
+        let args: Vec<Value> = args.collect();
+        let made = if args == node.args { value } else { b.raw(node.op, args, node.shape) };
+        self.known.insert(value, made);
+        made
+    }
+}
+
 /// How many rows back a leaf reads.
 fn lag(leaf: &Leaf) -> usize {
     match leaf {
         Leaf::Read(_, at) => at.lag().unwrap_or(0).max(0) as usize,
         _ => 0,
     }
-}
-
-/// An element of a tensor of rows.
-fn row(buffers: &[Buffer], binding: Binding, at: &Int, index: &[Ix]) -> Element {
-    let row = Some(Token { at: at.clone(), row: index[0].clone() });
-    Element { row, ..once(buffers, binding, &index[1..]) }
-}
-
-/// An element of what all rows share.
-fn once(buffers: &[Buffer], binding: Binding, index: &[Ix]) -> Element {
-    Element { buffer: find(buffers, binding), row: None, index: index.to_vec(), split: None }
 }

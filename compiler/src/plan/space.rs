@@ -10,7 +10,7 @@ use super::Pass;
 use super::lower::WARP;
 use crate::elaborate::Recurrence;
 use crate::normal::{Decay, Normal, Refusal};
-use crate::tile::{Program, size};
+use crate::tile::{Leaf, Op, Program, size};
 
 /// What products run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +116,8 @@ pub enum Subject<'a> {
         program: &'a Program,
         /// Whether its output has a single row.
         single: bool,
+        /// Rows that a block computes beside its own.
+        halo: usize,
     },
 }
 
@@ -135,6 +137,8 @@ const PAIRS: [(usize, usize); 5] = [(64, 64), (64, 32), (32, 32), (32, 16), (16,
 /// Numbers of the widest value that a group of rows should hold, and rows of it at most.
 const ROW_NUMBERS: usize = 8192;
 const MOST_ROWS: usize = 64;
+/// Numbers of a row at least that a block has where rows are cut: what a few reads of whole sectors bring.
+const PART_CHANNELS: usize = 128;
 /// Warps of a block with much to do, and with little.
 const WARPS: usize = 8;
 const FEW_WARPS: usize = 4;
@@ -175,13 +179,33 @@ pub fn space(subject: Subject, given: Given) -> Vec<Choice> {
             Some(tokens) => vec![plain(tokens)],
             None => PAIRS.map(|(own, other)| Choice { other, ..plain(own) }).to_vec(),
         },
-        Subject::Rows { program, single } => {
-            let widest = program.nodes.iter().map(|n| size(&n.shape)).max().unwrap_or(1);
-            let most = (ROW_NUMBERS / widest.max(1)).clamp(1, MOST_ROWS).next_power_of_two();
-            let halves = std::iter::successors(Some(most), |n| (*n > 1).then_some(n / 2));
-            halves.filter(|n| *n == 1 || !single).map(plain).collect()
-        }
+        Subject::Rows { program, single, halo } => rows(program, single, halo, plain),
     }
+}
+
+/// Groups of rows: narrow ones first, where a block computes more rows than its own.
+fn rows(
+    program: &Program,
+    single: bool,
+    halo: usize,
+    plain: impl Fn(usize) -> Choice,
+) -> Vec<Choice> {
+    // What all rows share takes no room in a group of them.
+    let own = program.nodes.iter().filter(|n| !matches!(n.op, Op::Leaf(Leaf::Param(_))));
+    let widest = own.map(|n| size(&n.shape)).max().unwrap_or(1).max(1);
+    let of = |parts: usize| {
+        let most = (ROW_NUMBERS * parts / widest).clamp(1, MOST_ROWS).next_power_of_two();
+        let halves = std::iter::successors(Some(most), |n| (*n > 1).then_some(n / 2));
+        let all = halves.filter(|n| *n == 1 || !single);
+        all.map(|chunk| Choice { parts, ..plain(chunk) }).collect::<Vec<_>>()
+    };
+    let output = program.outputs.first().and_then(|output| program.shape(*output).first());
+    let narrow = (halo > 0 && !single).then(|| {
+        let parts = std::iter::successors(Some(2), |n| Some(2 * n));
+        let parts = parts.take_while(|n| output.is_some_and(|axis| axis.is_multiple_of(*n)));
+        parts.take_while(|n| widest / n >= PART_CHANNELS).last()
+    });
+    narrow.flatten().into_iter().chain([1]).flat_map(of).collect()
 }
 
 fn lengths(tokens: Option<usize>, others: impl Iterator<Item = usize>) -> Vec<usize> {

@@ -98,11 +98,11 @@ impl Classes {
 }
 
 /// Cuts the given axes, and whatever must be cut with them, into `parts`. `results` says what each
-/// result of the program is. `None` where they cannot be cut.
+/// result of the program is, and how many of its first axes are rows. `None` where they cannot be cut.
 pub fn split_values(
     program: &Program,
     lifted: bool,
-    results: &[Whole],
+    results: &[(Whole, usize)],
     cut: &[(Whole, usize)],
     parts: usize,
 ) -> Option<ValueSplit> {
@@ -119,8 +119,8 @@ pub fn split_values(
     for at in 0..program.nodes.len() {
         relate(program, lifted, Value(at as u32), &mut classes);
     }
-    for (output, whole) in program.outputs.iter().zip(results) {
-        let rows = usize::from(matches!(whole, Whole::Out(_)));
+    for (output, (whole, rows)) in program.outputs.iter().zip(results) {
+        let rows = *rows;
         for axis in rows..program.shape(*output).len() {
             let (a, b) = (classes.axis(*output, axis), classes.whole(*whole, axis - rows));
             classes.join(a, b);

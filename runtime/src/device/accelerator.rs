@@ -441,6 +441,7 @@ impl Backend for Accelerator {
             once: &once,
             output_once: false,
             numbers: &[],
+            in_place: true,
         };
         let plan = node.forward(self.machine.kind()).map_err(|why| Failure::World(why.why))?;
         self.programs.extend(ready(&self.machine, vec![plan])?.into_iter().map(RowKernel));

@@ -61,7 +61,7 @@ pub enum Over<'a> {
         rows: usize,
         /// The position of each in its sequence.
         positions: Tensor,
-        /// Blocks at most: [`ROW_BLOCKS`] of them, unless fewer are to be counted.
+        /// Blocks at most, of each part of a row: [`ROW_BLOCKS`] of them, unless fewer are to be counted.
         blocks: usize,
     },
 }
@@ -311,8 +311,8 @@ impl Spread {
         let (bounds, heads) = match over {
             Over::Sequences { bounds, heads } => (bounds, heads),
             Over::Rows { rows, blocks, .. } => {
-                let blocks = rows.div_ceil(kernel.chunk).min(blocks);
-                return Ok(Spread { table: None, jobs: blocks, blocks });
+                let jobs = rows.div_ceil(kernel.chunk).min(blocks);
+                return Ok(Spread { table: None, jobs, blocks: jobs * kernel.parts });
             }
         };
         Ok(match &kernel.grid {

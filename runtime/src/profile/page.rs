@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::text::{assumptions, megabytes, milliseconds};
 use super::step::{self, StepProfile};
+use super::text::{assumptions, megabytes, milliseconds};
 use super::{OfKernel, Profile};
 use crate::device::sim::count::kind::Class;
 use crate::report::plot::{COLOURS, HEAD, escape, table};
@@ -24,10 +24,8 @@ pub fn page(profiles: &[Profile], steps: &[StepProfile]) -> String {
          as long as its share of the time; its colours say what was done meanwhile: instructions of a kind were \
          issued, or their results waited for.</p>",
     );
+    key(&mut page);
     steps.iter().for_each(|made| step::text::section(&mut page, made));
-    if !profiles.is_empty() {
-        key(&mut page);
-    }
     for profile in profiles {
         let sizes = profile.sizes;
         let _ = write!(
@@ -74,7 +72,7 @@ fn key(page: &mut String) {
     page.push_str("</p>");
 }
 
-fn bars(page: &mut String, kernel: &OfKernel) {
+pub(super) fn bars(page: &mut String, kernel: &OfKernel) {
     let all = kernel.counts.all().time().max(1.0);
     let _ = write!(
         page,

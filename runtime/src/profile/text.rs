@@ -59,7 +59,7 @@ fn busiest(kernel: &OfKernel) -> (&'static str, f64) {
     (name, busy / cycles)
 }
 
-fn of_kernel(kernel: &OfKernel) -> String {
+pub(super) fn of_kernel(kernel: &OfKernel) -> String {
     let assembled = kernel.assembled.map_or(String::new(), |made| {
         format!(", {} registers, {} bytes spilled", made.registers, made.spill_bytes)
     });
@@ -239,7 +239,7 @@ fn measures(of: &Measures) -> Value {
     })
 }
 
-fn kernel(of: &OfKernel) -> Value {
+pub(super) fn kernel(of: &OfKernel) -> Value {
     let busy: Map<String, Value> =
         UNIT_NAMES.iter().zip(of.counts.busy).map(|(name, x)| ((*name).into(), json!(x))).collect();
     let mut all = tally(&of.counts.all());

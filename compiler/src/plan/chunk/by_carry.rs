@@ -14,7 +14,7 @@ use super::backward::once;
 use super::buffers::{between_chunks, buffers};
 use super::maker::Maker;
 use super::shares::{Made, Share, Shares, shares};
-use super::{Body, initial};
+use super::{Body, initial, of_chunk};
 use crate::chunk::gradient::{Wrt, gradient};
 use crate::chunk::{Chunk, derive};
 use crate::elaborate::Recurrence;
@@ -197,7 +197,7 @@ fn split(
         },
         Made::Result(k) => k.checked_sub(r.outs.len()).map_or(Whole::Out(k), Whole::State),
     });
-    let results: Vec<Whole> = results.collect();
+    let results: Vec<(Whole, usize)> = results.map(of_chunk).collect();
     let values = usize::from(!normal.states[0].transposed);
     split_values(&share.program, true, &results, &[(Whole::State(0), values)], parts)
 }

@@ -90,7 +90,8 @@ pub fn build(
     known: &mut Known,
 ) -> Result<Option<Schedule>, Refusal> {
     let outs = (0..r.outs.len()).map(Whole::Out);
-    let results: Vec<Whole> = outs.chain((0..r.states.len()).map(Whole::State)).collect();
+    let results = outs.chain((0..r.states.len()).map(Whole::State)).map(of_chunk);
+    let results: Vec<(Whole, usize)> = results.collect();
     let (chunk, split) = match body {
         Body::Normal(normal) => {
             if choice.split != Split::Fused {
@@ -148,6 +149,11 @@ pub fn build(
     Ok(fits.then(|| Schedule { name, pass, buffers, kernels: vec![kernel] }))
 }
 
+/// A result of a chunk's program, and how many of its first axes are rows.
+fn of_chunk(whole: Whole) -> (Whole, usize) {
+    (whole, usize::from(matches!(whole, Whole::Out(_))))
+}
+
 /// The program of the states before the first token, cut as a body is.
 fn initial(r: &Recurrence, body: &ValueSplit, parts: usize) -> Option<ValueSplit> {
     let states: Vec<(Whole, usize)> = body
@@ -156,6 +162,7 @@ fn initial(r: &Recurrence, body: &ValueSplit, parts: usize) -> Option<ValueSplit
         .filter(|(whole, _)| matches!(whole, Whole::State(_)))
         .map(|(whole, axis)| (*whole, *axis))
         .collect();
-    let results: Vec<Whole> = (0..r.states.len()).map(Whole::State).collect();
+    let results: Vec<(Whole, usize)> =
+        (0..r.states.len()).map(Whole::State).map(of_chunk).collect();
     split_values(&r.init, false, &results, &states, parts)
 }

@@ -103,7 +103,6 @@ impl<'a> Lower<'a> {
         leaf: LeafExpr<'a>,
     ) -> Lower<'a> {
         let n = program.nodes.len();
-        let none = vec![false; n];
         let whole = whole(program);
         let shares = |at: usize| {
             choice.unit == Unit::Mma && !whole[at] && is_matrix(program, Value(at as u32))
@@ -117,7 +116,7 @@ impl<'a> Lower<'a> {
             !rounded.contains(value) || !shared.contains(&behind_views(program, **value))
         };
         let results: Vec<Value> = program.outputs.iter().filter(alone).copied().collect();
-        let kept = materialised(program, &multiplicity(program, &results, &none, &products));
+        let kept = materialised(program, &results, &products);
         let uses = multiplicity(program, &results, &kept, &products);
         let made = vec![None; n];
         let (steps, operands, rests) = (vec![], vec![], vec![]);

@@ -3,8 +3,12 @@
 use super::Lower;
 use super::product::count;
 use super::tiles::{WARP, axes_of, new_tile};
+use crate::plan::index::Ix;
 use crate::plan::{Expr, Number, Reduction, Step, Target, Tile, TileId};
 use crate::tile::{Binary, Unary, Value, size};
+
+/// Results side by side that a thread makes together.
+const NEIGHBOURS: usize = 4;
 
 impl Lower<'_> {
     /// A step that puts terms together; where there are fewer results than threads, warps share them. Where
@@ -68,22 +72,57 @@ impl Lower<'_> {
                 *n = (*n).max(*own);
             }
         }
+        let to = Target::Tile(tile, axes_of(&node.shape));
+        if let Some(pieces) = self.pieces(&sizes, over) {
+            return self.in_pieces(of, pieces, &sizes, to);
+        }
         let index = axes_of(&sizes);
-        let terms: Vec<Expr> = node
-            .args
-            .iter()
-            .map(|&arg| {
-                let index = self.repeated(arg, &index);
-                self.closed(arg, &index, &sizes)
-            })
-            .collect();
-        let value = match <[Expr; 2]>::try_from(terms) {
+        let value = self.terms(of, &index, &sizes);
+        let value = self.term_seen(of, over, value, &index, &sizes);
+        self.gather(&sizes, over, Reduction::Sum, value, to);
+    }
+
+    /// What a sum adds up, at an index of a loop.
+    fn terms(&mut self, of: Value, index: &[Ix], sizes: &[usize]) -> Expr {
+        let args = self.program.node(of).args.clone();
+        let terms = args.iter().map(|&arg| {
+            let index = self.repeated(arg, index);
+            self.closed(arg, &index, sizes)
+        });
+        match <[Expr; 2]>::try_from(terms.collect::<Vec<_>>()) {
             Ok(both) => Expr::Mul(Box::new(both)),
             Err(mut one) => one.remove(0),
-        };
-        let value = self.term_seen(of, over, value, &index, &sizes);
-        let to = Target::Tile(tile, axes_of(&node.shape));
-        self.gather(&sizes, over, Reduction::Sum, value, to);
+        }
+    }
+
+    /// How many pieces of each column of a sum over rows are added up apart. Lanes that share a column would read numbers
+    /// that lie a row apart, all from the same bank.
+    fn pieces(&self, sizes: &[usize], over: &[usize]) -> Option<usize> {
+        let [rows, columns @ ..] = sizes else { return None };
+        let columns = size(columns);
+        if over != [0] || *rows < WARP || !columns.is_multiple_of(WARP) {
+            return None;
+        }
+        let most = self.choice.threads() * NEIGHBOURS / columns;
+        let pieces = (2..=most).filter(|n| n.is_power_of_two() && rows.is_multiple_of(*n));
+        pieces.max()
+    }
+
+    /// A sum over rows: first over so many pieces of them, then over these.
+    fn in_pieces(&mut self, of: Value, pieces: usize, sizes: &[usize], to: Target) {
+        let [rows, columns @ ..] = sizes else { return };
+        let each = rows / pieces;
+        let loops = [&[pieces, each], columns].concat();
+        let axes = axes_of(&loops);
+        let row = axes[0].times(each as i64).plus(&axes[1]);
+        let index = [&[row], &axes[2..]].concat();
+        let value = self.terms(of, &index, &loops);
+        let shape = [&[pieces], columns].concat();
+        let partial = new_tile(&mut self.tiles, "pieces of a sum".to_string(), Number::F32, &shape);
+        let between = Target::Tile(partial, [&axes[..1], &axes[2..]].concat());
+        self.gather(&loops, &[1], Reduction::Sum, value, between);
+        let value = Expr::Tile(partial, axes_of(&shape));
+        self.gather(&shape, &[0], Reduction::Sum, value, to);
     }
 }
 

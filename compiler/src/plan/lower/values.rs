@@ -33,7 +33,33 @@ pub(super) fn multiplicity(
 
 /// Which light values become tiles: those that several steps, or many elements of one step, would
 /// compute again.
-pub(super) fn materialised(program: &Program, uses: &[usize]) -> Vec<bool> {
+pub(super) fn materialised(program: &Program, results: &[Value], products: &[bool]) -> Vec<bool> {
+    let nodes = &program.nodes;
+    let none = vec![false; nodes.len()];
+    let uses = multiplicity(program, results, &none, products);
+    let spread = spread(program);
+    let mut cost = vec![0; nodes.len()];
+    let (mut kept, mut wide) = (none.clone(), none);
+    for (at, node) in nodes.iter().enumerate() {
+        if heavy(program, Value(at as u32)) {
+            cost[at] = 1;
+            continue;
+        }
+        cost[at] = own_cost(&node.op) + node.args.iter().map(|a| cost[a.at()]).sum::<usize>();
+        let again = uses[at] > 1 && cost[at] > MATERIALISE;
+        wide[at] = spread[at] > size(&node.shape) && cost[at] >= MATERIALISE;
+        if !is_view(&node.op) && (again || wide[at]) {
+            kept[at] = true;
+            cost[at] = 1;
+        }
+    }
+    // What only one that is kept itself reads is computed once all the same.
+    let uses = multiplicity(program, results, &kept, products);
+    (0..nodes.len()).map(|at| kept[at] && (wide[at] || uses[at] > 1)).collect()
+}
+
+/// The most elements that a value is read for, by steps that compute it where they read it.
+fn spread(program: &Program) -> Vec<usize> {
     let nodes = &program.nodes;
     let mut spread: Vec<usize> = nodes.iter().map(|node| size(&node.shape)).collect();
     for at in (0..nodes.len()).rev() {
@@ -43,22 +69,7 @@ pub(super) fn materialised(program: &Program, uses: &[usize]) -> Vec<bool> {
             }
         }
     }
-    let mut cost = vec![0; nodes.len()];
-    let mut kept = vec![false; nodes.len()];
-    for (at, node) in nodes.iter().enumerate() {
-        if heavy(program, Value(at as u32)) {
-            cost[at] = 1;
-            continue;
-        }
-        cost[at] = own_cost(&node.op) + node.args.iter().map(|a| cost[a.at()]).sum::<usize>();
-        let again = uses[at] > 1 && cost[at] > MATERIALISE;
-        let wide = spread[at] > size(&node.shape) && cost[at] >= MATERIALISE;
-        if !is_view(&node.op) && (again || wide) {
-            kept[at] = true;
-            cost[at] = 1;
-        }
-    }
-    kept
+    spread
 }
 
 /// Whether a value is computed by a step of its own.

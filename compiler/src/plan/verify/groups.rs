@@ -111,8 +111,8 @@ impl Groups<'_> {
     /// What of a step is not as it must be.
     fn step(&self, step: &Step) -> Option<String> {
         let to = step.target().and_then(|to| match to {
-            // A sum has one result for all of them.
-            _ if matches!(step, Step::Reduce { .. }) => None,
+            // A sum over them has one result for all.
+            _ if matches!(step, Step::Reduce { over, .. } if over.contains(&self.axis)) => None,
             Target::Tile(id, index) => self.tile(*id, index),
             Target::Buffer(element, when) => {
                 self.element(element).or_else(|| when.iter().find_map(|w| self.varies(w)))

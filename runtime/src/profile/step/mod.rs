@@ -19,7 +19,7 @@ use lrc_compiler::plan::Purpose;
 use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::tile::size;
 
-use super::{OfSchedule, of_purpose};
+use super::{OfKernel, OfSchedule, of_purpose};
 use crate::device::kernels::{Unready, without_kernels};
 use crate::device::sim::hardware::Hardware;
 use crate::ground::error::Failure;
@@ -75,6 +75,8 @@ pub struct Work {
     pub moved: f64,
     /// Bytes that one must move: what it reads and writes, once each, as it is held.
     pub must: f64,
+    /// The kernels that were counted, with their steps.
+    pub kernels: Vec<OfKernel>,
 }
 
 impl Work {
@@ -169,6 +171,7 @@ struct Cost {
     operations: f64,
     moved: f64,
     must: f64,
+    kernels: Vec<OfKernel>,
 }
 
 /// Tells the nodes of a model, each kind once.
@@ -263,6 +266,7 @@ impl Teller<'_> {
             operations: schedule.kernels.iter().map(|k| k.counts.all().operations[1]).sum(),
             moved: schedule.moved(),
             must: schedule.held(),
+            kernels: schedule.kernels.clone(),
         };
         let around = moves::around(&self.moves(), recur, node, pass);
         Ok([cost].into_iter().chain(around).collect())
@@ -276,9 +280,20 @@ fn add(works: &mut Vec<Work>, part: Part, name: &str, cost: Cost, times: usize) 
         known.times += times;
         return;
     }
-    let Cost { sort, by, seconds, launches, operations, moved, must } = cost;
-    let name = name.to_string();
-    works.push(Work { part, sort, name, by, times, seconds, launches, operations, moved, must });
+    let Cost { sort, by, seconds, launches, operations, moved, must, kernels } = cost;
+    works.push(Work {
+        part,
+        sort,
+        name: name.to_string(),
+        by,
+        times,
+        seconds,
+        launches,
+        operations,
+        moved,
+        must,
+        kernels,
+    });
 }
 
 /// A label without the number of its layer.

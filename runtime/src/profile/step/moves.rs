@@ -33,6 +33,7 @@ impl Moves<'_> {
             operations: 0.0,
             moved,
             must: moved,
+            kernels: vec![],
         }
     }
 
@@ -40,7 +41,8 @@ impl Moves<'_> {
     fn product(&self, by: String, operations: f64, moved: f64) -> Cost {
         let Hardware { bandwidth, launch, peak, products, .. } = self.hardware;
         let seconds = (operations / (peak * products)).max(moved / bandwidth) + launch;
-        Cost { sort: Sort::Product, by, seconds, launches: 1, operations, moved, must: moved }
+        let sort = Sort::Product;
+        Cost { sort, by, seconds, operations, ..self.moved("", 1, moved) }
     }
 
     fn value(&self, graph: &Graph, id: ValueId) -> f64 {
@@ -92,7 +94,11 @@ impl Moves<'_> {
             product("gradient of rows", weight),
             product("gradient of the head", 2.0 * WORD * matrix),
             // Read twice and written once; rows are taken, scaled and put back.
-            self.moved("cross_entropy, gather, scatter, scale_rows", 5, 3.0 * logits + 8.0 * hidden),
+            self.moved(
+                "cross_entropy, gather, scatter, scale_rows",
+                5,
+                3.0 * logits + 8.0 * hidden,
+            ),
         ]
     }
 

@@ -83,8 +83,8 @@ impl On {
 /// What the kernel of a node costs.
 pub fn cost(schedule: &Schedule, on: &On, hardware: Hardware, gpu: Gpu) -> Result<Cost, Failure> {
     let kernel = &schedule.kernels[0];
-    let blocks = on.rows.div_ceil(kernel.chunk).min(ROW_BLOCKS);
-    let rounds = on.rows as f64 / (kernel.chunk * blocks) as f64;
+    let jobs = on.rows.div_ceil(kernel.chunk).min(ROW_BLOCKS);
+    let rounds = on.rows as f64 / (kernel.chunk * jobs) as f64;
     let machine = Machine::Sim(gpu);
     let [made] = &ready(&machine, vec![schedule.clone()])?[..] else {
         return Err(Failure::World(format!("{} is not one schedule", schedule.name)));
@@ -95,7 +95,7 @@ pub fn cost(schedule: &Schedule, on: &On, hardware: Hardware, gpu: Gpu) -> Resul
     let counted = groups.iter().map(|groups| {
         let rows = on.rows.min(groups * kernel.chunk);
         let mut store = Store::new(&machine);
-        store.record(hardware, blocks);
+        store.record(hardware, jobs);
         run(&mut store, &made, on, rows)?;
         Ok(store.recorded())
     });
@@ -105,10 +105,10 @@ pub fn cost(schedule: &Schedule, on: &On, hardware: Hardware, gpu: Gpu) -> Resul
         return Err(Failure::World(format!("{} started nothing", schedule.name)));
     };
     let mut counts = Counts::default();
-    counts.add(&first.counts, blocks as f64);
+    counts.add(&first.counts, jobs as f64);
     let mut longest = first.counts.longest;
     if let (Some(two), Some(three)) = (of(2), of(3)) {
-        let more = blocks as f64 * (rounds - 1.0).max(0.0);
+        let more = jobs as f64 * (rounds - 1.0).max(0.0);
         counts.add(&three.counts, more);
         counts.add(&two.counts, -more);
         longest += (rounds.ceil() - 1.0) * (three.counts.longest - two.counts.longest);
@@ -117,12 +117,13 @@ pub fn cost(schedule: &Schedule, on: &On, hardware: Hardware, gpu: Gpu) -> Resul
     let launch = fit::Launches {
         kernel: first.kernel.clone(),
         launch: first.launch,
-        blocks: blocks as f64,
+        blocks: (jobs * kernel.parts) as f64,
         counts,
     };
-    let of_kernel = &of_kernels(schedule, vec![launch], hardware, gpu)?[0];
+    let kernels = of_kernels(schedule, vec![launch], hardware, gpu)?;
+    let of_kernel = &kernels[0];
     let all = of_kernel.counts.all();
-    let (sums, sum_bytes) = sums(schedule, blocks);
+    let (sums, sum_bytes) = sums(schedule, jobs);
     Ok(Cost {
         sort: Sort::Pointwise,
         by: of_kernel.name.clone(),
@@ -133,6 +134,7 @@ pub fn cost(schedule: &Schedule, on: &On, hardware: Hardware, gpu: Gpu) -> Resul
         operations: all.operations[1],
         moved: all.moved.iter().sum::<f64>() + sum_bytes,
         must: must(schedule, on),
+        kernels,
     })
 }
 
@@ -174,11 +176,8 @@ fn run(store: &mut Store, kernel: &RowKernel, on: &On, rows: usize) -> Result<()
     let mut random = Stream::new(0, Purpose::Verify, 0);
     let before = if on.rows == 1 { 0 } else { on.before };
     let mut drawn = |store: &mut Store, held: &Held| -> Result<Tensor, Failure> {
-        let (skipped, count) = if held.once {
-            (0, held.width)
-        } else {
-            (before * held.width, rows * held.width)
-        };
+        let (skipped, count) =
+            if held.once { (0, held.width) } else { (before * held.width, rows * held.width) };
         let data: Vec<f32> = (0..skipped + count).map(|_| random.normal() as f32).collect();
         let whole = store.holding("drawn", &data, held.number)?;
         Ok(whole.part(skipped, count))

@@ -4,12 +4,15 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::super::text::{assumptions, cut, milliseconds};
+use super::super::page::bars;
+use super::super::text::{assumptions, cut, kernel, milliseconds, of_kernel};
 use super::{Part, Sort, StepProfile, Work};
 use crate::report::plot::{COLOURS, aligned, escape, table};
 
 /// Works that take less of the step are shown together.
 const SMALL: f64 = 0.005;
+/// Works whose kernels are shown step by step take so much of it.
+const MUCH: f64 = 0.02;
 
 const PARTS: [(Part, &str); 3] =
     [(Part::Forward, "forward"), (Part::Backward, "backward"), (Part::Update, "update")];
@@ -30,8 +33,8 @@ fn part(part: Part) -> &'static str {
     PARTS.iter().find(|(of, _)| *of == part).map_or("", |(_, word)| word)
 }
 
-/// What is printed of a step.
-pub fn text(profile: &StepProfile) -> String {
+/// What is printed of a step; where it is asked for, also the steps of kernels that take much of it.
+pub fn text(profile: &StepProfile, kernels: bool) -> String {
     let StepProfile { hardware, works, .. } = profile;
     let whole = profile.seconds(|_| true);
     let mut all = heading(profile);
@@ -68,6 +71,8 @@ pub fn text(profile: &StepProfile) -> String {
         100.0 * hardware.products,
         hardware.peak / 1e12
     );
+    let much = works.iter().filter(|work| kernels && work.all() >= MUCH * whole);
+    much.flat_map(|work| &work.kernels).for_each(|kernel| all.push_str(&of_kernel(kernel)));
     all
 }
 
@@ -91,7 +96,8 @@ fn heading(profile: &StepProfile) -> String {
 }
 
 fn row(work: &Work, whole: f64) -> Vec<String> {
-    let rate = |per: f64| if per > 0.0 { format!("{:.2}", per / work.seconds / 1e12) } else { "-".into() };
+    let rate =
+        |per: f64| if per > 0.0 { format!("{:.2}", per / work.seconds / 1e12) } else { "-".into() };
     vec![
         format!("{:.1} %", 100.0 * work.all() / whole),
         format!("{:.3}", work.all() * 1e3),
@@ -133,6 +139,7 @@ pub fn document(profile: &StepProfile) -> Value {
             "matrix_flops_each": work.operations,
             "moved_bytes_each": work.moved,
             "must_move_bytes_each": work.must,
+            "kernels": work.kernels.iter().map(kernel).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
     })
 }
@@ -160,7 +167,8 @@ pub fn section(page: &mut String, profile: &StepProfile) {
         }
     }
     page.push_str("</p>");
-    let heads = ["share", "ms", "times", "µs each", "TFLOP/s", "TB/s", "moved / must", "part", "what"];
+    let heads =
+        ["share", "ms", "times", "µs each", "TFLOP/s", "TB/s", "moved / must", "part", "what"];
     let mut rows = vec![heads.map(String::from).to_vec()];
     for work in profile.works.iter().filter(|work| work.all() >= SMALL * whole) {
         let mut row = row(work, whole);
@@ -168,5 +176,7 @@ pub fn section(page: &mut String, profile: &StepProfile) {
         rows.push(row);
     }
     page.push_str(&table(&rows));
+    let much = profile.works.iter().filter(|work| work.all() >= MUCH * whole);
+    much.flat_map(|work| &work.kernels).for_each(|kernel| bars(page, kernel));
     let _ = write!(page, "<p class=\"key\">{}</p>", escape(&assumptions(&profile.hardware)));
 }
