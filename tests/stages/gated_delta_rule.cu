@@ -1363,13 +1363,13 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         const int i1 = ((e) % 4) * 4;
         if (e < 64) {
             Group<4> y;
-            Group<4> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<4>(&tile38[8 * (i0) + i1]);
-            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile14[8 * (i0) + i1]);
+            Group<4> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<4>(&tile38[8 * (i0) + i1]);
+            Group<4> x2 = {}; if ((i0 < 8 && i1 < 8)) x2 = get<4>(&tile14[8 * (i0) + i1]);
             const int first = i1;
             #pragma unroll
             for (int l = 0; l < 4; l++) {
                 const int i1 = first + l;
-                y.x[l] = i0 < 8 && i1 < 8 ? (tile37[i0] * x0.x[l] + x1.x[l] * tile10[i0] * tile16[i0]) : 0.f;
+                y.x[l] = i0 < 8 && i1 < 8 ? (tile37[i0] * x1.x[l] + x2.x[l] * tile10[i0] * tile16[i0]) : 0.f;
             }
             auto const there = &tile13[24 * (i0) + i1];
             put<4>(there, y);
@@ -1518,13 +1518,13 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         sums.add<16, false, 24, 0, false, 24, 0>(tile1, tile0, row0, col0);
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile21[8 * (i0) + i1]);
+                Group<2> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<2>(&tile21[8 * (i0) + i1]);
                 const int first = i1, of_group = held;
                 #pragma unroll
                 for (int l = 0; l < 2; l++) {
                     const int i1 = first + l, held = of_group + l;
                     const float sum = of[l];
-                    of[l] = 0.35355338f * (sum + tile20[i0] * x0.x[l]);
+                    of[l] = 0.35355338f * (sum + tile20[i0] * x1.x[l]);
                 }
             }
         });
@@ -1550,13 +1550,15 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += tile40[8 * (i0) + i1] * 0.35355338f * tile21[8 * (i0) + i1];
+            y.x[0] += tile40[8 * (i0) + i1] * 0.35355338f * tile21[8 * (i0) + i1];
         }
-        tile31[i0] = x;
+        tile31[i0] = y.x[0];
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 1 wide: tile32 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile2 tile31
@@ -1870,7 +1872,7 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
                 #pragma unroll
                 for (int l = 0; l < 2; l++) {
                     const int i1 = first + l, held = of_group + l;
-                    tile0[slot * 8 + held] = (d_state_S_after != 0 ? x0.x[l] : 0.0f);
+                    tile0[slot * 8 + held] = x0.x[l];
                 }
             }
         });
@@ -2226,13 +2228,13 @@ gated_delta_rule_backward_carry(const int* bounds, const int* chunks, int sequen
             sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile3, row0, col0);
             sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile16[8 * (i0) + i1]);
+                    Group<2> x2 = {}; if ((i0 < 8 && i1 < 8)) x2 = get<2>(&tile16[8 * (i0) + i1]);
                     const int first = i1, of_group = held;
                     #pragma unroll
                     for (int l = 0; l < 2; l++) {
                         const int i1 = first + l, held = of_group + l;
                         const float sum = of[l];
-                        of[l] = (tile15[0] * tile0[slot * 8 + held] + (x0.x[l] + sum));
+                        of[l] = (tile15[0] * tile0[slot * 8 + held] + (x2.x[l] + sum));
                     }
                 }
             });
@@ -2612,13 +2614,15 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += tile38[8 * (i0) + i1] * tile4[8 * (i0) + i1];
+            y.x[0] += tile38[8 * (i0) + i1] * tile4[8 * (i0) + i1];
         }
-        tile30[i0] = x;
+        tile30[i0] = y.x[0];
     }
     // wait for tile31, 7 copies pending
     wait_for_copies<7>();
@@ -2767,13 +2771,13 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         sums.add<16, false, 24, 0, false, 24, 0>(tile10, tile9, row0, col0);
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile1[8 * (i0) + i1]);
+                Group<2> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<2>(&tile1[8 * (i0) + i1]);
                 const int first = i1, of_group = held;
                 #pragma unroll
                 for (int l = 0; l < 2; l++) {
                     const int i1 = first + l, held = of_group + l;
                     const float sum = of[l];
-                    of[l] = (tile40[i0] * x0.x[l] + sum);
+                    of[l] = (tile40[i0] * x1.x[l] + sum);
                 }
             }
         });
@@ -2808,13 +2812,15 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += tile31[8 * (i0) + i1] * tile35[i0] * tile1[8 * (i0) + i1];
+            y.x[0] += tile31[8 * (i0) + i1] * tile35[i0] * tile1[8 * (i0) + i1];
         }
-        tile25[i0] = x;
+        tile25[i0] = y.x[0];
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 1 wide: tile26 = CumulativeProductGrad(Versions { micro: 1, offsets: [0] }) tile11 tile25
@@ -2906,14 +2912,14 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
         sums.add<16, true, 24, 0, false, 24, 0>(tile17, tile9, row0, col0);
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
-                Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile0[8 * (i0) + i1]);
-                Group<2> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<2>(&tile15[8 * (i0) + i1]);
+                Group<2> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<2>(&tile0[8 * (i0) + i1]);
+                Group<2> x3 = {}; if ((i0 < 8 && i1 < 8)) x3 = get<2>(&tile15[8 * (i0) + i1]);
                 const int first = i1, of_group = held;
                 #pragma unroll
                 for (int l = 0; l < 2; l++) {
                     const int i1 = first + l, held = of_group + l;
                     const float sum = of[l];
-                    of[l] = (tile35[i0] * x0.x[l] + (i0 < at.valid ? 1.0f : 0.0f) * (tile42[i0] * x1.x[l] + (tile43[i0 + 8 * (i1)] + sum)));
+                    of[l] = (tile35[i0] * x1.x[l] + (i0 < at.valid ? 1.0f : 0.0f) * (tile42[i0] * x3.x[l] + (tile43[i0 + 8 * (i1)] + sum)));
                 }
             }
         });
@@ -2936,26 +2942,30 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += tile31[8 * (i0) + i1] * tile0[8 * (i0) + i1];
+            y.x[0] += tile31[8 * (i0) + i1] * tile0[8 * (i0) + i1];
         }
-        tile18[i0] = x;
+        tile18[i0] = y.x[0];
     }
     wait_for_block();
     // reduce [8, 8] over [1]: tile23[i0, 0] = Sum ((tile31[i0, i1] * (row i0 is among the queries ? 1 : 0)) * tile15[i1, i0, 0])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += tile31[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile15[8 * (i0) + i1];
+            y.x[0] += tile31[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) * tile15[8 * (i0) + i1];
         }
-        tile23[i0] = x;
+        tile23[i0] = y.x[0];
     }
     wait_for_block();
     // scan of 8 rows, 8 steps, 1 wide: tile24 = ReverseCumulativeProductGrad tile11 tile23
@@ -2990,25 +3000,29 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += tile32[8 * (i0) + i1] * tile36[8 * (i0) + i1];
+            y.x[0] += tile32[8 * (i0) + i1] * tile36[8 * (i0) + i1];
         }
-        tile21[i0] = x;
+        tile21[i0] = y.x[0];
     }
     wait_for_block();
     // reduce [8, 1] over [0]: tile20[0, 0] = Sum tile21[i0, 0]
     #pragma unroll 1
     for (int e = threadIdx.x; e < 1; e += THREADS) {
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i0 = s;
-            x += tile21[i0];
+            y.x[0] += tile21[i0];
         }
-        tile20[0] = x;
+        tile20[0] = y.x[0];
     }
     wait_for_block();
     // map [1, 1]: tile19[0, 0] = tile20[0, 0]

@@ -18,48 +18,47 @@ gla_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads
     const int own_in_k = at.head / (heads / heads_in_k);
     const int own_in_v = at.head / (heads / heads_in_v);
     const int own_in_g = at.head / (heads / heads_in_g);
-    float* const tile0 = (float*)(shared + 0);
-    float* const tile1 = (float*)(shared + 512);
-    float* const tile2 = (float*)(shared + 512);
-    float* const tile3 = (float*)(shared + 512);
-    float* const tile4 = (float*)(shared + 512);
-    float* const tile5 = (float*)(shared + 128);
-    float* const tile6 = (float*)(shared + 256);
-    float* const tile7 = (float*)(shared + 256);
-    float* const tile8 = (float*)(shared + 512);
-    float* const tile9 = (float*)(shared + 256);
-    float* const tile10 = (float*)(shared + 384);
-    float* const tile11 = (float*)(shared + 128);
-    float* const tile12 = (float*)(shared + 0);
-    float* const tile13 = (float*)(shared + 256);
+    float* const tile0 = (float*)(shared + 512);
+    float* const tile1 = (float*)(shared + 0);
+    float* const tile2 = (float*)(shared + 0);
+    float* const tile3 = (float*)(shared + 0);
+    float* const tile4 = (float*)(shared + 128);
+    float* const tile5 = (float*)(shared + 256);
+    float* const tile6 = (float*)(shared + 0);
+    float* const tile7 = (float*)(shared + 512);
+    float* const tile8 = (float*)(shared + 0);
+    float* const tile9 = (float*)(shared + 384);
+    float* const tile10 = (float*)(shared + 128);
+    float* const tile11 = (float*)(shared + 0);
+    float* const tile12 = (float*)(shared + 256);
     {
-        // copy async by 16 bytes: tile12 = in_g[t of row i0; i1] of round 0
+        // copy async by 16 bytes: tile11 = in_g[t of row i0; i1] of round 0
         {
             const int e = threadIdx.x;
             const int i0 = (e) / 2;
             const int i1 = ((e) % 2) * 4;
-            if (e < 8) copy_async<16>(&tile12[8 * (i0) + i1], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]);
+            if (e < 8) copy_async<16>(&tile11[8 * (i0) + i1], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]);
         }
-        // copy async by 16 bytes: tile11 = in_q[t of row i0; i1] of round 0
+        // copy async by 16 bytes: tile10 = in_q[t of row i0; i1] of round 0
         {
             const int e = threadIdx.x;
             const int i0 = (e) / 2;
             const int i1 = ((e) % 2) * 4;
-            if (e < 8) copy_async<16>(&tile11[8 * (i0) + i1], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1]);
+            if (e < 8) copy_async<16>(&tile10[8 * (i0) + i1], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1]);
         }
-        // copy async by 16 bytes: tile13 = in_k[t of row i0; i1] of round 0
+        // copy async by 16 bytes: tile12 = in_k[t of row i0; i1] of round 0
         {
             const int e = threadIdx.x;
             const int i0 = (e) / 2;
             const int i1 = ((e) % 2) * 4;
-            if (e < 8) copy_async<16>(&tile13[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
+            if (e < 8) copy_async<16>(&tile12[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
         }
-        // copy async by 16 bytes: tile10 = in_v[t of row i0; i1] of round 0
+        // copy async by 16 bytes: tile9 = in_v[t of row i0; i1] of round 0
         {
             const int e = threadIdx.x;
             const int i0 = (e) / 2;
             const int i1 = ((e) % 2) * 4;
-            if (e < 8) copy_async<16>(&tile10[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
+            if (e < 8) copy_async<16>(&tile9[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
         }
     }
     commit_copies();
@@ -67,130 +66,125 @@ gla_forward_prepare(const int* bounds, const int* jobs, int sequences, int heads
     commit_copies();
     commit_copies();
     wait_for_block();
-    // wait for tile12, 3 copies pending
+    // wait for tile11, 3 copies pending
     wait_for_copies<3>();
     wait_for_block();
-    // map [4, 8]: tile1[i0, i1] = exp(tile12[i0, i1])
+    // map [4, 8]: tile0[i0, i1] = add((exp(tile11[i0, i1]) * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 32) {
-            tile1[8 * (i0) + i1] = op_exp(tile12[8 * (i0) + i1]);
+            tile0[8 * (i0) + i1] = (op_exp(tile11[8 * (i0) + i1]) * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
         }
     }
     wait_for_block();
-    // map [4, 8]: tile0[i0, i1] = add((tile1[i0, i1] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 32) {
-            tile0[8 * (i0) + i1] = (tile1[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
-        }
-    }
-    wait_for_block();
-    // scan of 4 rows, 4 steps, 8 wide: tile2 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile0
-    cumulative_product<4, 4, 8>(tile2, tile0, [](int i) -> int { return i + 1; });
-    // wait for tile11, 2 copies pending
+    // scan of 4 rows, 4 steps, 8 wide: tile1 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile0
+    cumulative_product<4, 4, 8>(tile1, tile0, [](int i) -> int { return i + 1; });
+    // wait for tile10, 2 copies pending
     wait_for_copies<2>();
     wait_for_block();
-    // map [4, 8]: kept_0[i0, i1] = ((tile11[i0, i1] * 0.35355339059327373) * tile2[i0, i1])
+    // map [4, 8]: kept_0[i0, i1] = ((tile10[i0, i1] * 0.35355339059327373) * tile1[i0, i1])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 32) {
-            kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile11[8 * (i0) + i1] * 0.35355338f * tile2[8 * (i0) + i1];
+            kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile10[8 * (i0) + i1] * 0.35355338f * tile1[8 * (i0) + i1];
         }
     }
     wait_for_block();
-    // map [4, 8]: tile4[i0, i1] = (tile11[i0, i1] * 0.35355339059327373)
+    // map [4, 8]: tile3[i0, i1] = (tile10[i0, i1] * 0.35355339059327373)
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 32) {
-            tile4[8 * (i0) + i1] = tile11[8 * (i0) + i1] * 0.35355338f;
+            tile3[8 * (i0) + i1] = tile10[8 * (i0) + i1] * 0.35355338f;
         }
     }
-    // wait for tile13, 1 copies pending
+    // wait for tile12, 1 copies pending
     wait_for_copies<1>();
     wait_for_block();
-    // map [4, 8]: tile5[i0, i1] = (tile13[i0, i1] * (row i0 is among the queries ? 1 : 0))
+    // map [4, 8]: tile4[i0, i1] = (tile12[i0, i1] * (row i0 is among the queries ? 1 : 0))
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 32) {
-            tile5[8 * (i0) + i1] = tile13[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f);
+            tile4[8 * (i0) + i1] = tile12[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f);
         }
     }
     wait_for_block();
-    // scan of 4 rows, 4 steps, 8 wide: tile6 = Gram(Versions { micro: 1, offsets: [1] }) tile4 tile5 tile0
-    gram<4, 4, 8>(tile6, tile4, tile5, tile0, [](int i) -> int { return i + 1; });
-    // wait for tile10, 0 copies pending
+    // scan of 4 rows, 4 steps, 8 wide: tile5 = Gram(Versions { micro: 1, offsets: [1] }) tile3 tile4 tile0
+    gram<4, 4, 8>(tile5, tile3, tile4, tile0, [](int i) -> int { return i + 1; });
+    // wait for tile9, 0 copies pending
     wait_for_copies<0>();
     wait_for_block();
-    // reduce [4, 4, 8] over [1]: tile3[i0, 0, i2] = Sum (i1 < i0+1 ? (tile6[i0, i1] * tile10[i1, i2]) : 0)
+    // reduce [4, 4, 8] over [1]: tile2[i0, 0, i2] = Sum (i1 < i0+1 ? (tile5[i0, i1] * tile9[i1, i2]) : 0)
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i2 = e % 8;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 4
         for (int s = 0; s < 4; s++) {
             const int i1 = s;
-            x += (i1 < i0 + 1 ? tile6[4 * (i0) + i1] * tile10[8 * (i1) + i2] : 0.0f);
+            y.x[0] += (i1 < i0 + 1 ? tile5[4 * (i0) + i1] * tile9[8 * (i1) + i2] : 0.0f);
         }
-        tile3[8 * (i0) + i2] = x;
+        tile2[8 * (i0) + i2] = y.x[0];
     }
     wait_for_block();
-    // map [4, 8]: kept_1[i0, i1] = tile3[i0, 0, i1]
+    // map [4, 8]: kept_1[i0, i1] = tile2[i0, 0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 32) {
-            kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile3[8 * (i0) + i1];
+            kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile2[8 * (i0) + i1];
         }
     }
-    // scan of 1 rows, 4 steps, 8 wide: tile7 = CumulativeProduct(Versions { micro: 4, offsets: [4] }) tile0
-    cumulative_product<1, 4, 8>(tile7, tile0, [](int i) -> int { return 4 * (i) + 4; });
     wait_for_block();
-    // map [1, 8]: kept_2[0, i1] = tile7[0, i1]
+    // scan of 1 rows, 4 steps, 8 wide: tile6 = CumulativeProduct(Versions { micro: 4, offsets: [4] }) tile0
+    cumulative_product<1, 4, 8>(tile6, tile0, [](int i) -> int { return 4 * (i) + 4; });
+    wait_for_block();
+    // map [1, 8]: kept_2[0, i1] = tile6[0, i1]
     {
         const int e = threadIdx.x;
         const int i1 = e;
         if (e < 8) {
-            kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile7[i1];
+            kept_2[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile6[i1];
         }
     }
     wait_for_block();
-    // scan of 4 rows, 4 steps, 8 wide: tile9 = ReverseCumulativeProduct tile0
-    reverse_cumulative_product<4, 8>(tile9, tile0);
+    // scan of 4 rows, 4 steps, 8 wide: tile8 = ReverseCumulativeProduct tile0
+    reverse_cumulative_product<4, 8>(tile8, tile0);
     wait_for_block();
-    // reduce [8, 4, 8] over [1]: tile8[i0, 0, i2] = Sum (tile10[i1, i2] * (tile5[i1, i0] * tile9[i1, i0]))
+    // reduce [8, 4, 8] over [1]: tile7[i0, 0, i2] = Sum (tile9[i1, i2] * (tile4[i1, i0] * tile8[i1, i0]))
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i0 = e / 8;
         const int i2 = e % 8;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 4
         for (int s = 0; s < 4; s++) {
             const int i1 = s;
-            x += tile10[8 * (i1) + i2] * tile5[i0 + 8 * (i1)] * tile9[i0 + 8 * (i1)];
+            y.x[0] += tile9[8 * (i1) + i2] * tile4[i0 + 8 * (i1)] * tile8[i0 + 8 * (i1)];
         }
-        tile8[8 * (i0) + i2] = x;
+        tile7[8 * (i0) + i2] = y.x[0];
     }
     wait_for_block();
-    // map [8, 8]: kept_3[i0, i1] = tile8[i0, 0, i1]
+    // map [8, 8]: kept_3[i0, i1] = tile7[i0, 0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 64) {
-            kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile8[8 * (i0) + i1];
+            kept_3[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile7[8 * (i0) + i1];
         }
     }
 }
@@ -380,13 +374,15 @@ gla_forward_read(const int* bounds, const int* jobs, int sequences, int heads, c
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i2 = e % 8;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += tile1[8 * (i0) + i1] * state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2];
+            y.x[0] += tile1[8 * (i0) + i1] * state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2];
         }
-        tile0[8 * (i0) + i2] = x;
+        tile0[8 * (i0) + i2] = y.x[0];
     }
     // wait for tile2, 0 copies pending
     wait_for_copies<0>();
@@ -425,69 +421,68 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
     float* const tile0 = (float*)(shared + 128);
     float* const tile1 = (float*)(shared + 896);
     float* const tile2 = (float*)(shared + 896);
-    float* const tile3 = (float*)(shared + 384);
-    float* const tile4 = (float*)(shared + 256);
-    float* const tile5 = (float*)(shared + 256);
-    float* const tile6 = (float*)(shared + 1024);
-    float* const tile7 = (float*)(shared + 1152);
-    float* const tile8 = (float*)(shared + 256);
-    float* const tile9 = (float*)(shared + 256);
-    float* const tile10 = (float*)(shared + 128);
-    float* const tile11 = (float*)(shared + 256);
-    float* const tile12 = (float*)(shared + 512);
-    float* const tile13 = (float*)(shared + 768);
-    float* const tile14 = (float*)(shared + 640);
-    float* const tile15 = (float*)(shared + 640);
-    float* const tile16 = (float*)(shared + 512);
-    float* const tile17 = (float*)(shared + 640);
-    float* const tile18 = (float*)(shared + 0);
-    float* const tile19 = (float*)(shared + 512);
-    float* const tile20 = (float*)(shared + 128);
-    float* const tile21 = (float*)(shared + 256);
-    float* const tile22 = (float*)(shared + 384);
-    float* const tile23 = (float*)(shared + 768);
+    float* const tile3 = (float*)(shared + 256);
+    float* const tile4 = (float*)(shared + 384);
+    float* const tile5 = (float*)(shared + 1024);
+    float* const tile6 = (float*)(shared + 1152);
+    float* const tile7 = (float*)(shared + 384);
+    float* const tile8 = (float*)(shared + 384);
+    float* const tile9 = (float*)(shared + 128);
+    float* const tile10 = (float*)(shared + 384);
+    float* const tile11 = (float*)(shared + 512);
+    float* const tile12 = (float*)(shared + 768);
+    float* const tile13 = (float*)(shared + 640);
+    float* const tile14 = (float*)(shared + 128);
+    float* const tile15 = (float*)(shared + 512);
+    float* const tile16 = (float*)(shared + 640);
+    float* const tile17 = (float*)(shared + 0);
+    float* const tile18 = (float*)(shared + 512);
+    float* const tile19 = (float*)(shared + 128);
+    float* const tile20 = (float*)(shared + 256);
+    float* const tile21 = (float*)(shared + 384);
+    float* const tile22 = (float*)(shared + 768);
     {
-        // copy async by 16 bytes: tile18 = (given d_out_o, row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) of round 0
+        // copy async by 16 bytes: tile17 = (given d_out_o, row i0 is among the queries ? d_out_o[t of row i0; i1] : 0) of round 0
         {
             const int e = threadIdx.x;
             const int i0 = (e) / 2;
             const int i1 = ((e) % 2) * 4;
-            if (e < 8) copy_async_if<16>(&tile18[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], d_out_o != 0 && i0 < at.valid);
+            if (e < 8) copy_async_if<16>(&tile17[8 * (i0) + i1], &d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1], d_out_o != 0 && i0 < at.valid);
         }
-        // copy async by 16 bytes: tile20 = in_v[t of row i0; i1] of round 0
+        // copy async by 16 bytes: tile19 = in_v[t of row i0; i1] of round 0
         {
             const int e = threadIdx.x;
             const int i0 = (e) / 2;
             const int i1 = ((e) % 2) * 4;
-            if (e < 8) copy_async<16>(&tile20[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
+            if (e < 8) copy_async<16>(&tile19[8 * (i0) + i1], &in_v[((long long)(at.start + inside(at, i0)) * heads_in_v + own_in_v) * 8 + i1]);
         }
-        // copy async by 16 bytes: tile21 = in_k[t of row i0; i1] of round 0
+        // copy async by 16 bytes: tile20 = in_k[t of row i0; i1] of round 0
         {
             const int e = threadIdx.x;
             const int i0 = (e) / 2;
             const int i1 = ((e) % 2) * 4;
-            if (e < 8) copy_async<16>(&tile21[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
+            if (e < 8) copy_async<16>(&tile20[8 * (i0) + i1], &in_k[((long long)(at.start + inside(at, i0)) * heads_in_k + own_in_k) * 8 + i1]);
         }
-        // copy async by 16 bytes: tile22 = in_g[t of row i0; i1] of round 0
+        // copy async by 16 bytes: tile21 = in_g[t of row i0; i1] of round 0
         {
             const int e = threadIdx.x;
             const int i0 = (e) / 2;
             const int i1 = ((e) % 2) * 4;
-            if (e < 8) copy_async<16>(&tile22[8 * (i0) + i1], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]);
+            if (e < 8) copy_async<16>(&tile21[8 * (i0) + i1], &in_g[((long long)(at.start + inside(at, i0)) * heads_in_g + own_in_g) * 8 + i1]);
         }
-        // copy async by 16 bytes: tile19 = state_S_at_chunks[i0, i1] of round 0
+        // copy async by 16 bytes: tile18 = state_S_at_chunks[i0, i1] of round 0
         {
             const int e = threadIdx.x;
             const int i0 = (e) / 2;
             const int i1 = ((e) % 2) * 4;
-            if (e < 16) copy_async<16>(&tile19[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
+            if (e < 16) copy_async<16>(&tile18[8 * (i0) + i1], &state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1]);
         }
-        // copy async by 16 bytes: tile23 = in_q[t of row i0; i1] of round 0
+        // copy async by 16 bytes: tile22 = in_q[t of row i0; i1] of round 0
         {
             const int e = threadIdx.x;
             const int i0 = (e) / 2;
             const int i1 = ((e) % 2) * 4;
-            if (e < 8) copy_async<16>(&tile23[8 * (i0) + i1], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1]);
+            if (e < 8) copy_async<16>(&tile22[8 * (i0) + i1], &in_q[((long long)(at.start + inside(at, i0)) * heads_in_q + own_in_q) * 8 + i1]);
         }
     }
     commit_copies();
@@ -497,23 +492,25 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
     commit_copies();
     commit_copies();
     wait_for_block();
-    // wait for tile18, 5 copies pending
+    // wait for tile17, 5 copies pending
     wait_for_copies<5>();
-    // wait for tile20, 4 copies pending
+    // wait for tile19, 4 copies pending
     wait_for_copies<4>();
     wait_for_block();
-    // reduce [4, 4, 8] over [2]: tile1[i0, i1, 0] = Sum (tile20[i1, i2] * tile18[i0, i2])
+    // reduce [4, 4, 8] over [2]: tile1[i0, i1, 0] = Sum (tile19[i1, i2] * tile17[i0, i2])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 16; e += THREADS) {
         const int i0 = e / 4;
         const int i1 = e % 4;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i2 = s;
-            x += tile20[8 * (i1) + i2] * tile18[8 * (i0) + i2];
+            y.x[0] += tile19[8 * (i1) + i2] * tile17[8 * (i0) + i2];
         }
-        tile1[4 * (i0) + i1] = x;
+        tile1[4 * (i0) + i1] = y.x[0];
     }
     wait_for_block();
     // map [4, 4]: tile0[i0, i1] = tile1[i0, i1, 0]
@@ -525,38 +522,28 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
             tile0[4 * (i0) + i1] = tile1[4 * (i0) + i1];
         }
     }
-    // wait for tile21, 3 copies pending
+    // wait for tile20, 3 copies pending
     wait_for_copies<3>();
     wait_for_block();
-    // map [4, 8]: tile2[i0, i1] = (tile21[i0, i1] * (row i0 is among the queries ? 1 : 0))
+    // map [4, 8]: tile2[i0, i1] = (tile20[i0, i1] * (row i0 is among the queries ? 1 : 0))
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 32) {
-            tile2[8 * (i0) + i1] = tile21[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f);
+            tile2[8 * (i0) + i1] = tile20[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f);
         }
     }
-    // wait for tile22, 2 copies pending
+    // wait for tile21, 2 copies pending
     wait_for_copies<2>();
     wait_for_block();
-    // map [4, 8]: tile4[i0, i1] = exp(tile22[i0, i1])
+    // map [4, 8]: tile3[i0, i1] = add((exp(tile21[i0, i1]) * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 32) {
-            tile4[8 * (i0) + i1] = op_exp(tile22[8 * (i0) + i1]);
-        }
-    }
-    wait_for_block();
-    // map [4, 8]: tile3[i0, i1] = add((tile4[i0, i1] * (row i0 is among the queries ? 1 : 0)), sub(1, (row i0 is among the queries ? 1 : 0)))
-    {
-        const int e = threadIdx.x;
-        const int i0 = (e) / 8;
-        const int i1 = (e) % 8;
-        if (e < 32) {
-            tile3[8 * (i0) + i1] = (tile4[8 * (i0) + i1] * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
+            tile3[8 * (i0) + i1] = (op_exp(tile21[8 * (i0) + i1]) * (i0 < at.valid ? 1.0f : 0.0f) + (1.0f - (i0 < at.valid ? 1.0f : 0.0f)));
         }
     }
     wait_for_block();
@@ -569,176 +556,182 @@ gla_backward_prepare(const int* bounds, const int* jobs, int sequences, int head
             kept_0[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile3[8 * (i0) + i1];
         }
     }
-    // scan of 4 rows, 4 steps, 8 wide: tile5 = Apply(Versions { micro: 1, offsets: [1] }) tile0 tile2 tile3
-    apply<4, 4, 8>(tile5, tile0, tile2, tile3, [](int i) -> int { return i + 1; });
-    // scan of 4 rows, 4 steps, 8 wide: tile6 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile3
-    cumulative_product<4, 4, 8>(tile6, tile3, [](int i) -> int { return i + 1; });
-    // wait for tile19, 1 copies pending
+    // scan of 4 rows, 4 steps, 8 wide: tile4 = Apply(Versions { micro: 1, offsets: [1] }) tile0 tile2 tile3
+    apply<4, 4, 8>(tile4, tile0, tile2, tile3, [](int i) -> int { return i + 1; });
+    // scan of 4 rows, 4 steps, 8 wide: tile5 = CumulativeProduct(Versions { micro: 1, offsets: [1] }) tile3
+    cumulative_product<4, 4, 8>(tile5, tile3, [](int i) -> int { return i + 1; });
+    // wait for tile18, 1 copies pending
     wait_for_copies<1>();
     wait_for_block();
-    // reduce [4, 8, 8] over [2]: tile7[i0, i1, 0] = Sum (tile19[i1, i2] * tile18[i0, i2])
+    // reduce [4, 8, 8] over [2]: tile6[i0, i1, 0] = Sum (tile18[i1, i2] * tile17[i0, i2])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i2 = s;
-            x += tile19[8 * (i1) + i2] * tile18[8 * (i0) + i2];
+            y.x[0] += tile18[8 * (i1) + i2] * tile17[8 * (i0) + i2];
         }
-        tile7[8 * (i0) + i1] = x;
+        tile6[8 * (i0) + i1] = y.x[0];
     }
     wait_for_block();
-    // map [4, 8]: d_in_q[t of row i0; i1] where row i0 is among the queries = (0.35355339059327373 * add(tile5[i0, i1], (tile6[i0, i1] * tile7[i0, i1, 0])))
+    // map [4, 8]: d_in_q[t of row i0; i1] where row i0 is among the queries = (0.35355339059327373 * add(tile4[i0, i1], (tile5[i0, i1] * tile6[i0, i1, 0])))
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 32) {
-            if (i0 < at.valid) d_in_q[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = 0.35355338f * (tile5[8 * (i0) + i1] + tile6[8 * (i0) + i1] * tile7[8 * (i0) + i1]);
+            if (i0 < at.valid) d_in_q[((long long)(at.start + inside(at, i0)) * heads + at.head) * 8 + i1] = 0.35355338f * (tile4[8 * (i0) + i1] + tile5[8 * (i0) + i1] * tile6[8 * (i0) + i1]);
         }
     }
     wait_for_block();
-    // scan of 4 rows, 4 steps, 8 wide: tile8 = ReverseCumulativeProduct tile3
-    reverse_cumulative_product<4, 8>(tile8, tile3);
+    // scan of 4 rows, 4 steps, 8 wide: tile7 = ReverseCumulativeProduct tile3
+    reverse_cumulative_product<4, 8>(tile7, tile3);
     wait_for_block();
-    // map [4, 8]: kept_1[i0, i1] = tile8[i0, i1]
+    // map [4, 8]: kept_1[i0, i1] = tile7[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 32) {
-            kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile8[8 * (i0) + i1];
+            kept_1[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile7[8 * (i0) + i1];
         }
     }
-    // map [4, 8]: kept_2[i0, i1] = (tile2[i0, i1] * tile8[i0, i1])
+    // map [4, 8]: kept_2[i0, i1] = (tile2[i0, i1] * tile7[i0, i1])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 32) {
-            kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile2[8 * (i0) + i1] * tile8[8 * (i0) + i1];
+            kept_2[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile2[8 * (i0) + i1] * tile7[8 * (i0) + i1];
         }
     }
     wait_for_block();
-    // scan of 1 rows, 4 steps, 8 wide: tile9 = CumulativeProduct(Versions { micro: 4, offsets: [4] }) tile3
-    cumulative_product<1, 4, 8>(tile9, tile3, [](int i) -> int { return 4 * (i) + 4; });
+    // scan of 1 rows, 4 steps, 8 wide: tile8 = CumulativeProduct(Versions { micro: 4, offsets: [4] }) tile3
+    cumulative_product<1, 4, 8>(tile8, tile3, [](int i) -> int { return 4 * (i) + 4; });
     wait_for_block();
-    // map [1, 8]: kept_3[0, i1] = tile9[0, i1]
+    // map [1, 8]: kept_3[0, i1] = tile8[0, i1]
     {
         const int e = threadIdx.x;
         const int i1 = e;
         if (e < 8) {
-            kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile9[i1];
+            kept_3[((long long)(at.chunk) * heads + at.head) * 8 + i1] = tile8[i1];
         }
     }
-    // wait for tile23, 0 copies pending
+    // wait for tile22, 0 copies pending
     wait_for_copies<0>();
     wait_for_block();
-    // map [4, 8]: tile11[i0, i1] = (tile23[i0, i1] * 0.35355339059327373)
+    // map [4, 8]: tile10[i0, i1] = (tile22[i0, i1] * 0.35355339059327373)
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 32) {
-            tile11[8 * (i0) + i1] = tile23[8 * (i0) + i1] * 0.35355338f;
+            tile10[8 * (i0) + i1] = tile22[8 * (i0) + i1] * 0.35355338f;
         }
     }
     wait_for_block();
-    // map [4, 8]: tile16[i0, i1] = (tile11[i0, i1] * tile7[i0, i1, 0])
+    // map [4, 8]: tile15[i0, i1] = (tile10[i0, i1] * tile6[i0, i1, 0])
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 32) {
-            tile16[8 * (i0) + i1] = tile11[8 * (i0) + i1] * tile7[8 * (i0) + i1];
+            tile15[8 * (i0) + i1] = tile10[8 * (i0) + i1] * tile6[8 * (i0) + i1];
         }
     }
     wait_for_block();
-    // scan of 4 rows, 4 steps, 8 wide: tile17 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile3 tile16
-    cumulative_product_grad<4, 4, 8>(tile17, tile3, tile16, [](int i) -> int { return i + 1; });
+    // scan of 4 rows, 4 steps, 8 wide: tile16 = CumulativeProductGrad(Versions { micro: 1, offsets: [1] }) tile3 tile15
+    cumulative_product_grad<4, 4, 8>(tile16, tile3, tile15, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // map [4, 8]: kept_8[i0, i1] = tile17[i0, i1]
+    // map [4, 8]: kept_8[i0, i1] = tile16[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 32) {
-            kept_8[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile17[8 * (i0) + i1];
+            kept_8[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile16[8 * (i0) + i1];
         }
     }
-    // scan of 4 rows, 4 steps, 8 wide: tile12 = Gram(Versions { micro: 1, offsets: [1] }) tile11 tile2 tile3
-    gram<4, 4, 8>(tile12, tile11, tile2, tile3, [](int i) -> int { return i + 1; });
+    // scan of 4 rows, 4 steps, 8 wide: tile11 = Gram(Versions { micro: 1, offsets: [1] }) tile10 tile2 tile3
+    gram<4, 4, 8>(tile11, tile10, tile2, tile3, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // scan of 4 rows, 4 steps, 8 wide: tile14 = GramGrad(Versions { micro: 1, offsets: [1] }) tile0 tile11 tile2 tile3
-    gram_grad<4, 4, 8>(tile14, tile0, tile11, tile2, tile3, [](int i) -> int { return i + 1; });
-    // scan of 4 rows, 4 steps, 8 wide: tile13 = ApplyT(Versions { micro: 1, offsets: [1] }) tile0 tile11 tile3
-    apply_t<4, 4, 8>(tile13, tile0, tile11, tile3, [](int i) -> int { return i + 1; });
+    // scan of 4 rows, 4 steps, 8 wide: tile13 = GramGrad(Versions { micro: 1, offsets: [1] }) tile0 tile10 tile2 tile3
+    gram_grad<4, 4, 8>(tile13, tile0, tile10, tile2, tile3, [](int i) -> int { return i + 1; });
+    // scan of 4 rows, 4 steps, 8 wide: tile12 = ApplyT(Versions { micro: 1, offsets: [1] }) tile0 tile10 tile3
+    apply_t<4, 4, 8>(tile12, tile0, tile10, tile3, [](int i) -> int { return i + 1; });
     wait_for_block();
-    // map [4, 8]: kept_5[i0, i1] = tile13[i0, i1]
+    // map [4, 8]: kept_5[i0, i1] = tile12[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 32) {
-            kept_5[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile13[8 * (i0) + i1];
+            kept_5[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile12[8 * (i0) + i1];
         }
     }
-    // map [4, 8]: kept_6[i0, i1] = tile14[i0, i1]
+    // map [4, 8]: kept_6[i0, i1] = tile13[i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 32) {
-            kept_6[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile14[8 * (i0) + i1];
+            kept_6[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i0) + i1] = tile13[8 * (i0) + i1];
         }
     }
-    wait_for_block();
-    // reduce [4, 8, 8] over [0]: tile15[0, i1, i2] = Sum ((tile11[i0, i1] * tile6[i0, i1]) * tile18[i0, i2])
+    // reduce [4, 8, 8] over [0]: tile14[0, i1, i2] = Sum ((tile10[i0, i1] * tile5[i0, i1]) * tile17[i0, i2])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i1 = e / 8;
         const int i2 = e % 8;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 4
         for (int s = 0; s < 4; s++) {
             const int i0 = s;
-            x += tile11[8 * (i0) + i1] * tile6[8 * (i0) + i1] * tile18[8 * (i0) + i2];
+            y.x[0] += tile10[8 * (i0) + i1] * tile5[8 * (i0) + i1] * tile17[8 * (i0) + i2];
         }
-        tile15[8 * (i1) + i2] = x;
+        tile14[8 * (i1) + i2] = y.x[0];
     }
     wait_for_block();
-    // map [8, 8]: kept_7[i0, i1] = tile15[0, i0, i1]
+    // map [8, 8]: kept_7[i0, i1] = tile14[0, i0, i1]
     {
         const int e = threadIdx.x;
         const int i0 = (e) / 8;
         const int i1 = (e) % 8;
         if (e < 64) {
-            kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile15[8 * (i0) + i1];
+            kept_7[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1] = tile14[8 * (i0) + i1];
         }
     }
-    // reduce [4, 4, 8] over [0]: tile10[0, i1, i2] = Sum (tile12[i0, i1] * tile18[i0, i2])
+    wait_for_block();
+    // reduce [4, 4, 8] over [0]: tile9[0, i1, i2] = Sum (tile11[i0, i1] * tile17[i0, i2])
     #pragma unroll 1
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i1 = e / 8;
         const int i2 = e % 8;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 4
         for (int s = 0; s < 4; s++) {
             const int i0 = s;
-            x += tile12[4 * (i0) + i1] * tile18[8 * (i0) + i2];
+            y.x[0] += tile11[4 * (i0) + i1] * tile17[8 * (i0) + i2];
         }
-        tile10[8 * (i1) + i2] = x;
+        tile9[8 * (i1) + i2] = y.x[0];
     }
     wait_for_block();
-    // map [1, 4, 8]: kept_4[0, i1, i2] = tile10[0, i1, i2]
+    // map [1, 4, 8]: kept_4[0, i1, i2] = tile9[0, i1, i2]
     {
         const int e = threadIdx.x;
         const int i1 = (e) / 8;
         const int i2 = (e) % 8;
         if (e < 32) {
-            kept_4[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i1) + i2] = tile10[8 * (i1) + i2];
+            kept_4[((long long)(at.chunk) * heads + at.head) * 32 + 8 * (i1) + i2] = tile9[8 * (i1) + i2];
         }
     }
 }
@@ -771,7 +764,7 @@ gla_backward_carry(const int* bounds, const int* chunks, int sequences, int head
         const int i1 = (e) % 8;
         if (e < 64) {
             const Group<1> x0 = get_if<1>(&d_state_S_after[((long long)(at.sequence) * heads + at.head) * 64 + 8 * (i0) + i1], (d_state_S_after != 0));
-            tile0[8 * (i0) + i1] = (d_state_S_after != 0 ? x0.x[0] : 0.0f);
+            tile0[8 * (i0) + i1] = x0.x[0];
         }
     }
     if (0 < rounds) {
@@ -1007,13 +1000,15 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 4;
         const int i1 = e % 4;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i2 = s;
-            x += tile9[8 * (i1) + i2] * tile8[8 * (i0) + i2];
+            y.x[0] += tile9[8 * (i1) + i2] * tile8[8 * (i0) + i2];
         }
-        tile0[i0 + 8 * (i1)] = x;
+        tile0[i0 + 8 * (i1)] = y.x[0];
     }
     // wait for tile12, 7 copies pending
     wait_for_copies<7>();
@@ -1084,13 +1079,15 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += tile11[8 * (i0) + i1] * tile8[8 * (i0) + i1];
+            y.x[0] += tile11[8 * (i0) + i1] * tile8[8 * (i0) + i1];
         }
-        tile3[i0] = x;
+        tile3[i0] = y.x[0];
     }
     wait_for_block();
     // map [1, 8]: tile2[0, i1] = tile3[i1, 0]
@@ -1128,13 +1125,15 @@ gla_backward_read(const int* bounds, const int* jobs, int sequences, int heads, 
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i1 = e / 8;
         const int i2 = e % 8;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i0 = s;
-            x += tile10[i0 + 8 * (i1)] * tile8[8 * (i0) + i2];
+            y.x[0] += tile10[i0 + 8 * (i1)] * tile8[8 * (i0) + i2];
         }
-        tile7[8 * (i1) + i2] = x;
+        tile7[8 * (i1) + i2] = y.x[0];
     }
     // wait for tile19, 0 copies pending
     wait_for_copies<0>();

@@ -133,7 +133,7 @@ hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, co
         const int e = threadIdx.x;
         if (e < 1) {
             const Group<1> x0 = get_if<1>(&d_state_h_after[((long long)(at.sequence) * heads + at.head) * 1 + 0], (d_state_h_after != 0));
-            tile0[0] = (d_state_h_after != 0 ? x0.x[0] : 0.0f);
+            tile0[0] = x0.x[0];
         }
     }
     wait_for_block();
@@ -185,7 +185,7 @@ hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, co
             const int i0 = e;
             if (e < 8) {
                 const Group<1> x0 = get_if<1>(&d_out_o[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0], (d_out_o != 0 && i0 < at.valid));
-                tile7[i0] = ((d_out_o != 0 ? (i0 < at.valid ? x0.x[0] : 0.0f) : 0.0f) + (i0 < 7 ? 0.0f : (i0 < 8 ? tile0[0] : 0.0f)));
+                tile7[i0] = (x0.x[0] + (i0 < 7 ? 0.0f : (i0 < 8 ? tile0[0] : 0.0f)));
             }
         }
         wait_for_block();
@@ -197,8 +197,8 @@ hgrn_backward(const int* bounds, const int* chunks, int sequences, int heads, co
             const int e = threadIdx.x;
             const int i0 = e;
             if (e < 8) {
-                const Group<1> x0 = get_if<1>(&state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 1 + 0], (i0 < 1));
-                if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = tile2[i0] * (i0 < at.valid ? 1.0f : 0.0f) * (i0 < 1 ? x0.x[0] : tile6[i0 + -1]) * tile8[i0];
+                const Group<1> x1 = get_if<1>(&state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 1 + 0], (i0 < 1));
+                if (i0 < at.valid) d_in_g[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0] = tile2[i0] * (i0 < at.valid ? 1.0f : 0.0f) * (i0 < 1 ? x1.x[0] : tile6[i0 + -1]) * tile8[i0];
             }
         }
         // map [8]: d_in_x[t of row i0] where row i0 is among the queries = ((row i0 is among the queries ? 1 : 0) * tile8[i0, 0, 0])

@@ -802,13 +802,15 @@ rwkv7_forward_read(const int* bounds, const int* jobs, int sequences, int heads,
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i2 = e % 8;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] * tile2[8 * (i0) + i1];
+            y.x[0] += state_S_at_chunks[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i1) + i2] * tile2[8 * (i0) + i1];
         }
-        tile0[8 * (i0) + i2] = x;
+        tile0[8 * (i0) + i2] = y.x[0];
     }
     // wait for tile3, 1 copies pending
     wait_for_copies<1>();
@@ -820,13 +822,15 @@ rwkv7_forward_read(const int* bounds, const int* jobs, int sequences, int heads,
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i2 = e % 8;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += (i1 < 2 * (i0) + 2 ? tile3[8 * (i0) + i1] * tile4[8 * (i1) + i2] : 0.0f);
+            y.x[0] += (i1 < 2 * (i0) + 2 ? tile3[8 * (i0) + i1] * tile4[8 * (i1) + i2] : 0.0f);
         }
-        tile1[8 * (i0) + i2] = x;
+        tile1[8 * (i0) + i2] = y.x[0];
     }
     wait_for_block();
     // map [4, 8]: out_o[t of row i0; i1] where row i0 is among the queries = add(tile0[i0, 0, i1], tile1[i0, 0, i1])
@@ -1285,13 +1289,15 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i2 = s;
-            x += tile2[8 * (i1) + i2] * tile35[8 * (i0) + i2];
+            y.x[0] += tile2[8 * (i1) + i2] * tile35[8 * (i0) + i2];
         }
-        tile1[8 * (i0) + i1] = x;
+        tile1[8 * (i0) + i1] = y.x[0];
     }
     wait_for_block();
     // map [4, 8]: tile0[i0, i1] = tile1[i0, i1, 0]
@@ -1313,13 +1319,15 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     for (int e = threadIdx.x; e < 32; e += THREADS) {
         const int i0 = e / 8;
         const int i1 = e % 8;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i2 = s;
-            x += tile36[8 * (i1) + i2] * tile35[8 * (i0) + i2];
+            y.x[0] += tile36[8 * (i1) + i2] * tile35[8 * (i0) + i2];
         }
-        tile23[8 * (i0) + i1] = x;
+        tile23[8 * (i0) + i1] = y.x[0];
     }
     wait_for_block();
     // map [4, 8]: d_in_r[t of row i0; i1] where row i0 is among the queries = add(tile21[i0, i1], (tile22[i0, i1] * tile23[i0, i1, 0]))
@@ -1406,13 +1414,15 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i1 = e / 8;
         const int i2 = e % 8;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 4
         for (int s = 0; s < 4; s++) {
             const int i0 = s;
-            x += tile28[8 * (i0) + i1] * tile35[8 * (i0) + i2];
+            y.x[0] += tile28[8 * (i0) + i1] * tile35[8 * (i0) + i2];
         }
-        tile26[8 * (i1) + i2] = x;
+        tile26[8 * (i1) + i2] = y.x[0];
     }
     wait_for_block();
     // map [1, 8, 8]: kept_9[0, i1, i2] = tile26[0, i1, i2]
@@ -1443,13 +1453,15 @@ rwkv7_backward_prepare(const int* bounds, const int* jobs, int sequences, int he
     for (int e = threadIdx.x; e < 64; e += THREADS) {
         const int i1 = e / 8;
         const int i2 = e % 8;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 4
         for (int s = 0; s < 4; s++) {
             const int i0 = s;
-            x += tile27[8 * (i0) + i1] * tile22[8 * (i0) + i1] * tile35[8 * (i0) + i2];
+            y.x[0] += tile27[8 * (i0) + i1] * tile22[8 * (i0) + i1] * tile35[8 * (i0) + i2];
         }
-        tile31[8 * (i1) + i2] = x;
+        tile31[8 * (i1) + i2] = y.x[0];
     }
     wait_for_block();
     // map [1, 8, 8]: kept_13[0, i1, i2] = tile31[0, i1, i2]
@@ -1567,7 +1579,7 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
                 #pragma unroll
                 for (int l = 0; l < 2; l++) {
                     const int i1 = first + l, held = of_group + l;
-                    tile0[slot * 8 + held] = (d_state_S_after != 0 ? x0.x[l] : 0.0f);
+                    tile0[slot * 8 + held] = x0.x[l];
                 }
             }
         });
@@ -1819,13 +1831,13 @@ rwkv7_backward_carry(const int* bounds, const int* chunks, int sequences, int he
             sums.add<16, true, 24, 0, false, 24, 0>(tile2, tile3, row0, col0);
             sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
                 if (i0 < 8 && i1 < 8) {
-                    Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile11[8 * (i0) + i1]);
+                    Group<2> x2 = {}; if ((i0 < 8 && i1 < 8)) x2 = get<2>(&tile11[8 * (i0) + i1]);
                     const int first = i1, of_group = held;
                     #pragma unroll
                     for (int l = 0; l < 2; l++) {
                         const int i1 = first + l, held = of_group + l;
                         const float sum = of[l];
-                        of[l] = (tile10[i0] * tile0[slot * 8 + held] + (x0.x[l] + sum));
+                        of[l] = (tile10[i0] * tile0[slot * 8 + held] + (x2.x[l] + sum));
                     }
                 }
             });
@@ -2455,13 +2467,15 @@ rwkv7_backward_read(const int* bounds, const int* jobs, int sequences, int heads
     #pragma unroll 1
     for (int e = threadIdx.x; e < 8; e += THREADS) {
         const int i0 = e;
-        float x = 0.f;
+        Group<1> y;
+        #pragma unroll
+        for (int l = 0; l < 1; l++) y.x[l] = 0.f;
         #pragma unroll 8
         for (int s = 0; s < 8; s++) {
             const int i1 = s;
-            x += tile28[8 * (i0) + i1] * tile31[8 * (i0) + i1];
+            y.x[0] += tile28[8 * (i0) + i1] * tile31[8 * (i0) + i1];
         }
-        tile21[i0] = x;
+        tile21[i0] = y.x[0];
     }
     wait_for_block();
     // map [1, 8]: tile20[0, i1] = tile21[i1, 0]

@@ -112,26 +112,30 @@ sliding_window_attn_forward(const int* bounds, const int* jobs, int sequences, i
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e;
-            float x = LOWEST;
+            Group<1> y;
+            #pragma unroll
+            for (int l = 0; l < 1; l++) y.x[l] = LOWEST;
             #pragma unroll 8
             for (int s = 0; s < 16; s++) {
                 const int i1 = s;
-                x = larger(x, tile2[16 * (i0) + i1]);
+                y.x[0] = larger(y.x[0], tile2[16 * (i0) + i1]);
             }
-            tile5[i0] = x;
+            tile5[i0] = y.x[0];
         }
         wait_for_block();
         // reduce [16, 16] over [1]: tile6[i0, 0] = Sum exp(tile2[i0, i1] - tile5[i0, 0])
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e;
-            float x = 0.f;
+            Group<1> y;
+            #pragma unroll
+            for (int l = 0; l < 1; l++) y.x[l] = 0.f;
             #pragma unroll 8
             for (int s = 0; s < 16; s++) {
                 const int i1 = s;
-                x += op_exp(tile2[16 * (i0) + i1] - tile5[i0]);
+                y.x[0] += op_exp(tile2[16 * (i0) + i1] - tile5[i0]);
             }
-            tile6[i0] = x;
+            tile6[i0] = y.x[0];
         }
         // map [16, 1]: tile7[i0, 0] = max(tile0[i0, 0], tile5[i0, 0])
         {
@@ -387,7 +391,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
             #pragma unroll
             for (int l = 0; l < 2; l++) {
                 const int i1 = first + l;
-                y.x[l] = i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? x0.x[l] : 0.0f) : 0.0f) : 0.f;
+                y.x[l] = i1 < 8 ? x0.x[l] : 0.f;
             }
             auto const there = &tile7[24 * (i0) + i1];
             put<2>(there, y);
@@ -471,13 +475,15 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
         #pragma unroll 1
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i0 = e;
-            float x = 0.f;
+            Group<1> y;
+            #pragma unroll
+            for (int l = 0; l < 1; l++) y.x[l] = 0.f;
             #pragma unroll 8
             for (int s = 0; s < 16; s++) {
                 const int i1 = s;
-                x += op_neg(op_exp((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? tile2[16 * (i0) + i1] : -bits(0x7f800000u)) - saved_0[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0]) * tile5[16 * (i0) + i1]);
+                y.x[0] += op_neg(op_exp((allowed(at, i0, i1, (token(at, i0) - 3), token(at, i0)) != 0.f ? tile2[16 * (i0) + i1] : -bits(0x7f800000u)) - saved_0[((long long)(at.start + inside(at, i0)) * heads + at.head) * 1 + 0]) * tile5[16 * (i0) + i1]);
             }
-            tile1[i0] = x;
+            tile1[i0] = y.x[0];
         }
         wait_for_block();
         // map [16, 1]: tile0[i0, 0] += tile1[i0, 0]
@@ -529,7 +535,7 @@ sliding_window_attn_backward(const int* bounds, const int* jobs, int sequences, 
             #pragma unroll
             for (int l = 0; l < 2; l++) {
                 const int i1 = first + l;
-                y.x[l] = i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? x0.x[l] : 0.0f) : 0.0f) : 0.f;
+                y.x[l] = i1 < 8 ? x0.x[l] : 0.f;
             }
             auto const there = &tile14[24 * (i0) + i1];
             put<2>(there, y);
@@ -842,7 +848,7 @@ sliding_window_attn_backward_keys(const int* bounds, const int* jobs, int sequen
                 #pragma unroll
                 for (int l = 0; l < 2; l++) {
                     const int i1 = first + l;
-                    y.x[l] = i1 < 8 ? (d_out_o != 0 ? (i0 < at.valid ? x0.x[l] : 0.0f) : 0.0f) : 0.f;
+                    y.x[l] = i1 < 8 ? x0.x[l] : 0.f;
                 }
                 auto const there = &tile6[24 * (i0) + i1];
                 put<2>(there, y);

@@ -19,18 +19,15 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, co
     float* const tile1 = (float*)(shared + 128);
     float* const tile2 = (float*)(shared + 256);
     float* const tile3 = (float*)(shared + 384);
-    float* const tile8 = (float*)(shared + 1024);
+    float* const tile8 = (float*)(shared + 768);
     float* const tile9 = (float*)(shared + 896);
     float* const tile10 = (float*)(shared + 768);
     float* const tile11 = (float*)(shared + 512);
     float* const tile12 = (float*)(shared + 640);
     float* const tile13 = (float*)(shared + 512);
-    float* const tile14 = (float*)(shared + 1280);
+    float* const tile14 = (float*)(shared + 1152);
     float* const tile15 = (float*)(shared + 1024);
-    float* const tile16 = (float*)(shared + 1152);
-    float* const tile17 = (float*)(shared + 1152);
-    float* const tile18 = (float*)(shared + 768);
-    float* const tile19 = (float*)(shared + 1408);
+    float* const tile16 = (float*)(shared + 1280);
     // map [4]: tile0[i0] = 0
     {
         const int e = threadIdx.x;
@@ -152,13 +149,15 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, co
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i2 = e / 4;
             const int i3 = e % 4;
-            float x = 0.f;
+            Group<1> y;
+            #pragma unroll
+            for (int l = 0; l < 1; l++) y.x[l] = 0.f;
             #pragma unroll 4
             for (int s = 0; s < 4; s++) {
                 const int i1 = s;
-                x += param_R[(long long)(own_param_R) * 64 + 16 * (i1) + 4 * (i2) + i3] * tile0[i1];
+                y.x[0] += param_R[(long long)(own_param_R) * 64 + 16 * (i1) + 4 * (i2) + i3] * tile0[i1];
             }
-            tile13[4 * (i2) + i3] = x;
+            tile13[4 * (i2) + i3] = y.x[0];
         }
         wait_for_block();
         // map [1, 4, 4]: tile12[0, i1, i2] = add(add(in_wx[t of row 0; i1, i2], tile13[0, 0, i1, i2]), param_b[i1, i2])
@@ -205,56 +204,30 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, co
                 tile15[i1] = (tile12[i1] - op_max((tile11[i1] + tile3[i1]), tile12[i1]));
             }
         }
-        // map [1, 4]: tile16[0, i1] = tanh(tile12[0, 2, i1])
+        wait_for_block();
+        // map [1, 4]: tile14[0, i1] = (exp(tile15[0, i1]) * tanh(tile12[0, 2, i1]))
         {
             const int e = threadIdx.x;
             const int i1 = e;
             if (e < 4) {
-                tile16[i1] = op_tanh(tile12[i1 + 8]);
+                tile14[i1] = op_exp(tile15[i1]) * op_tanh(tile12[i1 + 8]);
+            }
+        }
+        // map [1, 4]: tile16[0, i1] = add((exp(tile10[0, i1]) * tile2[i1]), exp(tile15[0, i1]))
+        {
+            const int e = threadIdx.x;
+            const int i1 = e;
+            if (e < 4) {
+                tile16[i1] = (op_exp(tile10[i1]) * tile2[i1] + op_exp(tile15[i1]));
             }
         }
         wait_for_block();
-        // map [1, 4]: tile14[0, i1] = (exp(tile15[0, i1]) * tile16[0, i1])
+        // map [1, 4]: tile8[0, i1] = div((add(tile9[0, i1], tile14[0, i1]) * sigmoid(tile12[0, 3, i1])), tile16[0, i1])
         {
             const int e = threadIdx.x;
             const int i1 = e;
             if (e < 4) {
-                tile14[i1] = op_exp(tile15[i1]) * tile16[i1];
-            }
-        }
-        wait_for_block();
-        // map [1, 4]: tile17[0, i1] = sigmoid(tile12[0, 3, i1])
-        {
-            const int e = threadIdx.x;
-            const int i1 = e;
-            if (e < 4) {
-                tile17[i1] = op_sigmoid(tile12[i1 + 12]);
-            }
-        }
-        // map [1, 4]: tile19[0, i1] = (exp(tile10[0, i1]) * tile2[i1])
-        {
-            const int e = threadIdx.x;
-            const int i1 = e;
-            if (e < 4) {
-                tile19[i1] = op_exp(tile10[i1]) * tile2[i1];
-            }
-        }
-        wait_for_block();
-        // map [1, 4]: tile18[0, i1] = add(tile19[0, i1], exp(tile15[0, i1]))
-        {
-            const int e = threadIdx.x;
-            const int i1 = e;
-            if (e < 4) {
-                tile18[i1] = (tile19[i1] + op_exp(tile15[i1]));
-            }
-        }
-        wait_for_block();
-        // map [1, 4]: tile8[0, i1] = div((add(tile9[0, i1], tile14[0, i1]) * tile17[0, i1]), tile18[0, i1])
-        {
-            const int e = threadIdx.x;
-            const int i1 = e;
-            if (e < 4) {
-                tile8[i1] = op_div((tile9[i1] + tile14[i1]) * tile17[i1], tile18[i1]);
+                tile8[i1] = op_div((tile9[i1] + tile14[i1]) * op_sigmoid(tile12[i1 + 12]), tile16[i1]);
             }
         }
         wait_for_block();
@@ -282,12 +255,12 @@ slstm_forward(const int* bounds, const int* chunks, int sequences, int heads, co
                 tile1[i0] = (tile9[i0] + tile14[i0]);
             }
         }
-        // map [4]: tile2[i0] = tile18[0, i0]
+        // map [4]: tile2[i0] = tile16[0, i0]
         {
             const int e = threadIdx.x;
             const int i0 = e;
             if (e < 4) {
-                tile2[i0] = tile18[i0];
+                tile2[i0] = tile16[i0];
             }
         }
         // map [4]: tile3[i0] = max(add(tile11[0, i0], tile3[i0]), tile12[0, 0, i0])
@@ -394,7 +367,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, c
         const int i0 = e;
         if (e < 4) {
             const Group<1> x0 = get_if<1>(&d_state_h_after[((long long)(at.sequence) * heads + at.head) * 4 + i0], (d_state_h_after != 0));
-            tile0[i0] = (d_state_h_after != 0 ? x0.x[0] : 0.0f);
+            tile0[i0] = x0.x[0];
         }
     }
     // map [4]: tile1[i0] = (given d_state_c_after ? d_state_c_after[i0] : 0)
@@ -403,7 +376,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, c
         const int i0 = e;
         if (e < 4) {
             const Group<1> x0 = get_if<1>(&d_state_c_after[((long long)(at.sequence) * heads + at.head) * 4 + i0], (d_state_c_after != 0));
-            tile1[i0] = (d_state_c_after != 0 ? x0.x[0] : 0.0f);
+            tile1[i0] = x0.x[0];
         }
     }
     // map [4]: tile2[i0] = (given d_state_n_after ? d_state_n_after[i0] : 0)
@@ -412,7 +385,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, c
         const int i0 = e;
         if (e < 4) {
             const Group<1> x0 = get_if<1>(&d_state_n_after[((long long)(at.sequence) * heads + at.head) * 4 + i0], (d_state_n_after != 0));
-            tile2[i0] = (d_state_n_after != 0 ? x0.x[0] : 0.0f);
+            tile2[i0] = x0.x[0];
         }
     }
     // map [4]: tile3[i0] = (given d_state_m_after ? d_state_m_after[i0] : 0)
@@ -421,7 +394,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, c
         const int i0 = e;
         if (e < 4) {
             const Group<1> x0 = get_if<1>(&d_state_m_after[((long long)(at.sequence) * heads + at.head) * 4 + i0], (d_state_m_after != 0));
-            tile3[i0] = (d_state_m_after != 0 ? x0.x[0] : 0.0f);
+            tile3[i0] = x0.x[0];
         }
     }
     // map [4, 4, 4] in groups of 4: tile4[i0, i1, i2] = 0
@@ -463,13 +436,15 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, c
         for (int e = threadIdx.x; e < 16; e += THREADS) {
             const int i2 = e / 4;
             const int i3 = e % 4;
-            float x = 0.f;
+            Group<1> y;
+            #pragma unroll
+            for (int l = 0; l < 1; l++) y.x[l] = 0.f;
             #pragma unroll 4
             for (int s = 0; s < 4; s++) {
                 const int i1 = s;
-                x += param_R[(long long)(own_param_R) * 64 + 16 * (i1) + 4 * (i2) + i3] * state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1];
+                y.x[0] += param_R[(long long)(own_param_R) * 64 + 16 * (i1) + 4 * (i2) + i3] * state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1];
             }
-            tile16[4 * (i2) + i3] = x;
+            tile16[4 * (i2) + i3] = y.x[0];
         }
         wait_for_block();
         // map [1, 4, 4]: tile15[0, i1, i2] = add(add(in_wx[t of row 0; i1, i2], tile16[0, 0, i1, i2]), param_b[i1, i2])
@@ -557,7 +532,7 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, c
             const int i1 = e;
             if (e < 4) {
                 const Group<1> x0 = get_if<1>(&d_out_o[((long long)(at.start + inside(at, 0)) * heads + at.head) * 4 + i1], (d_out_o != 0 && 0 < at.valid));
-                tile20[i1] = op_div(((d_out_o != 0 ? (0 < at.valid ? x0.x[0] : 0.0f) : 0.0f) + tile0[i1]), tile21[i1]);
+                tile20[i1] = op_div((x0.x[0] + tile0[i1]), tile21[i1]);
             }
         }
         // map [1, 4]: tile23[0, i1] = sigmoid(tile15[0, 3, i1])
@@ -744,14 +719,16 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, c
         #pragma unroll 1
         for (int e = threadIdx.x; e < 4; e += THREADS) {
             const int i1 = e;
-            float x = 0.f;
+            Group<1> y;
+            #pragma unroll
+            for (int l = 0; l < 1; l++) y.x[l] = 0.f;
             #pragma unroll 8
             for (int s = 0; s < 16; s++) {
                 const int i2 = s / 4;
                 const int i3 = s % 4;
-                x += param_R[(long long)(own_param_R) * 64 + 16 * (i1) + 4 * (i2) + i3] * (tile10[4 * (i2) + i3] + tile38[4 * (i2) + i3]);
+                y.x[0] += param_R[(long long)(own_param_R) * 64 + 16 * (i1) + 4 * (i2) + i3] * (tile10[4 * (i2) + i3] + tile38[4 * (i2) + i3]);
             }
-            tile40[i1] = x;
+            tile40[i1] = y.x[0];
         }
         wait_for_block();
         // map [4]: tile0[i0] = tile40[0, i0, 0, 0]
@@ -770,13 +747,13 @@ slstm_backward(const int* bounds, const int* chunks, int sequences, int heads, c
             const int i3 = 0;
             if (e < 16) {
                 Group<4> y;
-                const Group<4> x0 = get<4>(&tile10[4 * (i2) + i3]);
-                const Group<4> x1 = get<4>(&tile38[4 * (i2) + i3]);
+                const Group<4> x1 = get<4>(&tile10[4 * (i2) + i3]);
+                const Group<4> x2 = get<4>(&tile38[4 * (i2) + i3]);
                 const int first = i3;
                 #pragma unroll
                 for (int l = 0; l < 4; l++) {
                     const int i3 = first + l;
-                    y.x[l] = state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1] * (x0.x[l] + x1.x[l]);
+                    y.x[l] = state_h_at_chunks[((long long)(at.chunk) * heads + at.head) * 4 + i1] * (x1.x[l] + x2.x[l]);
                 }
                 auto const there = &tile4[16 * (i1) + 4 * (i2) + i3];
                 put_sum<4>(there, y);
