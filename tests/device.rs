@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use lrc_compiler::elaborate::Setting;
 use lrc_compiler::form::rows::{Rows, RowsBackward, RowsGrad, RowsInput};
-use lrc_compiler::graph::{Kind, Model, Node, Prepared, build};
+use lrc_compiler::graph::{Kind, Model, Node, Prepared, ValueId, build};
 use lrc_compiler::plan::rows::Pointwise;
 use lrc_compiler::plan::verify::verify;
 use lrc_compiler::tile::{Number, size};
@@ -111,19 +111,14 @@ fn pointwise_node(model: &Model, node: &Node, machine: &Machine, seed: &mut u32)
     let output = graph.value(
         grad.map_or(node.outputs.first().copied(), |g| Some(node.inputs[g.inputs])).unwrap(),
     );
-    let positions: Vec<u32> = if output.once {
-        vec![0]
-    } else {
-        [13_u32, 1, 2, 70].iter().flat_map(|length| 0..*length).collect()
-    };
+    let packed = [13_u32, 1, 2, 70].iter().flat_map(|length| 0..*length);
+    let positions: Vec<u32> = if output.once { vec![0] } else { packed.collect() };
     let rows = positions.len();
-    let inputs: Vec<Vec<f32>> = values
-        .iter()
-        .map(|value| {
-            let info = graph.value(*value);
-            drawn(info.width() * if info.once { 1 } else { rows }, seed)
-        })
-        .collect();
+    let mut value = |value: &ValueId| {
+        let info = graph.value(*value);
+        drawn(info.width() * if info.once { 1 } else { rows }, seed)
+    };
+    let inputs: Vec<Vec<f32>> = values.iter().map(&mut value).collect();
     let params: Vec<Vec<f32>> =
         node.params.iter().map(|p| drawn(size(&graph.params[p.0].shape), seed)).collect();
     let dy = drawn(output.width() * rows, seed);

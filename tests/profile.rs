@@ -145,12 +145,78 @@ fn what_cannot_be_profiled_is_said() {
         (&["profile", RECURRENCE, "--arch", "sm_89"], "it has no table of costs"),
         (&["profile", RECURRENCE, "--arch", "sm_1"], "choose from sm_80, sm_90a"),
         (&["profile", RECURRENCE, "--set", "nothing=3"], "nothing"),
-        (&["profile", "specs/models/plain_gdn.arch"], "declares no recurrence"),
+        (&["profile", "specs/mixers/swiglu.arch"], "declares no recurrence and no model"),
+        (&["profile", "specs/models/plain_gdn.arch", "--set", "nothing=3"], "nothing"),
+        (&["profile", "specs/quickstart.yaml", "quickstart"], "a spec names its model"),
+        (&["profile", "specs/quickstart.yaml", "--set", "model.nothing=3"], "nothing"),
     ] {
         let output = lrc(args);
         assert!([Some(2), Some(3)].contains(&output.status.code()), "{args:?}: {}", said(&output));
         assert!(said(&output).contains(words), "{args:?}: {}", said(&output));
     }
+}
+
+const MODEL: &str = "specs/models/plain_gdn.arch";
+const TINY: [&str; 8] =
+    ["--set", "width=32", "--set", "d=16", "--set", "hidden=64", "--shape", "2,128,1"];
+
+fn step_of(args: &[&str]) -> Value {
+    let output = lrc(&[&["profile"][..], args, &["--json", "--arch", "sm_90a"]].concat());
+    assert!(output.status.success(), "{}", said(&output));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    document["steps"][0].clone()
+}
+
+/// A training step has all of a model's work: products with every matrix three times, each layer's kernels as often as there
+/// are layers, and an update; and it takes as long as they do.
+#[test]
+fn a_training_step_is_all_of_its_work() {
+    let step = step_of(&[&[MODEL, "--dtype", "bf16", "--set", "layers=3"][..], &TINY].concat());
+    let works = step["works"].as_array().unwrap();
+    let sum = |of: &dyn Fn(&Value) -> f64| -> f64 { works.iter().map(of).sum() };
+    let times = |work: &Value| work["times"].as_f64().unwrap();
+    let all = sum(&|work| work["milliseconds"].as_f64().unwrap());
+    assert!((all / step["milliseconds"].as_f64().unwrap() - 1.0).abs() < 1e-9);
+    let products = sum(&|work| match work["sort"].as_str() {
+        Some("dense products") => times(work) * work["matrix_flops_each"].as_f64().unwrap(),
+        _ => 0.0,
+    });
+    // Four matrices of the mixer and a rate and a decay of each head, three of the other layer, and the head.
+    let matrices = 3.0 * (5.0 * 32.0 * 64.0 + 2.0 * 32.0 * 4.0 + 3.0 * 32.0 * 64.0) + 32.0 * 8192.0;
+    let (told, known) = (products / 256.0, 6.0 * matrices);
+    assert!((told / known - 1.0).abs() < 0.02, "{told} {known}");
+    for part in ["forward", "backward"] {
+        let counted =
+            works.iter().filter(|work| work["sort"] == "recurrences" && work["part"] == part);
+        let layers: Vec<f64> = counted.map(times).collect();
+        assert_eq!(layers, [3.0], "{part}");
+    }
+    assert!(works.iter().any(|work| work["part"] == "update"));
+    let pointwise = works.iter().filter(|work| work["sort"] == "pointwise nodes");
+    for work in pointwise {
+        let bytes = |name: &str| work[name].as_f64().unwrap();
+        assert!(bytes("milliseconds_each") > 0.0 && bytes("must_move_bytes_each") > 0.0, "{work}");
+        assert_eq!(work["kernels"][0]["spill_bytes"], 0);
+    }
+}
+
+/// A spec says itself how large its steps are and how numbers are held.
+#[test]
+fn a_spec_is_profiled_at_its_own_sizes() {
+    let step = step_of(&["specs/quickstart.yaml"]);
+    let of = |name: &str| step["step"][name].as_u64().unwrap();
+    assert_eq!(of("tokens"), of("batch") * of("length") * of("parts"));
+    assert!(step["model_flops_utilisation"].as_f64().unwrap() < 1.0);
+    let page = empty("step").join("page.html");
+    let args =
+        [&["profile", MODEL, "--steps", "--arch", "sm_90a", "--html", path(&page)][..], &TINY];
+    let output = lrc(&args.concat());
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    for words in ["tokens a second", "% of the peak", "dense products", "kernel gated_delta_rule"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(std::fs::read_to_string(page).unwrap().contains("a training step of plain_gdn"));
 }
 
 /// Launches name CUBINs that are there, and tensors of the sizes of the call.

@@ -50,11 +50,12 @@ pub fn buffers(
     all
 }
 
-/// How states in the normal form are held between chunks for the way back: as outputs are. What is carried stays
-/// f32; what is saved of it is read by products, which round it anyway, and by sums over whole states.
+/// How states in the normal form are held between chunks for the way back: as what is written into them is. What is
+/// carried stays f32; what is saved of it is read by products, which round it anyway, and by sums over whole states.
+/// Outputs that are still to be added up say nothing of it: they are f32 beside inputs in bf16.
 pub fn between_chunks(r: &Recurrence) -> Number {
-    let narrow = r.outs.iter().all(|slot| slot.number == Number::Bf16);
-    if narrow && !r.outs.is_empty() { Number::Bf16 } else { Number::F32 }
+    let narrow = r.inputs.iter().any(|slot| slot.number == Number::Bf16);
+    if narrow { Number::Bf16 } else { Number::F32 }
 }
 
 /// Inputs and parameters.

@@ -7,7 +7,7 @@ use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::plan::{Binding, Dim, Schedule};
 use lrc_compiler::tile::{Leaf, Number, Program, size};
 
-use super::super::{fit, of_kernels};
+use super::super::{OfKernel, fit, of_kernels};
 use super::{Cost, Sort};
 use crate::device::launch::{ROW_BLOCKS, ready};
 use crate::device::rows::{On as Given, RowKernel};
@@ -82,8 +82,32 @@ impl On {
 
 /// What the kernel of a node costs.
 pub fn cost(schedule: &Schedule, on: &On, hardware: Hardware, gpu: Gpu) -> Result<Cost, Failure> {
+    let (of_kernel, jobs) = counted(schedule, on, (hardware, gpu), ROW_BLOCKS)?;
+    let all = of_kernel.counts.all();
+    let (sums, sum_bytes) = sums(schedule, jobs);
+    Ok(Cost {
+        sort: Sort::Pointwise,
+        by: of_kernel.name.clone(),
+        seconds: of_kernel.seconds
+            + sum_bytes / hardware.bandwidth
+            + (1 + sums) as f64 * hardware.launch,
+        launches: 1 + sums,
+        operations: all.operations[1],
+        moved: all.moved.iter().sum::<f64>() + sum_bytes,
+        must: must(schedule, on),
+        kernels: vec![of_kernel],
+    })
+}
+
+/// What a kernel does as so many blocks at most, and how many they are.
+fn counted(
+    schedule: &Schedule,
+    on: &On,
+    (hardware, gpu): (Hardware, Gpu),
+    most: usize,
+) -> Result<(OfKernel, usize), Failure> {
     let kernel = &schedule.kernels[0];
-    let jobs = on.rows.div_ceil(kernel.chunk).min(ROW_BLOCKS);
+    let jobs = on.rows.div_ceil(kernel.chunk).min(most);
     let rounds = on.rows as f64 / (kernel.chunk * jobs) as f64;
     let machine = Machine::Sim(gpu);
     let [made] = &ready(&machine, vec![schedule.clone()])?[..] else {
@@ -96,7 +120,7 @@ pub fn cost(schedule: &Schedule, on: &On, hardware: Hardware, gpu: Gpu) -> Resul
         let rows = on.rows.min(groups * kernel.chunk);
         let mut store = Store::new(&machine);
         store.record(hardware, jobs);
-        run(&mut store, &made, on, rows)?;
+        run(&mut store, &made, on, (rows, 1))?;
         Ok(store.recorded())
     });
     let counted: Vec<Vec<Counted>> = counted.collect::<Result<_, Failure>>()?;
@@ -120,22 +144,7 @@ pub fn cost(schedule: &Schedule, on: &On, hardware: Hardware, gpu: Gpu) -> Resul
         blocks: (jobs * kernel.parts) as f64,
         counts,
     };
-    let kernels = of_kernels(schedule, vec![launch], hardware, gpu)?;
-    let of_kernel = &kernels[0];
-    let all = of_kernel.counts.all();
-    let (sums, sum_bytes) = sums(schedule, jobs);
-    Ok(Cost {
-        sort: Sort::Pointwise,
-        by: of_kernel.name.clone(),
-        seconds: of_kernel.seconds
-            + sum_bytes / hardware.bandwidth
-            + (1 + sums) as f64 * hardware.launch,
-        launches: 1 + sums,
-        operations: all.operations[1],
-        moved: all.moved.iter().sum::<f64>() + sum_bytes,
-        must: must(schedule, on),
-        kernels,
-    })
+    Ok((of_kernels(schedule, vec![launch], hardware, gpu)?.remove(0), jobs))
 }
 
 /// Kernels that add up what blocks leave of gradients of parameters, and the bytes that they move.
@@ -171,8 +180,13 @@ fn must(schedule: &Schedule, on: &On) -> f64 {
     schedule.buffers.iter().filter_map(held).map(bytes).sum()
 }
 
-/// Runs a kernel as one block on rows in the middle of a sequence.
-fn run(store: &mut Store, kernel: &RowKernel, on: &On, rows: usize) -> Result<(), Failure> {
+/// Runs a kernel, as so many blocks at most, on rows in the middle of a sequence.
+fn run(
+    store: &mut Store,
+    kernel: &RowKernel,
+    on: &On,
+    (rows, blocks): (usize, usize),
+) -> Result<(), Failure> {
     let mut random = Stream::new(0, Purpose::Verify, 0);
     let before = if on.rows == 1 { 0 } else { on.before };
     let mut drawn = |store: &mut Store, held: &Held| -> Result<Tensor, Failure> {
@@ -190,5 +204,53 @@ fn run(store: &mut Store, kernel: &RowKernel, on: &On, rows: usize) -> Result<()
     let outputs = all(store, &on.outputs)?;
     let positions = store.table((0..rows as u32).map(|row| row + before as u32).collect())?;
     let given = Given { rows, positions, inputs: &inputs, params, d_out: flows.first().copied() };
-    kernel.in_blocks(store, 1, &given, (&outputs, &grads))
+    kernel.in_blocks(store, blocks, &given, (&outputs, &grads))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::sim::hardware::A100;
+    use crate::ground::library;
+    use lrc_compiler::elaborate::Setting;
+    use lrc_compiler::graph::kernels::plan;
+    use lrc_compiler::graph::{Prepared, build};
+
+    /// Few enough that each goes over several groups of rows.
+    const BLOCKS: usize = 4;
+
+    /// What is told of many rows, from a block that goes over a few groups of them, is what running them all does.
+    #[test]
+    fn counts_of_many_rows_follow_from_a_few_groups() {
+        let path = "models/gdn.arch";
+        let (namespace, _) = library::load(path, &mut lrc_dsl::Sources::default()).unwrap();
+        let small = [("width", 32.0), ("layers", 1.0), ("heads", 2.0), ("d", 16.0)];
+        let more = [("hidden", 64.0), ("vocab", 64.0)];
+        let all = small.into_iter().chain(more);
+        let given = all.map(|(name, x)| (name.to_string(), Setting::Number(x))).collect();
+        let model = build(&namespace, namespace.get("gdn").unwrap(), &given, &mut vec![]).unwrap();
+        let prepared = Prepared::plain(model);
+        let gpu = Gpu::named(A100.arch).unwrap();
+        let planned = plan(&prepared, gpu);
+        let graph = &prepared.model.graph;
+        let rows = 1024;
+        let mut told_of = 0;
+        for (at, found) in &planned.of_node {
+            let on = On::new(graph, graph.nodes.node_weights().nth(*at).unwrap(), rows);
+            let schedule = &planned.pointwise[*found];
+            let (told, _) = counted(schedule, &on, (A100, gpu), BLOCKS).unwrap();
+            let machine = Machine::Sim(gpu);
+            let made = RowKernel(ready(&machine, vec![schedule.clone()]).unwrap().remove(0));
+            let mut store = Store::new(&machine);
+            store.record(A100, 1);
+            run(&mut store, &made, &on, (on.rows, BLOCKS)).unwrap();
+            let ran = store.recorded().remove(0);
+            assert_eq!(told.blocks, ran.launch.blocks as f64, "{}", told.name);
+            let sum = |counts: &Counts| counts.all().instructions.iter().sum::<f64>();
+            let (a, b) = (sum(&told.counts), sum(&ran.counts));
+            assert!((a / b - 1.0).abs() < 0.03, "{}: {a} {b}", told.name);
+            told_of += 1;
+        }
+        assert!(told_of > 20);
+    }
 }
