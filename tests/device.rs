@@ -137,7 +137,6 @@ fn pointwise_node(model: &Model, node: &Node, machine: &Machine, seed: &mut u32)
     let wrong = verify(&schedule, machine.kind().shared);
     assert!(wrong.is_empty(), "{}: {wrong:?}", node.label);
     let kernel = RowKernel(ready(machine, vec![schedule]).unwrap().remove(0));
-
     let mut store = Store::new(machine);
     let at = store.table(positions.clone()).unwrap();
     let mut holding = |x: &Vec<f32>| store.holding("given", x, Number::F32).unwrap();
