@@ -134,8 +134,7 @@ fn pointwise_node(model: &Model, node: &Node, machine: &Machine, seed: &mut u32)
         None => of.forward(machine.kind()).unwrap(),
         Some(grad) => of.backward(grad, machine.kind()).unwrap(),
     };
-    let wrong = verify(&schedule, machine.kind().shared);
-    assert!(wrong.is_empty(), "{}: {wrong:?}", node.label);
+    assert_eq!(verify(&schedule, machine.kind().shared), [], "{}", node.label);
     let kernel = RowKernel(ready(machine, vec![schedule]).unwrap().remove(0));
     let mut store = Store::new(machine);
     let at = store.table(positions.clone()).unwrap();
