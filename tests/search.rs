@@ -65,6 +65,25 @@ fn searched(folder: &Path, more: &[&str]) -> Output {
     command(folder, more).output().unwrap()
 }
 
+/// Rungs of a run of two steps cannot all lie apart: each is a step behind the other, and the search ends.
+#[test]
+fn rungs_of_a_short_run_end() {
+    let spec = "  length: 2 steps\n";
+    let study = STUDY.replace("sampler: {random: }\n", "halving: {first: 5%, factor: 2}\n");
+    let study = study.replace("space:", &format!("set:\n{spec}space:"));
+    let place = place("rungs", &study);
+    let done = document(&place.0, &[]);
+    assert_eq!(trials(&done).len(), 6);
+    let ended = trials(&done).iter().filter(|trial| trial["state"] == "complete");
+    assert!(ended.count() > 0, "{done:#}");
+    // What trials are compared by is the study's: the same journal does not serve another metric.
+    fs::write(place.0.join("study.yaml"), study.replace("loss: min", "accuracy: min")).unwrap();
+    let out = searched(&place.0, &["--resume"]);
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(2), "{text}");
+    assert!(text.contains("its objectives are"), "{text}");
+}
+
 /// What a search that goes well prints with `--json`.
 fn document(folder: &Path, more: &[&str]) -> Value {
     let out = searched(folder, &[&["--json"], more].concat());
@@ -100,6 +119,24 @@ fn mistakes_are_told_where_the_study_makes_them_before_the_first_trial() {
         ("trials: 6", "trails: 6", "trails", "did you mean `trials`"),
         ("sampler: {random: }", "sampler: {rndom: }", "", "exactly one kind"),
         ("sampler: {random: }", "halving: {first: 10 steps}", "", "a share of the run"),
+        (
+            "objectives:",
+            "  x: {either: {a: {model.set.hidden: 8}}}\nobjectives:",
+            "x:",
+            "twice in `space`",
+        ),
+        (
+            "sampler:",
+            "match: {parameters: {to: 900, by: model.set.hidden}}\nsampler:",
+            "",
+            "and in `space`",
+        ),
+        (
+            "sampler:",
+            "match: {parameters: {to: 900, by: model.set.hiden}}\nsampler:",
+            "",
+            "did you mean `hidden`",
+        ),
     ];
     for (right, wrong, shown, said) in cases {
         assert!(STUDY.contains(right), "{right}");

@@ -82,6 +82,7 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
                 device: Device::Cpu,
                 progress: false,
                 quiet: true,
+                again: "the same command goes",
                 stop_after: None,
                 pause: None,
                 inject: vec![],

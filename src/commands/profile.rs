@@ -6,8 +6,8 @@ use lrc_compiler::graph::{Model, Prepared};
 use lrc_compiler::plan::target::GPUS;
 use lrc_compiler::tile::size;
 use lrc_dsl::ast::{Decl, Kind};
-use lrc_dsl::{Namespace, Sources};
-use lrc_runtime::config::open::{Opened, declarations, find, open};
+use lrc_dsl::{Diag, Namespace, Sources};
+use lrc_runtime::config::open::{Opened, declarations, open};
 use lrc_runtime::device::Device;
 use lrc_runtime::device::kernels::{Unready, without_kernels};
 use lrc_runtime::device::sim::hardware::{HARDWARE, Hardware};
@@ -157,9 +157,17 @@ fn wanted<'n>(
     file: &Path,
 ) -> Result<Vec<&'n Decl>, Failure> {
     if let Some(name) = name {
-        let model = namespace.get(name).is_some_and(|decl| decl.kind == Kind::Model);
-        let kind = if model { Kind::Model } else { Kind::Recurrence };
-        return Ok(vec![find(namespace, kind, name)?]);
+        let wanted = |kind: &Kind| matches!(kind, Kind::Model | Kind::Recurrence);
+        return match namespace.get(name).filter(|decl| wanted(&decl.kind)) {
+            Some(decl) => Ok(vec![decl]),
+            None => {
+                let diag =
+                    Diag::global("E0201", format!("there is no recurrence or model `{name}`"));
+                let known = [Kind::Model, Kind::Recurrence].into_iter();
+                let known = known.flat_map(|kind| namespace.names(kind));
+                Err(Failure::Invalid(vec![diag.help_nearest(name, "there are", known)]))
+            }
+        };
     }
     for kind in [Kind::Recurrence, Kind::Model] {
         let decls = chosen(namespace, kind, None)?;

@@ -107,6 +107,7 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
         device: args.device.into(),
         progress: std::io::stderr().is_terminal(),
         quiet: false,
+        again: "--resume goes",
         stop_after: args.stop_after,
         pause: None,
         inject,

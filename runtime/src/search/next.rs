@@ -27,6 +27,8 @@ pub struct Job {
     pub number: usize,
     /// The rung that it trains to.
     pub rung: usize,
+    /// Tokens of the last rung that it has come to.
+    pub reached: u64,
     /// What it trains.
     pub trial: Elaborated,
     /// Nobody else has it as long as this lives.
@@ -237,7 +239,8 @@ impl<'s> Chooser<'s> {
             writer.add(&adds)?;
         }
         let (id, number, rung) = (trial.id, trial.number, rung(trial));
-        Ok(Some(Next::Train(Box::new(Job { id, number, rung, trial: elaborated, lock }))))
+        let reached = reached(trial);
+        Ok(Some(Next::Train(Box::new(Job { id, number, rung, reached, trial: elaborated, lock }))))
     }
 
     /// What Optuna wants fixed, and the rest at random.
@@ -269,8 +272,8 @@ impl<'s> Chooser<'s> {
             let name = name(trial.number);
             let elaborated = elaborate(self.study, &point, &name, &mut Sources::default())?;
             writer.add(&[Operation::Note(trial.id, RUNG, json!(rung))])?;
-            let (id, number) = (trial.id, trial.number);
-            return Ok(Some(Job { id, number, rung, trial: elaborated, lock }));
+            let (id, number, reached) = (trial.id, trial.number, reached(trial));
+            return Ok(Some(Job { id, number, rung, reached, trial: elaborated, lock }));
         }
         Ok(None)
     }
@@ -295,7 +298,7 @@ impl<'s> Chooser<'s> {
             notes(&trial).into_iter().map(|(key, value)| (key.to_string(), value)).collect();
         let id = writer.said().trials.len();
         writer.add(&[Operation::CreateTrial(self.id, params, notes)])?;
-        Ok(Some(Job { id, number, rung: 0, trial, lock }))
+        Ok(Some(Job { id, number, rung: 0, reached: 0, trial, lock }))
     }
 
     /// A point that no trial has; nothing where all of the space has been tried, as far as can be found.
@@ -403,4 +406,9 @@ fn notes(trial: &Elaborated) -> Vec<(&'static str, Value)> {
         ("lrc:flops", json!(trial.costs.flops)),
         ("lrc:solved", Value::Object(solved)),
     ]
+}
+
+/// Tokens of the last rung that a trial has come to.
+fn reached(trial: &StoredTrial) -> u64 {
+    trial.intermediate.keys().last().and_then(|tokens| u64::try_from(*tokens).ok()).unwrap_or(0)
 }

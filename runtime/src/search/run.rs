@@ -169,16 +169,17 @@ fn train_one(
     searching: &Searching,
 ) -> Result<Ended, Failure> {
     let Elaborated { opened, costs, .. } = &job.trial;
-    let mut options = Options::of_many(
-        next::folder(&chooser.trials, job.number),
-        searching.device,
-        searching.progress,
-    );
+    let folder = next::folder(&chooser.trials, job.number);
+    let mut options =
+        Options::of_many(folder, searching.device, searching.progress, "`--resume` goes");
     if let Some(halving) = &study.halving {
         let share = halving.rungs().get(job.rung).copied().unwrap_or(1.0);
         let whole =
             ready(&opened.spec, &opened.model, searching.device, Data::Elsewhere)?.needs.tokens;
-        options.pause = whole.filter(|_| share < 1.0).map(|whole| (share * whole).ceil() as u64);
+        // Rungs of a short run may lie in one step: each is one step behind the other at least.
+        let least = job.reached + 1;
+        let pause = whole.filter(|_| share < 1.0).map(|whole| (share * whole).ceil() as u64);
+        options.pause = pause.map(|tokens| tokens.max(least));
     }
     let summary = match train(&opened.spec, opened.model.clone(), &opened.arch, &options) {
         Ok(summary) => summary,
@@ -205,6 +206,8 @@ struct About {
     spec: String,
     /// Distributions by name, and sizes that are solved for.
     space: Value,
+    /// What trials are compared by.
+    metrics: Value,
 }
 
 fn about(study: &Study, sources: &mut Sources) -> Result<About, Failure> {
@@ -218,8 +221,12 @@ fn about(study: &Study, sources: &mut Sources) -> Result<About, Failure> {
     Ok(About {
         spec: blake3::hash(text.as_bytes()).to_hex()[..32].to_string(),
         space: Value::Object(space),
+        metrics: study.objectives.iter().map(|o| json!(o.metric)).collect(),
     })
 }
+
+/// The note of a study that holds what its trials are compared by.
+const METRICS: &str = "lrc:objectives";
 
 /// Finds the study in the journal, or makes it; refuses one that is another under the same name.
 fn enter(
@@ -236,6 +243,7 @@ fn enter(
             Operation::CreateStudy(study.name.clone(), directions),
             Operation::StudyNote(id, "lrc:spec", json!(about.spec)),
             Operation::StudyNote(id, "lrc:space", about.space.clone()),
+            Operation::StudyNote(id, METRICS, about.metrics.clone()),
         ])?;
         return Ok(id);
     };
@@ -257,6 +265,9 @@ fn enter(
             words(&directions)
         ));
     }
+    if let Some(before) = stored.notes.get(METRICS).filter(|before| **before != about.metrics) {
+        return refuse(format!("its objectives are {before}, not {}", about.metrics));
+    }
     match (stored.notes.get("lrc:space"), stored.notes.get("lrc:spec")) {
         (Some(space), _) if *space != about.space => return refuse(differs(space, &about.space)),
         (_, Some(spec)) if *spec != json!(about.spec) => {
@@ -276,6 +287,7 @@ fn enter(
         writer.add(&[
             Operation::StudyNote(id, "lrc:spec", json!(about.spec)),
             Operation::StudyNote(id, "lrc:space", about.space.clone()),
+            Operation::StudyNote(id, METRICS, about.metrics.clone()),
         ])?;
     }
     Ok(id)
@@ -297,6 +309,9 @@ fn differs(before: &Value, now: &Value) -> String {
 /// Points that are looked at before a study is refused.
 const LOOKS: u64 = 200;
 
+/// Points in a row that cannot be for the same reason, until that is taken for the reason of all.
+const ALIKE: u64 = 4;
+
 /// Asks everything that can be asked before the first trial: every choice is possible somewhere, and some point meets all
 /// constraints.
 pub fn check(study: &Study, device: Device, sources: &mut Sources) -> Result<(), Failure> {
@@ -311,8 +326,39 @@ pub fn check(study: &Study, device: Device, sources: &mut Sources) -> Result<(),
             diag.help("give `length` of the spec in steps or tokens, or leave `halving` out"),
         ]));
     }
+    once(study)?;
     paths(study, sources)?;
     constraints(study, device, sources)
+}
+
+/// Refuses what is said in two places: a path that several parameters set, or that is solved for, or given for all trials.
+fn once(study: &Study) -> Result<(), Failure> {
+    let mut said: Vec<(String, &str, Option<lrc_dsl::Span>)> = Vec::new();
+    let mut found = Vec::new();
+    for param in &study.space {
+        let cases = match &param.domain {
+            Domain::Choices(all) => all.len(),
+            _ => 1,
+        };
+        let mut own: Vec<String> =
+            (0..cases).flat_map(|x| param.sets(x as f64)).map(|(path, _)| path).collect();
+        own.sort();
+        own.dedup();
+        said.extend(own.into_iter().map(|path| (path, "`space`", param.span)));
+    }
+    said.extend(study.matches.iter().map(|of| (of.by.clone(), "`match`", of.span)));
+    let all = study.set.iter().map(|(path, _)| (path.clone(), "`set`", None));
+    let known: Vec<_> = all.chain(said).collect();
+    for (at, (path, place, span)) in known.iter().enumerate() {
+        if let Some((_, before, _)) = known[..at].iter().find(|(other, ..)| other == path) {
+            let again = if before == place { "twice in" } else { "in" };
+            let also = if before == place { String::new() } else { format!(" and in {before}") };
+            let message = format!("`{path}` is said {again} {place}{also}");
+            let diag = crate::config::fields::finding(*span, "E0407", message);
+            found.push(diag.help("say it in one place: which of them holds would not be clear"));
+        }
+    }
+    if found.is_empty() { Ok(()) } else { Err(Failure::Invalid(found)) }
 }
 
 /// Draws points of the space, with one parameter held.
@@ -386,7 +432,8 @@ fn placed(why: Failure, name: &str, span: Option<lrc_dsl::Span>) -> Vec<Diag> {
 
 /// Whether some point is possible as a whole, and can be trained.
 fn constraints(study: &Study, device: Device, sources: &mut Sources) -> Result<(), Failure> {
-    let mut last = None;
+    let mut last: Option<(Failure, Point)> = None;
+    let (mut alike, mut looked) = (0, 0);
     for point in points(study, None).take(LOOKS as usize) {
         let made = elaborate(study, &point, "check", &mut Sources::default());
         match made {
@@ -394,7 +441,17 @@ fn constraints(study: &Study, device: Device, sources: &mut Sources) -> Result<(
                 ready(&trial.opened.spec, &trial.opened.model, device, Data::Elsewhere)?;
                 return Ok(());
             }
-            Err(why) => last = Some((why, point)),
+            Err(why) => {
+                // What is wrong everywhere is not looked for everywhere.
+                let same =
+                    last.as_ref().is_some_and(|(last, _)| last.to_string() == why.to_string());
+                alike = if same { alike + 1 } else { 0 };
+                last = Some((why, point));
+                looked += 1;
+                if alike == ALIKE {
+                    break;
+                }
+            }
         }
     }
     let Some((why, point)) = last else { return Ok(()) };
@@ -403,12 +460,15 @@ fn constraints(study: &Study, device: Device, sources: &mut Sources) -> Result<(
     let why = match why {
         // With the places of its own files.
         Failure::Invalid(_) => match elaborate(study, &point, "check", sources) {
-            Err(Failure::Invalid(diags)) => return Err(Failure::Invalid(diags)),
+            Err(Failure::Invalid(diags)) => {
+                let here = |diag: Diag| Diag { span: diag.span.or(span), ..diag };
+                return Err(Failure::Invalid(diags.into_iter().map(here).collect()));
+            }
             _ => why,
         },
         other => other,
     };
-    let message = format!("none of {LOOKS} points of the space can be a trial");
+    let message = format!("none of {looked} points of the space can be a trial");
     let diag = crate::config::fields::finding(span, "E0407", message);
     Err(Failure::Invalid(vec![diag.help(format!("one of them ({}): {why}", words(study, &point)))]))
 }

@@ -98,6 +98,8 @@ pub fn solve(
         (a.1 - to)
             .abs()
             .total_cmp(&(b.1 - to).abs())
+            // So far off that it does not show in the difference.
+            .then(if a.1 < to { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) })
             .then(a.0.abs_diff(first).cmp(&b.0.abs_diff(first)))
     });
     let (size, value) = best.unwrap_or((first, begun));

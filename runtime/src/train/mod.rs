@@ -43,6 +43,8 @@ pub struct Options {
     pub progress: bool,
     /// Say nothing of evaluations.
     pub quiet: bool,
+    /// What goes on from where a signal stopped it.
+    pub again: &'static str,
     /// Stop after this many steps, as an interruption would; for tests.
     pub stop_after: Option<u64>,
     /// Ask the model, save, and end for now behind the step that has seen so many tokens.
@@ -53,7 +55,12 @@ pub struct Options {
 
 impl Options {
     /// One of many runs, by a program: found again where it stopped, evaluations not said.
-    pub fn of_many(folder: PathBuf, device: Device, progress: bool) -> Options {
+    pub fn of_many(
+        folder: PathBuf,
+        device: Device,
+        progress: bool,
+        again: &'static str,
+    ) -> Options {
         Options {
             folder,
             resume: true,
@@ -63,6 +70,7 @@ impl Options {
             device,
             progress,
             quiet: true,
+            again,
             stop_after: None,
             pause: None,
             inject: vec![],

@@ -69,7 +69,7 @@ pub fn train(spec: &Spec, model: Model, arch: &str, options: &Options) -> Result
     report::run::write(&options.folder)?;
     if let Reached::Signal(signal) = reached {
         let (step, folder) = (run.state.step, options.folder.display());
-        let again = if options.quiet { "the same command goes" } else { "--resume goes" };
+        let again = options.again;
         let text = format!(
             "stopped by signal {signal}: saved at step {step} in {folder}; {again} on from there"
         );

@@ -243,7 +243,12 @@ fn one(
         begun => {
             let options = Options {
                 resume: begun.is_some() || at.join("metrics.jsonl").exists(),
-                ..Options::of_many(at.clone(), running.device, running.progress)
+                ..Options::of_many(
+                    at.clone(),
+                    running.device,
+                    running.progress,
+                    "the same command goes",
+                )
             };
             train(&spec, model.clone(), &arch, &options)?
         }
