@@ -200,6 +200,22 @@ fn a_training_step_is_all_of_its_work() {
     }
 }
 
+/// Tokens go through as many experts as they have slots, however their numbers are held.
+#[test]
+fn products_with_experts_are_those_of_their_slots() {
+    let sizes = "width=32 layers=2 vocab=64 heads=2 kv_heads=1 hidden=64 n=4 every=2 experts=4";
+    let sizes: Vec<&str> = sizes.split(' ').flat_map(|size| ["--set", size]).collect();
+    let step =
+        step_of(&[&["specs/models/jamba.arch", "jamba", "--shape", "2,64,1"][..], &sizes].concat());
+    let works = step["works"].as_array().unwrap();
+    let of_experts =
+        works.iter().filter(|work| work["by"].as_str().is_some_and(|by| by.contains(" slots by ")));
+    let flops: Vec<f64> =
+        of_experts.map(|work| work["matrix_flops_each"].as_f64().unwrap()).collect();
+    // With each of three matrices one product forward, and two backward.
+    assert_eq!(flops, [2.0 * 128.0 * 2.0 * 32.0 * 64.0; 9]);
+}
+
 /// A spec says itself how large its steps are and how numbers are held.
 #[test]
 fn a_spec_is_profiled_at_its_own_sizes() {

@@ -76,7 +76,8 @@ impl Moves<'_> {
             None => self.param(graph, weight),
         };
         let operations = 2.0 * rows as f64 * size(shape) as f64;
-        self.product(format!("{rows} rows by {shape:?}"), operations, ways + matrix)
+        let by = format!("{rows} rows by {shape:?}{}", of_gradient(&node.kind));
+        self.product(by, operations, ways + matrix)
     }
 
     /// The head and the loss: three products with blocks of logits, and what goes over these.
@@ -106,12 +107,12 @@ impl Moves<'_> {
     fn expert(&self, graph: &Graph, node: &Node) -> Cost {
         let weight = node.gives.first().or(node.params.first()).copied().unwrap_or(self.model.head);
         let shape = &graph.params[weight.0].shape;
-        // The numbers of experts, one for each slot.
-        let slots = node.inputs.iter().map(|id| graph.value(*id)).find(|v| v.number == Number::F32);
-        let slots = slots.map_or(1, |info| info.width());
+        // The numbers of experts, one for each slot, come last.
+        let slots = node.inputs.last().map_or(1, |ids| graph.value(*ids).width());
         let operations = 2.0 * (self.rows() * slots) as f64 * size(&shape[1..]) as f64;
         let ways = self.values(graph, &node.inputs) + self.values(graph, &node.outputs);
-        let by = format!("{} rows in {slots} slots by {shape:?}", self.rows());
+        let gradient = of_gradient(&node.kind);
+        let by = format!("{} rows in {slots} slots by {shape:?}{gradient}", self.rows());
         self.product(by, operations, ways + WORD * size(shape) as f64)
     }
 
@@ -125,6 +126,15 @@ impl Moves<'_> {
         let rate = clock * multiprocessors as f64 * 4.0 * 32.0 / busy[1];
         let cost = self.moved(node.kind.word(), node.outputs.len(), ways);
         Cost { seconds: cost.seconds.max(sums / rate), ..cost }
+    }
+}
+
+/// Which gradient a product is.
+fn of_gradient(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::DenseGradInput { .. } | Kind::ExpertGradInput => ", gradient of rows",
+        Kind::DenseGradWeight { .. } | Kind::ExpertGradWeight => ", gradient of the matrix",
+        _ => "",
     }
 }
 

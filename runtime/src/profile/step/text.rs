@@ -80,12 +80,12 @@ fn heading(profile: &StepProfile) -> String {
     let StepProfile { name, hardware, step, parameters, operations, .. } = profile;
     let launches: usize = profile.works.iter().map(|work| work.launches * work.times).sum();
     format!(
-        "a training step of {name} ({:.1} M parameters) on {} (kernels for {}), {} × {} sequences of {} tokens: {} modelled\n  \
+        "a training step of {name} ({:.1} M parameters) on {} (kernels for {}), {}{} sequences of {} tokens: {} modelled\n  \
          {:.0} tokens a second; {:.1} % of the peak at {:.2} GFLOP a token; {launches} kernels and products\n",
         *parameters as f64 / 1e6,
         hardware.name,
         hardware.arch,
-        step.parts,
+        if step.parts > 1 { format!("{} times ", step.parts) } else { String::new() },
         step.batch,
         step.length,
         milliseconds(profile.seconds(|_| true)),
@@ -147,7 +147,10 @@ pub fn document(profile: &StepProfile) -> Value {
 /// A step as a part of a page: a bar of what it is made of, and its works.
 pub fn section(page: &mut String, profile: &StepProfile) {
     let whole = profile.seconds(|_| true);
-    let _ = write!(page, "<h2>{}</h2><div class=\"bar\">", escape(heading(profile).trim()));
+    let heading = heading(profile);
+    let (title, more) = heading.split_once('\n').unwrap_or((&heading, ""));
+    let [title, more] = [title, more].map(|text| escape(text.trim()));
+    let _ = write!(page, "<h2>{title}</h2><p>{more}</p><div class=\"bar\">");
     for ((sort, word), colour) in SORTS.iter().zip(COLOURS) {
         let share = 100.0 * profile.seconds(|work| work.sort == *sort) / whole;
         let _ = write!(
@@ -167,12 +170,13 @@ pub fn section(page: &mut String, profile: &StepProfile) {
         }
     }
     page.push_str("</p>");
+    // What it is stands where a narrow screen shows it.
     let heads =
-        ["share", "ms", "times", "µs each", "TFLOP/s", "TB/s", "moved / must", "part", "what"];
+        ["share", "what", "ms", "times", "µs each", "TFLOP/s", "TB/s", "moved / must", "part"];
     let mut rows = vec![heads.map(String::from).to_vec()];
     for work in profile.works.iter().filter(|work| work.all() >= SMALL * whole) {
         let mut row = row(work, whole);
-        row.push(cut(&format!("{}: {}", work.name, work.by)));
+        row.insert(1, cut(&format!("{}: {}", work.name, work.by)));
         rows.push(row);
     }
     page.push_str(&table(&rows));
