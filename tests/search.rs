@@ -57,7 +57,8 @@ fn place(name: &str, study: &str) -> Place {
 
 fn command(folder: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lrc"));
-    command.current_dir(folder).args(["search", "study.yaml", "--out", "out"]).args(more);
+    let out = if more.contains(&"--out") { &[][..] } else { &["--out", "out"] };
+    command.current_dir(folder).args(["search", "study.yaml"]).args(out).args(more);
     command
 }
 
@@ -82,6 +83,16 @@ fn rungs_of_a_short_run_end() {
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     assert_eq!(out.status.code(), Some(2), "{text}");
     assert!(text.contains("its objectives are"), "{text}");
+    // Trials without their journal, and a run that is no study, stay as they are.
+    fs::write(place.0.join("study.yaml"), &study).unwrap();
+    fs::remove_file(place.0.join("out/journal.log")).unwrap();
+    let out = searched(&place.0, &["--resume"]);
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(2), "{text}");
+    assert!(text.contains("put their journal back"), "{text}");
+    let out = searched(&place.0, &["--out", "out/trials/00000"]);
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(2) && text.contains("holds a run"), "{text}");
 }
 
 /// What a search that goes well prints with `--json`.

@@ -57,12 +57,23 @@ pub fn run(
 ) -> Result<Vec<StoredTrial>, Failure> {
     let stop = signals()?;
     check(study, searching.device, sources)?;
+    if searching.folder.join("metrics.jsonl").exists() {
+        return Err(Failure::Usage(format!(
+            "{} holds a run, and a study has runs below it: choose another folder with --out",
+            searching.folder.display()
+        )));
+    }
     let trials = searching.folder.join("trials");
     std::fs::create_dir_all(&trials).map_err(at_path("make", &trials))?;
     let mut journal = Journal::open(&searching.journal(), searching.grace)?;
     let about = about(study, sources)?;
     let path = journal.path().to_path_buf();
-    let id = journal.locked(|writer| enter(study, &about, searching.resume, &path, writer))?;
+    let id = journal.locked(|writer| {
+        if writer.said().study(&study.name).is_none() {
+            unknown(&trials, &path)?;
+        }
+        enter(study, &about, searching.resume, &path, writer)
+    })?;
     let mut chooser = Chooser::new(study, id, trials);
     loop {
         let next = journal.locked(|writer| chooser.next(writer))?;
@@ -223,6 +234,19 @@ fn about(study: &Study, sources: &mut Sources) -> Result<About, Failure> {
         space: Value::Object(space),
         metrics: study.objectives.iter().map(|o| json!(o.metric)).collect(),
     })
+}
+
+/// Refuses trials of which a journal says nothing: nobody would know what they showed.
+fn unknown(trials: &Path, journal: &Path) -> Result<(), Failure> {
+    let mut there = std::fs::read_dir(trials).map_err(at_path("read", trials))?;
+    if there.next().is_none() {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "{} holds trials of which {} says nothing: put their journal back, or choose another folder with --out",
+        trials.display(),
+        journal.display()
+    )))
 }
 
 /// The note of a study that holds what its trials are compared by.
