@@ -46,31 +46,35 @@ impl<'a> Source<'a> {
 /// Compiles kernels that are not in the user's cache, in the order given.
 pub fn build(sources: &[Source], code: Code) -> Result<Vec<Built>, Failure> {
     let (nvrtc, cache) = (Nvrtc::load()?, Cache::of_user());
-    sources
-        .par_iter()
-        .map(|Source { name, text, arch }| {
-            let key = Cache::key(nvrtc, text, arch, code);
-            let known = cache.get(&key);
-            let cached = known.is_some();
-            let compiled = match known {
-                Some(compiled) => compiled,
-                None => {
-                    let compiled = nvrtc.compile(text, name, arch, code)?;
-                    cache.put(&key, &compiled);
-                    compiled
-                }
-            };
-            Ok(Built {
-                name: name.clone(),
-                arch: (*arch).to_string(),
-                registers: number_before(&compiled.log, " registers").unwrap_or(0),
-                spill_bytes: number_before(&compiled.log, " bytes spill stores").unwrap_or(0)
-                    + number_before(&compiled.log, " bytes spill loads").unwrap_or(0),
-                code: compiled.code,
-                cached,
-            })
+    let one = |Source { name, text, arch }: &Source| {
+        let key = Cache::key(nvrtc, text, arch, code);
+        let known = cache.get(&key);
+        let cached = known.is_some();
+        let compiled = match known {
+            Some(compiled) => compiled,
+            None => {
+                let compiled = nvrtc.compile(text, name, arch, code)?;
+                cache.put(&key, &compiled);
+                compiled
+            }
+        };
+        Ok(Built {
+            name: name.clone(),
+            arch: (*arch).to_string(),
+            registers: number_before(&compiled.log, " registers").unwrap_or(0),
+            spill_bytes: number_before(&compiled.log, " bytes spill stores").unwrap_or(0)
+                + number_before(&compiled.log, " bytes spill loads").unwrap_or(0),
+            code: compiled.code,
+            cached,
         })
-        .collect()
+    };
+    // One after the other as threads come free: some take three times as long as others, and halves of the list would not end
+    // together.
+    let texts = sources.iter().enumerate().par_bridge();
+    let mut built: Vec<(usize, Result<Built, Failure>)> =
+        texts.map(|(at, source)| (at, one(source))).collect();
+    built.sort_by_key(|(at, _)| *at);
+    built.into_iter().map(|(_, built)| built).collect()
 }
 
 /// The number that stands before some words.
