@@ -94,14 +94,10 @@ fn numbers(graph: &Graph, node: &Node) -> Vec<(Binding, Number)> {
     let params =
         (0..).map(Binding::Param).zip(node.params.iter().map(|p| graph.params[p.0].number));
     let held = |value: &ValueId| graph.value(*value).number;
-    let count = match &node.kind {
-        Kind::RowsGrad(grad) => grad.inputs,
-        _ => node.inputs.len(),
-    };
-    let (inputs, flows) = node.inputs.split_at(count);
+    let (inputs, flows) = node.inputs_and_flows();
+    let backward = !flows.is_empty();
     let inputs = (0..).map(Binding::Input).zip(inputs.iter().map(held));
     let flows = (0..).map(Binding::OutGrad).zip(flows.iter().map(held));
-    let backward = node.inputs.len() > count;
     let output: fn(usize) -> Binding = if backward { Binding::InputGrad } else { Binding::Out };
     let outputs = (0..).map(output).zip(node.outputs.iter().map(held));
     params.chain(inputs).chain(outputs).chain(flows).collect()

@@ -206,6 +206,15 @@ impl Node {
         Node { kind, label, inputs, params: vec![], outputs: vec![], gives: vec![] }
     }
 
+    /// What it reads, and what flows into its output where it is the gradient of a pointwise node.
+    pub fn inputs_and_flows(&self) -> (&[ValueId], &[ValueId]) {
+        let count = match &self.kind {
+            Kind::RowsGrad(grad) => grad.inputs,
+            _ => self.inputs.len(),
+        };
+        self.inputs.split_at(count)
+    }
+
     /// The layer it belongs to; see [`layer`].
     pub fn layer(&self) -> &str {
         layer(&self.label)

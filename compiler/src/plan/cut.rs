@@ -1,4 +1,4 @@
-//! Elements of the tensors of a recurrence, whole or cut into the parts of a head.
+//! Elements of the tensors of a recurrence or of a pointwise node, whole or cut into parts.
 
 use std::collections::HashMap;
 
@@ -6,12 +6,10 @@ use super::buffer::{Binding, Buffer, BufferId, Dim};
 use super::index::Ix;
 use super::value_split::Whole;
 use super::{Condition, Element, Expr, Side, Step, Stmt, Target, Token};
-use crate::elaborate::Recurrence;
 use crate::tile::{Bits, Int, Leaf, Stream};
 
-/// Where the tensors of a recurrence lie, and which of their axes the parts of a head cut.
+/// Where tensors lie, and which of their axes the parts of a head, or of a row, cut.
 pub(super) struct Cut<'a> {
-    pub(super) r: &'a Recurrence,
     pub(super) buffers: &'a [Buffer],
     pub(super) axis: &'a HashMap<Whole, usize>,
     pub(super) parts: usize,
@@ -80,14 +78,19 @@ impl Cut<'_> {
 
     /// An element of a parameter.
     pub(super) fn leaf_param(&self, i: usize, index: &[Ix]) -> Expr {
-        let rows = index.len() - self.r.params[i].shape.len();
-        Expr::Buffer(self.own(Binding::Param(i), Whole::Param(i), &index[rows..]))
+        Expr::Buffer(self.shared(Binding::Param(i), Whole::Param(i), index))
     }
 
     /// An element of the gradient of a parameter.
     pub(super) fn param_grad(&self, i: usize, index: &[Ix]) -> Element {
-        let rows = index.len() - self.r.params[i].shape.len();
-        self.own(Binding::ParamGrad(i), Whole::Param(i), &index[rows..])
+        self.shared(Binding::ParamGrad(i), Whole::Param(i), index)
+    }
+
+    /// An element of what all rows share, given an index that may begin with a row.
+    pub(super) fn shared(&self, binding: Binding, whole: Whole, index: &[Ix]) -> Element {
+        let dims = &self.buffers[find(self.buffers, binding).0].dims;
+        let own = dims.iter().filter(|dim| matches!(dim, Dim::Number(_))).count();
+        self.own(binding, whole, &index[index.len() - own..])
     }
 
     /// What flows in from behind into something that all parts of a head hold whole: their gradients

@@ -5,11 +5,11 @@
 //! of its rows gets, instead of giving to rows that other blocks own. Gradients of what all rows
 //! share add up in a tile of each block; a block goes over several groups of rows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::buffer::{identifier, numbers};
 use super::cost::Cost;
-use super::cut::{find, flows, read, statements, store, zero};
+use super::cut::{Cut, statements, zero};
 use super::index::Ix;
 use super::lower::{Lower, axes_of, new_tile, plannable, steps};
 use super::place::place;
@@ -17,8 +17,8 @@ use super::space::{Choice, Given, Subject, choose, space};
 use super::target::Gpu;
 use super::value_split::{ValueSplit, Whole, split_values};
 use super::{
-    Binding, Buffer, Condition, Dim, Element, Expr, Grid, Kernel, Loop, Number, Over, Pass, Role,
-    Schedule, Step, Stmt, Target, Tile, Token,
+    Binding, Buffer, Dim, Expr, Grid, Kernel, Loop, Number, Over, Pass, Role, Schedule, Step, Stmt,
+    Target, Tile,
 };
 use crate::chunk::pointwise::{RowsGrad, lifted};
 use crate::grad::gradient;
@@ -51,14 +51,13 @@ impl Pointwise<'_> {
             let program = b.finish(&outputs);
             let results: Vec<Whole> = (0..outputs.len()).map(Whole::Out).collect();
             let ValueSplit { program, axis } = self.cut(&program, &results, choice.parts)?;
-            let mut maker = Maker { node: self, buffers: &buffers, choice, axis, tiles: vec![] };
-            let places = maker.places();
-            let steps = maker.lower(&program, |lower| {
+            let cut = Cut { buffers: &buffers, axis: &axis, parts: choice.parts };
+            let mut maker = Maker { node: self, buffers: &buffers, choice, tiles: vec![] };
+            let steps = maker.lower(&cut, &program, |lower| {
                 for (at, &output) in program.outputs.iter().enumerate() {
                     let shape = program.shape(output).to_vec();
                     let index = axes_of(&shape);
-                    let to = places.row(Binding::Out(at), Whole::Out(at), &Int::T, &index);
-                    lower.write(output, &index, &shape, places.store(to), false);
+                    lower.write(output, &index, &shape, cut.store(cut.out(at, &index)), false);
                 }
             });
             let body = vec![groups(choice.chunk, 0, statements(&buffers, steps))];
@@ -72,8 +71,7 @@ impl Pointwise<'_> {
         let halo = self.halo();
         let buffers = self.buffers(Some(grad));
         let kernel = self.kernel(Pass::Backward, gpu, &|choice| {
-            let axis = HashMap::new();
-            let mut maker = Maker { node: self, buffers: &buffers, choice, axis, tiles: vec![] };
+            let mut maker = Maker { node: self, buffers: &buffers, choice, tiles: vec![] };
             Some(Made { body: maker.backward(grad, halo)?, tiles: maker.tiles })
         })?;
         Ok(self.schedule(Pass::Backward, buffers, kernel, gpu))
@@ -222,43 +220,7 @@ struct Maker<'a> {
     node: &'a Pointwise<'a>,
     buffers: &'a [Buffer],
     choice: Choice,
-    /// Which axis of tensors the parts cut.
-    axis: HashMap<Whole, usize>,
     tiles: Vec<Tile>,
-}
-
-/// Where the tensors of a node lie, and what of them a block's part is.
-#[derive(Clone)]
-struct Places<'a> {
-    buffers: &'a [Buffer],
-    axis: HashMap<Whole, usize>,
-    parts: usize,
-}
-
-impl Places<'_> {
-    /// An element of a tensor of rows.
-    fn row(&self, binding: Binding, whole: Whole, at: &Int, index: &[Ix]) -> Element {
-        let row = Some(Token { at: at.clone(), row: index[0].clone() });
-        Element { row, ..self.once(binding, whole, &index[1..]) }
-    }
-
-    /// An element of what all rows share.
-    fn once(&self, binding: Binding, whole: Whole, index: &[Ix]) -> Element {
-        let split = self.axis.get(&whole).copied();
-        Element { buffer: find(self.buffers, binding), row: None, index: index.to_vec(), split }
-    }
-
-    /// Where an element is written: what all parts hold, by the first of them.
-    fn store(&self, element: Element) -> Target {
-        let whole = self.parts > 1 && element.split.is_none();
-        match store(element) {
-            Target::Buffer(element, mut when) => {
-                when.extend(whole.then_some(Condition::FirstPart));
-                Target::Buffer(element, when)
-            }
-            tile @ Target::Tile(..) => tile,
-        }
-    }
 }
 
 /// What the gradient of a leaf belongs to.
@@ -287,35 +249,23 @@ impl Of {
     }
 }
 
-impl<'a> Maker<'a> {
-    fn places(&self) -> Places<'a> {
-        Places { buffers: self.buffers, axis: self.axis.clone(), parts: self.choice.parts }
-    }
-
-    fn lower(&mut self, program: &Program, write: impl FnOnce(&mut Lower)) -> Vec<Step> {
+impl Maker<'_> {
+    fn lower(&mut self, cut: &Cut, program: &Program, write: impl FnOnce(&mut Lower)) -> Vec<Step> {
         let mut tiles = std::mem::take(&mut self.tiles);
-        let places = self.places();
-        let leaf = |leaf: &Leaf, _: &[usize], index: &[Ix]| self.leaf(&places, leaf, index);
+        let leaf = |leaf: &Leaf, _: &[usize], index: &[Ix]| self.leaf(cut, leaf, index);
         let steps = steps(program, &[], self.choice, &mut tiles, &leaf, write);
         self.tiles = tiles;
         steps
     }
 
-    fn leaf(&self, places: &Places, leaf: &Leaf, index: &[Ix]) -> Expr {
+    fn leaf(&self, cut: &Cut, leaf: &Leaf, index: &[Ix]) -> Expr {
         match leaf {
             Leaf::Read(Stream::Input(i), _) if self.node.once[*i] => {
-                Expr::Buffer(places.once(Binding::Input(*i), Whole::Input(*i), &index[1..]))
+                Expr::Buffer(cut.shared(Binding::Input(*i), Whole::Input(*i), index))
             }
-            Leaf::Read(Stream::Input(i), at) => {
-                read(places.row(Binding::Input(*i), Whole::Input(*i), at, index))
-            }
-            Leaf::Param(i) => {
-                Expr::Buffer(places.once(Binding::Param(*i), Whole::Param(*i), &index[1..]))
-            }
+            Leaf::Read(Stream::Input(_), _) | Leaf::Cotangent(_) => cut.leaf_row(leaf, index),
+            Leaf::Param(i) => cut.leaf_param(*i, index),
             Leaf::Number(at) => Expr::Position(at.clone(), [index[0].clone(), Ix::default()]),
-            Leaf::Cotangent(_) => {
-                flows(places.row(Binding::OutGrad(0), Whole::Out(0), &Int::T, index))
-            }
             other => unreachable!("{other} is no leaf of a pointwise program"),
         }
     }
@@ -326,8 +276,7 @@ impl<'a> Maker<'a> {
         let wholes: Vec<Whole> = results.keys().map(|of| of.whole(grad)).collect();
         let ValueSplit { program, axis } =
             self.node.cut(&b.finish(&values), &wholes, self.choice.parts)?;
-        self.axis = axis;
-        let places = self.places();
+        let cut = Cut { buffers: self.buffers, axis: &axis, parts: self.choice.parts };
         let mut sums = Vec::new();
         for (of, &output) in results.keys().zip(&program.outputs) {
             let shape = program.shape(output)[1..].to_vec();
@@ -338,15 +287,15 @@ impl<'a> Maker<'a> {
             self.tiles[tile.0].carried = true;
             sums.push((*of, shape, tile));
         }
-        let steps = self.lower(&program, |lower| {
+        let steps = self.lower(&cut, &program, |lower| {
             for (of, &output) in results.keys().zip(&program.outputs) {
                 let shape = program.shape(output).to_vec();
                 let index = axes_of(&shape);
                 let (to, add) = match sums.iter().find(|(key, ..)| key == of) {
                     Some((.., tile)) => (Target::Tile(*tile, index[1..].to_vec()), true),
                     None => {
-                        let to = places.row(of.binding(), of.whole(grad), &Int::T, &index);
-                        (places.store(to), false)
+                        let to = cut.row(of.binding(), of.whole(grad), &Int::T, &index);
+                        (cut.store(to), false)
                     }
                 };
                 lower.write(output, &index, &shape, to, add);
@@ -359,7 +308,7 @@ impl<'a> Maker<'a> {
         body.push(groups(self.choice.chunk, halo, statements(self.buffers, steps)));
         for (of, shape, tile) in &sums {
             let index = axes_of(shape);
-            let to = places.store(places.once(of.binding(), of.whole(grad), &index));
+            let to = cut.store(cut.own(of.binding(), of.whole(grad), &index));
             body.push(Stmt::Step(Step::map(shape, Expr::Tile(*tile, index), to)));
         }
         Some(body)

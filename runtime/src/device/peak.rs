@@ -1,20 +1,25 @@
 //! What makers say that their devices compute at most.
 
+/// Of an A100, for which times are modelled too; likewise the next.
+pub(super) const A100: f64 = 312.0;
+/// Of an H100.
+pub(super) const H100: f64 = 989.0;
+
 /// Dense products of bf16 with sums of f32, in tera-operations a second and without sparsity, by NVIDIA's data sheets: the
 /// words of a name, of which the longest that fit count.
 const STATED: [(&[&str], f64); 13] = [
     (&["A10"], 125.0),
     (&["A30"], 165.0),
     (&["A40"], 149.7),
-    (&["A100"], 312.0),
+    (&["A100"], A100),
     (&["L4"], 121.0),
     (&["L40"], 181.0),
     (&["L40S"], 362.0),
-    (&["H100"], 989.0),
+    (&["H100"], H100),
     (&["H100", "PCIe"], 756.0),
     (&["H100", "NVL"], 835.0),
-    (&["H200"], 989.0),
-    (&["GH200"], 989.0),
+    (&["H200"], H100),
+    (&["GH200"], H100),
     (&["B200"], 2250.0),
 ];
 

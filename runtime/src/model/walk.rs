@@ -345,12 +345,10 @@ impl Walk {
         outputs: &[Tensor],
     ) -> Result<(), Failure> {
         let graph = &self.prepared.model.graph;
-        let (count, shaped) = match &node.kind {
-            Kind::RowsGrad(grad) => (grad.inputs, node.inputs[grad.inputs]),
-            _ => (node.inputs.len(), node.outputs[0]),
-        };
-        let once: Vec<bool> =
-            node.inputs[..count].iter().map(|value| graph.value(*value).once).collect();
+        let (own, flows) = node.inputs_and_flows();
+        let count = own.len();
+        let shaped = flows.first().copied().unwrap_or_else(|| node.outputs[0]);
+        let once: Vec<bool> = own.iter().map(|value| graph.value(*value).once).collect();
         // What the output has a single row of was computed from single rows.
         let single = graph.value(shaped).once;
         let params: Vec<Tensor> = node.params.iter().map(|param| self.value(*param)).collect();

@@ -334,7 +334,7 @@ impl<'a> Maker<'a> {
     /// An element of a leaf; `kept` are the values that its numbers stand for.
     fn leaf(&self, kept: &[Value], leaf: &Leaf, index: &[Ix]) -> Expr {
         let axis = Default::default();
-        let cut = Cut { r: self.r, buffers: self.buffers, axis: &axis, parts: 1 };
+        let cut = Cut { buffers: self.buffers, axis: &axis, parts: 1 };
         let first = || index.first().cloned().unwrap_or_default();
         match leaf {
             Leaf::Read(Stream::Input(_), _) | Leaf::Cotangent(_) => cut.leaf_row(leaf, index),
@@ -380,10 +380,10 @@ impl<'a> Maker<'a> {
         let part = self.piece(&values);
         let program = &part.program;
         let both = self.shared_gradients();
-        let (r, buffers) = (self.r, self.buffers);
+        let buffers = self.buffers;
         self.lower(&part, |lower| {
             let axis = Default::default();
-            let cut = Cut { r, buffers, axis: &axis, parts: 1 };
+            let cut = Cut { buffers, axis: &axis, parts: 1 };
             for (output, place) in program.outputs.iter().zip(places) {
                 let shape = program.shape(*output).to_vec();
                 let index = axes_of(&shape);

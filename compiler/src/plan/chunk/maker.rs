@@ -45,7 +45,7 @@ impl Maker<'_> {
     }
 
     fn cut_by<'c>(&'c self, axis: &'c HashMap<Whole, usize>) -> Cut<'c> {
-        Cut { r: self.r, buffers: self.buffers, axis, parts: self.choice.parts }
+        Cut { buffers: self.buffers, axis, parts: self.choice.parts }
     }
 
     /// The part of a state's shape that a block holds.

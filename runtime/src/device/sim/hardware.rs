@@ -3,6 +3,8 @@
 //! Latencies and rates are those of the microbenchmark literature and of NVIDIA's programming guide (table
 //! "throughput of native arithmetic instructions"); none was fitted to kernels of this project.
 
+use crate::device::peak;
+
 /// A kind of GPU as a table of costs. Latencies are cycles until a result can be used, `busy` cycles for which an
 /// instruction of a warp keeps a unit of one of the four schedulers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,7 +65,7 @@ pub const A100: Hardware = Hardware {
     barrier: 24.0,
     busy: [2.0, 2.0, 8.0, 8.0],
     launch: 3e-6,
-    peak: 312e12,
+    peak: peak::A100 * 1e12,
     products: 0.75,
 };
 
@@ -78,7 +80,7 @@ pub const H100: Hardware = Hardware {
     memory: [38.0, 270.0, 560.0],
     l2: 50 << 20,
     busy: [2.0, 1.0, 8.0, 6.5],
-    peak: 989e12,
+    peak: peak::H100 * 1e12,
     products: 0.65,
     ..A100
 };

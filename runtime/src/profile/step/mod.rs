@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use lrc_compiler::compile::Chosen;
 use lrc_compiler::graph::account::account;
 use lrc_compiler::graph::kernels::{Planned, plan};
-use lrc_compiler::graph::{Kind, Node, Prepared, Recur, layer};
+use lrc_compiler::graph::{Kind, Prepared, Recur, layer};
 use lrc_compiler::plan::Purpose;
 use lrc_compiler::plan::target::Gpu;
 use lrc_compiler::tile::size;
@@ -204,11 +204,10 @@ impl Teller<'_> {
                     rows.insert(key, cost.clone());
                     vec![cost]
                 }
-                Kind::Recur(recur) => self.recurrence(recur, node, 0)?,
+                Kind::Recur(recur) => self.recurrence(recur, 0)?,
                 Kind::RecurGrad { of, .. } => {
-                    let forward = &graph.nodes[*of];
-                    let Kind::Recur(recur) = &forward.kind else { continue };
-                    self.recurrence(recur, forward, 1)?
+                    let Kind::Recur(recur) = &graph.nodes[*of].kind else { continue };
+                    self.recurrence(recur, 1)?
                 }
                 _ => moves::node(&self.moves(), graph, node),
             };
@@ -237,12 +236,7 @@ impl Teller<'_> {
     }
 
     /// A pass of a recurrence, 0 forward and 1 backward, and what goes on around it.
-    fn recurrence(
-        &mut self,
-        recur: &Recur,
-        node: &Node,
-        pass: usize,
-    ) -> Result<Vec<Cost>, Failure> {
+    fn recurrence(&mut self, recur: &Recur, pass: usize) -> Result<Vec<Cost>, Failure> {
         let r = &recur.recurrence;
         let key = format!("{} {r:?} {:?}", recur.heads, recur.chosen);
         if !self.known.contains_key(&key) {
@@ -268,7 +262,7 @@ impl Teller<'_> {
             must: schedule.held(),
             kernels: schedule.kernels.clone(),
         };
-        let around = moves::around(&self.moves(), recur, node, pass);
+        let around = moves::around(&self.moves(), recur, pass);
         Ok([cost].into_iter().chain(around).collect())
     }
 }

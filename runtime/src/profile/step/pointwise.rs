@@ -4,10 +4,10 @@
 
 use lrc_compiler::graph::{Graph, Kind, Node};
 use lrc_compiler::plan::target::Gpu;
-use lrc_compiler::plan::{Binding, Dim, Schedule};
+use lrc_compiler::plan::{Dim, Schedule};
 use lrc_compiler::tile::{Leaf, Number, Program, size};
 
-use super::super::{OfKernel, fit, of_kernels};
+use super::super::{OfKernel, compulsory, fit, of_kernels};
 use super::{Cost, Sort};
 use crate::device::launch::{ROW_BLOCKS, ready};
 use crate::device::rows::{On as Given, RowKernel};
@@ -16,6 +16,7 @@ use crate::device::sim::hardware::Hardware;
 use crate::device::store::{Counted, Machine, Store, Tensor};
 use crate::ground::error::Failure;
 use crate::ground::random::{Purpose, Stream};
+use crate::recurrence::draw::Sizes;
 
 /// What a node runs on.
 pub struct On {
@@ -43,10 +44,10 @@ struct Held {
 impl On {
     /// A node of a graph on so many tokens.
     pub fn new(graph: &Graph, node: &Node, tokens: usize) -> On {
-        let (count, program): (usize, Option<&Program>) = match &node.kind {
-            Kind::RowsGrad(grad) => (grad.inputs, Some(&grad.program)),
-            Kind::Rows(program) => (node.inputs.len(), Some(program)),
-            _ => (node.inputs.len(), None),
+        let program: Option<&Program> = match &node.kind {
+            Kind::RowsGrad(grad) => Some(&grad.program),
+            Kind::Rows(program) => Some(program),
+            _ => None,
         };
         let value = |id: &lrc_compiler::graph::ValueId| {
             let info = graph.value(*id);
@@ -59,7 +60,7 @@ impl On {
                 Held { width: size(&param.shape), number: number(param.number), once: true }
             }
         };
-        let (inputs, flows) = node.inputs.split_at(count);
+        let (inputs, flows) = node.inputs_and_flows();
         let shaped = flows.first().or(node.outputs.first());
         let single = shaped.is_some_and(|id| graph.value(*id).once);
         let lag = |leaf: &Leaf| match leaf {
@@ -94,7 +95,7 @@ pub fn cost(schedule: &Schedule, on: &On, hardware: Hardware, gpu: Gpu) -> Resul
         launches: 1 + sums,
         operations: all.operations[1],
         moved: all.moved.iter().sum::<f64>() + sum_bytes,
-        must: must(schedule, on),
+        must: must(schedule, on.rows),
         kernels: vec![of_kernel],
     })
 }
@@ -162,22 +163,9 @@ fn sums(schedule: &Schedule, blocks: usize) -> (usize, f64) {
 }
 
 /// Bytes of what a node reads and writes.
-fn must(schedule: &Schedule, on: &On) -> f64 {
-    let held = |buffer: &lrc_compiler::plan::Buffer| {
-        let find = |all: &[Held], i: usize| all.get(i).copied();
-        match buffer.binding {
-            Binding::Input(i) => find(&on.inputs, i),
-            Binding::Param(i) => find(&on.params, i),
-            Binding::Out(k) | Binding::InputGrad(k) => find(&on.outputs, k),
-            Binding::OutGrad(k) => find(&on.flows, k),
-            Binding::ParamGrad(i) => find(&on.gives, i),
-            _ => None,
-        }
-    };
-    let bytes = |held: Held| {
-        (held.width * held.number.bytes() * if held.once { 1 } else { on.rows }) as f64
-    };
-    schedule.buffers.iter().filter_map(held).map(bytes).sum()
+fn must(schedule: &Schedule, rows: usize) -> f64 {
+    let sizes = Sizes { batch: 1, length: rows, heads: 1 };
+    compulsory(schedule, sizes, false).iter().map(|part| part.held).sum()
 }
 
 /// Runs a kernel, as so many blocks at most, on rows in the middle of a sequence.
