@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use lrc_dsl::{Diag, Sources, printable, render};
 use lrc_runtime::ground::error::Failure;
+use lrc_runtime::ground::terminal::silent;
 use lrc_runtime::tell;
 
 /// Why a result could not be written, once that has happened.
@@ -23,7 +24,7 @@ pub fn colour_on_stdout() -> bool {
 
 /// Shows findings on stderr.
 pub fn show(sources: &Sources, diags: &[Diag]) {
-    if !diags.is_empty() {
+    if !diags.is_empty() && !silent() {
         // Colours are control characters of our own; what findings quote is made printable by `render`.
         let text = render(sources, diags, colour());
         let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());

@@ -130,9 +130,10 @@ fn optimisers_update_alike() {
             let grouping = Grouping::new(&param_groups, &vec![Number::F32; params.len()]);
             let prepared = Prepared::plain(model.clone());
             let mut walk = Walk::on(machine.as_ref(), prepared, &params, &grouping.of).unwrap();
+            let own = &mut walk.parameters;
+            let pieces = own.layout.whole();
             let mut state =
-                State::new(&optimizer, param_groups, grouping, &mut walk.parameters, &params)
-                    .unwrap();
+                State::new(&optimizer, param_groups, grouping, own, pieces, &params).unwrap();
             let mut drawn = Drawn(9);
             for step in 1..=3 {
                 let one = |p: &Vec<f32>| -> Vec<f32> {
@@ -144,7 +145,8 @@ fn optimisers_update_alike() {
                 let norm = own.backend.norm(&own.grads).unwrap();
                 state.step(own, &Rates { lr: 1e-2, clip: 1.0, step }, norm).unwrap();
             }
-            let after = state.params(&walk.parameters).unwrap();
+            let own = &walk.parameters;
+            let (after, _) = state.numbers(own, &|what| state.held(own, what)).unwrap();
             let by = after.iter().zip(&params);
             let by = by.map(|(a, b)| a.iter().zip(b).map(|(a, b)| a - b).collect());
             moved.push(by.collect::<Vec<Vec<f32>>>());

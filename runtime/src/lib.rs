@@ -27,6 +27,7 @@ pub mod model;
 pub mod monitor;
 pub mod ops;
 pub mod optim;
+pub mod parallel;
 pub mod profile;
 pub mod recurrence;
 pub mod report;

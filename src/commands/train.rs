@@ -2,6 +2,8 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use lrc_compiler::graph::Model;
 use lrc_compiler::graph::account::account;
@@ -10,7 +12,9 @@ use lrc_runtime::config::Spec;
 use lrc_runtime::config::open::{Opened, open};
 use lrc_runtime::device::Device;
 use lrc_runtime::ground::error::Failure;
+use lrc_runtime::ground::terminal::silence;
 use lrc_runtime::ops::dense;
+use lrc_runtime::parallel::{self, Group, Place};
 use lrc_runtime::report::record::Summary;
 use lrc_runtime::schedule::Amount;
 use lrc_runtime::train::checkpoint::Checkpoint;
@@ -69,8 +73,34 @@ pub struct Train {
     pub stop_after: Option<u64>,
 }
 
-/// `lrc train`
+/// How long others than the first of several processes wait with what went wrong: where it went wrong for the first one too,
+/// that one says so for all, and the launcher ends them.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// `lrc train`, by one process or by several that a launcher has started.
 pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
+    let group = parallel::join()?.map(Arc::new);
+    let Some(group) = group else { return train_in(args, sources, None) };
+    let Place { rank, size, .. } = group.place();
+    silence(rank > 0);
+    let done = train_in(args, sources, Some(Arc::clone(&group)));
+    match done {
+        Ok(()) | Err(Failure::Stopped(_)) => done,
+        Err(failure) => {
+            // Its end would wait for processes that know nothing of this.
+            std::mem::forget(group);
+            if rank == 0 {
+                return Err(failure);
+            }
+            std::thread::sleep(PATIENCE);
+            silence(false);
+            Err(failure.of(&format!("process {rank} of {size}")))
+        }
+    }
+}
+
+fn train_in(args: &Train, sources: &mut Sources, group: Option<Arc<Group>>) -> Result<(), Failure> {
+    let first = group.as_ref().is_none_or(|group| group.first());
     let mut overrides = pairs(&args.set)?;
     if let (Some(from), Some(text)) = (&args.from, &args.decay_now) {
         let amount = Amount::parse(text).ok_or_else(|| {
@@ -105,18 +135,19 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
             .clone()
             .map(|checkpoint| runtime::From { checkpoint, goes_on: args.decay_now.is_some() }),
         device: args.device.into(),
-        progress: std::io::stderr().is_terminal(),
+        progress: first && std::io::stderr().is_terminal(),
         quiet: false,
         again: "--resume goes",
         stop_after: args.stop_after,
         pause: None,
         inject,
+        group,
     };
     if args.dry_run {
         return dry_run(&spec, &model, &options);
     }
     let summary = runtime::train(&spec, model, &arch, &options)?;
-    if args.json {
+    if args.json && first {
         let text = serde_json::to_string(&summary).map_err(|e| Failure::World(e.to_string()))?;
         say!("{text}");
     }

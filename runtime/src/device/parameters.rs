@@ -93,6 +93,32 @@ pub struct Span {
     pub number: Number,
 }
 
+/// Neighbouring numbers of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The span.
+    pub span: usize,
+    /// Where it begins there.
+    pub start: usize,
+    /// Its numbers.
+    pub words: usize,
+}
+
+impl Piece {
+    /// The same numbers of a tensor for each span.
+    pub fn of(&self, spans: &[Tensor]) -> Tensor {
+        spans[self.span].part(self.start, self.words)
+    }
+
+    /// Where the piece and a parameter meet: where that is in the piece, and in the parameter.
+    fn meets(&self, place: &Place) -> Option<[std::ops::Range<usize>; 2]> {
+        let (from, to) = (place.start, place.start + place.words);
+        let (from, to) = (from.max(self.start), to.min(self.start + self.words));
+        let meets = place.span == self.span && from < to;
+        meets.then(|| [from - self.start..to - self.start, from - place.start..to - place.start])
+    }
+}
+
 impl Layout {
     /// Lays out parameters of these sizes and groups, filled up to whole pieces where they lie together.
     pub fn new(
@@ -124,6 +150,52 @@ impl Layout {
         &self.spans
     }
 
+    /// All spans, each as a piece.
+    pub fn whole(&self) -> Vec<Piece> {
+        let spans = self.spans.iter().enumerate();
+        spans.map(|(at, span)| Piece { span: at, start: 0, words: span.words }).collect()
+    }
+
+    /// Where a parameter begins in its span.
+    pub fn start(&self, at: usize) -> usize {
+        self.places[at].start
+    }
+
+    /// The parameters all of whose numbers lie in a piece, in order.
+    pub fn members_of(&self, piece: Piece) -> impl Iterator<Item = usize> + '_ {
+        let all = self.places.iter().enumerate();
+        all.filter(move |(_, place)| {
+            let met = piece.meets(place);
+            met.is_some_and(|[_, own]| own == (0..place.words))
+        })
+        .map(|(at, _)| at)
+    }
+
+    /// The numbers of a piece, from those of all parameters; zeros where it holds no parameter.
+    pub fn cut(&self, piece: Piece, data: &[Vec<f32>]) -> Vec<f32> {
+        let mut numbers = vec![0.0; piece.words];
+        for (place, data) in self.places.iter().zip(data) {
+            if let Some([to, from]) = piece.meets(place) {
+                numbers[to].copy_from_slice(&data[from]);
+            }
+        }
+        numbers
+    }
+
+    /// The numbers of all parameters, from those of pieces; none of parameters that no piece meets.
+    pub fn join(&self, pieces: &[(Piece, Vec<f32>)]) -> Vec<Vec<f32>> {
+        let mut all: Vec<Vec<f32>> = vec![vec![]; self.places.len()];
+        for (piece, numbers) in pieces {
+            for (place, data) in self.places.iter().zip(&mut all) {
+                if let Some([from, to]) = piece.meets(place) {
+                    data.resize(place.words, 0.0);
+                    data[to].copy_from_slice(&numbers[from]);
+                }
+            }
+        }
+        all
+    }
+
     /// The parameters of a span, in order.
     pub fn members(&self, span: usize) -> impl Iterator<Item = usize> + '_ {
         let all = self.places.iter().enumerate();
@@ -135,27 +207,25 @@ impl Layout {
         self.spans.iter().map(|span| kept(backend, name, span.words)).collect()
     }
 
-    /// The same for spans of some groups.
-    pub fn alloc_where(
+    /// A tensor of zeros for each piece whose span is of a wanted group.
+    pub fn alloc_pieces(
         &self,
         backend: &mut dyn Backend,
         name: &str,
+        pieces: &[Piece],
         wanted: impl Fn(usize) -> bool,
     ) -> Result<Vec<Option<Tensor>>, Failure> {
-        let spans = self.spans.iter();
-        spans.map(|s| wanted(s.group).then(|| kept(backend, name, s.words)).transpose()).collect()
+        let each = pieces.iter().map(|piece| {
+            let wanted = wanted(self.spans[piece.span].group);
+            wanted.then(|| kept(backend, name, piece.words)).transpose()
+        });
+        each.collect()
     }
 
     /// The numbers of a parameter.
     pub fn part(&self, spans: &[Tensor], at: usize) -> Tensor {
         let Place { span, start, words } = self.places[at];
         spans[span].part(start, words)
-    }
-
-    /// The same where its span has a tensor.
-    pub fn part_of(&self, spans: &[Option<Tensor>], at: usize) -> Option<Tensor> {
-        let Place { span, start, words } = self.places[at];
-        spans[span].map(|tensor| tensor.part(start, words))
     }
 
     /// All numbers, per parameter.
@@ -172,32 +242,6 @@ impl Layout {
         data: &[Vec<f32>],
     ) -> Result<(), Failure> {
         (0..data.len()).try_for_each(|at| backend.write(self.part(spans, at), &data[at]))
-    }
-
-    /// All numbers, per parameter; none where its span has no tensor.
-    pub fn read_some(
-        &self,
-        backend: &dyn Backend,
-        spans: &[Option<Tensor>],
-    ) -> Result<Vec<Vec<f32>>, Failure> {
-        let one = |at| match self.part_of(spans, at) {
-            Some(tensor) => backend.read(tensor).map(Cow::into_owned),
-            None => Ok(vec![]),
-        };
-        (0..self.places.len()).map(one).collect()
-    }
-
-    /// Writes the numbers of parameters whose spans have a tensor.
-    pub fn write_some(
-        &self,
-        backend: &mut dyn Backend,
-        spans: &[Option<Tensor>],
-        data: &[Vec<f32>],
-    ) -> Result<(), Failure> {
-        (0..data.len()).try_for_each(|at| match self.part_of(spans, at) {
-            Some(tensor) => backend.write(tensor, &data[at]),
-            None => Ok(()),
-        })
     }
 }
 

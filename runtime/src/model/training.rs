@@ -1,6 +1,7 @@
 //! A training step of a walk: what is started, and what the host reads of it once that has run.
 
 use super::walk::Walk;
+use crate::device::parameters::Parameters;
 use crate::ground::error::Failure;
 use crate::ops::batch::Batch;
 use crate::ops::loss::{Predictions, Score};
@@ -35,12 +36,22 @@ impl Walk {
 
     /// Starts the same; the host reads nothing until [`Walk::trained`], unless layers are measured.
     pub fn start(&mut self, batch: &Batch) -> Result<(), Failure> {
+        self.start_with(batch, &mut |_, _| Ok(()))
+    }
+
+    /// The same; behind every node, `behind` is told its number.
+    pub fn start_with(
+        &mut self,
+        batch: &Batch,
+        behind: &mut dyn FnMut(usize, &Parameters) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         for grads in self.parameters.grads.clone() {
             self.parameters.backend.clear(grads)?;
         }
         let mut pass = self.begin(batch, true)?;
         for at in 0..self.nodes.len() {
             self.node(at, &mut pass)?;
+            behind(at, &self.parameters)?;
         }
         let losses = &self.prepared.model.losses;
         losses.iter().try_for_each(|value| self.parameters.backend.keep(pass.values[value]))

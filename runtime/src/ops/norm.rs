@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 /// Numbers that one thread handles at a time.
-const SHARE: usize = 1 << 15;
+pub const SHARE: usize = 1 << 15;
 
 /// The norm of numbers, as one: sums of parts of a fixed size, added in order, so that it is the same
 /// on any number of threads.
@@ -12,6 +12,11 @@ pub fn norm(of: &[&[f32]]) -> f64 {
     let squares: Vec<f64> =
         parts.into_par_iter().map(|part| pulp::Arch::new().dispatch(Squares(part))).collect();
     squares.iter().sum::<f64>().sqrt()
+}
+
+/// The sums of squares that [`norm`] adds up, of each part by itself.
+pub fn squares(of: &[f32]) -> Vec<f64> {
+    of.par_chunks(SHARE).map(|part| pulp::Arch::new().dispatch(Squares(part))).collect()
 }
 
 /// The sum of squares, in f64.

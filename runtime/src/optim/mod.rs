@@ -233,6 +233,11 @@ impl ParamGroup {
     pub fn second(&self) -> bool {
         self.second
     }
+
+    /// Whether it is updated as a matrix, so that one process must have all of it.
+    pub fn whole(&self) -> bool {
+        self.matrix.is_some()
+    }
 }
 
 impl Optimizer {

@@ -7,7 +7,7 @@ use super::muon::{Matrices, Orthogonal};
 use super::rule::{Rule, Step};
 use super::{Method, Moments, Optimizer, ParamGroup, Rates};
 use crate::device::backend::Elementwise;
-use crate::device::parameters::Parameters;
+use crate::device::parameters::{Parameters, Piece};
 use crate::device::store::Tensor;
 use crate::ground::error::Failure;
 
@@ -67,15 +67,28 @@ pub struct State {
     /// Per group.
     updates: Vec<usize>,
     kinds: Vec<Update>,
-    /// What is remembered: first and second, per span.
+    /// What this process updates: everything, where it is the only one.
+    pieces: Vec<Piece>,
+    /// What is remembered: first and second, per piece.
     slots: [Vec<Option<Tensor>>; 2],
-    /// Of parameters that the model reads in bf16: what is updated, per span.
+    /// Of parameters that the model reads in bf16: what is updated, per piece.
     masters: Vec<Option<Tensor>>,
     /// Gradients of the parts of a step so far, where a step has several.
     sums: Option<Vec<Tensor>>,
     first_part: Elementwise,
     next_part: Elementwise,
     last_part: Elementwise,
+}
+
+/// What an optimiser holds of a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Running means of gradients.
+    First,
+    /// Of their squares, where the rule has them.
+    Second,
+    /// Parameters as they are updated, where the model reads others.
+    Master,
 }
 
 /// `sum ← share g`: the first part of a step
@@ -132,12 +145,13 @@ impl Formula<1, 1, 1> for NextPart {
 }
 
 impl State {
-    /// An optimiser that remembers nothing yet, of a model that begins with these parameters.
+    /// An optimiser that remembers nothing yet, of a model that begins with these parameters; it updates the pieces only.
     pub fn new(
         optimizer: &Optimizer,
         param_groups: Vec<ParamGroup>,
         grouping: Grouping,
         model: &mut Parameters,
+        pieces: Vec<Piece>,
         params: &[Vec<f32>],
     ) -> Result<State, Failure> {
         let backend = &mut *model.backend;
@@ -163,14 +177,15 @@ impl State {
             Update::Matrices(_) => false,
         };
         let layout = &model.layout;
-        let first = layout.alloc_where(backend, "first moments", |_| true)?;
-        let second = layout.alloc_where(backend, "second moments", second)?;
+        let first = layout.alloc_pieces(backend, "first moments", &pieces, |_| true)?;
+        let second = layout.alloc_pieces(backend, "second moments", &pieces, second)?;
         let rounded = |group: usize| grouping.groups[group].number != Number::F32;
-        let masters = layout.alloc_where(backend, "master weights", rounded)?;
+        let masters = layout.alloc_pieces(backend, "master weights", &pieces, rounded)?;
         let state = State {
             param_groups,
             groups: grouping.groups,
             updates,
+            pieces,
             slots: [first, second],
             masters,
             sums: None,
@@ -179,8 +194,62 @@ impl State {
             last_part: backend.compile("last_part", InPlace::new(LastPart))?,
             kinds,
         };
-        model.layout.write_some(backend, &state.masters, params)?;
+        state.write(model, &state.masters, params)?;
         Ok(state)
+    }
+
+    /// Writes what tensors of pieces hold, from the numbers of all parameters.
+    fn write(
+        &self,
+        model: &mut Parameters,
+        tensors: &[Option<Tensor>],
+        data: &[Vec<f32>],
+    ) -> Result<(), Failure> {
+        let present = self.pieces.iter().zip(tensors).filter_map(|(piece, t)| Some((piece, (*t)?)));
+        for (piece, tensor) in present {
+            model.backend.write(tensor, &model.layout.cut(*piece, data))?;
+        }
+        Ok(())
+    }
+
+    /// What tensors of pieces hold.
+    fn read(
+        &self,
+        model: &Parameters,
+        tensors: &[Option<Tensor>],
+    ) -> Result<Vec<(Piece, Vec<f32>)>, Failure> {
+        let present = self.pieces.iter().zip(tensors).filter_map(|(piece, t)| Some((piece, (*t)?)));
+        present.map(|(piece, t)| Ok((*piece, model.backend.read(t)?.into_owned()))).collect()
+    }
+
+    /// What this process updates.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// Whether pieces of a span, of any process, have this.
+    pub fn has(&self, model: &Parameters, span: usize, what: Held) -> bool {
+        let group = model.layout.spans()[span].group;
+        match what {
+            Held::First => true,
+            Held::Second => match &self.kinds[self.updates[group]] {
+                Update::Alone(rule, _) => rule.slots() > 1,
+                Update::Matrices(_) => false,
+            },
+            Held::Master => self.groups[group].number != Number::F32,
+        }
+    }
+
+    /// What this process holds, piece by piece.
+    pub fn held(&self, model: &Parameters, what: Held) -> Result<Vec<(Piece, Vec<f32>)>, Failure> {
+        self.read(
+            model,
+            match what {
+                Held::First => &self.slots[0],
+                Held::Second => &self.slots[1],
+                Held::Master => &self.masters,
+            },
+        )
     }
 
     /// How each parameter is updated.
@@ -226,24 +295,25 @@ impl State {
     ) -> Result<(), Failure> {
         let clip =
             if rates.clip > 0.0 && norm > rates.clip { rates.clip / norm } else { 1.0 } as f32;
-        for (at, span) in model.layout.spans().to_vec().into_iter().enumerate() {
-            let group = self.groups[span.group];
+        for (at, piece) in self.pieces.iter().enumerate() {
+            let group = self.groups[model.layout.spans()[piece.span].group];
             let lr = rates.lr * group.lr_scale;
             let keep = (1.0 - lr * group.weight_decay) as f32;
             let step = Step { lr, keep, clip, number: rates.step };
-            let (values, grads) = (model.values[at], model.grads[at]);
+            let (values, grads) = (piece.of(&model.values), piece.of(&model.grads));
             let x = self.masters[at].unwrap_or(values);
             let remembered = self.slots.iter().filter_map(|slot| slot[at]);
             let state: Vec<Tensor> = [x].into_iter().chain(remembered).collect();
-            match &self.kinds[self.updates[span.group]] {
+            let update = self.updates[model.layout.spans()[piece.span].group];
+            match &self.kinds[update] {
                 Update::Alone(rule, program) => {
                     let numbers = rule.numbers(&step);
                     model.backend.elementwise(*program, &state, &[grads], &numbers)?;
                 }
                 Update::Matrices(muon) => {
-                    let ahead = model.backend.alloc("next mean", span.words)?;
+                    let ahead = model.backend.alloc("next mean", piece.words)?;
                     muon.mean(&mut *model.backend, [ahead, state[1], grads], &step)?;
-                    self.matrices(model, at, [x, ahead], muon, &step)?;
+                    self.matrices(model, *piece, [x, ahead], muon, &step)?;
                     model.backend.free(ahead);
                 }
             }
@@ -254,39 +324,38 @@ impl State {
         Ok(())
     }
 
-    /// Updates the matrices of a span.
+    /// Updates the matrices of a piece.
     fn matrices(
         &self,
         model: &mut Parameters,
-        span: usize,
+        piece: Piece,
         [x, ahead]: [Tensor; 2],
         muon: &Orthogonal,
         step: &Step,
     ) -> Result<(), Failure> {
-        let mut start = 0;
-        for param in model.layout.members(span).collect::<Vec<_>>() {
+        for param in model.layout.members_of(piece).collect::<Vec<_>>() {
             let words = model.layout.part(&model.values, param).words;
             let Some(shape) = self.param_groups[param].matrix else { continue };
+            let start = model.layout.start(param) - piece.start;
             let of = |tensor: Tensor| tensor.part(start, words);
             let matrices = Matrices { x: of(x), ahead: of(ahead), shape };
             muon.update(&mut *model.backend, &matrices, step)?;
-            start += words.next_multiple_of(model.backend.piece().unwrap_or(1));
         }
         Ok(())
     }
 
-    /// The parameters as they are updated.
-    pub fn params(&self, model: &Parameters) -> Result<Vec<Vec<f32>>, Failure> {
-        let exact = model.layout.read_some(&*model.backend, &self.masters)?;
+    /// The parameters as they are updated, and what is remembered of them; `held` gives the pieces of all processes.
+    pub fn numbers(
+        &self,
+        model: &Parameters,
+        held: &dyn Fn(Held) -> Result<Vec<(Piece, Vec<f32>)>, Failure>,
+    ) -> Result<(Vec<Vec<f32>>, Moments), Failure> {
+        let all = |what: Held| Ok(model.layout.join(&held(what)?));
+        let exact: Vec<Vec<f32>> = all(Held::Master)?;
         let read = model.read()?.into_iter().zip(exact);
-        Ok(read.map(|(read, exact)| if exact.is_empty() { read } else { exact }).collect())
-    }
-
-    /// What is remembered, per parameter.
-    pub fn moments(&self, model: &Parameters) -> Result<Moments, Failure> {
-        let [first, second] = &self.slots;
-        let read = |slot: &[Option<Tensor>]| model.layout.read_some(&*model.backend, slot);
-        Ok(Moments { first: read(first)?, second: read(second)? })
+        let params = read.map(|(read, exact)| if exact.is_empty() { read } else { exact });
+        let moments = Moments { first: all(Held::First)?, second: all(Held::Second)? };
+        Ok((params.collect(), moments))
     }
 
     /// Takes parameters and what is remembered of them.
@@ -298,11 +367,9 @@ impl State {
     ) -> Result<(), Failure> {
         model.write(params)?;
         let [first, second] = &self.slots;
-        let layout = model.layout.clone();
-        layout.write_some(&mut *model.backend, first, &moments.first)?;
-        layout.write_some(&mut *model.backend, second, &moments.second)?;
-        layout.write_some(&mut *model.backend, &self.masters, params)?;
-        Ok(())
+        self.write(model, first, &moments.first)?;
+        self.write(model, second, &moments.second)?;
+        self.write(model, &self.masters, params)
     }
 }
 

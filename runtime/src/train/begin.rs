@@ -20,6 +20,7 @@ use crate::config::Spec;
 use crate::ground::error::{Failure, at_path};
 use crate::ground::lock::Lock;
 use crate::model::fresh;
+use crate::optim::Moments;
 use crate::report::record::{Lineage, Record};
 use crate::schedule::Amount;
 use crate::schedule::levels::Levels;
@@ -40,11 +41,15 @@ impl<'s> Run<'s> {
         let Ready { source, run_schedule, needs, plan } =
             ready_with(spec, &model, options.device, Data::Needed, tuned)?;
         let source = source.ok_or_else(|| Failure::World("the data was not opened".into()))?;
-        needs.fits(options.device)?;
+        match &options.group {
+            Some(group) => needs.beside(group.place()).fits(options.device)?,
+            None => needs.fits(options.device)?,
+        }
         let params = fresh(&model.graph.params, spec.seed);
         let counts = account(&model);
         let training = Training::of(spec, &run_schedule, spec.seed);
-        let engine = Engine::of(plan, &params, options.device, &training)?;
+        let group = options.group.clone();
+        let engine = Engine::of(plan, &params, options.device, &training, group)?;
         // What waits for the clock, or for an evaluation, cannot be prepared ahead.
         let waits = matches!(spec.shaping.length, Amount::Time(_)) || spec.levels.is_some();
         let workers = if waits { 0 } else { spec.workers };
@@ -72,6 +77,7 @@ impl<'s> Run<'s> {
             peak,
             counts,
             refusals: 0,
+            agreed: None,
         };
         run.state.version = env!("CARGO_PKG_VERSION").into();
         run.begin(arch)?;
@@ -84,7 +90,10 @@ impl<'s> Run<'s> {
     pub(super) fn begin(&mut self, arch: &str) -> Result<(), Failure> {
         let Options { folder, resume, .. } = self.options;
         std::fs::create_dir_all(folder).map_err(at_path("make", folder))?;
-        self.lock = Some(Lock::take(folder, "training")?);
+        if self.writes() {
+            self.lock = Some(Lock::take(folder, "training")?);
+        }
+        self.begin_together(arch)?;
         if *resume && !checkpoint::list(folder).is_empty() {
             return self.go_on(arch);
         }
@@ -92,7 +101,7 @@ impl<'s> Run<'s> {
             // Says what there is.
             Checkpoint::of(folder, Some(step))?;
         }
-        if folder.join("metrics.jsonl").exists() && !resume {
+        if self.writes() && folder.join("metrics.jsonl").exists() && !resume {
             return Err(Failure::Usage(format!(
                 "{} holds a run already: go on with --resume, or choose another folder with --out",
                 folder.display()
@@ -100,11 +109,15 @@ impl<'s> Run<'s> {
         }
         let checkpoints = folder.join("checkpoints");
         std::fs::create_dir_all(&checkpoints).map_err(at_path("make", &checkpoints))?;
-        self.write_spec(arch)?;
+        if self.writes() {
+            self.write_spec(arch)?;
+        }
         if let Some(from) = &self.options.from {
             self.branch(from)?;
         }
-        self.record = Record::create(folder)?;
+        if self.writes() {
+            self.record = Record::create(folder)?;
+        }
         Ok(())
     }
 
@@ -130,6 +143,19 @@ impl<'s> Run<'s> {
                 changes.refuse(folder, "with the other one it stands elsewhere in the data")
             );
         }
+        // All have read what is there.
+        self.together()?;
+        if self.writes() { self.take_up(checkpoint, &changes, arch) } else { Ok(()) }
+    }
+
+    /// Takes up the record of the folder, and keeps there what has changed.
+    fn take_up(
+        &mut self,
+        checkpoint: Checkpoint,
+        changes: &Changes,
+        arch: &str,
+    ) -> Result<(), Failure> {
+        let folder = &self.options.folder;
         checkpoint::remove_behind(folder, self.state.step)?;
         let (record, lost) = Record::resume(folder, self.state.lines)?;
         self.record = record;
@@ -142,7 +168,7 @@ impl<'s> Run<'s> {
         }
         self.evals = self.record.known();
         match (changes.all.is_empty(), lost) {
-            (false, _) => self.keep(checkpoint, &changes, arch),
+            (false, _) => self.keep(checkpoint, changes, arch),
             (true, 0) => Ok(()),
             // Otherwise lines of steps to come would be taken for the lost ones.
             (true, _) => self.save_again(checkpoint),
@@ -217,8 +243,7 @@ impl<'s> Run<'s> {
             self.resume(&checkpoint)?;
         } else {
             let params = checkpoint.model(self.engine.declared())?;
-            let moments = self.engine.numbers()?.moments;
-            self.engine.restore(&Numbers { params, moments })?;
+            self.engine.restore(&Numbers { params, moments: Moments::default() })?;
             self.state.lineage = there.lineage;
         }
         self.state.lines = 0;

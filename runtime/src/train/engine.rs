@@ -3,6 +3,7 @@
 use lrc_compiler::graph::{Model, Param, Prepared};
 
 use super::estimate::rows;
+use super::shared::Shared;
 use crate::config::Spec;
 use crate::device::Device;
 use crate::device::store::Traffic;
@@ -18,13 +19,17 @@ use crate::ops::dense;
 use crate::ops::loss::{Predictions, Score};
 use crate::optim::state::{Grouping, State};
 use crate::optim::{Moments, Optimizer, ParamGroup, Rates};
+use crate::parallel::Group;
 use crate::schedule::run::RunSchedule;
+use std::sync::Arc;
 
 /// A model, its parameters and what the optimiser remembers of them.
 pub struct Engine {
-    walk: Walk,
+    pub(super) walk: Walk,
     /// Nothing where the model is asked only.
-    optimizer: Option<State>,
+    pub(super) optimizer: Option<State>,
+    /// Where several processes train it.
+    pub(super) shared: Option<Shared>,
     seed: u64,
     /// Of the last gradient whose layers were measured.
     noise: Option<Noise>,
@@ -96,6 +101,16 @@ pub struct Stepped {
     pub norm: f64,
 }
 
+/// What the parts of a step have said.
+pub(super) struct Found {
+    /// Of each part.
+    pub scores: Vec<Score>,
+    /// Norms of the gradients of the parts that ask something, where they were asked for.
+    pub norms: Vec<f64>,
+    /// Of the whole gradient.
+    pub norm: f64,
+}
+
 /// Parameters, and what the optimiser remembers of them.
 #[derive(Clone, Debug)]
 pub struct Numbers {
@@ -113,15 +128,16 @@ impl Engine {
         device: Device,
         training: &Training,
     ) -> Result<Engine, Failure> {
-        Engine::of(TrainingPlan::new(model, training)?, &params, device, training)
+        Engine::of(TrainingPlan::new(model, training)?, &params, device, training, None)
     }
 
-    /// A model that is to be trained; opens the device.
+    /// A model that is to be trained, by several processes where there is a group; opens the device.
     pub fn of(
         plan: TrainingPlan,
         params: &[Vec<f32>],
         device: Device,
         training: &Training,
+        group: Option<Arc<Group>>,
     ) -> Result<Engine, Failure> {
         let TrainingPlan { prepared, param_groups } = plan;
         let Training { optimizer, transforms, seed, .. } = *training;
@@ -130,8 +146,14 @@ impl Engine {
         let machine = device.machine()?;
         let mut walk = Walk::on(machine.as_ref(), prepared, params, &grouping.of)?;
         walk.z_loss = transforms.z_loss as f32;
-        let state = State::new(optimizer, param_groups, grouping, &mut walk.parameters, params)?;
-        Ok(Engine { walk, optimizer: Some(state), seed, noise: None, started: None })
+        let shared = group.map(|group| Shared::new(group, &walk, &param_groups));
+        let own = match &shared {
+            Some(shared) => shared.own(),
+            None => walk.parameters.layout.whole(),
+        };
+        let model = &mut walk.parameters;
+        let state = State::new(optimizer, param_groups, grouping, model, own, params)?;
+        Ok(Engine { walk, optimizer: Some(state), shared, seed, noise: None, started: None })
     }
 
     /// A model that is asked only.
@@ -141,7 +163,7 @@ impl Engine {
         device: Device,
     ) -> Result<Engine, Failure> {
         let walk = Walk::of(device, prepared, params)?;
-        Ok(Engine { walk, optimizer: None, seed: 0, noise: None, started: None })
+        Ok(Engine { walk, optimizer: None, shared: None, seed: 0, noise: None, started: None })
     }
 
     /// The model.
@@ -164,33 +186,23 @@ impl Engine {
     pub fn gradient(&mut self, parts: &[Batch], step: u64) -> Result<Stepped, Failure> {
         let asked: Vec<usize> = parts.iter().map(Batch::asked).collect();
         let whole: usize = asked.iter().sum();
-        let share = |own: usize| own as f64 / whole.max(1) as f64;
         let watched = self.walk.watch.is_some() && parts.len() > 1;
         self.walk.count();
-        self.walk.open();
-        for (at, (batch, own)) in parts.iter().zip(&asked).enumerate() {
-            let item = step << 16 | at as u64;
-            self.walk.draws = Stream::new(self.seed, Purpose::Dropout, item).wide();
-            self.walk.start(batch)?;
-            if watched && *own > 0 {
-                self.squares()?;
-            }
-            if let Some(state) = &mut self.optimizer {
-                state.accumulate(&mut self.walk.parameters, [at, parts.len()], share(*own))?;
-            }
-        }
-        self.squares()?;
-        let Trained { scores, mut norms } = self.walk.trained(&asked)?;
+        let Found { scores, norms, norm } = if self.shared.is_some() {
+            self.found_by_all(parts, &asked, step, watched)?
+        } else {
+            self.found(parts, &asked, step, watched)?
+        };
         let mut score = Score::default();
         for one in &scores {
-            score.loss += one.loss * share(one.targets);
-            score.auxiliary += one.auxiliary * share(one.targets);
+            score.loss += one.loss * share(one.targets, whole);
+            score.auxiliary += one.auxiliary * share(one.targets, whole);
             score.targets += one.targets;
             score.right += one.right;
         }
-        let norm = norms.pop().filter(|_| score.loss.is_finite()).unwrap_or(f64::NAN);
+        let norm = if score.loss.is_finite() { norm } else { f64::NAN };
         self.noise = None;
-        if watched && norms.len() > 1 {
+        if watched && !norms.is_empty() {
             // Parts differ in size: the noise of a gradient goes with one over its tokens.
             let count = norms.len() as f64;
             let inverse: f64 =
@@ -203,8 +215,41 @@ impl Engine {
         Ok(Stepped { score, norm })
     }
 
+    /// The gradient by this process alone.
+    fn found(
+        &mut self,
+        parts: &[Batch],
+        asked: &[usize],
+        step: u64,
+        watched: bool,
+    ) -> Result<Found, Failure> {
+        let whole = asked.iter().sum();
+        self.walk.open();
+        for (at, (batch, own)) in parts.iter().zip(asked).enumerate() {
+            self.draws(step, at);
+            self.walk.start(batch)?;
+            if watched && *own > 0 {
+                self.squares()?;
+            }
+            if let Some(state) = &mut self.optimizer {
+                let place = [at, parts.len()];
+                state.accumulate(&mut self.walk.parameters, place, share(*own, whole))?;
+            }
+        }
+        self.squares()?;
+        let Trained { scores, mut norms } = self.walk.trained(asked)?;
+        let norm = norms.pop().unwrap_or(f64::NAN);
+        Ok(Found { scores, norms, norm })
+    }
+
+    /// Says what dropout draws from in a part of a step.
+    pub(super) fn draws(&mut self, step: u64, part: usize) {
+        let item = step << 16 | part as u64;
+        self.walk.draws = Stream::new(self.seed, Purpose::Dropout, item).wide();
+    }
+
     /// Asks for the norm of the gradients.
-    fn squares(&mut self) -> Result<(), Failure> {
+    pub(super) fn squares(&mut self) -> Result<(), Failure> {
         let parameters = &mut self.walk.parameters;
         parameters.backend.squares(&parameters.grads)
     }
@@ -222,6 +267,9 @@ impl Engine {
     /// What was measured in the last gradient, with the gradients of the layers.
     pub fn measured(&mut self) -> Result<Option<Measured>, Failure> {
         let Some(mut measured) = self.walk.watch.take() else { return Ok(None) };
+        if let Some(shared) = &self.shared {
+            measured = shared.largest(measured)?;
+        }
         measure::gradients(&mut measured, self.declared(), &self.walk.grads()?);
         Ok(Some(measured))
     }
@@ -236,16 +284,20 @@ impl Engine {
 
     /// Updates all parameters by the gradient, whose norm is known.
     pub fn update(&mut self, rates: &Rates, norm: f64) -> Result<(), Failure> {
-        match &mut self.optimizer {
-            Some(state) => {
-                self.walk.parameters.backend.open();
-                state.step(&mut self.walk.parameters, rates, norm)?;
-                self.walk.parameters.backend.close()?;
-                self.started = self.walk.started();
-                Ok(())
+        let Engine { optimizer, walk, shared, .. } = self;
+        let Some(state) = optimizer else {
+            return Err(Failure::Usage("a model that is asked only has no optimiser".into()));
+        };
+        match shared {
+            Some(shared) => shared.update(state, &mut walk.parameters, rates, norm)?,
+            None => {
+                walk.parameters.backend.open();
+                state.step(&mut walk.parameters, rates, norm)?;
+                walk.parameters.backend.close()?;
             }
-            None => Err(Failure::Usage("a model that is asked only has no optimiser".into())),
         }
+        self.started = self.walk.started();
+        Ok(())
     }
 
     /// Gradient and update in one, for a step of one part.
@@ -262,15 +314,44 @@ impl Engine {
         self.walk.evaluate(batch)
     }
 
-    /// All numbers, as a checkpoint holds them.
+    /// How many processes answer at a time.
+    pub fn processes(&self) -> usize {
+        self.shared.as_ref().map_or(1, |shared| shared.place().size)
+    }
+
+    /// What the model says of batches, as many as there are processes at most; each process answers one.
+    pub fn answers(&mut self, turn: &[Batch]) -> Result<Vec<Predictions>, Failure> {
+        let Some(rank) = self.shared.as_ref().map(|shared| shared.place().rank) else {
+            return turn.iter().map(|batch| self.evaluate(batch)).collect();
+        };
+        let own = turn.get(rank).map(|batch| self.evaluate(batch)).transpose()?;
+        match &self.shared {
+            Some(shared) => shared.predictions(own.as_slice()),
+            None => Ok(vec![]),
+        }
+    }
+
+    /// All numbers, as a checkpoint holds them. Where several processes train, the first one gets them; the others have no use
+    /// for what they get.
     pub fn numbers(&self) -> Result<Numbers, Failure> {
-        let parameters = &self.walk.parameters;
-        Ok(match &self.optimizer {
-            Some(state) => {
-                Numbers { params: state.params(parameters)?, moments: state.moments(parameters)? }
-            }
-            None => Numbers { params: parameters.read()?, moments: Moments::default() },
-        })
+        self.gathered(false)
+    }
+
+    /// The same for every process.
+    pub fn numbers_everywhere(&self) -> Result<Numbers, Failure> {
+        self.gathered(true)
+    }
+
+    fn gathered(&self, to_all: bool) -> Result<Numbers, Failure> {
+        let model = &self.walk.parameters;
+        let Some(state) = &self.optimizer else {
+            return Ok(Numbers { params: model.read()?, moments: Moments::default() });
+        };
+        let (params, moments) = state.numbers(model, &|what| match &self.shared {
+            Some(shared) => shared.collect(state, model, what, to_all),
+            None => state.held(model, what),
+        })?;
+        Ok(Numbers { params, moments })
     }
 
     /// How much each parameter's running means hold: the shape of what a checkpoint has of them.
@@ -312,6 +393,11 @@ impl Engine {
     pub fn started(&self) -> Option<[u64; 2]> {
         self.started
     }
+}
+
+/// The share of a part in a step.
+pub(super) fn share(own: usize, whole: usize) -> f64 {
+    own as f64 / whole.max(1) as f64
 }
 
 /// What training needs of a model, before any number of it exists.

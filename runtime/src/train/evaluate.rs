@@ -98,11 +98,15 @@ pub fn held_out(
     let batch = batch.min(set.sequences).max(1);
     let mut first = 0;
     while first < set.sequences {
-        let count = batch.min(set.sequences - first);
-        let asked = source.held_out_batch(set, first, count)?;
-        let said = engine.evaluate(&asked)?;
-        answers.add(&asked.targets, &asked.bounds, &said);
-        first += count;
+        let mut turn = Vec::new();
+        while turn.len() < engine.processes() && first < set.sequences {
+            let count = batch.min(set.sequences - first);
+            turn.push(source.held_out_batch(set, first, count)?);
+            first += count;
+        }
+        for (asked, said) in turn.iter().zip(engine.answers(&turn)?) {
+            answers.add(&asked.targets, &asked.bounds, &said);
+        }
     }
     Ok(answers)
 }

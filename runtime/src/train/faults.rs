@@ -15,7 +15,7 @@ impl Run<'_> {
 
     /// Makes all parameters twice as large.
     pub(super) fn grow(&mut self) -> Result<(), Failure> {
-        let mut numbers = self.engine.numbers()?;
+        let mut numbers = self.engine.numbers_everywhere()?;
         numbers.params.iter_mut().flatten().for_each(|x| *x *= 2.0);
         self.engine.restore(&numbers)
     }

@@ -13,14 +13,18 @@ pub mod lacks;
 pub mod loader;
 pub mod ready;
 mod run;
+mod shared;
 pub mod signals;
 mod summary;
+mod together;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::device::Device;
 use crate::ground::error::Failure;
+use crate::parallel::Group;
 use crate::schedule::Amount;
 pub use run::train;
 
@@ -51,6 +55,8 @@ pub struct Options {
     pub pause: Option<u64>,
     /// Faults to try out policies with: before which gradient, counted from 0, and what.
     pub inject: Vec<(u64, Fault)>,
+    /// The processes that train together, where this is one of several.
+    pub group: Option<Arc<Group>>,
 }
 
 impl Options {
@@ -74,6 +80,7 @@ impl Options {
             stop_after: None,
             pause: None,
             inject: vec![],
+            group: None,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::device::tuned::{Place, Table};
 use crate::ground::error::Failure;
 use crate::ground::memory;
 use crate::ground::memory::gib;
+use crate::parallel;
 use crate::schedule::lengths::{Buckets, Lengths};
 use crate::schedule::levels::Levels;
 use crate::schedule::run::RunSchedule;
@@ -151,6 +152,21 @@ impl Estimate {
             gib(self.bytes())
         );
         Err(Failure::Memory(why))
+    }
+
+    /// What the processes of a machine take together, of several that train one model.
+    #[must_use]
+    pub fn beside(mut self, place: parallel::Place) -> Estimate {
+        self.optimizer /= place.size as f64;
+        let all = [
+            &mut self.parameters,
+            &mut self.gradients,
+            &mut self.optimizer,
+            &mut self.activations,
+            &mut self.logits,
+        ];
+        all.into_iter().for_each(|bytes| *bytes *= place.beside as f64);
+        self
     }
 
     /// Refuses what this machine has no memory for, where training on a device takes place in it.

@@ -13,6 +13,7 @@ use super::engine::{Engine, Stepped};
 use super::faults::muddled;
 use super::loader::DataLoader;
 use super::signals::signals;
+use super::together::Agreed;
 use super::{Fault, Metrics, Options, hooks};
 use crate::config::Spec;
 use crate::data::HeldOut;
@@ -53,6 +54,8 @@ pub(super) struct Run<'s> {
     pub(super) counts: Account,
     /// Reasons that were told why steps are not started as a whole.
     pub(super) refusals: usize,
+    /// What all processes take for now, where several train.
+    pub(super) agreed: Option<Agreed>,
     pub(super) bar: ProgressBar,
 }
 
@@ -65,8 +68,11 @@ pub fn train(spec: &Spec, model: Model, arch: &str, options: &Options) -> Result
     let reached = result?;
     run.record.flush()?;
     let summary = run.summary(matches!(reached, Reached::End));
-    run.record.finish(&options.folder, &summary)?;
-    report::run::write(&options.folder)?;
+    if run.writes() {
+        run.record.finish(&options.folder, &summary)?;
+        report::run::write(&options.folder)?;
+    }
+    run.part()?;
     if let Reached::Signal(signal) = reached {
         let (step, folder) = (run.state.step, options.folder.display());
         let again = options.again;
@@ -138,7 +144,12 @@ fn due(every: Amount, before: &Progress, after: &Progress) -> bool {
 }
 
 impl Run<'_> {
+    /// Seconds that the run has taken; the first process's, where several train.
     pub(super) fn seconds(&self) -> f64 {
+        self.agreed.map_or_else(|| self.own_seconds(), |agreed| agreed.seconds)
+    }
+
+    pub(super) fn own_seconds(&self) -> f64 {
         self.before + self.started.elapsed().as_secs_f64()
     }
 
@@ -147,13 +158,15 @@ impl Run<'_> {
         if self.pauses() && self.state.step > 0 {
             return Ok(Reached::Pause);
         }
+        self.agree(stop)?;
         'steps: loop {
             let seconds = self.seconds();
             let Some((next, batch)) = self.loader.next(seconds)? else { return Ok(Reached::End) };
             let before = next.before.at(seconds);
             let Some(mut done) = self.step(next, batch, before)? else { continue };
+            let signal = self.agree(stop)?;
             for hook in hooks::ALL {
-                match hook(self, &mut done, stop)? {
+                match hook(self, &mut done, signal)? {
                     Then::On => {}
                     Then::Back => continue 'steps,
                     Then::End(reached) => return Ok(reached),
@@ -219,7 +232,7 @@ impl Run<'_> {
             self.grow()?;
         }
         // Drawn by the number of gradients, so that a step that is done over drops others.
-        let parts = batch.parts(micro);
+        let parts = self.parts(batch, micro);
         let mut stepped = self.engine.gradient(&parts, self.computed())?;
         if fault == Some(Fault::Nan) {
             (stepped.score.loss, stepped.norm) = (f64::NAN, f64::NAN);

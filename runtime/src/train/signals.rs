@@ -1,12 +1,24 @@
 //! Signals that ask a run to save and stop.
 
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::ground::error::Failure;
 
 /// The signal of this process.
 static SEEN: OnceLock<Arc<AtomicI32>> = OnceLock::new();
+
+/// What is done at once when a signal is heard, besides.
+type Heard = Box<dyn Fn(i32) + Send>;
+
+static HEARD: Mutex<Option<Heard>> = Mutex::new(None);
+
+/// Does this at once when a signal is heard, instead of what was to be done before.
+pub fn hear(heard: impl Fn(i32) + Send + 'static) {
+    if let Ok(mut held) = HEARD.lock() {
+        *held = Some(Box::new(heard));
+    }
+}
 
 /// The number of the first signal that asked the process to stop, or 0; a second one ends it at once. All runs of a process
 /// hear the same.
@@ -36,6 +48,9 @@ fn watched() -> Result<Arc<AtomicI32>, Failure> {
         std::thread::spawn(move || {
             for signal in watch.forever() {
                 seen.store(signal, Ordering::Relaxed);
+                if let Ok(Some(heard)) = HEARD.lock().as_deref() {
+                    heard(signal);
+                }
             }
         });
     }

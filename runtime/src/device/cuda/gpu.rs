@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "asks for the driver and launches kernels")]
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use cudarc::driver::result::memset_d8_async;
@@ -88,8 +89,16 @@ pub enum Argument<'a> {
     Number(i32),
 }
 
+/// The GPU that this process opens.
+static CHOSEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Opens this GPU of the machine from here on: processes side by side take one each.
+pub fn choose(gpu: usize) {
+    CHOSEN.store(gpu, Ordering::Relaxed);
+}
+
 impl Gpu {
-    /// Opens the first GPU.
+    /// Opens a GPU: the first one, unless another was chosen.
     pub fn open() -> Result<Gpu, Failure> {
         // SAFETY: looks for the driver's library by name and loads it; without this question
         // cudarc would panic where there is none.
@@ -102,7 +111,11 @@ impl Gpu {
         // initialised driver, and leaves the number as it is where it fails.
         let _ = unsafe { cudarc::driver::sys::cuDriverGetVersion(&raw mut version) };
         recent(version)?;
-        let context = CudaContext::new(0).map_err(|why| said("cannot open the first GPU", why))?;
+        let at = CHOSEN.load(Ordering::Relaxed);
+        let count = CudaContext::device_count().map_err(|why| said("cannot count GPUs", why))?;
+        // A launcher may show each process a GPU of its own.
+        let context = CudaContext::new(at % count.max(1) as usize)
+            .map_err(|why| said(&format!("cannot open GPU {at}"), why))?;
         let name = context.name().map_err(|why| said("cannot ask for its name", why))?;
         let capability =
             context.compute_capability().map_err(|why| said("cannot ask for its kind", why))?;

@@ -1,7 +1,5 @@
 //! Checkpoints between steps.
 
-use std::sync::atomic::{AtomicI32, Ordering};
-
 use crate::ground::error::Failure;
 use crate::monitor::{Action, Trigger};
 use crate::train::checkpoint;
@@ -9,8 +7,7 @@ use crate::train::engine::Numbers;
 use crate::train::run::{Done, Reached, Run, Then};
 
 /// Saves where that is due or the run ends here, and ends it.
-pub(super) fn after(run: &mut Run, done: &mut Done, stop: &AtomicI32) -> Result<Then, Failure> {
-    let signal = stop.load(Ordering::Relaxed);
+pub(super) fn after(run: &mut Run, done: &mut Done, signal: i32) -> Result<Then, Failure> {
     let interrupted = signal != 0 || run.options.stop_after == Some(run.state.step);
     let due = done.due(run.spec.checkpoint.every);
     if (done.last() || done.enough || interrupted || run.pauses() || due) && !run.save()? {
@@ -31,15 +28,20 @@ impl Run<'_> {
     /// policy may go back. Says whether the run goes on from here.
     fn save(&mut self) -> Result<bool, Failure> {
         let numbers = self.engine.numbers()?;
-        if let Some(name) = self.unsound(&numbers) {
+        // Only who writes has all of them.
+        let found = if self.writes() { self.unsound(&numbers) } else { None };
+        if let Some(name) = self.told(found)? {
             return self.unsaved(&format!("the update made numbers of `{name}` infinite or none"));
         }
         let folder = &self.options.folder;
         self.record.sync()?;
         self.state.seconds = self.seconds();
         self.state.lines = self.record.lines();
-        checkpoint::save(folder, &self.state, self.engine.declared(), &numbers)?;
-        checkpoint::prune(folder, self.spec.checkpoint.keep)?;
+        if self.writes() {
+            checkpoint::save(folder, &self.state, self.engine.declared(), &numbers)?;
+            checkpoint::prune(folder, self.spec.checkpoint.keep)?;
+        }
+        self.together()?;
         Ok(true)
     }
 

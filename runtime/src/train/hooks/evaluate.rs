@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI32;
 use std::time::Instant;
 
 use crate::ground::error::Failure;
@@ -12,7 +11,7 @@ use crate::train::evaluate::held_out;
 use crate::train::run::{Done, Run, Then};
 
 /// Asks the model what training has not seen, where that is due.
-pub(super) fn after(run: &mut Run, done: &mut Done, _: &AtomicI32) -> Result<Then, Failure> {
+pub(super) fn after(run: &mut Run, done: &mut Done, _: i32) -> Result<Then, Failure> {
     if done.last() || run.pauses() || done.due(run.spec.eval.every) {
         let begun = Instant::now();
         let accuracy = run.evaluate()?;

@@ -6,13 +6,11 @@ mod evaluate;
 mod policies;
 mod record;
 
-use std::sync::atomic::AtomicI32;
-
 use super::run::{Done, Run, Then};
 use crate::ground::error::Failure;
 
 /// What is done behind a step. The number is that of a signal that asks the run to stop, or 0.
-pub(super) type Hook = fn(&mut Run, &mut Done, &AtomicI32) -> Result<Then, Failure>;
+pub(super) type Hook = fn(&mut Run, &mut Done, i32) -> Result<Then, Failure>;
 
 /// All of them, in their order.
 pub(super) const ALL: [Hook; 4] =

@@ -1,7 +1,5 @@
 //! What is watched in each step, and what policies do about it.
 
-use std::sync::atomic::AtomicI32;
-
 use crate::ground::error::Failure;
 use crate::monitor::{Action, Event, Measure, Trigger};
 use crate::ops::batch::Batch;
@@ -11,7 +9,7 @@ use crate::train::engine::{Noise, Stepped};
 use crate::train::run::{Done, Run, Then};
 
 /// Writes down what was measured of the layers, and lets policies see it.
-pub(super) fn after(run: &mut Run, done: &mut Done, _: &AtomicI32) -> Result<Then, Failure> {
+pub(super) fn after(run: &mut Run, done: &mut Done, _: i32) -> Result<Then, Failure> {
     if done.measured
         && let Some(Action::Back(steps)) = run.measure(&done.stepped)?
     {
@@ -145,8 +143,12 @@ impl Run<'_> {
         self.state.segments.push([state.step, state.step]);
         self.state.monitor = self.state.monitor.kept(state.monitor);
         (self.state.step, self.state.tokens) = (state.step, state.tokens);
-        checkpoint::remove_behind(&self.options.folder, *step)?;
-        self.save_again(checkpoint)
+        self.together()?;
+        if self.writes() {
+            checkpoint::remove_behind(&self.options.folder, *step)?;
+        }
+        self.save_again(checkpoint)?;
+        self.together()
     }
 
     /// Writes a checkpoint anew, so that a run that is taken up there knows what was gone through.
@@ -156,7 +158,7 @@ impl Run<'_> {
     ) -> Result<(), Failure> {
         self.record.sync()?;
         self.state.lines = self.record.lines();
-        checkpoint.write_state(&self.state)
+        if self.writes() { checkpoint.write_state(&self.state) } else { Ok(()) }
     }
 
     /// What to do about a run that diverged.

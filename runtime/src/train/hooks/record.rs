@@ -1,7 +1,5 @@
 //! A line for each step.
 
-use std::sync::atomic::AtomicI32;
-
 use crate::ground::error::Failure;
 use crate::ground::terminal::tell;
 use crate::report::record::Line;
@@ -9,7 +7,7 @@ use crate::train::engine::Stepped;
 use crate::train::run::{Done, Run, Then};
 
 /// Writes a line about the step.
-pub(super) fn after(run: &mut Run, done: &mut Done, _: &AtomicI32) -> Result<Then, Failure> {
+pub(super) fn after(run: &mut Run, done: &mut Done, _: i32) -> Result<Then, Failure> {
     run.write(done)?;
     run.tell_refusals()?;
     run.bar.set_position(run.state.step);
@@ -52,7 +50,7 @@ impl Run<'_> {
 
     /// Says something to who watches, and to the log.
     pub(in crate::train) fn say(&mut self, text: &str) -> Result<(), Failure> {
-        match (self.options.quiet, self.options.progress) {
+        match (self.options.quiet || !self.writes(), self.options.progress) {
             (true, _) => {}
             (false, true) => self.bar.println(text),
             (false, false) => tell!("{text}"),

@@ -1,0 +1,295 @@
+//! What several processes do together in a step: each computes some of its parts, owns some of its sums, updates some of the
+//! parameters.
+
+use std::sync::Arc;
+
+use super::engine::{Engine, Found, share};
+use crate::device::parameters::{Parameters, Piece};
+use crate::ground::error::Failure;
+use crate::model::measure::Measured;
+use crate::model::{Trained, Walk};
+use crate::ops::batch::Batch;
+use crate::ops::loss::{Predictions, Score};
+use crate::optim::state::{Held, State};
+use crate::optim::{ParamGroup, Rates};
+use crate::parallel::shards::{Shards, collect};
+use crate::parallel::sums::Sums;
+use crate::parallel::words::{Reader, Writer, of_numbers, to_numbers};
+use crate::parallel::{Group, Place};
+
+/// A model that several processes train.
+pub(super) struct Shared {
+    group: Arc<Group>,
+    shards: Arc<Shards>,
+    sums: Sums,
+}
+
+impl Shared {
+    /// Shares a model out.
+    pub(super) fn new(group: Arc<Group>, walk: &Walk, param_groups: &[ParamGroup]) -> Shared {
+        let nodes = walk.prepared().model.graph.nodes.node_weights();
+        let mut ready = vec![0; param_groups.len()];
+        for (at, node) in nodes.enumerate() {
+            node.gives.iter().for_each(|param| ready[param.0] = at);
+        }
+        let whole: Vec<bool> = param_groups.iter().map(ParamGroup::whole).collect();
+        let shards = Shards::new(&walk.parameters.layout, &ready, &whole, group.place());
+        let shards = Arc::new(shards);
+        Shared { sums: Sums::new(Arc::clone(&group), Arc::clone(&shards)), group, shards }
+    }
+
+    /// What this process updates.
+    pub(super) fn own(&self) -> Vec<Piece> {
+        self.shards.own()
+    }
+
+    /// What all processes hold of their pieces, for the first one or for all; nothing for the others.
+    pub(super) fn collect(
+        &self,
+        state: &State,
+        model: &Parameters,
+        what: Held,
+        to_all: bool,
+    ) -> Result<Vec<(Piece, Vec<f32>)>, Failure> {
+        let held = state.held(model, what)?;
+        let spans = model.layout.spans().len();
+        let has: Vec<bool> = (0..spans).map(|span| state.has(model, span, what)).collect();
+        self.brought(held, move |piece| has[piece.span], to_all)
+    }
+
+    /// Brings pieces to the first process, or to all.
+    fn brought(
+        &self,
+        held: Vec<(Piece, Vec<f32>)>,
+        wanted: impl Fn(Piece) -> bool + Send + 'static,
+        to_all: bool,
+    ) -> Result<Vec<(Piece, Vec<f32>)>, Failure> {
+        let shards = Arc::clone(&self.shards);
+        let mine: Vec<Vec<u32>> = held.iter().map(|(_, numbers)| of_numbers(numbers)).collect();
+        self.group.start(move |line| collect(line, &shards, &wanted, &mine, to_all)).wait()
+    }
+
+    /// The largest of what processes have measured: parts show their largest too.
+    pub(super) fn largest(&self, mine: Measured) -> Result<Measured, Failure> {
+        let mut said = Writer::default();
+        let count: usize = mine.values().map(|names| names.len()).sum();
+        said.whole(count as u64);
+        for (layer, names) in &mine {
+            for (name, x) in names {
+                said.text(layer);
+                said.text(name);
+                said.real(*x);
+            }
+        }
+        let mut all = Measured::new();
+        for words in self.group.gather(said.0)? {
+            let mut said = Reader(&words);
+            for _ in 0..said.whole()? {
+                let (layer, name, x) = (said.text()?, said.text()?, said.real()?);
+                let known = all.entry(layer).or_default().entry(name);
+                known.and_modify(|known| *known = known.max(x)).or_insert(x);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Updates the parameters: each process its own pieces, which then go to all.
+    pub(super) fn update(
+        &self,
+        state: &mut State,
+        model: &mut Parameters,
+        rates: &Rates,
+        norm: f64,
+    ) -> Result<(), Failure> {
+        for (piece, sums) in self.owned() {
+            model.backend.write(piece.of(&model.grads), &sums)?;
+        }
+        state.step(model, rates, norm)?;
+        let own = state
+            .pieces()
+            .iter()
+            .map(|piece| Ok((*piece, model.backend.read(piece.of(&model.values))?.into_owned())));
+        let own: Vec<(Piece, Vec<f32>)> = own.collect::<Result<_, Failure>>()?;
+        let mine: std::collections::HashSet<[usize; 2]> =
+            own.iter().map(|(piece, _)| [piece.span, piece.start]).collect();
+        for (piece, numbers) in self.brought(own, |_| true, true)? {
+            if !mine.contains(&[piece.span, piece.start]) {
+                model.backend.write(piece.of(&model.values), &numbers)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The sums of gradients that this process owns.
+    fn owned(&self) -> Vec<(Piece, Vec<f32>)> {
+        let rank = self.shards.place.rank;
+        let mut found = vec![];
+        for (bucket, sums) in self.shards.buckets.iter().zip(self.sums.own()) {
+            let mut rest = sums.as_slice();
+            for piece in bucket.of(rank) {
+                let (numbers, others) = rest.split_at(piece.words);
+                found.push((piece, numbers.to_vec()));
+                rest = others;
+            }
+        }
+        found
+    }
+
+    /// Sends what is complete behind a node.
+    fn send(
+        &mut self,
+        behind: usize,
+        next: &mut usize,
+        parameters: &Parameters,
+        shares: &Arc<Vec<f32>>,
+    ) -> Result<(), Failure> {
+        while self.shards.buckets.get(*next).is_some_and(|bucket| bucket.ready <= behind) {
+            self.sums.add(*next, Some(parameters), shares)?;
+            *next += 1;
+        }
+        Ok(())
+    }
+
+    /// Waits for all sums of a step, and tells the others what this process's parts have said.
+    fn found(
+        &mut self,
+        mine: &[Score],
+        norms: &[f64],
+        parts: usize,
+        asked: &[usize],
+    ) -> Result<Found, Failure> {
+        self.sums.finish()?;
+        let mut said = Writer::default();
+        mine.iter().for_each(|score| write(&mut said, score));
+        said.reals(norms);
+        said.reals(&self.sums.squares());
+        let Place { size, .. } = self.group.place();
+        let (mut scores, mut norms) = (vec![Score::default(); parts], vec![0.0; parts]);
+        let mut squares = Vec::new();
+        for (rank, words) in self.group.gather(said.0)?.iter().enumerate() {
+            let mut said = Reader(words);
+            for at in (rank..parts).step_by(size) {
+                scores[at] = read(&mut said)?;
+            }
+            let asking = (rank..parts).step_by(size).filter(|at| asked[*at] > 0);
+            asking.zip(said.reals()?).for_each(|(at, norm)| norms[at] = norm);
+            squares.push(said.reals()?);
+        }
+        let watched: Vec<f64> =
+            norms.iter().zip(asked).filter(|(_, own)| **own > 0).map(|(norm, _)| *norm).collect();
+        Ok(Found { scores, norms: watched, norm: self.sums.norm(&squares) })
+    }
+
+    /// What all processes say, each of its batches, in the order of processes.
+    pub(super) fn predictions(&self, mine: &[Predictions]) -> Result<Vec<Predictions>, Failure> {
+        let mut said = Writer::default();
+        said.whole(mine.len() as u64);
+        for Predictions { score, guesses, losses } in mine {
+            write(&mut said, score);
+            said.words(guesses);
+            said.words(&of_numbers(losses));
+        }
+        let mut all = Vec::new();
+        for words in self.group.gather(said.0)? {
+            let mut said = Reader(&words);
+            for _ in 0..said.whole()? {
+                let (score, guesses) = (read(&mut said)?, said.words()?);
+                all.push(Predictions { score, guesses, losses: to_numbers(&said.words()?) });
+            }
+        }
+        Ok(all)
+    }
+
+    /// The processes.
+    pub(super) fn place(&self) -> Place {
+        self.group.place()
+    }
+}
+
+fn write(said: &mut Writer, score: &Score) {
+    let Score { loss, targets, right, auxiliary, log_z } = *score;
+    said.real(loss);
+    said.whole(targets as u64);
+    said.whole(right as u64);
+    said.real(auxiliary);
+    said.real(log_z);
+}
+
+fn read(said: &mut Reader) -> Result<Score, Failure> {
+    Ok(Score {
+        loss: said.real()?,
+        targets: said.whole()? as usize,
+        right: said.whole()? as usize,
+        auxiliary: said.real()?,
+        log_z: said.real()?,
+    })
+}
+
+impl Engine {
+    /// The gradient by all processes: part `r`, `r + n`, `r + 2n` and so on by process `r` of `n`. What is complete on the way
+    /// back is sent while the rest is computed.
+    pub(super) fn found_by_all(
+        &mut self,
+        parts: &[Batch],
+        asked: &[usize],
+        step: u64,
+        watched: bool,
+    ) -> Result<Found, Failure> {
+        let Some(mut shared) = self.shared.take() else {
+            return Err(Failure::Usage("no other process trains this model".into()));
+        };
+        let found = self.in_rounds(&mut shared, parts, asked, step, watched);
+        let measured = self.walk.watch.is_some();
+        let found = found.and_then(|(mine, norms)| {
+            let found = shared.found(&mine, &norms, parts.len(), asked)?;
+            if measured {
+                // Layers are measured on the whole gradient.
+                let parameters = &mut self.walk.parameters;
+                for (piece, sums) in shared.brought(shared.owned(), |_| true, true)? {
+                    parameters.backend.write(piece.of(&parameters.grads), &sums)?;
+                }
+            }
+            Ok(found)
+        });
+        self.shared = Some(shared);
+        found
+    }
+
+    /// Computes this process's parts of a step; gives what they say, and their norms where layers are watched.
+    fn in_rounds(
+        &mut self,
+        shared: &mut Shared,
+        parts: &[Batch],
+        asked: &[usize],
+        step: u64,
+        watched: bool,
+    ) -> Result<(Vec<Score>, Vec<f64>), Failure> {
+        let Place { rank, size, .. } = shared.place();
+        let whole = asked.iter().sum();
+        let mut own = vec![];
+        shared.sums.clear();
+        for first in (0..parts.len()).step_by(size) {
+            let round = first..parts.len().min(first + size);
+            let shares = asked[round.clone()].iter().map(|own| share(*own, whole) as f32);
+            let shares = Arc::new(shares.collect::<Vec<f32>>());
+            shared.sums.round()?;
+            let at = first + rank;
+            if !round.contains(&at) {
+                (0..shared.shards.buckets.len())
+                    .try_for_each(|bucket| shared.sums.add(bucket, None, &shares))?;
+                continue;
+            }
+            self.draws(step, at);
+            let mut next = 0;
+            self.walk.start_with(&parts[at], &mut |behind, parameters| {
+                shared.send(behind, &mut next, parameters, &shares)
+            })?;
+            if watched && asked[at] > 0 {
+                self.squares()?;
+            }
+            own.push(asked[at]);
+        }
+        let Trained { scores, norms } = self.walk.trained(&own)?;
+        Ok((scores, norms))
+    }
+}

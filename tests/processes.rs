@@ -1,0 +1,284 @@
+//! Several processes train one model: the same training, however many there are.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lrc_dsl::Sources;
+use lrc_runtime::config::open::{Opened, open};
+use lrc_runtime::device::Device;
+use lrc_runtime::parallel::threads::groups;
+use lrc_runtime::train::{Options, train};
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("processes").join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    folder
+}
+
+/// Twelve steps of four parts each, with what is watched, asked and saved in between.
+const SMALL: &[(&str, &str)] = &[
+    ("batch", "8"),
+    ("micro_batch", "128 tokens"),
+    ("length", "12 steps"),
+    ("eval.every", "4 steps"),
+    ("eval.sequences", "24"),
+    ("checkpoint.every", "3 steps"),
+    ("monitor.every", "3 steps"),
+];
+
+/// A run by threads that stand for processes; by this one alone where there is one.
+fn run(size: usize, out: &Path, more: &[(&str, &str)], options: impl Fn(&mut Options) + Sync) {
+    run_of(&Path::new(env!("CARGO_MANIFEST_DIR")).join(SPEC), size, out, more, options);
+}
+
+const SPEC: &str = "specs/quickstart.yaml";
+
+fn run_of(
+    spec: &Path,
+    size: usize,
+    out: &Path,
+    more: &[(&str, &str)],
+    options: impl Fn(&mut Options) + Sync,
+) {
+    let overrides: Vec<(String, String)> = SMALL
+        .iter()
+        .chain(more)
+        .map(|(path, value)| ((*path).to_string(), (*value).to_string()))
+        .collect();
+    let one = |group| {
+        let mut sources = Sources::default();
+        let Opened { spec, model, arch, .. } = open(spec, &overrides, &mut sources).unwrap();
+        let mut own = Options::of_many(out.to_path_buf(), Device::Cpu, false, "");
+        own.group = group;
+        options(&mut own);
+        train(&spec, model, &arch, &own).unwrap();
+    };
+    if size == 1 {
+        one(None);
+        return;
+    }
+    let groups = groups(size).unwrap();
+    std::thread::scope(|scope| {
+        let one = &one;
+        let all: Vec<_> = groups
+            .into_iter()
+            .map(|group| scope.spawn(move || one(Some(Arc::new(group)))))
+            .collect();
+        all.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+/// What a run leaves: its record without what the clock says, and the bytes of its last checkpoint's tensors.
+fn left(out: &Path) -> BTreeMap<String, Vec<u8>> {
+    let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|line| {
+        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+        value.as_object_mut().unwrap().remove("tokens_per_second");
+        value.to_string() + "\n"
+    });
+    let lines: String = lines.collect();
+    assert!(lines.contains("layers") && lines.contains("eval"), "{lines}");
+    let mut left = BTreeMap::from([("metrics.jsonl".to_string(), lines.into_bytes())]);
+    // What is measured of the noise of gradients is among what the monitor remembers.
+    let path = out.join("checkpoints/step-00000012/state.json");
+    let state: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert!(state["monitor"]["noise"].is_array(), "{state}");
+    left.insert("monitor".into(), state["monitor"].to_string().into_bytes());
+    for name in ["model.safetensors", "optimizer.safetensors"] {
+        let path = out.join("checkpoints/step-00000012").join(name);
+        left.insert(name.into(), std::fs::read(path).unwrap());
+    }
+    left
+}
+
+fn assert_same(wanted: &BTreeMap<String, Vec<u8>>, found: &BTreeMap<String, Vec<u8>>, who: &str) {
+    for (name, bytes) in wanted {
+        if name.ends_with("jsonl") {
+            let lines = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            assert_eq!(lines(bytes), lines(&found[name]), "{who}: {name}");
+        }
+        assert!(*bytes == found[name], "{who}: {name} differs");
+    }
+}
+
+/// The same for any optimiser; Muon needs whole matrices, and dropout draws by the part.
+#[test]
+fn training_is_the_same_to_the_bit_however_many_processes_there_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join(SPEC)).unwrap();
+    let model = root.join("specs/models/quickstart.arch");
+    let text = text.replace("models/quickstart.arch", &model.display().to_string());
+    let adamw = "adamw: {lr: 4e-3, weight_decay: 0.1, clip: 1.0}";
+    for (optimizer, said, more) in [
+        ("adamw", adamw, &[][..]),
+        ("muon", "muon: {lr: 0.01, weight_decay: 0.1}", &[("dropout", "0.1")][..]),
+    ] {
+        let alone = folder(&format!("{optimizer}-1"));
+        let spec = alone.with_extension("yaml");
+        std::fs::create_dir_all(alone.parent().unwrap()).unwrap();
+        assert!(text.contains(adamw));
+        std::fs::write(&spec, text.replace(adamw, said)).unwrap();
+        run_of(&spec, 1, &alone, more, |_| {});
+        let wanted = left(&alone);
+        for size in [2, 3, 4, 5] {
+            let out = folder(&format!("{optimizer}-{size}"));
+            run_of(&spec, size, &out, more, |_| {});
+            assert_same(&wanted, &left(&out), &format!("{optimizer}, {size} processes"));
+        }
+    }
+}
+
+#[test]
+fn a_run_goes_on_with_another_number_of_processes() {
+    let alone = folder("whole");
+    run(1, &alone, &[], |_| {});
+    let out = folder("other-numbers");
+    for (size, steps) in [(4, Some(18 * 128)), (2, Some(30 * 128)), (1, Some(36 * 128)), (3, None)]
+    {
+        run(size, &out, &[], |options| options.pause = steps);
+    }
+    // Pauses ask the model besides: the steps and what they leave are compared.
+    let steps = |out: &Path| -> Vec<String> {
+        let left = left(out);
+        let text = String::from_utf8_lossy(&left["metrics.jsonl"]).into_owned();
+        text.lines().filter(|line| line.contains("grad_norm")).map(str::to_string).collect()
+    };
+    assert_eq!(steps(&alone), steps(&out));
+    for name in ["model.safetensors", "optimizer.safetensors"] {
+        assert!(left(&alone)[name] == left(&out)[name], "{name} differs");
+    }
+}
+
+/// Kernels round as they do for one process; norms are added up by the host instead of by a kernel.
+#[test]
+fn kernels_train_the_same_by_two_processes() {
+    let short: &[(&str, &str)] = &[
+        ("batch", "4"),
+        ("length", "3 steps"),
+        ("eval.every", "100 steps"),
+        ("eval.sequences", "4"),
+        ("checkpoint.every", "100 steps"),
+    ];
+    let losses = |size: usize| -> Vec<[f64; 2]> {
+        let out = folder(&format!("sim-{size}"));
+        run(size, &out, short, |options| options.device = Device::Sim);
+        let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+        let lines =
+            text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let steps = lines.filter(|line| line.get("grad_norm").is_some());
+        steps.map(|line| ["loss", "grad_norm"].map(|name| line[name].as_f64().unwrap())).collect()
+    };
+    let (alone, two) = (losses(1), losses(2));
+    assert_eq!(alone.len(), 3);
+    assert_eq!(alone[0][0], two[0][0], "before the first update nothing differs");
+    for (one, other) in alone.iter().flatten().zip(two.iter().flatten()) {
+        assert!((one - other).abs() < 1e-4 * one.abs(), "{alone:?} {two:?}");
+    }
+}
+
+/// By processes that `mpirun` starts. `./test` installs it.
+#[cfg(feature = "mpi")]
+mod by_mpirun {
+    use std::process::{Child, Command, Output, Stdio};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn mpirun(size: usize, out: &Path, more: &[&str]) -> Command {
+        let mut command = Command::new("mpirun");
+        command
+            .args(["--allow-run-as-root", "--oversubscribe", "-n", &size.to_string()])
+            .arg(env!("CARGO_BIN_EXE_lrc"))
+            .args(["train", "specs/quickstart.yaml", "--out"])
+            .arg(out)
+            .args(more)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        SMALL.iter().for_each(|(path, value)| {
+            command.arg("--set").arg(format!("{path}={value}"));
+        });
+        command
+    }
+
+    fn said(output: &Output) -> String {
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// A run that lasts until somebody ends it, once it has a checkpoint.
+    fn endless(out: &Path) -> Child {
+        let more = ["--set", "length=1000000 steps", "--set", "eval.every=1000000 steps"];
+        let child = mpirun(2, out, &more).spawn().unwrap();
+        let begun = Instant::now();
+        while lrc_runtime::train::checkpoint::list(out).is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(120), "no checkpoint in two minutes");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        child
+    }
+
+    /// The processes that write into a folder, without `mpirun` itself.
+    fn workers(out: &Path) -> Vec<String> {
+        let pattern = format!("^[^ ]*/lrc train.*{}", out.display());
+        let found = Command::new("pgrep").args(["-f", &pattern]).output().unwrap();
+        let text = String::from_utf8(found.stdout).unwrap();
+        text.lines().map(str::to_string).collect()
+    }
+
+    fn send(signal: &str, process: &str) {
+        assert!(Command::new("kill").args([signal, process]).status().unwrap().success());
+    }
+
+    #[test]
+    fn two_processes_train_as_one_does() {
+        let (alone, two) = (folder("mpi-1"), folder("mpi-2"));
+        run(1, &alone, &[], |_| {});
+        let output = mpirun(2, &two, &["--json"]).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        assert_same(&left(&alone), &left(&two), "mpirun -n 2");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.lines().count(), 1, "one speaks for both: {text}");
+        assert!(!two.join(".processes").exists(), "nothing of the meeting is left");
+    }
+
+    #[test]
+    fn a_signal_to_one_process_saves_and_stops_all() {
+        let out = folder("mpi-stopped");
+        let child = endless(&out);
+        send("-USR1", &workers(&out)[1]);
+        let output = child.wait_with_output().unwrap();
+        let text = said(&output);
+        assert!(text.contains("stopped by signal 10: saved at step"), "{text}");
+        assert_eq!(output.status.code(), Some(138), "{text}");
+    }
+
+    #[test]
+    fn a_process_that_is_killed_ends_the_others_and_nothing_is_lost() {
+        let out = folder("mpi-killed");
+        let child = endless(&out);
+        let begun = Instant::now();
+        send("-KILL", &workers(&out)[1]);
+        let output = child.wait_with_output().unwrap();
+        let text = said(&output);
+        assert!(!output.status.success(), "{text}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "it took {:?}", begun.elapsed());
+        assert!(text.contains("checkpoints/step-"), "the newest checkpoint is named: {text}");
+        let step = lrc_runtime::train::checkpoint::list(&out).last().unwrap().0;
+        let length = format!("length={} steps", step + 3);
+        let more = ["--resume", "--allow-changes", "--set", &length];
+        let output = mpirun(2, &out, &more).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+    }
+
+    #[test]
+    fn what_is_wrong_for_all_is_said_once() {
+        let out = folder("mpi-wrong");
+        let output = mpirun(2, &out, &["--set", "optimizer.adamw.lr=fast"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+        assert_eq!(said(&output).matches("E0306").count().max(1), 1, "{}", said(&output));
+    }
+}
