@@ -104,6 +104,9 @@ pub struct Piece {
     pub words: usize,
 }
 
+/// Pieces with their numbers.
+pub type Pieces = Vec<(Piece, Vec<f32>)>;
+
 impl Piece {
     /// The same numbers of a tensor for each span.
     pub fn of(&self, spans: &[Tensor]) -> Tensor {

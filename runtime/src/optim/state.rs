@@ -7,7 +7,7 @@ use super::muon::{Matrices, Orthogonal};
 use super::rule::{Rule, Step};
 use super::{Method, Moments, Optimizer, ParamGroup, Rates};
 use crate::device::backend::Elementwise;
-use crate::device::parameters::{Parameters, Piece};
+use crate::device::parameters::{Parameters, Piece, Pieces};
 use crate::device::store::Tensor;
 use crate::ground::error::Failure;
 
@@ -213,11 +213,7 @@ impl State {
     }
 
     /// What tensors of pieces hold.
-    fn read(
-        &self,
-        model: &Parameters,
-        tensors: &[Option<Tensor>],
-    ) -> Result<Vec<(Piece, Vec<f32>)>, Failure> {
+    fn read(&self, model: &Parameters, tensors: &[Option<Tensor>]) -> Result<Pieces, Failure> {
         let present = self.pieces.iter().zip(tensors).filter_map(|(piece, t)| Some((piece, (*t)?)));
         present.map(|(piece, t)| Ok((*piece, model.backend.read(t)?.into_owned()))).collect()
     }
@@ -241,7 +237,7 @@ impl State {
     }
 
     /// What this process holds, piece by piece.
-    pub fn held(&self, model: &Parameters, what: Held) -> Result<Vec<(Piece, Vec<f32>)>, Failure> {
+    pub fn held(&self, model: &Parameters, what: Held) -> Result<Pieces, Failure> {
         self.read(
             model,
             match what {
@@ -348,7 +344,7 @@ impl State {
     pub fn numbers(
         &self,
         model: &Parameters,
-        held: &dyn Fn(Held) -> Result<Vec<(Piece, Vec<f32>)>, Failure>,
+        held: &dyn Fn(Held) -> Result<Pieces, Failure>,
     ) -> Result<(Vec<Vec<f32>>, Moments), Failure> {
         let all = |what: Held| Ok(model.layout.join(&held(what)?));
         let exact: Vec<Vec<f32>> = all(Held::Master)?;

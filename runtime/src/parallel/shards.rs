@@ -5,7 +5,7 @@
 
 use super::words::to_numbers;
 use super::{Line, Place};
-use crate::device::parameters::{Layout, Piece};
+use crate::device::parameters::{Layout, Piece, Pieces};
 use crate::ground::error::Failure;
 use crate::ops::norm;
 
@@ -127,7 +127,7 @@ pub fn collect(
     wanted: &dyn Fn(Piece) -> bool,
     mine: &[Vec<u32>],
     to_all: bool,
-) -> Result<Vec<(Piece, Vec<f32>)>, Failure> {
+) -> Result<Pieces, Failure> {
     let Place { rank, size, .. } = shards.place;
     let (mut found, mut mine) = (Vec::new(), mine.iter());
     for bucket in &shards.buckets {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::engine::{Engine, Found, share};
-use crate::device::parameters::{Parameters, Piece};
+use crate::device::parameters::{Parameters, Piece, Pieces};
 use crate::ground::error::Failure;
 use crate::model::measure::Measured;
 use crate::model::{Trained, Walk};
@@ -50,7 +50,7 @@ impl Shared {
         model: &Parameters,
         what: Held,
         to_all: bool,
-    ) -> Result<Vec<(Piece, Vec<f32>)>, Failure> {
+    ) -> Result<Pieces, Failure> {
         let held = state.held(model, what)?;
         let spans = model.layout.spans().len();
         let has: Vec<bool> = (0..spans).map(|span| state.has(model, span, what)).collect();
@@ -60,10 +60,10 @@ impl Shared {
     /// Brings pieces to the first process, or to all.
     fn brought(
         &self,
-        held: Vec<(Piece, Vec<f32>)>,
+        held: Pieces,
         wanted: impl Fn(Piece) -> bool + Send + 'static,
         to_all: bool,
-    ) -> Result<Vec<(Piece, Vec<f32>)>, Failure> {
+    ) -> Result<Pieces, Failure> {
         let shards = Arc::clone(&self.shards);
         let mine: Vec<Vec<u32>> = held.iter().map(|(_, numbers)| of_numbers(numbers)).collect();
         self.group.start(move |line| collect(line, &shards, &wanted, &mine, to_all)).wait()
@@ -109,7 +109,7 @@ impl Shared {
             .pieces()
             .iter()
             .map(|piece| Ok((*piece, model.backend.read(piece.of(&model.values))?.into_owned())));
-        let own: Vec<(Piece, Vec<f32>)> = own.collect::<Result<_, Failure>>()?;
+        let own: Pieces = own.collect::<Result<_, Failure>>()?;
         let mine: std::collections::HashSet<[usize; 2]> =
             own.iter().map(|(piece, _)| [piece.span, piece.start]).collect();
         for (piece, numbers) in self.brought(own, |_| true, true)? {
@@ -121,7 +121,7 @@ impl Shared {
     }
 
     /// The sums of gradients that this process owns.
-    fn owned(&self) -> Vec<(Piece, Vec<f32>)> {
+    fn owned(&self) -> Pieces {
         let rank = self.shards.place.rank;
         let mut found = vec![];
         for (bucket, sums) in self.shards.buckets.iter().zip(self.sums.own()) {
