@@ -86,7 +86,7 @@ fn table(sources: &mut Sources) -> Result<(), Failure> {
                 stop_after: None,
                 pause: None,
                 inject: vec![],
-            group: None,
+                group: None,
             };
             train(&spec, model.clone(), &arch, &options)?;
             let params = checkpoint::parameters(&run, None, &model.graph.params)?;
