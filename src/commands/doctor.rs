@@ -3,8 +3,9 @@
 use lrc_compiler::plan::target::GPUS;
 use lrc_runtime::device::cuda::gpu::Gpu;
 use lrc_runtime::device::cuda::nvrtc::{Code, Nvrtc};
-use lrc_runtime::device::library::{CUBLASLT, DRIVER, NVRTC};
+use lrc_runtime::device::library::{CUBLASLT, DRIVER, NCCL, NVRTC};
 use lrc_runtime::ground::error::Failure;
+use lrc_runtime::parallel;
 
 use crate::terminal::say;
 
@@ -12,7 +13,7 @@ use crate::terminal::say;
 pub fn doctor(json: bool) -> Result<(), Failure> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let features = vector_units();
-    let libraries = [DRIVER, NVRTC, CUBLASLT].map(|library| (library, library.find()));
+    let libraries = [DRIVER, NVRTC, CUBLASLT, NCCL].map(|library| (library, library.find()));
     let (compiler, gpu) = (compiler(), Gpu::open());
     let mut devices = vec!["cpu"];
     if compiler.is_ok() {
@@ -30,6 +31,7 @@ pub fn doctor(json: bool) -> Result<(), Failure> {
                 "version": env!("CARGO_PKG_VERSION"), "cores": cores, "vector_units": features,
                 "libraries": all, "compiler": compiler.as_ref().ok(),
                 "devices": devices, "gpu": gpu.as_ref().ok().map(|gpu| &gpu.name),
+                "processes": parallel::BUILT_IN,
             })
         );
         return Ok(());
@@ -42,6 +44,11 @@ pub fn doctor(json: bool) -> Result<(), Failure> {
             Some(path) => say!("ok    {}: {}", library.name, path.display()),
             None => say!("none  {}: {}", library.name, library.advice),
         }
+    }
+    if parallel::BUILT_IN {
+        say!("ok    several processes: by MPI");
+    } else {
+        say!("none  several processes: build with --features mpi");
     }
     match compiler {
         Ok(what) => say!("ok    device sim: {what}"),

@@ -13,6 +13,7 @@ use lrc_compiler::tile::{Leaf, Number, Stream, size};
 
 use super::answers::Answers;
 use super::backend::{self, Backend, CrossEntropy, Drop, Elementwise, Pointwise, Said};
+use super::collectives::Collectives;
 use super::fixed::{Fixed, PIECE};
 use super::grouped::Seats;
 use super::kernels::{Call, Into as Gradients, Kernels, Left, Unready, Wanted, without_kernels};
@@ -39,6 +40,8 @@ pub struct Accelerator {
     /// Who sits where, as the host has read it since the numbers were routed.
     pub(super) seats: Vec<(Tensor, Seats)>,
     programs: Vec<RowKernel>,
+    /// Where several processes train, each with a device.
+    collectives: Option<Box<dyn Collectives>>,
 }
 
 impl Accelerator {
@@ -65,6 +68,7 @@ impl Accelerator {
             answers: Answers::default(),
             seats: vec![],
             programs: vec![],
+            collectives: None,
         };
         for (at, node) in prepared.model.graph.nodes.node_weights().enumerate() {
             let Kind::Recur(recur) = &node.kind else { continue };
@@ -104,16 +108,6 @@ impl Accelerator {
         self.store.give(parts);
         Ok(())
     }
-
-    /// Where a recurrence's kernels write: its outputs, or, where subheads add up, room for each.
-    fn of_heads(&mut self, call: &backend::Call, outs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
-        if call.recur.sum == 1 {
-            return Ok(outs.to_vec());
-        }
-        let rows = call.bounds.last().copied().unwrap_or(0) * call.recur.heads;
-        let slots = call.recur.recurrence.outs.iter();
-        slots.map(|s| self.store.take("outputs of subheads", rows * size(&s.shape))).collect()
-    }
 }
 
 impl Backend for Accelerator {
@@ -135,6 +129,14 @@ impl Backend for Accelerator {
             Machine::Sim(_) => self.store.forget(tensor, &name()),
             Machine::Cuda(_) | Machine::Recorder(_) => Ok(()),
         }
+    }
+
+    fn join(&mut self, collectives: Box<dyn Collectives>) {
+        self.collectives = Some(collectives);
+    }
+
+    fn joined(&mut self) -> Option<(&mut dyn Collectives, &mut Store)> {
+        Some((&mut **self.collectives.as_mut()?, &mut self.store))
     }
 
     fn open(&mut self) {

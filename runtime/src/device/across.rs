@@ -1,10 +1,12 @@
 //! Kernels written by hand for nodes that see more than a row, and for what treats numbers one by one.
 
-use super::backend::Drop;
+use super::accelerator::Accelerator;
+use super::backend::{Call, Drop};
 use super::fixed::{BLOCKS, Fixed, THREADS};
 use super::store::{Argument, Loaded, Store, Tensor};
 use crate::ground::error::Failure;
 use crate::ground::random::{Purpose, Stream};
+use lrc_compiler::tile::size;
 
 /// A thread for every number, as far as these fill a device.
 fn each(
@@ -14,6 +16,22 @@ fn each(
     arguments: &[Argument],
 ) -> Result<(), Failure> {
     store.launch(kernel, [numbers.div_ceil(THREADS).min(BLOCKS), THREADS, 0], arguments)
+}
+
+impl Accelerator {
+    /// Where a recurrence's kernels write: its outputs, or, where subheads add up, room for each.
+    pub(super) fn of_heads(
+        &mut self,
+        call: &Call,
+        outs: &[Tensor],
+    ) -> Result<Vec<Tensor>, Failure> {
+        if call.recur.sum == 1 {
+            return Ok(outs.to_vec());
+        }
+        let rows = call.bounds.last().copied().unwrap_or(0) * call.recur.heads;
+        let slots = call.recur.recurrence.outs.iter();
+        slots.map(|s| self.store.take("outputs of subheads", rows * size(&s.shape))).collect()
+    }
 }
 
 impl Fixed {

@@ -7,7 +7,8 @@ use lrc_compiler::form::elementwise::InPlace;
 use lrc_compiler::graph::Recur;
 use lrc_compiler::tile::Number;
 
-use super::store::{Tensor, Traffic};
+use super::collectives::Collectives;
+use super::store::{Store, Tensor, Traffic};
 use crate::ground::error::Failure;
 use crate::ground::random::{Purpose, Stream};
 use crate::ops::dense::{Dense, Sizes};
@@ -117,6 +118,11 @@ pub struct Said {
 /// A formula that treats every number alone, made ready by [`Backend::compile`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elementwise(pub usize);
+
+/// What a place says that works with no other one.
+fn alone() -> Failure {
+    Failure::World("the devices of the processes have not met".into())
+}
 
 /// A place where models run.
 pub trait Backend {
@@ -364,6 +370,26 @@ pub trait Backend {
         given: &[Tensor],
         numbers: &[f32],
     ) -> Result<(), Failure>;
+
+    /// Lets the devices of several processes work together from here on; the processor has none.
+    fn join(&mut self, _: Box<dyn Collectives>) {}
+
+    /// What they work together by, and the memory that they do it in.
+    fn joined(&mut self) -> Option<(&mut dyn Collectives, &mut Store)> {
+        None
+    }
+
+    /// See [`Collectives::reduce`].
+    fn reduce(&mut self, each: &[(Tensor, usize)]) -> Result<(), Failure> {
+        let (collectives, store) = self.joined().ok_or_else(alone)?;
+        collectives.reduce(store, each)
+    }
+
+    /// See [`Collectives::broadcast`].
+    fn broadcast(&mut self, each: &[(Tensor, usize)]) -> Result<(), Failure> {
+        let (collectives, store) = self.joined().ok_or_else(alone)?;
+        collectives.broadcast(store, each)
+    }
 
     /// The norm of tensors, as one, where nothing else is remembered.
     fn norm(&mut self, of: &[Tensor]) -> Result<f64, Failure> {

@@ -35,6 +35,15 @@ pub const CUBLASLT: Library = Library {
     advice: "pip install nvidia-cublas-cu12",
 };
 
+/// Adds up and copies between GPUs of several processes.
+pub const NCCL: Library = Library {
+    name: "NCCL",
+    file: "libnccl.so",
+    wheel: "nccl",
+    variable: "LRC_NCCL",
+    advice: "pip install nvidia-nccl-cu12, or set LRC_NCCL to the folder of libnccl.so.2",
+};
+
 /// Talks to GPUs; comes with the driver.
 pub const DRIVER: Library = Library {
     name: "NVIDIA driver (libcuda)",

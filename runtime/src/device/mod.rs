@@ -9,6 +9,7 @@ mod answers;
 mod argument;
 pub mod backend;
 pub mod cache;
+pub mod collectives;
 pub mod cpu;
 pub mod cuda;
 pub mod fixed;

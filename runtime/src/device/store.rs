@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
-use std::time::Instant;
 
 pub use super::argument::Argument;
 use super::cuda::gpu::{self, Gpu, Words};
@@ -16,7 +15,7 @@ use super::sim::count::Counts;
 use super::sim::hardware::Hardware;
 use super::sim::memory::Memory;
 use super::sim::{self, Launch};
-use super::timed::{Mark, Timed};
+use super::timed::Timed;
 use crate::ground::error::Failure;
 use crate::ops::dense;
 use crate::ops::dense::Dense;
@@ -104,7 +103,7 @@ pub struct Store {
     /// What kernels do on a kind of GPU, where somebody asks.
     record: Option<((Hardware, usize), Vec<Counted>)>,
     /// When kernels began and ended, where somebody asks.
-    timed: Option<Vec<Timed>>,
+    pub(super) timed: Option<Vec<Timed>>,
     /// Kernels started so far.
     pub launches: u64,
     /// Dense products started so far.
@@ -206,24 +205,6 @@ impl Store {
         self.record.as_mut().map(|(_, done)| std::mem::take(done)).unwrap_or_default()
     }
 
-    /// From now on, kernels are timed.
-    pub fn time(&mut self) {
-        self.timed = Some(vec![]);
-    }
-
-    /// The kernels since the last call, with the seconds that each took.
-    pub fn timed(&mut self) -> Result<Vec<(String, f64)>, Failure> {
-        let all = self.timed.as_mut().map(std::mem::take).unwrap_or_default();
-        all.into_iter().map(|one| one.seconds().map(|seconds| (one.kernel, seconds))).collect()
-    }
-
-    fn mark(&self) -> Result<Mark, Failure> {
-        match &self.backing {
-            Backing::Cuda(gpu, _) => gpu.mark().map(Mark::There),
-            Backing::Sim(..) | Backing::Recorder(_) => Ok(Mark::Here(Instant::now())),
-        }
-    }
-
     /// What would have been started since the last call, of a machine that runs nothing.
     pub fn written_down(&mut self) -> Vec<Recorded> {
         match &mut self.backing {
@@ -248,6 +229,20 @@ impl Store {
                 .zero(addresses[tensor.slot] + start as u64, bytes)
                 .map_err(Failure::Verification),
             Backing::Cuda(gpu, slots) => gpu.clear(held(slots, tensor)?, start..start + bytes),
+        }
+    }
+
+    /// Where a tensor lies on a GPU.
+    pub(super) fn address(&mut self, tensor: Tensor) -> Result<u64, Failure> {
+        let bytes = tensor.words * tensor.number.bytes();
+        match &mut self.backing {
+            Backing::Cuda(gpu, slots) => {
+                let words = held(slots, tensor)?;
+                gpu.address((words, tensor.byte()), bytes)
+            }
+            Backing::Sim(..) | Backing::Recorder(_) => {
+                Err(Failure::World("addresses are those of a GPU".into()))
+            }
         }
     }
 

@@ -253,7 +253,7 @@ impl State {
         &self.param_groups
     }
 
-    /// Adds the gradient of part `at` of `count`, weighted by its share of the step; after the last
+    /// Adds the gradient of part `at` of the `count` that this process computes, weighted by its share of the step; after the last
     /// one the model's gradients are those of the step.
     pub fn accumulate(
         &mut self,
@@ -261,7 +261,7 @@ impl State {
         [at, count]: [usize; 2],
         share: f64,
     ) -> Result<(), Failure> {
-        if count == 1 {
+        if count == 1 && share == 1.0 {
             return Ok(());
         }
         let backend = &mut *model.backend;
@@ -270,8 +270,12 @@ impl State {
             None => self.sums.insert(model.layout.alloc(backend, "sums of gradients")?),
         };
         let last = at + 1 == count;
+        if count == 1 {
+            // One part of this process, of several in all.
+            sums.iter().try_for_each(|sum| backend.clear(*sum))?;
+        }
         let program = match at {
-            0 => self.first_part,
+            0 if count > 1 => self.first_part,
             _ if last => self.last_part,
             _ => self.next_part,
         };

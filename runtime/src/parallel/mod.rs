@@ -4,6 +4,7 @@
 //! All sums are taken in an order that the step decides, not the number of processes: what is learned is the same to the bit
 //! however many there are, as long as a step is cut into the same parts.
 
+pub mod devices;
 pub mod launch;
 #[cfg(feature = "mpi")]
 mod mpi;
@@ -24,6 +25,9 @@ use watch::Watch;
 
 /// What is done now and then while nothing arrives; an error ends the waiting.
 pub type Idle<'i> = &'i mut dyn FnMut() -> Result<(), Failure>;
+
+/// Whether this build can speak with other processes.
+pub const BUILT_IN: bool = cfg!(feature = "mpi");
 
 /// The processes that a launcher has started together with this one; nothing where it was started alone.
 pub fn join() -> Result<Option<Group>, Failure> {

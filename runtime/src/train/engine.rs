@@ -19,7 +19,7 @@ use crate::ops::dense;
 use crate::ops::loss::{Predictions, Score};
 use crate::optim::state::{Grouping, State};
 use crate::optim::{Moments, Optimizer, ParamGroup, Rates};
-use crate::parallel::Group;
+use crate::parallel::{Group, devices};
 use crate::schedule::run::RunSchedule;
 use std::sync::Arc;
 
@@ -146,7 +146,10 @@ impl Engine {
         let machine = device.machine()?;
         let mut walk = Walk::on(machine.as_ref(), prepared, params, &grouping.of)?;
         walk.z_loss = transforms.z_loss as f32;
-        let shared = group.map(|group| Shared::new(group, &walk, &param_groups));
+        if let (Some(group), Some(machine)) = (&group, &machine) {
+            walk.parameters.backend.join(devices::meet(group, machine)?);
+        }
+        let shared = group.map(|group| Shared::new(group, &walk, &param_groups, machine.is_some()));
         let own = match &shared {
             Some(shared) => shared.own(),
             None => walk.parameters.layout.whole(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::engine::{Engine, Found, share};
 use crate::device::parameters::{Parameters, Piece, Pieces};
+use crate::device::store::Tensor;
 use crate::ground::error::Failure;
 use crate::model::measure::Measured;
 use crate::model::{Trained, Walk};
@@ -22,11 +23,18 @@ pub(super) struct Shared {
     group: Arc<Group>,
     shards: Arc<Shards>,
     sums: Sums,
+    /// Whether what is shared lies on devices, which add up and copy by themselves.
+    on_devices: bool,
 }
 
 impl Shared {
     /// Shares a model out.
-    pub(super) fn new(group: Arc<Group>, walk: &Walk, param_groups: &[ParamGroup]) -> Shared {
+    pub(super) fn new(
+        group: Arc<Group>,
+        walk: &Walk,
+        param_groups: &[ParamGroup],
+        on_devices: bool,
+    ) -> Shared {
         let nodes = walk.prepared().model.graph.nodes.node_weights();
         let mut ready = vec![0; param_groups.len()];
         for (at, node) in nodes.enumerate() {
@@ -35,7 +43,8 @@ impl Shared {
         let whole: Vec<bool> = param_groups.iter().map(ParamGroup::whole).collect();
         let shards = Shards::new(&walk.parameters.layout, &ready, &whole, group.place());
         let shards = Arc::new(shards);
-        Shared { sums: Sums::new(Arc::clone(&group), Arc::clone(&shards)), group, shards }
+        let sums = Sums::new(Arc::clone(&group), Arc::clone(&shards));
+        Shared { sums, group, shards, on_devices }
     }
 
     /// What this process updates.
@@ -101,6 +110,11 @@ impl Shared {
         rates: &Rates,
         norm: f64,
     ) -> Result<(), Failure> {
+        if self.on_devices {
+            state.step(model, rates, norm)?;
+            let values = self.each(&model.values);
+            return model.backend.broadcast(&values);
+        }
         for (piece, sums) in self.owned() {
             model.backend.write(piece.of(&model.grads), &sums)?;
         }
@@ -150,22 +164,29 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits for all sums of a step, and tells the others what this process's parts have said.
-    fn found(
-        &mut self,
+    /// All pieces of tensors for each span, with their owners, as devices exchange them.
+    fn each(&self, spans: &[Tensor]) -> Vec<(Tensor, usize)> {
+        self.shards.all().iter().map(|(piece, owner)| (piece.of(spans), *owner)).collect()
+    }
+
+    /// Tells the others what this process's parts have said, and the squares of the sums that it owns; the norm comes of
+    /// what all say of these.
+    fn told(
+        &self,
         mine: &[Score],
         norms: &[f64],
-        parts: usize,
+        squares: &[f64],
         asked: &[usize],
+        norm: impl Fn(&[Vec<f64>]) -> f64,
     ) -> Result<Found, Failure> {
-        self.sums.finish()?;
         let mut said = Writer::default();
+        let parts = asked.len();
         mine.iter().for_each(|score| write(&mut said, score));
         said.reals(norms);
-        said.reals(&self.sums.squares());
+        said.reals(squares);
         let Place { size, .. } = self.group.place();
         let (mut scores, mut norms) = (vec![Score::default(); parts], vec![0.0; parts]);
-        let mut squares = Vec::new();
+        let mut each = Vec::new();
         for (rank, words) in self.group.gather(said.0)?.iter().enumerate() {
             let mut said = Reader(words);
             for at in (rank..parts).step_by(size) {
@@ -173,11 +194,11 @@ impl Shared {
             }
             let asking = (rank..parts).step_by(size).filter(|at| asked[*at] > 0);
             asking.zip(said.reals()?).for_each(|(at, norm)| norms[at] = norm);
-            squares.push(said.reals()?);
+            each.push(said.reals()?);
         }
         let watched: Vec<f64> =
             norms.iter().zip(asked).filter(|(_, own)| **own > 0).map(|(norm, _)| *norm).collect();
-        Ok(Found { scores, norms: watched, norm: self.sums.norm(&squares) })
+        Ok(Found { scores, norms: watched, norm: norm(&each) })
     }
 
     /// What all processes say, each of its batches, in the order of processes.
@@ -238,21 +259,79 @@ impl Engine {
         let Some(mut shared) = self.shared.take() else {
             return Err(Failure::Usage("no other process trains this model".into()));
         };
-        let found = self.in_rounds(&mut shared, parts, asked, step, watched);
-        let measured = self.walk.watch.is_some();
-        let found = found.and_then(|(mine, norms)| {
-            let found = shared.found(&mine, &norms, parts.len(), asked)?;
-            if measured {
-                // Layers are measured on the whole gradient.
-                let parameters = &mut self.walk.parameters;
-                for (piece, sums) in shared.brought(shared.owned(), |_| true, true)? {
-                    parameters.backend.write(piece.of(&parameters.grads), &sums)?;
-                }
-            }
-            Ok(found)
-        });
+        let found = if shared.on_devices {
+            self.found_by_devices(&shared, parts, asked, step, watched)
+        } else {
+            self.found_by_sums(&mut shared, parts, asked, step, watched)
+        };
         self.shared = Some(shared);
         found
+    }
+
+    /// The gradient, whose sums go through the memory of the processor.
+    fn found_by_sums(
+        &mut self,
+        shared: &mut Shared,
+        parts: &[Batch],
+        asked: &[usize],
+        step: u64,
+        watched: bool,
+    ) -> Result<Found, Failure> {
+        let (mine, norms) = self.in_rounds(shared, parts, asked, step, watched)?;
+        shared.sums.finish()?;
+        let (sums, squares) = (&shared.sums, shared.sums.squares());
+        let found = shared.told(&mine, &norms, &squares, asked, |each| sums.norm(each))?;
+        if self.walk.watch.is_some() {
+            // Layers are measured on the whole gradient.
+            let parameters = &mut self.walk.parameters;
+            for (piece, sums) in shared.brought(shared.owned(), |_| true, true)? {
+                parameters.backend.write(piece.of(&parameters.grads), &sums)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The gradient, which devices add up: first that of this process's parts, as one process does it, then over processes.
+    fn found_by_devices(
+        &mut self,
+        shared: &Shared,
+        parts: &[Batch],
+        asked: &[usize],
+        step: u64,
+        watched: bool,
+    ) -> Result<Found, Failure> {
+        let Place { rank, size, .. } = shared.place();
+        let whole = asked.iter().sum();
+        let mine: Vec<usize> = (rank..parts.len()).step_by(size).collect();
+        for (turn, at) in mine.iter().enumerate() {
+            self.draws(step, *at);
+            self.walk.start(&parts[*at])?;
+            if watched && asked[*at] > 0 {
+                self.squares()?;
+            }
+            if let Some(state) = &mut self.optimizer {
+                let place = [turn, mine.len()];
+                state.accumulate(&mut self.walk.parameters, place, share(asked[*at], whole))?;
+            }
+        }
+        let parameters = &mut self.walk.parameters;
+        if mine.is_empty() {
+            let grads = parameters.grads.clone();
+            grads.into_iter().try_for_each(|grads| parameters.backend.clear(grads))?;
+        }
+        let grads = shared.each(&parameters.grads);
+        parameters.backend.reduce(&grads)?;
+        let own = grads.iter().filter(|(_, owner)| *owner == rank).map(|(grads, _)| *grads);
+        parameters.backend.squares(&own.collect::<Vec<_>>())?;
+        let own: Vec<usize> = mine.iter().map(|at| asked[*at]).collect();
+        let Trained { scores, mut norms } = self.walk.trained(&own)?;
+        let square = norms.pop().unwrap_or(f64::NAN).powi(2);
+        let norm = |each: &[Vec<f64>]| each.iter().flatten().sum::<f64>().sqrt();
+        let found = shared.told(&scores, &norms, &[square], asked, norm)?;
+        if self.walk.watch.is_some() {
+            self.walk.parameters.backend.broadcast(&grads)?;
+        }
+        Ok(found)
     }
 
     /// Computes this process's parts of a step; gives what they say, and their norms where layers are watched.

@@ -155,6 +155,16 @@ impl Gpu {
         self.stream.alloc_zeros(words).map(Words).map_err(|why| why.to_string())
     }
 
+    /// Makes it the GPU of this thread, for libraries that ask for that.
+    pub(super) fn bind(&self) -> Result<(), Failure> {
+        self.context.bind_to_thread().map_err(|why| said(STOPPED, why))
+    }
+
+    /// The stream on which everything runs.
+    pub(super) fn stream(&self) -> cudarc::driver::sys::CUstream {
+        self.stream.cu_stream()
+    }
+
     /// Waits until everything has run.
     pub fn wait(&self) -> Result<(), Failure> {
         self.stream.synchronize().map_err(|why| said(STOPPED, why))
@@ -250,7 +260,11 @@ impl Gpu {
     }
 
     /// The address of a byte of some words, of which so many are there.
-    fn address(&self, (words, start): (&Words, usize), count: usize) -> Result<u64, Failure> {
+    pub(in crate::device) fn address(
+        &self,
+        (words, start): (&Words, usize),
+        count: usize,
+    ) -> Result<u64, Failure> {
         let there = words.0.len() * 4;
         if start.checked_add(count).is_none_or(|end| end > there) {
             let what = format!("{count} bytes from {start} on of {there} were asked for");

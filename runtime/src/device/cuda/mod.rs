@@ -2,6 +2,7 @@
 
 pub mod blas;
 pub mod gpu;
+pub mod nccl;
 pub mod nvrtc;
 
 /// Loads the library by its path: later searches by name find what is loaded.
