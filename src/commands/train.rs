@@ -144,7 +144,7 @@ fn train_in(args: &Train, sources: &mut Sources, group: Option<Arc<Group>>) -> R
         group,
     };
     if args.dry_run {
-        return dry_run(&spec, &model, &options);
+        return if first { dry_run(&spec, &model, &options) } else { Ok(()) };
     }
     let summary = runtime::train(&spec, model, &arch, &options)?;
     if args.json && first {
@@ -186,10 +186,18 @@ fn lasting(seconds: f64) -> String {
 /// Layers that are listed.
 const LAYERS: usize = 12;
 
+/// What all processes of this machine need.
+fn beside(needs: Estimate, options: &runtime::Options) -> Estimate {
+    let Some(place) = options.group.as_ref().map(|group| group.place()) else { return needs };
+    say!("{} processes, {} on this machine: their memory together", place.size, place.beside);
+    needs.beside(place)
+}
+
 /// Checks what training checks, and says what a run would need.
 fn dry_run(spec: &Spec, model: &Model, options: &runtime::Options) -> Result<(), Failure> {
     note_missing(spec);
     let Ready { run_schedule, needs, .. } = ready(spec, model, options.device, Data::Elsewhere)?;
+    let needs = beside(needs, options);
     if let Some(runtime::From { checkpoint, .. }) = &options.from {
         let checkpoint = Checkpoint::open(checkpoint)?;
         checkpoint.state()?;

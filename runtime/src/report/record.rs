@@ -126,6 +126,9 @@ pub struct Summary {
     pub tokens_per_second: f64,
     /// Where it ran.
     pub device: String,
+    /// How many processes trained, where there were several.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub processes: Option<usize>,
     /// Kernels that a step starts on a device, without dense products.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub kernels_per_step: Option<u64>,

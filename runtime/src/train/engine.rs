@@ -372,14 +372,15 @@ impl Engine {
         }
     }
 
-    /// Operations a second of dense products: what the device's maker states, what the processor is measured to do; nothing
-    /// where neither is known.
+    /// Operations a second of dense products, of all processes: what the device's maker states, what the processor is measured
+    /// to do; nothing where neither is known.
     pub fn peak(&self) -> Option<f64> {
         let backend = &self.walk.parameters.backend;
-        match backend.traffic() {
+        let own = match backend.traffic() {
             None => Some(dense::speed(self.model().width)),
             Some(_) => backend.stated_peak(),
-        }
+        };
+        own.map(|own| own * self.processes() as f64)
     }
 
     /// What went between the host and the device so far; nothing on the processor.

@@ -45,6 +45,7 @@ impl Run<'_> {
             seconds,
             tokens_per_second: self.tokens_here as f64 / seconds.max(1e-9),
             device: self.options.device.name().into(),
+            processes: self.options.group.as_ref().map(|group| group.place().size),
             kernels_per_step: self.engine.started().map(|[kernels, _]| kernels),
             products_per_step: self.engine.started().map(|[_, products]| products),
             seed: self.spec.seed,
