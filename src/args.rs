@@ -52,6 +52,16 @@ pub fn probability(text: &str) -> Result<f64, String> {
         .map_err(|_| "expected a number above 0, and at most 1".into())
 }
 
+/// A share above 0: `40%`, or `0.4`.
+pub fn share(text: &str) -> Result<f64, String> {
+    let of = |text: &str| text.trim().parse::<f64>().ok();
+    let found = match text.strip_suffix('%') {
+        Some(percent) => of(percent).map(|x| x / 100.0),
+        None => of(text),
+    };
+    found.filter(|x| *x > 0.0 && *x <= 1.0).ok_or_else(|| "expected a share such as 40%".into())
+}
+
 /// Up to an hour.
 pub fn seconds(text: &str) -> Result<f64, String> {
     number(text, [0.0, 3600.0])

@@ -217,7 +217,7 @@ fn gradients_of_a_model_agree_with_the_processor() {
 fn the_loss_of_twenty_steps_agrees_with_the_processor() {
     let kind =
         tasks::Kind::Mqar(tasks::Mqar { vocab: 40, pairs: 3, fewest: 3, updates: 0, power: 0.1 });
-    let task = Task::Synthetic(Synthetic { kind, length: 32 });
+    let task = Task::Synthetic(Synthetic { kind, length: 32, examples: None });
     let source = Dataset::open(&task, 3, &EvalSets::default()).unwrap();
     let model = model("quickstart", HYBRID);
     let params = fresh(&model.graph.params, 3);

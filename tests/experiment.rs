@@ -102,6 +102,42 @@ fn runs_are_found_again_and_gone_on_with() {
     assert!(why.contains("model.arch") && why.contains("--out"), "{why}");
 }
 
+/// Two rows, each trained on both columns; the score is the mean over columns, seed by seed.
+#[test]
+fn series_are_trained_on_each_of_several_tasks() {
+    let place = place("across");
+    let across = "across:
+  recall: {}
+  parity: {task.mqar: null, task.parity.length: 16}
+series: {wide: {vary: {model.set.hidden: [4, 8]}}}
+";
+    let head = EXPERIMENT.split("ask:").next().unwrap();
+    fs::write(place.0.join("all.yaml"), format!("{head}{across}")).unwrap();
+    let path = place.0.join("all.yaml");
+    let found = ran(&place.0).unwrap();
+    assert_eq!(found.len(), 8);
+    assert!(place.0.join("out/wide-hidden-8-parity/seed-4/summary.json").exists());
+    let text = fs::read_to_string(&path).unwrap();
+    let mut sources = Sources::default();
+    let file = sources.add("all.yaml", text.as_str());
+    let experiment = read(&path, file, &text).unwrap();
+    let table = report::text(&experiment, &found);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    assert!(lines[0].contains("recall") && lines[0].ends_with("mean"), "{table}");
+    let of = |case: &str| {
+        let all = found.iter().filter(|o| o.case == format!("wide, hidden = 4, {case}"));
+        all.map(|o| o.accuracy[0]).sum::<f64>() / 2.0
+    };
+    let score = (of("recall") + of("parity")) / 2.0;
+    assert!(lines[1].contains(&format!("  {score:.3} [")), "{score}: {table}");
+    // What one model is asked, and what several are trained on, are two questions.
+    let both = EXPERIMENT.replace("series:", "across: {recall: {}}\nseries:");
+    fs::write(&path, both).unwrap();
+    let why = ran(&place.0).unwrap_err();
+    assert!(why.contains("leave out `ask` or `across`"), "{why}");
+}
+
 #[test]
 fn mistakes_are_told_before_the_first_run() {
     let place = place("mistakes");

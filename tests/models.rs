@@ -89,7 +89,7 @@ fn learns(model: Model, name: &str) {
     let vocab = model.vocab.min(64);
     let kind =
         tasks::Kind::Mqar(tasks::Mqar { vocab, pairs: 2, fewest: 2, updates: 0, power: 0.1 });
-    let task = Task::Synthetic(Synthetic { kind, length: 24 });
+    let task = Task::Synthetic(Synthetic { kind, length: 24, examples: None });
     let draw = Draw::Made { first: 0, sequences: 4, length: 24, levels: vec![] };
     let batch = Dataset::open(&task, 1, &EvalSets::default()).unwrap().batch(&draw).unwrap();
     let params = fresh(&model.graph.params, 1);
@@ -136,7 +136,7 @@ fn losses(model: &Model, device: Device, share: f32) -> Vec<f64> {
     let vocab = model.vocab.min(64);
     let kind =
         tasks::Kind::Mqar(tasks::Mqar { vocab, pairs: 4, fewest: 4, updates: 0, power: 0.1 });
-    let task = Task::Synthetic(Synthetic { kind, length: 32 });
+    let task = Task::Synthetic(Synthetic { kind, length: 32, examples: None });
     let draw = Draw::Made { first: 0, sequences: 2, length: 32, levels: vec![] };
     let batch = Dataset::open(&task, 1, &EvalSets::default()).unwrap().batch(&draw).unwrap();
     let mut params = fresh(&model.graph.params, 1);

@@ -47,6 +47,15 @@ fn the_warmup_study_is_planned_and_its_small_twin_compared() {
     };
     let cases = json(&["experiment", "specs/experiments/warmup_study.yaml", "--dry-run"]);
     assert_eq!(cases.as_array().unwrap().len(), 28);
+    let cases = json(&["experiment", "specs/experiments/mad.yaml", "--dry-run"]);
+    let cases = cases.as_array().unwrap();
+    assert_eq!(cases.len(), 9 * 6);
+    // All recurrences remember as much: 1024 numbers in each of two layers, and what the decoder of compression holds.
+    for case in cases.iter().filter(|case| !case["case"].as_str().unwrap().starts_with("attention"))
+    {
+        let decoder = if case["case"].as_str().unwrap().ends_with("compression") { 64 } else { 0 };
+        assert_eq!(case["state"], 2 * 1024 + decoder, "{case}");
+    }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("warmup");
     let _ = std::fs::remove_dir_all(&folder);
     let out = folder.to_str().unwrap();

@@ -57,7 +57,8 @@ fn place(name: &str, study: &str) -> Place {
 
 fn command(folder: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lrc"));
-    let out = if more.contains(&"--out") { &[][..] } else { &["--out", "out"] };
+    let own = |flag: &&str| ["--out", "--replay"].contains(flag);
+    let out = if more.iter().any(own) { &[][..] } else { &["--out", "out"] };
     command.current_dir(folder).args(["search", "study.yaml"]).args(out).args(more);
     command
 }
@@ -212,6 +213,64 @@ fn trials_are_runs_and_are_not_trained_twice() {
     }
 }
 
+/// Without rungs the evaluations of a run are its trial's intermediate values; such a record can be searched again.
+#[test]
+fn what_runs_show_on_the_way_is_kept_and_replayed() {
+    let study = STUDY
+        .replace("loss: minimise, parameters: minimise", "loss: minimise")
+        .replace("{int: [4, 64]}", "[4, 8, 16]")
+        .replace("{float: [1e-4, 1e-1], log: true}", "[1e-3, 1e-2]")
+        .replace("trials: 6", "trials: 6\nset: {eval.every: 25%}")
+        .replace("  model.layers.0: [\"swiglu(hidden = hidden)\", \"attention(heads = 2)\"]\n", "");
+    let place = place("record", &study);
+    let found = document(&place.0, &[]);
+    for trial in trials(&found) {
+        let rungs = trial["rungs"].as_object().unwrap();
+        assert_eq!(rungs.len(), 4, "{trial}");
+        let last = rungs.iter().max_by_key(|(tokens, _)| tokens.parse::<u64>().unwrap()).unwrap();
+        assert_eq!(*last.1, trial["values"][0]);
+    }
+    let compared = document(&place.0, &["--replay", "out/results.json", "--repeats", "3"]);
+    assert_eq!(compared["recorded"], 6);
+    let strategies = compared["compared"].as_array().unwrap();
+    assert_eq!(strategies.len(), 15);
+    // All six trials to the end find the best of the six, and so does random search.
+    let all = strategies.iter().find(|c| c["strategy"] == "tpe" && c["trials"] == 6).unwrap();
+    assert_eq!((&all["best"]["mean"], &all["gained"]["mean"]), (&compared["least"], &0.0.into()));
+    // Another objective's record is none.
+    fs::write(place.0.join("study.yaml"), study.replace("loss: min", "accuracy: max")).unwrap();
+    let out = searched(&place.0, &["--replay", "out/results.json"]);
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(2) && text.contains("not `accuracy`"), "{text}");
+}
+
+/// A model whose loss is no number: every trial diverges, and the study says so.
+#[test]
+fn a_study_without_a_single_result_has_failed() {
+    let study = STUDY
+        .replace("trials: 6", "trials: 2")
+        .replace("  model.set.hidden: {int: [4, 64]}\n", "")
+        .replace("  model.layers.0: [\"swiglu(hidden = hidden)\", \"attention(heads = 2)\"]\n", "");
+    let place = place("failed", &study);
+    let wrong = MODEL.replace("swiglu(hidden = hidden)", "wrong()");
+    let wrong = format!("mixer wrong() {{ out y = log(-abs(x)) }}\n{wrong}");
+    fs::write(place.0.join("tiny.arch"), wrong).unwrap();
+    let out = searched(&place.0, &[]);
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(6) && text.contains("all 2 trials failed"), "{text}");
+}
+
+/// The ends of a range are tried as its middle is.
+#[test]
+fn a_range_with_an_impossible_end_is_refused() {
+    let study =
+        STUDY.replace("model.set.hidden: {int: [4, 64]}", "model.set.layers: {int: [-1, 3]}");
+    let place = place("ends", &study);
+    let out = searched(&place.0, &["--dry-run"]);
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(3) && text.contains("`model.set.layers`"), "{text}");
+}
+
 #[test]
 fn a_space_that_is_used_up_ends_the_search() {
     let study = STUDY
@@ -278,11 +337,27 @@ fn processes_share_a_study_and_go_on_where_one_was_killed() {
 #[test]
 fn the_shipped_studies_can_be_searched() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for name in ["placement", "features", "rates"] {
+    for name in ["placement", "features", "rates", "mixers", "mixers_all"] {
         let study = format!("examples/search/{name}.yaml");
         let mut command = Command::new(env!("CARGO_BIN_EXE_lrc"));
         let out = command.current_dir(root).args(["search", &study, "--dry-run"]).output().unwrap();
         assert!(out.status.success(), "{name}: {}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
+/// The shipped record holds what 204 of 216 points show, and the document says what its replay prints.
+#[test]
+fn the_shipped_record_is_replayed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lrc"));
+    let args = ["search", "examples/search/mixers.yaml", "--replay", "examples/search/mixers.json"];
+    let out = command.current_dir(root).args(args).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert!(text.starts_with("204 recorded trials, "), "{text}");
+    let page = fs::read_to_string(root.join("docs/search.md")).unwrap();
+    for line in text.lines() {
+        assert!(page.contains(line.trim_end()), "docs/search.md does not say: {line}");
     }
 }
 
@@ -317,6 +392,12 @@ fn params_solves_for_a_size() {
         command.args(["params", model, "--match", "params=1M", "--by", "widht"]).output().unwrap();
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(out.status.code() == Some(3) && text.contains("did you mean `width`"), "{text}");
+    // The nearest of what lies far off is told, with a word about it.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lrc"));
+    let out =
+        command.args(["params", model, "--match", "params=10", "--by", "width"]).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success() && text.contains("warning: no `width` brings"), "{text}");
 }
 
 /// Optuna opens the journal, sees what lrc saw, and asks for trials that lrc runs. `./test` fetches Optuna and sets

@@ -31,6 +31,7 @@ pub mod parallel;
 pub mod profile;
 pub mod recurrence;
 pub mod report;
+pub mod scale;
 pub mod schedule;
 pub mod search;
 pub mod train;

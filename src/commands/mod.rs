@@ -18,6 +18,7 @@ mod launches;
 mod library;
 mod mixer;
 mod params;
+mod plan;
 mod profile;
 mod report;
 mod search;
@@ -77,6 +78,8 @@ pub enum Command {
     Params(params::Params),
     /// Say what kernels do and how long they would take on GPUs, without one.
     Profile(profile::Profile),
+    /// Say what a training step takes on many GPUs: memory of each, what they send each other, seconds.
+    Plan(plan::Plan),
     /// Find which choices are fastest, by a clock or by a model, and write them down.
     Tune(tune::Tune),
     /// Run one declared recurrence on the tensors of a file.
@@ -115,6 +118,7 @@ pub fn run(args: Args) -> u8 {
         Command::Library(args) => library::library(args),
         Command::Params(args) => params::params(args, &mut sources),
         Command::Profile(args) => profile::run(args, &mut sources),
+        Command::Plan(args) => plan::run(args, &mut sources),
         Command::Tune(args) => tune::run(args, &mut sources),
         Command::Exec(args) => exec::exec(args, &mut sources),
         Command::Train(args) => train::train(args, &mut sources),

@@ -13,6 +13,7 @@ use lrc_runtime::data::LONGEST;
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::search::measure::{ALL, Costs, Measure, quantity};
 use lrc_runtime::search::solve::{Solved, solve};
+use lrc_runtime::tell;
 
 use crate::args::count;
 use crate::commands::declared::{built, settings};
@@ -104,6 +105,9 @@ pub fn params(args: &Params, sources: &mut Sources) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How far off, as a share, a measure may lie that was solved for without a word about it.
+const FAR: f64 = 0.05;
+
 /// Solves for a parameter, and sets it.
 fn matched(
     args: &Params,
@@ -131,6 +135,16 @@ fn matched(
         other => other,
     })?;
     given.insert(name.to_string(), Setting::Number(solved.size as f64));
+    if (solved.value - wanted.to).abs() > FAR * wanted.to {
+        let (measure, off) =
+            (wanted.measure.name(), 100.0 * (solved.value / wanted.to - 1.0).abs());
+        tell!(
+            "warning: no `{name}` brings `{measure}` near {}: at the nearest, {}, it is {}, {off:.0} % off",
+            wanted.to,
+            solved.size,
+            solved.value
+        );
+    }
     Ok(Found { name: name.to_string(), wanted, solved })
 }
 

@@ -72,6 +72,9 @@ struct Told {
 /// `lrc profile`
 pub fn run(args: &Profile, sources: &mut Sources) -> Result<(), Failure> {
     let hardware = kinds(args.arch.as_deref())?;
+    if let Some(out) = &args.html {
+        atomic::writable(out)?;
+    }
     let mut told = Told::default();
     if args.file.extension().is_some_and(|e| e == "yaml" || e == "yml") {
         let (prepared, step) = of_spec(args, sources)?;

@@ -7,8 +7,9 @@ use lrc_dsl::Sources;
 use lrc_runtime::ground::bounded;
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::report::plot;
-use lrc_runtime::search::journal::{GRACE, StoredTrial};
-use lrc_runtime::search::next::Chooser;
+use lrc_runtime::search::journal::{GRACE, State, StoredTrial};
+use lrc_runtime::search::next::{Chooser, WHY};
+use lrc_runtime::search::replay::{Table, compare, document, words};
 use lrc_runtime::search::run::{Searching, check, run};
 use lrc_runtime::search::{Study, read, report};
 use lrc_runtime::tell;
@@ -33,6 +34,12 @@ pub struct Search {
     /// Check everything, and stop.
     #[arg(long)]
     pub dry_run: bool,
+    /// Train nothing: compare the samplers over the finished trials of a `results.json`.
+    #[arg(long, value_name = "RESULTS.json", conflicts_with_all = ["resume", "storage", "out", "dry_run"])]
+    pub replay: Option<PathBuf>,
+    /// Seeds of each comparison.
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "replay", value_parser = clap::value_parser!(u64).range(2..=10_000))]
+    pub repeats: u64,
     /// Where to run.
     #[arg(long, default_value = "auto")]
     pub device: Device,
@@ -46,6 +53,20 @@ fn storage(text: &str) -> Result<PathBuf, String> {
         Some(("journal", file)) if !file.is_empty() => Ok(file.into()),
         _ => Err("expected journal:FILE".into()),
     }
+}
+
+/// Samplers against random search, over trials that are finished.
+fn replay(study: &Study, record: &Path, args: &Search) -> Result<(), Failure> {
+    let text = bounded::text(record, bounded::WRITTEN)?;
+    let table =
+        Table::read(study, &text).map_err(|failure| failure.of(&record.display().to_string()))?;
+    let compared = compare(study, &table, args.repeats)?;
+    if args.json {
+        say!("{}", document(study, &table, &compared, args.repeats));
+    } else {
+        say!("{}", words(study, &table, &compared, args.repeats).trim_end());
+    }
+    Ok(())
 }
 
 /// Trials that a table in the terminal lists.
@@ -79,6 +100,9 @@ pub fn search(args: &Search, sources: &mut Sources) -> Result<(), Failure> {
     let text = bounded::text(&args.study, bounded::WRITTEN)?;
     let file = sources.add(args.study.display().to_string(), text.as_str());
     let study = read(&args.study, file, &text).map_err(Failure::Invalid)?;
+    if let Some(record) = &args.replay {
+        return replay(&study, record, args);
+    }
     if args.dry_run {
         check(&study, args.device.into(), sources)?;
         tell!(
@@ -115,5 +139,15 @@ pub fn search(args: &Search, sources: &mut Sources) -> Result<(), Failure> {
         say!("{}", table(&study, &trials, &folder).trim_end());
     }
     tell!("report: {}", folder.join("report.html").display());
-    Ok(())
+    all_failed(&trials)
+}
+
+/// A study that has found nothing has failed.
+fn all_failed(trials: &[StoredTrial]) -> Result<(), Failure> {
+    let Some(last) = trials.last().filter(|_| trials.iter().all(|t| t.state == State::Fail)) else {
+        return Ok(());
+    };
+    let why = last.notes.get(WHY).and_then(|why| why.as_str()).unwrap_or("nobody says why");
+    let (count, number) = (trials.len(), last.number);
+    Err(Failure::Diverged(format!("all {count} trials failed; trial {number}: {why}")))
 }

@@ -15,7 +15,8 @@ pub fn read(f: &mut Fields, base: &Path) -> Option<Task> {
             f.need_text("path")?;
             return Some(Task::Text { path: anchored(f, "path", base)?, length });
         }
-        let task = Synthetic { kind: Kind::read(name, f)?, length };
+        let examples = f.get("examples").is_some().then(|| f.whole("examples"));
+        let task = Synthetic { kind: Kind::read(name, f)?, length, examples };
         if let Some((message, help)) = task.wrong() {
             f.diags.push(finding(f.place(), "E0402", message).help(help));
             return None;

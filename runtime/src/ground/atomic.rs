@@ -17,6 +17,19 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     done.map_err(at_path("write", path))
 }
 
+/// Refuses what cannot be written, before the work for it is done: a folder that is not there, or a folder itself.
+pub fn writable(path: &Path) -> Result<(), Failure> {
+    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let why = if !folder.is_dir() {
+        format!("there is no folder {}: make it first", folder.display())
+    } else if path.is_dir() {
+        "it is a folder: name a file in it".to_string()
+    } else {
+        return Ok(());
+    };
+    Err(Failure::World(format!("cannot write {}: {why}", path.display())))
+}
+
 /// A folder of many files that can be made again. Each appears whole or not at all, but they reach
 /// the disk together: after a failure of the power some may be missing.
 #[derive(Clone, Debug)]

@@ -48,6 +48,8 @@ pub enum Purpose {
     Diagnosis = 12,
     /// Points of a search.
     Search = 13,
+    /// What a task says is so.
+    Facts = 14,
 }
 
 /// A stream of numbers for one (seed, purpose, item).

@@ -4,6 +4,7 @@
 //! processes share: whoever takes a trial holds the lock of its folder, so that the trial of a process that was killed is
 //! taken up by the next one.
 
+mod ended;
 pub mod halving;
 pub mod importance;
 pub mod journal;
@@ -12,6 +13,7 @@ pub mod next;
 pub mod order;
 pub mod propose;
 mod read;
+pub mod replay;
 pub mod report;
 pub mod run;
 pub mod solve;

@@ -10,8 +10,8 @@ use super::Study;
 use super::halving::{Standing, promoted};
 use super::journal::{Operation, State, StoredTrial, Writer};
 use super::order::Ranked;
-use super::propose::{Sampler, Seen, propose};
-use super::space::{Domain, Point};
+use super::propose::{ATTEMPTS, Seen, fresh};
+use super::space::{Domain, Point, every};
 use super::trial::{Elaborated, elaborate};
 use crate::ground::error::{Failure, at_path};
 use crate::ground::lock::Lock;
@@ -45,15 +45,6 @@ pub enum Next {
     /// Nothing more.
     Done,
 }
-
-/// Points tried for one new trial, before all of a small space are gone through.
-const ATTEMPTS: u64 = 200;
-
-/// Those of them that the sampler chooses; it may insist on a point that is tried already.
-const CHOSEN: u64 = 50;
-
-/// The largest space that is gone through.
-const SMALL: f64 = 4096.0;
 
 /// Chooses for one study.
 #[derive(Debug)]
@@ -120,8 +111,12 @@ impl<'s> Chooser<'s> {
             let cost = self.study.objectives.first().map_or(*value, |first| first.cost(*value));
             if cost.is_finite() { cost } else { f64::INFINITY }
         };
-        let costs: Vec<f64> = trial.intermediate.values().map(cost).collect();
         let sent = rung(trial);
+        // Without rungs intermediate values are evaluations, and nobody pauses.
+        if self.study.halving.is_none() {
+            return Standing { costs: vec![], sent, paused: false };
+        }
+        let costs: Vec<f64> = trial.intermediate.values().map(cost).collect();
         let paused = trial.state == State::Running && costs.len() == sent + 1;
         Standing { costs, sent, paused }
     }
@@ -310,31 +305,22 @@ impl<'s> Chooser<'s> {
     ) -> Result<Option<(Point, Elaborated)>, Failure> {
         let domains: Vec<Domain> = self.study.space.iter().map(|p| p.domain.clone()).collect();
         let seen = self.seen(trials);
-        for attempt in 0..ATTEMPTS {
-            let item = (number as u64) << 16 | attempt;
-            let mut random = Stream::new(self.study.seed, Purpose::Search, item);
-            let sampler = if attempt < CHOSEN { self.study.sampler } else { Sampler::Random };
-            let point = propose(sampler, &domains, &seen, &mut random);
-            if let Some(trial) = self.free(&point, number, trials) {
-                return Ok(Some((point, trial)));
-            }
+        let draw = [self.study.seed, number as u64];
+        let found = fresh(self.study.sampler, &domains, &seen, draw, &mut |point| {
             writer.alive()?;
+            let trial = self.free(&point, number, trials);
+            Ok::<_, Failure>(trial.map(|trial| (point, trial)))
+        })?;
+        if found.is_some() {
+            return Ok(found);
         }
-        let counts: Option<Vec<f64>> = domains.iter().map(Domain::count).collect();
-        let Some(counts) = counts.filter(|counts| counts.iter().product::<f64>() <= SMALL) else {
+        let Some(points) = every(&domains) else {
             tell!(
                 "no new point was found in {ATTEMPTS} tries: the search ends after {number} trials"
             );
             return Ok(None);
         };
-        for at in 0..counts.iter().product::<f64>() as u64 {
-            let mut rest = at;
-            let digits = counts.iter().zip(&domains).map(|(count, domain)| {
-                let digit = rest % *count as u64;
-                rest /= *count as u64;
-                nth(domain, digit)
-            });
-            let point: Point = digits.collect();
+        for point in points {
             if let Some(trial) = self.free(&point, number, trials) {
                 return Ok(Some((point, trial)));
             }
@@ -382,15 +368,6 @@ fn hash_of(trial: &StoredTrial) -> Option<&String> {
     match trial.notes.get(HASH) {
         Some(Value::String(hash)) => Some(hash),
         _ => None,
-    }
-}
-
-/// The n-th value of a finite domain.
-fn nth(domain: &Domain, n: u64) -> f64 {
-    match domain {
-        Domain::Choices(_) => n as f64,
-        Domain::Int { low, step, .. } => low + step * n as f64,
-        Domain::Float { low, .. } => *low,
     }
 }
 

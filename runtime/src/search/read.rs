@@ -12,7 +12,7 @@ use super::space::{Choice, Domain, Param, json_number};
 use super::{Constraint, Match, Objective, Study};
 use crate::config::fields::{Fields, finding};
 use crate::config::tree::{Tree, Value};
-use crate::eval::experiment::Overrides;
+use crate::eval::experiment::assignments;
 use crate::fields::{Kind, Preset, Table, amount, field, number, truth, variant, whole};
 use crate::schedule::Amount;
 
@@ -163,33 +163,6 @@ pub(super) fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<
         halving,
         place: tree.span,
     })
-}
-
-/// Paths with a value each.
-fn assignments(tree: Option<&Tree>, name: &str, diags: &mut Vec<Diag>) -> Overrides {
-    let mut all = Overrides::new();
-    match tree.map(|tree| (&tree.value, tree)) {
-        None => {}
-        Some((Value::Map(entries), _)) => {
-            for (key, value) in entries {
-                match value.scalar() {
-                    Some(text) => all.push((key.text.clone(), text)),
-                    None => {
-                        let message = format!("`{}` needs one value", key.text);
-                        diags.push(finding(value.span, "E0401", message));
-                    }
-                }
-            }
-        }
-        Some((_, tree)) => {
-            let message = format!("`{name}` is a mapping from paths of the spec to values");
-            diags.push(
-                finding(tree.span, "E0401", message)
-                    .help("for example `set: {model.set.width: 64}`"),
-            );
-        }
-    }
-    all
 }
 
 fn space_of(tree: &Tree, diags: &mut Vec<Diag>) -> Vec<Param> {

@@ -223,8 +223,8 @@ fn slices(study: &Study, trials: &[StoredTrial]) -> String {
         if low >= high {
             continue;
         }
-        // A range of more than a decade is shown by decades.
-        let decades = low > 0.0 && high > 10.0 * low;
+        // What is drawn evenly in its logarithm is shown so, and so is a range of more than a decade.
+        let decades = low > 0.0 && (param.domain.log() || high > 10.0 * low);
         let place = |x: f64| if decades { x.log10() } else { x };
         let unit = match decades {
             true => format!("log10 of {}", param.name),

@@ -7,10 +7,11 @@ use std::time::Duration;
 use lrc_dsl::{Diag, Sources};
 use serde_json::{Value, json};
 
-use super::journal::{Journal, Operation, State, StoredTrial, Writer};
-use super::next::{self, Chooser, Job, Next};
-use super::space::{Domain, Point, short};
-use super::trial::{Elaborated, elaborate, metrics, values};
+use super::ended::train_one;
+use super::journal::{Journal, Operation, StoredTrial, Writer};
+use super::next::{self, Chooser, Next};
+use super::space::{Domain, Point};
+use super::trial::elaborate;
 use super::{Study, report};
 use crate::config::open::open;
 use crate::device::Device;
@@ -19,7 +20,6 @@ use crate::ground::error::{Failure, at_path};
 use crate::ground::random::{Purpose, Stream};
 use crate::train::ready::{Data, ready};
 use crate::train::signals::signals;
-use crate::train::{Options, train};
 
 /// How a search is run.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ pub fn run(
         let ended = train_one(study, &chooser, &job, searching)?;
         let said = ended.said(study, &job);
         journal.locked(|writer| {
-            let done = writer.add(&ended.operations(&job, chooser.rungs()));
+            let done = writer.add(&ended.operations(&job));
             // Others may promote it as soon as it stands there.
             drop(job);
             done
@@ -120,95 +120,6 @@ pub fn words(study: &Study, point: &[f64]) -> String {
     let one =
         |(param, x): (&super::space::Param, &f64)| format!("{}={}", param.short(), param.said(*x));
     study.space.iter().zip(point).map(one).collect::<Vec<_>>().join(" ")
-}
-
-/// What training gave.
-enum Ended {
-    /// Values at a rung: tokens, and the first objective.
-    Rung(u64, f64),
-    /// The whole run, with the tokens of it.
-    Whole(u64, Vec<f64>, f64),
-    /// Nothing to compare.
-    Failed(String),
-}
-
-impl Ended {
-    fn operations(&self, job: &Job, rungs: usize) -> Vec<Operation> {
-        match self {
-            Ended::Rung(tokens, value) => {
-                vec![Operation::Intermediate(job.id, *tokens as i64, *value)]
-            }
-            Ended::Whole(tokens, values, seconds) => {
-                let mut all = vec![
-                    Operation::Note(job.id, "lrc:tokens", json!(tokens)),
-                    Operation::Note(job.id, "lrc:seconds", json!(seconds)),
-                ];
-                // The last rung is the end of the run.
-                if rungs > 1 && values.len() == 1 {
-                    all.push(Operation::Intermediate(job.id, *tokens as i64, values[0]));
-                }
-                all.push(Operation::State(job.id, State::Complete, Some(values.clone())));
-                all
-            }
-            Ended::Failed(why) => vec![
-                Operation::Note(job.id, next::WHY, json!(why)),
-                Operation::State(job.id, State::Fail, None),
-            ],
-        }
-    }
-
-    fn said(&self, study: &Study, job: &Job) -> String {
-        let named = |values: &[f64]| {
-            let each = study.objectives.iter().zip(values);
-            each.map(|(o, x)| format!("{} {}", o.metric, short(*x))).collect::<Vec<_>>().join(", ")
-        };
-        match self {
-            Ended::Rung(tokens, value) => {
-                format!("{} at {tokens} tokens, rung {}", named(&[*value]), job.rung)
-            }
-            Ended::Whole(_, values, seconds) => format!("{} ({seconds:.0} s)", named(values)),
-            Ended::Failed(why) => format!("failed: {why}"),
-        }
-    }
-}
-
-/// Trains a trial to its rung.
-fn train_one(
-    study: &Study,
-    chooser: &Chooser,
-    job: &Job,
-    searching: &Searching,
-) -> Result<Ended, Failure> {
-    let Elaborated { opened, costs, .. } = &job.trial;
-    let folder = next::folder(&chooser.trials, job.number);
-    let mut options =
-        Options::of_many(folder, searching.device, searching.progress, "`--resume` goes");
-    if let Some(halving) = &study.halving {
-        let share = halving.rungs().get(job.rung).copied().unwrap_or(1.0);
-        let whole =
-            ready(&opened.spec, &opened.model, searching.device, Data::Elsewhere)?.needs.tokens;
-        // Rungs of a short run may lie in one step: each is one step behind the other at least.
-        let least = job.reached + 1;
-        let pause = whole.filter(|_| share < 1.0).map(|whole| (share * whole).ceil() as u64);
-        options.pause = pause.map(|tokens| tokens.max(least));
-    }
-    let summary = match train(&opened.spec, opened.model.clone(), &opened.arch, &options) {
-        Ok(summary) => summary,
-        Err(Failure::Diverged(why) | Failure::Memory(why) | Failure::Compile(why)) => {
-            return Ok(Ended::Failed(why));
-        }
-        Err(other) => return Err(other),
-    };
-    let metrics = metrics(&summary, costs, opened.spec.task.name());
-    let values = values(study, &metrics)?;
-    if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-        return Ok(Ended::Failed(format!("`{}` is no number", study.objectives[at].metric)));
-    }
-    Ok(if summary.finished {
-        Ended::Whole(summary.tokens, values, summary.seconds)
-    } else {
-        Ended::Rung(summary.tokens, values.first().copied().unwrap_or_default())
-    })
 }
 
 /// What a journal keeps of a study, to tell it from another one.
@@ -407,7 +318,8 @@ fn paths(study: &Study, sources: &mut Sources) -> Result<(), Failure> {
     for (at, param) in study.space.iter().enumerate() {
         let cases: Vec<(f64, Option<lrc_dsl::Span>)> = match &param.domain {
             Domain::Choices(all) => (0..all.len()).map(|i| (i as f64, all[i].span)).collect(),
-            domain => vec![(domain.at(0.5), param.span)],
+            // Both ends of a range, and its middle.
+            domain => [0.5, 0.0, 1.0].map(|unit| (domain.at(unit), param.span)).to_vec(),
         };
         for (x, span) in cases {
             // By itself first: then what is wrong is its own.

@@ -100,6 +100,11 @@ impl Domain {
         }
     }
 
+    /// Whether it is even in its logarithm.
+    pub fn log(&self) -> bool {
+        matches!(self, Domain::Int { log: true, .. } | Domain::Float { log: true, .. })
+    }
+
     /// Any value, evenly.
     pub fn draw(&self, random: &mut Stream) -> f64 {
         match self {
@@ -198,6 +203,34 @@ pub fn short(x: f64) -> String {
         a if a >= 1e5 || (a < 1e-3 && a > 0.0) => format!("{x:.3e}"),
         a if a.fract() == 0.0 => format!("{x}"),
         _ => format!("{x:.4}"),
+    }
+}
+
+/// The largest space that is gone through.
+const SMALL: f64 = 4096.0;
+
+/// All points of a small space, the first parameter's values following each other; nothing where there are too many.
+pub fn every(space: &[Domain]) -> Option<impl Iterator<Item = Point> + '_> {
+    let counts: Vec<f64> = space.iter().map(Domain::count).collect::<Option<_>>()?;
+    let count: f64 = counts.iter().product();
+    let point = move |at: u64| {
+        let mut rest = at;
+        let digits = counts.iter().zip(space).map(|(count, domain)| {
+            let digit = rest % *count as u64;
+            rest /= *count as u64;
+            nth(domain, digit)
+        });
+        digits.collect()
+    };
+    (count <= SMALL).then(|| (0..count as u64).map(point))
+}
+
+/// The n-th value of a finite domain.
+fn nth(domain: &Domain, n: u64) -> f64 {
+    match domain {
+        Domain::Choices(_) => n as f64,
+        Domain::Int { low, step, .. } => low + step * n as f64,
+        Domain::Float { low, .. } => *low,
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Estimate {
     pub parts: usize,
     /// Tokens of such a part.
     pub part: usize,
+    /// Tokens of such a step.
+    pub whole: usize,
     /// Learned numbers, and master weights beside what is read in bf16.
     pub parameters: f64,
     /// Their gradients, twice where parts add up.
@@ -77,6 +79,7 @@ pub fn estimate(
         first: [first.sequences, first.length],
         parts,
         part,
+        whole,
         parameters: parameters.sum(),
         gradients: of_numbers(numbers.parameters as f64) * if parts > 1 { 2.0 } else { 1.0 },
         optimizer: of_numbers(remembered(&spec.optimizer, model)?),

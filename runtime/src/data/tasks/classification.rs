@@ -1,6 +1,6 @@
 //! Rules that only the sequence itself tells.
 
-use super::{Generator, LENGTH, Named, Sequence};
+use super::{EXAMPLES, Generator, LENGTH, Named, Sequence};
 use crate::fields::{Given, Variant, variant, whole};
 use crate::ground::random::Stream;
 use crate::ops::loss::NONE;
@@ -21,6 +21,7 @@ impl Named for Classification {
         "classification",
         &[
             LENGTH,
+            EXAMPLES,
             whole("features", 4, [1, 64], "of an example"),
             whole("values", 6, [2, 1 << 12], "that a feature can have"),
             whole("labels", 2, [2, 64], "of examples"),

@@ -1,7 +1,7 @@
 //! `copy`, `selective_copy`: a text again, whole or what is marked of it.
 
-use super::{Generator, LENGTH, Named, Sequence, distinct, vocab};
-use crate::fields::{Given, Variant, variant, whole};
+use super::{EXAMPLES, Generator, LENGTH, Named, Sequence, distinct, vocab};
+use crate::fields::{Given, Variant, truth, variant, whole};
 use crate::ground::random::Stream;
 use crate::ops::loss::NONE;
 
@@ -13,7 +13,8 @@ pub struct Copy {
 }
 
 impl Named for Copy {
-    const FIELDS: Variant = variant("copy", &[LENGTH, vocab(64, 3)], "the first half again");
+    const FIELDS: Variant =
+        variant("copy", &[LENGTH, EXAMPLES, vocab(64, 3)], "the first half again");
 
     fn read(given: &mut dyn Given) -> Copy {
         Copy { vocab: given.size("vocab") }
@@ -37,17 +38,33 @@ pub struct SelectiveCopy {
     pub vocab: usize,
     /// How many there are to copy.
     pub marked: usize,
+    /// Blanks stand where the copy is asked, as in MAD (Poli et al. 2024): what was asked before is not shown.
+    pub blind: bool,
 }
 
 impl Named for SelectiveCopy {
     const FIELDS: Variant = variant(
         "selective_copy",
-        &[LENGTH, vocab(16, 4), whole("marked", 16, [1, 1 << 20], "tokens to copy")],
+        &[
+            LENGTH,
+            EXAMPLES,
+            vocab(16, 4),
+            whole("marked", 16, [1, 1 << 20], "tokens to copy"),
+            truth(
+                "blind",
+                false,
+                "blanks stand where the copy is asked, as in MAD (Poli et al. 2024), not the tokens before",
+            ),
+        ],
         "tokens among blanks, in their order",
     );
 
     fn read(given: &mut dyn Given) -> SelectiveCopy {
-        SelectiveCopy { vocab: given.size("vocab"), marked: given.size("marked") }
+        SelectiveCopy {
+            vocab: given.size("vocab"),
+            marked: given.size("marked"),
+            blind: given.truth("blind"),
+        }
     }
 }
 
@@ -65,7 +82,11 @@ impl Generator for SelectiveCopy {
     }
 
     fn sequence(&self, random: &mut Stream, length: usize) -> Sequence {
-        selective_copy(random, length, self.vocab, self.marked)
+        let (mut tokens, targets) = selective_copy(random, length, self.vocab, self.marked);
+        if self.blind {
+            tokens[length + 1 - self.marked..].fill(0);
+        }
+        (tokens, targets)
     }
 }
 
@@ -104,7 +125,13 @@ mod tests {
     use crate::ground::random::Purpose;
 
     fn task(kind: Kind, length: usize) -> impl Fn(u64) -> Sequence {
-        move |item| Synthetic { kind: kind.clone(), length }.sequence(3, Purpose::Train, item)
+        move |item| {
+            Synthetic { kind: kind.clone(), length, examples: None }.sequence(
+                3,
+                Purpose::Train,
+                item,
+            )
+        }
     }
 
     #[test]
@@ -114,9 +141,13 @@ mod tests {
         assert_eq!(targets[6..], tokens[1..6]);
         assert_eq!(tokens[7..], targets[6..10]);
         let (tokens, targets) =
-            task(Kind::SelectiveCopy(SelectiveCopy { vocab: 9, marked: 4 }), 20)(5);
+            task(Kind::SelectiveCopy(SelectiveCopy { vocab: 9, marked: 4, blind: false }), 20)(5);
         let text: Vec<u32> = tokens[..16].iter().copied().filter(|t| *t > 0).collect();
         assert_eq!((text.len(), tokens[16], &targets[16..]), (4, 1, &text[..]));
+        assert_eq!(tokens[17..], targets[16..19]);
+        let blind = SelectiveCopy { vocab: 9, marked: 4, blind: true };
+        let (unseen, asked) = task(Kind::SelectiveCopy(blind), 20)(5);
+        assert_eq!((&unseen[..17], &unseen[17..], asked), (&tokens[..17], &[0; 3][..], targets));
         for item in 0..100 {
             let (tokens, targets) = task(Kind::Induction(Induction { vocab: 9 }), 12)(item);
             let at = tokens.iter().position(|t| *t == 0).unwrap();

@@ -1,6 +1,6 @@
 //! `cycle`: the place on a circle.
 
-use super::{Generator, LENGTH, Named, Sequence};
+use super::{EXAMPLES, Generator, LENGTH, Named, Sequence};
 use crate::fields::{Given, Variant, variant, whole};
 use crate::ground::random::Stream;
 
@@ -14,7 +14,7 @@ pub struct Cycle {
 impl Named for Cycle {
     const FIELDS: Variant = variant(
         "cycle",
-        &[LENGTH, whole("places", 5, [2, 1 << 12], "on the circle")],
+        &[LENGTH, EXAMPLES, whole("places", 5, [2, 1 << 12], "on the circle")],
         "the place on a circle after steps forward, backward or none",
     );
 

@@ -1,6 +1,6 @@
 //! `induction`: what followed a special token.
 
-use super::{Generator, LENGTH, Named, Sequence, vocab};
+use super::{EXAMPLES, Generator, LENGTH, Named, Sequence, vocab};
 use crate::fields::{Given, Variant, variant};
 use crate::ground::random::Stream;
 use crate::ops::loss::NONE;
@@ -15,7 +15,7 @@ pub struct Induction {
 impl Named for Induction {
     const FIELDS: Variant = variant(
         "induction",
-        &[LENGTH, vocab(16, 3)],
+        &[LENGTH, EXAMPLES, vocab(16, 3)],
         "what followed a special token, when it comes again",
     );
 

@@ -1,6 +1,6 @@
 //! `majority`: the most frequent token so far.
 
-use super::{Generator, LENGTH, Named, Sequence};
+use super::{EXAMPLES, Generator, LENGTH, Named, Sequence};
 use crate::fields::{Given, Variant, variant, whole};
 use crate::ground::random::Stream;
 
@@ -14,7 +14,7 @@ pub struct Majority {
 impl Named for Majority {
     const FIELDS: Variant = variant(
         "majority",
-        &[LENGTH, whole("symbols", 2, [2, 1 << 12], "tokens")],
+        &[LENGTH, EXAMPLES, whole("symbols", 2, [2, 1 << 12], "tokens")],
         "the token that came most often so far, asked at every token",
     );
 

@@ -2,28 +2,35 @@
 //! as it wants, and never sees those of evaluation.
 
 mod classification;
+mod compression;
 mod copy;
 mod cycle;
 mod induction;
 mod majority;
+mod memorisation;
 mod modular;
 mod mqar;
 mod needles;
 mod parity;
 mod permutations;
+mod recall;
 
+use super::order::Order;
 use crate::fields::{self, Field, Given, Preset, Variant, field, variant, whole};
 use crate::ground::random::{Purpose, Stream};
 pub use classification::Classification;
+pub use compression::Compression;
 pub use copy::{Copy, SelectiveCopy};
 pub use cycle::Cycle;
 pub use induction::Induction;
 pub use majority::Majority;
+pub use memorisation::Memorisation;
 pub use modular::Modular;
 pub use mqar::Mqar;
 pub use needles::{Haystack, Needles, Phonebook};
 pub use parity::Parity;
 pub use permutations::Permutations;
+pub use recall::Recall;
 
 /// A sequence: its tokens, and what is asked at each.
 pub type Sequence = (Vec<u32>, Vec<u32>);
@@ -35,6 +42,8 @@ pub struct Synthetic {
     pub kind: Kind,
     /// Tokens of a sequence.
     pub length: usize,
+    /// Sequences that training has; none where it has as many as it wants.
+    pub examples: Option<u64>,
 }
 
 /// A task without the length of its sequences.
@@ -76,6 +85,14 @@ pub trait Named: Generator + Sized {
 /// `length`, which every task has.
 const LENGTH: Field =
     whole("length", 64, [2, super::LONGEST as u64], "of a sequence").unit("tokens");
+
+/// `examples`, likewise.
+const EXAMPLES: Field = field(
+    "examples",
+    fields::Kind::Whole([1, 1 << 40]),
+    Preset::Words("without end"),
+    "training sequences there are; they come again, each time in a new order",
+);
 
 const fn vocab(default: u64, least: u64) -> Field {
     whole("vocab", default, [least, 1 << 24], "tokens")
@@ -151,6 +168,9 @@ tasks!(
     Permutations,
     Cycle,
     Majority,
+    Recall,
+    Memorisation,
+    Compression,
 );
 
 /// What of a task can be made easier or harder: see [`Synthetic::vary`].
@@ -192,6 +212,12 @@ impl Synthetic {
 
     /// Sequence `item`.
     pub fn sequence(&self, seed: u64, purpose: Purpose, item: u64) -> Sequence {
+        let item = match self.examples {
+            Some(count) if purpose == Purpose::Train => {
+                Order::new(count, seed, item / count).at(item % count)
+            }
+            _ => item,
+        };
         self.kind.generator().sequence(&mut Stream::new(seed, purpose, item), self.length)
     }
 }
@@ -279,12 +305,20 @@ mod tests {
             needles(None, Haystack::Needles, 2),
             Kind::Classification(Classification { features: 3, values: 4, labels: 2 }),
             Kind::Modular(Modular { modulus: 5, brackets: true }),
+            Kind::SelectiveCopy(SelectiveCopy { vocab: 9, marked: 4, blind: true }),
+            Kind::Recall(Recall {
+                vocab: 40,
+                key_tokens: 3,
+                value_tokens: 2,
+                noise: 0.5,
+                noise_vocab: 8,
+            }),
         ];
         // And each by its defaults.
         let names = KINDS.iter().filter(|kind| kind.key != TEXT.key);
         let usual = names.map(|kind| Kind::read(kind.key, &mut Usual(kind)).unwrap());
         let kinds = kinds.into_iter().chain(usual);
-        kinds.map(|kind| Synthetic { kind, length: 61 }).collect()
+        kinds.map(|kind| Synthetic { kind, length: 61, examples: None }).collect()
     }
 
     /// Every task, at every length it allows: tokens and answers below its vocabulary, something
@@ -312,6 +346,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// All of them each time, in another order; evaluation has its own.
+    #[test]
+    fn a_number_of_examples_comes_again() {
+        let kind = Kind::Copy(Copy { vocab: 64 });
+        let task = Synthetic { kind, length: 20, examples: Some(7) };
+        let times = |from: u64, purpose| -> Vec<_> {
+            (from..from + 7).map(|item| task.sequence(3, purpose, item)).collect()
+        };
+        let sorted = |mut all: Vec<Sequence>| {
+            all.sort();
+            all.dedup();
+            all
+        };
+        let [first, second] = [0, 7].map(|from| times(from, Purpose::Train));
+        assert_ne!(first, second);
+        assert_eq!(sorted(first.clone()).len(), 7);
+        assert_eq!(sorted(first), sorted(second));
+        assert_eq!(sorted([times(0, Purpose::Eval), times(7, Purpose::Eval)].concat()).len(), 14);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `modular`: chains of sums and products, or an expression with brackets.
 
-use super::{Generator, LENGTH, Named, Sequence};
+use super::{EXAMPLES, Generator, LENGTH, Named, Sequence};
 use crate::fields::{Given, Variant, truth, variant, whole};
 use crate::ground::random::Stream;
 use crate::ops::loss::NONE;
@@ -21,6 +21,7 @@ impl Named for Modular {
         "modular",
         &[
             LENGTH,
+            EXAMPLES,
             whole("modulus", 5, [2, 64], "of the arithmetic"),
             truth("brackets", false, "one expression with brackets, asked at its end"),
         ],

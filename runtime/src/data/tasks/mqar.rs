@@ -1,6 +1,6 @@
 //! `mqar`: the values of keys that came before.
 
-use super::{Generator, LENGTH, Named, Sequence, distinct, doubling, vocab};
+use super::{EXAMPLES, Generator, LENGTH, Named, Sequence, distinct, doubling, vocab};
 use crate::fields::{Given, Kind, Preset, Variant, field, number, variant, whole};
 use crate::ground::random::Stream;
 use crate::ops::loss::NONE;
@@ -26,6 +26,7 @@ impl Named for Mqar {
         "mqar",
         &[
             LENGTH,
+            EXAMPLES,
             whole("pairs", 4, [1, 1 << 20], "of key and value"),
             vocab(8192, 8),
             field(
@@ -157,7 +158,13 @@ mod tests {
     use crate::ground::random::Purpose;
 
     fn task(kind: Kind, length: usize) -> impl Fn(u64) -> Sequence {
-        move |item| Synthetic { kind: kind.clone(), length }.sequence(3, Purpose::Train, item)
+        move |item| {
+            Synthetic { kind: kind.clone(), length, examples: None }.sequence(
+                3,
+                Purpose::Train,
+                item,
+            )
+        }
     }
 
     fn pairs(pairs: usize, fewest: usize, updates: usize) -> Kind {

@@ -5,7 +5,7 @@
 //! Tokens: 0 begins a needle, 1 a question; then the symbols of values, the keys, the words of the
 //! haystack.
 
-use super::{Generator, LENGTH, Named, Sequence, distinct};
+use super::{EXAMPLES, Generator, LENGTH, Named, Sequence, distinct};
 use crate::fields::{Field, Given, Kind, Preset, Variant, field, variant, whole, word};
 use crate::ground::random::Stream;
 use crate::ops::loss::NONE;
@@ -49,6 +49,7 @@ impl Named for Needles {
         "niah",
         &[
             LENGTH,
+            EXAMPLES,
             word(
                 "haystack",
                 &["noise", "repeat", "needles"],
@@ -111,6 +112,7 @@ impl Named for Phonebook {
         "phonebook",
         &[
             LENGTH,
+            EXAMPLES,
             QUERIES,
             whole("names", 64, [2, 1 << 16], "first and last ones each"),
             whole("digits", 4, [1, 64], "of a number"),

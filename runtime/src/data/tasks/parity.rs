@@ -1,6 +1,6 @@
 //! `parity`: of the bits so far.
 
-use super::{Generator, LENGTH, Named, Sequence};
+use super::{EXAMPLES, Generator, LENGTH, Named, Sequence};
 use crate::fields::{Given, Variant, variant};
 use crate::ground::random::Stream;
 
@@ -10,7 +10,7 @@ pub struct Parity;
 
 impl Named for Parity {
     const FIELDS: Variant =
-        variant("parity", &[LENGTH], "parity of the bits so far, asked at every token");
+        variant("parity", &[LENGTH, EXAMPLES], "parity of the bits so far, asked at every token");
 
     fn read(_: &mut dyn Given) -> Parity {
         Parity

@@ -1,6 +1,6 @@
 //! `permutations`: their product so far.
 
-use super::{Generator, LENGTH, Named, Sequence};
+use super::{EXAMPLES, Generator, LENGTH, Named, Sequence};
 use crate::fields::{Given, Variant, variant, whole};
 use crate::ground::random::Stream;
 
@@ -15,7 +15,7 @@ pub struct Permutations {
 impl Named for Permutations {
     const FIELDS: Variant = variant(
         "permutations",
-        &[LENGTH, whole("of", 5, [2, 5], "things")],
+        &[LENGTH, EXAMPLES, whole("of", 5, [2, 5], "things")],
         "the product of permutations so far, asked at every token",
     );
 

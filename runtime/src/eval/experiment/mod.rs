@@ -15,6 +15,8 @@ use lrc_compiler::graph::account::account;
 use lrc_dsl::{Diag, FileId, Sources};
 use serde::{Deserialize, Serialize};
 
+pub use read::assignments;
+
 use crate::config::open::{Opened, open};
 use crate::config::{renewed, tree};
 use crate::data::{Dataset, EvalSets, fits};
@@ -44,6 +46,8 @@ pub struct Experiment {
     pub seeds: Vec<u64>,
     /// What is compared.
     pub cases: Vec<Case>,
+    /// On what each series is trained, by name: a column each. Without it each case is a row by itself.
+    pub across: Vec<String>,
     /// What trained models are asked; without it, the task as they were trained on it.
     pub ask: Option<Ask>,
     /// Unseen sequences of a measurement.
@@ -57,6 +61,10 @@ pub struct Case {
     pub series: String,
     /// Its name.
     pub name: String,
+    /// Its row of the table.
+    pub row: String,
+    /// Its column, where the experiment has several.
+    pub column: usize,
     /// How it differs from the spec.
     pub set: Overrides,
 }

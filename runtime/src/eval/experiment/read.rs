@@ -27,6 +27,12 @@ static EXPERIMENT: Table = Table::of(&[
         Preset::Needed("`series: {wide: {set: {model.set.width: 128}}}`"),
         "the cases",
     ),
+    field(
+        "across",
+        Kind::Map(&Kind::Map(&Kind::Text)),
+        Preset::Words("nothing"),
+        "every series is trained on each of these: a column each, and the mean of all",
+    ),
     field("ask", Kind::Section(&ASK), Preset::Words("nothing"), "other tasks for trained models"),
 ]);
 
@@ -53,7 +59,7 @@ pub(super) fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<
     let sequences = f.size("sequences");
     let seeds = f.get("seeds").map(|tree| (tree.numbers(), tree.span));
     let series = f.need("series");
-    let ask = f.get("ask");
+    let (ask, across) = (f.get("ask"), f.get("across"));
     f.finish();
     let sound = |seed: f64| (0.0..=f64::from(u32::MAX)).contains(&seed) && seed.fract() == 0.0;
     let seeds = match seeds {
@@ -77,6 +83,11 @@ pub(super) fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<
             series_fields(&key.text, tree, &mut cases, diags);
         }
     }
+    if let (Some(_), Some(tree)) = (&ask, across) {
+        let message = "an experiment asks each model several things, or trains one on each";
+        diags.push(finding(tree.span, "E0401", message.into()).help("leave out `ask` or `across`"));
+    }
+    let across = across_fields(across, &mut cases, diags);
     let mut folders: Vec<PathBuf> = cases.iter().map(|case| folder(case, 0)).collect();
     folders.sort();
     if folders.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -96,7 +107,7 @@ pub(super) fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<
         diags.push(finding(tree.span, "E0401", "`series` names nothing to compare".into()));
     }
     let base = path.parent().unwrap_or(Path::new(""));
-    Some(Experiment { name, title, spec: base.join(spec?.0), seeds, cases, ask, sequences })
+    Some(Experiment { name, title, spec: base.join(spec?.0), seeds, cases, across, ask, sequences })
 }
 
 fn ask_fields(tree: &Tree, diags: &mut Vec<Diag>) -> Option<Ask> {
@@ -160,17 +171,11 @@ fn series_fields(name: &str, tree: &Tree, cases: &mut Vec<Case>, diags: &mut Vec
     let mut f = Fields::of(tree, name, &SERIES, diags);
     let (set, vary) = (f.get("set"), f.get("vary"));
     f.finish();
-    let mut common = Overrides::new();
-    for (path, tree) in entries(set, "set", diags) {
-        match tree.scalar() {
-            Some(value) => common.push((path.clone(), value)),
-            None => diags.push(finding(tree.span, "E0401", format!("`{path}` needs one value"))),
-        }
-    }
+    let common = assignments(set, "set", diags);
     let varied = entries(vary, "vary", diags);
     match varied[..] {
         [] => {
-            cases.push(Case { series: name.into(), name: name.into(), set: common });
+            cases.push(Case::row(name, name.into(), common));
         }
         [(ref path, tree)] => {
             let values = match &tree.value {
@@ -187,7 +192,7 @@ fn series_fields(name: &str, tree: &Tree, cases: &mut Vec<Case>, diags: &mut Vec
                 let mut set = common.clone();
                 set.push((path.clone(), value.clone()));
                 let case = format!("{name}, {} = {value}", last(path));
-                cases.push(Case { series: name.into(), name: case, set });
+                cases.push(Case::row(name, case, set));
             }
         }
         _ => {
@@ -200,6 +205,49 @@ fn series_fields(name: &str, tree: &Tree, cases: &mut Vec<Case>, diags: &mut Vec
     }
 }
 
+impl Case {
+    /// A case that is a row by itself.
+    fn row(series: &str, name: String, set: Overrides) -> Case {
+        Case { series: series.into(), row: name.clone(), name, column: 0, set }
+    }
+}
+
+/// Makes a case for each column of each row; the names of the columns.
+fn across_fields(tree: Option<&Tree>, cases: &mut Vec<Case>, diags: &mut Vec<Diag>) -> Vec<String> {
+    let columns: Vec<(String, Overrides)> = entries(tree, "across", diags)
+        .into_iter()
+        .map(|(name, tree)| {
+            let set = assignments(Some(tree), &name, diags);
+            (name, set)
+        })
+        .collect();
+    if !columns.is_empty() {
+        let rows = std::mem::take(cases);
+        for row in rows {
+            cases.extend(columns.iter().enumerate().map(|(column, (name, set))| Case {
+                name: format!("{}, {name}", row.row),
+                column,
+                set: row.set.iter().chain(set).cloned().collect(),
+                ..row.clone()
+            }));
+        }
+    }
+    columns.into_iter().map(|(name, _)| name).collect()
+}
+
+/// Paths with a value each; `null` takes a field of the spec out.
+pub fn assignments(tree: Option<&Tree>, name: &str, diags: &mut Vec<Diag>) -> Overrides {
+    let mut all = Overrides::new();
+    for (path, tree) in entries(tree, name, diags) {
+        match (tree.scalar(), &tree.value) {
+            (Some(value), _) => all.push((path, value)),
+            (None, Value::Null) => all.push((path, "null".into())),
+            _ => diags.push(finding(tree.span, "E0401", format!("`{path}` needs one value"))),
+        }
+    }
+    all
+}
+
 /// The entries of a mapping that may be missing.
 fn entries<'t>(
     tree: Option<&'t Tree>,
@@ -207,7 +255,7 @@ fn entries<'t>(
     diags: &mut Vec<Diag>,
 ) -> Vec<(String, &'t Tree)> {
     match tree.map(|tree| (&tree.value, tree)) {
-        None => vec![],
+        None | Some((Value::Null, _)) => vec![],
         Some((Value::Map(all), _)) => all.iter().map(|(k, v)| (k.text.clone(), v)).collect(),
         Some((_, tree)) => {
             let message = format!("`{name}` is a mapping from paths of the spec to values");

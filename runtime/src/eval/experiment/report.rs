@@ -24,7 +24,59 @@ fn cell(values: &[f64], digits: usize) -> String {
     format!("{:.digits$} [{low:.digits$}, {high:.digits$}]", found.mean)
 }
 
+/// The number of a column, and what its seeds measured.
+type Column<'o> = (usize, Vec<&'o Outcome>);
+
+/// A row per series, a column per thing that it was trained on, and the mean of all of them, seed by seed: a score.
+fn across(experiment: &Experiment, outcomes: &[Outcome]) -> Table {
+    let mut heads = vec![String::new(), "parameters".into(), "state".into()];
+    heads.extend(experiment.across.iter().cloned());
+    heads.push("mean".into());
+    let mut rows: Vec<(&str, Vec<Column>)> = Vec::new();
+    for (case, seeds) in by_case(experiment, outcomes) {
+        match rows.iter_mut().find(|(row, _)| *row == case.row) {
+            Some((_, columns)) => columns.push((case.column, seeds)),
+            None => rows.push((&case.row, vec![(case.column, seeds)])),
+        }
+    }
+    let rows = rows.into_iter().map(|(name, columns)| {
+        let all = || columns.iter().flat_map(|(_, seeds)| seeds);
+        let mut row =
+            vec![name.to_string(), span(all().map(|o| o.parameters)), span(all().map(|o| o.state))];
+        row.extend((0..experiment.across.len()).map(|at| {
+            let seeds = columns.iter().find(|(column, _)| *column == at);
+            seeds.map_or("–".into(), |(_, seeds)| {
+                cell(&seeds.iter().map(|o| o.accuracy[0]).collect::<Vec<f64>>(), 3)
+            })
+        }));
+        let scores: Vec<f64> = experiment
+            .seeds
+            .iter()
+            .filter_map(|seed| {
+                let of = |o: &&&Outcome| o.seed == *seed;
+                let found: Vec<f64> = columns
+                    .iter()
+                    .filter_map(|(_, seeds)| Some(seeds.iter().find(of)?.accuracy[0]))
+                    .collect();
+                (found.len() == experiment.across.len()).then(|| mean(&found).mean)
+            })
+            .collect();
+        row.push(if scores.is_empty() { "–".into() } else { cell(&scores, 3) });
+        row
+    });
+    Table { rows: rows.collect(), heads }
+}
+
+/// The least and the most of some numbers, or the one that they all are.
+fn span(all: impl Iterator<Item = usize> + Clone) -> String {
+    let (low, high) = (all.clone().min().unwrap_or(0), all.max().unwrap_or(0));
+    if low == high { low.to_string() } else { format!("{low} to {high}") }
+}
+
 fn table(experiment: &Experiment, outcomes: &[Outcome]) -> Table {
+    if !experiment.across.is_empty() {
+        return across(experiment, outcomes);
+    }
     let mut heads = vec![String::new(), "parameters".into(), "state".into()];
     match &experiment.ask {
         None => heads.extend(["accuracy".into(), "loss".into()]),

@@ -3,7 +3,7 @@
 
 use super::order::{Ranked, order};
 use super::space::{Domain, Point};
-use crate::ground::random::Stream;
+use crate::ground::random::{Purpose, Stream};
 
 /// How points are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,6 +29,12 @@ pub enum Sampler {
     },
 }
 
+/// Evolution as a study has it that says no more.
+pub const EVOLUTION: Sampler = Sampler::Evolution { population: 20, tournament: 5 };
+
+/// Parzen estimators, likewise.
+pub const TPE: Sampler = Sampler::Tpe { first: 10, candidates: 24, good: 0.1 };
+
 /// A trial that has shown something.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
@@ -49,6 +55,30 @@ pub fn propose(sampler: Sampler, space: &[Domain], seen: &[Seen], random: &mut S
         }
         _ => space.iter().map(|domain| domain.draw(random)).collect(),
     }
+}
+
+/// Points tried for one new trial, before all of a small space are gone through.
+pub const ATTEMPTS: u64 = 200;
+
+/// Those of them that the sampler chooses; it may insist on a point that is tried already.
+const CHOSEN: u64 = 50;
+
+/// The first point drawn for trial `number` that is taken: one of the sampler's, or, where it insists on points that are not, any.
+pub fn fresh<T, E>(
+    sampler: Sampler,
+    space: &[Domain],
+    seen: &[Seen],
+    [seed, number]: [u64; 2],
+    take: &mut dyn FnMut(Point) -> Result<Option<T>, E>,
+) -> Result<Option<T>, E> {
+    for attempt in 0..ATTEMPTS {
+        let mut random = Stream::new(seed, Purpose::Search, number << 16 | attempt);
+        let sampler = if attempt < CHOSEN { sampler } else { Sampler::Random };
+        if let Some(taken) = take(propose(sampler, space, seen, &mut random))? {
+            return Ok(Some(taken));
+        }
+    }
+    Ok(None)
 }
 
 /// A child of the best of a few.

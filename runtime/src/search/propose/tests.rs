@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use super::*;
-use crate::ground::random::Purpose;
 use crate::ground::statistics::mean;
 use crate::search::space::Choice;
 
@@ -89,9 +88,6 @@ fn least(sampler: Sampler, (space, cost): &Problem, trials: u64, seed: u64) -> f
     }
     seen.iter().map(|seen| seen.ranked.costs[0]).fold(f64::INFINITY, f64::min)
 }
-
-const EVOLUTION: Sampler = Sampler::Evolution { population: 20, tournament: 5 };
-const TPE: Sampler = Sampler::Tpe { first: 10, candidates: 24, good: 0.1 };
 
 /// The mean of how much more a random search costs, over seeds, and the interval of that mean.
 fn gained(sampler: Sampler, problem: &Problem, trials: u64) -> [f64; 2] {
