@@ -16,6 +16,7 @@ use crate::plan::ranks::ranked;
 use crate::plan::rows::Pointwise;
 use crate::plan::target::Gpu;
 use crate::plan::{Binding, Number, Schedule};
+use crate::tile::axes::together;
 
 /// A kind of node without kernels, and what is said of it.
 struct Lack {
@@ -66,7 +67,7 @@ fn pointwise(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Schedule, Refusal> 
     match &node.kind {
         Kind::Rows(program) => Pointwise {
             label: &label,
-            program: &ranked(program),
+            program: &together(&ranked(program)),
             once: &once(&node.inputs),
             output_once: graph.value(node.outputs[0]).once,
             numbers: &numbers,
@@ -74,7 +75,7 @@ fn pointwise(graph: &Graph, node: &Node, gpu: Gpu) -> Result<Schedule, Refusal> 
         }
         .forward(gpu),
         Kind::RowsGrad(grad) => {
-            let grad = RowsGrad { program: ranked(&grad.program), ..(**grad).clone() };
+            let grad = RowsGrad { program: together(&ranked(&grad.program)), ..(**grad).clone() };
             Pointwise {
                 label: &label,
                 program: &grad.program,

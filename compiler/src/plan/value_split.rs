@@ -10,7 +10,8 @@
 
 use std::collections::HashMap;
 
-use crate::tile::{Leaf, Node, Op, Program, Stream, Value};
+use crate::tile::union::Union;
+use crate::tile::{Leaf, Op, Program, Stream, Value};
 
 /// A tensor that several leaves and results may stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,42 +59,25 @@ impl ValueSplit {
     }
 }
 
-/// Classes of axes, by union and find. Class 0 cannot be cut.
+/// Classes of axes. Class 0 cannot be cut.
 struct Classes {
-    parent: Vec<usize>,
+    union: Union,
     first: Vec<usize>,
     whole: HashMap<(Whole, usize), usize>,
 }
 
 impl Classes {
-    fn find(&self, mut at: usize) -> usize {
-        while self.parent[at] != at {
-            at = self.parent[at];
-        }
-        at
-    }
-
-    fn join(&mut self, a: usize, b: usize) {
-        let (a, b) = (self.find(a), self.find(b));
-        self.parent[a.max(b)] = a.min(b);
-    }
-
     fn axis(&self, value: Value, axis: usize) -> usize {
         self.first[value.at()] + axis
     }
 
     fn whole(&mut self, whole: Whole, axis: usize) -> usize {
-        let next = self.parent.len();
-        let at = *self.whole.entry((whole, axis)).or_insert(next);
-        if at == next {
-            self.parent.push(at);
-        }
-        at
+        *self.whole.entry((whole, axis)).or_insert_with(|| self.union.extend(1))
     }
 
     fn keep(&mut self, value: Value, axis: usize) {
         let at = self.axis(value, axis);
-        self.join(0, at);
+        self.union.join(0, at);
     }
 }
 
@@ -109,12 +93,11 @@ pub fn split_values(
     if parts == 1 || cut.is_empty() {
         return Some(ValueSplit::not(program.clone()));
     }
-    let program = &unshared(program);
-    let mut classes = Classes { parent: vec![0], first: vec![], whole: HashMap::new() };
+    let program = &program.unshared();
+    let mut classes = Classes { union: Union::new(1), first: vec![], whole: HashMap::new() };
     for node in &program.nodes {
-        let first = classes.parent.len();
+        let first = classes.union.extend(node.shape.len());
         classes.first.push(first);
-        classes.parent.extend(first..first + node.shape.len());
     }
     for at in 0..program.nodes.len() {
         relate(program, lifted, Value(at as u32), &mut classes);
@@ -123,23 +106,23 @@ pub fn split_values(
         let rows = *rows;
         for axis in rows..program.shape(*output).len() {
             let (a, b) = (classes.axis(*output, axis), classes.whole(*whole, axis - rows));
-            classes.join(a, b);
+            classes.union.join(a, b);
         }
     }
     let first = classes.whole(cut[0].0, cut[0].1);
     for (whole, axis) in cut {
         let at = classes.whole(*whole, *axis);
-        classes.join(first, at);
+        classes.union.join(first, at);
     }
-    let chosen = classes.find(first);
-    if chosen == classes.find(0) {
+    let chosen = classes.union.find(first);
+    if chosen == classes.union.find(0) {
         return None;
     }
     let mut narrow = program.clone();
     let mut size = None;
     for (at, node) in narrow.nodes.iter_mut().enumerate() {
         for (axis, n) in node.shape.iter_mut().enumerate() {
-            if *n > 1 && classes.find(classes.first[at] + axis) == chosen {
+            if *n > 1 && classes.union.find(classes.first[at] + axis) == chosen {
                 if *size.get_or_insert(*n) != *n || !n.is_multiple_of(parts) {
                     return None;
                 }
@@ -147,31 +130,9 @@ pub fn split_values(
             }
         }
     }
-    let axis = classes.whole.iter().filter(|(_, at)| classes.find(**at) == chosen);
+    let axis = classes.whole.iter().filter(|(_, at)| classes.union.find(**at) == chosen);
     let axis = axis.map(|((whole, axis), _)| (*whole, *axis)).collect();
     Some(ValueSplit { program: narrow, axis })
-}
-
-/// The same program with a constant of its own for every use: equal constants of two uses are no
-/// reason to cut the axes of both.
-fn unshared(program: &Program) -> Program {
-    let mut nodes: Vec<Node> = Vec::new();
-    let mut new: Vec<Value> = Vec::new();
-    for node in &program.nodes {
-        let args = node.args.iter().map(|arg| {
-            let constant = program.node(*arg);
-            if !matches!(constant.op, Op::Fill(_)) {
-                return new[arg.at()];
-            }
-            nodes.push(constant.clone());
-            Value(nodes.len() as u32 - 1)
-        });
-        let args = args.collect();
-        new.push(Value(nodes.len() as u32));
-        nodes.push(Node { args, ..node.clone() });
-    }
-    let outputs = program.outputs.iter().map(|output| new[output.at()]).collect();
-    Program { nodes, outputs }.pruned()
 }
 
 /// Joins axes that one operation cuts together; what it needs whole joins class 0.
@@ -180,7 +141,7 @@ fn relate(program: &Program, lifted: bool, value: Value, classes: &mut Classes) 
     let along = |classes: &mut Classes, arg: Value, from: usize, to: usize| {
         if program.shape(arg)[from] == node.shape[to] {
             let (a, b) = (classes.axis(arg, from), classes.axis(value, to));
-            classes.join(a, b);
+            classes.union.join(a, b);
         }
     };
     let all = |classes: &mut Classes, but: &[usize]| {
@@ -246,7 +207,7 @@ fn relate_leaf(leaf: &Leaf, value: Value, shape: &[usize], lifted: bool, classes
             classes.keep(value, axis);
         } else {
             let (a, b) = (classes.axis(value, axis), classes.whole(whole, axis - rows));
-            classes.join(a, b);
+            classes.union.join(a, b);
         }
     }
 }
@@ -262,7 +223,7 @@ fn reshaped(program: &Program, value: Value, classes: &mut Classes) {
             (_, Some(1)) => j += 1,
             (Some(a), Some(b)) if a == b => {
                 let (a, b) = (classes.axis(arg, i), classes.axis(value, j));
-                classes.join(a, b);
+                classes.union.join(a, b);
                 (i, j) = (i + 1, j + 1);
             }
             (Some(&a), Some(&b)) => {

@@ -9,6 +9,7 @@
 //! Tiles are row-major and have any number of axes. Operands of one operation have the same
 //! number of axes; an axis of size 1 is repeated as needed.
 
+pub mod axes;
 pub mod build;
 pub mod elementwise;
 pub mod factors;
@@ -22,6 +23,7 @@ mod number;
 pub mod print;
 mod rewrite;
 pub mod split;
+pub(crate) mod union;
 pub mod verify;
 
 pub use build::Builder;
@@ -335,6 +337,28 @@ impl Program {
         }
         let outputs = self.outputs.iter().map(|output| new[output.at()]).collect();
         Program { nodes, outputs }
+    }
+
+    /// The same program with a constant of its own for every use: equal constants of two uses are no
+    /// reason to treat the axes of both alike.
+    pub(crate) fn unshared(&self) -> Program {
+        let mut nodes: Vec<Node> = Vec::new();
+        let mut new: Vec<Value> = Vec::new();
+        for node in &self.nodes {
+            let args = node.args.iter().map(|arg| {
+                let constant = self.node(*arg);
+                if !matches!(constant.op, Op::Fill(_)) {
+                    return new[arg.at()];
+                }
+                nodes.push(constant.clone());
+                Value(nodes.len() as u32 - 1)
+            });
+            let args = args.collect();
+            new.push(Value(nodes.len() as u32));
+            nodes.push(Node { args, ..node.clone() });
+        }
+        let outputs = self.outputs.iter().map(|output| new[output.at()]).collect();
+        Program { nodes, outputs }.pruned()
     }
 }
 
