@@ -23,6 +23,7 @@
 pub mod attention;
 mod cost;
 pub mod gradient;
+mod micro;
 pub mod pointwise;
 pub mod remember;
 pub mod scan;
@@ -34,6 +35,7 @@ use crate::elaborate::Recurrence;
 use crate::normal::{Decay, Normal, Refusal};
 use crate::tile::lift::{self, Over};
 use crate::tile::{Builder, Int, Leaf, Node, Op, Program, Stream, Value, Versions};
+use micro::{Micro, Row, Write};
 
 /// The program of one chunk. Results: outputs `[chunk, …]`, then states.
 #[derive(Clone, Debug)]
@@ -80,34 +82,22 @@ pub fn derive(
     Ok(Chunk { tokens, program: builder.b.finish(&outputs) })
 }
 
-/// One micro-step in the algebra: a decay, then one write.
-#[derive(Clone, Debug)]
-struct Micro {
-    decay: Decay,
-    key: Option<Value>,
-    value: Option<Value>,
-    /// Coefficient, read vector, and what the row has seen of the token.
-    reads: Vec<(Value, Row)>,
-}
-
-/// A row that reads a state: its vector with decays folded in, and what it has seen.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Row {
-    read: usize,
-    seen: usize,
-    /// The update whose decay is folded into the vector.
-    folded: Option<usize>,
+/// Writes of micro-steps, one of each.
+#[derive(Clone, Copy, Debug)]
+struct Lane {
+    /// Keys `[M, K]`.
+    keys: Value,
+    /// Writes `[M, V]`.
+    writes: Value,
 }
 
 /// A state's tiles inside a chunk.
 #[derive(Clone, Debug)]
 struct Tiles {
-    /// Keys `[M, K]`.
-    keys: Value,
     /// Decays `[M, K]`, `[M, 1]`, or none at all.
     decay: Option<Value>,
-    /// Writes `[M, V]`.
-    writes: Value,
+    /// What is written, side by side; only writes of the first lane contain reads.
+    lanes: Vec<Lane>,
     /// The entering state `[K, V]`.
     carry: Value,
 }
@@ -127,59 +117,6 @@ struct ChunkBuilder<'a> {
 type Tried<T> = Result<T, Refusal>;
 
 impl ChunkBuilder<'_> {
-    /// Splits updates into micro-steps of one write each. A decay without a write moves to the next
-    /// update's first micro-step; reads in between have it folded into their vector.
-    fn micro_steps(&self, state: usize) -> Vec<Micro> {
-        let updates = &self.n.states[state].updates;
-        let mut steps: Vec<Micro> = Vec::new();
-        for (at, update) in updates.iter().enumerate() {
-            for (w, write) in update.writes.iter().enumerate() {
-                let decay = if w == 0 { update.decay } else { Decay::None };
-                let reads = write.reads.iter().map(|(c, r)| (*c, self.row(*r))).collect();
-                steps.push(Micro { decay, key: Some(write.key), value: write.value, reads });
-            }
-            // A decay alone keeps a micro-step of its own, with nothing written.
-            if update.writes.is_empty() && !self.merges(state, at) {
-                steps.push(Micro { decay: update.decay, key: None, value: None, reads: vec![] });
-            }
-        }
-        self.merge_decays(state, steps)
-    }
-
-    /// Whether update `at` is a decay alone whose successor writes.
-    fn merges(&self, state: usize, at: usize) -> bool {
-        let updates = &self.n.states[state].updates;
-        updates[at].writes.is_empty()
-            && updates
-                .get(at + 1)
-                .is_some_and(|next| !next.writes.is_empty() && next.decay == Decay::None)
-    }
-
-    fn merge_decays(&self, state: usize, mut steps: Vec<Micro>) -> Vec<Micro> {
-        for (at, update) in self.n.states[state].updates.iter().enumerate() {
-            if self.merges(state, at) {
-                let first = self.seen_before(state, at + 1);
-                steps[first].decay = update.decay;
-            }
-        }
-        steps
-    }
-
-    /// Micro-steps before update `at`.
-    fn seen_before(&self, state: usize, at: usize) -> usize {
-        let updates = &self.n.states[state].updates;
-        (0..at)
-            .map(|i| if self.merges(state, i) { 0 } else { updates[i].writes.len().max(1) })
-            .sum()
-    }
-
-    fn row(&self, read: usize) -> Row {
-        let r = &self.n.reads[read];
-        let seen = self.seen_before(r.state, r.version);
-        let folded = r.version.checked_sub(1).filter(|at| self.merges(r.state, *at));
-        Row { read, seen, folded }
-    }
-
     /// A value of a token for all rows of the chunk, `[chunk or 1, …]`.
     fn lift(&mut self, value: Value) -> Tried<Value> {
         if let Some(&done) = self.lifted.get(&value) {
@@ -270,18 +207,15 @@ impl ChunkBuilder<'_> {
         let (k, v) = (form.k, form.v);
         let steps = self.micro[state].clone();
         let m = steps.len();
+        let count = steps.iter().map(|step| step.writes.len()).max().unwrap_or(0).max(1);
         let mut keys = Vec::new();
-        for step in &steps {
-            keys.push(match step.key {
-                Some(key) => self.lift(key)?,
-                None => self.b.fill(0.0, &[1, k]),
-            });
+        for lane in 0..count {
+            keys.push(self.of_lane(&steps, lane, k, |write| Some(write.key))?);
         }
-        let mut keys = self.stack(&keys, k);
         let mut decay = self.decays(&steps, k)?;
         if self.masked {
             let valid = self.valid(m);
-            keys = self.b.mul(keys, valid);
+            keys.iter_mut().for_each(|keys| *keys = self.b.mul(*keys, valid));
             if let Some(a) = decay {
                 let one = self.b.fill(1.0, &[1, 1]);
                 let padding = self.b.sub(one, valid);
@@ -292,18 +226,33 @@ impl ChunkBuilder<'_> {
         let carry = self.b.leaf(Leaf::Carry(state), &self.r.states[state].shape);
         let carry =
             if form.transposed { self.b.transpose(carry) } else { self.b.reshape(carry, &[k, v]) };
-        let mut values = Vec::new();
-        for step in &steps {
-            values.push(match step.value {
-                Some(value) => self.lift(value)?,
-                None => self.b.fill(0.0, &[1, v]),
-            });
+        let mut lanes = Vec::new();
+        for (lane, keys) in keys.into_iter().enumerate() {
+            let writes = self.of_lane(&steps, lane, v, |write| write.value)?;
+            lanes.push(Lane { keys, writes });
         }
-        let values = self.stack(&values, v);
-        let mut tiles = Tiles { keys, decay, writes: values, carry };
-        tiles.writes = self.solve(&steps, &tiles, k)?;
+        let mut tiles = Tiles { decay, lanes, carry };
+        tiles.lanes[0].writes = self.solve(&steps, &tiles, k)?;
         self.states[state] = Some(tiles.clone());
         Ok(tiles)
+    }
+
+    /// Vectors of a lane's writes, `[chunk · micro, width]`: zeros where a micro-step has none.
+    fn of_lane(
+        &mut self,
+        steps: &[Micro],
+        lane: usize,
+        width: usize,
+        of: impl Fn(&Write) -> Option<Value>,
+    ) -> Tried<Value> {
+        let mut rows = Vec::new();
+        for step in steps {
+            rows.push(match step.writes.get(lane).and_then(&of) {
+                Some(value) => self.lift(value)?,
+                None => self.b.fill(0.0, &[1, width]),
+            });
+        }
+        Ok(self.stack(&rows, width))
     }
 
     fn decays(&mut self, steps: &[Micro], k: usize) -> Tried<Option<Value>> {
@@ -331,14 +280,17 @@ impl ChunkBuilder<'_> {
 
     /// The writes, given what they contain of reads of the same state.
     fn solve(&mut self, steps: &[Micro], tiles: &Tiles, k: usize) -> Tried<Value> {
-        let slots = steps.iter().map(|s| s.reads.len()).max().unwrap_or(0);
-        let mut right = tiles.writes;
+        let reads = |step: &Micro| step.writes.first().map_or(vec![], |write| write.reads.clone());
+        let reads: Vec<Vec<(Value, Row)>> = steps.iter().map(reads).collect();
+        let slots = reads.iter().map(Vec::len).max().unwrap_or(0);
+        let (first, others) = (&tiles.lanes[0], &tiles.lanes[1..]);
+        let mut right = first.writes;
         let mut left: Option<Value> = None;
         for slot in 0..slots {
             let mut rows = Vec::new();
             let mut offsets = Vec::new();
-            for step in steps {
-                let Some((coefficient, row)) = step.reads.get(slot) else {
+            for reads in &reads {
+                let Some((coefficient, row)) = reads.get(slot) else {
                     // A row of zeros may have seen anything; what rows have seen never falls.
                     rows.push(self.b.fill(0.0, &[1, k]));
                     offsets.push(offsets.last().copied().unwrap_or(0));
@@ -353,9 +305,12 @@ impl ChunkBuilder<'_> {
             }
             let rows = self.stack(&rows, k);
             let versions = Versions { micro: steps.len(), offsets };
-            let gram = self.gram(tiles, rows, &versions);
+            let gram = self.gram(tiles, first, rows, &versions);
+            let others = self.inside(tiles, others, rows, &versions);
             let entering = self.entering(tiles, rows, &versions);
-            right = self.b.add(right, entering);
+            for seen in others.into_iter().chain([entering]) {
+                right = self.b.add(right, seen);
+            }
             left = Some(match left {
                 Some(sum) => self.b.add(sum, gram),
                 None => gram,
@@ -383,16 +338,32 @@ impl ChunkBuilder<'_> {
         self.b.raw(Op::CumulativeProduct(versions.clone()), vec![a], vec![versions.rows(m), d])
     }
 
-    /// What each row sees of each write.
-    fn gram(&mut self, tiles: &Tiles, x: Value, versions: &Versions) -> Value {
-        let m = self.b.shape(tiles.keys)[0];
+    /// What rows read of writes in lanes; nothing where there is none.
+    fn inside(
+        &mut self,
+        tiles: &Tiles,
+        lanes: &[Lane],
+        x: Value,
+        versions: &Versions,
+    ) -> Option<Value> {
+        let read = lanes.iter().map(|lane| {
+            let gram = self.gram(tiles, lane, x, versions);
+            self.b.matmul(gram, lane.writes)
+        });
+        let read: Vec<Value> = read.collect();
+        read.into_iter().reduce(|sum, one| self.b.add(sum, one))
+    }
+
+    /// What each row sees of each write of a lane.
+    fn gram(&mut self, tiles: &Tiles, lane: &Lane, x: Value, versions: &Versions) -> Value {
+        let m = self.b.shape(lane.keys)[0];
         let rows = self.b.shape(x)[0];
         match tiles.decay {
             Some(a) if self.b.shape(a)[1] > 1 => {
-                self.b.raw(Op::Gram(versions.clone()), vec![x, tiles.keys, a], vec![rows, m])
+                self.b.raw(Op::Gram(versions.clone()), vec![x, lane.keys, a], vec![rows, m])
             }
             decay => {
-                let product = self.b.matmul_t(x, tiles.keys);
+                let product = self.b.matmul_t(x, lane.keys);
                 let weights = self.weights(decay, versions, m);
                 self.b.mul(product, weights)
             }
@@ -412,9 +383,8 @@ impl ChunkBuilder<'_> {
 
     fn row_read(&mut self, tiles: &Tiles, q: Value, versions: &Versions) -> Value {
         let entering = self.entering(tiles, q, versions);
-        let gram = self.gram(tiles, q, versions);
-        let inside = self.b.matmul(gram, tiles.writes);
-        self.b.add(entering, inside)
+        let inside = self.inside(tiles, &tiles.lanes, q, versions);
+        inside.map_or(entering, |inside| self.b.add(entering, inside))
     }
 
     fn column_read(&mut self, tiles: &Tiles, p: Value, versions: &Versions) -> Value {
@@ -423,38 +393,53 @@ impl ChunkBuilder<'_> {
             let prefix = self.prefix(a, versions);
             entering = self.b.mul(entering, prefix);
         }
-        let weights = self.b.matmul_t(p, tiles.writes);
-        let inside = match tiles.decay {
+        for lane in &tiles.lanes {
+            let inside = self.column_inside(tiles, lane, p, versions);
+            entering = self.b.add(entering, inside);
+        }
+        entering
+    }
+
+    fn column_inside(
+        &mut self,
+        tiles: &Tiles,
+        lane: &Lane,
+        p: Value,
+        versions: &Versions,
+    ) -> Value {
+        let weights = self.b.matmul_t(p, lane.writes);
+        let [m, k] = [0, 1].map(|axis| self.b.shape(lane.keys)[axis]);
+        match tiles.decay {
             Some(a) if self.b.shape(a)[1] > 1 => {
-                let shape = self.b.shape(entering).to_vec();
-                self.b.raw(Op::Apply(versions.clone()), vec![weights, tiles.keys, a], shape)
+                let shape = vec![self.b.shape(p)[0], k];
+                self.b.raw(Op::Apply(versions.clone()), vec![weights, lane.keys, a], shape)
             }
             decay => {
-                let m = self.b.shape(tiles.keys)[0];
                 let mask = self.weights(decay, versions, m);
                 let weights = self.b.mul(weights, mask);
-                self.b.matmul(weights, tiles.keys)
+                self.b.matmul(weights, lane.keys)
             }
-        };
-        self.b.add(entering, inside)
+        }
     }
 
     /// The state after the chunk, as declared.
     fn leaving(&mut self, state: usize) -> Tried<Value> {
         let tiles = self.tiles(state)?;
-        let m = self.b.shape(tiles.keys)[0];
-        let (mut keys, mut kept) = (tiles.keys, tiles.carry);
+        let m = self.tokens * self.micro[state].len();
+        let (mut lanes, mut leaving) = (tiles.lanes, tiles.carry);
         if let Some(a) = tiles.decay {
             let shape = self.b.shape(a).to_vec();
             let suffix = self.b.raw(Op::ReverseCumulativeProduct, vec![a], shape);
-            keys = self.b.mul(keys, suffix);
+            lanes.iter_mut().for_each(|lane| lane.keys = self.b.mul(lane.keys, suffix));
             let total = self.prefix(a, &Versions { micro: m, offsets: vec![m] });
             let total = self.b.transpose(total);
-            kept = self.b.mul(kept, total);
+            leaving = self.b.mul(leaving, total);
         }
-        let keys = self.b.transpose(keys);
-        let written = self.b.matmul(keys, tiles.writes);
-        let leaving = self.b.add(kept, written);
+        for Lane { keys, writes } in lanes {
+            let keys = self.b.transpose(keys);
+            let written = self.b.matmul(keys, writes);
+            leaving = self.b.add(leaving, written);
+        }
         let leaving =
             if self.n.states[state].transposed { self.b.transpose(leaving) } else { leaving };
         let shape = self.r.states[state].shape.clone();
