@@ -184,6 +184,45 @@ fn kernels_train_the_same_by_several_processes() {
     }
 }
 
+/// By sockets, as `torchrun` starts processes: nothing but the environment says who they are.
+#[test]
+fn processes_meet_by_sockets_and_notice_who_ends() {
+    let (alone, two) = (folder("tcp-1"), folder("tcp-2"));
+    run(1, &alone, &[], |_| {});
+    let start = |rank: usize, more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lrc"));
+        command.args(["train", SPEC, "--resume", "--allow-changes", "--out"]).arg(&two);
+        SMALL.iter().for_each(|(path, value)| {
+            command.arg("--set").arg(format!("{path}={value}"));
+        });
+        command.args(more);
+        command.env("RANK", rank.to_string()).env("WORLD_SIZE", "2");
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(std::process::Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let all = [0, 1].map(|rank| start(rank, &[]));
+    for child in all {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_same(&left(&alone), &left(&two), "two processes by sockets");
+    // Longer now, and one of them ends.
+    let [mut first, mut second] =
+        [0, 1].map(|rank| start(rank, &["--set", "length=1000000 steps"]));
+    let newest = || lrc_runtime::train::checkpoint::list(&two).last().map_or(0, |(step, _)| *step);
+    while newest() < 15 {
+        assert!(first.try_wait().unwrap().is_none(), "it ends before somebody ends it");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    second.kill().unwrap();
+    second.wait().unwrap();
+    let output = first.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("has ended, and training needs all of them"), "{said}");
+    assert!(said.contains("the newest checkpoint is"), "{said}");
+}
+
 /// By processes that `mpirun` starts. `./test` installs it.
 #[cfg(feature = "mpi")]
 mod by_mpirun {
@@ -199,7 +238,6 @@ mod by_mpirun {
             .arg(env!("CARGO_BIN_EXE_lrc"))
             .args(["train", "specs/quickstart.yaml", "--out"])
             .arg(out)
-            .args(more)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -207,6 +245,7 @@ mod by_mpirun {
         SMALL.iter().for_each(|(path, value)| {
             command.arg("--set").arg(format!("{path}={value}"));
         });
+        command.args(more);
         command
     }
 

@@ -31,7 +31,7 @@ pub fn doctor(json: bool) -> Result<(), Failure> {
                 "version": env!("CARGO_PKG_VERSION"), "cores": cores, "vector_units": features,
                 "libraries": all, "compiler": compiler.as_ref().ok(),
                 "devices": devices, "gpu": gpu.as_ref().ok().map(|gpu| &gpu.name),
-                "processes": parallel::BUILT_IN,
+                "mpi": parallel::MPI,
             })
         );
         return Ok(());
@@ -45,11 +45,9 @@ pub fn doctor(json: bool) -> Result<(), Failure> {
             None => say!("none  {}: {}", library.name, library.advice),
         }
     }
-    if parallel::BUILT_IN {
-        say!("ok    several processes: by MPI");
-    } else {
-        say!("none  several processes: build with --features mpi");
-    }
+    let by =
+        if parallel::MPI { "by MPI, or sockets" } else { "by sockets; by MPI with --features mpi" };
+    say!("ok    several processes: {by}");
     match compiler {
         Ok(what) => say!("ok    device sim: {what}"),
         Err(why) => say!("none  device sim: {why}"),

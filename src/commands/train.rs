@@ -14,7 +14,7 @@ use lrc_runtime::device::Device;
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::ground::terminal::silence;
 use lrc_runtime::ops::dense;
-use lrc_runtime::parallel::{self, Group, Place};
+use lrc_runtime::parallel::{self, Launched, Place};
 use lrc_runtime::report::record::Summary;
 use lrc_runtime::schedule::Amount;
 use lrc_runtime::train::checkpoint::Checkpoint;
@@ -79,19 +79,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// `lrc train`, by one process or by several that a launcher has started.
 pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
-    let group = parallel::join()?.map(Arc::new);
-    let Some(group) = group else { return train_in(args, sources, None) };
-    let Place { rank, size, .. } = group.place();
+    let Some(launched) = parallel::launched()? else { return train_in(args, sources, None) };
+    let Place { rank, size, .. } = launched.place;
     silence(rank > 0);
-    let done = train_in(args, sources, Some(Arc::clone(&group)));
+    let done = train_in(args, sources, Some(launched));
     match done {
         Ok(()) | Err(Failure::Stopped(_)) => done,
+        Err(failure) if rank == 0 => Err(failure),
         Err(failure) => {
-            // Its end would wait for processes that know nothing of this.
-            std::mem::forget(group);
-            if rank == 0 {
-                return Err(failure);
-            }
             std::thread::sleep(PATIENCE);
             silence(false);
             Err(failure.of(&format!("process {rank} of {size}")))
@@ -99,8 +94,32 @@ pub fn train(args: &Train, sources: &mut Sources) -> Result<(), Failure> {
     }
 }
 
-fn train_in(args: &Train, sources: &mut Sources, group: Option<Arc<Group>>) -> Result<(), Failure> {
-    let first = group.as_ref().is_none_or(|group| group.first());
+/// Trains, together with the other processes where there are some.
+fn run(
+    spec: &Spec,
+    model: Model,
+    arch: &str,
+    options: &mut runtime::Options,
+    launched: Option<Launched>,
+) -> Result<Summary, Failure> {
+    let group = launched.map(|launched| launched.meet(&options.folder)).transpose()?;
+    options.group = group.map(Arc::new);
+    let done = runtime::train(spec, model, arch, options);
+    if let (Err(failure), Some(group)) = (&done, &options.group)
+        && !matches!(failure, Failure::Stopped(_))
+    {
+        // Its end would wait for processes that know nothing of this.
+        std::mem::forget(Arc::clone(group));
+    }
+    done
+}
+
+fn train_in(
+    args: &Train,
+    sources: &mut Sources,
+    launched: Option<Launched>,
+) -> Result<(), Failure> {
+    let first = launched.is_none_or(|launched| launched.place.rank == 0);
     let mut overrides = pairs(&args.set)?;
     if let (Some(from), Some(text)) = (&args.from, &args.decay_now) {
         let amount = Amount::parse(text).ok_or_else(|| {
@@ -125,7 +144,7 @@ fn train_in(args: &Train, sources: &mut Sources, group: Option<Arc<Group>>) -> R
     let inject = inject.ok_or_else(|| {
         Failure::Usage("--inject: expected nan@STEP, spike@STEP or growth@STEP".into())
     })?;
-    let options = runtime::Options {
+    let mut options = runtime::Options {
         folder: folder.clone(),
         resume: args.resume,
         from_step: args.from_step,
@@ -141,12 +160,12 @@ fn train_in(args: &Train, sources: &mut Sources, group: Option<Arc<Group>>) -> R
         stop_after: args.stop_after,
         pause: None,
         inject,
-        group,
+        group: None,
     };
     if args.dry_run {
-        return if first { dry_run(&spec, &model, &options) } else { Ok(()) };
+        return if first { dry_run(&spec, &model, &options, launched) } else { Ok(()) };
     }
-    let summary = runtime::train(&spec, model, &arch, &options)?;
+    let summary = run(&spec, model, &arch, &mut options, launched)?;
     if args.json && first {
         let text = serde_json::to_string(&summary).map_err(|e| Failure::World(e.to_string()))?;
         say!("{text}");
@@ -187,17 +206,22 @@ fn lasting(seconds: f64) -> String {
 const LAYERS: usize = 12;
 
 /// What all processes of this machine need.
-fn beside(needs: Estimate, options: &runtime::Options) -> Estimate {
-    let Some(place) = options.group.as_ref().map(|group| group.place()) else { return needs };
+fn beside(needs: Estimate, launched: Option<Launched>) -> Estimate {
+    let Some(Launched { place, .. }) = launched else { return needs };
     say!("{} processes, {} on this machine: their memory together", place.size, place.beside);
     needs.beside(place)
 }
 
 /// Checks what training checks, and says what a run would need.
-fn dry_run(spec: &Spec, model: &Model, options: &runtime::Options) -> Result<(), Failure> {
+fn dry_run(
+    spec: &Spec,
+    model: &Model,
+    options: &runtime::Options,
+    launched: Option<Launched>,
+) -> Result<(), Failure> {
     note_missing(spec);
     let Ready { run_schedule, needs, .. } = ready(spec, model, options.device, Data::Elsewhere)?;
-    let needs = beside(needs, options);
+    let needs = beside(needs, launched);
     if let Some(runtime::From { checkpoint, .. }) = &options.from {
         let checkpoint = Checkpoint::open(checkpoint)?;
         checkpoint.state()?;

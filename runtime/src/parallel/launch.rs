@@ -15,6 +15,9 @@ pub struct Place {
     pub beside: usize,
 }
 
+/// It brings no MPI.
+pub const TORCHRUN: &str = "torchrun";
+
 /// The names under which a launcher says number and count, on all machines and on this one.
 struct Launcher {
     name: &'static str,
@@ -31,7 +34,7 @@ const LAUNCHERS: [Launcher; 4] = [
         here: ["OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"],
     },
     Launcher {
-        name: "torchrun",
+        name: TORCHRUN,
         all: ["RANK", "WORLD_SIZE"],
         here: ["LOCAL_RANK", "LOCAL_WORLD_SIZE"],
     },

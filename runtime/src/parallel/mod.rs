@@ -10,6 +10,7 @@ pub mod launch;
 mod mpi;
 pub mod shards;
 pub mod sums;
+mod tcp;
 pub mod threads;
 mod watch;
 pub mod words;
@@ -26,33 +27,37 @@ use watch::Watch;
 /// What is done now and then while nothing arrives; an error ends the waiting.
 pub type Idle<'i> = &'i mut dyn FnMut() -> Result<(), Failure>;
 
-/// Whether this build can speak with other processes.
-pub const BUILT_IN: bool = cfg!(feature = "mpi");
+/// By what processes speak with each other where their launcher brings it; else by sockets.
+pub const MPI: bool = cfg!(feature = "mpi");
 
-/// The processes that a launcher has started together with this one; nothing where it was started alone.
-pub fn join() -> Result<Option<Group>, Failure> {
-    match launch::place(&|name| std::env::var(name).ok())? {
-        None => Ok(None),
-        Some((place, launcher)) => {
-            launch::share_cores(place);
-            crate::device::cuda::gpu::choose(place.local);
-            connect(place, launcher).map(Some)
+/// What a launcher says of this process, where it has started several.
+pub fn launched() -> Result<Option<Launched>, Failure> {
+    let found = launch::place(&|name| std::env::var(name).ok())?;
+    Ok(found.map(|(place, launcher)| Launched { place, launcher }))
+}
+
+/// One of several processes that have not met yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Launched {
+    /// Which one.
+    pub place: Place,
+    launcher: &'static str,
+}
+
+impl Launched {
+    /// Meets the others, in the folder of the run that they train; takes a share of the machine.
+    pub fn meet(self, run: &Path) -> Result<Group, Failure> {
+        let Launched { place, launcher } = self;
+        launch::share_cores(place);
+        crate::device::cuda::gpu::choose(place.local);
+        #[cfg(feature = "mpi")]
+        if launcher != launch::TORCHRUN {
+            return Group::meet(place, move || mpi::join(place, launcher));
         }
+        let _ = launcher;
+        let run = run.to_path_buf();
+        Group::meet(place, move || tcp::join(place, &run))
     }
-}
-
-#[cfg(feature = "mpi")]
-fn connect(place: Place, launcher: &'static str) -> Result<Group, Failure> {
-    Group::meet(place, move || mpi::join(place, launcher))
-}
-
-#[cfg(not(feature = "mpi"))]
-fn connect(place: Place, launcher: &str) -> Result<Group, Failure> {
-    Err(Failure::Usage(format!(
-        "{launcher} has started this as process {} of {}, and this lrc trains in one process: build it with \
-         `cargo build --release --features mpi`, for which Debian has libopenmpi-dev, openmpi-bin and libclang-dev",
-        place.rank, place.size
-    )))
 }
 
 /// What carries numbers between processes. All of them call it in the same order.
@@ -89,10 +94,20 @@ impl Line {
             None => Ok(()),
         };
         let done = self.transport.exchange(to, from, &mut idle);
-        if let Err(failure) = &done {
-            self.broken = Some(failure.to_string());
+        done.map_err(|failure| {
+            let why = self.advised(&failure);
+            self.broken = Some(why.clone());
+            Failure::World(why)
+        })
+    }
+
+    /// What went wrong, with what to do about it where that is known and not said yet.
+    fn advised(&self, failure: &Failure) -> String {
+        let (why, watch) = (failure.to_string(), self.watch.lock());
+        match watch.as_ref().ok().and_then(|watch| watch.as_ref()).map(Watch::advice) {
+            Some(advice) if !why.contains(&advice) => format!("{why}; {advice}"),
+            _ => why,
         }
-        done
     }
 
     /// What every process has to say, in the order of their ranks; of lengths that nobody knows before.

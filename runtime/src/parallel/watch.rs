@@ -45,6 +45,11 @@ impl Watch {
         self.folder.join(format!("{rank}"))
     }
 
+    /// What to do about it.
+    pub(super) fn advice(&self) -> String {
+        (self.advice)()
+    }
+
     /// Whether one of the others has ended.
     pub(super) fn gone(&self, rank: usize) -> bool {
         Lock::of_file(&self.file(rank)).is_ok_and(|lock| lock.is_some())
