@@ -172,28 +172,27 @@ impl State {
                 }
             }
         }
-        let second = |group: usize| match &kinds[updates[group]] {
-            Update::Alone(rule, _) => rule.slots() > 1,
-            Update::Matrices(_) => false,
-        };
-        let layout = &model.layout;
-        let first = layout.alloc_pieces(backend, "first moments", &pieces, |_| true)?;
-        let second = layout.alloc_pieces(backend, "second moments", &pieces, second)?;
-        let rounded = |group: usize| grouping.groups[group].number != Number::F32;
-        let masters = layout.alloc_pieces(backend, "master weights", &pieces, rounded)?;
-        let state = State {
+        let mut state = State {
             param_groups,
             groups: grouping.groups,
             updates,
             pieces,
-            slots: [first, second],
-            masters,
+            slots: [vec![], vec![]],
+            masters: vec![],
             sums: None,
             first_part: backend.compile("first_part", InPlace::new(FirstPart))?,
             next_part: backend.compile("next_part", InPlace::new(NextPart))?,
             last_part: backend.compile("last_part", InPlace::new(LastPart))?,
             kinds,
         };
+        let mut alloc = |name: &str, what: Held| {
+            let wanted = |group: usize| state.has(group, what);
+            model.layout.alloc_pieces(backend, name, &state.pieces, wanted)
+        };
+        let first = alloc("first moments", Held::First)?;
+        let second = alloc("second moments", Held::Second)?;
+        let masters = alloc("master weights", Held::Master)?;
+        (state.slots, state.masters) = ([first, second], masters);
         state.write(model, &state.masters, params)?;
         Ok(state)
     }
@@ -223,9 +222,8 @@ impl State {
         &self.pieces
     }
 
-    /// Whether pieces of a span, of any process, have this.
-    pub fn has(&self, model: &Parameters, span: usize, what: Held) -> bool {
-        let group = model.layout.spans()[span].group;
+    /// Whether pieces of a group, of any process, have this.
+    pub fn has(&self, group: usize, what: Held) -> bool {
         match what {
             Held::First => true,
             Held::Second => match &self.kinds[self.updates[group]] {

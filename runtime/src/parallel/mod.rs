@@ -140,6 +140,11 @@ impl<R> Pending<R> {
     }
 }
 
+/// That one of the processes has ended before the others.
+fn ended(rank: usize, size: usize) -> Failure {
+    Failure::World(format!("process {rank} of {size} has ended, and training needs all of them"))
+}
+
 const GONE: &str = "the thread that speaks with the other processes has ended";
 
 impl Group {

@@ -119,6 +119,18 @@ fn shared_out(pieces: &[Piece], size: usize) -> Vec<(Piece, usize)> {
     out
 }
 
+/// What lies one piece after the other, piece by piece.
+pub fn cut<T>(
+    pieces: impl Iterator<Item = Piece>,
+    numbers: &[T],
+) -> impl Iterator<Item = (Piece, &[T])> {
+    pieces.scan(numbers, |rest, piece| {
+        let (own, others) = rest.split_at(piece.words);
+        *rest = others;
+        Some((piece, own))
+    })
+}
+
 /// Numbers of pieces, as their owner has them, brought to all processes, or to the first alone: the numbers of every wanted
 /// piece, in the order of [`Shards::all`]. `mine` holds those of this process's wanted pieces, in the order of buckets.
 pub fn collect(
@@ -145,12 +157,7 @@ pub fn collect(
             continue;
         }
         for (owner, words) in from.iter().enumerate() {
-            let mut rest = words.as_slice();
-            for piece in of(owner) {
-                let (numbers, others) = rest.split_at(piece.words);
-                found.push((piece, to_numbers(numbers)));
-                rest = others;
-            }
+            found.extend(cut(of(owner), words).map(|(piece, own)| (piece, to_numbers(own))));
         }
     }
     found.sort_by_key(|(piece, _)| (piece.span, piece.start));

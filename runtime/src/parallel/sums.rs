@@ -5,10 +5,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::shards::Shards;
+use super::shards::{Shards, cut};
 use super::words::of_numbers;
 use super::{Group, Line, Pending};
-use crate::device::parameters::Parameters;
+use crate::device::parameters::{Parameters, Piece, Pieces};
 use crate::ground::error::Failure;
 use crate::ops::norm;
 
@@ -34,10 +34,9 @@ impl Sums {
     }
 
     /// Begins a step.
-    pub fn clear(&mut self) {
-        if let Ok(mut own) = self.own.lock() {
-            own.iter_mut().for_each(Vec::clear);
-        }
+    pub fn clear(&mut self) -> Result<(), Failure> {
+        self.own.lock().map_err(|_| lost())?.iter_mut().for_each(Vec::clear);
+        Ok(())
     }
 
     /// Begins a round. What the round before the last has found must have been added up: no more lies in memory.
@@ -63,8 +62,7 @@ impl Sums {
             (Arc::clone(&self.shards), Arc::clone(&self.own), Arc::clone(shares));
         self.pending.push(self.group.start(move |line| {
             let sent = exchange(line, &shards, bucket, &mine, shares.len())?;
-            let lost = |_| Failure::World("the sums of gradients are lost".into());
-            let mut own = own.lock().map_err(lost)?;
+            let mut own = own.lock().map_err(|_| lost())?;
             let sum = &mut own[bucket];
             for (share, words) in shares.iter().zip(&sent) {
                 add(sum, words, *share);
@@ -80,25 +78,24 @@ impl Sums {
         self.round()
     }
 
-    /// The sums that this process owns, bucket after bucket.
-    pub fn own(&self) -> Vec<Vec<f32>> {
-        self.own.lock().map(|own| own.clone()).unwrap_or_default()
+    /// Does something for each piece that this process owns and its sums, in the order of buckets.
+    fn each<R>(&self, done: impl Fn(Piece, &[f32]) -> R) -> Result<Vec<R>, Failure> {
+        let own = self.own.lock().map_err(|_| lost())?;
+        let buckets = self.shards.buckets.iter().zip(own.iter());
+        let pieces =
+            buckets.flat_map(|(bucket, sums)| cut(bucket.of(self.shards.place.rank), sums));
+        Ok(pieces.map(|(piece, sums)| done(piece, sums)).collect())
+    }
+
+    /// The sums that this process owns.
+    pub fn own(&self) -> Result<Pieces, Failure> {
+        self.each(|piece, sums| (piece, sums.to_vec()))
     }
 
     /// The sums of squares of what this process owns, a number for each stretch that [`norm::norm`] would add up by itself, in
     /// the order of buckets.
-    pub fn squares(&self) -> Vec<f64> {
-        let own = self.own();
-        let mut squares = Vec::new();
-        for (bucket, sums) in self.shards.buckets.iter().zip(&own) {
-            let mut rest = sums.as_slice();
-            for piece in bucket.of(self.shards.place.rank) {
-                let (numbers, others) = rest.split_at(piece.words);
-                squares.extend(norm::squares(numbers));
-                rest = others;
-            }
-        }
-        squares
+    pub fn squares(&self) -> Result<Vec<f64>, Failure> {
+        Ok(self.each(|_, sums| norm::squares(sums))?.concat())
     }
 
     /// The norm of all sums, from what each process says of [`Sums::squares`].
@@ -115,6 +112,11 @@ impl Sums {
         found.sort_by_key(|(at, _)| *at);
         found.iter().map(|(_, x)| x).sum::<f64>().sqrt()
     }
+}
+
+/// What is wrong where the thread that adds up has ended in the middle of it.
+fn lost() -> Failure {
+    Failure::World("the sums of gradients are lost".into())
 }
 
 /// The gradients of a bucket, in the order of its pieces.

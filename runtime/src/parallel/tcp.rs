@@ -4,12 +4,13 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Idle, Place, Transport};
+use super::watch::folder;
+use super::{Idle, Place, Transport, ended};
 use crate::ground::atomic;
 use crate::ground::error::{Failure, at_path};
 use crate::ground::lock::Lock;
@@ -41,11 +42,6 @@ struct Address {
     host: String,
     port: u16,
     secret: u64,
-}
-
-/// Where the files of a meeting lie.
-fn folder(run: &Path) -> PathBuf {
-    run.join(".processes")
 }
 
 /// Meets the others in a run's folder.
@@ -217,10 +213,13 @@ impl Peer {
         Ok(Peer { stream, outgoing })
     }
 
-    /// Fills words with what arrives.
-    fn receive(&mut self, words: &mut [u32], rank: usize, idle: Idle) -> Result<(), Failure> {
-        let gone =
-            || Failure::World(format!("process {rank} has ended, and training needs all of them"));
+    /// Fills words with what arrives; `gone` is what is wrong where nothing can any more.
+    fn receive(
+        &mut self,
+        words: &mut [u32],
+        gone: impl Fn() -> Failure,
+        idle: Idle,
+    ) -> Result<(), Failure> {
         let (mut bytes, mut at) = (vec![0; words.len() * 4], 0);
         while at < bytes.len() {
             match self.stream.read(&mut bytes[at..]) {
@@ -253,10 +252,11 @@ impl Transport for Sockets {
                 let _ = peer.outgoing.send(bytes);
             }
         }
+        let size = to.len();
         from[self.rank].copy_from_slice(to[self.rank]);
         for (rank, (peer, words)) in self.peers.iter_mut().zip(from).enumerate() {
             if let Some(peer) = peer {
-                peer.receive(words, rank, idle)?;
+                peer.receive(words, || ended(rank, size), idle)?;
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use super::{Group, Idle, Place, Transport};
+use super::{Group, Idle, Place, Transport, ended};
 use crate::ground::error::Failure;
 
 /// One of several that are threads.
@@ -38,9 +38,9 @@ impl Transport for Threads {
         from: &mut [Vec<u32>],
         idle: Idle,
     ) -> Result<(), Failure> {
-        let gone = |rank: usize| Failure::World(format!("process {rank} has ended"));
+        let size = to.len();
         for (rank, (sender, words)) in self.to.iter().zip(to).enumerate() {
-            sender.send(words.to_vec()).map_err(|_| gone(rank))?;
+            sender.send(words.to_vec()).map_err(|_| ended(rank, size))?;
         }
         for (rank, (receiver, words)) in self.from.iter().zip(from).enumerate() {
             let length = words.len();
@@ -48,7 +48,7 @@ impl Transport for Threads {
                 match receiver.recv_timeout(Duration::from_millis(100)) {
                     Ok(words) => break words,
                     Err(RecvTimeoutError::Timeout) => idle()?,
-                    Err(RecvTimeoutError::Disconnected) => return Err(gone(rank)),
+                    Err(RecvTimeoutError::Disconnected) => return Err(ended(rank, size)),
                 }
             };
             if words.len() != length {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::Place;
+use super::{Place, ended};
 use crate::ground::error::{Failure, at_path};
 use crate::ground::lock::Lock;
 
@@ -20,6 +20,11 @@ pub(super) struct Watch {
     advice: Box<dyn Fn() -> String + Send>,
 }
 
+/// Where the files lie by which processes of a run meet and notice each other's end.
+pub(super) fn folder(run: &Path) -> PathBuf {
+    run.join(".processes")
+}
+
 impl Watch {
     /// Locks this process's file. Files of an earlier run may lie there: nobody holds them.
     pub(super) fn begin(
@@ -27,7 +32,7 @@ impl Watch {
         place: Place,
         advice: Box<dyn Fn() -> String + Send>,
     ) -> Result<Watch, Failure> {
-        let folder = run.join(".processes");
+        let folder = folder(run);
         std::fs::create_dir_all(&folder).map_err(at_path("make", &folder))?;
         let mut watch = Watch { folder, place, own: None, looked: Instant::now(), advice };
         watch.own = Lock::of_file(&watch.file(place.rank))?;
@@ -63,11 +68,8 @@ impl Watch {
         self.looked = Instant::now();
         for rank in (0..self.place.size).filter(|rank| *rank != self.place.rank) {
             if self.gone(rank) {
-                return Err(Failure::World(format!(
-                    "process {rank} of {} has ended, and training needs all of them; {}",
-                    self.place.size,
-                    (self.advice)()
-                )));
+                let why = ended(rank, self.place.size);
+                return Err(Failure::World(format!("{why}; {}", self.advice())));
             }
         }
         Ok(())

@@ -13,7 +13,6 @@ use super::engine::{Engine, Stepped};
 use super::faults::muddled;
 use super::loader::DataLoader;
 use super::signals::signals;
-use super::together::Agreed;
 use super::{Fault, Metrics, Options, hooks};
 use crate::config::Spec;
 use crate::data::HeldOut;
@@ -54,8 +53,8 @@ pub(super) struct Run<'s> {
     pub(super) counts: Account,
     /// Reasons that were told why steps are not started as a whole.
     pub(super) refusals: usize,
-    /// What all processes take for now, where several train.
-    pub(super) agreed: Option<Agreed>,
+    /// Seconds that the run has taken, as all processes agree, where several train.
+    pub(super) agreed: Option<f64>,
     pub(super) bar: ProgressBar,
 }
 
@@ -146,7 +145,7 @@ fn due(every: Amount, before: &Progress, after: &Progress) -> bool {
 impl Run<'_> {
     /// Seconds that the run has taken; the first process's, where several train.
     pub(super) fn seconds(&self) -> f64 {
-        self.agreed.map_or_else(|| self.own_seconds(), |agreed| agreed.seconds)
+        self.agreed.unwrap_or_else(|| self.own_seconds())
     }
 
     pub(super) fn own_seconds(&self) -> f64 {

@@ -61,8 +61,8 @@ impl Shared {
         to_all: bool,
     ) -> Result<Pieces, Failure> {
         let held = state.held(model, what)?;
-        let spans = model.layout.spans().len();
-        let has: Vec<bool> = (0..spans).map(|span| state.has(model, span, what)).collect();
+        let spans = model.layout.spans().iter();
+        let has: Vec<bool> = spans.map(|span| state.has(span.group, what)).collect();
         self.brought(held, move |piece| has[piece.span], to_all)
     }
 
@@ -115,7 +115,7 @@ impl Shared {
             let values = self.each(&model.values);
             return model.backend.broadcast(&values);
         }
-        for (piece, sums) in self.owned() {
+        for (piece, sums) in self.sums.own()? {
             model.backend.write(piece.of(&model.grads), &sums)?;
         }
         state.step(model, rates, norm)?;
@@ -124,29 +124,12 @@ impl Shared {
             .iter()
             .map(|piece| Ok((*piece, model.backend.read(piece.of(&model.values))?.into_owned())));
         let own: Pieces = own.collect::<Result<_, Failure>>()?;
-        let mine: std::collections::HashSet<[usize; 2]> =
-            own.iter().map(|(piece, _)| [piece.span, piece.start]).collect();
         for (piece, numbers) in self.brought(own, |_| true, true)? {
-            if !mine.contains(&[piece.span, piece.start]) {
+            if !state.pieces().contains(&piece) {
                 model.backend.write(piece.of(&model.values), &numbers)?;
             }
         }
         Ok(())
-    }
-
-    /// The sums of gradients that this process owns.
-    fn owned(&self) -> Pieces {
-        let rank = self.shards.place.rank;
-        let mut found = vec![];
-        for (bucket, sums) in self.shards.buckets.iter().zip(self.sums.own()) {
-            let mut rest = sums.as_slice();
-            for piece in bucket.of(rank) {
-                let (numbers, others) = rest.split_at(piece.words);
-                found.push((piece, numbers.to_vec()));
-                rest = others;
-            }
-        }
-        found
     }
 
     /// Sends what is complete behind a node.
@@ -279,12 +262,12 @@ impl Engine {
     ) -> Result<Found, Failure> {
         let (mine, norms) = self.in_rounds(shared, parts, asked, step, watched)?;
         shared.sums.finish()?;
-        let (sums, squares) = (&shared.sums, shared.sums.squares());
+        let (sums, squares) = (&shared.sums, shared.sums.squares()?);
         let found = shared.told(&mine, &norms, &squares, asked, |each| sums.norm(each))?;
         if self.walk.watch.is_some() {
             // Layers are measured on the whole gradient.
             let parameters = &mut self.walk.parameters;
-            for (piece, sums) in shared.brought(shared.owned(), |_| true, true)? {
+            for (piece, sums) in shared.brought(shared.sums.own()?, |_| true, true)? {
                 parameters.backend.write(piece.of(&parameters.grads), &sums)?;
             }
         }
@@ -346,7 +329,7 @@ impl Engine {
         let Place { rank, size, .. } = shared.place();
         let whole = asked.iter().sum();
         let mut own = vec![];
-        shared.sums.clear();
+        shared.sums.clear()?;
         for first in (0..parts.len()).step_by(size) {
             let round = first..parts.len().min(first + size);
             let shares = asked[round.clone()].iter().map(|own| share(*own, whole) as f32);

@@ -12,13 +12,6 @@ use crate::ground::terminal::{silence, tell};
 use crate::ops::batch::Batch;
 use crate::parallel::words::{Reader, Writer};
 
-/// What all processes take for now.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Agreed {
-    /// Seconds that the run has taken.
-    pub seconds: f64,
-}
-
 /// Where a run goes on that ends before its time.
 fn newest(folder: &Path) -> String {
     match checkpoint::list(folder).last() {
@@ -69,7 +62,7 @@ impl Run<'_> {
             let seconds = said.real()?;
             first.get_or_insert(seconds);
         }
-        self.agreed = first.map(|seconds| Agreed { seconds });
+        self.agreed = first;
         Ok(signal)
     }
 
