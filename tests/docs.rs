@@ -1,4 +1,4 @@
-//! docs/recurrences.md is made from the library itself, docs/spec.md and its schema from the tables of fields; they must stay as they are:
+//! docs/recurrences.md is made from the library itself, docs/spec.md and the schemas from the tables of fields; they must stay as they are:
 //! `LRC_WRITE_DOCS=1 cargo test --test docs` writes it anew.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
@@ -15,9 +15,12 @@ use lrc_dsl::Sources;
 use lrc_runtime::config;
 use lrc_runtime::config::tree::{self, Tree, Value};
 use lrc_runtime::device::kernels::lacks;
+use lrc_runtime::eval::experiment;
 use lrc_runtime::fields::{Kind, Table};
 use lrc_runtime::ground::library;
 use lrc_runtime::ground::library::LIBRARY;
+use lrc_runtime::search;
+use serde_json::Value as Json;
 
 /// What belongs together, and what to know about it.
 const FAMILIES: &[(&str, &str, &[&str])] = &[
@@ -187,7 +190,6 @@ const AGAIN: &str = "`LRC_WRITE_DOCS=1 cargo test --test docs` writes it anew";
 #[test]
 fn the_page_of_specs_is_that_of_the_tables() {
     made("spec.md", &config::page::page());
-    made("spec.schema.json", &config::schema::schema());
 }
 
 /// Every key of a tree stands in the table of its mapping.
@@ -244,5 +246,177 @@ fn find_specs(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
         } else if path.extension().is_some_and(|e| e == "yaml") {
             found.push(path);
         }
+    }
+}
+
+/// A tree of YAML as JSON has it.
+fn json(tree: &Tree) -> Json {
+    match &tree.value {
+        Value::Null => Json::Null,
+        Value::Truth(x) => (*x).into(),
+        Value::Number(x) => (*x).into(),
+        Value::Text(text) => text.as_str().into(),
+        Value::List(items) => items.iter().map(json).collect(),
+        Value::Map(entries) => Json::Object(
+            entries.iter().map(|(key, value)| (key.text.clone(), json(value))).collect(),
+        ),
+    }
+}
+
+/// Whether a value is of a type of JSON.
+fn is(value: &Json, name: &str) -> bool {
+    match name {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        "number" => value.is_number(),
+        "integer" => value.as_f64().is_some_and(|x| x.fract() == 0.0),
+        other => panic!("a schema has a type {other}"),
+    }
+}
+
+/// Where a value is not what a schema says, by the keywords that ours have; another one is a mistake of this test.
+fn against(value: &Json, schema: &Json, place: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let empty = serde_json::Map::new();
+    let (entries, items) = (value.as_object().unwrap_or(&empty), value.as_array());
+    let fits = |schema: &Json| against(value, schema, place).is_empty();
+    for (word, of) in schema.as_object().unwrap() {
+        let list = of.as_array().map_or(&[][..], Vec::as_slice);
+        let sound = match word.as_str() {
+            "$schema" | "title" | "description" | "default" | "deprecated" => true,
+            "type" if of.is_string() => is(value, of.as_str().unwrap()),
+            "type" => list.iter().any(|name| is(value, name.as_str().unwrap())),
+            "enum" => list.contains(value),
+            "pattern" => {
+                let pattern = regex::Regex::new(of.as_str().unwrap()).unwrap();
+                value.as_str().is_none_or(|text| pattern.is_match(text))
+            }
+            "minimum" => value.as_f64().is_none_or(|x| x >= of.as_f64().unwrap()),
+            "maximum" => value.as_f64().is_none_or(|x| x <= of.as_f64().unwrap()),
+            "minItems" => items.is_none_or(|items| items.len() as u64 >= of.as_u64().unwrap()),
+            "required" => list.iter().all(|key| entries.contains_key(key.as_str().unwrap())),
+            "anyOf" => list.iter().any(fits),
+            "oneOf" => list.iter().filter(|one| fits(one)).count() == 1,
+            "not" => !fits(of),
+            "items" => {
+                let each = items.into_iter().flatten().enumerate();
+                found.extend(each.flat_map(|(at, x)| against(x, of, &format!("{place}.{at}"))));
+                true
+            }
+            "properties" | "additionalProperties" => {
+                let own = |key: &String| schema["properties"].get(key).is_some();
+                for (key, x) in entries.iter().filter(|(key, _)| own(key) == (word == "properties"))
+                {
+                    let of = if word == "properties" { &of[key] } else { of };
+                    let here = format!("{place}.{key}");
+                    match of.as_bool() {
+                        Some(true) => {}
+                        Some(false) => found.push(format!("{here} is no field")),
+                        None => found.extend(against(x, of, &here)),
+                    }
+                }
+                true
+            }
+            other => panic!("this test does not know `{other}` of a schema"),
+        };
+        if !sound {
+            found.push(format!("{place}: {value} breaks {word} {of}"));
+        }
+    }
+    found
+}
+
+/// What a schema says of a text.
+fn by_schema(schema: &str, text: &str) -> Vec<String> {
+    let file = Sources::default().add("file", text);
+    against(&json(&tree::parse(file, text).unwrap()), &serde_json::from_str(schema).unwrap(), "")
+}
+
+/// The shipped files keep to the schemas of their kind, which are those of docs/.
+#[test]
+fn the_shipped_files_keep_to_the_schemas() {
+    let kinds = [
+        ("spec.schema.json", config::schema::schema()),
+        ("study.schema.json", search::schema()),
+        ("experiment.schema.json", experiment::schema()),
+    ];
+    kinds.iter().for_each(|(name, schema)| made(name, schema));
+    let mut files = Vec::new();
+    for folder in ["specs", "examples"] {
+        find_specs(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut files);
+    }
+    let mut seen = [0; 3];
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let has = |key: &str| text.lines().any(|line| line.starts_with(&format!("{key}:")));
+        let kind = if has("space") { 1 } else { 2 * usize::from(has("series")) };
+        seen[kind] += 1;
+        let found = by_schema(&kinds[kind].1, &text);
+        assert!(found.is_empty(), "{}: {found:#?}", path.display());
+    }
+    assert!(seen[0] > 10 && seen[1] >= 5 && seen[2] >= 3, "{seen:?}");
+}
+
+/// A study in which everything stands, and changes to it: the reader and the schema say no to the same ones.
+#[test]
+fn the_schema_of_studies_refuses_what_the_reader_refuses() {
+    let study = "name: all
+title: Everything
+spec: spec.yaml
+seed: 3
+trials: 6
+set: {length: 400 steps, batch: 16, eval: null}
+space:
+  a.b: [1, two, true]
+  c.d: {int: [4, 64], step: 4}
+  e.f: {float: [1e-4, 1e-1], log: true}
+  g: {either: {small: {a: 1}, large: {a: 2, h: text}}}
+objectives: {loss: minimise, parameters: minimise}
+constraints: {parameters: {most: 400k}, state: {least: 1000, most: 2k}}
+match: {parameters: {to: 200k, by: i.j, within: 2%}}
+sampler: {tpe: {first: 5, candidates: 12, good: 0.2}}
+halving: {first: 25%, factor: 3}
+";
+    let schema = search::schema();
+    let read = |text: &str| {
+        let file = Sources::default().add("study", text);
+        search::read(Path::new("study.yaml"), file, text)
+    };
+    assert_eq!(by_schema(&schema, study), Vec::<String>::new());
+    read(study).unwrap();
+    for (right, wrong) in [
+        ("spec: spec.yaml\n", ""),
+        ("trials: 6", "trails: 6"),
+        ("trials: 6", "trials: none"),
+        ("trials: 6", "trials: 0"),
+        ("seed: 3", "seed: -1"),
+        ("batch: 16", "batch: [16]"),
+        ("[1, two, true]", "[1, [2]]"),
+        ("[1, two, true]", "[]"),
+        ("[1, two, true]", "7"),
+        ("step: 4", "stride: 4"),
+        ("log: true", "log: 3"),
+        ("{a: 1}", "{a: {b: 1}}"),
+        ("loss: minimise", "loss: smaller"),
+        ("{most: 400k}", "{most: lots}"),
+        ("{most: 400k}", "{mots: 400k}"),
+        ("{to: 200k, by: i.j, within: 2%}", "{to: 200k}"),
+        ("within: 2%", "within: near"),
+        ("tpe: {first: 5,", "tpe: {first: 1,"),
+        ("sampler: {tpe:", "sampler: {tp:"),
+        ("good: 0.2}}", "good: 0.2}, random: }"),
+        ("factor: 3", "factor: 1"),
+    ] {
+        assert!(study.contains(right), "{right}");
+        let text = study.replacen(right, wrong, 1);
+        assert!(read(&text).is_err(), "the reader takes {wrong}");
+        assert!(!by_schema(&schema, &text).is_empty(), "the schema takes {wrong}");
+    }
+    for sampler in ["{random: }", "{evolution: }", "{evolution: {population: 3}}"] {
+        let text = study.replace("{tpe: {first: 5, candidates: 12, good: 0.2}}", sampler);
+        assert!(read(&text).is_ok() && by_schema(&schema, &text).is_empty(), "{sampler}");
     }
 }

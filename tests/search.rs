@@ -1,71 +1,17 @@
-//! Searches: studies that are refused, trials that are found again, processes that share a study, Optuna beside them.
+//! Searches: studies that are refused, trials that are found again, processes that share a study.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use common::study::{MODEL, STUDY, command, document, long, place, searched, trials};
 use serde_json::Value;
-
-const SPEC: &str = "model: {file: tiny.arch}
-task: {mqar: {vocab: 32, length: 16, pairs: 3}}
-batch: 4
-length: 12 steps
-eval: {every: 0 steps, sequences: 8}
-checkpoint: {every: 4 steps, keep: 1}
-";
-
-const MODEL: &str = "use \"mixers/swiglu.arch\"
-use \"mixers/attention.arch\"
-model tiny(width = 8, hidden = 8, layers = 1) { vocab 32; residual x + f(rmsnorm(x))
-    for i < layers { swiglu(hidden = hidden) }
-    head rmsnorm(x), untied }
-";
-
-const STUDY: &str = "title: Widths
-spec: spec.yaml
-trials: 6
-space:
-  model.set.hidden: {int: [4, 64]}
-  optimizer.adamw.lr: {float: [1e-4, 1e-1], log: true}
-  model.layers.0: [\"swiglu(hidden = hidden)\", \"attention(heads = 2)\"]
-objectives: {loss: minimise, parameters: minimise}
-constraints: {parameters: {most: 2k}}
-sampler: {random: }
-";
-
-struct Place(PathBuf);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn place(name: &str, study: &str) -> Place {
-    let folder = std::env::temp_dir().join(format!("lrc-search-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    for (file, text) in [("spec.yaml", SPEC), ("tiny.arch", MODEL), ("study.yaml", study)] {
-        fs::write(folder.join(file), text).unwrap();
-    }
-    Place(folder)
-}
-
-fn command(folder: &Path, more: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lrc"));
-    let own = |flag: &&str| ["--out", "--replay"].contains(flag);
-    let out = if more.iter().any(own) { &[][..] } else { &["--out", "out"] };
-    command.current_dir(folder).args(["search", "study.yaml"]).args(out).args(more);
-    command
-}
-
-fn searched(folder: &Path, more: &[&str]) -> Output {
-    command(folder, more).output().unwrap()
-}
 
 /// Rungs of a run of two steps cannot all lie apart: each is a step behind the other, and the search ends.
 #[test]
@@ -94,17 +40,6 @@ fn rungs_of_a_short_run_end() {
     let out = searched(&place.0, &["--out", "out/trials/00000"]);
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(out.status.code() == Some(2) && text.contains("holds a run"), "{text}");
-}
-
-/// What a search that goes well prints with `--json`.
-fn document(folder: &Path, more: &[&str]) -> Value {
-    let out = searched(folder, &[&["--json"], more].concat());
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    serde_json::from_slice(&out.stdout).unwrap()
-}
-
-fn trials(document: &Value) -> &[Value] {
-    document["trials"].as_array().unwrap()
 }
 
 #[test]
@@ -285,17 +220,6 @@ fn a_space_that_is_used_up_ends_the_search() {
     assert_eq!(hashes.len(), 3);
 }
 
-/// Longer trials with rungs and a size that is solved for.
-fn long() -> String {
-    STUDY
-        .replace("trials: 6", "trials: 12\nset: {length: 120 steps, checkpoint.every: 20 steps}")
-        .replace("parameters: minimise}", "}")
-        .replace("loss: minimise, ", "loss: minimise")
-        .replace("constraints: {parameters: {most: 2k}}", "match: {parameters: {to: 1000, by: model.set.width, within: 10%}}")
-        .replace("sampler: {random: }", "sampler: {evolution: {population: 4, tournament: 2}}\nhalving: {first: 25%, factor: 2}")
-        .replace("  model.layers.0: [\"swiglu(hidden = hidden)\", \"attention(heads = 2)\"]\n", "")
-}
-
 fn background(folder: &Path) -> Child {
     let mut command = command(folder, &["--resume"]);
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
@@ -400,46 +324,59 @@ fn params_solves_for_a_size() {
     assert!(out.status.success() && text.contains("warning: no `width` brings"), "{text}");
 }
 
-/// Optuna opens the journal, sees what lrc saw, and asks for trials that lrc runs. `./test` fetches Optuna and sets
-/// `LRC_OPTUNA` to the folder that it was installed into.
+/// Seconds of a training step per token as `lrc profile` tells them.
+fn profiled(folder: &Path, hidden: &str) -> f64 {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lrc"));
+    let set = format!("model.set.hidden={hidden}");
+    let args = ["profile", "spec.yaml", "--arch", "sm_80", "--json", "--set", &set];
+    let out = command.current_dir(folder).args(args).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let told: Value = serde_json::from_slice(&out.stdout).unwrap();
+    1.0 / told["steps"][0]["tokens_per_second"].as_f64().unwrap()
+}
+
+/// A bound on the modelled time takes the points that keep it, and no others; what it was is noted with the trial.
 #[test]
-fn optuna_reads_the_journal_and_asks_for_trials() {
-    let Some(packages) = std::env::var_os("LRC_OPTUNA") else { return };
-    let place = place("optuna", STUDY);
-    let python = |what: &str| {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/search.py");
-        let mut command = Command::new("python3");
-        let out = command
-            .env("PYTHONPATH", &packages)
-            .args([script, what])
-            .arg(place.0.join("out/journal.log"))
-            .output()
-            .unwrap();
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        serde_json::from_slice::<Value>(&out.stdout).unwrap()
+fn a_bound_on_modelled_time_is_kept() {
+    let study = |bound: &str| {
+        STUDY
+            .replace("{int: [4, 64]}", "[8, 2048]")
+            .replace("  optimizer.adamw.lr: {float: [1e-4, 1e-1], log: true}\n", "")
+            .replace(
+                "  model.layers.0: [\"swiglu(hidden = hidden)\", \"attention(heads = 2)\"]\n",
+                "",
+            )
+            .replace("parameters: minimise", "time_per_token: minimise")
+            .replace("{parameters: {most: 2k}}", bound)
+            + "gpu: sm_80\n"
     };
-    let same = |found: &Value| {
-        let seen = python("read");
-        assert_eq!(seen["best"], found["best"]);
-        let pairs = trials(found).iter().zip(seen["trials"].as_array().unwrap());
-        for (mine, theirs) in pairs {
-            for key in ["number", "state", "params", "values"] {
-                assert_eq!(mine[key], theirs[key], "{key}");
-            }
-        }
-    };
+    let place = place("time", "");
+    let [near, far] = ["8", "2048"].map(|hidden| profiled(&place.0, hidden));
+    assert!(1.05 * near < far, "{near} {far}");
+    let between = format!("{{time_per_token: {{most: {:.3} ns}}}}", 1e9 * (near * far).sqrt());
+    fs::write(place.0.join("study.yaml"), study(&between)).unwrap();
     let found = document(&place.0, &[]);
-    same(&found);
-    let asked = python("ask");
-    let found = document(&place.0, &["--resume"]);
-    let all = trials(&found);
-    assert_eq!(all.len(), 10);
-    for wanted in asked.as_array().unwrap() {
-        let trial = &all[wanted["number"].as_u64().unwrap() as usize];
-        assert_eq!(trial["state"], wanted["state"], "{trial}");
-        for (name, value) in wanted["params"].as_object().unwrap() {
-            assert_eq!(trial["params"][name], *value, "{trial}");
-        }
+    assert_eq!(trials(&found).len(), 1, "{found:#}");
+    let trial = &trials(&found)[0];
+    assert_eq!(trial["params"]["model.set.hidden"], 8);
+    let noted = trial["notes"]["lrc:time_per_token"].as_f64().unwrap();
+    assert!((noted - near).abs() <= 1e-9 * near, "{noted} {near}");
+    assert_eq!(trial["values"][1], noted);
+    // A bound that nothing keeps, one that is no time, nothing to model with.
+    let cases = [
+        ("{time_per_token: {most: 1 ns}}", None, 3, "at most 1.000e-9 are allowed"),
+        ("{time_per_token: {most: 400k}}", None, 3, "a time such as `3 us`"),
+        (&*between, Some("/nowhere"), 4, "cannot load /nowhere"),
+    ];
+    for (bound, nvrtc, status, said) in cases {
+        fs::write(place.0.join("study.yaml"), study(bound)).unwrap();
+        let mut command = command(&place.0, &["--out", "other"]);
+        nvrtc.map(|nvrtc| {
+            command.env("LRC_NVRTC", nvrtc).env("LRC_CACHE_DIR", place.0.join("cache"))
+        });
+        let out = command.output().unwrap();
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.code() == Some(status) && text.contains(said), "{bound}: {text}");
+        assert!(!place.0.join("other").exists());
     }
-    same(&found);
 }

@@ -33,6 +33,12 @@ pub enum Kind {
     Truth,
     /// A text.
     Text,
+    /// A number, a truth or a text; `null` for nothing.
+    Value,
+    /// A list of numbers, truths or texts.
+    Values,
+    /// A number that may be shortened, `400k`, `1.5M`, or a time, `3 us`.
+    Count,
     /// A path, from the spec's folder.
     Path,
     /// An amount of training: `5%`, `200 steps`, `1.5M tokens`, `30 min`.

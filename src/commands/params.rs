@@ -53,8 +53,9 @@ pub struct Wanted {
 fn wanted(text: &str) -> Result<Wanted, String> {
     let (name, number) =
         text.split_once('=').ok_or("expected MEASURE=NUMBER, as in params=400M")?;
-    let measure = Measure::named(name.trim()).ok_or_else(|| {
-        let known: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
+    let measure = Measure::named(name.trim()).filter(|of| of.of_model()).ok_or_else(|| {
+        let known: Vec<&str> =
+            ALL.iter().filter(|(_, of)| of.of_model()).map(|(name, _)| *name).collect();
         format!("there is no measure `{name}`; there are {}", known.join(", "))
     })?;
     let to = quantity(number).ok_or_else(|| format!("`{number}` is no number such as 399.7M"))?;

@@ -18,7 +18,6 @@ use lrc_runtime::optim::{Class, Which, classes};
 use lrc_runtime::profile::step::{self, Step, StepProfile};
 use lrc_runtime::profile::{Profile as OfRecurrence, page, profile, text};
 use lrc_runtime::recurrence::draw::Sizes;
-use lrc_runtime::train::estimate::longest;
 use lrc_runtime::train::ready::{Data, ready};
 use serde_json::{Value, json};
 
@@ -200,8 +199,7 @@ fn of_spec(args: &Profile, sources: &mut Sources) -> Result<(Prepared, Step), Fa
     }
     let Opened { spec, model, .. } = open(&args.file, &pairs(&args.set)?, sources)?;
     let made = ready(&spec, &model, Device::Sim, Data::Elsewhere)?;
-    let longest = longest(&spec, &made.run_schedule);
-    let own = [made.needs.part.div_ceil(longest), longest, made.needs.parts];
+    let own = made.longest_step(&spec);
     let [batch, length, parts] = args.shape.map_or(own, |s| [s.batch, s.length, 1]);
     let remembered = made.needs.optimizer;
     Ok((made.plan.prepared, Step { batch, length, parts, remembered }))

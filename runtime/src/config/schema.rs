@@ -1,4 +1,4 @@
-//! The JSON Schema of specs, for editors: what a field may be, its default and its meaning.
+//! JSON Schemas of specs, studies and experiments, for editors: what a field may be, its default and its meaning.
 
 use serde_json::{Map, Value, json};
 
@@ -10,14 +10,21 @@ const AMOUNT: &str =
     "^[0-9][0-9_.eE+-]*[kKMBT]? ?(%|steps?|tokens?|tok|s|sec|seconds?|min|minutes?|h|hours?)?$";
 /// A batch.
 const SIZE: &str = "^[0-9][0-9_.eE+-]*[kKMBT]?( ?(sequences|tokens?|tok))?$";
+/// A number that may be shortened, or a time.
+const COUNT: &str = "^[0-9][0-9_.eE+-]*([kKMBGT]| ?(ns|us|µs|ms|s))?$";
 /// An amount of memory.
 const MEMORY: &str = "^[0-9.]+ ?(kB|MB|GB|TB)$";
 
-/// The schema, as a text that ends with a line.
+/// The schema of specs, as a text that ends with a line.
 pub fn schema() -> String {
-    let mut schema = table(&tables::SPEC);
+    of(&tables::SPEC, "spec.yaml of lrc")
+}
+
+/// The schema of a file with these fields, likewise.
+pub fn of(fields: &Table, title: &str) -> String {
+    let mut schema = table(fields);
     schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
-    schema["title"] = json!("spec.yaml of lrc");
+    schema["title"] = json!(title);
     format!("{schema:#}\n")
 }
 
@@ -93,6 +100,11 @@ fn kind(kind: &Kind) -> Value {
         Kind::Whole(range) => bounded("integer", range.map(|x| x as f64)),
         Kind::Truth => json!({ "type": "boolean" }),
         Kind::Text | Kind::Path => json!({ "type": "string" }),
+        Kind::Value => json!({ "type": ["number", "boolean", "string", "null"] }),
+        Kind::Values => json!({
+            "type": "array", "items": { "type": ["number", "boolean", "string"] }, "minItems": 1
+        }),
+        Kind::Count => json!({ "anyOf": [number, text(COUNT)] }),
         Kind::Amount => json!({ "anyOf": [number, text(AMOUNT)] }),
         Kind::Word(words) => json!({ "enum": words }),
         Kind::Size => json!({ "anyOf": [number, text(SIZE)] }),

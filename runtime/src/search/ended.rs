@@ -17,8 +17,8 @@ use crate::train::{Options, train};
 
 /// What training gave.
 pub(super) enum Ended {
-    /// Values at a rung: tokens, and the first objective.
-    Rung(u64, f64),
+    /// Tokens at a rung, the first objective there, and the tokens of the whole run.
+    Rung { tokens: u64, value: f64, whole: Option<f64> },
     /// The whole run: its tokens, the objectives, seconds, and the first objective at its evaluations.
     Whole { tokens: u64, values: Vec<f64>, seconds: f64, shown: Vec<(u64, f64)> },
     /// Nothing to compare.
@@ -29,8 +29,11 @@ impl Ended {
     /// What the journal hears.
     pub(super) fn operations(&self, job: &Job) -> Vec<Operation> {
         match self {
-            Ended::Rung(tokens, value) => {
-                vec![Operation::Intermediate(job.id, *tokens as i64, *value)]
+            Ended::Rung { tokens, value, whole } => {
+                let whole = whole.filter(|_| job.whole.is_none());
+                let noted = whole.map(|whole| Operation::Note(job.id, next::WHOLE, json!(whole)));
+                let shown = Operation::Intermediate(job.id, *tokens as i64, *value);
+                noted.into_iter().chain([shown]).collect()
             }
             Ended::Whole { tokens, values, seconds, shown } => {
                 let mut all = vec![
@@ -56,7 +59,7 @@ impl Ended {
             each.map(|(o, x)| format!("{} {}", o.metric, short(*x))).collect::<Vec<_>>().join(", ")
         };
         match self {
-            Ended::Rung(tokens, value) => {
+            Ended::Rung { tokens, value, .. } => {
                 format!("{} at {tokens} tokens, rung {}", named(&[*value]), job.rung)
             }
             Ended::Whole { values, seconds, .. } => format!("{} ({seconds:.0} s)", named(values)),
@@ -76,13 +79,16 @@ pub(super) fn train_one(
     let folder = next::folder(&chooser.trials, job.number);
     let mut options =
         Options::of_many(folder.clone(), searching.device, searching.progress, "`--resume` goes");
-    if let Some(halving) = &study.halving {
-        let share = halving.rungs().get(job.rung).copied().unwrap_or(1.0);
-        let whole =
-            ready(&opened.spec, &opened.model, searching.device, Data::Elsewhere)?.needs.tokens;
+    let share = study.halving.and_then(|of| of.rungs().get(job.rung).copied()).unwrap_or(1.0);
+    let mut whole = job.whole;
+    if share < 1.0 {
+        if whole.is_none() {
+            let made = ready(&opened.spec, &opened.model, searching.device, Data::Elsewhere)?;
+            whole = made.needs.tokens;
+        }
         // Rungs of a short run may lie in one step: each is one step behind the other at least.
         let least = job.reached + 1;
-        let pause = whole.filter(|_| share < 1.0).map(|whole| (share * whole).ceil() as u64);
+        let pause = whole.map(|whole| (share * whole).ceil() as u64);
         options.pause = pause.map(|tokens| tokens.max(least));
     }
     let summary = match train(&opened.spec, opened.model.clone(), &opened.arch, &options) {
@@ -98,7 +104,8 @@ pub(super) fn train_one(
         return Ok(Ended::Failed(format!("`{}` is no number", study.objectives[at].metric)));
     }
     if !summary.finished {
-        return Ok(Ended::Rung(summary.tokens, values.first().copied().unwrap_or_default()));
+        let value = values.first().copied().unwrap_or_default();
+        return Ok(Ended::Rung { tokens: summary.tokens, value, whole });
     }
     let shown = shown(study, job, &folder, &summary)?;
     Ok(Ended::Whole { tokens: summary.tokens, values, seconds: summary.seconds, shown })

@@ -14,14 +14,17 @@ pub enum Measure {
     StateBytes,
     /// Nominal operations per token, forward.
     Flops,
+    /// Seconds of a training step per token on a GPU, modelled.
+    TimePerToken,
 }
 
 /// All of them with their names.
-pub const ALL: [(&str, Measure); 4] = [
+pub const ALL: [(&str, Measure); 5] = [
     ("parameters", Measure::Parameters),
     ("state", Measure::State),
     ("state_bytes", Measure::StateBytes),
     ("flops", Measure::Flops),
+    ("time_per_token", Measure::TimePerToken),
 ];
 
 impl Measure {
@@ -35,6 +38,32 @@ impl Measure {
     pub fn name(self) -> &'static str {
         ALL.iter().find(|(_, measure)| *measure == self).map_or("", |(name, _)| name)
     }
+
+    /// Whether a model has it by itself: how long one takes depends on the batch, the optimiser and the GPU too.
+    pub fn of_model(self) -> bool {
+        self != Measure::TimePerToken
+    }
+
+    /// Reads a bound: `400k`; of a time `3 us`.
+    pub fn quantity(self, text: &str) -> Option<f64> {
+        let units = [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)];
+        let text = text.trim();
+        match self {
+            Measure::TimePerToken => units.iter().find_map(|(unit, seconds)| {
+                let number = text.strip_suffix(unit)?.trim().parse::<f64>().ok()?;
+                (number.is_finite() && number >= 0.0).then_some(number * seconds)
+            }),
+            _ => quantity(text),
+        }
+    }
+
+    /// What a bound looks like.
+    pub fn example(self) -> &'static str {
+        match self {
+            Measure::TimePerToken => "a time such as `3 us`",
+            _ => "a number such as `400k` or `1.5M`",
+        }
+    }
 }
 
 /// What a model costs.
@@ -46,6 +75,8 @@ pub struct Costs {
     pub state: usize,
     /// Nominal operations per token, forward.
     pub flops: usize,
+    /// Seconds of a training step per token, where somebody asks for them.
+    pub time: Option<f64>,
 }
 
 impl Costs {
@@ -56,16 +87,18 @@ impl Costs {
             parameters: account.parameters,
             state: account.state(length),
             flops: account.flops_per_token(length),
+            time: None,
         }
     }
 
-    /// One of them.
+    /// One of them; no number where it was not asked for.
     pub fn get(&self, measure: Measure) -> f64 {
         match measure {
             Measure::Parameters => self.parameters as f64,
             Measure::State => self.state as f64,
             Measure::StateBytes => 4.0 * self.state as f64,
             Measure::Flops => self.flops as f64,
+            Measure::TimePerToken => self.time.unwrap_or(f64::NAN),
         }
     }
 }
@@ -99,5 +132,16 @@ mod tests {
         for text in ["", "M", "-3", "x", "nan", "3 apples"] {
             assert_eq!(quantity(text), None, "{text}");
         }
+        let time = Measure::TimePerToken;
+        for (text, x) in
+            [("3 us", 3e-6), ("3us", 3e-6), ("1.5 ms", 1.5e-3), ("40ns", 4e-8), ("2 s", 2.0)]
+        {
+            let read = time.quantity(text).unwrap_or(-1.0);
+            assert!((read - x).abs() <= 1e-9 * x, "{text}: {read}");
+        }
+        for text in ["3", "us", "-3 us", "3 min", "400k", "nan us"] {
+            assert_eq!(time.quantity(text), None, "{text}");
+        }
+        assert_eq!(Measure::State.quantity("3 us"), None);
     }
 }

@@ -18,6 +18,7 @@ pub mod report;
 pub mod run;
 pub mod solve;
 pub mod space;
+mod time;
 pub mod trial;
 
 use std::path::PathBuf;
@@ -25,10 +26,12 @@ use std::path::PathBuf;
 use lrc_dsl::{Diag, FileId, Span};
 
 use crate::config::tree;
+use crate::device::sim::hardware::Hardware;
 use crate::eval::experiment::Overrides;
 use halving::Halving;
 use measure::Measure;
 use propose::Sampler;
+pub use read::schema;
 use space::Param;
 
 /// A checked study.
@@ -58,8 +61,19 @@ pub struct Study {
     pub sampler: Sampler,
     /// Who trains how far.
     pub halving: Option<Halving>,
+    /// The GPU on which times are modelled.
+    pub gpu: Hardware,
     /// Where the file stands, for findings about all of it.
     pub place: Option<Span>,
+}
+
+impl Study {
+    /// Whether somebody asks how long models would take on a GPU, which is modelled only then.
+    pub fn timed(&self) -> bool {
+        let time = Measure::TimePerToken;
+        self.constraints.iter().any(|bound| bound.measure == time)
+            || self.objectives.iter().any(|of| of.metric == time.name())
+    }
 }
 
 /// Something that is wanted of a trial.

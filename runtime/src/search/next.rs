@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use lrc_dsl::Sources;
 use serde_json::{Map, Value, json};
@@ -12,11 +13,12 @@ use super::journal::{Operation, State, StoredTrial, Writer};
 use super::order::Ranked;
 use super::propose::{ATTEMPTS, Seen, fresh};
 use super::space::{Domain, Point, every};
-use super::trial::{Elaborated, elaborate};
+use super::trial::{Elaborated, Known, elaborate};
 use crate::ground::error::{Failure, at_path};
 use crate::ground::lock::Lock;
 use crate::ground::random::{Purpose, Stream};
 use crate::ground::terminal::tell;
+use crate::train::signals::signals;
 
 /// A trial that this process has.
 #[derive(Debug)]
@@ -29,10 +31,21 @@ pub struct Job {
     pub rung: usize,
     /// Tokens of the last rung that it has come to.
     pub reached: u64,
+    /// Tokens of its whole run, where its first rung has shown them.
+    pub whole: Option<f64>,
     /// What it trains.
     pub trial: Elaborated,
     /// Nobody else has it as long as this lives.
     pub lock: Lock,
+}
+
+impl Job {
+    /// A trial that the journal has, to be trained to a rung.
+    fn of(stored: &StoredTrial, rung: usize, trial: Elaborated, lock: Lock) -> Job {
+        let whole = stored.notes.get(WHOLE).and_then(Value::as_f64);
+        let reached = reached(stored);
+        Job { id: stored.id, number: stored.number, rung, reached, whole, trial, lock }
+    }
 }
 
 /// What comes next.
@@ -63,6 +76,12 @@ pub struct Chooser<'s> {
 const HASH: &str = "lrc:hash";
 /// The note that holds the rung that a trial was sent to.
 const RUNG: &str = "lrc:rung";
+/// The note that holds the sizes that were solved for.
+const SOLVED: &str = "lrc:solved";
+/// The note that holds the seconds of a training step per token.
+const TIME: &str = "lrc:time_per_token";
+/// The note that holds the tokens of a trial's whole run, of which rungs are shares.
+pub const WHOLE: &str = "lrc:whole";
 /// The note that says why a trial failed.
 pub const WHY: &str = "lrc:why";
 
@@ -204,7 +223,8 @@ impl<'s> Chooser<'s> {
             // Whoever asked for it is not done with saying what.
             (None, None) => return Ok(None),
         };
-        let made = elaborate(self.study, &point, &name(trial.number), &mut Sources::default());
+        let (name, known) = (name(trial.number), known(trial));
+        let made = elaborate(self.study, &point, &name, &known, &mut Sources::default());
         let elaborated = match made {
             Ok(elaborated) => elaborated,
             Err(why) => return fail(why.to_string(), writer),
@@ -233,9 +253,8 @@ impl<'s> Chooser<'s> {
         if !adds.is_empty() {
             writer.add(&adds)?;
         }
-        let (id, number, rung) = (trial.id, trial.number, rung(trial));
-        let reached = reached(trial);
-        Ok(Some(Next::Train(Box::new(Job { id, number, rung, reached, trial: elaborated, lock }))))
+        let rung = rung(trial);
+        Ok(Some(Next::Train(Box::new(Job::of(trial, rung, elaborated, lock)))))
     }
 
     /// What Optuna wants fixed, and the rest at random.
@@ -265,10 +284,10 @@ impl<'s> Chooser<'s> {
             let Some(lock) = self.claim(trial.number)? else { continue };
             let Some(point) = point(self.study, trial) else { continue };
             let name = name(trial.number);
-            let elaborated = elaborate(self.study, &point, &name, &mut Sources::default())?;
+            let elaborated =
+                elaborate(self.study, &point, &name, &known(trial), &mut Sources::default())?;
             writer.add(&[Operation::Note(trial.id, RUNG, json!(rung))])?;
-            let (id, number, reached) = (trial.id, trial.number, reached(trial));
-            return Ok(Some(Job { id, number, rung, reached, trial: elaborated, lock }));
+            return Ok(Some(Job::of(trial, rung, elaborated, lock)));
         }
         Ok(None)
     }
@@ -279,7 +298,7 @@ impl<'s> Chooser<'s> {
         writer: &mut Writer,
     ) -> Result<Option<Job>, Failure> {
         let number = trials.len();
-        let Some((point, trial)) = self.untried(number, trials, writer)? else { return Ok(None) };
+        let Some((point, trial)) = self.untried(number, trials)? else { return Ok(None) };
         let Some(lock) = self.claim(number)? else {
             return Err(Failure::Usage(format!(
                 "another process has {}, which is no trial of this journal: give another folder with --out",
@@ -293,7 +312,7 @@ impl<'s> Chooser<'s> {
             notes(&trial).into_iter().map(|(key, value)| (key.to_string(), value)).collect();
         let id = writer.said().trials.len();
         writer.add(&[Operation::CreateTrial(self.id, params, notes)])?;
-        Ok(Some(Job { id, number, rung: 0, reached: 0, trial, lock }))
+        Ok(Some(Job { id, number, rung: 0, reached: 0, whole: None, trial, lock }))
     }
 
     /// A point that no trial has; nothing where all of the space has been tried, as far as can be found.
@@ -301,13 +320,12 @@ impl<'s> Chooser<'s> {
         &mut self,
         number: usize,
         trials: &[StoredTrial],
-        writer: &mut Writer,
     ) -> Result<Option<(Point, Elaborated)>, Failure> {
         let domains: Vec<Domain> = self.study.space.iter().map(|p| p.domain.clone()).collect();
         let seen = self.seen(trials);
         let draw = [self.study.seed, number as u64];
         let found = fresh(self.study.sampler, &domains, &seen, draw, &mut |point| {
-            writer.alive()?;
+            wanted()?;
             let trial = self.free(&point, number, trials);
             Ok::<_, Failure>(trial.map(|trial| (point, trial)))
         })?;
@@ -321,10 +339,10 @@ impl<'s> Chooser<'s> {
             return Ok(None);
         };
         for point in points {
+            wanted()?;
             if let Some(trial) = self.free(&point, number, trials) {
                 return Ok(Some((point, trial)));
             }
-            writer.alive()?;
         }
         tell!("all of the space has been tried: the search ends after {number} trials");
         Ok(None)
@@ -337,7 +355,8 @@ impl<'s> Chooser<'s> {
         if self.known.get(&key).is_some_and(|hash| hash.as_ref().is_none_or(taken)) {
             return None;
         }
-        let made = elaborate(self.study, point, &name(number), &mut Sources::default()).ok();
+        let (new, sources) = (Known::default(), &mut Sources::default());
+        let made = elaborate(self.study, point, &name(number), &new, sources).ok();
         self.known.insert(key, made.as_ref().map(|trial| trial.hash.clone()));
         made.filter(|trial| !taken(&trial.hash))
     }
@@ -364,6 +383,14 @@ impl<'s> Chooser<'s> {
     }
 }
 
+/// Stops where a signal says so: points may take long to look at.
+fn wanted() -> Result<(), Failure> {
+    match signals()?.load(Ordering::Relaxed) {
+        0 => Ok(()),
+        signal => Err(Failure::Stopped(signal)),
+    }
+}
+
 fn hash_of(trial: &StoredTrial) -> Option<&String> {
     match trial.notes.get(HASH) {
         Some(Value::String(hash)) => Some(hash),
@@ -375,14 +402,26 @@ fn hash_of(trial: &StoredTrial) -> Option<&String> {
 fn notes(trial: &Elaborated) -> Vec<(&'static str, Value)> {
     let solved: Map<String, Value> =
         trial.solved.iter().map(|(path, value)| (path.clone(), json!(value))).collect();
-    vec![
+    let mut notes = vec![
         (HASH, json!(trial.hash)),
         (RUNG, json!(0)),
         ("lrc:parameters", json!(trial.costs.parameters)),
         ("lrc:state", json!(trial.costs.state)),
         ("lrc:flops", json!(trial.costs.flops)),
-        ("lrc:solved", Value::Object(solved)),
-    ]
+        (SOLVED, Value::Object(solved)),
+    ];
+    notes.extend(trial.costs.time.map(|time| (TIME, json!(time))));
+    notes
+}
+
+/// What a trial's notes say of it, where it was elaborated before.
+fn known(trial: &StoredTrial) -> Known {
+    let solved = trial.notes.get(SOLVED).and_then(Value::as_object);
+    let pair = |(path, value): (&String, &Value)| Some((path.clone(), value.as_str()?.to_string()));
+    Known {
+        solved: solved.and_then(|all| all.iter().map(pair).collect()),
+        time: trial.notes.get(TIME).and_then(Value::as_f64),
+    }
 }
 
 /// Tokens of the last rung that a trial has come to.

@@ -6,14 +6,15 @@ use lrc_dsl::Diag;
 use serde_json::{Value as Json, json};
 
 use super::halving::Halving;
-use super::measure::{ALL, Measure, quantity};
+use super::measure::{ALL, Measure};
 use super::propose::Sampler;
 use super::space::{Choice, Domain, Param, json_number};
 use super::{Constraint, Match, Objective, Study};
 use crate::config::fields::{Fields, finding};
 use crate::config::tree::{Tree, Value};
+use crate::device::sim::hardware::{A100, H100};
 use crate::eval::experiment::assignments;
-use crate::fields::{Kind, Preset, Table, amount, field, number, truth, variant, whole};
+use crate::fields::{Kind, Preset, Table, amount, field, number, truth, variant, whole, word};
 use crate::schedule::Amount;
 
 /// The fields of the file.
@@ -23,10 +24,10 @@ static STUDY: Table = Table::of(&[
     field("spec", Kind::Path, Preset::Needed("`spec: spec.yaml`"), "what is varied"),
     whole("seed", 1, [0, u32::MAX as u64], "of what is drawn; the spec has its own"),
     whole("trials", 50, [1, 1 << 20], "trials at most"),
-    field("set", Kind::Map(&Kind::Text), Preset::Words("nothing"), "for all trials"),
+    field("set", Kind::Map(&Kind::Value), Preset::Words("nothing"), "for all trials"),
     field(
         "space",
-        Kind::Named(&DOMAIN),
+        Kind::Map(&Kind::Either(&[Kind::Values, Kind::Section(&DOMAIN)])),
         Preset::Needed(
             "`space: {model.set.width: [32, 64], optimizer.adamw.lr: {float: [1e-4, 1e-1], log: true}}`",
         ),
@@ -47,7 +48,11 @@ static STUDY: Table = Table::of(&[
         Preset::Words("all train to the end"),
         "who trains how far",
     ),
+    word("gpu", &GPUS, "the kind of GPU that `time_per_token` is modelled on"),
 ]);
+
+/// Kinds of GPU with a table of costs.
+const GPUS: [&str; 2] = [H100.arch, A100.arch];
 
 /// The fields of a parameter that is no list of choices.
 static DOMAIN: Table = Table::of(&[
@@ -62,7 +67,7 @@ static DOMAIN: Table = Table::of(&[
     whole("step", 1, [1, 1 << 40], "between neighbours of `int`"),
     field(
         "either",
-        Kind::Map(&Kind::Map(&Kind::Text)),
+        Kind::Map(&Kind::Map(&Kind::Value)),
         Preset::Words("likewise"),
         "names of several values that go together",
     ),
@@ -73,13 +78,13 @@ const DIRECTIONS: [&str; 4] = ["maximise", "minimise", "maximize", "minimize"];
 
 /// The fields of a constraint.
 static CONSTRAINT: Table = Table::of(&[
-    field("least", Kind::Text, Preset::Words("nothing"), "not less: `100k`"),
-    field("most", Kind::Text, Preset::Words("nothing"), "not more: `400k`"),
+    field("least", Kind::Count, Preset::Words("nothing"), "not less: `100k`"),
+    field("most", Kind::Count, Preset::Words("nothing"), "not more: `400k`"),
 ]);
 
 /// The fields of a match.
 static MATCH: Table = Table::of(&[
-    field("to", Kind::Text, Preset::Needed("`to: 400k`"), "the number"),
+    field("to", Kind::Count, Preset::Needed("`to: 400k`"), "the number"),
     field(
         "by",
         Kind::Text,
@@ -120,6 +125,11 @@ static HALVING: Table = Table::of(&[
     number("factor", 3.0, [1.5, 100.0], "one of so many is promoted"),
 ]);
 
+/// The JSON Schema of studies, for editors.
+pub fn schema() -> String {
+    crate::config::schema::of(&STUDY, "study.yaml of lrc")
+}
+
 pub(super) fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Study> {
     let stem = path.file_stem().map_or("study".into(), |s| s.to_string_lossy().into_owned());
     let mut f = Fields::of(tree, "study", &STUDY, diags);
@@ -143,6 +153,7 @@ pub(super) fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<
     );
     let sampler = f.section("sampler", |f| f.kind_or(sampler));
     let halving = f.maybe("halving", halving).flatten();
+    let gpu = f.word_or("gpu", [H100, A100]);
     f.finish();
     let set = assignments(set, "set", diags);
     let space = space.map(|tree| space_of(tree, diags))?;
@@ -161,6 +172,7 @@ pub(super) fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<
         matches: matches.into_iter().flatten().collect(),
         sampler,
         halving,
+        gpu,
         place: tree.span,
     })
 }
@@ -352,12 +364,17 @@ fn measure(name: &str, f: &mut Fields) -> Option<Measure> {
     found
 }
 
-/// A number such as `400k`.
-fn counted(f: &mut Fields, name: &'static str, tree: Option<&Tree>) -> Option<f64> {
-    let tree = tree?;
-    let found = tree.scalar().and_then(|text| quantity(&text));
+/// A number such as `400k`, or a time, whichever the measure is.
+fn counted(
+    f: &mut Fields,
+    name: &'static str,
+    measure: Option<Measure>,
+    tree: Option<&Tree>,
+) -> Option<f64> {
+    let (measure, tree) = (measure?, tree?);
+    let found = tree.scalar().and_then(|text| measure.quantity(&text));
     if found.is_none() {
-        f.wrong(name, tree, "a number such as `400k` or `1.5M`");
+        f.wrong(name, tree, measure.example());
     }
     found
 }
@@ -369,8 +386,8 @@ fn constraint(name: &str, f: &mut Fields) -> Option<Constraint> {
         let message = format!("`{name}` has no bound");
         f.diags.push(finding(span, "E0401", message).help("for example `{most: 400k}`"));
     }
-    let least = counted(f, "least", least).unwrap_or(0.0);
-    let most = counted(f, "most", most).unwrap_or(f64::INFINITY);
+    let least = counted(f, "least", measure, least).unwrap_or(0.0);
+    let most = counted(f, "most", measure, most).unwrap_or(f64::INFINITY);
     if least > most {
         let message = format!("`{name}` is at least {least} and at most {most}: nothing is");
         f.diags.push(finding(span, "E0402", message));
@@ -381,7 +398,7 @@ fn constraint(name: &str, f: &mut Fields) -> Option<Constraint> {
 fn matched(name: &str, f: &mut Fields) -> Option<Match> {
     let (measure, span) = (measure(name, f), f.place());
     let to = f.need("to");
-    let to = counted(f, "to", to);
+    let to = counted(f, "to", measure, to);
     let by = f.need_text("by").map(|(by, _)| by);
     let within = match f.amount("within") {
         Amount::Share(share) => share,

@@ -56,7 +56,9 @@ pub fn rows(
     let mut heads = vec!["trial".to_string(), "status".into()];
     heads.extend(study.objectives.iter().map(|o| o.metric.clone()));
     let wanted = |metric: &str| study.objectives.iter().any(|o| o.metric == metric);
-    let costs: Vec<&str> = ["parameters", "state"].into_iter().filter(|of| !wanted(of)).collect();
+    let mut costs = vec!["parameters", "state"];
+    costs.extend(study.timed().then_some("time_per_token"));
+    costs.retain(|of| !wanted(of));
     heads.extend(costs.iter().map(|name| (*name).to_string()));
     heads.extend(study.space.iter().map(|param| param.short().to_string()));
     let mut rows = vec![heads];
@@ -70,7 +72,10 @@ pub fn rows(
         );
         for name in &costs {
             let value = noted(trial, &format!("lrc:{name}"));
-            row.push(value.map_or("–".into(), |x| format!("{x}")));
+            let whole = |x: &f64| x.fract() == 0.0;
+            row.push(
+                value.map_or("–".into(), |x| if whole(&x) { format!("{x}") } else { short(x) }),
+            );
         }
         let point = point(study, trial).unwrap_or_default();
         row.extend(study.space.iter().zip(&point).map(|(param, x)| param.said(*x)));

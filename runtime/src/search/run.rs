@@ -11,7 +11,7 @@ use super::ended::train_one;
 use super::journal::{Journal, Operation, StoredTrial, Writer};
 use super::next::{self, Chooser, Next};
 use super::space::{Domain, Point};
-use super::trial::elaborate;
+use super::trial::{Known, elaborate};
 use super::{Study, report};
 use crate::config::open::open;
 use crate::device::Device;
@@ -132,6 +132,19 @@ struct About {
     metrics: Value,
 }
 
+impl About {
+    /// What is written of a study that is new to lrc.
+    fn notes(&self, study: usize) -> Vec<Operation> {
+        vec![
+            Operation::StudyNote(study, "lrc:spec", json!(self.spec)),
+            Operation::StudyNote(study, "lrc:space", self.space.clone()),
+            Operation::StudyNote(study, METRICS, self.metrics.clone()),
+            // By these Optuna's figures and its dashboard call what they draw.
+            Operation::StudySystem(study, "study:metric_names", self.metrics.clone()),
+        ]
+    }
+}
+
 fn about(study: &Study, sources: &mut Sources) -> Result<About, Failure> {
     let opened = open(&study.spec, &study.set, sources)?;
     let text = format!("{}{}", opened.spec.resolved, opened.arch);
@@ -174,12 +187,8 @@ fn enter(
     let directions: Vec<u64> = study.objectives.iter().map(|o| 1 + u64::from(o.maximise)).collect();
     let Some((id, stored)) = writer.said().study(&study.name) else {
         let id = writer.said().studies.len();
-        writer.add(&[
-            Operation::CreateStudy(study.name.clone(), directions),
-            Operation::StudyNote(id, "lrc:spec", json!(about.spec)),
-            Operation::StudyNote(id, "lrc:space", about.space.clone()),
-            Operation::StudyNote(id, METRICS, about.metrics.clone()),
-        ])?;
+        let begun = Operation::CreateStudy(study.name.clone(), directions);
+        writer.add(&[vec![begun], about.notes(id)].concat())?;
         return Ok(id);
     };
     let refuse = |what: String| {
@@ -219,11 +228,7 @@ fn enter(
         )));
     }
     if !known {
-        writer.add(&[
-            Operation::StudyNote(id, "lrc:spec", json!(about.spec)),
-            Operation::StudyNote(id, "lrc:space", about.space.clone()),
-            Operation::StudyNote(id, METRICS, about.metrics.clone()),
-        ])?;
+        writer.add(&about.notes(id))?;
     }
     Ok(id)
 }
@@ -371,12 +376,14 @@ fn constraints(study: &Study, device: Device, sources: &mut Sources) -> Result<(
     let mut last: Option<(Failure, Point)> = None;
     let (mut alike, mut looked) = (0, 0);
     for point in points(study, None).take(LOOKS as usize) {
-        let made = elaborate(study, &point, "check", &mut Sources::default());
+        let made = elaborate(study, &point, "check", &Known::default(), &mut Sources::default());
         match made {
             Ok(trial) => {
                 ready(&trial.opened.spec, &trial.opened.model, device, Data::Elsewhere)?;
                 return Ok(());
             }
+            // Nothing to model times with: no point can help that.
+            Err(why @ Failure::Compile(_)) => return Err(why),
             Err(why) => {
                 // What is wrong everywhere is not looked for everywhere.
                 let same =
@@ -395,13 +402,15 @@ fn constraints(study: &Study, device: Device, sources: &mut Sources) -> Result<(
     let span = span.or(study.matches.first().and_then(|m| m.span)).or(study.place);
     let why = match why {
         // With the places of its own files.
-        Failure::Invalid(_) => match elaborate(study, &point, "check", sources) {
-            Err(Failure::Invalid(diags)) => {
-                let here = |diag: Diag| Diag { span: diag.span.or(span), ..diag };
-                return Err(Failure::Invalid(diags.into_iter().map(here).collect()));
+        Failure::Invalid(_) => {
+            match elaborate(study, &point, "check", &Known::default(), sources) {
+                Err(Failure::Invalid(diags)) => {
+                    let here = |diag: Diag| Diag { span: diag.span.or(span), ..diag };
+                    return Err(Failure::Invalid(diags.into_iter().map(here).collect()));
+                }
+                _ => why,
             }
-            _ => why,
-        },
+        }
         other => other,
     };
     let message = format!("none of {looked} points of the space can be a trial");

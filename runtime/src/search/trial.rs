@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use lrc_compiler::elaborate::Setting;
 use lrc_dsl::{FileId, Sources};
 
-use super::measure::{Costs, Measure};
+use super::measure::{ALL, Costs, Measure};
 use super::solve::{Solved, solve};
 use super::space::{sets, short};
-use super::{Match, Study};
+use super::time::per_token;
+use super::{Constraint, Match, Study};
 use crate::config::open::{Opened, open};
 use crate::config::tree::{self, Value};
 use crate::eval::experiment::Overrides;
@@ -16,7 +17,7 @@ use crate::ground::error::Failure;
 use crate::report::record::Summary;
 
 /// Metrics by their short names: of the run's own held-out set, of the run, of its model.
-pub const METRICS: [&str; 12] = [
+pub const METRICS: [&str; 13] = [
     "loss",
     "accuracy",
     "exact",
@@ -29,6 +30,7 @@ pub const METRICS: [&str; 12] = [
     "state",
     "state_bytes",
     "flops",
+    "time_per_token",
 ];
 
 /// Whether a metric may be one of a run.
@@ -49,37 +51,69 @@ pub struct Elaborated {
     pub hash: String,
 }
 
-/// What a point makes of the spec; an error is the point's.
+/// What took long to find out of a trial, and stands in the journal.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Sizes that were solved for, where they were.
+    pub solved: Option<Overrides>,
+    /// Seconds of a training step per token, modelled.
+    pub time: Option<f64>,
+}
+
+/// What a point makes of the spec; an error is the point's. What is known of it already is not found out again.
 pub fn elaborate(
     study: &Study,
     point: &[f64],
     name: &str,
+    known: &Known,
     sources: &mut Sources,
 ) -> Result<Elaborated, Failure> {
     let mut set = study.set.clone();
     set.extend(sets(&study.space, point));
-    let mut solved = Overrides::new();
-    for of in &study.matches {
-        let size = matched(study, of, &set, sources)?;
-        set.push((of.by.clone(), size.to_string()));
-        solved.push((of.by.clone(), size.to_string()));
-    }
+    let solved = match &known.solved {
+        Some(solved) => solved.clone(),
+        None => solved(study, &set, sources)?,
+    };
+    set.extend(solved.iter().cloned());
     set.push(("name".into(), name.to_string()));
     let opened = open(&study.spec, &set, sources)?;
-    let costs = Costs::of(&opened.model, opened.spec.task.length());
-    for bound in &study.constraints {
-        let value = costs.get(bound.measure);
-        if value < bound.least || value > bound.most {
-            let (name, value) = (bound.measure.name(), short(value));
-            return Err(Failure::Usage(if costs.get(bound.measure) > bound.most {
-                format!("`{name}` is {value}, at most {} are allowed", short(bound.most))
-            } else {
-                format!("`{name}` is {value}, at least {} are wanted", short(bound.least))
-            }));
-        }
+    let mut costs = Costs::of(&opened.model, opened.spec.task.length());
+    let timed = |bound: &&Constraint| bound.measure == Measure::TimePerToken;
+    // What costs nothing to know first.
+    study.constraints.iter().filter(|bound| !timed(bound)).try_for_each(|b| keeps(&costs, b))?;
+    if study.timed() {
+        let time = known.time.map_or_else(|| per_token(&opened, study.gpu), Ok)?;
+        costs.time = Some(time);
+        study.constraints.iter().filter(timed).try_for_each(|bound| keeps(&costs, bound))?;
     }
     let hash = hash(&opened);
     Ok(Elaborated { opened, costs, solved, hash })
+}
+
+/// Refuses what breaks a constraint.
+fn keeps(costs: &Costs, bound: &Constraint) -> Result<(), Failure> {
+    let value = costs.get(bound.measure);
+    let (name, is) = (bound.measure.name(), short(value));
+    if value > bound.most {
+        let most = short(bound.most);
+        return Err(Failure::Usage(format!("`{name}` is {is}, at most {most} are allowed")));
+    }
+    if value < bound.least {
+        let least = short(bound.least);
+        return Err(Failure::Usage(format!("`{name}` is {is}, at least {least} are wanted")));
+    }
+    Ok(())
+}
+
+/// The sizes that are solved for, one after the other.
+fn solved(study: &Study, set: &Overrides, sources: &mut Sources) -> Result<Overrides, Failure> {
+    let mut set = set.clone();
+    let begun = set.len();
+    for of in &study.matches {
+        let size = matched(study, of, &set, sources)?;
+        set.push((of.by.clone(), size.to_string()));
+    }
+    Ok(set.split_off(begun))
 }
 
 /// The size that brings a measure near its number.
@@ -98,8 +132,11 @@ fn matched(
     let mut measure = |size: u64| {
         let mut set = set.clone();
         set.push((of.by.clone(), size.to_string()));
-        let Opened { spec, model, .. } = open(&study.spec, &set, &mut Sources::default())?;
-        Ok(Costs::of(&model, spec.task.length()).get(of.measure))
+        let opened = open(&study.spec, &set, &mut Sources::default())?;
+        match of.measure {
+            Measure::TimePerToken => per_token(&opened, study.gpu),
+            other => Ok(Costs::of(&opened.model, opened.spec.task.length()).get(other)),
+        }
     };
     let said = |failure: Failure| failure.of(&format!("`{}` by `{}`", of.measure.name(), of.by));
     let Solved { size, value } = solve(of.to, start, &mut measure).map_err(said)?;
@@ -164,8 +201,10 @@ pub fn metrics(summary: &Summary, costs: &Costs, task: &str) -> BTreeMap<String,
     all.extend(more.into_iter().filter_map(|(name, x)| Some((name.to_string(), x?))));
     all.insert("seconds".into(), summary.seconds);
     all.insert("tokens_per_second".into(), summary.tokens_per_second);
-    for measure in [Measure::Parameters, Measure::State, Measure::StateBytes, Measure::Flops] {
-        all.insert(measure.name().into(), costs.get(measure));
+    for (name, measure) in ALL {
+        let value = costs.get(measure);
+        // No number is one that nobody asked for.
+        all.extend((!value.is_nan()).then(|| (name.to_string(), value)));
     }
     all
 }

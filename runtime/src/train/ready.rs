@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use lrc_compiler::graph::Model;
 
 use super::engine::{Training, TrainingPlan};
-use super::estimate::{Estimate, estimate};
+use super::estimate::{Estimate, estimate, longest};
 use super::lacks::lacks;
 use crate::config::Spec;
 use crate::data::corpus::Corpora;
@@ -31,6 +31,14 @@ pub struct Ready {
     pub needs: Estimate,
     /// Its model, prepared to be trained.
     pub plan: TrainingPlan,
+}
+
+impl Ready {
+    /// Sequences that run through the model at a time in the longest step, tokens of each, and how often they do.
+    pub fn longest_step(&self, spec: &Spec) -> [usize; 3] {
+        let longest = longest(spec, &self.run_schedule);
+        [self.needs.part.div_ceil(longest), longest, self.needs.parts]
+    }
 }
 
 /// Whether the data of a run must be there.

@@ -15,7 +15,7 @@ use lrc_compiler::graph::account::account;
 use lrc_dsl::{Diag, FileId, Sources};
 use serde::{Deserialize, Serialize};
 
-pub use read::assignments;
+pub use read::{assignments, schema};
 
 use crate::config::open::{Opened, open};
 use crate::config::{renewed, tree};

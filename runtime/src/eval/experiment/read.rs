@@ -29,7 +29,7 @@ static EXPERIMENT: Table = Table::of(&[
     ),
     field(
         "across",
-        Kind::Map(&Kind::Map(&Kind::Text)),
+        Kind::Map(&Kind::Map(&Kind::Value)),
         Preset::Words("nothing"),
         "every series is trained on each of these: a column each, and the mean of all",
     ),
@@ -38,17 +38,32 @@ static EXPERIMENT: Table = Table::of(&[
 
 /// The fields of a series.
 static SERIES: Table = Table::of(&[
-    field("set", Kind::Map(&Kind::Text), Preset::Words("nothing"), "for the whole series"),
-    field("vary", Kind::Map(&Kind::Numbers), Preset::Words("nothing"), "each value is a case"),
+    field("set", Kind::Map(&Kind::Value), Preset::Words("nothing"), "for the whole series"),
+    field("vary", Kind::Map(&Kind::Values), Preset::Words("nothing"), "each value is a case"),
 ]);
 
 /// The fields of `ask`.
 static ASK: Table = Table::of(&[
-    field("set", Kind::Text, Preset::Needed("`set: task.mqar.pairs`"), "what of the task varies"),
+    field(
+        "set",
+        Kind::Either(&[Kind::Text, Kind::Values]),
+        Preset::Needed("`set: task.mqar.pairs`"),
+        "what of the task varies: a path, or several that vary together",
+    ),
     field("to", Kind::Numbers, Preset::Needed("`to: [4, 8, 16]`"), "rising values"),
-    field("threshold", Kind::Numbers, Preset::Words("0.9"), "the accuracy that counts as learned"),
+    field(
+        "threshold",
+        Kind::Either(&[Kind::Number([0.0, 1.0]), Kind::Numbers]),
+        Preset::Words("0.9"),
+        "the accuracy that counts as learned, or several",
+    ),
     field("name", Kind::Text, Preset::Words("the last name of `set`"), "of the curve"),
 ]);
+
+/// The JSON Schema of experiments, for editors.
+pub fn schema() -> String {
+    crate::config::schema::of(&EXPERIMENT, "experiment.yaml of lrc")
+}
 
 pub(super) fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Experiment> {
     let stem = path.file_stem().map_or("experiment".into(), |s| s.to_string_lossy().into_owned());

@@ -5,7 +5,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::ground::error::{Failure, at_path};
 use crate::ground::terminal::tell;
@@ -14,7 +16,42 @@ use crate::ground::terminal::tell;
 #[derive(Debug)]
 pub(super) struct Held {
     link: PathBuf,
+    /// Signs of life, until this ends.
+    _pulse: Pulse,
 }
+
+/// A thread that touches a file every now and then.
+#[derive(Debug)]
+struct Pulse {
+    /// It ends when this is gone.
+    end: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pulse {
+    fn of(file: &Path, every: Duration) -> Pulse {
+        let (end, ended) = channel();
+        let file = file.to_path_buf();
+        let thread = std::thread::spawn(move || {
+            while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                // Who cannot write it is told when it adds records.
+                let open = fs::File::options().append(true).open(&file);
+                let _ = open.and_then(|file| file.set_modified(SystemTime::now()));
+            }
+        });
+        Pulse { end: Some(end), thread: Some(thread) }
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Signs of life come so much more often than others wait for one.
+const PULSES: u32 = 4;
 
 /// How long it is waited before the next try, at most.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -28,7 +65,7 @@ fn life(link: &Path) -> Option<[i64; 4]> {
 }
 
 impl Held {
-    /// Waits for the lock of a file. One without a sign of life for as long as `grace` is broken.
+    /// Waits for the lock of a file. One without a sign of life for as long as `grace` is broken; this one gives them itself.
     pub(super) fn take(file: &Path, grace: Duration) -> Result<Held, Failure> {
         let mut name = file.as_os_str().to_owned();
         name.push(".lock");
@@ -36,7 +73,7 @@ impl Held {
         let (mut pause, mut seen, mut since) = (Duration::from_millis(1), None, Instant::now());
         loop {
             match symlink(file, &link) {
-                Ok(()) => return Ok(Held { link }),
+                Ok(()) => return Ok(Held { link, _pulse: Pulse::of(file, grace / PULSES) }),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(at_path("make", &link)(error)),
             }

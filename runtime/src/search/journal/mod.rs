@@ -56,7 +56,7 @@ impl Journal {
         &self.path
     }
 
-    /// Reads what has been added, and lets `work` add records; nobody else writes meanwhile. What `work` adds is on the disk when
+    /// Reads what has been added, and lets `work` add records; nobody else writes meanwhile, however long it takes. What `work` adds is on the disk when
     /// it returns.
     pub fn locked<T>(
         &mut self,
@@ -141,13 +141,6 @@ impl Writer<'_> {
     /// What the journal says.
     pub fn said(&self) -> &Replay {
         &self.journal.said
-    }
-
-    /// Shows that who holds the lock is alive, where its work takes long.
-    pub fn alive(&self) -> Result<(), Failure> {
-        let failed = || at_path("write", &self.journal.path);
-        let file = File::options().append(true).open(&self.journal.path).map_err(failed())?;
-        file.set_modified(std::time::SystemTime::now()).map_err(failed())
     }
 
     /// Adds records, all at once, and takes them in.

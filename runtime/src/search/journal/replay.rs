@@ -87,6 +87,8 @@ pub enum Operation {
     CreateStudy(String, Vec<u64>),
     /// A note on a study.
     StudyNote(usize, &'static str, Value),
+    /// A note on a study by which Optuna itself goes.
+    StudySystem(usize, &'static str, Value),
     /// A trial that begins: its study, numbers and distributions of its parameters, notes.
     CreateTrial(usize, Vec<(String, f64, Value)>, Map<String, Value>),
     /// A parameter of a trial: number and distribution.
@@ -109,6 +111,9 @@ impl Operation {
             }
             Operation::StudyNote(study, key, value) => {
                 json!({"op_code": 2, "study_id": study, "user_attr": {*key: value}})
+            }
+            Operation::StudySystem(study, key, value) => {
+                json!({"op_code": 3, "study_id": study, "system_attr": {*key: value}})
             }
             Operation::CreateTrial(study, params, notes) => {
                 let named = |value: &dyn Fn(&(String, f64, Value)) -> Value| {
