@@ -261,7 +261,7 @@ fn processes_share_a_study_and_go_on_where_one_was_killed() {
 #[test]
 fn the_shipped_studies_can_be_searched() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for name in ["placement", "features", "rates", "mixers", "mixers_all"] {
+    for name in ["placement", "features", "rates", "mixers", "mixers_all", "layouts"] {
         let study = format!("examples/search/{name}.yaml");
         let mut command = Command::new(env!("CARGO_BIN_EXE_lrc"));
         let out = command.current_dir(root).args(["search", &study, "--dry-run"]).output().unwrap();

@@ -36,7 +36,7 @@ pub fn importance(space: &[Domain], points: &[&[f64]], costs: &[f64]) -> Vec<f64
 }
 
 /// The rank of each number; equal ones share theirs.
-fn ranks(values: &[f64]) -> Vec<f64> {
+pub(super) fn ranks(values: &[f64]) -> Vec<f64> {
     let rank = |x: &f64| {
         let below = values.iter().filter(|y| y.total_cmp(x).is_lt()).count();
         let same = values.iter().filter(|y| y.total_cmp(x).is_eq()).count();
@@ -45,9 +45,32 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     values.iter().map(rank).collect()
 }
 
+/// How the ranks of two measures of the same things go together (Spearman), from -1 to 1; nothing where one says no difference.
+pub fn agreement(a: &[f64], b: &[f64]) -> Option<f64> {
+    let centred = |values: &[f64]| {
+        let ranks = ranks(values);
+        let mean = ranks.iter().sum::<f64>() / ranks.len().max(1) as f64;
+        ranks.into_iter().map(|x| x - mean).collect::<Vec<f64>>()
+    };
+    let (a, b) = (centred(a), centred(b));
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+    let norm = (product(&a, &a) * product(&b, &b)).sqrt();
+    (norm > 0.0).then(|| product(&a, &b) / norm)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranks_go_together_or_do_not() {
+        let same = |found: Option<f64>, wanted: f64| (found.unwrap_or(9.0) - wanted).abs() < 1e-12;
+        assert!(same(agreement(&[1.0, 2.0, 30.0], &[4.0, 5.0, 6.0]), 1.0));
+        assert!(same(agreement(&[1.0, 2.0, 30.0], &[-4.0, -5.0, -6.0]), -1.0));
+        assert_eq!(agreement(&[1.0, 2.0], &[3.0, 3.0]), None);
+        // By hand: ranks 0 1 2 3 against 1 0 2 3.
+        assert!(same(agreement(&[1.0, 2.0, 3.0, 4.0], &[2.0, 1.0, 3.0, 4.0]), 0.8));
+    }
 
     #[test]
     fn what_decides_is_important() {

@@ -18,6 +18,7 @@ pub mod report;
 pub mod run;
 pub mod solve;
 pub mod space;
+pub mod supernet;
 mod time;
 pub mod trial;
 

@@ -13,6 +13,7 @@ use super::journal::{Operation, State, StoredTrial, Writer};
 use super::order::Ranked;
 use super::propose::{ATTEMPTS, Seen, fresh};
 use super::space::{Domain, Point, every};
+use super::supernet::Said;
 use super::trial::{Elaborated, Known, elaborate};
 use crate::ground::error::{Failure, at_path};
 use crate::ground::lock::Lock;
@@ -68,6 +69,8 @@ pub struct Chooser<'s> {
     pub id: usize,
     /// Where its run folders are.
     pub trials: PathBuf,
+    /// Points that are tried first, with what a supernet makes of them.
+    pub first: Vec<Said>,
     /// Fingerprints of points that were elaborated; nothing where the space forbids one.
     known: BTreeMap<Vec<u64>, Option<String>>,
 }
@@ -82,6 +85,8 @@ const SOLVED: &str = "lrc:solved";
 const TIME: &str = "lrc:time_per_token";
 /// The note that holds the tokens of a trial's whole run, of which rungs are shares.
 pub const WHOLE: &str = "lrc:whole";
+/// The note that holds a trial's objectives by the weights of the study's supernet.
+pub const SUPERNET: &str = "lrc:supernet";
 /// The note that says why a trial failed.
 pub const WHY: &str = "lrc:why";
 
@@ -117,7 +122,7 @@ pub fn rung(trial: &StoredTrial) -> usize {
 impl<'s> Chooser<'s> {
     /// Chooses for a study of a journal.
     pub fn new(study: &'s Study, id: usize, trials: PathBuf) -> Chooser<'s> {
-        Chooser { study, id, trials, known: BTreeMap::new() }
+        Chooser { study, id, trials, first: vec![], known: BTreeMap::new() }
     }
 
     /// Rungs of the study, the whole run among them.
@@ -308,8 +313,10 @@ impl<'s> Chooser<'s> {
         let params = self.study.space.iter().zip(&point);
         let params =
             params.map(|(param, x)| (param.name.clone(), *x, param.domain.to_json())).collect();
-        let notes =
-            notes(&trial).into_iter().map(|(key, value)| (key.to_string(), value)).collect();
+        let said = self.first.iter().find(|said| said.point == point);
+        let said = said.map(|said| (SUPERNET, json!(said.values)));
+        let notes = notes(&trial).into_iter().chain(said);
+        let notes = notes.map(|(key, value)| (key.to_string(), value)).collect();
         let id = writer.said().trials.len();
         writer.add(&[Operation::CreateTrial(self.id, params, notes)])?;
         Ok(Some(Job { id, number, rung: 0, reached: 0, whole: None, trial, lock }))
@@ -324,6 +331,13 @@ impl<'s> Chooser<'s> {
         let domains: Vec<Domain> = self.study.space.iter().map(|p| p.domain.clone()).collect();
         let seen = self.seen(trials);
         let draw = [self.study.seed, number as u64];
+        for at in 0..self.first.len() {
+            wanted()?;
+            let point = self.first[at].point.clone();
+            if let Some(trial) = self.free(&point, number, trials) {
+                return Ok(Some((point, trial)));
+            }
+        }
         let found = fresh(self.study.sampler, &domains, &seen, draw, &mut |point| {
             wanted()?;
             let trial = self.free(&point, number, trials);
@@ -384,7 +398,7 @@ impl<'s> Chooser<'s> {
 }
 
 /// Stops where a signal says so: points may take long to look at.
-fn wanted() -> Result<(), Failure> {
+pub(super) fn wanted() -> Result<(), Failure> {
     match signals()?.load(Ordering::Relaxed) {
         0 => Ok(()),
         signal => Err(Failure::Stopped(signal)),

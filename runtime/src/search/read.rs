@@ -9,6 +9,7 @@ use super::halving::Halving;
 use super::measure::{ALL, Measure};
 use super::propose::Sampler;
 use super::space::{Choice, Domain, Param, json_number};
+use super::supernet::Supernet;
 use super::{Constraint, Match, Objective, Study};
 use crate::config::fields::{Fields, finding};
 use crate::config::tree::{Tree, Value};
@@ -115,6 +116,14 @@ static SAMPLER: Table = Table::one_of(
             "regularised evolution",
         ),
         variant("random", &[], "evenly"),
+        variant(
+            "supernet",
+            &[
+                whole("times", 4, [1, 1 << 16], "its run is so many times as long as a trial's"),
+                whole("asked", 512, [1, 1 << 16], "layouts that are asked at its end, at most"),
+            ],
+            "one model of all layouts is trained first, and those that do best with its weights are tried first",
+        ),
     ],
     Some("tpe"),
 );
@@ -418,6 +427,9 @@ fn sampler(name: &'static str, f: &mut Fields) -> Sampler {
             tournament: f.size("tournament"),
         },
         "random" => Sampler::Random,
+        "supernet" => {
+            Sampler::Supernet(Supernet { times: f.size("times"), asked: f.size("asked") })
+        }
         _ => Sampler::Tpe {
             first: f.size("first"),
             candidates: f.size("candidates"),

@@ -6,9 +6,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::Study;
-use super::importance::importance;
+use super::importance::{agreement, importance};
 use super::journal::{State, StoredTrial};
-use super::next::{Chooser, folder, point};
+use super::next::{Chooser, SUPERNET, folder, point};
 use super::order::{order, pareto};
 use super::space::{Domain, short};
 use crate::ground::atomic;
@@ -106,7 +106,22 @@ pub fn document(study: &Study, trials: &[StoredTrial], out: &Path) -> Value {
         })).collect::<Vec<_>>(),
         "trials": trials.iter().map(one).collect::<Vec<_>>(),
         "best": best(study, trials).iter().map(|trial| trial.number).collect::<Vec<_>>(),
+        "supernet": foretold(study, trials).map(|(trials, ranks)| json!({
+            "trials": trials, "rank_correlation": ranks,
+        })),
     })
+}
+
+/// How well a supernet foretold the first objective: finished trials that it ranked, and how the two orders go together.
+fn foretold(study: &Study, trials: &[StoredTrial]) -> Option<(usize, f64)> {
+    let done = complete(study, trials);
+    let first = study.objectives.first()?;
+    let pairs = done.iter().filter_map(|(trial, costs)| {
+        let said = trial.notes.get(SUPERNET)?.get(0)?.as_f64()?;
+        Some((first.cost(said), costs[0]))
+    });
+    let (said, own): (Vec<f64>, Vec<f64>) = pairs.unzip();
+    Some((said.len(), agreement(&said, &own)?))
 }
 
 /// Writes `results.json` and `report.html`.
@@ -141,6 +156,12 @@ fn page(study: &Study, chooser: &Chooser, trials: &[StoredTrial]) -> String {
         count(State::Running) + count(State::Waiting),
         short(tokens)
     );
+    if let Some((trials, ranks)) = foretold(study, trials) {
+        let _ = write!(
+            page,
+            "<p>Over {trials} of them the order by the supernet's weights and that by their own go together by {ranks:.2} (correlation of ranks, from -1 to 1).</p>"
+        );
+    }
     page.push_str(&curves(study, trials));
     page.push_str(&slices(study, trials));
     page.push_str(&shares(study, trials));

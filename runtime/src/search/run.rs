@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use super::ended::train_one;
 use super::journal::{Journal, Operation, StoredTrial, Writer};
 use super::next::{self, Chooser, Next};
+use super::propose::Sampler;
 use super::space::{Domain, Point};
 use super::trial::{Known, elaborate};
-use super::{Study, report};
+use super::{Study, report, supernet};
 use crate::config::open::open;
 use crate::device::Device;
 use crate::eval::experiment::Overrides;
@@ -46,7 +47,7 @@ impl Searching {
 }
 
 /// How long is waited for what others do.
-const PAUSE: Duration = Duration::from_millis(300);
+pub(super) const PAUSE: Duration = Duration::from_millis(300);
 
 /// Runs a study, goes on with it, or helps others with it. `say` hears of each trial. Gives all trials in order.
 pub fn run(
@@ -75,6 +76,9 @@ pub fn run(
         enter(study, &about, searching.resume, &path, writer)
     })?;
     let mut chooser = Chooser::new(study, id, trials);
+    if let Sampler::Supernet(of) = study.sampler {
+        chooser.first = supernet::ranking(study, of, &about.spec, searching)?;
+    }
     loop {
         let next = journal.locked(|writer| chooser.next(writer))?;
         let signal = stop.load(Ordering::Relaxed);
@@ -265,6 +269,9 @@ pub fn check(study: &Study, device: Device, sources: &mut Sources) -> Result<(),
         return Err(Failure::Invalid(vec![
             diag.help("give `length` of the spec in steps or tokens, or leave `halving` out"),
         ]));
+    }
+    if matches!(study.sampler, Sampler::Supernet(_)) {
+        supernet::check(study, &opened.spec)?;
     }
     once(study)?;
     paths(study, sources)?;

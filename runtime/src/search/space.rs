@@ -226,7 +226,7 @@ pub fn every(space: &[Domain]) -> Option<impl Iterator<Item = Point> + '_> {
 }
 
 /// The n-th value of a finite domain.
-fn nth(domain: &Domain, n: u64) -> f64 {
+pub(super) fn nth(domain: &Domain, n: u64) -> f64 {
     match domain {
         Domain::Choices(_) => n as f64,
         Domain::Int { low, step, .. } => low + step * n as f64,

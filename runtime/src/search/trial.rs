@@ -14,7 +14,7 @@ use crate::config::open::{Opened, open};
 use crate::config::tree::{self, Value};
 use crate::eval::experiment::Overrides;
 use crate::ground::error::Failure;
-use crate::report::record::Summary;
+use crate::report::record::{Evals, Summary};
 
 /// Metrics by their short names: of the run's own held-out set, of the run, of its model.
 pub const METRICS: [&str; 13] = [
@@ -183,29 +183,35 @@ fn unplaced(text: &str) -> String {
     out
 }
 
-/// What a run and its model show, by name. `task` names the run's own set; a mixture of corpora has none, and its first one
-/// counts.
-pub fn metrics(summary: &Summary, costs: &Costs, task: &str) -> BTreeMap<String, f64> {
+/// What an evaluation and the model show, by name. `task` names the run's own set; a mixture of corpora has none, and its first
+/// one counts.
+pub fn shown(eval: &Evals, costs: &Costs, task: &str) -> BTreeMap<String, f64> {
     let mut all = BTreeMap::new();
-    let own = match summary.eval.contains_key(task) {
+    let own = match eval.contains_key(task) {
         true => task,
-        false => summary.eval.keys().find(|set| !set.contains(", ")).map_or(task, String::as_str),
+        false => eval.keys().find(|set| !set.contains(", ")).map_or(task, String::as_str),
     };
-    for (set, metrics) in &summary.eval {
+    for (set, metrics) in eval {
         for (metric, value) in metrics {
             all.insert(format!("eval.{set}.{metric}"), *value);
         }
     }
-    all.extend(summary.eval.get(own).into_iter().flatten().map(|(name, x)| (name.clone(), *x)));
-    let more = [("final_loss", summary.final_loss), ("best_val_loss", summary.best_val_loss)];
-    all.extend(more.into_iter().filter_map(|(name, x)| Some((name.to_string(), x?))));
-    all.insert("seconds".into(), summary.seconds);
-    all.insert("tokens_per_second".into(), summary.tokens_per_second);
+    all.extend(eval.get(own).into_iter().flatten().map(|(name, x)| (name.clone(), *x)));
     for (name, measure) in ALL {
         let value = costs.get(measure);
         // No number is one that nobody asked for.
         all.extend((!value.is_nan()).then(|| (name.to_string(), value)));
     }
+    all
+}
+
+/// The same of a run, with what it shows as a whole.
+pub fn metrics(summary: &Summary, costs: &Costs, task: &str) -> BTreeMap<String, f64> {
+    let mut all = shown(&summary.eval, costs, task);
+    let more = [("final_loss", summary.final_loss), ("best_val_loss", summary.best_val_loss)];
+    all.extend(more.into_iter().filter_map(|(name, x)| Some((name.to_string(), x?))));
+    all.insert("seconds".into(), summary.seconds);
+    all.insert("tokens_per_second".into(), summary.tokens_per_second);
     all
 }
 

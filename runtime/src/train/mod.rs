@@ -26,7 +26,7 @@ use crate::device::Device;
 use crate::ground::error::Failure;
 use crate::parallel::Group;
 use crate::schedule::Amount;
-pub use run::train;
+pub use run::{due, train};
 
 /// What `lrc train` was asked for besides the spec.
 #[derive(Clone, Debug)]

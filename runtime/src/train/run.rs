@@ -138,7 +138,8 @@ impl Done {
     }
 }
 
-fn due(every: Amount, before: &Progress, after: &Progress) -> bool {
+/// Whether something that happens every so often is due between two places of a run.
+pub fn due(every: Amount, before: &Progress, after: &Progress) -> bool {
     every.number() > 0.0 && after.times(every) > before.times(every)
 }
 

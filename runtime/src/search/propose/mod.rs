@@ -3,6 +3,7 @@
 
 use super::order::{Ranked, order};
 use super::space::{Domain, Point};
+use super::supernet::Supernet;
 use crate::ground::random::{Purpose, Stream};
 
 /// How points are chosen.
@@ -27,6 +28,8 @@ pub enum Sampler {
         /// The share of good ones.
         good: f64,
     },
+    /// Layouts in the order of what they say with weights that all of them share; behind these any, evenly.
+    Supernet(Supernet),
 }
 
 /// Evolution as a study has it that says no more.
