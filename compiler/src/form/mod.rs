@@ -14,6 +14,7 @@ pub mod halves;
 mod head_packing;
 pub mod recurrent;
 pub mod rows;
+mod segment;
 mod task;
 
 pub use task::gather;

@@ -188,7 +188,7 @@ fn read_as_inputs(
 }
 
 /// Inputs and parameters that programs read, in order.
-fn used(programs: &[&Program]) -> (Vec<usize>, Vec<usize>) {
+pub(super) fn used(programs: &[&Program]) -> (Vec<usize>, Vec<usize>) {
     let (mut inputs, mut params) = (BTreeSet::new(), BTreeSet::new());
     let mut open: Vec<&Program> = programs.to_vec();
     while let Some(program) = open.pop() {
@@ -209,7 +209,7 @@ fn used(programs: &[&Program]) -> (Vec<usize>, Vec<usize>) {
 }
 
 /// The program with inputs and parameters numbered by their places in lists.
-fn renumbered(program: &Program, inputs: &[usize], params: &[usize]) -> Program {
+pub(super) fn renumbered(program: &Program, inputs: &[usize], params: &[usize]) -> Program {
     let place = |list: &[usize], i: usize| list.iter().position(|at| *at == i).unwrap_or(i);
     let nodes = program.nodes.iter().map(|node| {
         let op = match &node.op {

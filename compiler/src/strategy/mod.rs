@@ -11,6 +11,7 @@
 //! * **recurrent**: one token after the other, which any recurrence allows.
 
 mod halves;
+pub mod transition;
 
 pub use halves::{Half, Halves};
 

@@ -11,12 +11,14 @@
 
 pub mod axes;
 pub mod build;
+pub mod classes;
 pub mod elementwise;
 pub mod factors;
 pub mod int;
 pub mod interval;
 pub mod lift;
 pub mod linear;
+pub mod linear_part;
 pub mod mask;
 mod moves;
 mod number;
