@@ -2,14 +2,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use lrc_compiler::block::Blocking;
 use lrc_compiler::elaborate::{Recurrence, elaborate};
 use lrc_compiler::form::{Form, FormKind, Operand, Problem};
+use lrc_compiler::graph::{Model, build};
 use lrc_compiler::strategy::transition::{Transition, transition};
 use lrc_compiler::tile::size;
 use lrc_dsl::Sources;
 use lrc_runtime::ground::library;
 use lrc_runtime::ground::random::{Purpose, Stream};
+use lrc_runtime::model::segments::Segments;
+use lrc_runtime::model::{Walk, fresh};
+use lrc_runtime::ops::batch::Batch;
+use lrc_runtime::ops::loss::NONE;
+use lrc_runtime::parallel::Group;
+use lrc_runtime::parallel::threads::groups;
 use lrc_runtime::recurrence::draw::tensor;
 
 /// Every recurrence of the library, at sizes of which no two are equal where it has two.
@@ -108,4 +118,189 @@ fn a_summary_says_what_a_segment_does_to_any_state() {
     }
     println!("{said}");
     assert!(said.lines().count() > 20);
+}
+
+/// Layers, each of which looks across rows in its own way.
+const LAYERS: &[(&str, &str)] = &[
+    ("gated_deltanet", "gated_deltanet(heads = 2, dk = 8, dv = 12)"),
+    ("deltanet", "deltanet(heads = 2, dk = 12, dv = 8)"),
+    ("gla_expanded", "gla_expanded(heads = 2, expand = 2, dk = 8, dv = 8, rank = 4)"),
+    ("mamba2", "mamba2(heads = 4, groups = 2, dim = 8, n = 8)"),
+    ("mamba", "mamba(e = 16, n = 4, rank = 2)"),
+    ("rwkv7_time", "rwkv7_time(heads = 2, rank = 4, first = true)"),
+    ("rwkv6_time", "rwkv6_time(heads = 2, rank = 4, decay_rank = 4)"),
+    ("griffin", "griffin(e = 16, blocks = 2)"),
+    ("h3", "h3(n = 4)"),
+    ("attention", "attention(heads = 2)"),
+    ("attention", "attention(heads = 2, window = 5)"),
+    ("gated_attention", "gated_attention(heads = 4, kv_heads = 2, dim = 8)"),
+    ("hyena", "hyena(filter = 8, span = 64)"),
+    ("short_conv", "short_conv(e = 16)"),
+    ("moe", "moe(experts = 4, hidden = 12, balance = 0.3)"),
+];
+
+/// Recurrences that nothing smaller than themselves says what they do to states; and one that reads single rows of the past.
+const OTHERS: &str = "
+    recurrence counts { in x : [d]
+        state s : [d]
+        s[t] = s[t-1] * t / (t + 1) + x
+        out y = s[t] + x[t-2] }
+    recurrence bends { in x : [d]; param a : [d]
+        state s : [d] init a
+        s[t] = tanh(s[t-1] + x)
+        out y = s[t] }
+    recurrence begins { in x : [d]; in g : scalar in (-inf, 0]; param a : [d]
+        state s : [d] init a
+        s[t] = exp(g) * s[t-1] + x
+        out y = s[t] * s[t-1]^T * x }
+    mixer slow(d = 8) { v : [1, d] = linear(x)
+        o = counts(v)
+        out y = linear(o) }
+    mixer bent(d = 8) { v : [2, d] = linear(x)
+        param a : [2, d] init uniform(-1, 1)
+        o = bends(v, a)
+        out y = linear(o) }
+    mixer begun(d = 8) { v : [2, d] = linear(x)
+        param a : [2, d] init uniform(-1, 1)
+        g : [2] = -softplus(linear(x))
+        o = begins(v, g, a)
+        out y = linear(o) }
+";
+
+fn model_of(mixer: &str, layer: &str) -> Model {
+    let uses = if mixer.is_empty() { String::new() } else { format!("use \"mixers/{mixer}.arch\"\n") };
+    let text = format!(
+        "{uses}{OTHERS}\nmodel m(width = 16) {{ vocab 16\n residual x + f(rmsnorm(x))\n {layer}\n {layer}\n head rmsnorm(x), untied }}"
+    );
+    let mut sources = Sources::default();
+    let (names, mut diags) = lrc_dsl::load_text("m", text, None, library::LIBRARY, &mut sources);
+    let built = build(&names, names.get("m").unwrap(), &Default::default(), &mut diags);
+    built.unwrap_or_else(|| panic!("{}", lrc_dsl::render(&sources, &diags, false)))
+}
+
+/// Parameters of which none is 0: what is divided by a norm of zeros has no digits.
+fn drawn(model: &Model) -> Vec<Vec<f32>> {
+    let mut random = Stream::new(7, Purpose::Verify, 3);
+    let mut params = fresh(&model.graph.params, 7);
+    params.iter_mut().flatten().for_each(|x| *x += 0.05 * random.normal() as f32);
+    params
+}
+
+/// Packed sequences.
+fn batch_of(lengths: &[usize]) -> Batch {
+    let mut random = Stream::new(4, Purpose::Train, 0);
+    let mut batch = Batch::default();
+    for length in lengths {
+        let tokens: Vec<u32> = (0..*length).map(|_| random.below(16) as u32).collect();
+        let targets: Vec<u32> = (0..*length)
+            .map(|at| if at % 5 == 3 { NONE } else { random.below(16) as u32 })
+            .collect();
+        batch.push(&tokens, &targets);
+    }
+    batch
+}
+
+/// Hidden states, gradients, and the words that a process has sent at most for each node.
+struct Found {
+    hidden: Vec<f32>,
+    grads: Vec<Vec<f32>>,
+    loss: f64,
+    sent: BTreeMap<usize, u64>,
+}
+
+fn alone(model: &Model, params: &[Vec<f32>], batch: &Batch) -> Found {
+    let mut walk = Walk::new(model.clone(), params).unwrap();
+    let score = walk.train(batch).unwrap();
+    let grads = walk.grads().unwrap();
+    Found { hidden: walk.hidden(batch).unwrap(), grads, loss: score.loss, sent: BTreeMap::new() }
+}
+
+/// The same by threads that stand for processes, each with a segment.
+fn in_segments(model: &Model, params: &[Vec<f32>], batch: &Batch, count: usize) -> Found {
+    let one = |group: Group, batch: Batch| {
+        let mut walk = Walk::new(model.clone(), params).unwrap();
+        walk.segments = Some(Segments::new(Arc::new(group), count));
+        let score = walk.train(&batch).unwrap();
+        let grads = walk.grads().unwrap();
+        let sent = std::mem::take(&mut walk.segments.as_mut().unwrap().sent);
+        let share = batch.asked() as f64 / batch.weight() as f64;
+        Found { hidden: walk.hidden(&batch).unwrap(), grads, loss: score.loss * share, sent }
+    };
+    let one = &one;
+    let parts: Vec<Found> = std::thread::scope(|scope| {
+        let each = groups(count).unwrap().into_iter().zip(batch.segments(count));
+        let all: Vec<_> =
+            each.map(|(group, batch)| scope.spawn(move || one(group, batch))).collect();
+        all.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    parts
+        .into_iter()
+        .reduce(|mut sum, part| {
+            sum.hidden.extend(part.hidden);
+            sum.loss += part.loss;
+            for (sum, part) in sum.grads.iter_mut().flatten().zip(part.grads.iter().flatten()) {
+                *sum += part;
+            }
+            for (node, words) in part.sent {
+                let most = sum.sent.entry(node).or_default();
+                *most = words.max(*most);
+            }
+            sum
+        })
+        .unwrap()
+}
+
+/// The norm of the difference of two lists, as a share of the norm of the first.
+fn gap(wanted: &[f32], found: &[f32]) -> f64 {
+    let norm = |all: &mut dyn Iterator<Item = f64>| all.map(|x| x * x).sum::<f64>().sqrt();
+    let of_wanted = norm(&mut wanted.iter().map(|x| f64::from(*x)));
+    let gaps = &mut wanted.iter().zip(found).map(|(a, b)| f64::from(*a) - f64::from(*b));
+    norm(gaps) / of_wanted.max(1e-3)
+}
+
+#[test]
+fn segments_give_what_one_process_gives() {
+    let others = [("", "slow()"), ("", "bent()"), ("", "begun()")];
+    for (mixer, layer) in LAYERS.iter().chain(&others) {
+        let model = model_of(mixer, layer);
+        let params = drawn(&model);
+        for lengths in [&[70][..], &[3, 41, 1, 2, 23], &[9, 9]] {
+            let batch = batch_of(lengths);
+            let wanted = alone(&model, &params, &batch);
+            // What a last bit of the parameters makes of it: where gradients are ill-conditioned, as through the norms of small
+            // vectors, nobody has more digits.
+            let nudge = |x: &f32| f32::from_bits(x.to_bits() ^ 1);
+            let nudged: Vec<Vec<f32>> =
+                params.iter().map(|param| param.iter().map(nudge).collect()).collect();
+            let rounded = alone(&model, &nudged, &batch);
+            let bar = |a: &[f32], b: &[f32]| gap(a, b).max(1e-5);
+            for count in [2, 4] {
+                let found = in_segments(&model, &params, &batch, count);
+                let who = format!("{layer}, {lengths:?} in {count}");
+                let hidden = gap(&wanted.hidden, &found.hidden);
+                assert!(hidden < bar(&wanted.hidden, &rounded.hidden), "{who}: {hidden}");
+                assert!((wanted.loss - found.loss).abs() < 1e-5, "{who}: {}", found.loss);
+                for (at, param) in model.graph.params.iter().enumerate() {
+                    let (a, b) = (&wanted.grads[at], &found.grads[at]);
+                    let (gap, bar) = (gap(a, b), bar(a, &rounded.grads[at]));
+                    assert!(gap < 2.0 * bar, "{who}: {gap}, not {bar}, of {}", param.name);
+                }
+            }
+        }
+    }
+}
+
+/// What a recurrence sends does not grow with the sequence; what attention sends does.
+#[test]
+fn what_a_recurrence_says_does_not_grow_with_the_sequence() {
+    for (mixer, layer) in LAYERS {
+        let grows = ["attention(heads = 2)", "gated_attention", "hyena"];
+        let grows = grows.iter().any(|name| layer.starts_with(name));
+        let model = model_of(mixer, layer);
+        let params = drawn(&model);
+        let sent = |length: usize| in_segments(&model, &params, &batch_of(&[length]), 4).sent;
+        let (short, long) = (sent(64), sent(256));
+        assert!(!short.is_empty() && short.values().sum::<u64>() > 0, "{layer}");
+        assert_eq!(short != long, grows, "{layer}: {short:?} {long:?}");
+    }
 }

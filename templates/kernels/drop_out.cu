@@ -1,11 +1,11 @@
 // Dropout: a number becomes 0 where its 32 random bits are below `least`, else it grows by `kept`. The
-// bits are those of Philox4x32-10 (Salmon et al. 2011) with `key` as its key and the row as the item, as on
-// the processor.
+// bits are those of Philox4x32-10 (Salmon et al. 2011) with `key` as its key and the row, counted from `first`, as the
+// item, as on the processor.
 extern "C" __global__ void drop_out(TO* to, const FROM* from, const int* key, int count, int width,
-                                    int least, float kept) {
+                                    int least, int first, float kept) {
     for (int e = blockIdx.x * blockDim.x + threadIdx.x; e < count; e += gridDim.x * blockDim.x) {
         const int column = e % width;
-        unsigned c0 = column / 4, c1 = 0, c2 = e / width, c3 = 0;
+        unsigned c0 = column / 4, c1 = 0, c2 = first + e / width, c3 = 0;
         unsigned k0 = key[0], k1 = key[1];
         for (int round = 0; round < 10; round++) {
             const unsigned long long a = c0 * 0xD2511F53ull, b = c2 * 0xCD9E8D57ull;

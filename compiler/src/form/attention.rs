@@ -95,11 +95,6 @@ impl Attention {
         Arc::clone(made)
     }
 
-    /// Runs forward.
-    pub fn forward<R: Real>(&self, problem: &Problem<R>) -> Outputs<R> {
-        self.forward_from(problem, 0)
-    }
-
     /// Runs forward for the tokens of each sequence from `first` on; the rows before are arbitrary.
     pub fn forward_from<R: Real>(&self, problem: &Problem<R>, first: usize) -> Outputs<R> {
         let r = problem.recurrence;
@@ -114,11 +109,13 @@ impl Attention {
         Outputs { outs, finals: Vec::new() }
     }
 
-    /// Runs backward; nothing of the forward pass is needed but its inputs.
-    pub fn backward<R: Real>(
+    /// Runs backward; nothing of the forward pass is needed but its inputs, and nothing flows into the outputs of tokens before
+    /// `first`.
+    pub fn backward_from<R: Real>(
         &self,
         problem: &Problem<R>,
         cotangents: &Cotangents<R>,
+        first: usize,
     ) -> Gradients<R> {
         let r = problem.recurrence;
         let mut wide = zero_sheets(problem, &r.inputs);
@@ -126,7 +123,7 @@ impl Attention {
             hand_out(problem, &mut wide, &r.inputs, &vec![1; r.inputs.len()])
                 .into_par_iter()
                 .map_init(BTreeMap::new, |machines, (task, mut rows)| {
-                    Head { form: self, task }.backward(machines, &mut rows, cotangents)
+                    Head { form: self, task }.backward(machines, &mut rows, cotangents, first)
                 })
                 .collect();
         let params = gather_params(problem, params.into_iter());
@@ -232,11 +229,12 @@ impl<R: Real> Head<'_, '_, R> {
         machines: &mut Machines<R>,
         rows: &mut [Rows<R>],
         cotangents: &Cotangents<R>,
+        first: usize,
     ) -> Vec<Vec<R>> {
         let p = self.task.problem;
         let r = p.recurrence;
         let mut params = zero_params(p);
-        for block in self.blocks() {
+        for block in self.blocks().into_iter().filter(|block| block.first + block.count > first) {
             let (programs, machine) = self.machine(machines, block.keys, true);
             let plan = &programs.backward;
             plan.run(machine, 0, &[], &mut |leaf, _, to| match leaf {

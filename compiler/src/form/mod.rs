@@ -335,6 +335,16 @@ impl Form {
 
     /// Runs forward. With `keep`, the backward pass can follow.
     pub fn forward<R: Real>(&self, problem: &Problem<R>, keep: bool) -> (Outputs<R>, Kept<R>) {
+        self.forward_from(problem, keep, 0)
+    }
+
+    /// The same where of each sequence only the outputs' rows from `first` on are asked for; the rows before are arbitrary.
+    pub fn forward_from<R: Real>(
+        &self,
+        problem: &Problem<R>,
+        keep: bool,
+        first: usize,
+    ) -> (Outputs<R>, Kept<R>) {
         let (mut outputs, kept) = match self {
             Form::Recurrent(form) => {
                 let (outputs, kept) = form.forward(problem, keep);
@@ -355,7 +365,7 @@ impl Form {
                 let (outputs, kept) = both.forward(problem, keep);
                 return (outputs, Kept::Halves(Box::new(kept)));
             }
-            Form::Attention(form) => (form.forward(problem), Kept::Attention),
+            Form::Attention(form) => (form.forward_from(problem, first), Kept::Attention),
         };
         if problem.sum > 1 {
             for (out, slot) in outputs.outs.iter_mut().zip(&problem.recurrence.outs) {
@@ -372,6 +382,17 @@ impl Form {
         problem: &Problem<R>,
         kept: &Kept<R>,
         cotangents: &Cotangents<R>,
+    ) -> Gradients<R> {
+        self.backward_from(problem, kept, cotangents, 0)
+    }
+
+    /// The same where nothing flows into the outputs of each sequence before its row `first`: see [`Form::forward_from`].
+    pub fn backward_from<R: Real>(
+        &self,
+        problem: &Problem<R>,
+        kept: &Kept<R>,
+        cotangents: &Cotangents<R>,
+        first: usize,
     ) -> Gradients<R> {
         if let (Form::Chunk(chunk), Kept::Chunk(kept)) = (self, kept) {
             return chunk.backward(problem, kept, cotangents);
@@ -399,7 +420,7 @@ impl Form {
                 let problem = head_packing::problem(problem, &scan.wide, scan.lanes);
                 scan.chunked.backward(&problem, kept, cotangents)
             }
-            (Form::Attention(form), _) => form.backward(problem, cotangents),
+            (Form::Attention(form), _) => form.backward_from(problem, cotangents, first),
             _ => unreachable!("a form's own forward pass comes before its backward pass"),
         }
     }

@@ -146,6 +146,36 @@ impl Int {
         }
     }
 
+    /// The most that the value can lie before the current token, where a limit is seen: 0 for `t`, 4 for `max(t - 4, 0)`.
+    pub fn behind(&self) -> Option<i64> {
+        match self {
+            Int::T => Some(0),
+            Int::Op(IntOp::Sub, a, b) => match **b {
+                Int::Const(c) => Some(a.behind()? + c),
+                _ => None,
+            },
+            Int::Op(IntOp::Add, a, b) => match **b {
+                Int::Const(c) => Some(a.behind()? - c),
+                _ => None,
+            },
+            Int::Op(IntOp::Max, a, b) => match (a.behind(), b.behind()) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether it is how far two positions lie apart: the same wherever a sequence is counted from.
+    pub fn is_distance(&self) -> bool {
+        let position = |x: &Int| matches!(x, Int::T | Int::Bound(_));
+        match self {
+            Int::Const(_) => true,
+            Int::Op(IntOp::Sub, a, b) => position(a) && position(b),
+            _ => false,
+        }
+    }
+
     /// How many parts the expression has.
     pub fn parts(&self) -> usize {
         match self {

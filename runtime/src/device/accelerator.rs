@@ -12,7 +12,9 @@ use lrc_compiler::plan::rows::Pointwise as PlannedPointwise;
 use lrc_compiler::tile::{Leaf, Number, Stream, size};
 
 use super::answers::Answers;
-use super::backend::{self, Backend, CrossEntropy, Drop, Elementwise, Pointwise, Said};
+use super::backend::{
+    self, Backend, CrossEntropy, Drop, Elementwise, Flows, Part, Pointwise, Said,
+};
 use super::collectives::Collectives;
 use super::fixed::{Fixed, PIECE};
 use super::grouped::Seats;
@@ -34,8 +36,9 @@ pub struct Accelerator {
     rows: HashMap<usize, Rc<RowKernel>>,
     /// The kernels of recurrences for training and for the forward pass alone, made when they are wanted.
     recurring: HashMap<(String, bool), Rc<Kernels>>,
-    names: HashMap<usize, String>,
-    left: HashMap<usize, Left>,
+    /// What each call of a node runs, by which its kernels are known.
+    names: HashMap<(usize, Part), String>,
+    left: HashMap<(usize, Part), Left>,
     answers: Answers,
     /// Who sits where, as the host has read it since the numbers were routed.
     pub(super) seats: Vec<(Tensor, Seats)>,
@@ -72,8 +75,7 @@ impl Accelerator {
         };
         for (at, node) in prepared.model.graph.nodes.node_weights().enumerate() {
             let Kind::Recur(recur) = &node.kind else { continue };
-            made.names.insert(at, format!("{:?}", recur.recurrence));
-            made.kernels(at, recur, true)?;
+            made.kernels((at, Part::Own), recur, true)?;
         }
         Ok(made)
     }
@@ -81,11 +83,12 @@ impl Accelerator {
     /// The kernels of a recurrence; layers that do the same share them.
     fn kernels(
         &mut self,
-        at: usize,
+        at: (usize, Part),
         recur: &Recur,
         training: bool,
     ) -> Result<Rc<Kernels>, Failure> {
-        let key = (self.names[&at].clone(), training);
+        let name = self.names.entry(at).or_insert_with(|| format!("{:?}", recur.recurrence));
+        let key = (name.clone(), training);
         if let Some(known) = self.recurring.get(&key) {
             return Ok(Rc::clone(known));
         }
@@ -293,7 +296,7 @@ impl Backend for Accelerator {
         outs: &[Tensor],
         keep: bool,
     ) -> Result<Vec<Tensor>, Failure> {
-        let kernels = self.kernels(on.at, on.recur, keep)?;
+        let kernels = self.kernels((on.at, on.part), on.recur, keep)?;
         let own = self.of_heads(on, outs)?;
         let (finals, left) = kernels.forward(&mut self.store, &Call::of(on), &own)?;
         if on.recur.sum > 1 {
@@ -305,20 +308,15 @@ impl Backend for Accelerator {
             }
         }
         if keep {
-            self.left.insert(on.at, left);
+            self.left.insert((on.at, on.part), left);
         } else {
             left.release(&mut self.store);
         }
         Ok(finals)
     }
 
-    fn recur_grad(
-        &mut self,
-        on: &backend::Call,
-        d_outs: &[Option<Tensor>],
-        to: &[Tensor],
-    ) -> Result<(), Failure> {
-        let mut d_outs = d_outs.to_vec();
+    fn recur_grad(&mut self, on: &backend::Call, flows: &Flows) -> Result<(), Failure> {
+        let mut d_outs = flows.outs.to_vec();
         if on.recur.sum > 1 {
             // Heads that add up get the same rows.
             for (d, slot) in d_outs.iter_mut().zip(&on.recur.recurrence.outs) {
@@ -332,14 +330,19 @@ impl Backend for Accelerator {
                 *d = Some(own);
             }
         }
-        let kernels = self.kernels(on.at, on.recur, true)?;
-        let left = self.left.remove(&on.at);
+        let kernels = self.kernels((on.at, on.part), on.recur, true)?;
+        let left = self.left.remove(&(on.at, on.part));
         let left = left.ok_or_else(|| Failure::no_forward(&on.recur.recurrence.name))?;
-        let (inputs, params) = to.split_at(on.recur.recurrence.inputs.len());
-        let to = Gradients { inputs: inputs.to_vec(), params: params.to_vec(), initial: vec![] };
-        let flows: [&[Option<Tensor>]; 2] = [&d_outs, &[]];
-        kernels.backward(&mut self.store, &Call::of(on), &left, flows, &to)?;
-        left.release(&mut self.store);
+        let (inputs, params) = flows.to.split_at(on.recur.recurrence.inputs.len());
+        let initial = flows.initial.to_vec();
+        let to = Gradients { inputs: inputs.to_vec(), params: params.to_vec(), initial };
+        let d_finals: Vec<Option<Tensor>> = flows.finals.iter().copied().map(Some).collect();
+        kernels.backward(&mut self.store, &Call::of(on), &left, [&d_outs, &d_finals], &to)?;
+        if flows.again {
+            self.left.insert((on.at, on.part), left);
+        } else {
+            left.release(&mut self.store);
+        }
         if on.recur.sum > 1 {
             d_outs.into_iter().flatten().for_each(|own| self.store.give(own));
         }

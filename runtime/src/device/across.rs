@@ -83,6 +83,7 @@ impl Fixed {
             to.words.into(),
             drop.width.into(),
             Argument::Number(drop.least().cast_signed()),
+            drop.first.into(),
             kept.into(),
         ];
         each(store, self.typed("drop_out", [to, from])?, to.words, &arguments)

@@ -39,11 +39,24 @@ pub struct Pointwise<'a> {
     pub grads: &'a [Tensor],
 }
 
+/// Which of a node's calls: there are several where sequences go on from one process to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The only one, or that of the sequences that begin here.
+    Own,
+    /// Of the sequence that goes on here.
+    Head,
+    /// Of what a segment does to states.
+    Transition,
+}
+
 /// What a recurrence runs on.
 #[derive(Clone, Debug)]
 pub struct Call<'a> {
     /// The forward node.
     pub at: usize,
+    /// Which of its calls.
+    pub part: Part,
     /// The recurrence.
     pub recur: &'a Recur,
     /// Row at which each sequence starts, and the total.
@@ -52,6 +65,30 @@ pub struct Call<'a> {
     pub operands: &'a [Tensor],
     /// States before the first token, where given.
     pub initial: &'a [Option<Tensor>],
+}
+
+/// What flows into a recurrence from behind, and where its gradients go.
+#[derive(Clone, Copy, Debug)]
+pub struct Flows<'a> {
+    /// Per output.
+    pub outs: &'a [Option<Tensor>],
+    /// Per state after the last token, where anything flows into states.
+    pub finals: &'a [Tensor],
+    /// The gradients of inputs, then of parameters.
+    pub to: &'a [Tensor],
+    /// Those of the states before the first token, where anybody asks.
+    pub initial: &'a [Tensor],
+    /// Nothing flows into the outputs of each sequence before this row of it.
+    pub first: usize,
+    /// Whether the same call comes again.
+    pub again: bool,
+}
+
+impl<'a> Flows<'a> {
+    /// Gradients of outputs alone, and of operands alone.
+    pub fn of(outs: &'a [Option<Tensor>], to: &'a [Tensor]) -> Flows<'a> {
+        Flows { outs, finals: &[], to, initial: &[], first: 0, again: false }
+    }
 }
 
 /// A block of rows of logits and what they should say.
@@ -90,6 +127,8 @@ pub struct Drop {
     pub draws: u64,
     /// Numbers of a row.
     pub width: usize,
+    /// The number of the first row.
+    pub first: usize,
 }
 
 impl Drop {
@@ -259,15 +298,22 @@ pub trait Backend {
     /// A recurrence. Gives the states after the last token; with `keep` what the way back needs stays.
     fn recur(&mut self, call: &Call, outs: &[Tensor], keep: bool) -> Result<Vec<Tensor>, Failure>;
 
-    /// The outputs of a recurrence of one sequence for its rows from `from` on; rows before are read only.
-    fn recur_last(&mut self, call: &Call, outs: &[Tensor], from: usize) -> Result<(), Failure> {
+    /// The outputs of a recurrence of one sequence for its rows from `from` on; rows before are read only. With `keep` what the
+    /// way back needs stays.
+    fn recur_last(
+        &mut self,
+        call: &Call,
+        outs: &[Tensor],
+        from: usize,
+        keep: bool,
+    ) -> Result<(), Failure> {
         let rows = call.bounds.last().copied().unwrap_or(0);
         let mut all = Vec::with_capacity(outs.len());
         for out in outs {
             let words = out.words / (rows - from) * rows;
             all.push(self.alloc_as("outputs of a text", words, out.number)?);
         }
-        let finals = self.recur(call, &all, false)?;
+        let finals = self.recur(call, &all, keep)?;
         for (to, all) in outs.iter().zip(&all) {
             self.sum(*to, &[all.part(all.words - to.words, to.words)])?;
         }
@@ -276,12 +322,7 @@ pub trait Backend {
     }
 
     /// The gradients of a recurrence's operands, from those of its outputs.
-    fn recur_grad(
-        &mut self,
-        call: &Call,
-        d_outs: &[Option<Tensor>],
-        to: &[Tensor],
-    ) -> Result<(), Failure>;
+    fn recur_grad(&mut self, call: &Call, flows: &Flows) -> Result<(), Failure>;
 
     /// The loss of a block of rows, remembered until [`Backend::said`].
     fn cross_entropy(&mut self, on: &CrossEntropy) -> Result<(), Failure>;

@@ -8,14 +8,14 @@ use half::bf16;
 use lrc_compiler::form::attention::Attention;
 use lrc_compiler::form::elementwise::InPlace;
 use lrc_compiler::form::rows::{Rows, RowsBackward, RowsInput};
-use lrc_compiler::form::{Cotangents, Form, Kept, Outputs};
+use lrc_compiler::form::{Cotangents, Form, Gradients, Kept, Outputs};
 use lrc_compiler::graph::{Kind, Prepared, ValueId};
 use lrc_compiler::memory;
 use lrc_compiler::tile::Number;
 use rayon::prelude::*;
 
 use super::backend::{
-    Backend, Call, CrossEntropy, Drop, Elementwise, LossGradient, Pointwise, Said,
+    Backend, Call, CrossEntropy, Drop, Elementwise, Flows, LossGradient, Part, Pointwise, Said,
 };
 use super::forms::longest;
 use super::store::Tensor;
@@ -38,10 +38,10 @@ pub struct Cpu {
     rows: HashMap<usize, Rows>,
     rows_grad: HashMap<usize, RowsBackward>,
     /// The form of each recurrence, for the longest sequence that it was made for.
-    pub(super) forms: HashMap<usize, (usize, Arc<Form>)>,
+    pub(super) forms: HashMap<(usize, Part), (usize, Arc<Form>)>,
     /// The form of a recurrence for one token at the end of a text, where it reads the past itself.
     singles: HashMap<usize, Option<Arc<Attention>>>,
-    kept: HashMap<usize, Kept<f32>>,
+    kept: HashMap<(usize, Part), Kept<f32>>,
     said: Said,
     formulas: Vec<InPlace>,
     /// Numbers of all tensors now, and at most so far.
@@ -119,6 +119,23 @@ impl Cpu {
             self.slots[slot] = data;
         }
         Tensor { slot, start: 0, words, number: Number::F32 }
+    }
+
+    /// Whether a tensor is all that its slot holds.
+    fn all_of(&self, tensor: Tensor) -> bool {
+        tensor.start == 0 && self.slots[tensor.slot].len() <= tensor.words
+    }
+
+    /// Puts what was computed where it belongs.
+    fn put(&mut self, tensor: Tensor, data: Vec<f32>) {
+        let slot = &mut self.slots[tensor.slot];
+        if tensor.start == 0 && slot.len() <= tensor.words {
+            memory::give(std::mem::replace(slot, data));
+        } else {
+            slot[tensor.start..tensor.start + tensor.words].copy_from_slice(&data);
+            memory::give(data);
+        }
+        self.round(tensor);
     }
 
     /// Counts numbers that came in place of others.
@@ -272,51 +289,62 @@ impl Backend for Cpu {
         let form = self.form(call, &problem)?;
         let (Outputs { outs: made, finals }, kept) = form.forward(&problem, keep);
         drop(problem);
-        self.forms.insert(call.at, (longest(call.bounds), form));
-        for (tensor, data) in outs.iter().zip(made) {
-            memory::give(std::mem::replace(&mut self.slots[tensor.slot], data));
-            self.round(*tensor);
-        }
+        self.forms.insert((call.at, call.part), (longest(call.bounds), form));
+        outs.iter().zip(made).for_each(|(tensor, data)| self.put(*tensor, data));
         if keep {
-            self.kept.insert(call.at, kept);
+            self.kept.insert((call.at, call.part), kept);
         }
         Ok(finals.into_iter().map(|state| self.hold(state)).collect())
     }
 
-    fn recur_last(&mut self, call: &Call, outs: &[Tensor], from: usize) -> Result<(), Failure> {
+    fn recur_last(
+        &mut self,
+        call: &Call,
+        outs: &[Tensor],
+        from: usize,
+        keep: bool,
+    ) -> Result<(), Failure> {
         let problem = self.problem(call);
         let known = self.singles.get(&call.at).cloned();
         let made = || Attention::single(problem.recurrence).ok().map(Arc::new);
         let single = known.unwrap_or_else(made);
-        let made = match &single {
-            Some(single) if problem.rows() - from == 1 => single.forward_from(&problem, from).outs,
-            _ => self.form(call, &problem)?.forward(&problem, false).0.outs,
+        let (made, kept) = match &single {
+            Some(single) if !keep && problem.rows() - from == 1 => {
+                (single.forward_from(&problem, from), Kept::Attention)
+            }
+            _ => self.form(call, &problem)?.forward_from(&problem, keep, from),
         };
+        let made = made.outs;
         drop(problem);
+        if keep {
+            self.kept.insert((call.at, call.part), kept);
+        }
         self.singles.insert(call.at, single);
         outs.iter().zip(&made).try_for_each(|(to, made)| {
             self.with([*to], |_, [to]| to.copy_from_slice(&made[made.len() - to.len()..]))
         })
     }
 
-    fn recur_grad(
-        &mut self,
-        call: &Call,
-        d_outs: &[Option<Tensor>],
-        to: &[Tensor],
-    ) -> Result<(), Failure> {
-        to.iter().for_each(|tensor| memory::give(std::mem::take(&mut self.slots[tensor.slot])));
-        let kept = self.kept.remove(&call.at);
+    fn recur_grad(&mut self, call: &Call, flows: &Flows) -> Result<(), Failure> {
+        for tensor in flows.to.iter().filter(|tensor| self.all_of(**tensor)).collect::<Vec<_>>() {
+            memory::give(std::mem::take(&mut self.slots[tensor.slot]));
+        }
+        let key = (call.at, call.part);
+        let kept = self.kept.remove(&key);
         let kept = kept.ok_or_else(|| Failure::no_forward(&call.recur.recurrence.name))?;
         let problem = self.problem(call);
         let form = self.form(call, &problem)?;
-        let outs = d_outs.iter().map(|d| d.map(|d| self.get(d))).collect();
-        let gradients = form.backward(&problem, &kept, &Cotangents { outs, finals: vec![] });
-        drop(problem);
-        for (tensor, data) in to.iter().zip(gradients.inputs.into_iter().chain(gradients.params)) {
-            self.slots[tensor.slot] = data;
-            self.round(*tensor);
+        let outs = flows.outs.iter().map(|d| d.map(|d| self.get(d))).collect();
+        let finals = flows.finals.iter().map(|d| Some(self.get(*d))).collect();
+        let cotangents = Cotangents { outs, finals };
+        let gradients = form.backward_from(&problem, &kept, &cotangents, flows.first);
+        drop((problem, cotangents));
+        if flows.again {
+            self.kept.insert(key, kept);
         }
+        let Gradients { inputs, params, initial } = gradients;
+        let to = flows.to.iter().zip(inputs.into_iter().chain(params));
+        to.chain(flows.initial.iter().zip(initial)).for_each(|(to, data)| self.put(*to, data));
         Ok(())
     }
 
@@ -362,7 +390,7 @@ impl Backend for Cpu {
         self.with([to], |cpu, [to]| {
             to.copy_from_slice(cpu.get(from));
             to.par_chunks_exact_mut(drop.width.max(1)).enumerate().for_each(|(row, data)| {
-                let mut random = Stream::new(node, Purpose::Dropout, row as u64);
+                let mut random = Stream::new(node, Purpose::Dropout, (drop.first + row) as u64);
                 for x in data {
                     *x = if random.bits() < least { 0.0 } else { *x * kept };
                 }

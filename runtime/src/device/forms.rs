@@ -31,7 +31,7 @@ impl Cpu {
     /// The form that a recurrence runs in.
     pub(super) fn form(&self, call: &Call, problem: &Problem<f32>) -> Result<Arc<Form>, Failure> {
         let longest = longest(call.bounds);
-        match self.forms.get(&call.at) {
+        match self.forms.get(&(call.at, call.part)) {
             Some((known, form)) if *known == longest => Ok(Arc::clone(form)),
             _ => {
                 // For single tokens there is nothing to gain from chunks.

@@ -16,7 +16,9 @@ impl Walk {
         if let Some(d_hidden) = d_hidden {
             self.parameters.backend.clear(d_hidden)?;
         }
-        let scale = 1.0 / asked.len().max(1) as f32;
+        // Of the whole part, of which this may be a segment.
+        let whole = pass.segment.as_ref().map_or(asked.len(), |segment| segment.asked);
+        let scale = 1.0 / whole.max(1) as f32;
         let hidden = pass.values[&self.model().hidden];
         let block = self.parameters.backend.logits().rows(self.model().vocab);
         for rows in asked.chunks(block) {

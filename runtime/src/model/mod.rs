@@ -6,6 +6,7 @@ mod loss;
 pub mod measure;
 pub mod plans;
 pub mod promises;
+pub mod segments;
 mod session;
 pub mod stability;
 mod text;

@@ -10,7 +10,7 @@ use lrc_compiler::graph::{Kind, Node, Recur};
 use lrc_compiler::tile::{Leaf, Program, Stream};
 
 use super::walk::{Pass, Walk};
-use crate::device::backend::{Call, Pointwise};
+use crate::device::backend::{Call, Part, Pointwise};
 use crate::device::store::Tensor;
 use crate::ground::error::Failure;
 
@@ -34,7 +34,7 @@ pub(super) struct Text {
 }
 
 /// How many rows back a pointwise program reads.
-fn reach(program: &Program) -> usize {
+pub(super) fn reach(program: &Program) -> usize {
     let lags = program.leaves().filter_map(|(_, leaf, _)| match leaf {
         Leaf::Read(Stream::Input(_), at) => at.lag(),
         _ => None,
@@ -82,8 +82,8 @@ impl Walk {
                 let bounds = [0, text.tokens + pass.rows()];
                 let initial = vec![None; recur.recurrence.states.len()];
                 let call =
-                    Call { at, recur, bounds: &bounds, operands: &operands, initial: &initial };
-                self.parameters.backend.recur_last(&call, outputs, text.tokens)?;
+                    Call { at, part: Part::Own, recur, bounds: &bounds, operands: &operands, initial: &initial };
+                self.parameters.backend.recur_last(&call, outputs, text.tokens, false)?;
             }
             Kind::LongConv => {
                 let past = self.past(at, pass, text, inputs)?;
@@ -174,7 +174,7 @@ impl Walk {
         };
         let states = 0..recur.recurrence.states.len();
         let initial: Vec<Option<Tensor>> = states.map(|k| kept.get(k).copied()).collect();
-        let call = Call { at, recur, bounds: pass.bounds, operands, initial: &initial };
+        let call = Call { at, part: Part::Own, recur, bounds: pass.bounds, operands, initial: &initial };
         let finals = self.parameters.backend.recur(&call, outputs, false)?;
         kept.into_iter().for_each(|state| self.parameters.backend.free(state));
         text.memory.insert(at, Memory::States(finals));

@@ -12,11 +12,12 @@ use lrc_compiler::graph::{Kind, Model, Node, ParamId, Prepared, Recur, ValueId};
 use lrc_compiler::tile::Number;
 
 use super::measure::{self, Measured};
+use super::segments::Segments;
 use super::stability::Seen;
 use super::text::Text;
 use crate::device::Device;
 use crate::device::accelerator::Accelerator;
-use crate::device::backend::{Backend, Call, Drop, Pointwise};
+use crate::device::backend::{Backend, Call, Drop, Flows, Part, Pointwise};
 use crate::device::cpu::Cpu;
 use crate::device::parameters::Parameters;
 use crate::device::store::{Machine, Tensor};
@@ -24,6 +25,7 @@ use crate::ground::error::Failure;
 use crate::ops::batch::Batch;
 use crate::ops::dense::{Dense, Sizes};
 use crate::ops::loss::Predictions;
+use crate::ops::segment::Segment;
 
 /// A model ready to run.
 pub struct Walk {
@@ -43,6 +45,8 @@ pub struct Walk {
     pub draws: u64,
     /// Kernels and dense products that the last training step has started.
     pub(super) started: Option<[u64; 2]>,
+    /// Where several processes hold a segment each of every batch.
+    pub segments: Option<Segments>,
 }
 
 /// A batch on its way through the graph.
@@ -58,6 +62,8 @@ pub(super) struct Pass<'b> {
     pub training: bool,
     /// The text that the batch goes on.
     pub text: Option<&'b mut Text>,
+    /// Which rows of a larger batch these are.
+    pub segment: Option<&'b Segment>,
 }
 
 impl Pass<'_> {
@@ -122,6 +128,7 @@ impl Walk {
             z_loss: 0.0,
             draws: 0,
             started: None,
+            segments: None,
         })
     }
 
@@ -238,6 +245,7 @@ impl Walk {
             values: values.collect(),
             training,
             text: None,
+            segment: batch.segment.as_ref(),
         })
     }
 
@@ -284,6 +292,11 @@ impl Walk {
                 return Ok(());
             }
         }
+        if let Some(segment) = pass.segment
+            && self.in_segments(at, node, segment, pass, &inputs, &outputs)?
+        {
+            return Ok(());
+        }
         let width = self.prepared.model.width;
         let rows = self.rows_of(node, pass);
         match &node.kind {
@@ -320,7 +333,8 @@ impl Walk {
                     self.parameters.backend.clear(outputs[0])
                 } else if pass.training {
                     let width = self.width(node.outputs[0]);
-                    let drop = Drop { rate, number, draws: self.draws, width };
+                    let first = pass.segment.map_or(0, |segment| segment.rows(segment.own).start);
+                    let drop = Drop { rate, number, draws: self.draws, width, first };
                     self.parameters.backend.drop_out(outputs[0], inputs[0], drop)
                 } else {
                     self.parameters.backend.sum(outputs[0], &inputs)
@@ -386,7 +400,8 @@ impl Walk {
         outputs: &[Tensor],
     ) -> Result<(), Failure> {
         let initial = vec![None; recur.recurrence.states.len()];
-        let call = Call { at, recur, bounds: pass.bounds, operands: inputs, initial: &initial };
+        let call =
+            Call { at, part: Part::Own, recur, bounds: pass.bounds, operands: inputs, initial: &initial };
         let keep = pass.training && self.prepared.keeps[at];
         let finals = self.parameters.backend.recur(&call, outputs, keep)?;
         self.look(node, &call, &finals)?;
@@ -395,7 +410,7 @@ impl Walk {
     }
 
     /// Lets measures and diagnoses look at a recurrence.
-    fn look(&mut self, node: &Node, call: &Call, finals: &[Tensor]) -> Result<(), Failure> {
+    pub(super) fn look(&mut self, node: &Node, call: &Call, finals: &[Tensor]) -> Result<(), Failure> {
         if self.watch.is_none() && self.seen.is_none() {
             return Ok(());
         }
@@ -439,8 +454,9 @@ impl Walk {
         let d_outs: Vec<Option<Tensor>> =
             outs.iter().map(|has| if *has { flows.next() } else { None }).collect();
         let initial = vec![None; recur.recurrence.states.len()];
-        let call = Call { at: of, recur, bounds: pass.bounds, operands, initial: &initial };
-        self.parameters.backend.recur_grad(&call, &d_outs, outputs)
+        let call =
+            Call { at: of, part: Part::Own, recur, bounds: pass.bounds, operands, initial: &initial };
+        self.parameters.backend.recur_grad(&call, &Flows::of(&d_outs, outputs))
     }
 }
 

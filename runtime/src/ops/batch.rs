@@ -1,6 +1,7 @@
 //! What a step works on: tokens of several sequences, row after row.
 
 use super::loss::NONE;
+use super::segment::Segment;
 
 /// Sequences one after the other.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -11,6 +12,8 @@ pub struct Batch {
     pub targets: Vec<u32>,
     /// Where each sequence starts, and the total.
     pub bounds: Vec<usize>,
+    /// Which rows of a larger batch these are, where several processes hold its segments.
+    pub segment: Option<Segment>,
 }
 
 impl Batch {
@@ -54,6 +57,36 @@ impl Batch {
 
     /// The position of each row in its sequence.
     pub fn positions(&self) -> Vec<u32> {
-        self.bounds.windows(2).flat_map(|w| 0..(w[1] - w[0]) as u32).collect()
+        let before = self.segment.as_ref().map_or(0, Segment::before) as u32;
+        let lengths = self.bounds.windows(2).map(|w| (w[1] - w[0]) as u32).enumerate();
+        lengths
+            .flat_map(|(at, length)| {
+                let first = if at == 0 { before } else { 0 };
+                first..first + length
+            })
+            .collect()
+    }
+
+    /// The rows of this batch in so many segments, which are as even as can be; sequences go on from one to the next.
+    pub fn segments(&self, count: usize) -> Vec<Batch> {
+        let (rows, asked) = (self.rows(), self.asked());
+        let cuts: Vec<usize> = (0..=count).map(|at| rows * at / count).collect();
+        let whole = Segment { own: 0, cuts, bounds: self.bounds.clone(), asked };
+        let one = |own| {
+            let segment = Segment { own, ..whole.clone() };
+            let (from, to) = (segment.cuts[own], segment.cuts[own + 1]);
+            Batch {
+                tokens: self.tokens[from..to].to_vec(),
+                targets: self.targets[from..to].to_vec(),
+                bounds: segment.own_bounds(),
+                segment: Some(segment),
+            }
+        };
+        (0..count).map(one).collect()
+    }
+
+    /// Rows at which something is asked of the batch of which this is a segment; of itself where it is none.
+    pub fn weight(&self) -> usize {
+        self.segment.as_ref().map_or_else(|| self.asked(), |segment| segment.asked)
     }
 }

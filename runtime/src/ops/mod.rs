@@ -8,3 +8,4 @@ pub mod loss;
 pub mod norm;
 pub mod rows;
 pub mod sample;
+pub mod segment;
