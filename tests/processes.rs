@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -54,7 +55,12 @@ fn run_of(
         let mut own = Options::of_many(out.to_path_buf(), Device::Cpu, false, "");
         own.group = group;
         options(&mut own);
-        train(&spec, model, &arch, &own).unwrap();
+        let done = train(&spec, model, &arch, &own);
+        // The others would wait for it.
+        if let Err(failure) = done {
+            let _ = writeln!(std::io::stderr(), "{failure}");
+            std::process::exit(1);
+        }
     };
     if size == 1 {
         one(None);
@@ -324,5 +330,78 @@ mod by_mpirun {
         let output = mpirun(2, &out, &["--set", "optimizer.adamw.lr=fast"]).output().unwrap();
         assert_eq!(output.status.code(), Some(3), "{}", said(&output));
         assert_eq!(said(&output).matches("E0306").count().max(1), 1, "{}", said(&output));
+    }
+}
+
+/// Loss and norm of each step.
+fn course(out: &Path) -> Vec<[f64; 2]> {
+    let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let steps = lines.filter(|line| line["grad_norm"].is_number());
+    steps.map(|line| ["loss", "grad_norm"].map(|name| line[name].as_f64().unwrap())).collect()
+}
+
+/// Each sequence over two and four processes: the losses of one process, and the same bits whatever the number of groups that
+/// hold segments; in some rounds there are fewer parts than groups.
+#[test]
+fn sequences_over_several_processes_learn_the_same() {
+    let more = &[("dropout", "0.1"), ("micro_batch", "192 tokens"), ("batch", "9")][..];
+    let alone = folder("segments-1");
+    run(1, &alone, more, |_| {});
+    let wanted = course(&alone);
+    assert_eq!(wanted.len(), 12);
+    for (segments, sizes) in [("2", &[2, 4][..]), ("4", &[4])] {
+        let more = [more, &[("segments", segments)]].concat();
+        let mut first: Option<BTreeMap<String, Vec<u8>>> = None;
+        for size in sizes {
+            let out = folder(&format!("segments-{segments}-of-{size}"));
+            run(*size, &out, &more, |_| {});
+            for (step, (a, b)) in wanted.iter().zip(course(&out)).enumerate() {
+                let near = |a: f64, b: f64| (a - b).abs() < 2e-4 * (1.0 + a.abs());
+                assert!(near(a[0], b[0]) && near(a[1], b[1]), "{segments}, {step}: {a:?} {b:?}");
+            }
+            let left = left_of_segments(&out);
+            match &first {
+                None => first = Some(left),
+                Some(first) => assert_same(first, &left, &format!("{size} processes")),
+            }
+        }
+    }
+}
+
+/// What a run leaves whose gradients of parts are cut, so that nothing is known of their noise.
+fn left_of_segments(out: &Path) -> BTreeMap<String, Vec<u8>> {
+    ["model.safetensors", "optimizer.safetensors"]
+        .map(|name| {
+            let path = out.join("checkpoints/step-00000012").join(name);
+            (name.to_string(), std::fs::read(path).unwrap())
+        })
+        .into()
+}
+
+#[test]
+fn segments_that_processes_cannot_hold_are_refused() {
+    let out = folder("segments-refused");
+    let spec = Path::new(env!("CARGO_MANIFEST_DIR")).join(SPEC);
+    let overrides = [("segments".to_string(), "2".to_string())];
+    let mut sources = Sources::default();
+    let Opened { spec, model, arch, .. } = open(&spec, &overrides, &mut sources).unwrap();
+    let said: Vec<String> = std::thread::scope(|scope| {
+        let all: Vec<_> = groups(3)
+            .unwrap()
+            .into_iter()
+            .map(|group| {
+                let (spec, model, arch, out) = (&spec, model.clone(), &arch, &out);
+                scope.spawn(move || {
+                    let mut own = Options::of_many(out.clone(), Device::Cpu, false, "");
+                    own.group = Some(Arc::new(group));
+                    train(spec, model, arch, &own).unwrap_err().to_string()
+                })
+            })
+            .collect();
+        all.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    for said in said {
+        assert!(said.contains("`segments: 2` needs 2 processes or a multiple of it"), "{said}");
     }
 }

@@ -45,14 +45,19 @@ struct Tensors {
 impl Tensors {
     fn new(r: &Recurrence) -> Tensors {
         let mut random = Stream::new(5, Purpose::Verify, 1);
-        let mut all = |slots: &[_], rows| {
-            slots.iter().map(|slot| tensor(slot, rows, &mut random)).collect()
-        };
+        let mut all =
+            |slots: &[_], rows| slots.iter().map(|slot| tensor(slot, rows, &mut random)).collect();
         Tensors { inputs: all(&r.inputs, TOKENS * HEADS), params: all(&r.params, HEADS) }
     }
 
     /// What a recurrence that reads some of them leaves of given states.
-    fn finals(&self, r: &Recurrence, own: [&[usize]; 2], from: &[Vec<f64>], kind: FormKind) -> Vec<Vec<f64>> {
+    fn finals(
+        &self,
+        r: &Recurrence,
+        own: [&[usize]; 2],
+        from: &[Vec<f64>],
+        kind: FormKind,
+    ) -> Vec<Vec<f64>> {
         let pick = |all: &'_ [Vec<f64>], own: &[usize]| -> Vec<_> {
             own.iter().map(|at| all[*at].clone()).collect()
         };
@@ -86,20 +91,19 @@ fn summed(t: &Transition, a: &[Vec<f64>], w: &[Vec<f64>], x: &[Vec<f64>]) -> Vec
 
 #[test]
 fn a_summary_says_what_a_segment_does_to_any_state() {
-    let mut said = String::new();
-    for r in recurrences().iter().filter(|r| r.is_local() && !r.states.is_empty()) {
-        let t = match transition(r) {
-            Ok(t) => t,
-            Err(why) => {
-                said += &format!("{}: {}\n", r.name, why.why);
-                continue;
-            }
+    let mut without = vec![];
+    let all = recurrences();
+    for r in all.iter().filter(|r| r.is_local() && !r.states.is_empty()) {
+        let Ok(t) = transition(r) else {
+            without.push(r.name.as_str());
+            continue;
         };
-        said += &format!("{}: {:?}\n", r.name, t.mixing);
         let tensors = Tensors::new(r);
         let mut random = Stream::new(6, Purpose::Verify, 2);
         let mut states = |draw: bool| -> Vec<Vec<f64>> {
-            let mut one = |n: usize| (0..n * HEADS).map(|_| if draw { random.normal() } else { 0.0 }).collect();
+            let mut one = |n: usize| {
+                (0..n * HEADS).map(|_| if draw { random.normal() } else { 0.0 }).collect()
+            };
             r.states.iter().map(|slot| one(size(&slot.shape))).collect()
         };
         let all: [Vec<usize>; 2] = [(0..r.inputs.len()).collect(), (0..r.params.len()).collect()];
@@ -107,17 +111,32 @@ fn a_summary_says_what_a_segment_does_to_any_state() {
         let (x, zero) = (states(true), states(false));
         let wanted = tensors.finals(r, all, &x, FormKind::Recurrent);
         let w = tensors.finals(r, all, &zero, FormKind::Auto);
-        let start: Vec<Vec<f64>> = (0..r.states.len()).map(|k| t.start::<f64>(k).repeat(HEADS)).collect();
+        let start: Vec<Vec<f64>> =
+            (0..r.states.len()).map(|k| t.start::<f64>(k).repeat(HEADS)).collect();
         for kind in [FormKind::Recurrent, FormKind::Auto] {
             let a = tensors.finals(&t.recurrence, [&t.inputs, &t.params], &start, kind);
             let made = summed(&t, &a, &w, &x);
             for (made, wanted) in made.iter().flatten().zip(wanted.iter().flatten()) {
-                assert!((made - wanted).abs() < 1e-9 * (1.0 + wanted.abs()), "{}: {made} is not {wanted}", r.name);
+                assert!(
+                    (made - wanted).abs() < 1e-9 * (1.0 + wanted.abs()),
+                    "{}: {made} is not {wanted}",
+                    r.name
+                );
             }
         }
     }
-    println!("{said}");
-    assert!(said.lines().count() > 20);
+    // States that bend, that are carried on by others, or whose entries mix by matrices of their own.
+    let known = [
+        "abc",
+        "longhorn",
+        "mlstm",
+        "residual_linear_attn",
+        "rwkv4",
+        "s4d",
+        "slstm",
+        "titans_linear",
+    ];
+    assert_eq!(without, known);
 }
 
 /// Layers, each of which looks across rows in its own way.
@@ -168,7 +187,8 @@ const OTHERS: &str = "
 ";
 
 fn model_of(mixer: &str, layer: &str) -> Model {
-    let uses = if mixer.is_empty() { String::new() } else { format!("use \"mixers/{mixer}.arch\"\n") };
+    let uses =
+        if mixer.is_empty() { String::new() } else { format!("use \"mixers/{mixer}.arch\"\n") };
     let text = format!(
         "{uses}{OTHERS}\nmodel m(width = 16) {{ vocab 16\n residual x + f(rmsnorm(x))\n {layer}\n {layer}\n head rmsnorm(x), untied }}"
     );

@@ -166,7 +166,7 @@ fn a_layer_that_is_taken_out_adds_nothing() {
 
 fn engine(transforms: &Transforms) -> Engine {
     let optimizer = Optimizer::adamw(1e-3);
-    let training = Training { optimizer: &optimizer, transforms, rows: 30, seed: 2 };
+    let training = Training { optimizer: &optimizer, transforms, rows: 30, seed: 2, segments: 1 };
     let params = fresh(&hybrid().graph.params, 3);
     Engine::new(hybrid(), params, Device::Cpu, &training).unwrap()
 }
@@ -205,7 +205,8 @@ fn what_fits_no_parameter_or_no_memory_is_refused() {
     let refused = |transforms: Transforms| {
         let params = fresh(&hybrid().graph.params, 3);
         let transforms = &transforms;
-        let training = Training { optimizer: &optimizer, transforms, rows: 30, seed: 2 };
+        let training =
+            Training { optimizer: &optimizer, transforms, rows: 30, seed: 2, segments: 1 };
         Engine::new(hybrid(), params, Device::Cpu, &training).err().unwrap().to_string()
     };
     let precision = vec![(Which::Name("nothing*".into()), Precision::Bf16)];

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lrc_compiler::compile::{Choice, Target, compile};
+use lrc_compiler::elaborate::recurrence::Slot;
 use lrc_compiler::elaborate::{Recurrence, Setting};
 use lrc_compiler::graph::account;
 use lrc_compiler::normal::Refusal;
 use lrc_compiler::plan::Purpose;
 use lrc_compiler::strategy;
+use lrc_compiler::strategy::transition::{Mixing, transition};
 use lrc_compiler::tile::{Op, Program};
 use lrc_dsl::ast::{Decl, Kind};
 use lrc_dsl::{Namespace, Sources};
@@ -158,7 +160,30 @@ pub fn explain_recurrence(r: &Recurrence, decl: &Decl, sources: &Sources) {
             say!("block of {} tokens: {}", block.chunk.tokens, census(&block.chunk.program));
         }
     }
+    if let Some(text) = over_processes(r) {
+        say!("over several processes: {text}");
+    }
     say!("");
+}
+
+/// What a process says of its segment of a sequence where several hold one; nothing where tokens do not depend on each other.
+fn over_processes(r: &Recurrence) -> Option<String> {
+    if !r.is_local() {
+        return Some("rows of earlier segments are fetched from those who hold them".into());
+    }
+    if r.states.is_empty() {
+        return None;
+    }
+    let found = match transition(r) {
+        Ok(found) => found,
+        Err(why) => return Some(format!("states go from segment to segment: {}", why.why)),
+    };
+    let one = |(slot, mixing): (&Slot, &Mixing)| match mixing {
+        Mixing::Entries => format!("a factor per entry of {}", slot.name),
+        Mixing::Axis(_) => format!("a matrix {0} x {0} for {1}", slot.shape[0], slot.name),
+    };
+    let all: Vec<String> = found.recurrence.states.iter().zip(&found.mixing).map(one).collect();
+    Some(format!("a segment says {} per head, and what it writes", all.join(", ")))
 }
 
 fn explain_hindrance(refusal: &Refusal, sources: &Sources) {

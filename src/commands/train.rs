@@ -206,10 +206,10 @@ fn lasting(seconds: f64) -> String {
 const LAYERS: usize = 12;
 
 /// What all processes of this machine need.
-fn beside(needs: Estimate, launched: Option<Launched>) -> Estimate {
+fn beside(needs: Estimate, launched: Option<Launched>, segments: usize) -> Estimate {
     let Some(Launched { place, .. }) = launched else { return needs };
     say!("{} processes, {} on this machine: their memory together", place.size, place.beside);
-    needs.beside(place)
+    needs.beside(place, segments)
 }
 
 /// Checks what training checks, and says what a run would need.
@@ -221,7 +221,7 @@ fn dry_run(
 ) -> Result<(), Failure> {
     note_missing(spec);
     let Ready { run_schedule, needs, .. } = ready(spec, model, options.device, Data::Elsewhere)?;
-    let needs = beside(needs, launched);
+    let needs = beside(needs, launched, spec.segments);
     if let Some(runtime::From { checkpoint, .. }) = &options.from {
         let checkpoint = Checkpoint::open(checkpoint)?;
         checkpoint.state()?;

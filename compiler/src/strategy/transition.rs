@@ -68,7 +68,8 @@ pub fn transition(r: &Recurrence) -> Result<Transition, Refusal> {
     let values = r.updates.iter().map(|update| update.value);
     let versions = r.updates.iter().map(|update| update.version);
     let wanted: Vec<Value> = finals.iter().copied().chain(values).chain(versions).collect();
-    let mut token = linear_part(&r.token, &wanted, &state).map_err(|(span, why)| refuse(span, why))?;
+    let mut token =
+        linear_part(&r.token, &wanted, &state).map_err(|(span, why)| refuse(span, why))?;
     for (k, slot) in r.states.iter().enumerate() {
         let other = |leaf: &Leaf| matches!(leaf, Leaf::Read(Stream::State(j), _) if *j != k);
         if depends(&token, &other)[token.outputs[k].at()] {
@@ -127,12 +128,7 @@ fn mixes(token: &Program, states: &[Slot], k: usize) -> Option<(Mixing, Option<P
     Some((Mixing::Axis(axis), Some(resized)))
 }
 
-fn finished(
-    r: &Recurrence,
-    token: Program,
-    states: Vec<Slot>,
-    mixing: Vec<Mixing>,
-) -> Transition {
+fn finished(r: &Recurrence, token: Program, states: Vec<Slot>, mixing: Vec<Mixing>) -> Transition {
     let (inputs, params) = used(&[&token]);
     let mut token = renumbered(&token, &inputs, &params);
     let (values, versions) = token.outputs[states.len()..].split_at(r.updates.len());

@@ -27,10 +27,7 @@ pub struct Classes<T> {
 impl<T: Tensor> Classes<T> {
     /// The classes of a program; `stands` says what a leaf stands for, and how many of its first axes are rows, which the
     /// tensor does not have; axes of other leaves are of class 0.
-    pub fn of(
-        program: &Program,
-        stands: &dyn Fn(&Leaf) -> Option<(T, usize)>,
-    ) -> Classes<T> {
+    pub fn of(program: &Program, stands: &dyn Fn(&Leaf) -> Option<(T, usize)>) -> Classes<T> {
         let mut classes = Classes { union: Union::new(1), first: vec![], whole: HashMap::new() };
         for node in &program.nodes {
             let first = classes.union.extend(node.shape.len());

@@ -63,9 +63,7 @@ impl Walk<'_> {
         Ok(match &node.op {
             Op::Leaf(leaf) => Some(b.leaf(leaf.clone(), shape)),
             Op::Binary(op @ (Binary::Add | Binary::Sub)) => sum(b, *op, part(0), part(1), shape),
-            Op::Binary(Binary::Div) if !late[1] => {
-                both(part(0), made[1]).map(|[x, y]| b.div(x, y))
-            }
+            Op::Binary(Binary::Div) if !late[1] => both(part(0), made[1]).map(|[x, y]| b.div(x, y)),
             Op::MulSum(axes) if !(late[0] && late[1]) => both(made[0], made[1]).map(|[x, y]| {
                 let product = b.mul_sum(x, y, axes);
                 b.expand(product, shape)

@@ -50,6 +50,8 @@ pub struct Spec {
     pub shaping: Shaping,
     /// Tokens that run through the model at a time; larger steps add up gradients.
     pub micro: Option<f64>,
+    /// Processes that hold a segment each of every sequence, where several train.
+    pub segments: usize,
     /// Threads that prepare batches ahead; they change nothing but the time.
     pub workers: usize,
     /// The seed of everything random.
@@ -143,6 +145,7 @@ fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
     let stop_at = f.get("stop_at").is_some().then(|| f.number("stop_at"));
     let batch = shaping::batch(f);
     let micro = micro(f);
+    let segments = f.size("segments");
     let workers = f.size("workers");
     let optimizer = f.section("optimizer", optimizer::read);
     let (schedule, auto_warmup) = f.section("schedule", shaping::schedule);
@@ -167,6 +170,7 @@ fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
         task,
         shaping,
         micro,
+        segments,
         workers,
         seed,
         optimizer,

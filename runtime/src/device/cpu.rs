@@ -8,7 +8,7 @@ use half::bf16;
 use lrc_compiler::form::attention::Attention;
 use lrc_compiler::form::elementwise::InPlace;
 use lrc_compiler::form::rows::{Rows, RowsBackward, RowsInput};
-use lrc_compiler::form::{Cotangents, Form, Gradients, Kept, Outputs};
+use lrc_compiler::form::{Form, Kept};
 use lrc_compiler::graph::{Kind, Prepared, ValueId};
 use lrc_compiler::memory;
 use lrc_compiler::tile::Number;
@@ -17,7 +17,6 @@ use rayon::prelude::*;
 use super::backend::{
     Backend, Call, CrossEntropy, Drop, Elementwise, Flows, LossGradient, Part, Pointwise, Said,
 };
-use super::forms::longest;
 use super::store::Tensor;
 use crate::ground::error::Failure;
 use crate::ground::random::{Purpose, Stream};
@@ -33,15 +32,15 @@ const SHARE: usize = 1 << 15;
 /// The processor.
 #[derive(Default)]
 pub struct Cpu {
-    slots: Vec<Vec<f32>>,
+    pub(super) slots: Vec<Vec<f32>>,
     free: Vec<usize>,
     rows: HashMap<usize, Rows>,
     rows_grad: HashMap<usize, RowsBackward>,
     /// The form of each recurrence, for the longest sequence that it was made for.
     pub(super) forms: HashMap<(usize, Part), (usize, Arc<Form>)>,
     /// The form of a recurrence for one token at the end of a text, where it reads the past itself.
-    singles: HashMap<usize, Option<Arc<Attention>>>,
-    kept: HashMap<(usize, Part), Kept<f32>>,
+    pub(super) singles: HashMap<usize, Option<Arc<Attention>>>,
+    pub(super) kept: HashMap<(usize, Part), Kept<f32>>,
     said: Said,
     formulas: Vec<InPlace>,
     /// Numbers of all tensors now, and at most so far.
@@ -82,7 +81,7 @@ impl Cpu {
     }
 
     /// Lets `run` write tensors while it reads others.
-    fn with<const N: usize>(
+    pub(super) fn with<const N: usize>(
         &mut self,
         to: [Tensor; N],
         run: impl FnOnce(&Cpu, [&mut [f32]; N]),
@@ -102,14 +101,14 @@ impl Cpu {
     }
 
     /// Rounds what was written into a tensor that stands for one of bf16; the processor holds f32.
-    fn round(&mut self, tensor: Tensor) {
+    pub(super) fn round(&mut self, tensor: Tensor) {
         if tensor.number == Number::Bf16 {
             let data = &mut self.slots[tensor.slot][tensor.start..tensor.start + tensor.words];
             data.par_chunks_mut(SHARE).flatten().for_each(|x| *x = bf16::from_f32(*x).to_f32());
         }
     }
 
-    fn hold(&mut self, data: Vec<f32>) -> Tensor {
+    pub(super) fn hold(&mut self, data: Vec<f32>) -> Tensor {
         let words = data.len();
         self.holds([0, words]);
         let slot = self.free.pop().unwrap_or(self.slots.len());
@@ -122,12 +121,12 @@ impl Cpu {
     }
 
     /// Whether a tensor is all that its slot holds.
-    fn all_of(&self, tensor: Tensor) -> bool {
+    pub(super) fn all_of(&self, tensor: Tensor) -> bool {
         tensor.start == 0 && self.slots[tensor.slot].len() <= tensor.words
     }
 
     /// Puts what was computed where it belongs.
-    fn put(&mut self, tensor: Tensor, data: Vec<f32>) {
+    pub(super) fn put(&mut self, tensor: Tensor, data: Vec<f32>) {
         let slot = &mut self.slots[tensor.slot];
         if tensor.start == 0 && slot.len() <= tensor.words {
             memory::give(std::mem::replace(slot, data));
@@ -285,16 +284,7 @@ impl Backend for Cpu {
     }
 
     fn recur(&mut self, call: &Call, outs: &[Tensor], keep: bool) -> Result<Vec<Tensor>, Failure> {
-        let problem = self.problem(call);
-        let form = self.form(call, &problem)?;
-        let (Outputs { outs: made, finals }, kept) = form.forward(&problem, keep);
-        drop(problem);
-        self.forms.insert((call.at, call.part), (longest(call.bounds), form));
-        outs.iter().zip(made).for_each(|(tensor, data)| self.put(*tensor, data));
-        if keep {
-            self.kept.insert((call.at, call.part), kept);
-        }
-        Ok(finals.into_iter().map(|state| self.hold(state)).collect())
+        self.forward(call, outs, keep)
     }
 
     fn recur_last(
@@ -304,48 +294,11 @@ impl Backend for Cpu {
         from: usize,
         keep: bool,
     ) -> Result<(), Failure> {
-        let problem = self.problem(call);
-        let known = self.singles.get(&call.at).cloned();
-        let made = || Attention::single(problem.recurrence).ok().map(Arc::new);
-        let single = known.unwrap_or_else(made);
-        let (made, kept) = match &single {
-            Some(single) if !keep && problem.rows() - from == 1 => {
-                (single.forward_from(&problem, from), Kept::Attention)
-            }
-            _ => self.form(call, &problem)?.forward_from(&problem, keep, from),
-        };
-        let made = made.outs;
-        drop(problem);
-        if keep {
-            self.kept.insert((call.at, call.part), kept);
-        }
-        self.singles.insert(call.at, single);
-        outs.iter().zip(&made).try_for_each(|(to, made)| {
-            self.with([*to], |_, [to]| to.copy_from_slice(&made[made.len() - to.len()..]))
-        })
+        self.forward_last(call, outs, from, keep)
     }
 
     fn recur_grad(&mut self, call: &Call, flows: &Flows) -> Result<(), Failure> {
-        for tensor in flows.to.iter().filter(|tensor| self.all_of(**tensor)).collect::<Vec<_>>() {
-            memory::give(std::mem::take(&mut self.slots[tensor.slot]));
-        }
-        let key = (call.at, call.part);
-        let kept = self.kept.remove(&key);
-        let kept = kept.ok_or_else(|| Failure::no_forward(&call.recur.recurrence.name))?;
-        let problem = self.problem(call);
-        let form = self.form(call, &problem)?;
-        let outs = flows.outs.iter().map(|d| d.map(|d| self.get(d))).collect();
-        let finals = flows.finals.iter().map(|d| Some(self.get(*d))).collect();
-        let cotangents = Cotangents { outs, finals };
-        let gradients = form.backward_from(&problem, &kept, &cotangents, flows.first);
-        drop((problem, cotangents));
-        if flows.again {
-            self.kept.insert(key, kept);
-        }
-        let Gradients { inputs, params, initial } = gradients;
-        let to = flows.to.iter().zip(inputs.into_iter().chain(params));
-        to.chain(flows.initial.iter().zip(initial)).for_each(|(to, data)| self.put(*to, data));
-        Ok(())
+        self.backward(call, flows)
     }
 
     fn cross_entropy(&mut self, on: &CrossEntropy) -> Result<(), Failure> {

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use lrc_compiler::form::{Form, FormKind, Operand, Problem};
+use lrc_compiler::form::attention::Attention;
+use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Kept, Operand, Outputs, Problem};
+use lrc_compiler::memory;
 
-use super::backend::Call;
+use super::backend::{Call, Flows};
 use super::cpu::Cpu;
+use super::store::Tensor;
 use crate::ground::error::Failure;
 
 impl Cpu {
@@ -41,6 +44,78 @@ impl Cpu {
                 made.map(Arc::new).map_err(|refusal| Failure::World(refusal.why))
             }
         }
+    }
+
+    /// See [`Backend::recur`].
+    pub(super) fn forward(
+        &mut self,
+        call: &Call,
+        outs: &[Tensor],
+        keep: bool,
+    ) -> Result<Vec<Tensor>, Failure> {
+        let problem = self.problem(call);
+        let form = self.form(call, &problem)?;
+        let (Outputs { outs: made, finals }, kept) = form.forward(&problem, keep);
+        drop(problem);
+        self.forms.insert((call.at, call.part), (longest(call.bounds), form));
+        outs.iter().zip(made).for_each(|(tensor, data)| self.put(*tensor, data));
+        if keep {
+            self.kept.insert((call.at, call.part), kept);
+        }
+        Ok(finals.into_iter().map(|state| self.hold(state)).collect())
+    }
+
+    /// See [`Backend::recur_last`].
+    pub(super) fn forward_last(
+        &mut self,
+        call: &Call,
+        outs: &[Tensor],
+        from: usize,
+        keep: bool,
+    ) -> Result<(), Failure> {
+        let problem = self.problem(call);
+        let known = self.singles.get(&call.at).cloned();
+        let made = || Attention::single(problem.recurrence).ok().map(Arc::new);
+        let single = known.unwrap_or_else(made);
+        let (made, kept) = match &single {
+            Some(single) if !keep && problem.rows() - from == 1 => {
+                (single.forward_from(&problem, from), Kept::Attention)
+            }
+            _ => self.form(call, &problem)?.forward_from(&problem, keep, from),
+        };
+        let made = made.outs;
+        drop(problem);
+        if keep {
+            self.kept.insert((call.at, call.part), kept);
+        }
+        self.singles.insert(call.at, single);
+        outs.iter().zip(&made).try_for_each(|(to, made)| {
+            self.with([*to], |_, [to]| to.copy_from_slice(&made[made.len() - to.len()..]))
+        })
+    }
+
+    /// See [`Backend::recur_grad`].
+    pub(super) fn backward(&mut self, call: &Call, flows: &Flows) -> Result<(), Failure> {
+        for tensor in flows.to.iter().filter(|tensor| self.all_of(**tensor)).collect::<Vec<_>>() {
+            memory::give(std::mem::take(&mut self.slots[tensor.slot]));
+        }
+        let key = (call.at, call.part);
+        let kept = self.kept.remove(&key);
+        let kept = kept.ok_or_else(|| Failure::no_forward(&call.recur.recurrence.name))?;
+        let problem = self.problem(call);
+        let form = self.form(call, &problem)?;
+        let outs = flows.outs.iter().map(|d| d.map(|d| self.get(d))).collect();
+        let finals = flows.finals.iter().map(|d| Some(self.get(*d))).collect();
+        let cotangents = Cotangents { outs, finals };
+        let gradients = form.backward_from(&problem, &kept, &cotangents, flows.first);
+        drop((problem, cotangents));
+        if flows.again {
+            self.kept.insert(key, kept);
+        }
+        let Gradients { inputs, params, initial } = gradients;
+        let to = flows.to.iter().zip(inputs.into_iter().chain(params));
+        to.chain(flows.initial.iter().zip(initial)).for_each(|(to, data)| self.put(*to, data));
+        Ok(())
     }
 }
 

@@ -81,8 +81,14 @@ impl Walk {
                 let operands = [past.as_slice(), params].concat();
                 let bounds = [0, text.tokens + pass.rows()];
                 let initial = vec![None; recur.recurrence.states.len()];
-                let call =
-                    Call { at, part: Part::Own, recur, bounds: &bounds, operands: &operands, initial: &initial };
+                let call = Call {
+                    at,
+                    part: Part::Own,
+                    recur,
+                    bounds: &bounds,
+                    operands: &operands,
+                    initial: &initial,
+                };
                 self.parameters.backend.recur_last(&call, outputs, text.tokens, false)?;
             }
             Kind::LongConv => {
@@ -174,7 +180,8 @@ impl Walk {
         };
         let states = 0..recur.recurrence.states.len();
         let initial: Vec<Option<Tensor>> = states.map(|k| kept.get(k).copied()).collect();
-        let call = Call { at, part: Part::Own, recur, bounds: pass.bounds, operands, initial: &initial };
+        let call =
+            Call { at, part: Part::Own, recur, bounds: pass.bounds, operands, initial: &initial };
         let finals = self.parameters.backend.recur(&call, outputs, false)?;
         kept.into_iter().for_each(|state| self.parameters.backend.free(state));
         text.memory.insert(at, Memory::States(finals));

@@ -285,16 +285,7 @@ impl Walk {
             self.parameters.backend.forget(*output, &name)?;
         }
         let inputs = pass.all(&node.inputs);
-        if let Some(text) = pass.text.take() {
-            let grown = self.grow(at, node, pass, text, &inputs, &outputs);
-            pass.text = Some(text);
-            if grown? {
-                return Ok(());
-            }
-        }
-        if let Some(segment) = pass.segment
-            && self.in_segments(at, node, segment, pass, &inputs, &outputs)?
-        {
+        if self.elsewhere(at, node, pass, &inputs, &outputs)? {
             return Ok(());
         }
         let width = self.prepared.model.width;
@@ -327,21 +318,35 @@ impl Walk {
                 self.recur_grad(of.index(), outs, pass, &inputs, &outputs)
             }
             Kind::Loss => self.loss(pass, Some(outputs[0])),
-            Kind::Drop { rate, number } => {
-                let (rate, number) = (*rate, *number);
-                if rate >= 1.0 {
-                    self.parameters.backend.clear(outputs[0])
-                } else if pass.training {
-                    let width = self.width(node.outputs[0]);
-                    let first = pass.segment.map_or(0, |segment| segment.rows(segment.own).start);
-                    let drop = Drop { rate, number, draws: self.draws, width, first };
-                    self.parameters.backend.drop_out(outputs[0], inputs[0], drop)
-                } else {
-                    self.parameters.backend.sum(outputs[0], &inputs)
-                }
+            Kind::Drop { rate, .. } if *rate >= 1.0 => self.parameters.backend.clear(outputs[0]),
+            Kind::Drop { rate, number } if pass.training => {
+                let (width, draws) = (self.width(node.outputs[0]), self.draws);
+                let first = pass.segment.map_or(0, |segment| segment.rows(segment.own).start);
+                let drop = Drop { rate: *rate, number: *number, draws, width, first };
+                self.parameters.backend.drop_out(outputs[0], inputs[0], drop)
             }
-            Kind::Sum => self.parameters.backend.sum(outputs[0], &inputs),
+            Kind::Drop { .. } | Kind::Sum => self.parameters.backend.sum(outputs[0], &inputs),
             _ => self.across_rows(node, pass, &inputs, &outputs),
+        }
+    }
+
+    /// Runs a node that reads rows which are not in the batch, of a text or of other segments; says whether it is one.
+    fn elsewhere(
+        &mut self,
+        at: usize,
+        node: &Node,
+        pass: &mut Pass,
+        inputs: &[Tensor],
+        outputs: &[Tensor],
+    ) -> Result<bool, Failure> {
+        if let Some(text) = pass.text.take() {
+            let grown = self.grow(at, node, pass, text, inputs, outputs);
+            pass.text = Some(text);
+            return grown;
+        }
+        match pass.segment {
+            Some(segment) => self.in_segments(at, node, segment, pass, inputs, outputs),
+            None => Ok(false),
         }
     }
 
@@ -400,8 +405,14 @@ impl Walk {
         outputs: &[Tensor],
     ) -> Result<(), Failure> {
         let initial = vec![None; recur.recurrence.states.len()];
-        let call =
-            Call { at, part: Part::Own, recur, bounds: pass.bounds, operands: inputs, initial: &initial };
+        let call = Call {
+            at,
+            part: Part::Own,
+            recur,
+            bounds: pass.bounds,
+            operands: inputs,
+            initial: &initial,
+        };
         let keep = pass.training && self.prepared.keeps[at];
         let finals = self.parameters.backend.recur(&call, outputs, keep)?;
         self.look(node, &call, &finals)?;
@@ -410,7 +421,12 @@ impl Walk {
     }
 
     /// Lets measures and diagnoses look at a recurrence.
-    pub(super) fn look(&mut self, node: &Node, call: &Call, finals: &[Tensor]) -> Result<(), Failure> {
+    pub(super) fn look(
+        &mut self,
+        node: &Node,
+        call: &Call,
+        finals: &[Tensor],
+    ) -> Result<(), Failure> {
         if self.watch.is_none() && self.seen.is_none() {
             return Ok(());
         }
@@ -446,17 +462,29 @@ impl Walk {
         outputs: &[Tensor],
     ) -> Result<(), Failure> {
         let forward = Arc::clone(&self.nodes[of]);
-        let Kind::Recur(recur) = &forward.kind else {
-            unreachable!("a recurrence's gradient belongs to a recurrence")
-        };
+        let recur = recurrence(&forward);
         let (operands, flows) = inputs.split_at(forward.inputs.len());
         let mut flows = flows.iter().copied();
         let d_outs: Vec<Option<Tensor>> =
             outs.iter().map(|has| if *has { flows.next() } else { None }).collect();
         let initial = vec![None; recur.recurrence.states.len()];
-        let call =
-            Call { at: of, part: Part::Own, recur, bounds: pass.bounds, operands, initial: &initial };
+        let call = Call {
+            at: of,
+            part: Part::Own,
+            recur,
+            bounds: pass.bounds,
+            operands,
+            initial: &initial,
+        };
         self.parameters.backend.recur_grad(&call, &Flows::of(&d_outs, outputs))
+    }
+}
+
+/// The recurrence of a node that is one.
+pub(super) fn recurrence(node: &Node) -> &Recur {
+    match &node.kind {
+        Kind::Recur(recur) => recur,
+        _ => unreachable!("a recurrence's gradient belongs to a recurrence"),
     }
 }
 

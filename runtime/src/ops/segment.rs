@@ -92,7 +92,6 @@ impl Segment {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::ops::batch::Batch;
 
     fn whole(lengths: &[u32]) -> Batch {

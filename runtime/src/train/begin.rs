@@ -42,7 +42,7 @@ impl<'s> Run<'s> {
             ready_with(spec, &model, options.device, Data::Needed, tuned)?;
         let source = source.ok_or_else(|| Failure::World("the data was not opened".into()))?;
         match &options.group {
-            Some(group) => needs.beside(group.place()).fits(options.device)?,
+            Some(group) => needs.beside(group.place(), spec.segments).fits(options.device)?,
             None => needs.fits(options.device)?,
         }
         let params = fresh(&model.graph.params, spec.seed);

@@ -3,7 +3,7 @@
 use lrc_compiler::graph::{Model, Param, Prepared};
 
 use super::estimate::rows;
-use super::shared::Shared;
+use super::shared::{Places, Shared};
 use crate::config::Spec;
 use crate::device::Device;
 use crate::device::store::Traffic;
@@ -69,6 +69,8 @@ pub struct Training<'t> {
     pub rows: usize,
     /// Of dropout.
     pub seed: u64,
+    /// Processes that hold a segment each of every sequence, where several train.
+    pub segments: usize,
 }
 
 impl<'t> Training<'t> {
@@ -76,7 +78,8 @@ impl<'t> Training<'t> {
     pub fn of(spec: &'t Spec, run_schedule: &RunSchedule, seed: u64) -> Training<'t> {
         let transforms = &spec.transforms;
         let rows = transforms.activations.map_or(1, |_| rows(spec, run_schedule));
-        Training { optimizer: &spec.optimizer, transforms, rows, seed }
+        let segments = spec.segments;
+        Training { optimizer: &spec.optimizer, transforms, rows, seed, segments }
     }
 
     /// With nothing but an optimiser.
@@ -88,7 +91,7 @@ impl<'t> Training<'t> {
             precision: Vec::new(),
             bf16_values: false,
         };
-        Training { optimizer, transforms: NONE, rows: 1, seed: 0 }
+        Training { optimizer, transforms: NONE, rows: 1, seed: 0, segments: 1 }
     }
 }
 
@@ -140,7 +143,7 @@ impl Engine {
         group: Option<Arc<Group>>,
     ) -> Result<Engine, Failure> {
         let TrainingPlan { prepared, param_groups } = plan;
-        let Training { optimizer, transforms, seed, .. } = *training;
+        let Training { optimizer, transforms, seed, segments, .. } = *training;
         let numbers = prepared.model.graph.params.iter().map(|param| param.number);
         let grouping = Grouping::new(&param_groups, &numbers.collect::<Vec<_>>());
         let machine = device.machine()?;
@@ -149,7 +152,14 @@ impl Engine {
         if let (Some(group), Some(machine)) = (&group, &machine) {
             walk.parameters.backend.join(devices::meet(group, machine)?);
         }
-        let shared = group.map(|group| Shared::new(group, &walk, &param_groups, machine.is_some()));
+        let shared = match group {
+            Some(group) => {
+                let places = Places { segments, on_devices: machine.is_some() };
+                walk.segments = places.segments(&group)?;
+                Some(Shared::new(group, &walk, &param_groups, places))
+            }
+            None => None,
+        };
         let own = match &shared {
             Some(shared) => shared.own(),
             None => walk.parameters.layout.whole(),
@@ -189,10 +199,11 @@ impl Engine {
     pub fn gradient(&mut self, parts: &[Batch], step: u64) -> Result<Stepped, Failure> {
         let asked: Vec<usize> = parts.iter().map(Batch::asked).collect();
         let whole: usize = asked.iter().sum();
-        let watched = self.walk.watch.is_some() && parts.len() > 1;
+        // Gradients of segments say nothing of the noise of whole parts.
+        let watched = self.walk.watch.is_some() && parts.len() > 1 && self.walk.segments.is_none();
         self.walk.count();
         let Found { scores, norms, norm } = if self.shared.is_some() {
-            self.found_by_all(parts, &asked, step, watched)?
+            self.found_by_all(parts, step, watched)?
         } else {
             self.found(parts, &asked, step, watched)?
         };

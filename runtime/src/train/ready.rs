@@ -162,10 +162,12 @@ impl Estimate {
         Err(Failure::Memory(why))
     }
 
-    /// What the processes of a machine take together, of several that train one model.
+    /// What the processes of a machine take together, of several that train one model, of which so many hold a segment each of
+    /// every sequence.
     #[must_use]
-    pub fn beside(mut self, place: parallel::Place) -> Estimate {
+    pub fn beside(mut self, place: parallel::Place, segments: usize) -> Estimate {
         self.optimizer /= place.size as f64;
+        self.activations /= segments as f64;
         let all = [
             &mut self.parameters,
             &mut self.gradients,

@@ -8,6 +8,7 @@ use crate::device::parameters::{Parameters, Piece, Pieces};
 use crate::device::store::Tensor;
 use crate::ground::error::Failure;
 use crate::model::measure::Measured;
+use crate::model::segments::Segments;
 use crate::model::{Trained, Walk};
 use crate::ops::batch::Batch;
 use crate::ops::loss::{Predictions, Score};
@@ -23,8 +24,51 @@ pub(super) struct Shared {
     group: Arc<Group>,
     shards: Arc<Shards>,
     sums: Sums,
+    places: Places,
+}
+
+/// Where a step is computed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    /// So many neighbouring processes hold a segment each of every part.
+    pub segments: usize,
     /// Whether what is shared lies on devices, which add up and copy by themselves.
-    on_devices: bool,
+    pub on_devices: bool,
+}
+
+impl Places {
+    /// The processes that hold the segments of a part, where there are several.
+    pub(super) fn segments(self, group: &Arc<Group>) -> Result<Option<Segments>, Failure> {
+        let (size, count) = (group.place().size, self.segments);
+        if count == 1 {
+            return Ok(None);
+        }
+        if !size.is_multiple_of(count) {
+            return Err(Failure::Usage(format!(
+                "`segments: {count}` needs {count} processes or a multiple of it, and {size} were started"
+            )));
+        }
+        if self.on_devices {
+            return Err(Failure::Usage(format!(
+                "`segments: {count}` runs on the processor only: start it with `--device cpu`, or without `segments`"
+            )));
+        }
+        Ok(Some(Segments::new(Arc::clone(group), count)))
+    }
+
+    /// Parts, cut into the segments that processes hold.
+    fn cut(self, parts: &[Batch]) -> Result<Vec<Batch>, Failure> {
+        let count = self.segments;
+        let short = parts.iter().find(|part| part.rows() < count);
+        match short {
+            _ if count == 1 => Ok(parts.to_vec()),
+            Some(part) => Err(Failure::Usage(format!(
+                "a part of a step has {} tokens, which are not {count} segments: make `segments` smaller",
+                part.rows()
+            ))),
+            None => Ok(parts.iter().flat_map(|part| part.segments(count)).collect()),
+        }
+    }
 }
 
 impl Shared {
@@ -33,7 +77,7 @@ impl Shared {
         group: Arc<Group>,
         walk: &Walk,
         param_groups: &[ParamGroup],
-        on_devices: bool,
+        places: Places,
     ) -> Shared {
         let nodes = walk.prepared().model.graph.nodes.node_weights();
         let mut ready = vec![0; param_groups.len()];
@@ -44,7 +88,7 @@ impl Shared {
         let shards = Shards::new(&walk.parameters.layout, &ready, &whole, group.place());
         let shards = Arc::new(shards);
         let sums = Sums::new(Arc::clone(&group), Arc::clone(&shards));
-        Shared { sums, group, shards, on_devices }
+        Shared { sums, group, shards, places }
     }
 
     /// What this process updates.
@@ -110,7 +154,7 @@ impl Shared {
         rates: &Rates,
         norm: f64,
     ) -> Result<(), Failure> {
-        if self.on_devices {
+        if self.places.on_devices {
             state.step(model, rates, norm)?;
             let values = self.each(&model.values);
             return model.backend.broadcast(&values);
@@ -137,11 +181,11 @@ impl Shared {
         &mut self,
         behind: usize,
         next: &mut usize,
-        parameters: &Parameters,
+        found: Option<&Parameters>,
         shares: &Arc<Vec<f32>>,
     ) -> Result<(), Failure> {
         while self.shards.buckets.get(*next).is_some_and(|bucket| bucket.ready <= behind) {
-            self.sums.add(*next, Some(parameters), shares)?;
+            self.sums.add(*next, found, shares)?;
             *next += 1;
         }
         Ok(())
@@ -235,18 +279,20 @@ impl Engine {
     pub(super) fn found_by_all(
         &mut self,
         parts: &[Batch],
-        asked: &[usize],
         step: u64,
         watched: bool,
     ) -> Result<Found, Failure> {
         let Some(mut shared) = self.shared.take() else {
             return Err(Failure::Usage("no other process trains this model".into()));
         };
-        let found = if shared.on_devices {
-            self.found_by_devices(&shared, parts, asked, step, watched)
-        } else {
-            self.found_by_sums(&mut shared, parts, asked, step, watched)
-        };
+        let found = shared.places.cut(parts).and_then(|parts| {
+            let asked: Vec<usize> = parts.iter().map(Batch::asked).collect();
+            if shared.places.on_devices {
+                self.found_by_devices(&shared, &parts, &asked, step, watched)
+            } else {
+                self.found_by_sums(&mut shared, &parts, &asked, step, watched)
+            }
+        });
         self.shared = Some(shared);
         found
     }
@@ -332,19 +378,18 @@ impl Engine {
         shared.sums.clear()?;
         for first in (0..parts.len()).step_by(size) {
             let round = first..parts.len().min(first + size);
-            let shares = asked[round.clone()].iter().map(|own| share(*own, whole) as f32);
+            let shares = parts[round.clone()].iter().map(|own| share(own.weight(), whole) as f32);
             let shares = Arc::new(shares.collect::<Vec<f32>>());
             shared.sums.round()?;
-            let at = first + rank;
+            let (at, mut next) = (first + rank, 0);
             if !round.contains(&at) {
-                (0..shared.shards.buckets.len())
-                    .try_for_each(|bucket| shared.sums.add(bucket, None, &shares))?;
+                self.walk.idle(&mut |behind, _| shared.send(behind, &mut next, None, &shares))?;
                 continue;
             }
-            self.draws(step, at);
-            let mut next = 0;
+            // Segments of a part drop by its rows.
+            self.draws(step, at / shared.places.segments);
             self.walk.start_with(&parts[at], &mut |behind, parameters| {
-                shared.send(behind, &mut next, parameters, &shares)
+                shared.send(behind, &mut next, Some(parameters), &shares)
             })?;
             if watched && asked[at] > 0 {
                 self.squares()?;

@@ -69,8 +69,9 @@ impl Run<'_> {
     /// The parts of a step: as many as there are processes at least, as far as there are so many sequences.
     pub(super) fn parts(&self, batch: Batch, micro: usize) -> Vec<Batch> {
         let Some(group) = &self.options.group else { return batch.parts(micro) };
+        let places = group.place().size.div_ceil(self.spec.segments);
         let longest = batch.bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(1).max(1);
-        let even = batch.rows().div_ceil(group.place().size).next_multiple_of(longest);
+        let even = batch.rows().div_ceil(places).next_multiple_of(longest);
         batch.parts(micro.min(even))
     }
 

@@ -8,10 +8,11 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use lrc_compiler::graph::{Kind, Recur};
+use lrc_compiler::graph::Recur;
 use lrc_compiler::tile::size;
 use rayon::prelude::*;
 
+use super::super::walk::recurrence;
 use super::past::given;
 use super::{Carrier, On};
 use crate::device::backend::{Call, Flows, Part};
@@ -266,11 +267,7 @@ impl<'p> On<'_, 'p, '_> {
     }
 
     /// What this segment makes of zeros.
-    fn leaves_of_nothing(
-        &mut self,
-        on: &Recurring,
-        outputs: &[Tensor],
-    ) -> Result<States, Failure> {
+    fn leaves_of_nothing(&mut self, on: &Recurring, outputs: &[Tensor]) -> Result<States, Failure> {
         let zeros: States = on.sizes().into_iter().map(|n| vec![0.0; n]).collect();
         let finals = self.called(on, Part::Head, Some(&zeros), |on, call| {
             on.walk.parameters.backend.recur(call, outputs, false)
@@ -315,9 +312,7 @@ impl<'p> On<'_, 'p, '_> {
         to: &[Tensor],
     ) -> Result<(), Failure> {
         let forward = Arc::clone(&self.walk.nodes[of]);
-        let Kind::Recur(recur) = &forward.kind else {
-            unreachable!("a recurrence's gradient belongs to a recurrence")
-        };
+        let recur = recurrence(&forward);
         let (operands, flows) = values.split_at(forward.inputs.len());
         let (head, bounds) = self.split();
         let on = Recurring { of, recur, operands, head, bounds };
@@ -330,7 +325,9 @@ impl<'p> On<'_, 'p, '_> {
         let mut mine: Vec<f32> = vec![];
         if head > 0 {
             let c = self.backward(&on, Part::Head, &back, None, inside)?;
-            mine.extend(self.segments.kept.remove(&of).filter(|_| inside).iter().flatten().flatten());
+            mine.extend(
+                self.segments.kept.remove(&of).filter(|_| inside).iter().flatten().flatten(),
+            );
             mine.extend(c.iter().flatten());
         }
         let flows = self.flowing(&on, &carrier, &mine)?;
@@ -431,7 +428,14 @@ impl<'p> On<'_, 'p, '_> {
         self.beside(to_params, !head && on.head > 0, |this, params| {
             let to = [to.as_slice(), params].concat();
             this.called(on, part, entered.as_ref(), |this, call| {
-                let flows = Flows { outs: &d, finals: &finals, to: &to, initial: &initial, first: 0, again };
+                let flows = Flows {
+                    outs: &d,
+                    finals: &finals,
+                    to: &to,
+                    initial: &initial,
+                    first: 0,
+                    again,
+                };
                 this.walk.parameters.backend.recur_grad(call, &flows)
             })
         })?;

@@ -155,7 +155,9 @@ fn reads_back(r: &Recurrence) -> Vec<bool> {
     while let Some(program) = open.pop() {
         for node in &program.nodes {
             match &node.op {
-                Op::Leaf(Leaf::Read(Stream::Input(i), at)) if at.lag() != Some(0) => back[*i] = true,
+                Op::Leaf(Leaf::Read(Stream::Input(i), at)) if at.lag() != Some(0) => {
+                    back[*i] = true
+                }
                 Op::Past(past) => open.push(&past.term),
                 _ => {}
             }
@@ -194,19 +196,21 @@ impl Walk {
     ) -> Result<bool, Failure> {
         let Some(across) = self.across(node) else { return Ok(false) };
         let Some(mut segments) = self.segments.take() else {
-            return Err(Failure::World("a segment of a batch needs the processes of the others".into()));
+            return Err(Failure::World(
+                "a segment of a batch needs the processes of the others".into(),
+            ));
         };
         let mut on = On { walk: self, segments: &mut segments, at, node, segment, pass };
         let done = match (&node.kind, across) {
             (Kind::Rows(_), Across::Rows(reach)) => on.rows(reach, inputs, outputs[0]),
-            (Kind::RowsGrad(grad), Across::Rows(reach)) => on.rows_grad(grad, reach, inputs, outputs),
+            (Kind::RowsGrad(grad), Across::Rows(reach)) => {
+                on.rows_grad(grad, reach, inputs, outputs)
+            }
             (Kind::Recur(recur), Across::States) => on.carry(recur, inputs, outputs),
             (Kind::RecurGrad { of, outs }, Across::States) => {
                 on.carry_grad(of.index(), outs, inputs, outputs)
             }
-            (Kind::Recur(recur), Across::Past(reach)) => {
-                on.gathered(recur, reach, inputs, outputs)
-            }
+            (Kind::Recur(recur), Across::Past(reach)) => on.gathered(recur, reach, inputs, outputs),
             (Kind::RecurGrad { of, outs }, Across::Past(reach)) => {
                 on.gathered_grad((of.index(), outs), reach, inputs, outputs)
             }
@@ -231,8 +235,9 @@ impl Walk {
     ) -> Result<(), Failure> {
         let nodes = self.nodes.clone();
         for (at, node) in nodes.iter().enumerate() {
-            let across = self.across(node);
-            if let (Some(across), Some(mut segments)) = (across, self.segments.take()) {
+            if let Some(across) = self.across(node)
+                && let Some(mut segments) = self.segments.take()
+            {
                 let turns = exchanges(node, across, at, &mut segments, self);
                 let done = (0..turns).try_for_each(|_| segments.idle(at));
                 self.segments = Some(segments);
@@ -275,6 +280,7 @@ fn exchanges(
             Some(_) => 1,
             None => segments.count - 1,
         },
+        (_, Kind::RowsGrad(_), _) => 2,
         (Across::Past(_), Kind::RecurGrad { .. } | Kind::LongConvGrad, _) => 2,
         (Across::Mean, Kind::AverageGrad, _) => 0,
         _ => 1,

@@ -1,9 +1,10 @@
 //! Nodes that read rows of earlier segments as they are: rows a few tokens back, keys, what a long filter runs over.
 
 use lrc_compiler::form::rows::RowsGrad;
-use lrc_compiler::graph::{Kind, Recur};
+use lrc_compiler::graph::Recur;
 use lrc_compiler::tile::Number;
 
+use super::super::walk::recurrence;
 use super::{On, reads_back};
 use crate::device::backend::{Call, Flows, Part, Pointwise};
 use crate::device::store::Tensor;
@@ -299,9 +300,7 @@ impl On<'_, '_, '_> {
         to: &[Tensor],
     ) -> Result<(), Failure> {
         let forward = std::sync::Arc::clone(&self.walk.nodes[of]);
-        let Kind::Recur(recur) = &forward.kind else {
-            unreachable!("a recurrence's gradient belongs to a recurrence")
-        };
+        let recur = recurrence(&forward);
         let (operands, flows) = values.split_at(forward.inputs.len());
         let d_outs = given(outs, flows);
         let ((head, bounds), rows) = (self.split(), self.pass.rows());
