@@ -6,7 +6,7 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::study::{STUDY, command, document, place, searched, trials};
@@ -35,6 +35,21 @@ fn weights(run: &Path) -> Vec<u8> {
     let all = fs::read_dir(run.join("checkpoints")).unwrap();
     let newest = all.map(|entry| entry.unwrap().path()).max().unwrap();
     fs::read(newest.join("model.safetensors")).unwrap()
+}
+
+/// Waits until the supernet has a checkpoint behind so many steps, or is done.
+fn came_to(folder: &Path, steps: u64) {
+    let net = folder.join("out/supernet");
+    let newest = || {
+        let all = fs::read_dir(net.join("checkpoints")).ok()?;
+        let names = all.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        names.filter_map(|name| name.strip_prefix("step-")?.parse().ok()).max()
+    };
+    let began = Instant::now();
+    while newest().is_none_or(|step: u64| step < steps) && !net.join("ranking.json").exists() {
+        assert!(began.elapsed() < Duration::from_secs(60), "the supernet does not come on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A supernet that has one path is an ordinary run: the same weights, the same answers, to the last bit.
@@ -67,22 +82,27 @@ fn trials_follow_the_supernet_which_goes_on_where_it_was_killed() {
         assert_eq!(trial["notes"]["lrc:supernet"], said["values"]);
     }
     assert_eq!(found["supernet"]["trials"], 3);
-    // The same, killed on its way, and then taken up by two processes.
+    // The same, interrupted, killed on its way, and then taken up by two processes.
     let again = place("net-killed", &study);
-    let mut first = command(&again.0, &["--resume"]);
-    let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let saved = again.0.join("out/supernet/checkpoints");
-    let began = Instant::now();
-    let some = || fs::read_dir(&saved).is_ok_and(|all| all.count() > 0);
-    while !some() && began.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    first.kill().unwrap();
-    first.wait().unwrap();
-    let mut helper = command(&again.0, &["--resume"]);
-    let mut helper = helper.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let begun = || {
+        let mut command = command(&again.0, &["--resume"]);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let first = begun();
+    came_to(&again.0, 4);
+    assert!(
+        Command::new("kill").args(["-INT", &first.id().to_string()]).status().unwrap().success()
+    );
+    let out = first.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.code() == Some(130) && text.contains("the supernet is saved"), "{text}");
+    let mut second = begun();
+    came_to(&again.0, 80);
+    second.kill().unwrap();
+    second.wait().unwrap();
+    let helper = begun();
     document(&again.0, &["--resume"]);
-    assert!(helper.wait().unwrap().success());
+    assert!(helper.wait_with_output().unwrap().status.success());
     let again_all = ranking(&again.0);
     for key in ["said", "steps", "tokens", "paths"] {
         assert_eq!(again_all[key], all[key], "{key}");
@@ -95,7 +115,7 @@ fn trials_follow_the_supernet_which_goes_on_where_it_was_killed() {
 fn a_supernet_finds_where_attention_pays() {
     let study = layouts(PLACES, "{supernet: {times: 30}}").replace(
         "trials: 6",
-        "trials: 1\nset: {model.set.layers: 2, model.set.width: 32, batch: 16, optimizer.adamw.lr: 1e-2}",
+        "trials: 1\nset: {model.set.layers: 2, model.set.width: 32, batch: 16, optimizer.adamw.lr: 1e-2, checkpoint.every: 50%}",
     );
     let place = place("net-planted", &study);
     document(&place.0, &[]);

@@ -135,6 +135,10 @@ impl<'n> Training<'n> {
                 tell!("supernet: step {}, loss {loss:.4}", self.state.step);
             }
             if signal != 0 {
+                let (step, folder) = (self.state.step, self.folder.display());
+                tell!(
+                    "stopped by signal {signal}: the supernet is saved at step {step} in {folder}; `--resume` goes on from there"
+                );
                 return Err(Failure::Stopped(signal));
             }
         }
