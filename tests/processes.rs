@@ -168,25 +168,30 @@ fn kernels_train_the_same_by_several_processes() {
         ("eval.sequences", "4"),
         ("checkpoint.every", "100 steps"),
     ];
-    let losses = |size: usize| -> Vec<[f64; 2]> {
-        let out = folder(&format!("sim-{size}"));
-        run(size, &out, short, |options| options.device = Device::Sim);
+    let losses = |size: usize, segments: &str| -> Vec<[f64; 2]> {
+        let out = folder(&format!("sim-{size}-{segments}"));
+        let short = [short, &[("segments", segments)]].concat();
+        run(size, &out, &short, |options| options.device = Device::Sim);
         let text = std::fs::read_to_string(out.join("metrics.jsonl")).unwrap();
         let lines =
             text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         let steps = lines.filter(|line| line.get("grad_norm").is_some());
         steps.map(|line| ["loss", "grad_norm"].map(|name| line[name].as_f64().unwrap())).collect()
     };
-    let alone = losses(1);
+    let alone = losses(1, "1");
     assert_eq!(alone.len(), 3);
     // A step has two parts: of three processes one has none.
     for size in [2, 3] {
-        let several = losses(size);
+        let several = losses(size, "1");
         assert_eq!(alone[0][0], several[0][0], "before the first update nothing differs");
         assert_eq!(alone.len(), several.len());
         for (one, other) in alone.iter().flatten().zip(several.iter().flatten()) {
             assert!((one - other).abs() < 1e-4 * one.abs(), "{size}: {alone:?} {several:?}");
         }
+    }
+    // Sequences over two.
+    for (one, other) in alone.iter().flatten().zip(losses(2, "2").iter().flatten()) {
+        assert!((one - other).abs() < 1e-2 * one.abs(), "{alone:?} {other}");
     }
 }
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use lrc_compiler::block::Blocking;
 use lrc_compiler::elaborate::{Recurrence, elaborate};
 use lrc_compiler::form::{Form, FormKind, Operand, Problem};
-use lrc_compiler::graph::{Model, build};
+use lrc_compiler::graph::{Model, Prepared, build};
 use lrc_compiler::strategy::transition::{Transition, transition};
 use lrc_compiler::tile::size;
 use lrc_dsl::Sources;
+use lrc_runtime::device::Device;
 use lrc_runtime::ground::library;
 use lrc_runtime::ground::random::{Purpose, Stream};
 use lrc_runtime::model::segments::Segments;
@@ -228,17 +229,23 @@ struct Found {
     sent: BTreeMap<usize, u64>,
 }
 
-fn alone(model: &Model, params: &[Vec<f32>], batch: &Batch) -> Found {
-    let mut walk = Walk::new(model.clone(), params).unwrap();
+fn alone(model: &Model, params: &[Vec<f32>], batch: &Batch, on: Device) -> Found {
+    let mut walk = Walk::of(on, Prepared::plain(model.clone()), params).unwrap();
     let score = walk.train(batch).unwrap();
     let grads = walk.grads().unwrap();
     Found { hidden: walk.hidden(batch).unwrap(), grads, loss: score.loss, sent: BTreeMap::new() }
 }
 
 /// The same by threads that stand for processes, each with a segment.
-fn in_segments(model: &Model, params: &[Vec<f32>], batch: &Batch, count: usize) -> Found {
+fn in_segments(
+    model: &Model,
+    params: &[Vec<f32>],
+    batch: &Batch,
+    count: usize,
+    on: Device,
+) -> Found {
     let one = |group: Group, batch: Batch| {
-        let mut walk = Walk::new(model.clone(), params).unwrap();
+        let mut walk = Walk::of(on, Prepared::plain(model.clone()), params).unwrap();
         walk.segments = Some(Segments::new(Arc::new(group), count));
         let score = walk.train(&batch).unwrap();
         let grads = walk.grads().unwrap();
@@ -286,16 +293,16 @@ fn segments_give_what_one_process_gives() {
         let params = drawn(&model);
         for lengths in [&[70][..], &[3, 41, 1, 2, 23], &[9, 9]] {
             let batch = batch_of(lengths);
-            let wanted = alone(&model, &params, &batch);
+            let wanted = alone(&model, &params, &batch, Device::Cpu);
             // What a last bit of the parameters makes of it: where gradients are ill-conditioned, as through the norms of small
             // vectors, nobody has more digits.
             let nudge = |x: &f32| f32::from_bits(x.to_bits() ^ 1);
             let nudged: Vec<Vec<f32>> =
                 params.iter().map(|param| param.iter().map(nudge).collect()).collect();
-            let rounded = alone(&model, &nudged, &batch);
+            let rounded = alone(&model, &nudged, &batch, Device::Cpu);
             let bar = |a: &[f32], b: &[f32]| gap(a, b).max(1e-5);
             for count in [2, 4] {
-                let found = in_segments(&model, &params, &batch, count);
+                let found = in_segments(&model, &params, &batch, count, Device::Cpu);
                 let who = format!("{layer}, {lengths:?} in {count}");
                 let hidden = gap(&wanted.hidden, &found.hidden);
                 assert!(hidden < bar(&wanted.hidden, &rounded.hidden), "{who}: {hidden}");
@@ -318,9 +325,42 @@ fn what_a_recurrence_says_does_not_grow_with_the_sequence() {
         let grows = grows.iter().any(|name| layer.starts_with(name));
         let model = model_of(mixer, layer);
         let params = drawn(&model);
-        let sent = |length: usize| in_segments(&model, &params, &batch_of(&[length]), 4).sent;
+        let sent =
+            |length: usize| in_segments(&model, &params, &batch_of(&[length]), 4, Device::Cpu).sent;
         let (short, long) = (sent(64), sent(256));
         assert!(!short.is_empty() && short.values().sum::<u64>() > 0, "{layer}");
         assert_eq!(short != long, grows, "{layer}: {short:?} {long:?}");
+    }
+}
+
+/// The same by kernels, which the sim device executes: they multiply in bf16, whoever holds the rows.
+#[test]
+fn kernels_in_segments_give_what_those_of_one_process_give() {
+    let layers = [
+        LAYERS[0],
+        LAYERS[3],
+        LAYERS[5],
+        LAYERS[9],
+        LAYERS[10],
+        LAYERS[12],
+        LAYERS[14],
+        ("", "bent()"),
+    ];
+    for (mixer, layer) in layers {
+        let model = model_of(mixer, layer);
+        let params = drawn(&model);
+        let batch = batch_of(&[3, 20, 7]);
+        let truth = alone(&model, &params, &batch, Device::Cpu);
+        let whole = alone(&model, &params, &batch, Device::Sim);
+        let found = in_segments(&model, &params, &batch, 2, Device::Sim);
+        // Products of bf16 are as far from the truth, whoever holds the rows.
+        let near = |truth: &[f32], whole: &[f32], found: &[f32], of: &str| {
+            let [whole, found] = [whole, found].map(|one| gap(truth, one));
+            assert!(found < 1e-2 + 2.0 * whole, "{layer}: {found}, not {whole}, of {of}");
+        };
+        near(&truth.hidden, &whole.hidden, &found.hidden, "hidden states");
+        for (at, param) in model.graph.params.iter().enumerate() {
+            near(&truth.grads[at], &whole.grads[at], &found.grads[at], &param.name);
+        }
     }
 }

@@ -102,6 +102,9 @@ fn run(
     options: &mut runtime::Options,
     launched: Option<Launched>,
 ) -> Result<Summary, Failure> {
+    if let Some(launched) = launched {
+        launched.place.holds(spec.segments)?;
+    }
     let group = launched.map(|launched| launched.meet(&options.folder)).transpose()?;
     options.group = group.map(Arc::new);
     let done = runtime::train(spec, model, arch, options);

@@ -123,6 +123,11 @@ impl Backend for Accelerator {
         Ok(Tensor { words: count.max(1), number, ..whole })
     }
 
+    fn reaches(&self, tensor: Tensor) -> bool {
+        // Threads read up to 16 bytes at once.
+        tensor.byte().is_multiple_of(16)
+    }
+
     fn free(&mut self, tensor: Tensor) {
         self.store.give(tensor);
     }

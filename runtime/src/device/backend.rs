@@ -178,6 +178,11 @@ pub trait Backend {
         self.alloc_as(name, count, number)
     }
 
+    /// Whether recurrences can read and write from where a part of a tensor begins.
+    fn reaches(&self, _: Tensor) -> bool {
+        true
+    }
+
     /// Gives a whole tensor back, but none that is kept.
     fn free(&mut self, tensor: Tensor);
 

@@ -40,7 +40,7 @@ impl Tensor {
     }
 
     /// The byte of its slot at which it begins.
-    fn byte(self) -> usize {
+    pub(super) fn byte(self) -> usize {
         self.start * self.number.bytes()
     }
 

@@ -15,6 +15,19 @@ pub struct Place {
     pub beside: usize,
 }
 
+impl Place {
+    /// Refuses a number of processes that are not so many each time, as hold the segments of a sequence.
+    pub fn holds(self, segments: usize) -> Result<(), Failure> {
+        if self.size.is_multiple_of(segments.max(1)) {
+            return Ok(());
+        }
+        let size = self.size;
+        Err(Failure::Usage(format!(
+            "`segments: {segments}` needs {segments} processes or a multiple of it, and {size} were started"
+        )))
+    }
+}
+
 /// It brings no MPI.
 pub const TORCHRUN: &str = "torchrun";
 

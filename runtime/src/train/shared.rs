@@ -39,20 +39,11 @@ pub(super) struct Places {
 impl Places {
     /// The processes that hold the segments of a part, where there are several.
     pub(super) fn segments(self, group: &Arc<Group>) -> Result<Option<Segments>, Failure> {
-        let (size, count) = (group.place().size, self.segments);
+        let count = self.segments;
         if count == 1 {
             return Ok(None);
         }
-        if !size.is_multiple_of(count) {
-            return Err(Failure::Usage(format!(
-                "`segments: {count}` needs {count} processes or a multiple of it, and {size} were started"
-            )));
-        }
-        if self.on_devices {
-            return Err(Failure::Usage(format!(
-                "`segments: {count}` runs on the processor only: start it with `--device cpu`, or without `segments`"
-            )));
-        }
+        group.place().holds(count)?;
         Ok(Some(Segments::new(Arc::clone(group), count)))
     }
 
@@ -333,15 +324,20 @@ impl Engine {
         let whole = asked.iter().sum();
         let mine: Vec<usize> = (rank..parts.len()).step_by(size).collect();
         for (turn, at) in mine.iter().enumerate() {
-            self.draws(step, *at);
+            // Segments of a part drop by its rows.
+            self.draws(step, at / shared.places.segments);
             self.walk.start(&parts[*at])?;
             if watched && asked[*at] > 0 {
                 self.squares()?;
             }
             if let Some(state) = &mut self.optimizer {
                 let place = [turn, mine.len()];
-                state.accumulate(&mut self.walk.parameters, place, share(asked[*at], whole))?;
+                let share = share(parts[*at].weight(), whole);
+                state.accumulate(&mut self.walk.parameters, place, share)?;
             }
+        }
+        if mine.len() < parts.len().div_ceil(size) {
+            self.walk.idle(&mut |_, _| Ok(()))?;
         }
         let parameters = &mut self.walk.parameters;
         if mine.is_empty() {

@@ -223,7 +223,7 @@ impl<'p> On<'_, 'p, '_> {
     ) -> Result<States, Failure> {
         let keep = self.pass.training && self.walk.prepared.keeps[on.of];
         let rows = self.rows_of(on, part);
-        let to: Vec<Tensor> = outputs.iter().map(|out| self.some(*out, rows.clone())).collect();
+        let to = self.take_all(outputs, &rows)?;
         let finals = self.called(on, part, entering, |on, call| {
             let finals = on.walk.parameters.backend.recur(call, &to, keep)?;
             on.walk.look(on.node, call, &finals)?;
@@ -242,7 +242,7 @@ impl<'p> On<'_, 'p, '_> {
     ) -> Result<R, Failure> {
         let rows = self.rows_of(on, part);
         let (inputs, params) = on.operands.split_at(on.inputs());
-        let own: Vec<Tensor> = inputs.iter().map(|one| self.some(*one, rows.clone())).collect();
+        let own = self.lend_all(inputs, &rows)?;
         let operands = [own.as_slice(), params].concat();
         let mut initial = vec![None; on.recur.recurrence.states.len()];
         for (to, state) in initial.iter_mut().zip(entering.into_iter().flatten()) {
@@ -254,6 +254,7 @@ impl<'p> On<'_, 'p, '_> {
         let call = Call { at, part, recur, bounds, operands: &operands, initial: &initial };
         let made = run(self, &call);
         self.free(initial.into_iter().flatten());
+        self.settle()?;
         made
     }
 
@@ -408,10 +409,9 @@ impl<'p> On<'_, 'p, '_> {
         again: bool,
     ) -> Result<States, Failure> {
         let rows = self.rows_of(on, part);
-        let d: Vec<Option<Tensor>> =
-            back.d_outs.iter().map(|d| d.map(|d| self.some(d, rows.clone()))).collect();
+        let d = self.lend_some(&back.d_outs, &rows)?;
         let (to_inputs, to_params) = back.to.split_at(on.inputs());
-        let to: Vec<Tensor> = to_inputs.iter().map(|to| self.some(*to, rows.clone())).collect();
+        let to = self.take_all(to_inputs, &rows)?;
         let head = part == Part::Head;
         let sequences = if head { 1 } else { on.bounds.len() - 1 };
         let (mut finals, mut initial) = (vec![], vec![]);

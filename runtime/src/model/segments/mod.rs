@@ -11,6 +11,7 @@ mod carry;
 mod past;
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -200,7 +201,16 @@ impl Walk {
                 "a segment of a batch needs the processes of the others".into(),
             ));
         };
-        let mut on = On { walk: self, segments: &mut segments, at, node, segment, pass };
+        let mut on = On {
+            walk: self,
+            segments: &mut segments,
+            at,
+            node,
+            segment,
+            pass,
+            lent: vec![],
+            owed: vec![],
+        };
         let done = match (&node.kind, across) {
             (Kind::Rows(_), Across::Rows(reach)) => on.rows(reach, inputs, outputs[0]),
             (Kind::RowsGrad(grad), Across::Rows(reach)) => {
@@ -295,6 +305,10 @@ struct On<'w, 'p, 'b> {
     node: &'p Node,
     segment: &'p Segment,
     pass: &'p Pass<'b>,
+    /// Copies of rows that calls read.
+    lent: Vec<Tensor>,
+    /// What calls write in place of rows, and these rows.
+    owed: Vec<[Tensor; 2]>,
 }
 
 impl On<'_, '_, '_> {
@@ -332,9 +346,61 @@ impl On<'_, '_, '_> {
     }
 
     /// Some rows of a tensor of this pass.
-    fn some(&self, tensor: Tensor, rows: std::ops::Range<usize>) -> Tensor {
+    fn some(&self, tensor: Tensor, rows: Range<usize>) -> Tensor {
         let width = self.width(tensor);
         tensor.part(rows.start * width, rows.len() * width)
+    }
+
+    /// Some rows as a call reads them: a copy where a call cannot read them from where they begin.
+    fn lend(&mut self, tensor: Tensor, rows: Range<usize>) -> Result<Tensor, Failure> {
+        let (own, backend) = (self.some(tensor, rows), &mut self.walk.parameters.backend);
+        if backend.reaches(own) {
+            return Ok(own);
+        }
+        let copy = backend.alloc_as("rows of a segment", own.words, own.number)?;
+        backend.sum(copy, &[own])?;
+        self.lent.push(copy);
+        Ok(copy)
+    }
+
+    fn lend_all(&mut self, all: &[Tensor], rows: &Range<usize>) -> Result<Vec<Tensor>, Failure> {
+        all.iter().map(|tensor| self.lend(*tensor, rows.clone())).collect()
+    }
+
+    fn lend_some(
+        &mut self,
+        all: &[Option<Tensor>],
+        rows: &Range<usize>,
+    ) -> Result<Vec<Option<Tensor>>, Failure> {
+        all.iter().map(|d| d.map(|d| self.lend(d, rows.clone())).transpose()).collect()
+    }
+
+    /// Some rows as a call writes them, likewise; they have been written once all is [settled](On::settle).
+    fn take_all(&mut self, all: &[Tensor], rows: &Range<usize>) -> Result<Vec<Tensor>, Failure> {
+        let mut taken = vec![];
+        for tensor in all {
+            let (own, backend) =
+                (self.some(*tensor, rows.clone()), &mut self.walk.parameters.backend);
+            taken.push(if backend.reaches(own) {
+                own
+            } else {
+                let made = backend.alloc_as("rows of a segment", own.words, own.number)?;
+                self.owed.push([own, made]);
+                made
+            });
+        }
+        Ok(taken)
+    }
+
+    /// Writes what calls have written elsewhere; gives copies back.
+    fn settle(&mut self) -> Result<(), Failure> {
+        for [own, made] in std::mem::take(&mut self.owed) {
+            self.walk.parameters.backend.sum(own, &[made])?;
+            self.lent.push(made);
+        }
+        let lent = std::mem::take(&mut self.lent);
+        self.free(lent);
+        Ok(())
     }
 
     /// The mean over all rows of all segments: sums are said, and added in their order.

@@ -272,9 +272,9 @@ impl On<'_, '_, '_> {
             self.walk.look(self.node, &call, &[])?;
         }
         if head < rows {
-            let own: Vec<Tensor> = inputs.iter().map(|one| self.some(*one, head..rows)).collect();
+            let own = self.lend_all(inputs, &(head..rows))?;
             let own = [own.as_slice(), params].concat();
-            let to: Vec<Tensor> = outputs.iter().map(|out| self.some(*out, head..rows)).collect();
+            let to = self.take_all(outputs, &(head..rows))?;
             let call = Call {
                 at: self.at,
                 part: Part::Own,
@@ -286,6 +286,7 @@ impl On<'_, '_, '_> {
             let finals = self.walk.parameters.backend.recur(&call, &to, keep)?;
             self.walk.look(self.node, &call, &finals)?;
             self.free(finals);
+            self.settle()?;
         }
         self.free(all);
         Ok(())
@@ -314,12 +315,8 @@ impl On<'_, '_, '_> {
             before = self.gathered_head((of, recur), reach, [&all, params], &d_outs, to)?;
         }
         if head < rows {
-            let some = |on: &Self, all: &[Tensor]| -> Vec<Tensor> {
-                all.iter().map(|one| on.some(*one, head..rows)).collect()
-            };
-            let own = [some(self, inputs).as_slice(), params].concat();
-            let d: Vec<Option<Tensor>> =
-                d_outs.iter().map(|d| d.map(|d| self.some(d, head..rows))).collect();
+            let own = [self.lend_all(inputs, &(head..rows))?.as_slice(), params].concat();
+            let d = self.lend_some(&d_outs, &(head..rows))?;
             let call = Call {
                 at: of,
                 part: Part::Own,
@@ -328,11 +325,12 @@ impl On<'_, '_, '_> {
                 operands: &own,
                 initial: &initial,
             };
-            let rows = some(self, to_inputs);
+            let rows = self.take_all(to_inputs, &(head..rows))?;
             self.beside(to_params, head > 0, |on, params| {
                 let to = [rows.as_slice(), params].concat();
                 on.walk.parameters.backend.recur_grad(&call, &Flows::of(&d, &to))
             })?;
+            self.settle()?;
         }
         let given: Vec<Tensor> =
             to_inputs.iter().zip(&back).filter(|(_, back)| **back).map(|(to, _)| *to).collect();
@@ -429,8 +427,10 @@ impl On<'_, '_, '_> {
             self.walk.parameters.backend.long_conv_last(to, [all[0], all[1]], width)?;
         }
         if head < rows {
-            let [x, h, y] = [inputs[0], inputs[1], output].map(|one| self.some(one, head..rows));
-            self.walk.parameters.backend.long_conv(y, [x, h], &bounds, width)?;
+            let from = self.lend_all(inputs, &(head..rows))?;
+            let y = self.take_all(&[output], &(head..rows))?[0];
+            self.walk.parameters.backend.long_conv(y, [from[0], from[1]], &bounds, width)?;
+            self.settle()?;
         }
         self.free(all);
         Ok(())
@@ -465,9 +465,11 @@ impl On<'_, '_, '_> {
             self.free(made.into_iter().chain([d]));
         }
         if head < rows {
-            let from = [inputs[0], inputs[1], inputs[2]].map(|one| self.some(one, head..rows));
-            let to = [outputs[0], outputs[1]].map(|one| self.some(one, head..rows));
+            let from = self.lend_all(&inputs[..3], &(head..rows))?;
+            let to = self.take_all(&outputs[..2], &(head..rows))?;
+            let (to, from) = ([to[0], to[1]], [from[0], from[1], from[2]]);
             self.walk.parameters.backend.long_conv_grad(to, from, &bounds, width)?;
+            self.settle()?;
         }
         self.give(&outputs[..2], &given, None)?;
         self.free(all);
