@@ -83,7 +83,7 @@ fn take(words: &mut &[f32], sizes: &[usize]) -> States {
     sizes.iter().map(one).collect()
 }
 
-impl<'p> On<'_, 'p, '_> {
+impl On<'_, '_, '_> {
     /// The forward pass.
     pub(super) fn carry(
         &mut self,
@@ -112,7 +112,7 @@ impl<'p> On<'_, 'p, '_> {
             }
         }
         mine.extend(leaves.iter().flatten().flatten());
-        let entering = self.entering(&on, &carrier, &mine)?;
+        let entering = self.composed(&on, &carrier, &mine, false)?;
         if head > 0 {
             self.forward(&on, Part::Head, entering.as_ref(), outputs)?;
             self.remember(entering);
@@ -120,38 +120,41 @@ impl<'p> On<'_, 'p, '_> {
         Ok(())
     }
 
-    /// The states that enter this segment, from what all say of theirs; nothing where no sequence goes on here.
-    fn entering(
+    /// The states that enter this segment, or on the way back what flows into those that it leaves, from what all say of theirs;
+    /// nothing where no sequence goes on.
+    fn composed(
         &mut self,
         on: &Recurring,
         carrier: &Carrier,
         mine: &[f32],
+        back: bool,
     ) -> Result<Option<States>, Failure> {
-        let (own, count) = (self.segment.own, self.segment.count());
+        let (segment, own, count) = (self.segment, self.segment.own, self.segment.count());
+        let of = |by| if back { segment.later(by) } else { segment.earlier(by) };
         let (of_a, of_w) = (carrier.sizes(), on.sizes());
-        let says = |segment: usize| {
-            let a = if self.segment.inside(segment) { of_a.iter().sum() } else { 0 };
+        let says = |other| {
+            let a = if segment.inside(other) { of_a.iter().sum() } else { 0 };
             a + of_w.iter().sum::<usize>()
         };
-        let hears = |by: usize, of: usize| self.segment.earlier(by).contains(&of);
-        let words = |other| if hears(other, own) { mine.to_vec() } else { vec![] };
-        let to: Vec<Vec<f32>> = (0..count).map(words).collect();
-        let lengths = |other| if hears(own, other) { says(other) } else { 0 };
-        let lengths: Vec<usize> = (0..count).map(lengths).collect();
-        let earlier = self.segment.earlier(own);
-        let inside: Vec<bool> = (0..count).map(|other| self.segment.inside(other)).collect();
-        let said = self.exchange(to, &lengths)?;
-        let mut entering: Option<States> = None;
-        for other in earlier {
+        let words = |other| if of(other).contains(&own) { mine.to_vec() } else { vec![] };
+        let lengths = |other| if of(own).contains(&other) { says(other) } else { 0 };
+        let (to, lengths) = ((0..count).map(words).collect(), (0..count).map(lengths));
+        let said = self.exchange(to, &lengths.collect::<Vec<_>>())?;
+        let mut order: Vec<usize> = of(own).collect();
+        if back {
+            order.reverse();
+        }
+        let mut composed: Option<States> = None;
+        for other in order {
             let mut words = said[other].as_slice();
-            let a = inside[other].then(|| take(&mut words, &of_a));
+            let a = segment.inside(other).then(|| take(&mut words, &of_a));
             let w = take(&mut words, &of_w);
-            entering = Some(match (a, entering) {
-                (Some(a), Some(x)) => carrier.compose(&a, &x, false, &w),
+            composed = Some(match (a, composed) {
+                (Some(a), Some(x)) => carrier.compose(&a, &x, back, &w),
                 _ => w,
             });
         }
-        Ok(entering)
+        Ok(composed)
     }
 
     /// States go from hand to hand.
@@ -331,7 +334,7 @@ impl<'p> On<'_, 'p, '_> {
             );
             mine.extend(c.iter().flatten());
         }
-        let flows = self.flowing(&on, &carrier, &mine)?;
+        let flows = self.composed(&on, &carrier, &mine, true)?;
         if inside {
             self.backward(&on, Part::Head, &back, flows.as_ref(), false)?;
         }
@@ -339,40 +342,6 @@ impl<'p> On<'_, 'p, '_> {
             self.backward(&on, Part::Own, &back, flows.as_ref(), false)?;
         }
         Ok(())
-    }
-
-    /// What flows into the states that this segment leaves, from what all say of theirs; nothing where its last sequence ends.
-    fn flowing(
-        &mut self,
-        on: &Recurring,
-        carrier: &Carrier,
-        mine: &[f32],
-    ) -> Result<Option<States>, Failure> {
-        let (own, count) = (self.segment.own, self.segment.count());
-        let (of_a, of_c) = (carrier.sizes(), on.sizes());
-        let inside: Vec<bool> = (0..count).map(|other| self.segment.inside(other)).collect();
-        let says = |other: usize| {
-            let a = if inside[other] { of_a.iter().sum() } else { 0 };
-            a + of_c.iter().sum::<usize>()
-        };
-        let hears = |by: usize, of: usize| self.segment.later(by).contains(&of);
-        let words = |other| if hears(other, own) { mine.to_vec() } else { vec![] };
-        let to: Vec<Vec<f32>> = (0..count).map(words).collect();
-        let lengths = |other| if hears(own, other) { says(other) } else { 0 };
-        let lengths: Vec<usize> = (0..count).map(lengths).collect();
-        let later = self.segment.later(own);
-        let said = self.exchange(to, &lengths)?;
-        let mut flowing: Option<States> = None;
-        for other in later.rev() {
-            let mut words = said[other].as_slice();
-            let a = inside[other].then(|| take(&mut words, &of_a));
-            let c = take(&mut words, &of_c);
-            flowing = Some(match (a, flowing) {
-                (Some(a), Some(d)) => carrier.compose(&a, &d, true, &c),
-                _ => c,
-            });
-        }
-        Ok(flowing)
     }
 
     /// Gradients of states go from hand to hand.
