@@ -1,5 +1,10 @@
 // Products on the matrix units.
 
+// Rounds of a product's loop whose operands are read together: as many as there are registers for.
+#ifndef AHEAD
+#define AHEAD 2
+#endif
+
 // Four 8x8 matrices of bf16; lane l gives the shared address of row l % 8 of matrix l / 8.
 INLINE void load_matrices(u32 (&r)[4], u32 from) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -107,7 +112,7 @@ template <int N> struct Sums {
                             : (matrix % 2 * 8 + r) * BP + col0 + matrix / 2 * 8;
         const u32 base_a = shared_address(a), base_b = shared_address(b);
         u32 from_a = base_a + 2 * at_a, from_b = base_b + 2 * at_b;
-        #pragma unroll 2
+        #pragma unroll AHEAD
         for (int k = 0; k < K; k += 16) {
             u32 left[4];
             if (AS) {

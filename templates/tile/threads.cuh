@@ -6,13 +6,15 @@ INLINE u32 shared_address(const void* p) {
     return (u32)address;
 }
 
-template <int BYTES> INLINE void copy_async(void* to, const void* from) {
+template <int BYTES> INLINE void copy_async(u32 to, const void* from) {
     if (BYTES == 16) {
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" :: "r"(shared_address(to)), "l"(from) : "memory");
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" :: "r"(to), "l"(from) : "memory");
     } else {
-        asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" :: "r"(shared_address(to)), "l"(from), "n"(BYTES) : "memory");
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" :: "r"(to), "l"(from), "n"(BYTES) : "memory");
     }
 }
+
+template <int BYTES> INLINE void copy_async(void* to, const void* from) { copy_async<BYTES>(shared_address(to), from); }
 
 template <int BYTES> INLINE void copy(void* to, const void* from) {
     #pragma unroll
@@ -20,13 +22,17 @@ template <int BYTES> INLINE void copy(void* to, const void* from) {
 }
 
 // The same, or zeros where there is nothing to copy, of which nothing is read.
-template <int BYTES> INLINE void copy_async_if(void* to, const void* from, bool when) {
+template <int BYTES> INLINE void copy_async_if(u32 to, const void* from, bool when) {
     const int bytes = when ? BYTES : 0;
     if (BYTES == 16) {
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"(shared_address(to)), "l"(from), "r"(bytes) : "memory");
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"(to), "l"(from), "r"(bytes) : "memory");
     } else {
-        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" :: "r"(shared_address(to)), "l"(from), "n"(BYTES), "r"(bytes) : "memory");
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" :: "r"(to), "l"(from), "n"(BYTES), "r"(bytes) : "memory");
     }
+}
+
+template <int BYTES> INLINE void copy_async_if(void* to, const void* from, bool when) {
+    copy_async_if<BYTES>(shared_address(to), from, when);
 }
 
 template <int BYTES> INLINE void copy_if(void* to, const void* from, bool when) {

@@ -158,12 +158,13 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
         sums.add<16, false, 24, 0, true, 24, 0>(tile0, tile0, row0, col0);
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
+                Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile6[8 * (i0) + i1]);
                 const int first = i1, of_group = held;
                 #pragma unroll
                 for (int l = 0; l < 2; l++) {
                     const int i1 = first + l, held = of_group + l;
                     const float sum = of[l];
-                    of[l] = op_neg((i1 < i0 ? sum * tile3[i0] * (i1 < at.valid ? 1.0f : 0.0f) * tile6[8 * (i0) + i1] : 0.0f));
+                    of[l] = op_neg((i1 < i0 ? sum * tile3[i0] * (i1 < at.valid ? 1.0f : 0.0f) * x0.x[l] : 0.0f));
                 }
             }
         });
@@ -392,12 +393,13 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
         sums.add<16, false, 24, 0, true, 24, 0>(tile16, tile0, row0, col0);
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
+                Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile17[8 * (i0) + i1]);
                 const int first = i1, of_group = held;
                 #pragma unroll
                 for (int l = 0; l < 2; l++) {
                     const int i1 = first + l, held = of_group + l;
                     const float sum = of[l];
-                    of[l] = (i1 < i0 + 1 ? sum * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * tile17[8 * (i0) + i1] : 0.0f);
+                    of[l] = (i1 < i0 + 1 ? sum * (i1 < at.valid ? 1.0f : 0.0f) * 0.35355338f * x0.x[l] : 0.0f);
                 }
             }
         });

@@ -166,12 +166,14 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
         Sums<2> sums;
         sums.add<16, false, 24, 0, true, 24, 0>(tile4, tile5, row0, col0);
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
+            Group<2> x0 = {}; if ((i0 < 8 && i1 < 8)) x0 = get<2>(&tile6[8 * (i0) + i1]);
+            Group<2> x1 = {}; if ((i0 < 8 && i1 < 8)) x1 = get<2>(&tile13[i1]);
             const int first = i1, of_group = held;
             #pragma unroll
             for (int l = 0; l < 2; l++) {
                 const int i1 = first + l, held = of_group + l;
                 const float sum = of[l];
-                of[l] = i0 < 8 && i1 < 8 ? (i1 < i0 + 1 ? (i1 < i0 + 1 ? sum * (i1 < at.valid ? 1.0f : 0.0f) * tile6[8 * (i0) + i1] : 0.0f) * tile13[i1] : 0.0f) : 0.f;
+                of[l] = i0 < 8 && i1 < 8 ? (i1 < i0 + 1 ? (i1 < i0 + 1 ? sum * (i1 < at.valid ? 1.0f : 0.0f) * x0.x[l] : 0.0f) * x1.x[l] : 0.0f) : 0.f;
             }
         });
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {

@@ -143,6 +143,11 @@ pub(super) fn placed(k: &Kernel, buffer: &Buffer, element: &Element) -> String {
     format!("{}[{}]", buffer.name, place(buffer, element, &row, k.parts))
 }
 
+/// Where an element of a buffer of rows lies, in the row that a text names.
+pub(super) fn placed_in(k: &Kernel, buffer: &Buffer, element: &Element, row: &str) -> String {
+    format!("{}[{}]", buffer.name, place(buffer, element, row, k.parts))
+}
+
 fn number(x: f64) -> String {
     let x = x as f32;
     if x.is_nan() {

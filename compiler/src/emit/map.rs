@@ -3,6 +3,7 @@
 use super::Text;
 use super::expr::{condition, element, expr, placed};
 use super::step::{inside, place_of};
+use crate::plan::index::Ix;
 use crate::plan::lower::WARP;
 use crate::plan::{Access, Expr, Kernel, Reduction, Step, Target, Tile, groups};
 
@@ -78,6 +79,8 @@ pub(super) struct Spread {
     pub(super) rounds: usize,
     /// Under which condition there is such a group, where threads are left over.
     pub(super) when: Option<String>,
+    /// The axis along which a thread moves on from round to round, and how far, where its place along all others stays.
+    pub(super) along: Option<(usize, usize)>,
 }
 
 /// Shares a loop's groups: a thread keeps its place along all axes but the first, where that comes out even.
@@ -120,7 +123,12 @@ pub(super) fn spread(sizes: &[usize], axis: Option<usize>, group: usize, threads
         };
         let rounds = count.div_ceil(per);
         let when = (!count.is_multiple_of(per)).then(|| format!("i{first} < {}", count * along));
-        return Spread { indices: Box::new(indices), rounds, when };
+        return Spread {
+            indices: Box::new(indices),
+            rounds,
+            when,
+            along: Some((first, per * along)),
+        };
     }
     let all = count.max(1) * inner;
     let rounds = all.div_ceil(threads);
@@ -131,7 +139,7 @@ pub(super) fn spread(sizes: &[usize], axis: Option<usize>, group: usize, threads
         lines
     };
     let when = (!all.is_multiple_of(threads)).then(|| format!("e < {all}"));
-    Spread { indices: Box::new(indices), rounds, when }
+    Spread { indices: Box::new(indices), rounds, when, along: None }
 }
 
 /// A place some rounds later, times something.
@@ -234,7 +242,7 @@ impl Text<'_> {
         if !short.is_empty() {
             guards.push(short.to_string());
         }
-        if let Some(value) = step.value() {
+        for value in step.values() {
             self.collect(k, step, value, &mut guards, &mut found);
         }
         let mut reads = Reads::default();
@@ -258,8 +266,11 @@ impl Text<'_> {
         found: &mut Vec<Read>,
     ) {
         match e {
-            // What some elements of a group read and others do not is left to each.
-            Expr::Where(when, _) if !groups::is_shared(k, &self.of.buffers, step, when) => {}
+            // What some elements of a group read and others do not is left to each, but for what lies in tiles: all of
+            // it is there.
+            Expr::Where(when, both) if !groups::is_shared(k, &self.of.buffers, step, when) => {
+                both.iter().for_each(|e| self.tiles_of(k, step, e, guards, found));
+            }
             Expr::Where(when, both) => {
                 let when = condition(self.of, when);
                 guards.push(when.clone());
@@ -284,6 +295,32 @@ impl Text<'_> {
             Expr::Tile(..) | Expr::Buffer(_) => self.read(k, step, e, guards, found),
             _ => {}
         }
+    }
+
+    /// Groups of tiles' elements that an expression reads, where the loop's own index lies inside the tile.
+    fn tiles_of(
+        &self,
+        k: &Kernel,
+        step: &Step,
+        e: &Expr,
+        guards: &[String],
+        found: &mut Vec<Read>,
+    ) {
+        let (Step::Map { filled: sizes, .. }
+        | Step::Reduce { sizes, .. }
+        | Step::Product { sizes, .. }) = step
+        else {
+            return;
+        };
+        e.walk(&mut |e| {
+            let inside = |(i, n): (&Ix, &usize)| i.as_axis().is_some_and(|axis| sizes[axis] <= *n);
+            if let Expr::Tile(id, index) = e
+                && index.iter().zip(&k.tile(*id).shape).all(inside)
+                && groups::moves(k, &self.of.buffers, step, e) == Some(true)
+            {
+                self.read(k, step, e, guards, found);
+            }
+        });
     }
 
     /// One read, if it is of those that come first, beside where else it stands.

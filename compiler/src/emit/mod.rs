@@ -2,6 +2,7 @@
 //! arguments, loops, conditions, how the threads of a block share a step, where tiles lie, when threads
 //! wait.
 
+mod copies;
 mod expr;
 mod fragments;
 mod map;
@@ -28,6 +29,7 @@ pub const TILE_LIBRARY: &str = concat!(
     include_str!("../../../templates/tile/grams.cuh"),
     include_str!("../../../templates/tile/scans.cuh"),
     include_str!("../../../templates/tile/solve.cuh"),
+    include_str!("../../../templates/tile/inverse.cuh"),
 );
 /// How kernels of recurrences find their tensors.
 const TENSORS: &str = include_str!("../../../templates/kernel.cuh");
@@ -40,7 +42,9 @@ fn per_part(blocks: &str, parts: usize) -> String {
 /// The CUDA C++ text of a kernel of a schedule.
 pub fn cuda(schedule: &Schedule, kernel: &Kernel) -> String {
     let own = function(schedule, kernel);
-    format!("#define THREADS {}\n{TILE_LIBRARY}{TENSORS}\n{own}", kernel.threads)
+    // A block that goes through a sequence has most of a multiprocessor to itself, and with it registers for more reads.
+    let ahead = if kernel.grid == Grid::Heads { "#define AHEAD 4\n" } else { "" };
+    format!("#define THREADS {}\n{ahead}{TILE_LIBRARY}{TENSORS}\n{own}", kernel.threads)
 }
 
 /// Refuses a schedule with steps that cannot be printed for a kind of GPU.

@@ -2,17 +2,17 @@
 
 use super::Text;
 use super::expr::{condition, element, expr, placed, seen};
-use super::map::{divisor, in_registers, spread};
-use crate::plan::lower::{FRAGMENT, WARP, axes_of};
+use super::map::in_registers;
+use crate::plan::lower::{FRAGMENT, WARP};
 use crate::plan::{
-    Expr, Fragment, Kernel, Number, Operand, Over, Round, ScanOp, ScanSizes, Schedule, Sees, Space,
-    Step, Stmt, Swizzle, Target, Term, Transport,
+    Expr, Fragment, Kernel, Number, Operand, ScanOp, ScanSizes, Schedule, Sees, Space, Step,
+    Swizzle, Target, Term,
 };
 
 /// Letters of a step that its comment shows.
 const COMMENT: usize = 160;
 /// Rounds of a loop that are written out: enough reads in flight, and little more to compile.
-const UNROLL: usize = 4;
+pub(super) const UNROLL: usize = 4;
 
 impl Text<'_> {
     /// The text of a step, behind a comment that says what it does.
@@ -56,7 +56,7 @@ impl Text<'_> {
     }
 
     /// What a step does, from where on lines are the step's.
-    fn comment(&mut self, step: &Step) {
+    pub(super) fn comment(&mut self, step: &Step) {
         let text = self.of.shown(step).to_string();
         let shown: String = text.chars().take(COMMENT).collect();
         let more = if shown.len() < text.len() { "..." } else { "" };
@@ -140,7 +140,9 @@ impl Text<'_> {
 
     /// What becomes of a product's sums. What is read for that is read for all of them before anything is stored.
     fn results(&mut self, k: &Kernel, step: &Step) {
-        let Step::Product { sizes, axes: [p, q], warp, filled, group, value, to, add, .. } = step
+        let Step::Product {
+            sizes, axes: [p, q], warp, filled, group, value, to, add, also, ..
+        } = step
         else {
             return;
         };
@@ -163,18 +165,39 @@ impl Text<'_> {
             text = format!("{short} ? {text} : 0.f");
         }
         let unless = if *filled { "" } else { &short };
-        if !(adds || touches_memory(k, value)) {
+        if !(adds || touches_memory(k, value)) && also.is_empty() {
             return self.put_sums(k, step, unless, &reads.lines, (&text, *add));
         }
         let own = if *group > 1 { "of[l]" } else { "sum" };
-        self.each_sum(step, unless, |t| {
+        for n in 0..also.len() {
+            self.line(&format!("Sums<{}> also{n};", warp.cols / 8));
+        }
+        self.each_sum("sums", step, unless, |t| {
             reads.lines.iter().for_each(|line| t.line(line));
             t.held(*q, *group, |t| {
                 t.sums(step);
+                for (n, (value, _)) in also.iter().enumerate() {
+                    let value = expr(t.of, k, value, &reads.named);
+                    t.line(&format!("also{n}.x[held / 4][held % 4] = {value};"));
+                }
                 t.line(&format!("{own} = {text};"));
             });
         });
         self.put_sums(k, step, unless, &[], (own, *add && !adds));
+        also.iter().enumerate().for_each(|(n, (_, to))| self.put_also(k, step, unless, n, to));
+    }
+
+    /// Stores what else has been made of a product's sums.
+    fn put_also(&mut self, k: &Kernel, step: &Step, unless: &str, n: usize, to: &Target) {
+        let Step::Product { axes, group, .. } = step else { return };
+        self.each_sum(&format!("also{n}"), step, unless, |t| {
+            if *group == 1 {
+                return t.store(k, to, "sum", false);
+            }
+            t.line(&format!("Group<{group}> y;"));
+            t.held(axes[1], *group, |t| t.line("y.x[l] = of[l];"));
+            t.put(k, to, *group, "y", false);
+        });
     }
 
     /// Stores something for each sum of a product, or adds it to what is there, behind lines that read for it.
@@ -198,7 +221,7 @@ impl Text<'_> {
             let each = ["sums.each_four", "float* of, "];
             return self.exchanged(k, each, *axes, unless, to, pair);
         }
-        self.each_sum(step, unless, |t| {
+        self.each_sum("sums", step, unless, |t| {
             if *group == 1 || in_registers(k, to) {
                 lines.iter().for_each(|line| t.line(line));
                 return t.held(axes[1], *group, |t| {
@@ -224,11 +247,13 @@ impl Text<'_> {
     }
 
     /// Something for each sum of a product that a thread holds, or for each group of them.
-    fn each_sum(&mut self, step: &Step, unless: &str, body: impl FnOnce(&mut Self)) {
+    fn each_sum(&mut self, sums: &str, step: &Step, unless: &str, body: impl FnOnce(&mut Self)) {
         let Step::Product { axes: [p, q], group, .. } = step else { return };
         let (each, sum) =
             if *group > 1 { ("each_pair", "float* of") } else { ("each", "float& sum") };
-        self.line(&format!("sums.{each}(row0, col0, [&](int i{p}, int i{q}, {sum}, int held) {{"));
+        self.line(&format!(
+            "{sums}.{each}(row0, col0, [&](int i{p}, int i{q}, {sum}, int held) {{"
+        ));
         self.depth += 1;
         self.only(unless, body);
         self.depth -= 1;
@@ -267,101 +292,6 @@ impl Text<'_> {
             t.line(&start);
             body(t);
         });
-    }
-
-    /// Copies that stand one after the other, for the same round of the loop over chunks or of the only one, behind one
-    /// question whether there is such a round; gives how many there are.
-    pub(super) fn copies(&mut self, k: &Kernel, body: &[Stmt]) -> usize {
-        let copy = |stmt: &Stmt| match stmt {
-            Stmt::Step(step @ Step::Copy { round, .. }) => Some((step.clone(), *round)),
-            _ => None,
-        };
-        let Some((_, round)) = body.first().and_then(copy) else { return 0 };
-        let all: Vec<Step> = body
-            .iter()
-            .map_while(copy)
-            .take_while(|(_, own)| *own == round)
-            .map(|(step, _)| step)
-            .collect();
-        let (name, text) = match round {
-            Round::First(at) => (at.to_string(), at.to_string()),
-            Round::Ahead(at) => ("next".to_string(), format!("round + {at}")),
-        };
-        let chunks = match k.rounds() {
-            Some(Over::Chunks { tokens, reverse }) => Some((tokens, reverse)),
-            _ => None,
-        };
-        let copies = |t: &mut Self| {
-            if let Some((tokens, reverse)) = chunks {
-                if name == "next" {
-                    t.line(&format!("const int next = {text};"));
-                }
-                t.line("const Place now = at;");
-                t.line("Place at = now;");
-                t.round(&name, tokens, reverse);
-            }
-            all.iter().for_each(|step| t.copy(k, step, &name));
-        };
-        match chunks {
-            Some(_) => self.block(&format!("if ({text} < rounds)"), copies),
-            None => self.block("", copies),
-        }
-        // Rounds that are not there count as groups too.
-        for step in &all {
-            if !matches!(step, Step::Copy { by: Transport::Plain, .. }) {
-                self.line("commit_copies();");
-            }
-        }
-        all.len()
-    }
-
-    /// One copy to the stage of a round, where the call has the buffer.
-    fn copy(&mut self, k: &Kernel, step: &Step, round: &str) {
-        let Step::Copy { from, when, to, .. } = step else { return };
-        self.comment(step);
-        let (tile, buffer) = (k.tile(*to), self.of.buffer(from.buffer));
-        let absent = buffer.may_be_absent && when.is_empty();
-        let given = if absent { format!("if ({} != 0)", buffer.name) } else { String::new() };
-        self.block(&given, |t| {
-            if tile.stages > 1 {
-                t.stage(*to, tile, round);
-            }
-            t.pieces(k, step);
-        });
-    }
-
-    /// All pieces of a copy.
-    fn pieces(&mut self, k: &Kernel, step: &Step) {
-        let Step::Copy { by, from, when, to, piece, first, .. } = step else { return };
-        let (tile, buffer) = (k.tile(*to), self.of.buffer(from.buffer));
-        let index = axes_of(&tile.shape);
-        let last = tile.shape.iter().rposition(|n| *n > 1);
-        let spread = spread(&tile.shape, last, piece / tile.number.bytes(), k.threads);
-        let body = |t: &mut Self, round: &str| {
-            for line in (spread.indices)(round) {
-                t.line(&match first {
-                    0 => line,
-                    first => line.replace("threadIdx.x", &format!("(int)threadIdx.x - {first}")),
-                });
-            }
-            let (place, from) = (element(k, *to, &index), placed(k, buffer, from));
-            let how = if *by == Transport::Plain { "copy" } else { "copy_async" };
-            let when: Vec<String> = when.iter().map(|when| condition(t.of, when)).collect();
-            let copy = match when.as_slice() {
-                [] => format!("{how}<{piece}>(&{place}, &{from});"),
-                all => format!("{how}_if<{piece}>(&{place}, &{from}, {});", all.join(" && ")),
-            };
-            match &spread.when {
-                Some(when) if *first > 0 => t.line(&format!("if (e >= 0 && {when}) {copy}")),
-                Some(when) => t.line(&format!("if ({when}) {copy}")),
-                None => t.line(&copy),
-            }
-        };
-        if spread.rounds == 1 {
-            return body(self, "0");
-        }
-        self.line(&format!("#pragma unroll {}", divisor(spread.rounds, UNROLL)));
-        self.block(&format!("for (int r = 0; r < {}; r++)", spread.rounds), |t| body(t, "r"));
     }
 
     fn scan(&mut self, k: &Kernel, step: &Step) {

@@ -72,11 +72,9 @@ fn count(kernel: &Kernel, buffers: &[Buffer], body: &[Stmt], to: &mut Work) {
 
 fn of_step(kernel: &Kernel, buffers: &[Buffer], step: &Step) -> Work {
     let none = Work::default();
-    let (sizes, value, to, add) = match step {
-        Step::Map { sizes, value, to, add, .. } | Step::Product { sizes, value, to, add, .. } => {
-            (sizes, value, to, *add)
-        }
-        Step::Reduce { sizes, value, to, .. } => (sizes, value, to, true),
+    let (sizes, add) = match step {
+        Step::Map { sizes, add, .. } | Step::Product { sizes, add, .. } => (sizes, *add),
+        Step::Reduce { sizes, .. } => (sizes, true),
         Step::Scan { sizes: ScanSizes { rows, steps, width }, .. } => {
             return Work { fma: rows * steps * width, ..none };
         }
@@ -88,17 +86,19 @@ fn of_step(kernel: &Kernel, buffers: &[Buffer], step: &Step) -> Work {
     };
     let elements: usize = sizes.iter().product();
     let (mut reads, mut operations) = (0, usize::from(add));
-    value.walk(&mut |e| match e {
+    let mut count = |e: &Expr| match e {
         Expr::Buffer(element) => reads += buffers[element.buffer.0].number.bytes(),
         Expr::Tile(id, _) if in_workspace(kernel, *id) => reads += Number::F32.bytes(),
         Expr::Unary(..) | Expr::Binary(..) | Expr::Mul(_) | Expr::Weight(_) => operations += 1,
         _ => {}
-    });
-    let writes = match to {
+    };
+    step.values().for_each(|value| value.walk(&mut count));
+    let written = |to: &Target| match to {
         Target::Buffer(element, _) => buffers[element.buffer.0].number.bytes(),
         Target::Tile(id, _) if in_workspace(kernel, *id) => Number::F32.bytes(),
         Target::Tile(..) => 0,
     };
+    let writes: usize = step.targets().map(written).sum();
     let mma = match step {
         Step::Product { axes: [p, q], terms, warp, .. } => {
             let result =
@@ -282,6 +282,7 @@ mod tests {
             value: Expr::Sum(0),
             to: Target::Tile(TileId(1), vec![]),
             add: false,
+            also: vec![],
         };
         assert_eq!(
             of_step(&kernel, &[], &product),

@@ -48,7 +48,7 @@ fn size(kernel: &Kernel, buffers: &[Buffer], step: &Step) -> usize {
     let alone = |size: usize| {
         let along = Along { kernel, buffers, axis, size };
         let fits = fills(kernel, step, axis, size) && along.step(step);
-        fits.then(|| step.value().map_or(0, |value| along.one_by_one(value)))
+        fits.then(|| step.values().map(|value| along.one_by_one(value)).sum::<usize>())
     };
     let sizes = SIZES.into_iter().filter_map(|size| Some((alone(size)?, size)));
     // The first of equals is the largest.
@@ -64,7 +64,7 @@ fn stores_halves(kernel: &Kernel, buffers: &[Buffer], step: &Step) -> bool {
     };
     let along = Along { kernel, buffers, axis: axes[1], size: 2 * PAIR };
     let narrow = |element: &Element| buffers[element.buffer.0].number == Number::Bf16;
-    sizes[axes[1]].is_multiple_of(2 * PAIR) && to.element().is_some_and(narrow) && along.step(step)
+    sizes[axes[1]].is_multiple_of(2 * PAIR) && to.element().is_some_and(narrow) && along.target(to)
 }
 
 /// The axis along which a step's groups would lie: the last one that is an axis at all.
@@ -138,17 +138,22 @@ impl Along<'_> {
     /// Whether what a step writes lies side by side, where all of a group is written or none; of a sum, whether any
     /// terms do.
     fn step(&self, step: &Step) -> bool {
-        match (step, step.target()) {
-            (Step::Reduce { value, over, .. }, _) if over.contains(&self.axis) => {
-                let mut found = false;
-                value.walk(&mut |e| found |= self.read(e) == Some(true));
-                found
-            }
-            (_, Some(Target::Tile(id, index))) => self.tile(*id, index) == Some(true),
-            (_, Some(Target::Buffer(element, when))) => {
+        if let Step::Reduce { value, over, .. } = step
+            && over.contains(&self.axis)
+        {
+            let mut found = false;
+            value.walk(&mut |e| found |= self.read(e) == Some(true));
+            return found;
+        }
+        step.target().is_some() && step.targets().all(|to| self.target(to))
+    }
+
+    fn target(&self, to: &Target) -> bool {
+        match to {
+            Target::Tile(id, index) => self.tile(*id, index) == Some(true),
+            Target::Buffer(element, when) => {
                 self.element(element) == Some(true) && when.iter().all(|when| self.same(when))
             }
-            (_, None) => false,
         }
     }
 

@@ -255,6 +255,8 @@ pub enum Step {
         to: Target,
         /// Add to what is there.
         add: bool,
+        /// What else to compute of the sum, and the tiles to put it in.
+        also: Vec<(Expr, Target)>,
     },
     /// Along the chunk.
     Scan {

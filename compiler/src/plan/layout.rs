@@ -36,8 +36,12 @@ pub fn turn(kernel: &mut Kernel) {
 pub fn apart(kernel: &Kernel) -> Vec<Tile> {
     let mut tiles = kernel.tiles.clone();
     let mut touched = vec![false; tiles.len()];
-    let by_fragments =
-        |step: &&Step| matches!(step, Step::Product { .. } | Step::Map { fragment: Some(_), .. });
+    // Inverses are merged by products too.
+    let by_fragments = |step: &&Step| match step {
+        Step::Product { .. } | Step::Invert { .. } => true,
+        Step::Map { fragment, .. } => fragment.is_some(),
+        _ => false,
+    };
     for step in kernel.steps().into_iter().filter(by_fragments) {
         step.reads().into_iter().chain(step.writes()).for_each(|id| touched[id.0] = true);
     }
@@ -65,7 +69,7 @@ pub fn are_apart(kernel: &Kernel) -> bool {
 /// want them in the order of their axes, some with rows `between` which nothing lies.
 fn free(kernel: &Kernel, between: bool) -> Vec<usize> {
     let counted = |step: &Step| match step {
-        Step::Invert { .. } if between => vec![],
+        Step::Invert { .. } | Step::Copy { .. } if between => vec![],
         Step::Scan { op: ScanOp::DecayMask(_), .. } if between => step.reads(),
         Step::Scan { .. }
         | Step::Solve { .. }
@@ -81,7 +85,7 @@ fn free(kernel: &Kernel, between: bool) -> Vec<usize> {
         let axes = tile.shape.iter().filter(|n| **n > 1).count();
         axes > 1
             && tile.number == Number::F32
-            && tile.stages == 1
+            && (tile.stages == 1 || between)
             && !tile.in_registers()
             && !plain[*at]
     };
@@ -106,15 +110,17 @@ fn vote(step: &Step, votes: &mut [Vec<usize>]) {
         let moves = index.iter().position(|i| i.as_axis() == Some(along));
         moves.into_iter().for_each(|axis| votes[tile.0][axis] += elements);
     };
-    if let Some(value) = step.value() {
+    for value in step.values() {
         value.walk(&mut |e| {
             if let Expr::Tile(tile, index) = e {
                 see(*tile, index);
             }
         });
     }
-    if let Some(Target::Tile(tile, index)) = step.target() {
-        see(*tile, index);
+    for to in step.targets() {
+        if let Target::Tile(tile, index) = to {
+            see(*tile, index);
+        }
     }
 }
 

@@ -38,9 +38,11 @@ pub mod rows;
 mod schedule;
 pub mod space;
 mod step;
+mod stored;
 mod sync;
 pub mod target;
 mod tiles;
+mod together;
 mod value_split;
 pub mod verify;
 

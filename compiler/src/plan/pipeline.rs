@@ -86,31 +86,39 @@ enum Copied {
 }
 
 /// Lets a kernel of single chunks copy what it reads while it works on what it has copied before, and places all tiles:
-/// of all that it reads where as many blocks have room as without, else of operands. `false` where not even the rest fits.
+/// of all that it reads where as many blocks have room as without, or as with copies of operands, else of operands. `false`
+/// where not even the rest fits.
 pub fn pipeline_once(kernel: &mut Kernel, buffers: &[Buffer], gpu: Gpu) -> bool {
     let original = kernel.clone();
     let plain = place(kernel, gpu.shared);
     let blocks = |kernel: &Kernel| gpu.blocks(kernel.shared, kernel.threads);
-    let mut best: Option<Kernel> = None;
+    // The best, and what of all that it reads takes the place of blocks.
+    let [mut best, mut large]: [Option<Kernel>; 2] = [None, None];
     for (what, ahead) in TRIED {
         let mut tried = original.clone();
         let fits = schedule_once(&mut tried, buffers, what, ahead)
             && place(&mut tried, gpu.shared)
             && (!plain || tried.workspace <= kernel.workspace);
-        let better = match (what, &best) {
-            (Copied::All, None) => !plain || blocks(&tried) >= blocks(kernel),
+        let as_many = !plain || blocks(&tried) >= blocks(kernel);
+        let to = if what == Copied::All && !as_many { &mut large } else { &mut best };
+        let better = match (what, &to) {
             // More copies at a time are worth less than rows apart.
-            (Copied::All, Some(_)) => blocks(&tried) >= blocks(kernel) && are_apart(&tried),
+            (Copied::All, known) => known.as_ref().is_none_or(|_| are_apart(&tried)),
             (Copied::Operands, best) => {
                 best.as_ref().is_none_or(|best| blocks(best) < blocks(&tried))
             }
         };
         if fits && better {
-            best = Some(tried);
+            *to = Some(tried);
         }
         if what == Copied::All && best.as_ref().is_some_and(are_apart) {
             break;
         }
+    }
+    if let (Some(found), Some(all)) = (&mut best, large)
+        && blocks(found) <= blocks(&all)
+    {
+        *found = all;
     }
     let found = best.is_some();
     best.into_iter().for_each(|best| *kernel = best);
@@ -192,14 +200,15 @@ fn reads(kernel: &mut Kernel, buffers: &[Buffer]) -> Vec<Read> {
     };
     let mut found: Vec<Read> = Vec::new();
     for step in body.iter().flat_map(Stmt::steps) {
-        let Some(value) = step.value() else { continue };
         let numbers = step.elements();
         // The outermost expression of a read comes first, with all of its conditions.
         let mut all: Vec<(&Element, Vec<Condition>)> = Vec::new();
-        value.walk(&mut |e| {
-            let own =
-                guarded(e).filter(|(own, _)| !all.iter().any(|(other, _)| ptr::eq(*own, *other)));
-            all.extend(own);
+        step.values().for_each(|value| {
+            value.walk(&mut |e| {
+                let own = guarded(e)
+                    .filter(|(own, _)| !all.iter().any(|(other, _)| ptr::eq(*own, *other)));
+                all.extend(own);
+            })
         });
         for (element, mut when) in all {
             let Element { buffer, split, .. } = *element;
@@ -396,7 +405,7 @@ fn take_operand(
     // What products leave of an operand is computed from it.
     let alone = |tile: TileId| {
         let mut read = false;
-        for value in body.iter().flat_map(Stmt::steps).filter_map(Step::value) {
+        for value in body.iter().flat_map(Stmt::steps).flat_map(Step::values) {
             value.walk(&mut |e| read |= matches!(e, Expr::Tile(id, _) if *id == tile));
         }
         let writes = body.iter().flat_map(Stmt::writes).filter(|written| *written == tile);
@@ -429,6 +438,9 @@ fn each_value(body: &mut [Stmt], f: &mut dyn FnMut(&mut Expr)) {
             step
         {
             f(value);
+        }
+        if let Step::Product { also, .. } = step {
+            also.iter_mut().for_each(|(value, _)| f(value));
         }
     });
 }

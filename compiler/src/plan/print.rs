@@ -261,11 +261,41 @@ impl Shown<'_, Step> {
         let when: Vec<String> = when.iter().map(|when| self.with(when).to_string()).collect();
         if when.is_empty() { from } else { format!("({} ? {from} : 0)", list(&when)) }
     }
+
+    fn product(&self, f: &mut Formatter) -> fmt::Result {
+        let Step::Product { sizes, terms, warp, filled, group, exchanged, .. } = self.part else {
+            return Ok(());
+        };
+        let filled = if *filled { ", filled" } else { "" };
+        let filled = format!("{filled}{}", grouped(*group, *exchanged));
+        write!(f, "product {sizes:?} in {}x{}{filled}:", warp.rows, warp.cols)?;
+        for sum in 0..Term::sums(terms) {
+            let own = terms.iter().filter(|term| term.sum == sum);
+            let own: Vec<String> = own.map(ToString::to_string).collect();
+            write!(f, " {} = {};", self.with(&Expr::Sum(sum)), own.join(" + "))?;
+        }
+        let adds = matches!(self.part, Step::Product { add: true, .. });
+        for (n, (value, to)) in self.part.values().zip(self.part.targets()).enumerate() {
+            let start = if n == 0 { "" } else { ";" };
+            write!(
+                f,
+                "{start} {} {} {}",
+                self.with(to),
+                becomes(adds && n == 0),
+                self.with(value)
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// How a result is written: added, or instead of what is there.
+fn becomes(add: bool) -> &'static str {
+    if add { "+=" } else { "=" }
 }
 
 impl Display for Shown<'_, Step> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let becomes = |add: &bool| if *add { "+=" } else { "=" };
         match self.part {
             Step::Map { sizes, filled, value, to, rest, add, fragment, group, exchanged } => {
                 let (value, to) = (self.with(value), beside(self.with(to), *rest));
@@ -273,7 +303,7 @@ impl Display for Shown<'_, Step> {
                     if filled == sizes { String::new() } else { format!(" filled to {filled:?}") };
                 let by = if fragment.is_some() { " by fragments" } else { "" };
                 let by = format!("{by}{}", grouped(*group, *exchanged));
-                write!(f, "map {sizes:?}{filled}{by}: {to} {} {value}", becomes(add))
+                write!(f, "map {sizes:?}{filled}{by}: {to} {} {value}", becomes(*add))
             }
             Step::Reduce { sizes, over, reduction, lanes, group, value, to } => {
                 let (value, to) = (self.with(value), self.with(to));
@@ -281,20 +311,7 @@ impl Display for Shown<'_, Step> {
                 let by = format!("{by}{}", grouped(*group, false));
                 write!(f, "reduce {sizes:?} over {over:?}{by}: {to} = {reduction:?} {value}")
             }
-            Step::Product {
-                sizes, terms, warp, filled, group, exchanged, value, to, add, ..
-            } => {
-                let (value, to) = (self.with(value), self.with(to));
-                let filled = if *filled { ", filled" } else { "" };
-                let filled = format!("{filled}{}", grouped(*group, *exchanged));
-                write!(f, "product {sizes:?} in {}x{}{filled}:", warp.rows, warp.cols)?;
-                for sum in 0..Term::sums(terms) {
-                    let own = terms.iter().filter(|term| term.sum == sum);
-                    let own: Vec<String> = own.map(ToString::to_string).collect();
-                    write!(f, " {} = {};", self.with(&Expr::Sum(sum)), own.join(" + "))?;
-                }
-                write!(f, " {to} {} {value}", becomes(add))
-            }
+            Step::Product { .. } => self.product(f),
             Step::Scan { op, sizes: ScanSizes { rows, steps, width }, from, to, .. } => {
                 let from: Vec<String> = from.iter().map(|t| format!("tile{}", t.0)).collect();
                 let sizes = format!("{rows} rows, {steps} steps, {width} wide");

@@ -31,6 +31,18 @@ impl Step {
         }
     }
 
+    /// All expressions that the step evaluates.
+    pub fn values(&self) -> impl Iterator<Item = &Expr> {
+        let also = if let Step::Product { also, .. } = self { also.as_slice() } else { &[] };
+        self.value().into_iter().chain(also.iter().map(|(value, _)| value))
+    }
+
+    /// All places where the step puts results of expressions.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        let also = if let Step::Product { also, .. } = self { also.as_slice() } else { &[] };
+        self.target().into_iter().chain(also.iter().map(|(_, to)| to))
+    }
+
     /// Where the step puts its results, if by an expression.
     pub fn target(&self) -> Option<&Target> {
         match self {
@@ -42,7 +54,7 @@ impl Step {
     /// Tiles that the step reads, with repetitions.
     pub fn reads(&self) -> Vec<TileId> {
         let mut tiles = Vec::new();
-        if let Some(value) = self.value() {
+        for value in self.values() {
             value.walk(&mut |e| {
                 if let Expr::Tile(tile, _) = e {
                     tiles.push(*tile);
@@ -76,10 +88,11 @@ impl Step {
             Step::Wait { tiles, .. } => tiles.clone(),
             Step::Barrier => vec![],
             Step::Map { to: Target::Tile(tile, _), rest: Some(rest), .. } => vec![*tile, *rest],
-            step => match step.target() {
-                Some(Target::Tile(tile, _)) => vec![*tile],
-                _ => vec![],
-            },
+            step => {
+                let tile =
+                    |to: &Target| if let Target::Tile(id, _) = to { Some(*id) } else { None };
+                step.targets().filter_map(tile).collect()
+            }
         }
     }
 
@@ -203,6 +216,9 @@ impl Stmt {
                 if let Target::Buffer(element, conditions) = to {
                     element.buffer = place(element.buffer);
                     conditions.iter_mut().for_each(|when| when.rename_buffers(place));
+                }
+                if let Stmt::Step(Step::Product { also, .. }) = self {
+                    also.iter_mut().for_each(|(value, _)| value.rename_buffers(place));
                 }
             }
             Stmt::Step(Step::Copy { from, when, .. }) => {

@@ -7,7 +7,9 @@ use super::super::lower::{around_quotients, is_matrix, plannable};
 use super::super::pipeline::{pipeline, pipeline_once};
 use super::super::registers::registers;
 use super::super::space::{Choice, Split};
+use super::super::stored::stored;
 use super::super::target::Gpu;
+use super::super::together::together;
 use super::super::value_split::{ValueSplit, Whole, split_values};
 use super::super::{Binding, Buffer, Dim, Kernel, Pass, Role, Schedule};
 use super::backward::once;
@@ -125,6 +127,8 @@ impl Making<'_> {
             pipeline_once(&mut kernel, buffers, gpu)
         } else {
             registers(&mut kernel);
+            stored(&mut kernel, buffers);
+            together(&mut kernel);
             pipeline(&mut kernel, buffers, choice.stages, gpu.shared)
         };
         fits.then_some(kernel)

@@ -11,6 +11,7 @@ use super::lower::plannable;
 use super::pipeline::pipeline;
 use super::registers::registers;
 use super::space::{Choice, Given, Split, Subject, choose, space};
+use super::stored::stored;
 use super::target::Gpu;
 use super::value_split::{ValueSplit, Whole, split_values};
 use super::{Pass, Schedule};
@@ -144,6 +145,7 @@ pub fn build(
     };
     kernel.name = format!("{}_{}", r.name, pass.name());
     registers(&mut kernel);
+    stored(&mut kernel, &buffers);
     let fits = pipeline(&mut kernel, &buffers, choice.stages, gpu.shared);
     let name = kernel.name.clone();
     Ok(fits.then(|| Schedule { name, pass, buffers, kernels: vec![kernel] }))

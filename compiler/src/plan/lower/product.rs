@@ -152,6 +152,7 @@ impl Lower<'_> {
             value,
             to,
             add,
+            also: vec![],
         });
     }
 

@@ -11,8 +11,8 @@ use crate::tile::{Binary, Unary, Value, size};
 const NEIGHBOURS: usize = 4;
 
 impl Lower<'_> {
-    /// A step that puts terms together; where there are fewer results than threads, warps share them. Where
-    /// there are fewer than warps, the terms along the last axis come first.
+    /// A step that puts terms together; where there are fewer results than threads, or terms lie along the last axis, warps
+    /// share them. Where there are fewer than warps, the terms along the last axis come first.
     fn gather(
         &mut self,
         sizes: &[usize],
@@ -36,8 +36,10 @@ impl Lower<'_> {
             self.gather(&sizes, &[*last], reduction, value, between);
             return self.gather(&shape, first, reduction, Expr::Tile(partial, index), to);
         }
-        let alone = size(&sizes) / terms >= self.choice.threads() || terms < WARP;
-        let lanes = if alone { 1 } else { WARP };
+        // Terms that lie side by side are for lanes that do.
+        let along = sizes.iter().rposition(|n| *n > 1).is_some_and(|last| over.contains(&last));
+        let enough = size(&sizes) / terms >= self.choice.threads() && !along;
+        let lanes = if enough || terms < WARP { 1 } else { WARP };
         let group = 1;
         self.steps.push(Step::Reduce { sizes, over, reduction, lanes, group, value, to });
     }

@@ -58,18 +58,19 @@ impl Bounds<'_> {
             self.element(from);
             self.given.truncate(self.given.len() - usize::from(asked));
         }
-        let (Step::Map { sizes, value, to, .. }
-        | Step::Reduce { sizes, value, to, .. }
-        | Step::Product { sizes, value, to, .. }) = step
+        let (Step::Map { sizes, .. } | Step::Reduce { sizes, .. } | Step::Product { sizes, .. }) =
+            step
         else {
             return;
         };
         self.sizes.clone_from(sizes);
-        match to {
-            Target::Tile(id, index) => self.tile(*id, index),
-            Target::Buffer(element, _) => self.element(element),
+        for to in step.targets() {
+            match to {
+                Target::Tile(id, index) => self.tile(*id, index),
+                Target::Buffer(element, _) => self.element(element),
+            }
         }
-        self.expr(value);
+        step.values().for_each(|value| self.expr(value));
         if let Step::Product { sizes, axes: [p, q], terms, warp, .. } = step {
             self.product([sizes[*p], sizes[*q]], terms, *warp);
         }
@@ -81,7 +82,7 @@ impl Bounds<'_> {
             _ => true,
         };
         let mut all = true;
-        value.walk(&mut |e| all &= sums(e));
+        step.values().for_each(|value| value.walk(&mut |e| all &= sums(e)));
         if !all {
             self.wrong.say(10, "a sum is read to which nothing is added");
         }

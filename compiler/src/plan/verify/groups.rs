@@ -110,7 +110,7 @@ struct Groups<'a> {
 impl Groups<'_> {
     /// What of a step is not as it must be.
     fn step(&self, step: &Step) -> Option<String> {
-        let to = step.target().and_then(|to| match to {
+        let to = step.targets().find_map(|to| match to {
             // A sum over them has one result for all.
             _ if matches!(step, Step::Reduce { over, .. } if over.contains(&self.axis)) => None,
             Target::Tile(id, index) => self.tile(*id, index),
@@ -119,7 +119,9 @@ impl Groups<'_> {
             }
         });
         let mut wrong = None;
-        step.value()?.walk(&mut |e| wrong = wrong.take().or_else(|| self.read(step, e)));
+        for value in step.values() {
+            value.walk(&mut |e| wrong = wrong.take().or_else(|| self.read(step, e)));
+        }
         to.or(wrong)
     }
 

@@ -1,6 +1,7 @@
 //! P5, P9 and P11: steps in the order in which they run, with hazards of its own finding.
 
 use super::{Wrong, bytes, overlap};
+use crate::plan::index::Ix;
 use crate::plan::{BufferId, Expr, Kernel, Loop, Schedule, Step, Stmt, Target, TileId};
 
 pub fn check(schedule: &Schedule, kernel: &Kernel, wrong: &mut Wrong) {
@@ -102,12 +103,13 @@ impl Order<'_> {
 
 /// What a map or a product reads of the bytes that it writes beside the element itself.
 fn reads_beside(kernel: &Kernel, step: &Step) -> Option<String> {
-    let (Step::Map { value, to: Target::Tile(to, index), .. }
-    | Step::Reduce { value, to: Target::Tile(to, index), .. }
-    | Step::Product { value, to: Target::Tile(to, index), .. }) = step
-    else {
-        return None;
-    };
+    step.targets().find_map(|to| match to {
+        Target::Tile(to, index) => reads_beside_one(kernel, step, *to, index),
+        Target::Buffer(..) => None,
+    })
+}
+
+fn reads_beside_one(kernel: &Kernel, step: &Step, to: TileId, index: &[Ix]) -> Option<String> {
     let own = bytes(kernel, to.0, 0..1)?;
     let mut found = None;
     let mut see = |tile: TileId, same: bool| {
@@ -115,11 +117,13 @@ fn reads_beside(kernel: &Kernel, step: &Step) -> Option<String> {
             found = Some(format!("tile{} is read beside the element written", tile.0));
         }
     };
-    value.walk(&mut |e| {
-        if let Expr::Tile(tile, at) = e {
-            see(*tile, tile == to && at == index && !matches!(step, Step::Reduce { .. }));
-        }
-    });
+    for value in step.values() {
+        value.walk(&mut |e| {
+            if let Expr::Tile(tile, at) = e {
+                see(*tile, *tile == to && at == index && !matches!(step, Step::Reduce { .. }));
+            }
+        });
+    }
     if let Step::Product { terms, .. } = step {
         for term in terms {
             see(term.left.tile, false);

@@ -48,9 +48,9 @@ fn touches(step: &Step, tile: TileId) -> bool {
 fn by_fragments(step: &Step, id: TileId, tile: &Tile, fragment: Fragment) -> bool {
     let (sizes, value, to, own) = match step {
         Step::Map { sizes, value, to, fragment, .. } => (sizes, value, to, *fragment),
-        Step::Product { sizes, value, to, axes, warp, terms, .. } => {
+        Step::Product { sizes, value, to, axes, warp, terms, also, .. } => {
             let operand = terms.iter().any(|t| t.left.tile == id || t.right.tile == id);
-            if operand {
+            if operand || !also.is_empty() {
                 return false;
             }
             (sizes, value, to, Some(Fragment { warp: *warp, axes: *axes }))

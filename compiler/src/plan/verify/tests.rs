@@ -282,6 +282,31 @@ fn p11_a_step_reads_its_own_element_only() {
     breaks(11, &planted);
 }
 
+/// What else a product makes of its sums: outside of its tile, of a sum that is none, of what it writes itself.
+#[test]
+fn p3_p10_and_p11_hold_for_all_results_of_a_product() {
+    let sound = delta_split(Pass::Forward, Split::Carry);
+    assert_eq!(verify(&sound, GPU.shared), []);
+    let turned = |to: &Target| match to {
+        Target::Tile(tile, index) => Expr::Tile(*tile, vec![index[1].clone(), index[0].clone()]),
+        Target::Buffer(..) => panic!("it goes to a tile"),
+    };
+    for promise in [3, 10, 11] {
+        let mut planted = sound.clone();
+        change(&mut planted, |step| {
+            let Step::Product { also, .. } = step else { return false };
+            let Some((value, to)) = also.first_mut() else { return false };
+            match (promise, &mut *to) {
+                (3, Target::Tile(_, index)) => index[0] = index[0].plus(&index::Ix::number(1)),
+                (10, _) => *value = Expr::Sum(7),
+                (_, to) => *value = turned(to),
+            }
+            true
+        });
+        breaks(promise, &planted);
+    }
+}
+
 #[test]
 fn p12_what_a_kernel_touches_is_an_argument() {
     let mut planted = delta(Pass::Forward);
