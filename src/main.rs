@@ -9,6 +9,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use lrc_runtime::tell;
 
+/// Planning and interpreting make and drop many small things.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Expressions are trees: deep ones need a deep stack, which the main thread does not promise.
 const STACK: usize = 512 << 20;
 

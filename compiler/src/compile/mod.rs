@@ -119,11 +119,12 @@ pub fn compile(r: &Recurrence, target: Target, choice: Choice) -> Result<Artifac
 /// Everything that a recurrence may be launched for on a kind of GPU: training, and where its
 /// states are all it needs, decoding.
 pub fn all_schedules(r: &Recurrence, gpu: Gpu, chosen: Chosen) -> Result<Vec<Schedule>, Refusal> {
-    let decode = strategy::of(r).decodes().then_some(Purpose::Decode);
-    let mut all = Vec::new();
-    for purpose in [Purpose::Training].into_iter().chain(decode) {
-        all.extend(compile(r, Target::Gpu(gpu), Choice { purpose, chosen })?.schedules);
-    }
+    let of = |purpose| compile(r, Target::Gpu(gpu), Choice { purpose, chosen });
+    let decodes = strategy::of(r).decodes();
+    let (training, decode) =
+        rayon::join(|| of(Purpose::Training), || decodes.then(|| of(Purpose::Decode)));
+    let mut all = training?.schedules;
+    all.extend(decode.transpose()?.into_iter().flat_map(|made| made.schedules));
     Ok(all)
 }
 

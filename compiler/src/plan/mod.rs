@@ -146,16 +146,36 @@ pub fn schedules(
             Ok(vec![of(Pass::Forward, plans.saving)?, of(Pass::Backward, plans.backward)?])
         }
         (Purpose::Training, _) => {
-            // The way back reads the states that entered its own chunks.
-            let back = of(Pass::Backward, plans.backward)?;
-            let tokens = back.kernels[0].chunk;
-            let saving = match plans.saving {
+            // The way back reads the states that entered its own chunks, which most often are as long as can be: both
+            // passes are planned at once, the forward one again where they are not.
+            let saving = |tokens: usize| match plans.saving {
                 Given::Whole(choice) if choice.chunk == tokens => plans.saving,
                 _ => Given::Tokens(tokens),
             };
-            Ok(vec![of(Pass::Forward, saving)?, back])
+            let longest = first(r, strategy, Pass::Backward, plans.backward);
+            let (back, forward) = rayon::join(
+                || of(Pass::Backward, plans.backward),
+                || longest.map(|tokens| (tokens, of(Pass::Forward, saving(tokens)))),
+            );
+            let back = back?;
+            let tokens = back.kernels[0].chunk;
+            let forward = match forward {
+                Some((planned, forward)) if planned == tokens => forward?,
+                _ => of(Pass::Forward, saving(tokens))?,
+            };
+            Ok(vec![forward, back])
         }
     }
+}
+
+/// Tokens of a chunk in the first plan that is tried.
+fn first(r: &Recurrence, strategy: &Strategy, pass: Pass, given: Given) -> Option<usize> {
+    let subject = match strategy {
+        Strategy::Scan => Subject::Scan(r),
+        Strategy::Chunk(normal) => Subject::Chunks(normal, pass),
+        _ => return None,
+    };
+    space(subject, given).first().map(|choice| choice.chunk)
 }
 
 fn schedule(
