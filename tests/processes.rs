@@ -300,6 +300,26 @@ mod by_mpirun {
         assert!(!two.join(".processes").exists(), "nothing of the meeting is left");
     }
 
+    /// Three parts for two groups of two: in every second round two processes say nothing and hear nothing.
+    #[test]
+    fn four_processes_hold_sequences_by_twos() {
+        let (alone, four) = (folder("mpi-segments-1"), folder("mpi-segments-4"));
+        let more = [("micro_batch", "192 tokens"), ("batch", "9"), ("length", "3 steps")];
+        run(1, &alone, &more, |_| {});
+        let mut sets: Vec<String> = vec!["--set".into(), "segments=2".into()];
+        for (path, value) in more {
+            sets.extend(["--set".into(), format!("{path}={value}")]);
+        }
+        let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+        let output = mpirun(4, &four, &sets).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        let (wanted, found) = (course(&alone), course(&four));
+        assert_eq!((wanted.len(), found.len()), (3, 3));
+        for (a, b) in wanted.iter().flatten().zip(found.iter().flatten()) {
+            assert!((a - b).abs() < 1e-4 * (1.0 + a.abs()), "{wanted:?} {found:?}");
+        }
+    }
+
     #[test]
     fn a_signal_to_one_process_saves_and_stops_all() {
         let out = folder("mpi-stopped");

@@ -165,6 +165,10 @@ const OTHERS: &str = "
         state s : [d]
         s[t] = s[t-1] * t / (t + 1) + x
         out y = s[t] + x[t-2] }
+    recurrence learns { in x : [d]; in g : scalar in (-inf, 0]; in z : [d]
+        state s : [d]
+        s[t] = exp(g) * s[t-1] + x[t-1] .* z
+        out y = s[t] .* x }
     recurrence bends { in x : [d]; param a : [d]
         state s : [d] init a
         s[t] = tanh(s[t-1] + x)
@@ -175,6 +179,10 @@ const OTHERS: &str = "
         out y = s[t] * s[t-1]^T * x }
     mixer slow(d = 8) { v : [1, d] = linear(x)
         o = counts(v)
+        out y = linear(o) }
+    mixer learned(d = 8) { v, z : [2, d] = linear(x)
+        g : [2] = -softplus(linear(x))
+        o = learns(v, g, z)
         out y = linear(o) }
     mixer bent(d = 8) { v : [2, d] = linear(x)
         param a : [2, d] init uniform(-1, 1)
@@ -287,7 +295,7 @@ fn gap(wanted: &[f32], found: &[f32]) -> f64 {
 
 #[test]
 fn segments_give_what_one_process_gives() {
-    let others = [("", "slow()"), ("", "bent()"), ("", "begun()")];
+    let others = [("", "slow()"), ("", "learned()"), ("", "bent()"), ("", "begun()")];
     for (mixer, layer) in LAYERS.iter().chain(&others) {
         let model = model_of(mixer, layer);
         let params = drawn(&model);

@@ -19,7 +19,7 @@ use lrc_runtime::report::record::Summary;
 use lrc_runtime::schedule::Amount;
 use lrc_runtime::train::checkpoint::Checkpoint;
 use lrc_runtime::train::estimate::{Estimate, advice};
-use lrc_runtime::train::ready::{Data, Ready, ready};
+use lrc_runtime::train::ready::{Data, Ready, ready_with};
 use lrc_runtime::{tell, train as runtime};
 
 use crate::args;
@@ -102,9 +102,6 @@ fn run(
     options: &mut runtime::Options,
     launched: Option<Launched>,
 ) -> Result<Summary, Failure> {
-    if let Some(launched) = launched {
-        launched.place.holds(spec.segments)?;
-    }
     let group = launched.map(|launched| launched.meet(&options.folder)).transpose()?;
     options.group = group.map(Arc::new);
     let done = runtime::train(spec, model, arch, options);
@@ -165,6 +162,9 @@ fn train_in(
         inject,
         group: None,
     };
+    if let Some(launched) = launched {
+        launched.place.holds(spec.segments)?;
+    }
     if args.dry_run {
         return if first { dry_run(&spec, &model, &options, launched) } else { Ok(()) };
     }
@@ -223,7 +223,9 @@ fn dry_run(
     launched: Option<Launched>,
 ) -> Result<(), Failure> {
     note_missing(spec);
-    let Ready { run_schedule, needs, .. } = ready(spec, model, options.device, Data::Elsewhere)?;
+    let (segments, tuned) = (launched.map_or(1, |_| spec.segments), spec.tuned.as_deref());
+    let Ready { run_schedule, needs, .. } =
+        ready_with(spec, model, options.device, Data::Elsewhere, tuned, segments)?;
     let needs = beside(needs, launched, spec.segments);
     if let Some(runtime::From { checkpoint, .. }) = &options.from {
         let checkpoint = Checkpoint::open(checkpoint)?;

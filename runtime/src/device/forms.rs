@@ -76,16 +76,22 @@ impl Cpu {
         let problem = self.problem(call);
         let known = self.singles.get(&call.at).cloned();
         let made = || Attention::single(problem.recurrence).ok().map(Arc::new);
-        let single = known.unwrap_or_else(made);
+        let (single, mut wanted) = (known.unwrap_or_else(made), None);
         let (made, kept) = match &single {
             Some(single) if !keep && problem.rows() - from == 1 => {
                 (single.forward_from(&problem, from), Kept::Attention)
             }
-            _ => self.form(call, &problem)?.forward_from(&problem, keep, from),
+            _ => {
+                let form = self.form(call, &problem)?;
+                let done = form.forward_from(&problem, keep, from);
+                wanted = keep.then_some(form);
+                done
+            }
         };
         let made = made.outs;
         drop(problem);
-        if keep {
+        if let Some(form) = wanted {
+            self.forms.insert((call.at, call.part), (longest(call.bounds), form));
             self.kept.insert((call.at, call.part), kept);
         }
         self.singles.insert(call.at, single);

@@ -30,12 +30,14 @@ pub fn output(measured: &mut Measured, label: &str, data: &[f32]) {
     note(measured, layer(label), "output", root_mean_square(data));
 }
 
-/// A recurrence: its states at the end of the sequences, its queries and keys, and how wide it looks.
+/// A recurrence: its states at the end of the sequences, its queries and keys, and how wide it looks from row `first` of each
+/// sequence on.
 pub fn recurrence(
     measured: &mut Measured,
     label: &str,
     problem: &Problem<f32>,
     finals: &[Cow<'_, [f32]>],
+    first: usize,
 ) {
     let at = layer(label);
     let r = problem.recurrence;
@@ -63,7 +65,7 @@ pub fn recurrence(
         }
     }
     if r.states.is_empty()
-        && let Some(entropy) = entropy(problem)
+        && let Some(entropy) = entropy(problem, first)
     {
         note(measured, at, "entropy", entropy);
     }
@@ -90,7 +92,7 @@ fn rank(state: &[f32], columns: usize) -> Option<f64> {
 /// Rényi's entropy of order 2, in nats, of the weights that attention gives to the past, averaged
 /// inside the logarithm: `-ln E Σp²`. With values that are random signs, the mean square of an
 /// output is `Σp²` in expectation, whatever makes the weights.
-fn entropy(problem: &Problem<f32>) -> Option<f64> {
+fn entropy(problem: &Problem<f32>, first: usize) -> Option<f64> {
     let form = Form::new(problem, FormKind::Auto, Blocking::default()).ok()?;
     let v = problem.recurrence.inputs.iter().position(|slot| slot.name == "v")?;
     let mut random = Stream::new(0, Purpose::Verify, 0);
@@ -99,8 +101,11 @@ fn entropy(problem: &Problem<f32>) -> Option<f64> {
         .collect();
     let mut asked = problem.clone();
     asked.inputs[v] = Operand { data: &signs, heads: problem.inputs[v].heads };
-    let (outputs, _) = form.forward(&asked, false);
-    let square = root_mean_square(outputs.outs.first()?).powi(2);
+    let (outputs, _) = form.forward_from(&asked, false, first);
+    let (out, width) = (outputs.outs.first()?, outputs.outs[0].len() / problem.rows().max(1));
+    let rows = problem.bounds.windows(2).map(|w| (w[0] + first).min(w[1]) * width..w[1] * width);
+    let own: Vec<f32> = rows.flat_map(|rows| out[rows].iter().copied()).collect();
+    let square = root_mean_square(&own).powi(2);
     outputs.recycle();
     (square > 0.0).then(|| -square.ln())
 }

@@ -415,7 +415,7 @@ impl Walk {
         };
         let keep = pass.training && self.prepared.keeps[at];
         let finals = self.parameters.backend.recur(&call, outputs, keep)?;
-        self.look(node, &call, &finals)?;
+        self.look(node, &call, &finals, 0)?;
         finals.into_iter().for_each(|state| self.parameters.backend.free(state));
         Ok(())
     }
@@ -426,6 +426,7 @@ impl Walk {
         node: &Node,
         call: &Call,
         finals: &[Tensor],
+        first: usize,
     ) -> Result<(), Failure> {
         if self.watch.is_none() && self.seen.is_none() {
             return Ok(());
@@ -445,7 +446,7 @@ impl Walk {
             initial: vec![None; recur.recurrence.states.len()],
         };
         if let Some(measured) = &mut self.watch {
-            measure::recurrence(measured, &node.label, &problem, &finals);
+            measure::recurrence(measured, &node.label, &problem, &finals, first);
         }
         if let Some(seen) = &mut self.seen {
             seen.look(node, &problem);

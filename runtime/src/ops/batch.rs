@@ -27,6 +27,14 @@ impl Batch {
         self.bounds.push(self.tokens.len());
     }
 
+    /// Appends the sequences of another batch.
+    pub fn append(&mut self, other: &Batch) {
+        for pair in other.bounds.windows(2) {
+            let rows = pair[0]..pair[1];
+            self.push(&other.tokens[rows.clone()], &other.targets[rows]);
+        }
+    }
+
     /// The same sequences in parts of at most so many tokens, each of one sequence at least.
     pub fn parts(self, tokens: usize) -> Vec<Batch> {
         if self.rows() <= tokens {

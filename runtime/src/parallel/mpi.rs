@@ -56,8 +56,10 @@ impl Transport for Mpi {
         from: &mut [Vec<u32>],
         idle: Idle,
     ) -> Result<(), Failure> {
-        let sent: Vec<u32> = to.concat();
-        let mut received = vec![0_u32; from.iter().map(Vec::len).sum()];
+        // MPI takes equal addresses of both buffers for the wish to do it in place, and empty ones have the same: each has a word
+        // to spare.
+        let sent: Vec<u32> = [to.concat(), vec![0]].concat();
+        let mut received = vec![0_u32; from.iter().map(Vec::len).sum::<usize>() + 1];
         let [send_at, send] = places(to.iter().map(|words| words.len()))?;
         let [receive_at, receive] = places(from.iter().map(Vec::len))?;
         {

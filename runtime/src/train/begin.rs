@@ -38,16 +38,17 @@ impl<'s> Run<'s> {
         let kept = options.folder.join(TUNED);
         let tuned = if options.resume && kept.exists() { Some(&kept) } else { spec.tuned.as_ref() };
         let tuned = tuned.filter(|_| spec.tuned.is_some()).map(PathBuf::as_path);
+        let segments = options.group.as_ref().map_or(1, |_| spec.segments);
         let Ready { source, run_schedule, needs, plan } =
-            ready_with(spec, &model, options.device, Data::Needed, tuned)?;
+            ready_with(spec, &model, options.device, Data::Needed, tuned, segments)?;
         let source = source.ok_or_else(|| Failure::World("the data was not opened".into()))?;
         match &options.group {
-            Some(group) => needs.beside(group.place(), spec.segments).fits(options.device)?,
+            Some(group) => needs.beside(group.place(), segments).fits(options.device)?,
             None => needs.fits(options.device)?,
         }
         let params = fresh(&model.graph.params, spec.seed);
         let counts = account(&model);
-        let training = Training::of(spec, &run_schedule, spec.seed);
+        let training = Training::of(spec, &run_schedule, spec.seed, segments);
         let group = options.group.clone();
         let engine = Engine::of(plan, &params, options.device, &training, group)?;
         // What waits for the clock, or for an evaluation, cannot be prepared ahead.

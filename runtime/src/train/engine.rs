@@ -75,10 +75,15 @@ pub struct Training<'t> {
 
 impl<'t> Training<'t> {
     /// As a spec says. The walk that finds the largest part is for a budget of memory only.
-    pub fn of(spec: &'t Spec, run_schedule: &RunSchedule, seed: u64) -> Training<'t> {
+    pub fn of(
+        spec: &'t Spec,
+        run_schedule: &RunSchedule,
+        seed: u64,
+        segments: usize,
+    ) -> Training<'t> {
         let transforms = &spec.transforms;
-        let rows = transforms.activations.map_or(1, |_| rows(spec, run_schedule));
-        let segments = spec.segments;
+        let rows =
+            transforms.activations.map_or(1, |_| rows(spec, run_schedule).div_ceil(segments));
         Training { optimizer: &spec.optimizer, transforms, rows, seed, segments }
     }
 

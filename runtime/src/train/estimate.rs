@@ -138,6 +138,13 @@ fn each(spec: &Spec, run_schedule: &RunSchedule, see: &mut dyn FnMut(&StepPlan))
     }
 }
 
+/// Tokens of the smallest step.
+pub fn smallest(spec: &Spec, run_schedule: &RunSchedule) -> usize {
+    let mut smallest = usize::MAX;
+    each(spec, run_schedule, &mut |next| smallest = smallest.min(next.tokens() as usize));
+    smallest
+}
+
 /// Tokens of the longest sequences.
 pub fn longest(spec: &Spec, run_schedule: &RunSchedule) -> usize {
     let mut longest = 1;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use lrc_compiler::graph::Model;
 
 use super::engine::{Training, TrainingPlan};
-use super::estimate::{Estimate, estimate, longest};
+use super::estimate::{Estimate, estimate, longest, smallest};
 use super::lacks::lacks;
+use super::shared::too_short;
 use crate::config::Spec;
 use crate::data::corpus::Corpora;
 use crate::data::{Dataset, Task, fits};
@@ -53,7 +54,7 @@ pub enum Data {
 /// Asks everything that is asked of a spec and its model before the first step on a device. The memory of this machine is
 /// asked by [`Estimate::fits`]: a run is planned on other machines than it is trained on.
 pub fn ready(spec: &Spec, model: &Model, device: Device, data: Data) -> Result<Ready, Failure> {
-    ready_with(spec, model, device, data, spec.tuned.as_deref())
+    ready_with(spec, model, device, data, spec.tuned.as_deref(), 1)
 }
 
 /// The same with a table of choices, the spec's or the copy that a run has kept of it.
@@ -63,6 +64,7 @@ pub fn ready_with(
     device: Device,
     data: Data,
     tuned: Option<&Path>,
+    segments: usize,
 ) -> Result<Ready, Failure> {
     fits(&spec.task, spec.task.vocab(), model.vocab)?;
     let source = match missing(&spec.task) {
@@ -70,7 +72,10 @@ pub fn ready_with(
         _ => Some(Dataset::open_for(&spec.task, spec.seed, &spec.asked(), model.vocab)?),
     };
     let run_schedule = run_schedule(spec, source.as_ref())?;
-    let training = Training::of(spec, &run_schedule, spec.seed);
+    if smallest(spec, &run_schedule) < segments {
+        return Err(too_short(segments, smallest(spec, &run_schedule)));
+    }
+    let training = Training::of(spec, &run_schedule, spec.seed, segments);
     let mut plan = TrainingPlan::new(model.clone(), &training)?;
     if let Some(path) = tuned {
         choose(&mut plan, path, device)?;

@@ -27,6 +27,13 @@ pub(super) struct Shared {
     places: Places,
 }
 
+/// Refuses steps with fewer tokens than segments.
+pub(super) fn too_short(segments: usize, tokens: usize) -> Failure {
+    Failure::Usage(format!(
+        "`segments: {segments}`, and a step has {tokens} tokens, which are too few: make `segments` smaller"
+    ))
+}
+
 /// Where a step is computed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Places {
@@ -50,14 +57,20 @@ impl Places {
     /// Parts, cut into the segments that processes hold.
     fn cut(self, parts: &[Batch]) -> Result<Vec<Batch>, Failure> {
         let count = self.segments;
-        let short = parts.iter().find(|part| part.rows() < count);
-        match short {
-            _ if count == 1 => Ok(parts.to_vec()),
-            Some(part) => Err(Failure::Usage(format!(
-                "a part of a step has {} tokens, which are not {count} segments: make `segments` smaller",
-                part.rows()
-            ))),
-            None => Ok(parts.iter().flat_map(|part| part.segments(count)).collect()),
+        if count == 1 {
+            return Ok(parts.to_vec());
+        }
+        // What is too short for so many segments goes with the part before it.
+        let mut long: Vec<Batch> = vec![];
+        for part in parts {
+            match long.last_mut() {
+                Some(last) if part.rows() < count => last.append(part),
+                _ => long.push(part.clone()),
+            }
+        }
+        match long.first() {
+            Some(first) if first.rows() < count => Err(too_short(count, first.rows())),
+            _ => Ok(long.iter().flat_map(|part| part.segments(count)).collect()),
         }
     }
 }
@@ -394,5 +407,26 @@ impl Engine {
         }
         let Trained { scores, norms } = self.walk.trained(&own)?;
         Ok((scores, norms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_that_are_shorter_than_their_segments_go_with_others() {
+        let part = |rows: u32| {
+            let mut batch = Batch::default();
+            (0..rows / 2).for_each(|at| batch.push(&[at, at], &[at, at]));
+            batch
+        };
+        let places = Places { segments: 4, on_devices: false };
+        let cut = places.cut(&[part(4), part(6), part(2)]).unwrap();
+        let rows: Vec<usize> = cut.iter().map(Batch::rows).collect();
+        assert_eq!(rows, [1, 1, 1, 1, 2, 2, 2, 2]);
+        assert!(cut.iter().all(|one| one.segment.as_ref().unwrap().count() == 4));
+        let said = places.cut(&[part(2)]).unwrap_err().to_string();
+        assert!(said.contains("a step has 2 tokens"), "{said}");
     }
 }

@@ -22,7 +22,7 @@ pub static SPEC: Table = Table::of(&[
     number("stop_at", 1.0, [0.0, 1.0], "accuracy on held-out sequences that ends the run").missing("none"),
     field("batch", Kind::Either(&[Kind::Size, Kind::Section(&shaping::RAMP)]), Preset::Number(32.0), "a step: sequences `32` (at most a million), tokens `64k tokens` (at most a billion), or a ramp (below)").unit("sequences"),
     field("micro_batch", Kind::Amount, Preset::Words("all"), "tokens that run through the model at a time; larger steps add up gradients: `16k tokens`").unit("tokens"),
-    whole("segments", 1, [1, 1024], "where several processes train: so many neighbours hold a segment each of every sequence, so that a sequence of any length has room (docs/processes.md). Losses agree as far as f32 rounds; one process cuts nothing"),
+    whole("segments", 1, [1, 1024], "where several processes train: so many neighbours hold a segment each of every sequence, so that a sequence of any length has room (docs/processes.md). Losses agree as far as numbers round; one process cuts nothing"),
     whole("workers", 1, [0, 64], "threads that prepare batches ahead; they change nothing but the time"),
     section("optimizer", &optimizer::OPTIMIZER, "the update rule (below)"),
     section("schedule", &shaping::SCHEDULE, "the learning rate over the run (below)"),

@@ -73,7 +73,7 @@ pub fn spike(
 fn norms(spec: &Spec, model: &Model, seed: u64, steps: u64) -> Result<Vec<f64>, Failure> {
     let source = Dataset::open_for(&spec.task, seed, &spec.asked(), model.vocab)?;
     let mut run_schedule: RunSchedule = run_schedule(spec, Some(&source))?;
-    let training = Training::of(spec, &run_schedule, seed);
+    let training = Training::of(spec, &run_schedule, seed, 1);
     let params = fresh(&model.graph.params, seed);
     let mut engine = Engine::new(model.clone(), params, Device::Cpu, &training)?;
     let odds = spec.levels.as_ref().map_or(vec![], |levels| levels.start().odds);

@@ -107,7 +107,7 @@ impl On<'_, '_, '_> {
             let a = self.transition(&on, &carrier)?;
             mine.extend(a.iter().flatten());
             leaves = Some(self.leaves_of_nothing(&on, outputs)?);
-            if self.pass.training {
+            if self.keeps() {
                 self.segments.kept.insert(self.at, a);
             }
         }
@@ -204,9 +204,14 @@ impl On<'_, '_, '_> {
         Ok((own == to && told).then(|| take(&mut said[from].as_slice(), sizes)))
     }
 
+    /// Whether the way back reads what the node at hand keeps.
+    fn keeps(&self) -> bool {
+        self.pass.training && self.walk.prepared.keeps[self.at]
+    }
+
     /// Keeps the states that enter this segment for the way back, which is given the same call.
     fn remember(&mut self, entering: Option<States>) {
-        if let Some(entering) = entering.filter(|_| self.pass.training) {
+        if let Some(entering) = entering.filter(|_| self.keeps()) {
             self.segments.entered.insert(self.at, entering);
         }
     }
@@ -224,15 +229,24 @@ impl On<'_, '_, '_> {
         entering: Option<&States>,
         outputs: &[Tensor],
     ) -> Result<States, Failure> {
-        let keep = self.pass.training && self.walk.prepared.keeps[on.of];
+        let keep = self.keeps();
         let rows = self.rows_of(on, part);
-        let to = self.take_all(outputs, &rows)?;
+        let (to, sizes) = (self.take_all(outputs, &rows)?, on.sizes());
         let finals = self.called(on, part, entering, |on, call| {
             let finals = on.walk.parameters.backend.recur(call, &to, keep)?;
-            on.walk.look(on.node, call, &finals)?;
+            on.walk.look(on.node, call, &on.ended(&finals, part, &sizes), 0)?;
             Ok(finals)
         })?;
         self.last(on, finals)
+    }
+
+    /// The states of the sequences that end in this segment.
+    fn ended(&self, finals: &[Tensor], part: Part, sizes: &[usize]) -> Vec<Tensor> {
+        let own = self.segment.own;
+        let last =
+            if part == Part::Head { self.segment.inside(own) } else { self.segment.goes_on(own) };
+        let each = finals.iter().zip(sizes);
+        each.map(|(tensor, n)| tensor.part(0, tensor.words - if last { *n } else { 0 })).collect()
     }
 
     /// Makes one of the two calls.
@@ -393,7 +407,7 @@ impl On<'_, '_, '_> {
             let backend = &mut self.walk.parameters.backend;
             initial.push(backend.alloc("gradient of a state", n)?);
         }
-        let entered = if head { self.segments.entered.get(&on.of).cloned() } else { None };
+        let entered = if head { self.segments.entered.remove(&on.of) } else { None };
         self.beside(to_params, !head && on.head > 0, |this, params| {
             let to = [to.as_slice(), params].concat();
             this.called(on, part, entered.as_ref(), |this, call| {
@@ -408,6 +422,9 @@ impl On<'_, '_, '_> {
                 this.walk.parameters.backend.recur_grad(call, &flows)
             })
         })?;
+        if let Some(entered) = entered.filter(|_| again) {
+            self.segments.entered.insert(on.of, entered);
+        }
         let states = initial.iter().map(|tensor| self.read(*tensor)).collect();
         self.free(initial.into_iter().chain(finals));
         states

@@ -149,9 +149,10 @@ fn window(r: &Recurrence) -> Option<usize> {
     usize::try_from(most).ok()
 }
 
-/// Inputs of a recurrence that are read at other tokens than the one at hand.
+/// Inputs of a recurrence that are read at other tokens than the one at hand; all of them where states have to be computed again
+/// from the beginning.
 fn reads_back(r: &Recurrence) -> Vec<bool> {
-    let mut back = vec![false; r.inputs.len()];
+    let mut back = vec![!r.states.is_empty(); r.inputs.len()];
     let mut open: Vec<&Program> = vec![&r.token];
     while let Some(program) = open.pop() {
         for node in &program.nodes {

@@ -269,7 +269,7 @@ impl On<'_, '_, '_> {
                 initial: &initial,
             };
             self.walk.parameters.backend.recur_last(&call, &to, before, keep)?;
-            self.walk.look(self.node, &call, &[])?;
+            self.walk.look(self.node, &call, &[], before)?;
         }
         if head < rows {
             let own = self.lend_all(inputs, &(head..rows))?;
@@ -284,7 +284,7 @@ impl On<'_, '_, '_> {
                 initial: &initial,
             };
             let finals = self.walk.parameters.backend.recur(&call, &to, keep)?;
-            self.walk.look(self.node, &call, &finals)?;
+            self.walk.look(self.node, &call, &finals, 0)?;
             self.free(finals);
             self.settle()?;
         }

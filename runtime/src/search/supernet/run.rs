@@ -155,7 +155,7 @@ impl<'n> Training<'n> {
             ready(&opened.spec, &opened.model, self.device, Data::Elsewhere)?;
         needs.fits(self.device)?;
         let own = of_path(&self.numbers, &self.net.paths[path].at);
-        let way = Way::of(&opened.spec, &run_schedule, opened.spec.seed);
+        let way = Way::of(&opened.spec, &run_schedule, opened.spec.seed, 1);
         Engine::of(plan, &own.params, self.device, &way, None)
     }
 
