@@ -293,6 +293,21 @@ fn gap(wanted: &[f32], found: &[f32]) -> f64 {
     norm(gaps) / of_wanted.max(1e-3)
 }
 
+/// A state whose axes change places is no product of entries.
+#[test]
+fn states_that_turn_have_no_summary() {
+    let text = "recurrence turns { in k, v : [4]; in g : scalar in (-inf, 0]
+        state S : [4, 4]
+        S[t] = exp(g) * S[t-1]^T + k * v^T
+        out o = S[t] * k }";
+    let mut sources = Sources::default();
+    let (names, mut diags) =
+        lrc_dsl::load_text("t", text.into(), None, library::LIBRARY, &mut sources);
+    let turns = elaborate(names.get("turns").unwrap(), &Default::default(), &mut diags);
+    let turns = turns.unwrap_or_else(|| panic!("{}", lrc_dsl::render(&sources, &diags, false)));
+    assert!(turns.is_local() && transition(&turns).is_err());
+}
+
 #[test]
 fn segments_give_what_one_process_gives() {
     let others = [("", "slow()"), ("", "learned()"), ("", "bent()"), ("", "begun()")];

@@ -106,6 +106,11 @@ fn mixes(token: &Program, states: &[Slot], k: usize) -> Option<(Mixing, Option<P
     let shape = &states[k].shape;
     let free: Vec<Option<usize>> =
         (0..shape.len()).map(|axis| classes.class(Tensor::State(k), axis)).collect();
+    // Axes of one class may have changed places.
+    let twice = |at: usize| free[at].is_some() && free[..at].contains(&free[at]);
+    if (0..free.len()).any(twice) {
+        return None;
+    }
     if free.iter().zip(shape).all(|(class, n)| class.is_some() || *n == 1) {
         return Some((Mixing::Entries, None));
     }
