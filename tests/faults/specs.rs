@@ -91,6 +91,7 @@ task:
 seed: 1
 length: "1000 steps"
 batch: 32
+segments: 1
 workers: 1
 optimizer:
   adamw:
