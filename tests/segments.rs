@@ -198,9 +198,12 @@ const OTHERS: &str = "
 fn model_of(mixer: &str, layer: &str) -> Model {
     let uses =
         if mixer.is_empty() { String::new() } else { format!("use \"mixers/{mixer}.arch\"\n") };
-    let text = format!(
+    built(format!(
         "{uses}{OTHERS}\nmodel m(width = 16) {{ vocab 16\n residual x + f(rmsnorm(x))\n {layer}\n {layer}\n head rmsnorm(x), untied }}"
-    );
+    ))
+}
+
+fn built(text: String) -> Model {
     let mut sources = Sources::default();
     let (names, mut diags) = lrc_dsl::load_text("m", text, None, library::LIBRARY, &mut sources);
     let built = build(&names, names.get("m").unwrap(), &Default::default(), &mut diags);
@@ -335,6 +338,65 @@ fn segments_give_what_one_process_gives() {
                     let (gap, bar) = (gap(a, b), bar(a, &rounded.grads[at]));
                     assert!(gap < 2.0 * bar, "{who}: {gap}, not {bar}, of {}", param.name);
                 }
+            }
+        }
+    }
+}
+
+/// Four recurrences with nothing around them that takes digits away, such as norms of small outputs.
+const FOUR: &str = r#"
+    use "recurrences/gated_delta_rule.arch"
+    use "recurrences/gla.arch"
+    use "recurrences/rwkv7.arch"
+    use "recurrences/mamba2_ssd.arch"
+    mixer by_gated_delta_rule() { q : [2, 12] = linear(x)
+        k : [2, 12] = linear(x)
+        v : [2, 12] = linear(x)
+        g : [2] = linear(x)
+        beta : [2] = linear(x)
+        o = gated_delta_rule(q, l2norm(k), v, -softplus(g), sigmoid(beta))
+        out y = linear(o) }
+    mixer by_gla() { q : [2, 12] = linear(x)
+        k : [2, 12] = linear(x)
+        v : [2, 12] = linear(x)
+        g : [2, 12] = linear(x)
+        o = gla(q, k, v, -softplus(g))
+        out y = linear(o) }
+    mixer by_rwkv7() { r : [2, 12] = linear(x)
+        k : [2, 12] = linear(x)
+        kk : [2, 12] = linear(x)
+        w : [2, 12] = linear(x)
+        a : [2, 12] = linear(x)
+        v : [2, 12] = linear(x)
+        o = rwkv7(r, k, l2norm(kk), -softplus(w), sigmoid(a), v)
+        out y = linear(o) }
+    mixer by_mamba2() { u : [2, 12] = linear(x)
+        B : [2, 12] = linear(x)
+        C : [2, 12] = linear(x)
+        dt : [2] = softplus(linear(x))
+        param A : [2] init uniform(1, 2)
+        param D : [2] init uniform(1, 2)
+        o = mamba2_ssd(u, dt, -A, B, C, D)
+        out y = linear(o) }
+"#;
+
+#[test]
+fn four_recurrences_agree_to_five_digits() {
+    for layer in ["by_gated_delta_rule()", "by_gla()", "by_rwkv7()", "by_mamba2()"] {
+        let text = format!(
+            "{FOUR}\nmodel m(width = 16) {{ vocab 16\n residual x + f(x)\n {layer}\n {layer}\n head x, untied }}"
+        );
+        let model = built(text);
+        let params = drawn(&model);
+        for lengths in [&[130][..], &[33, 64, 1, 50]] {
+            let batch = batch_of(lengths);
+            let wanted = alone(&model, &params, &batch, Device::Cpu);
+            for count in [2, 4] {
+                let found = in_segments(&model, &params, &batch, count, Device::Cpu);
+                let who = format!("{layer}, {lengths:?} in {count}");
+                let gaps = wanted.grads.iter().zip(&found.grads).map(|(a, b)| gap(a, b));
+                let most = gaps.fold(gap(&wanted.hidden, &found.hidden), f64::max);
+                assert!(most < 1e-5, "{who}: {most}");
             }
         }
     }
