@@ -127,8 +127,9 @@ impl Cpu {
 
     /// Puts what was computed where it belongs.
     pub(super) fn put(&mut self, tensor: Tensor, data: Vec<f32>) {
+        let whole = self.all_of(tensor);
         let slot = &mut self.slots[tensor.slot];
-        if tensor.start == 0 && slot.len() <= tensor.words {
+        if whole {
             memory::give(std::mem::replace(slot, data));
         } else {
             slot[tensor.start..tensor.start + tensor.words].copy_from_slice(&data);

@@ -42,6 +42,12 @@ pub(super) fn reach(program: &Program) -> usize {
     lags.max().unwrap_or(0) as usize
 }
 
+/// Positions of rows from before, so many, and of own ones. Those from before count from 0, so that they read nothing before
+/// themselves; what they give is not used.
+pub(super) fn positions(before: usize, own: &[u32]) -> Vec<u32> {
+    (0..before as u32).chain(own.iter().copied()).collect()
+}
+
 impl Text {
     /// The tensors that are remembered.
     pub fn tensors(self) -> Vec<Tensor> {
@@ -115,7 +121,6 @@ impl Walk {
         let (count, before) = (pass.rows(), back.min(text.tokens));
         let graph = &self.prepared().model.graph;
         let once: Vec<bool> = node.inputs.iter().map(|value| graph.value(*value).once).collect();
-        let params: Vec<Tensor> = node.params.iter().map(|param| self.value(*param)).collect();
         let kept = match text.memory.remove(&at) {
             Some(Memory::Rows(rows)) => rows,
             _ => vec![None; inputs.len()],
@@ -140,27 +145,43 @@ impl Walk {
             joined.push(all);
             last.push(Some(end));
         }
-        // Rows from before count from 0, so that they read nothing before themselves; what they
-        // give is not used.
-        let positions: Vec<u32> =
-            (0..before as u32).chain(pass.positions.iter().copied()).collect();
-        let words = output.words / count * (before + count);
+        self.behind(at, node, before, &pass.positions, &joined, output)?;
+        let made = joined.into_iter().zip(&once).filter(|(_, once)| !**once);
+        made.for_each(|(all, _)| self.parameters.backend.free(all));
+        text.memory.insert(at, Memory::Rows(last));
+        Ok(())
+    }
+
+    /// Runs a pointwise node on rows that lie before a batch, so many, and on its own ones; only what it gives of these is used.
+    pub(super) fn behind(
+        &mut self,
+        at: usize,
+        node: &Node,
+        before: usize,
+        own: &[u32],
+        inputs: &[Tensor],
+        output: Tensor,
+    ) -> Result<(), Failure> {
+        let graph = &self.prepared().model.graph;
+        let once: Vec<bool> = node.inputs.iter().map(|value| graph.value(*value).once).collect();
+        let params: Vec<Tensor> = node.params.iter().map(|param| self.value(*param)).collect();
+        let positions = positions(before, own);
+        let (rows, words) = (positions.len(), output.words / own.len() * positions.len());
+        let backend = &mut *self.parameters.backend;
         let wide = backend.alloc_as("rows of a text", words, output.number)?;
         backend.pointwise(&Pointwise {
             at,
-            rows: before + count,
+            rows,
             positions: &positions,
-            inputs: &joined,
+            inputs,
             once: &once,
             params: &params,
             d_out: None,
             outputs: &[wide],
             grads: &[],
         })?;
-        backend.sum(output, &[wide.part(wide.words - output.words, output.words)])?;
-        let made = joined.into_iter().zip(&once).filter(|(_, once)| !**once);
-        made.map(|(all, _)| all).chain([wide]).for_each(|tensor| backend.free(tensor));
-        text.memory.insert(at, Memory::Rows(last));
+        backend.sum(output, &[wide.part(words - output.words, output.words)])?;
+        backend.free(wide);
         Ok(())
     }
 

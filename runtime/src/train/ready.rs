@@ -72,8 +72,11 @@ pub fn ready_with(
         _ => Some(Dataset::open_for(&spec.task, spec.seed, &spec.asked(), model.vocab)?),
     };
     let run_schedule = run_schedule(spec, source.as_ref())?;
-    if smallest(spec, &run_schedule) < segments {
-        return Err(too_short(segments, smallest(spec, &run_schedule)));
+    if segments > 1 {
+        let tokens = smallest(spec, &run_schedule);
+        if tokens < segments {
+            return Err(too_short(segments, tokens));
+        }
     }
     let training = Training::of(spec, &run_schedule, spec.seed, segments);
     let mut plan = TrainingPlan::new(model.clone(), &training)?;

@@ -1,6 +1,7 @@
 //! What several processes do together in a step: each computes some of its parts, owns some of its sums, updates some of the
 //! parameters.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::engine::{Engine, Found, share};
@@ -55,10 +56,10 @@ impl Places {
     }
 
     /// Parts, cut into the segments that processes hold.
-    fn cut(self, parts: &[Batch]) -> Result<Vec<Batch>, Failure> {
+    fn cut(self, parts: &[Batch]) -> Result<Cow<'_, [Batch]>, Failure> {
         let count = self.segments;
         if count == 1 {
-            return Ok(parts.to_vec());
+            return Ok(Cow::Borrowed(parts));
         }
         // What is too short for so many segments goes with the part before it.
         let mut long: Vec<Batch> = vec![];
@@ -70,7 +71,7 @@ impl Places {
         }
         match long.first() {
             Some(first) if first.rows() < count => Err(too_short(count, first.rows())),
-            _ => Ok(long.iter().flat_map(|part| part.segments(count)).collect()),
+            _ => Ok(long.iter().flat_map(|part| part.segments(count)).collect::<Vec<_>>().into()),
         }
     }
 }
@@ -422,7 +423,8 @@ mod tests {
             batch
         };
         let places = Places { segments: 4, on_devices: false };
-        let cut = places.cut(&[part(4), part(6), part(2)]).unwrap();
+        let parts = [part(4), part(6), part(2)];
+        let cut = places.cut(&parts).unwrap();
         let rows: Vec<usize> = cut.iter().map(Batch::rows).collect();
         assert_eq!(rows, [1, 1, 1, 1, 2, 2, 2, 2]);
         assert!(cut.iter().all(|one| one.segment.as_ref().unwrap().count() == 4));

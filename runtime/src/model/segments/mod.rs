@@ -246,7 +246,8 @@ impl Walk {
     ) -> Result<(), Failure> {
         let nodes = self.nodes.clone();
         for (at, node) in nodes.iter().enumerate() {
-            if let Some(across) = self.across(node)
+            if self.segments.is_some()
+                && let Some(across) = self.across(node)
                 && let Some(mut segments) = self.segments.take()
             {
                 let turns = exchanges(node, across, at, &mut segments, self);

@@ -4,6 +4,7 @@ use lrc_compiler::form::rows::RowsGrad;
 use lrc_compiler::graph::Recur;
 use lrc_compiler::tile::Number;
 
+use super::super::text::positions;
 use super::super::walk::recurrence;
 use super::{On, reads_back};
 use crate::device::backend::{Call, Flows, Part, Pointwise};
@@ -49,6 +50,19 @@ impl On<'_, '_, '_> {
             }
         }
         Ok(all)
+    }
+
+    /// The same for those of some inputs that are picked.
+    fn fetched(
+        &mut self,
+        inputs: &[Tensor],
+        picked: &[bool],
+        reach: Option<usize>,
+    ) -> Result<Vec<Option<Vec<f32>>>, Failure> {
+        let some = inputs.iter().zip(picked).filter(|(_, picked)| **picked);
+        let some: Vec<Tensor> = some.map(|(input, _)| *input).collect();
+        let mut fetched = self.fetch(&some, reach)?.into_iter();
+        Ok(picked.iter().map(|picked| if *picked { fetched.next() } else { None }).collect())
     }
 
     /// Gives gradients of rows before this segment to those who hold these rows, and adds what others give to the own ones.
@@ -109,23 +123,15 @@ impl On<'_, '_, '_> {
         once: &[bool],
         reach: Option<usize>,
     ) -> Result<Vec<Tensor>, Failure> {
-        let several: Vec<Tensor> =
-            inputs.iter().zip(once).filter(|(_, once)| !**once).map(|(input, _)| *input).collect();
-        let mut before = self.fetch(&several, reach)?.into_iter();
+        let several: Vec<bool> = once.iter().map(|once| !once).collect();
         let mut all = vec![];
-        for (input, once) in inputs.iter().zip(once) {
-            all.push(match if *once { None } else { before.next() } {
+        for (input, before) in inputs.iter().zip(self.fetched(inputs, &several, reach)?) {
+            all.push(match before {
                 Some(before) => self.joined(&before, *input)?,
                 None => *input,
             });
         }
         Ok(all)
-    }
-
-    /// Positions of the rows before and the own ones. Those from before count from 0, so that they read nothing before
-    /// themselves: what they give is not used.
-    fn positions(&self, before: usize) -> Vec<u32> {
-        (0..before as u32).chain(self.pass.positions.iter().copied()).collect()
     }
 
     /// A pointwise node.
@@ -138,26 +144,9 @@ impl On<'_, '_, '_> {
         let once = self.once(inputs.len());
         let before = self.before(Some(reach));
         let all = self.wide(inputs, &once, Some(reach))?;
-        let params: Vec<Tensor> =
-            self.node.params.iter().map(|param| self.walk.value(*param)).collect();
-        let (rows, positions) = (before + self.pass.rows(), self.positions(before));
-        let words = self.width(output) * rows;
-        let backend = &mut self.walk.parameters.backend;
-        let made = backend.alloc_as("rows of a sequence", words, output.number)?;
-        backend.pointwise(&Pointwise {
-            at: self.at,
-            rows,
-            positions: &positions,
-            inputs: &all,
-            once: &once,
-            params: &params,
-            d_out: None,
-            outputs: &[made],
-            grads: &[],
-        })?;
-        backend.sum(output, &[made.part(words - output.words, output.words)])?;
+        self.walk.behind(self.at, self.node, before, &self.pass.positions, &all, output)?;
         let several = all.into_iter().zip(&once).filter(|(_, once)| !**once);
-        self.free(several.map(|(all, _)| all).chain([made]));
+        self.free(several.map(|(all, _)| all));
         Ok(())
     }
 
@@ -180,7 +169,8 @@ impl On<'_, '_, '_> {
             self.node.params.iter().map(|param| self.walk.value(*param)).collect();
         let grads: Vec<Tensor> =
             self.node.gives.iter().map(|param| self.walk.grad(*param)).collect();
-        let (rows, positions) = (before + self.pass.rows(), self.positions(before));
+        let (rows, positions) =
+            (before + self.pass.rows(), positions(before, &self.pass.positions));
         let mut made = vec![];
         for (input, to) in grad.wanted.iter().zip(outputs) {
             let words = if once[*input] { to.words } else { self.width(*to) * rows };
@@ -221,16 +211,11 @@ impl On<'_, '_, '_> {
         back: &[bool],
         reach: Option<usize>,
     ) -> Result<Vec<Tensor>, Failure> {
-        let read: Vec<Tensor> =
-            inputs.iter().zip(back).filter(|(_, back)| **back).map(|(input, _)| *input).collect();
-        let mut fetched = self.fetch(&read, reach)?.into_iter();
+        let fetched = self.fetched(inputs, back, reach)?;
         let (before, head) = (self.before(reach), self.split().0);
         let mut all = vec![];
-        for (input, back) in inputs.iter().zip(back).filter(|_| head > 0) {
-            let rows = match if *back { fetched.next() } else { None } {
-                Some(rows) => rows,
-                None => vec![0.0; before * self.width(*input)],
-            };
+        for (input, rows) in inputs.iter().zip(fetched).filter(|_| head > 0) {
+            let rows = rows.unwrap_or_else(|| vec![0.0; before * self.width(*input)]);
             all.push(self.joined(&rows, self.some(*input, 0..head))?);
         }
         Ok(all)
