@@ -42,6 +42,14 @@ pub fn without_kernels(r: &Recurrence, refusal: &Refusal) -> Diag {
     diag.help("run it with `--device cpu`")
 }
 
+/// The same as a failure.
+pub fn unready(r: &Recurrence, why: Unready) -> Failure {
+    match why {
+        Unready::Failed(failure) => failure,
+        Unready::Refused(refusal) => Failure::Invalid(vec![without_kernels(r, &refusal)]),
+    }
+}
+
 /// Why a recurrence lacks kernels on a kind of GPU: nothing where it has all of them.
 pub fn lacks(r: &Recurrence, gpu: Gpu) -> Option<Diag> {
     all_schedules(r, gpu, Chosen::default()).err().map(|refusal| without_kernels(r, &refusal))

@@ -2,18 +2,32 @@
 
 use std::collections::BTreeMap;
 
+use lrc_compiler::elaborate::signature::Numbers;
 use lrc_compiler::elaborate::{Setting, Signature};
 use lrc_dsl::Diag;
 use lrc_dsl::ast::{Decl, Expr, Role};
 
+use super::fitted::Shapes;
 use super::io::NAME;
-use super::run::Request;
-use crate::ground::tensors::{Tensor, Tensors};
+
+/// What settings are: as given, or as declared.
+pub(super) fn numbers(
+    decl: &Decl,
+    settings: &BTreeMap<String, Setting>,
+) -> BTreeMap<String, Setting> {
+    let declared = Numbers::default();
+    let defaults = decl.settings.iter();
+    let mut known: BTreeMap<String, Setting> = defaults
+        .filter_map(|(name, default)| Some((name.text.clone(), declared.eval(default).ok()?)))
+        .collect();
+    known.extend(settings.clone());
+    known
+}
 
 /// Binds sizes, batch, tokens and heads from the shapes of the tensors.
 pub(super) struct Binder<'a> {
     pub(super) signature: &'a Signature,
-    pub(super) tensors: &'a Tensors,
+    pub(super) shapes: &'a Shapes,
     pub(super) given: BTreeMap<String, Setting>,
     pub(super) counts: BTreeMap<String, Setting>,
     pub(super) batch: Option<usize>,
@@ -26,21 +40,14 @@ impl<'a> Binder<'a> {
     pub(super) fn new(
         decl: &Decl,
         signature: &'a Signature,
-        tensors: &'a Tensors,
-        request: &Request,
+        shapes: &'a Shapes,
+        settings: &BTreeMap<String, Setting>,
     ) -> Self {
-        let mut counts = BTreeMap::new();
-        let numbers = lrc_compiler::elaborate::signature::Numbers::default();
-        for (name, default) in &decl.settings {
-            if let Ok(setting) = numbers.eval(default) {
-                counts.insert(name.text.clone(), setting);
-            }
-        }
-        counts.extend(request.settings.clone());
+        let counts = numbers(decl, settings);
         Binder {
             signature,
-            tensors,
-            given: request.settings.clone(),
+            shapes,
+            given: settings.clone(),
             counts,
             batch: None,
             tokens: None,
@@ -51,24 +58,23 @@ impl<'a> Binder<'a> {
 
     pub(super) fn bind_all(&mut self) {
         for variable in self.signature.variables.iter().filter(|v| v.role != Role::State) {
-            let Some(tensor) = self.tensors.get(&variable.name) else {
-                let known = self.tensors.keys().map(String::as_str).filter(|n| n.len() <= NAME);
+            let Some(shape) = self.shapes.get(&variable.name) else {
+                let known = self.shapes.keys().map(String::as_str).filter(|n| n.len() <= NAME);
                 let message = format!("the tensor `{}` is missing", variable.name);
                 self.diags.push(Diag::global("E0301", message).help_nearest(
                     &variable.name,
-                    "the file has",
+                    "there are",
                     known,
                 ));
                 continue;
             };
             let front = if variable.role == Role::In { 2 } else { 0 };
             let axes = &variable.shape.axes;
-            let rank = tensor.shape.len();
+            let rank = shape.len();
             if rank != front + axes.len() && rank != front + axes.len() + 1 {
-                self.wrong_rank(&variable.name, variable.role, axes, tensor);
+                self.wrong_rank(&variable.name, variable.role, axes, shape);
                 continue;
             }
-            let shape = tensor.shape.clone();
             if variable.role == Role::In {
                 let count = variable.count.as_ref().map_or(1, |c| self.count(c));
                 self.same("sequences", &variable.name, shape[0], |s| &mut s.batch);
@@ -92,7 +98,7 @@ impl<'a> Binder<'a> {
     }
 
     pub(super) fn count(&self, expr: &Expr) -> usize {
-        let numbers = lrc_compiler::elaborate::signature::Numbers { known: self.counts.clone() };
+        let numbers = Numbers { known: self.counts.clone() };
         numbers.size(expr).unwrap_or(1)
     }
 
@@ -118,10 +124,10 @@ impl<'a> Binder<'a> {
     pub(super) fn check_heads(&mut self) {
         let heads = self.heads.unwrap_or(1);
         for variable in self.signature.variables.iter().filter(|v| v.role != Role::State) {
-            let Some(tensor) = self.tensors.get(&variable.name) else { continue };
+            let Some(shape) = self.shapes.get(&variable.name) else { continue };
             let front = if variable.role == Role::In { 2 } else { 0 };
-            if tensor.shape.len() == front + variable.shape.axes.len() + 1 {
-                let own = tensor.shape[front];
+            if shape.len() == front + variable.shape.axes.len() + 1 {
+                let own = shape[front];
                 if own == 0 || !heads.is_multiple_of(own) {
                     let message = format!(
                         "`{}` has {own} heads, which does not divide the {heads} of other tensors",
@@ -150,7 +156,7 @@ impl<'a> Binder<'a> {
         }
     }
 
-    pub(super) fn wrong_rank(&mut self, name: &str, role: Role, axes: &[Expr], tensor: &Tensor) {
+    pub(super) fn wrong_rank(&mut self, name: &str, role: Role, axes: &[Expr], shape: &[usize]) {
         let mut want: Vec<String> = Vec::new();
         if role == Role::In {
             want.extend(["B".into(), "T".into()]);
@@ -158,8 +164,7 @@ impl<'a> Binder<'a> {
         want.push("H".into());
         want.extend(axes.iter().map(lrc_dsl::print::expr));
         let message = format!(
-            "`{name}` has shape {:?}, expected [{}] (H may be left out)",
-            tensor.shape,
+            "`{name}` has shape {shape:?}, expected [{}] (H may be left out)",
             want.join(", ")
         );
         self.diags.push(Diag::global("E0302", message));

@@ -4,7 +4,8 @@ use lrc_compiler::elaborate::Recurrence;
 use lrc_compiler::tile::size;
 use lrc_dsl::Diag;
 
-use super::run::{Layout, Request};
+use super::fitted::Layout;
+use super::run::Request;
 use crate::ground::tensors::{Data, Tensor, Tensors};
 
 /// Tensors without a declaration that are named one by one.

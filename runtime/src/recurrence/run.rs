@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use lrc_compiler::block::Blocking;
 use lrc_compiler::compile::Chosen;
-use lrc_compiler::elaborate::{Recurrence, Setting, Signature, elaborate};
+use lrc_compiler::elaborate::{Recurrence, Setting};
 use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Operand, Outputs, Problem};
 use lrc_compiler::normal::Refusal;
 use lrc_dsl::Diag;
 use lrc_dsl::ast::Decl;
 
-use super::bind::Binder;
+use super::fitted::{Fit, Fitted, Layout};
 use super::io::Io;
 use crate::device::Device;
-use crate::device::kernels::{Kernels, Unready, Wanted, without_kernels};
+use crate::device::kernels::{Kernels, Wanted, unready};
 use crate::device::store::Machine;
 use crate::ground::error::Failure;
 use crate::ground::tensors::{Tensor, Tensors};
@@ -53,55 +53,12 @@ pub fn run_recurrence(
     tensors: &Tensors,
     request: &Request,
 ) -> Result<Executed, Failure> {
-    let mut diags = Vec::new();
-    let signature = Signature::of(decl, &mut diags);
-    for name in request.settings.keys() {
-        if !signature.settings.iter().any(|(known, _)| known == name) {
-            let known = signature.settings.iter().map(|(name, _)| name.as_str());
-            let message = format!("`{}` has no parameter `{name}`", decl.name.text);
-            diags.push(Diag::global("E0216", message).help_nearest(name, "parameters", known));
-        }
-    }
-    if diags.iter().any(Diag::is_error) {
-        return Err(Failure::Invalid(diags));
-    }
-    let mut binder = Binder::new(decl, &signature, tensors, request);
-    binder.bind_all();
-    let (b, t) = (binder.batch.unwrap_or(1), binder.tokens.unwrap_or(0));
-    let heads = binder.heads.unwrap_or(1);
-    let mut given = binder.given.clone();
-    given.insert("heads".into(), Setting::Number(heads as f64));
-    let broken = std::mem::take(&mut binder.diags);
-    if !broken.is_empty() {
-        return Err(Failure::Invalid(broken));
-    }
-    let Some(recurrence) = elaborate(decl, &given, &mut diags) else {
-        return Err(Failure::Invalid(diags));
-    };
-    let sizes = sizes(&binder, &signature);
-    let layout = Layout { batch: b, tokens: t, heads, head_axis: binder.heads.is_some() };
+    let shapes = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect();
+    let fit = Fit::new(decl, &shapes, &request.settings)?;
+    let recurrence = Fitted::new(decl, &fit)?.recurrence;
     let warnings = promises::broken(&recurrence, tensors);
-    let tensors = run(&recurrence, tensors, request, layout)?;
-    Ok(Executed { tensors, sizes, warnings })
-}
-
-/// The sizes that the tensors have bound, as text.
-fn sizes(binder: &Binder, signature: &Signature) -> String {
-    let axes = [("B", binder.batch), ("T", binder.tokens), ("H", binder.heads)];
-    let axes = axes.into_iter().filter_map(|(name, size)| Some(format!("{name}={}", size?)));
-    let named = signature
-        .sizes
-        .iter()
-        .filter_map(|name| binder.given.get(name).map(|size| format!("{name}={size}")));
-    axes.chain(named).collect::<Vec<_>>().join(" ")
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Layout {
-    pub batch: usize,
-    pub tokens: usize,
-    pub heads: usize,
-    pub head_axis: bool,
+    let tensors = run(&recurrence, tensors, request, fit.layout)?;
+    Ok(Executed { tensors, sizes: fit.sizes, warnings })
 }
 
 fn run(
@@ -208,11 +165,8 @@ fn by_kernels(
         (false, true) => Wanted::Decode,
         (false, false) => Wanted::Forward,
     };
-    let kernels =
-        Kernels::new(r, wanted, Chosen::of(request.chunk), machine).map_err(|why| match why {
-            Unready::Failed(failure) => failure,
-            Unready::Refused(refusal) => Failure::Invalid(vec![without_kernels(r, &refusal)]),
-        })?;
+    let kernels = Kernels::new(r, wanted, Chosen::of(request.chunk), machine);
+    let kernels = kernels.map_err(|why| unready(r, why))?;
     if !request.backward {
         return Ok((kernels.run(problem)?, None));
     }
