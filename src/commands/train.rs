@@ -170,8 +170,9 @@ fn train_in(
     }
     let summary = run(&spec, model, &arch, &mut options, launched)?;
     if args.json && first {
-        let text = serde_json::to_string(&summary).map_err(|e| Failure::World(e.to_string()))?;
-        say!("{text}");
+        let mut said = serde_json::to_value(&summary).map_err(|e| Failure::World(e.to_string()))?;
+        said["folder"] = folder.display().to_string().into();
+        say!("{said}");
     }
     tell_end(&summary, &folder);
     Ok(())

@@ -100,7 +100,7 @@ pub fn document(study: &Study, trials: &[StoredTrial], out: &Path) -> Value {
         })
     };
     json!({
-        "study": study.name,
+        "study": study.name, "folder": out.display().to_string(),
         "objectives": study.objectives.iter().map(|o| json!({
             "metric": o.metric, "direction": if o.maximise { "maximise" } else { "minimise" },
         })).collect::<Vec<_>>(),
