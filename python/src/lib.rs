@@ -3,6 +3,7 @@
 
 mod errors;
 mod fitted;
+mod graph;
 mod kept;
 mod numbers;
 mod recurrence;
@@ -20,6 +21,8 @@ mod _lrc {
     #[pymodule_export]
     use super::fitted::Fitted;
     #[pymodule_export]
+    use super::graph::Graph;
+    #[pymodule_export]
     use super::kept::kept_passes;
     #[pymodule_export]
     use super::numbers::Numbers;
@@ -32,7 +35,7 @@ mod _lrc {
 }
 
 /// Expressions are trees: deep ones need a deep stack, which Python's threads do not promise.
-const STACK: usize = 512 << 20;
+pub(crate) const STACK: usize = 512 << 20;
 
 /// Runs what walks over trees, on a stack of its own and without Python's lock.
 pub(crate) fn deep<T: Send>(py: Python, work: impl FnOnce() -> T + Send) -> PyResult<T> {

@@ -31,7 +31,7 @@ pub struct Recurrence {
 }
 
 /// Settings as Python gives them.
-fn settings(given: &Bound<PyDict>) -> PyResult<BTreeMap<String, Setting>> {
+pub(crate) fn settings(given: &Bound<PyDict>) -> PyResult<BTreeMap<String, Setting>> {
     let mut all = BTreeMap::new();
     for (name, value) in given {
         let value = if value.is_instance_of::<PyBool>() {

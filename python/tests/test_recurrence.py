@@ -203,6 +203,7 @@ def test_heads_may_be_shared_or_left_out():
 def test_a_compiled_graph_takes_any_length_whole():
     rule = lrc.library("gated_delta_rule")
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     run = torch.compile(lambda *x: rule(*x, scale=0.25, return_state=True), fullgraph=True)
     for T in (16, 33, 70):
         inputs = gated_delta_rule(T, kind=torch.float32)

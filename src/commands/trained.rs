@@ -10,12 +10,9 @@ use lrc_runtime::ground::error::Failure;
 use lrc_runtime::train::checkpoint;
 use lrc_runtime::train::engine::Engine;
 
-/// The spec and the model of a run; it keeps its model beside its spec.
+/// The spec and the model of a run.
 pub fn open(run: &Path, sources: &mut Sources) -> Result<(Spec, Model), Failure> {
-    // Its name is where it stands, whatever an earlier version let a name be.
-    let own = [("model.file", "model.arch"), ("name", "run")];
-    let own = own.map(|(path, value)| (path.to_string(), value.to_string()));
-    let opened = config::open::open(&run.join("spec.resolved.yaml"), &own, sources)?;
+    let opened = config::open::of_run(run, sources)?;
     Ok((opened.spec, opened.model))
 }
 

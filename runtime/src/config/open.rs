@@ -49,6 +49,14 @@ pub fn open(
     Ok(Opened { spec, model, arch: lrc_dsl::print::print(&all), warnings: diags })
 }
 
+/// The spec and the model of a run, from its folder: it keeps its model beside its spec.
+pub fn of_run(folder: &Path, sources: &mut Sources) -> Result<Opened, Failure> {
+    // Its name is where it stands, whatever an earlier version let a name be.
+    let own = [("model.file", "model.arch"), ("name", "run")];
+    let own = own.map(|(path, value)| (path.to_string(), value.to_string()));
+    open(&folder.join("spec.resolved.yaml"), &own, sources)
+}
+
 /// The calls of mixers that stand in place of those laid out; all that cannot be read are a failure.
 fn replaced(spec: &Spec, sources: &mut Sources) -> Result<Replaced, Failure> {
     let (mut calls, mut diags) = (Replaced::new(), Vec::new());

@@ -1,6 +1,7 @@
-//! Models in numbers: the walk over a graph, its measures, texts that grow.
+//! Models in numbers: the walk over a graph, its measures, texts that grow, graphs inside of other programs.
 
 mod across;
+pub mod between;
 mod launches;
 mod loss;
 pub mod measure;

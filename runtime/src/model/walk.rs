@@ -11,6 +11,7 @@ use lrc_compiler::graph::{Kind, Model, Node, ParamId, Prepared, Recur, ValueId};
 
 use lrc_compiler::tile::Number;
 
+use super::between::Outside;
 use super::measure::{self, Measured};
 use super::segments::Segments;
 use super::stability::Seen;
@@ -64,6 +65,8 @@ pub(super) struct Pass<'b> {
     pub text: Option<&'b mut Text>,
     /// Which rows of a larger batch these are.
     pub segment: Option<&'b Segment>,
+    /// What is computed around the graph by somebody else.
+    pub outside: Outside,
 }
 
 impl Pass<'_> {
@@ -246,6 +249,7 @@ impl Walk {
             training,
             text: None,
             segment: batch.segment.as_ref(),
+            outside: Outside::default(),
         })
     }
 
@@ -285,7 +289,9 @@ impl Walk {
             self.parameters.backend.forget(*output, &name)?;
         }
         let inputs = pass.all(&node.inputs);
-        if self.elsewhere(at, node, pass, &inputs, &outputs)? {
+        if self.outside(node, pass, &inputs, &outputs)?
+            || self.elsewhere(at, node, pass, &inputs, &outputs)?
+        {
             return Ok(());
         }
         let width = self.prepared.model.width;
