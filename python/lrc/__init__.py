@@ -11,7 +11,7 @@ from typing import Any
 
 from lrc import _lrc, runs
 from lrc._command import Findings, check, command, explain, params, search, train
-from lrc._recurrence import Recurrence, library, recurrence
+from lrc._recurrence import Recurrence, library, names, recurrence
 from lrc.errors import Error, Failed, Invalid
 
 __version__ = _lrc.VERSION
@@ -26,6 +26,7 @@ __all__ = [
     "explain",
     "fla",
     "library",
+    "names",
     "nn",
     "params",
     "recurrence",

@@ -247,5 +247,10 @@ def library(name: str) -> Recurrence:
     return Recurrence(name, "library", Path(name).stem)
 
 
+def names() -> list[str]:
+    """The recurrences that the library has."""
+    return sorted(_lrc.shipped_names("recurrence"))
+
+
 def _of_text(text: str, name: str) -> Recurrence:
     return Recurrence(text, "text", name)

@@ -34,16 +34,19 @@ def loss(y):
     return (y.double() * torch.linspace(-1, 1, y.numel(), dtype=torch.float64).view(y.shape)).sum()
 
 
-def slopes(run, x, step=2e-3):
-    """Differences of a function by each number of a tensor."""
-    found = torch.zeros_like(x)
-    for at in range(x.numel()):
+def close_to_slopes(run, grad, x, step=2e-3, share=3e-2, least=0.05):
+    """Whether a gradient agrees with differences of a function by ten numbers of a tensor."""
+    chosen = torch.randperm(x.numel())[:10].tolist()
+    found = []
+    for at in chosen:
+        ends = []
         for sign in (1, -1):
-            with torch.no_grad():
-                x.view(-1)[at] += sign * step
-                found.view(-1)[at] += sign * run() / (2 * step)
-                x.view(-1)[at] -= sign * step
-    return found
+            x.view(-1)[at] += sign * step
+            ends.append(run())
+            x.view(-1)[at] -= sign * step
+        found.append((ends[0] - ends[1]) / (2 * step))
+    want = torch.tensor(found)
+    return (grad.view(-1)[chosen] - want).abs().max() < share * want.abs().max().clamp(min=least)
 
 
 def test_a_mixer_is_what_its_text_says():
@@ -74,8 +77,7 @@ def test_a_mixer_of_the_library_has_the_gradients_of_its_slopes():
     run = lambda: loss(mixer(x)).item()
     loss(mixer(x)).backward()
     for tensor in (x, *mixer.parameters()):
-        want = slopes(run, tensor.data)
-        assert (tensor.grad - want).abs().max() < 2e-2 * want.abs().max().clamp(min=0.05)
+        assert close_to_slopes(run, tensor.grad, tensor.data)
 
 
 @pytest.mark.parametrize("head", ["tied", "untied"])
@@ -91,9 +93,7 @@ def test_a_model_has_logits_and_their_gradients(head):
     names = dict(model.named_parameters())
     assert ("head.weight" in names) == (head == "untied")
     for name, p in names.items():
-        if p.numel() <= 200:
-            want = slopes(run, p.data)
-            assert (p.grad - want).abs().max() < 3e-2 * want.abs().max().clamp(min=0.02), name
+        assert close_to_slopes(run, p.grad, p.data, least=0.02), name
 
 
 def test_two_passes_before_one_backward_do_not_mix():
