@@ -59,7 +59,11 @@ pub struct Gradients {
 
 impl Between {
     /// A prepared model on a device.
-    pub fn new(device: Device, prepared: Prepared, params: &[Vec<f32>]) -> Result<Between, Failure> {
+    pub fn new(
+        device: Device,
+        prepared: Prepared,
+        params: &[Vec<f32>],
+    ) -> Result<Between, Failure> {
         if !prepared.model.losses.is_empty() {
             let why = "a layer adds to the loss (the balance of its experts), which is trained by `lrc train` only";
             return Err(Failure::Usage(why.into()));

@@ -1,4 +1,4 @@
-//! The loss of a walk: logits of the rows at which something is asked, a block at a time, and what flows back.
+//! Logits, and the loss of a walk: logits of the rows at which something is asked, a block at a time, and what flows back.
 
 use super::walk::{Pass, Walk};
 use crate::device::backend::{CrossEntropy, LossGradient};
@@ -8,6 +8,27 @@ use crate::ops::dense::{Dense, Sizes};
 use crate::ops::loss::NONE;
 
 impl Walk {
+    /// Logits of a hidden state.
+    pub fn logits(&mut self, hidden: &[f32]) -> Result<Vec<f32>, Failure> {
+        let x = self.parameters.backend.alloc("hidden states", hidden.len())?;
+        self.parameters.backend.write(x, hidden)?;
+        let logits = self.logits_at(x)?;
+        self.parameters.backend.free(x);
+        Ok(logits)
+    }
+
+    pub(super) fn logits_at(&mut self, hidden: Tensor) -> Result<Vec<f32>, Failure> {
+        let (width, vocab) = (self.model().width, self.model().vocab);
+        let head = self.value(self.model().head);
+        let rows = hidden.words / width;
+        let y = self.parameters.backend.alloc("logits", rows * vocab)?;
+        let sizes = Sizes { rows, groups: 1, shape: [width, vocab] };
+        self.parameters.backend.dense(Dense::Forward, y, [hidden, head], sizes)?;
+        let logits = self.parameters.backend.read(y)?.into_owned();
+        self.parameters.backend.free(y);
+        Ok(logits)
+    }
+
     /// The loss of the asked rows; with `d_hidden` also the gradients by the hidden state and the head.
     pub(super) fn loss(&mut self, pass: &Pass, d_hidden: Option<Tensor>) -> Result<(), Failure> {
         let targets = pass.targets;

@@ -198,27 +198,6 @@ impl Walk {
         self.logits_at(hidden.part(hidden.words - width, width))
     }
 
-    /// Logits of a hidden state.
-    pub fn logits(&mut self, hidden: &[f32]) -> Result<Vec<f32>, Failure> {
-        let x = self.parameters.backend.alloc("hidden states", hidden.len())?;
-        self.parameters.backend.write(x, hidden)?;
-        let logits = self.logits_at(x)?;
-        self.parameters.backend.free(x);
-        Ok(logits)
-    }
-
-    fn logits_at(&mut self, hidden: Tensor) -> Result<Vec<f32>, Failure> {
-        let (width, vocab) = (self.model().width, self.model().vocab);
-        let head = self.value(self.model().head);
-        let rows = hidden.words / width;
-        let y = self.parameters.backend.alloc("logits", rows * vocab)?;
-        let sizes = Sizes { rows, groups: 1, shape: [width, vocab] };
-        self.parameters.backend.dense(Dense::Forward, y, [hidden, head], sizes)?;
-        let logits = self.parameters.backend.read(y)?.into_owned();
-        self.parameters.backend.free(y);
-        Ok(logits)
-    }
-
     pub(super) fn begin<'b>(
         &mut self,
         batch: &'b Batch,

@@ -9,9 +9,9 @@ use lrc_compiler::elaborate::signature::Numbers;
 use lrc_compiler::elaborate::{Recurrence, Setting, Signature, elaborate};
 use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Kept, Operand, Outputs, Problem};
 use lrc_compiler::num::Real;
+use lrc_compiler::strategy::{self, Strategy};
 use lrc_compiler::tile::size;
 use lrc_dsl::Diag;
-use lrc_compiler::strategy::{self, Strategy};
 use lrc_dsl::ast::{Decl, Expr, Role};
 
 use super::bind::{Binder, numbers};
@@ -212,14 +212,16 @@ impl Fitted {
         let rows = given.bounds.last().copied().unwrap_or(0);
         let sequences = given.bounds.len() - 1;
         let (inputs, params) = self.own.split_at(r.inputs.len());
-        let operand = |slot: &lrc_compiler::elaborate::recurrence::Slot, data: &'a [R], heads, rows| {
-            let want = rows * slot.count.unwrap_or(1) * heads * size(slot.one());
-            if data.len() != want {
-                let message = format!("`{}` has {} numbers, expected {want}", slot.name, data.len());
-                return Err(Failure::invalid("E0302", message));
-            }
-            Ok(Operand { data, heads })
-        };
+        let operand =
+            |slot: &lrc_compiler::elaborate::recurrence::Slot, data: &'a [R], heads, rows| {
+                let want = rows * slot.count.unwrap_or(1) * heads * size(slot.one());
+                if data.len() != want {
+                    let message =
+                        format!("`{}` has {} numbers, expected {want}", slot.name, data.len());
+                    return Err(Failure::invalid("E0302", message));
+                }
+                Ok(Operand { data, heads })
+            };
         let each = |slots: &'a [_], data: &[&'a [R]], heads: &[usize], rows| {
             let all = slots.iter().zip(data).zip(heads);
             all.map(|((slot, data), heads)| operand(slot, data, *heads, rows)).collect()
@@ -235,7 +237,15 @@ impl Fitted {
         let params: Result<Vec<_>, Failure> = each(&r.params, &given.params, params, 1);
         let (bounds, initial) = (given.bounds.clone(), given.initial.clone());
         let heads = self.heads;
-        Ok(Problem { recurrence: r, heads, sum: 1, bounds, inputs: inputs?, params: params?, initial })
+        Ok(Problem {
+            recurrence: r,
+            heads,
+            sum: 1,
+            bounds,
+            inputs: inputs?,
+            params: params?,
+            initial,
+        })
     }
 
     /// Whether a form is there already for such sequences; making one walks over programs, which takes a deep stack.

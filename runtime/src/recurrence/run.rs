@@ -53,7 +53,8 @@ pub fn run_recurrence(
     tensors: &Tensors,
     request: &Request,
 ) -> Result<Executed, Failure> {
-    let shapes = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect();
+    let shapes =
+        tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect();
     let fit = Fit::new(decl, &shapes, &request.settings)?;
     let recurrence = Fitted::new(decl, &fit)?.recurrence;
     let warnings = promises::broken(&recurrence, tensors);
