@@ -16,7 +16,7 @@ ASSUMED = {
     # Wavefronts that may wait before shared memory without holding up their warp.
     "queue": 24,
     # L1 and shared memory of a multiprocessor together.
-    "l1_bytes": 256 << 10, "shared_most": 227 << 10, "registers": 65536, "warps": 64, "blocks": 32,
+    "l1_bytes": 256 << 10, "shared_in_all": 228 << 10, "registers": 65536, "warps": 64, "blocks": 32,
     # Device memory: bytes a second, shared evenly by multiprocessors with work, and the most bytes a cycle of one.
     "hbm": 3.0e12, "sm_bytes": 64.0, "clock": 1.7e9, "sms": 132,
     # From the end of a kernel to the start of the next.

@@ -36,7 +36,7 @@ def used(path):
 def resident(registers, shared, warps, hw):
     """Blocks that a multiprocessor holds at a time."""
     of_registers = hw["registers"] // (32 * ((registers + 7) // 8 * 8) * warps)
-    return max(1, min(of_registers, hw["shared_most"] // (shared + 1024), hw["warps"] // warps, hw["blocks"]))
+    return max(1, min(of_registers, hw["shared_in_all"] // (shared + 1024), hw["warps"] // warps, hw["blocks"]))
 
 
 def memory_of(launch, length=None):

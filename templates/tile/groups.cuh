@@ -112,6 +112,8 @@ INLINE void put_words(void* to, u32 a, u32 b) {
 INLINE void put_words(void* to, u32 a, u32 b, u32 c, u32 d) {
     asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" :: "l"(to), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
 }
+INLINE void put_words(void* to, uint2 y) { put_words(to, y.x, y.y); }
+INLINE void put_words(void* to, uint4 y) { put_words(to, y.x, y.y, y.z, y.w); }
 INLINE u32 word(float x) { return (u32)__float_as_int(x); }
 
 template <int N> INLINE void put_out(float* to, const Group<N>& y) {

@@ -60,27 +60,47 @@ template <int N, class F> INLINE void each_pair(int row0, int col0, F f) {
     }
 }
 
-// The same for two such pairs side by side, in bf16, as they are stored at once: f makes the pairs that a thread holds, put
-// takes the two that it has when the lanes of a pair of eight columns have exchanged them.
-template <int N, class F, class P> INLINE void each_four(int row0, int col0, F f, P put) {
+// Of words a and b of this lane and of the one that differs in `mask`: both a of the lower lane, both b of the other.
+INLINE void exchange(u32& a, u32& b, int mask) {
+    const bool high = threadIdx.x & mask;
+    const u32 other = word(other_lane(bits(high ? a : b), mask));
+    if (high) a = other;
+    else b = other;
+}
+
+// The same for P such pairs side by side, two or four, in bf16, as they are stored at once: f makes the pairs that a thread
+// holds, put takes those that it has when the lanes of as many rows of eight columns have exchanged them.
+template <int N, int P, class F, class T> INLINE void each_wide(int row0, int col0, F f, T put) {
     const int lane = threadIdx.x % 32, row = row0 + lane / 4, col = col0 + lane % 4 * 2;
-    const bool odd = lane % 2;
-    uint2 all[N];
+    u32 all[2][N];
     #pragma unroll
-    for (int n = 0; n < N; n += 2) {
+    for (int n = 0; n < N; n++) {
         #pragma unroll
         for (int i = 0; i < 2; i++) {
             const Group<2> a = f(row + i * 8, col + n * 8, n * 4 + i * 2);
-            const Group<2> b = f(row + i * 8, col + n * 8 + 8, n * 4 + i * 2 + 4);
-            const u32 left = narrow(a.x[0], a.x[1]), right = narrow(b.x[0], b.x[1]);
-            const u32 other = word(other_lane(bits(odd ? left : right), 1));
-            all[n + i] = {odd ? other : left, odd ? right : other};
+            all[i][n] = narrow(a.x[0], a.x[1]);
         }
     }
     #pragma unroll
-    for (int n = 0; n < N; n += 2) {
+    for (int n = 0; n < N; n += P) {
         #pragma unroll
-        for (int i = 0; i < 2; i++) put(row + i * 8, col0 + n * 8 + lane % 2 * 8 + lane % 4 / 2 * 4, all[n + i]);
+        for (int i = 0; i < 2; i++) {
+            #pragma unroll
+            for (int c = 0; c < P; c += 2) exchange(all[i][n + c], all[i][n + c + 1], 1);
+            if constexpr (P == 4) {
+                #pragma unroll
+                for (int c = 0; c < 2; c++) exchange(all[i][n + c], all[i][n + 2 + c], 2);
+            }
+        }
+    }
+    #pragma unroll
+    for (int n = 0; n < N; n += P) {
+        #pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const int to = P == 4 ? lane % 4 * 8 : lane % 2 * 8 + lane % 4 / 2 * 4;
+            if constexpr (P == 4) put(row + i * 8, col0 + n * 8 + to, uint4{all[i][n], all[i][n + 1], all[i][n + 2], all[i][n + 3]});
+            else put(row + i * 8, col0 + n * 8 + to, uint2{all[i][n], all[i][n + 1]});
+        }
     }
 }
 
@@ -171,13 +191,13 @@ template <int N> struct Sums {
 
     // Whether a sum of the warp is no number.
     INLINE bool lost() {
-        float all = 0.f;
+        float all[4] = {0.f, 0.f, 0.f, 0.f};
         #pragma unroll
         for (int n = 0; n < N; n++) {
             #pragma unroll
-            for (int i = 0; i < 4; i++) all += 0.f * x[n][i];
+            for (int i = 0; i < 4; i++) all[i] += 0.f * x[n][i];
         }
-        return any_lane(all != 0.f);
+        return any_lane((all[0] + all[1]) + (all[2] + all[3]) != 0.f);
     }
 
     // Makes those sums no numbers that have a term which is none: sees(row, term), or sees(column, term) if COLUMNS,
@@ -218,8 +238,8 @@ template <int N> struct Sums {
         });
     }
 
-    template <class F, class P> INLINE void each_four(int row0, int col0, F f, P put) {
-        ::each_four<N>(row0, col0, [&](int row, int col, int held) {
+    template <int P, class F, class T> INLINE void each_wide(int row0, int col0, F f, T put) {
+        ::each_wide<N, P>(row0, col0, [&](int row, int col, int held) {
             return f(row, col, &x[held / 4][held % 4], held);
         }, put);
     }

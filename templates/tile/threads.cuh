@@ -59,11 +59,7 @@ INLINE float of_lane(float x, int lane) {
     return y;
 }
 
-INLINE bool any_lane(bool x) {
-    u32 y;
-    asm volatile("redux.sync.or.b32 %0, %1, 0xffffffff;" : "=r"(y) : "r"((u32)x));
-    return y != 0;
-}
+INLINE bool any_lane(bool x) { return __any_sync(0xffffffffu, x); }
 
 INLINE float warp_sum(float x) {
     for (int mask = 16; mask > 0; mask /= 2) x += other_lane(x, mask);

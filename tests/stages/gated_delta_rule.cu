@@ -7,10 +7,10 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
     at.part = 0;
     at.head = blockIdx.x % heads;
     at.sequence = job[0];
-    at.chunk = job[2];
+    at.chunk = at.job;
     at.positions = 0;
-    at.start = bounds[at.sequence];
-    at.length = bounds[at.sequence + 1] - at.start;
+    at.start = job[2];
+    at.length = job[3];
     at.rows = bounds[sequences];
     at.first = job[1];
     at.valid = min(at.length - at.first, 8);
@@ -330,7 +330,7 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile11, tile13, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
             sums.lose<8, false, 24, 0, false, 24, 0, false>(tile14, tile0, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
         }
-        sums.each_four(row0, col0, [&](int i0, int i1, float* of, int held) {
+        sums.each_wide<2>(row0, col0, [&](int i0, int i1, float* of, int held) {
             Group<2> y = {};
             if (i0 < 8 && i1 < 8) {
                 const int first = i1, of_group = held;
@@ -345,7 +345,7 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
         }, [&](int i0, int i1, uint2 y) {
             if (i0 < 8 && i1 < 8) {
                 auto const there = &kept_2[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
-                put_words(there, y.x, y.y);
+                put_words(there, y);
             }
         });
     }
@@ -403,7 +403,7 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
                 }
             }
         });
-        sums.each_four(row0, col0, [&](int i0, int i1, float* of, int held) {
+        sums.each_wide<2>(row0, col0, [&](int i0, int i1, float* of, int held) {
             Group<2> y = {};
             if (i0 < 8 && i1 < 8) {
                 const int first = i1, of_group = held;
@@ -418,7 +418,7 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
         }, [&](int i0, int i1, uint2 y) {
             if (i0 < 8 && i1 < 8) {
                 auto const there = &kept_5[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
-                put_words(there, y.x, y.y);
+                put_words(there, y);
             }
         });
     }
@@ -818,10 +818,10 @@ gated_delta_rule_forward_read(const int* bounds, const int* jobs, int sequences,
     at.part = 0;
     at.head = blockIdx.x % heads;
     at.sequence = job[0];
-    at.chunk = job[2];
+    at.chunk = at.job;
     at.positions = 0;
-    at.start = bounds[at.sequence];
-    at.length = bounds[at.sequence + 1] - at.start;
+    at.start = job[2];
+    at.length = job[3];
     at.rows = bounds[sequences];
     at.first = job[1];
     at.valid = min(at.length - at.first, 8);
@@ -1008,10 +1008,10 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
     at.part = 0;
     at.head = blockIdx.x % heads;
     at.sequence = job[0];
-    at.chunk = job[2];
+    at.chunk = at.job;
     at.positions = 0;
-    at.start = bounds[at.sequence];
-    at.length = bounds[at.sequence + 1] - at.start;
+    at.start = job[2];
+    at.length = job[3];
     at.rows = bounds[sequences];
     at.first = job[1];
     at.valid = min(at.length - at.first, 8);
@@ -1805,7 +1805,7 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         sums.add<16, false, 24, 0, false, 24, 0>(tile33, tile0, row0, col0);
         sums.add<16, false, 24, 0, false, 24, 0>(tile33, tile34, row0, col0);
         sums.add<16, false, 24, 0, false, 24, 0>(tile35, tile0, row0, col0);
-        sums.each_four(row0, col0, [&](int i0, int i1, float* of, int held) {
+        sums.each_wide<2>(row0, col0, [&](int i0, int i1, float* of, int held) {
             Group<2> y = {};
             if (i0 < 8 && i1 < 8) {
                 const int first = i1, of_group = held;
@@ -1820,7 +1820,7 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
         }, [&](int i0, int i1, uint2 y) {
             if (i0 < 8 && i1 < 8) {
                 auto const there = &kept_18[((long long)(at.chunk) * heads + at.head) * 64 + 8 * (i0) + i1];
-                put_words(there, y.x, y.y);
+                put_words(there, y);
             }
         });
     }
@@ -2296,10 +2296,10 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     at.part = 0;
     at.head = blockIdx.x % heads;
     at.sequence = job[0];
-    at.chunk = job[2];
+    at.chunk = at.job;
     at.positions = 0;
-    at.start = bounds[at.sequence];
-    at.length = bounds[at.sequence + 1] - at.start;
+    at.start = job[2];
+    at.length = job[3];
     at.rows = bounds[sequences];
     at.first = job[1];
     at.valid = min(at.length - at.first, 8);

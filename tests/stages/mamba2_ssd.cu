@@ -7,10 +7,10 @@ mamba2_ssd_forward_prepare(const int* bounds, const int* jobs, int sequences, in
     at.part = 0;
     at.head = blockIdx.x % heads;
     at.sequence = job[0];
-    at.chunk = job[2];
+    at.chunk = at.job;
     at.positions = 0;
-    at.start = bounds[at.sequence];
-    at.length = bounds[at.sequence + 1] - at.start;
+    at.start = job[2];
+    at.length = job[3];
     at.rows = bounds[sequences];
     at.first = job[1];
     at.valid = min(at.length - at.first, 8);
@@ -453,10 +453,10 @@ mamba2_ssd_forward_read(const int* bounds, const int* jobs, int sequences, int h
     at.part = 0;
     at.head = blockIdx.x % heads;
     at.sequence = job[0];
-    at.chunk = job[2];
+    at.chunk = at.job;
     at.positions = 0;
-    at.start = bounds[at.sequence];
-    at.length = bounds[at.sequence + 1] - at.start;
+    at.start = job[2];
+    at.length = job[3];
     at.rows = bounds[sequences];
     at.first = job[1];
     at.valid = min(at.length - at.first, 8);

@@ -27,10 +27,11 @@ impl Text<'_> {
                 reads.lines.iter().for_each(|line| t.line(line));
                 t.held(q, *group, |t| t.line(&format!("y.x[l] = {value};")));
             };
-            if *exchanged {
+            if *exchanged > 1 {
                 let unless = if zeros { "" } else { &short };
-                let each = format!("each_four<{eighths}>");
-                return t.exchanged(k, [&each, ""], fragment.axes, unless, to, pair);
+                let each = format!("each_wide<{eighths}, {exchanged}>");
+                let call = [each.as_str(), ""];
+                return t.exchanged(k, call, *exchanged, (fragment.axes, unless), to, pair);
             }
             let each = if *group > 1 { "each_pair" } else { "each_place" };
             let head =
@@ -56,14 +57,14 @@ impl Text<'_> {
         });
     }
 
-    /// Pairs of a fragment, two of which lanes exchange and store at once: the call that goes over them, what it gives to
-    /// `pair` beside their place, and the condition under which there are elements.
+    /// Pairs of a fragment, some of which lanes exchange and store at once: the call that goes over them and what it gives
+    /// to `pair` beside their place, how many are stored at once, and the condition under which there are elements.
     pub(super) fn exchanged(
         &mut self,
         k: &Kernel,
         [each, of]: [&str; 2],
-        [p, q]: [usize; 2],
-        unless: &str,
+        pairs: usize,
+        ([p, q], unless): ([usize; 2], &str),
         to: &Target,
         pair: impl FnOnce(&mut Self),
     ) {
@@ -74,12 +75,12 @@ impl Text<'_> {
         self.only(unless, pair);
         self.line("return y;");
         self.depth -= 1;
-        self.line(&format!("}}, {lambda}, uint2 y) {{"));
+        self.line(&format!("}}, {lambda}, uint{pairs} y) {{"));
         self.depth += 1;
         self.only(unless, |t| {
             let (place, guard) = place_of(t.of, k, to);
             t.line(&format!("auto const there = &{place};"));
-            t.line(&format!("{guard}put_words(there, y.x, y.y);"));
+            t.line(&format!("{guard}put_words(there, y);"));
         });
         self.depth -= 1;
         self.line("});");

@@ -209,7 +209,7 @@ impl Text<'_> {
                 "at.part = 0;".to_string(),
                 "at.head = blockIdx.x % heads;".to_string(),
                 "at.sequence = job[0];".to_string(),
-                "at.chunk = job[2];".to_string(),
+                "at.chunk = at.job;".to_string(),
             ],
             Grid::Rows => vec![
                 "at.head = at.sequence = at.start = 0;".to_string(),
@@ -225,9 +225,14 @@ impl Text<'_> {
         };
         block.iter().for_each(|line| self.line(line));
         if k.grid != Grid::Rows {
+            // A chunk's words say all, so that nothing waits for one read after the other.
+            let [start, length] = match k.grid {
+                Grid::Chunks => ["job[2]", "job[3]"],
+                _ => ["bounds[at.sequence]", "bounds[at.sequence + 1] - at.start"],
+            };
             self.line("at.positions = 0;");
-            self.line("at.start = bounds[at.sequence];");
-            self.line("at.length = bounds[at.sequence + 1] - at.start;");
+            self.line(&format!("at.start = {start};"));
+            self.line(&format!("at.length = {length};"));
             self.line("at.rows = bounds[sequences];");
         }
         if k.grid == Grid::Heads {

@@ -217,9 +217,10 @@ impl Text<'_> {
                 t.line(&format!("y.x[l] = {text};"));
             });
         };
-        if *exchanged {
-            let each = ["sums.each_four", "float* of, "];
-            return self.exchanged(k, each, *axes, unless, to, pair);
+        if *exchanged > 1 {
+            let each = format!("sums.each_wide<{exchanged}>");
+            let call = [each.as_str(), "float* of, "];
+            return self.exchanged(k, call, *exchanged, (*axes, unless), to, pair);
         }
         self.each_sum("sums", step, unless, |t| {
             if *group == 1 || in_registers(k, to) {

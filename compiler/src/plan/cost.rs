@@ -278,7 +278,7 @@ mod tests {
             warp: WarpTile { rows: 16, cols: 16 },
             filled: false,
             group: 1,
-            exchanged: false,
+            exchanged: 1,
             value: Expr::Sum(0),
             to: Target::Tile(TileId(1), vec![]),
             add: false,

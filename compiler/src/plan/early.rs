@@ -11,15 +11,15 @@ use std::collections::BTreeSet;
 use super::{BufferId, Expr, Step, Target, Tile, TileId};
 
 /// What a step touches.
-struct Touches {
-    reads: BTreeSet<TileId>,
-    writes: BTreeSet<TileId>,
+pub(super) struct Touches {
+    pub(super) reads: BTreeSet<TileId>,
+    pub(super) writes: BTreeSet<TileId>,
     from: BTreeSet<BufferId>,
-    to: Option<BufferId>,
+    pub(super) to: Option<BufferId>,
 }
 
 impl Touches {
-    fn of(step: &Step) -> Touches {
+    pub(super) fn of(step: &Step) -> Touches {
         let mut from = BTreeSet::new();
         if let Some(value) = step.value() {
             value.walk(&mut |e| {
@@ -37,7 +37,7 @@ impl Touches {
     }
 
     /// Whether this one must stay before another.
-    fn before(&self, later: &Touches) -> bool {
+    pub(super) fn before(&self, later: &Touches) -> bool {
         let meets = |a: &BTreeSet<TileId>, b: &BTreeSet<TileId>| !a.is_disjoint(b);
         meets(&self.writes, &later.reads)
             || meets(&self.writes, &later.writes)

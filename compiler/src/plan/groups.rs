@@ -8,7 +8,8 @@
 //! at once. What lies elsewhere is read element by element.
 //!
 //! Of a fragment a lane holds pairs, and four lanes a row of eight numbers: in bf16 half of the 32 bytes that the
-//! device's memory moves at once. There lanes exchange the pairs of two such rows, so that four of them store all of it.
+//! device's memory moves at once. There lanes exchange the pairs of two or four such rows, so that each stores up to 16
+//! bytes.
 
 use super::index::Ix;
 use super::lower::WARP;
@@ -22,15 +23,18 @@ use super::{
 const SIZES: [usize; 3] = [8, 4, 2];
 /// What a thread of a product holds side by side.
 const PAIR: usize = 2;
+/// Pairs that lanes may exchange so that each stores so many at once, the most first.
+const EXCHANGED: [usize; 2] = [4, 2];
 
 /// Lets the steps of a kernel whose tiles are placed go over groups where they can.
 pub fn groups(kernel: &mut Kernel, buffers: &[Buffer]) {
     let mut body = std::mem::take(&mut kernel.body);
     each_step(&mut body, &mut |step| {
         let size = size(kernel, buffers, step);
-        let halves = size == PAIR && stores_halves(kernel, buffers, step);
+        let fits = |pairs: &usize| size == PAIR && stores_pairs(kernel, buffers, step, *pairs);
+        let pairs = EXCHANGED.into_iter().find(fits).unwrap_or(1);
         if let Step::Map { exchanged, .. } | Step::Product { exchanged, .. } = step {
-            *exchanged = halves;
+            *exchanged = pairs;
         }
         if let Step::Map { group, .. } | Step::Reduce { group, .. } | Step::Product { group, .. } =
             step
@@ -55,16 +59,18 @@ fn size(kernel: &Kernel, buffers: &[Buffer], step: &Step) -> usize {
     sizes.min_by_key(|(alone, _)| *alone).map_or(1, |(_, size)| size)
 }
 
-/// Whether a step stores pairs of bf16 numbers from fragments to the device's memory, two of which lie side by side.
-fn stores_halves(kernel: &Kernel, buffers: &[Buffer], step: &Step) -> bool {
-    let (Step::Map { sizes, fragment: Some(Fragment { axes, .. }), to, add: false, .. }
-    | Step::Product { sizes, axes, to, add: false, .. }) = step
+/// Whether a step stores pairs of bf16 numbers from fragments to the device's memory, so many of which lie side by side.
+fn stores_pairs(kernel: &Kernel, buffers: &[Buffer], step: &Step, pairs: usize) -> bool {
+    let (Step::Map { sizes, fragment: Some(Fragment { axes, warp }), to, add: false, .. }
+    | Step::Product { sizes, axes, warp, to, add: false, .. }) = step
     else {
         return false;
     };
-    let along = Along { kernel, buffers, axis: axes[1], size: 2 * PAIR };
+    let along = Along { kernel, buffers, axis: axes[1], size: pairs * PAIR };
+    let rows_of_eight = warp.cols / (4 * PAIR);
     let narrow = |element: &Element| buffers[element.buffer.0].number == Number::Bf16;
-    sizes[axes[1]].is_multiple_of(2 * PAIR) && to.element().is_some_and(narrow) && along.target(to)
+    let whole = sizes[axes[1]].is_multiple_of(pairs * PAIR) && rows_of_eight.is_multiple_of(pairs);
+    whole && to.element().is_some_and(narrow) && along.target(to)
 }
 
 /// The axis along which a step's groups would lie: the last one that is an axis at all.

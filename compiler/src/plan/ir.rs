@@ -213,8 +213,8 @@ pub enum Step {
         fragment: Option<Fragment>,
         /// Neighbours along the last axis that a thread makes together; see [`super::groups`].
         group: usize,
-        /// Whether lanes exchange pairs of a fragment, so that each stores two of them at once.
-        exchanged: bool,
+        /// Pairs of a fragment that a lane stores at once, behind an exchange with others: 1, 2 or 4.
+        exchanged: usize,
     },
     /// Terms over some axes put together.
     Reduce {
@@ -247,8 +247,8 @@ pub enum Step {
         filled: bool,
         /// Neighbours in a row of the result that a thread makes together.
         group: usize,
-        /// Whether lanes exchange such pairs, so that each stores two of them at once.
-        exchanged: bool,
+        /// Such pairs that a lane stores at once, behind an exchange with others: 1, 2 or 4.
+        exchanged: usize,
         /// What to compute of the sum.
         value: Expr,
         /// Where to put it.

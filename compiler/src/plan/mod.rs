@@ -26,6 +26,7 @@ pub mod groups;
 pub mod index;
 mod ir;
 mod join;
+mod late;
 mod layout;
 pub(crate) mod lower;
 mod pipeline;

@@ -18,7 +18,7 @@ use super::cut::zero;
 use super::index::Ix;
 use super::layout::are_apart;
 use super::lower::{FRAGMENT, WARP, axes_of, new_tile};
-use super::place::place;
+use super::place::{place, place_tightly};
 use super::step::each_step;
 use super::target::Gpu;
 use super::{
@@ -88,12 +88,18 @@ enum Copied {
 /// Lets a kernel of single chunks copy what it reads while it works on what it has copied before, and places all tiles:
 /// of all that it reads where as many blocks have room as without, or as with copies of operands, else of operands. `false`
 /// where not even the rest fits.
-pub fn pipeline_once(kernel: &mut Kernel, buffers: &[Buffer], gpu: Gpu) -> bool {
+pub fn pipeline_once(
+    kernel: &mut Kernel,
+    buffers: &[Buffer],
+    gpu: Gpu,
+    place: fn(&mut Kernel, usize) -> bool,
+) -> bool {
     let original = kernel.clone();
     let plain = place(kernel, gpu.shared);
     let blocks = |kernel: &Kernel| gpu.blocks(kernel.shared, kernel.threads);
     // The best, and what of all that it reads takes the place of blocks.
     let [mut best, mut large]: [Option<Kernel>; 2] = [None, None];
+    let mut all = false;
     for (what, ahead) in TRIED {
         let mut tried = original.clone();
         let fits = schedule_once(&mut tried, buffers, what, ahead)
@@ -110,19 +116,35 @@ pub fn pipeline_once(kernel: &mut Kernel, buffers: &[Buffer], gpu: Gpu) -> bool 
         };
         if fits && better {
             *to = Some(tried);
+            all = what == Copied::All;
         }
         if what == Copied::All && best.as_ref().is_some_and(are_apart) {
             break;
         }
     }
-    if let (Some(found), Some(all)) = (&mut best, large)
-        && blocks(found) <= blocks(&all)
+    if let (Some(found), Some(large)) = (&mut best, large)
+        && blocks(found) <= blocks(&large)
     {
-        *found = all;
+        (*found, all) = (large, true);
+    }
+    if let (Some(found), false) = (&mut best, all) {
+        let enough =
+            |tried: &Kernel| tried.workspace <= found.workspace && blocks(tried) >= blocks(found);
+        let tight = [8, 4, 2].into_iter().find_map(|ahead| {
+            let mut tried = original.clone();
+            schedule_once(&mut tried, buffers, Copied::All, ahead);
+            tightly(tried, gpu).filter(enough)
+        });
+        tight.into_iter().for_each(|tight| *found = tight);
     }
     let found = best.is_some();
     best.into_iter().for_each(|best| *kernel = best);
     plain || found
+}
+
+/// A kernel with its tiles where they take least room, if rows lie apart there.
+fn tightly(mut kernel: Kernel, gpu: Gpu) -> Option<Kernel> {
+    (place_tightly(&mut kernel, gpu.shared) && are_apart(&kernel)).then_some(kernel)
 }
 
 /// Lets steps read copies, so many of which run at a time. Whether there are any.
@@ -432,7 +454,7 @@ fn rename(body: &mut [Stmt], operand: TileId, instead: TileId) {
 }
 
 /// Calls `f` with the expression of every step.
-fn each_value(body: &mut [Stmt], f: &mut dyn FnMut(&mut Expr)) {
+pub(super) fn each_value(body: &mut [Stmt], f: &mut dyn FnMut(&mut Expr)) {
     each_step(body, &mut |step| {
         if let Step::Map { value, .. } | Step::Reduce { value, .. } | Step::Product { value, .. } =
             step

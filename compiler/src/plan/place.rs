@@ -1,13 +1,18 @@
 //! Gives tiles their memory by when they live.
 
+use std::cmp::Reverse;
+
 use super::layout::{apart, are_apart, turn};
 use super::lower::FRAGMENT;
 use super::rests::join_rests;
 use super::sync::sync;
-use super::{Kernel, Number, Space, Step, Stmt, Swizzle, Target, Tile, TileId};
+use super::{Grid, Kernel, Number, Space, Step, Stmt, Swizzle, Target, Tile, TileId};
 
 /// Bytes to whose multiples tiles are aligned: what a copy of a matrix fragment needs, and more.
 const ALIGN: usize = 128;
+
+/// Bytes of each block that are the system's.
+const SYSTEM: usize = 1024;
 
 /// Between which of a kernel's steps a tile is used.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +27,20 @@ impl Life {
     }
 }
 
+/// In which order tiles are given their places, each the lowest that is free.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// As they begin to live, those first that can lie nowhere else.
+    Born,
+    /// The largest first.
+    Large,
+    /// Those that live longest first.
+    Lasting,
+}
+
+/// Orders among which the one that takes least room is chosen, where room is short.
+const ORDERS: [Order; 3] = [Order::Born, Order::Large, Order::Lasting];
+
 /// Where tiles lie.
 struct Placed {
     tiles: Vec<Tile>,
@@ -34,27 +53,36 @@ struct Placed {
 /// where operands of matrix products do not fit. Where not all tiles have room, rows of operands are
 /// swizzled instead of padded, and copies of what stays anyway are made as late as can be.
 pub fn place(kernel: &mut Kernel, room: usize) -> bool {
+    place_by(kernel, room, &ORDERS[..1])
+}
+
+/// The same, in the order that takes least room.
+pub fn place_tightly(kernel: &mut Kernel, room: usize) -> bool {
+    place_by(kernel, room, &ORDERS)
+}
+
+fn place_by(kernel: &mut Kernel, room: usize, orders: &[Order]) -> bool {
     let mut joined = kernel.clone();
-    if join_rests(&mut joined) && place_as_is(&mut joined, room) {
+    if join_rests(&mut joined) && place_as_is(&mut joined, room, orders) {
         let roomy = |kernel: &Kernel| kernel.workspace == 0 && are_apart(kernel);
         // Rests that are written early live longer.
-        if !roomy(&joined) && place_as_is(kernel, room) && roomy(kernel) {
+        if !roomy(&joined) && place_as_is(kernel, room, orders) && roomy(kernel) {
             return true;
         }
         *kernel = joined;
         return true;
     }
-    place_as_is(kernel, room)
+    place_as_is(kernel, room, orders)
 }
 
 /// The same, of the steps that are there.
-fn place_as_is(kernel: &mut Kernel, room: usize) -> bool {
+fn place_as_is(kernel: &mut Kernel, room: usize, orders: &[Order]) -> bool {
     turn(kernel);
-    let mut best = least(kernel, room);
+    let mut best = least(kernel, room, orders);
     if best.as_ref().is_none_or(|placed| placed.workspace > 0) {
         let mut late = kernel.clone();
         put_off(&mut late.body, &late.tiles);
-        let other = least(&late, room);
+        let other = least(&late, room, orders);
         let before = best.as_ref().map_or(usize::MAX, |placed| placed.workspace);
         if other.as_ref().is_some_and(|placed| placed.workspace < before) {
             (best, kernel.body) = (other, late.body);
@@ -68,9 +96,15 @@ fn place_as_is(kernel: &mut Kernel, room: usize) -> bool {
 
 /// The places that need least workspace for steps in this order: with padded rows if these do, and with rows apart
 /// where as many blocks have room as without.
-fn least(kernel: &Kernel, room: usize) -> Option<Placed> {
+fn least(kernel: &Kernel, room: usize, orders: &[Order]) -> Option<Placed> {
     let lives = lives(kernel);
-    let placed = |tiles: Vec<Tile>| in_order(tiles, kernel, &lives, room);
+    let blocks = |placed: &Placed| (room + SYSTEM) / (placed.shared + SYSTEM);
+    let placed = |tiles: Vec<Tile>| {
+        let all =
+            orders.iter().filter_map(|order| in_order(tiles.clone(), kernel, &lives, room, *order));
+        // The first of equals.
+        all.min_by_key(|placed| (placed.workspace, Reverse(blocks(placed))))
+    };
     let swizzled = |mut tiles: Vec<Tile>| {
         tiles.iter_mut().for_each(swizzle);
         placed(tiles)
@@ -85,9 +119,12 @@ fn least(kernel: &Kernel, room: usize) -> Option<Placed> {
             .flatten()
             .min_by_key(|placed| placed.workspace),
     };
-    let blocks = |placed: &Placed| room / placed.shared.max(1);
-    let fits =
-        |far: &Placed| whole(far) && here.as_ref().is_some_and(|here| blocks(far) == blocks(here));
+    // Of what goes through sequences there are hardly more blocks than multiprocessors.
+    let most = if kernel.grid == Grid::Heads { 2 } else { usize::MAX };
+    let fits = |far: &Placed| {
+        let as_many = |here: &Placed| blocks(far) >= blocks(here).min(most);
+        whole(far) && here.as_ref().is_some_and(as_many)
+    };
     let far = placed(apart(kernel)).filter(fits);
     far.or_else(|| swizzled(apart(kernel)).filter(fits)).or(here)
 }
@@ -146,6 +183,7 @@ fn in_order(
     kernel: &Kernel,
     lives: &[Option<Life>],
     room: usize,
+    by: Order,
 ) -> Option<Placed> {
     let copied: Vec<TileId> = kernel.steps().iter().filter_map(|step| step.copies_to()).collect();
     // Matrix units read shared memory only, and copies go nowhere else; what lasts is used most.
@@ -160,7 +198,12 @@ fn in_order(
             (_, true) => 1,
             _ => 2,
         };
-        (urgent, lives[at].map_or(0, |life| life.from))
+        let life = lives[at].map_or(0..0, |life| life.from..life.to);
+        match by {
+            Order::Born => (urgent, 0, life.start),
+            Order::Large => (0, usize::MAX - tiles[at].all_bytes(), life.start),
+            Order::Lasting => (0, usize::MAX - life.len(), life.start),
+        }
     });
     let [mut inner, mut outer] = [Vec::new(), Vec::new()];
     let [mut shared, mut workspace] = [0; 2];

@@ -249,8 +249,11 @@ impl Shown<'_, Kernel> {
 }
 
 /// How many neighbours a thread makes together, and stores at once if those are more.
-fn grouped(group: usize, exchanged: bool) -> String {
-    let stored = if exchanged { format!(", stored by {}", 2 * group) } else { String::new() };
+fn grouped(group: usize, exchanged: usize) -> String {
+    let stored = match exchanged {
+        1 => String::new(),
+        pairs => format!(", stored by {}", pairs * group),
+    };
     if group > 1 { format!(" in groups of {group}{stored}") } else { String::new() }
 }
 
@@ -308,7 +311,7 @@ impl Display for Shown<'_, Step> {
             Step::Reduce { sizes, over, reduction, lanes, group, value, to } => {
                 let (value, to) = (self.with(value), self.with(to));
                 let by = if *lanes == 1 { "" } else { " by warps" };
-                let by = format!("{by}{}", grouped(*group, false));
+                let by = format!("{by}{}", grouped(*group, 1));
                 write!(f, "reduce {sizes:?} over {over:?}{by}: {to} = {reduction:?} {value}")
             }
             Step::Product { .. } => self.product(f),

@@ -17,7 +17,7 @@ impl Step {
             add: false,
             fragment: None,
             group: 1,
-            exchanged: false,
+            exchanged: 1,
         }
     }
 

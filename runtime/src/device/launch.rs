@@ -291,13 +291,13 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The words by which blocks know their chunks: the sequence, its first token there, and which chunk of all
-/// sequences it is.
+/// The words by which blocks know their chunks: the sequence, the chunk's first token there, where the sequence begins,
+/// and how long it is.
 fn chunks(tokens: usize, bounds: &[usize]) -> Vec<[usize; 4]> {
     let mut all = Vec::new();
     for (sequence, w) in bounds.windows(2).enumerate() {
         for first in (0..w[1] - w[0]).step_by(tokens) {
-            all.push([sequence, first, all.len(), 0]);
+            all.push([sequence, first, w[0], w[1] - w[0]]);
         }
     }
     all

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use super::super::buffer::of_heads;
+use super::super::late::short_lives;
 use super::super::lower::{around_quotients, is_matrix, plannable};
 use super::super::pipeline::{pipeline, pipeline_once};
+use super::super::place::{place, place_tightly};
 use super::super::registers::registers;
 use super::super::space::{Choice, Split};
 use super::super::stored::stored;
@@ -124,7 +126,7 @@ impl Making<'_> {
         };
         kernel.name = format!("{}_{}_{what}", r.name, pass.name());
         let fits = if at_once {
-            pipeline_once(&mut kernel, buffers, gpu)
+            at_once_fits(&mut kernel, buffers, gpu)
         } else {
             registers(&mut kernel);
             stored(&mut kernel, buffers);
@@ -133,6 +135,26 @@ impl Making<'_> {
         };
         fits.then_some(kernel)
     }
+}
+
+/// Lets a kernel of single chunks copy what it reads ahead; where blocks of it would run alone, with tiles that live
+/// shortly, if these need less workspace or leave room for more blocks. `false` where it does not fit.
+fn at_once_fits(kernel: &mut Kernel, buffers: &[Buffer], gpu: Gpu) -> bool {
+    let mut short = kernel.clone();
+    let fits = pipeline_once(kernel, buffers, gpu, place);
+    if fits && gpu.blocks(kernel.shared, kernel.threads) > 1 {
+        return true;
+    }
+    short_lives(&mut short);
+    let found = pipeline_once(&mut short, buffers, gpu, place_tightly);
+    let better = |a: &Kernel, b: &Kernel| {
+        let blocks = |kernel: &Kernel| gpu.blocks(kernel.shared, kernel.threads);
+        (a.workspace, blocks(b)) < (b.workspace, blocks(a))
+    };
+    if found && (!fits || better(&short, kernel)) {
+        *kernel = short;
+    }
+    fits || found
 }
 
 /// Cuts the program of a pass. Nothing where gradients of chunks add up in one place, where products around

@@ -181,7 +181,7 @@ impl<'a> Lower<'a> {
             add,
             fragment: None,
             group: 1,
-            exchanged: false,
+            exchanged: 1,
         });
     }
 

@@ -148,7 +148,7 @@ impl Lower<'_> {
             warp,
             filled,
             group: 1,
-            exchanged: false,
+            exchanged: 1,
             value,
             to,
             add,

@@ -25,10 +25,11 @@ pub fn check(schedule: &Schedule, kernel: &Kernel, wrong: &mut Wrong) {
         };
         let by_fragments =
             matches!(step, Step::Product { .. } | Step::Map { fragment: Some(_), .. });
-        let exchanged = matches!(
-            step,
-            Step::Map { exchanged: true, .. } | Step::Product { exchanged: true, .. }
-        );
+        let pairs = match step {
+            Step::Map { exchanged, .. } | Step::Product { exchanged, .. } => *exchanged,
+            _ => 1,
+        };
+        let exchanged = pairs != 1;
         if exchanged && !(by_fragments && group == PAIR) {
             wrong.say(19, format!("step {at}: no pairs of fragments are exchanged"));
         }
@@ -45,22 +46,30 @@ pub fn check(schedule: &Schedule, kernel: &Kernel, wrong: &mut Wrong) {
         if let Some(what) = groups.step(step) {
             wrong.say(19, format!("step {at}: {what} in groups of {group}"));
         }
-        if exchanged && let Some(what) = stored(schedule, kernel, step, sizes, axis) {
+        if exchanged && let Some(what) = stored(schedule, kernel, step, (sizes, axis), pairs) {
             wrong.say(19, format!("step {at}: {what} by exchanged pairs"));
         }
     }
 }
 
-/// What is wrong with where a step stores pairs that lanes exchange: bf16 numbers of the device's memory, two pairs side
-/// by side, to which nothing is added.
+/// What is wrong with where a step stores pairs that lanes exchange: bf16 numbers of the device's memory, two or four
+/// pairs side by side of as many rows of eight, to which nothing is added.
 fn stored(
     schedule: &Schedule,
     kernel: &Kernel,
     step: &Step,
-    sizes: &[usize],
-    axis: usize,
+    (sizes, axis): (&[usize], usize),
+    pairs: usize,
 ) -> Option<String> {
-    let size = 2 * PAIR;
+    let size = pairs * PAIR;
+    let cols = match step {
+        Step::Map { fragment: Some(fragment), .. } => fragment.warp.cols,
+        Step::Product { warp, .. } => warp.cols,
+        _ => 0,
+    };
+    if ![2, 4].contains(&pairs) || !cols.is_multiple_of(pairs * 8) {
+        return Some(format!("{pairs} of {cols} columns"));
+    }
     let Some(Target::Buffer(element, when)) = step.target() else {
         return Some("a tile is stored".into());
     };

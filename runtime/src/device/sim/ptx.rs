@@ -271,6 +271,7 @@ impl Reader {
                 of.src(2)?,
             ),
             "redux" if has("or") => Op::Either(of.reg(0)?, of.src(1)?),
+            "vote" if has("any") => Op::Either(of.reg(0)?, of.src(1)?),
             "ldmatrix" if has("x4") => Op::Matrices(has("trans"), of.four(0)?, of.address(1)?),
             "mma" if parts.ends_with(&["m16n8k16", "row", "col", "f32", "bf16", "bf16", "f32"]) => {
                 let b = <[Src; 2]>::try_from(of.srcs(2)?).map_err(|_| "two values")?;

@@ -65,7 +65,7 @@ fn p19_exchanged_pairs_lie_side_by_side() {
     let mut planted = delta(Pass::Backward);
     change(&mut planted, |step| match step {
         Step::Map { exchanged, fragment: None, .. } => {
-            *exchanged = true;
+            *exchanged = 2;
             true
         }
         _ => false,
@@ -74,7 +74,7 @@ fn p19_exchanged_pairs_lie_side_by_side() {
     let mut planted = delta(Pass::Backward);
     change(&mut planted, |step| match step {
         Step::Product { exchanged, group, to: Target::Tile(..), .. } if *group > 1 => {
-            *exchanged = true;
+            *exchanged = 2;
             true
         }
         _ => false,
@@ -82,7 +82,7 @@ fn p19_exchanged_pairs_lie_side_by_side() {
     breaks(19, &planted);
     let mut planted = delta_split(Pass::Forward, Split::Carry);
     change(&mut planted, |step| match step {
-        Step::Product { exchanged: true, to: Target::Buffer(element, _), .. } => {
+        Step::Product { exchanged: 2 | 4, to: Target::Buffer(element, _), .. } => {
             let last = element.index.last_mut().unwrap();
             *last = last.plus(&index::Ix::number(2));
             true
