@@ -178,6 +178,8 @@ pub enum Item {
     Loss(Expr),
     /// `vocab expr` of a model.
     Vocab(Expr),
+    /// `embed e`: what becomes of a row of the embedding, `x`, before the first sub-layer.
+    Embed(Expr),
     /// `residual expr` of a model, over `x` and `f`.
     Residual(Expr),
     /// `head expr, tied|untied` of a model.

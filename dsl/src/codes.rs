@@ -207,6 +207,26 @@ pub static CODES: &[(&str, &str, &str)] = &[
         "Kernels for GPUs (`--device sim` and `cuda`) lack experts, long convolutions, some recurrences, optimisers other than AdamW, groups of parameters, `dropout`, `z_loss`, `precision`, `activations` and measures of layers; a state must fit a block's memory. Everything runs on the CPU. `lrc check FILE --device sim` lists what a file or a spec asks for that they lack.",
     ),
     (
+        "E0601",
+        "a folder is no sound folder of transformers",
+        "`lrc import hf` reads what `save_pretrained` writes: config.json, and model.safetensors or shards with their index. Pickles, names that lead out of the folder, missing shards and damaged files are refused; nothing of a folder is run.",
+    ),
+    (
+        "E0602",
+        "a class or a setting that no map writes",
+        "A map below specs/hf says how a class of transformers is written as `.arch`. The class has none, or its configuration asks for something that the map would get wrong. `--map FILE` takes a map of your own; docs/huggingface.md says how one is written.",
+    ),
+    (
+        "E0603",
+        "weights that have no place",
+        "Every tensor of the folder must have its place among the parameters of the model with the shape that its map expects, and every parameter must be found whole.",
+    ),
+    (
+        "E0604",
+        "a map that cannot be read",
+        "A map of a class of transformers has lines `class`, `let`, `refuse`, the text of a `model`, and `weights`; docs/huggingface.md has one, line by line.",
+    ),
+    (
         "W0111",
         "an input is never used",
         "Nothing that the recurrence computes depends on it, so its gradient is 0 and a mixer that makes it learns nothing from it. Use it, or take the declaration out.",

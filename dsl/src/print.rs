@@ -91,6 +91,9 @@ fn print_item(out: &mut String, item: &Item, depth: usize) {
         Item::Vocab(value) => {
             let _ = write!(out, "vocab {}", expr(value));
         }
+        Item::Embed(value) => {
+            let _ = write!(out, "embed {}", expr(value));
+        }
         Item::Residual(value) => {
             let _ = write!(out, "residual {}", expr(value));
         }

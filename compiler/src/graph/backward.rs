@@ -92,9 +92,11 @@ impl Reverse<'_> {
             return;
         }
         match &node.kind {
-            Kind::Embed => {
+            Kind::Embed | Kind::Place => {
                 let inputs = cotangents.into_iter().flatten().collect();
-                let mut grad = Node::plain(Kind::EmbedGrad, node.label.as_str(), inputs);
+                let by_token = matches!(node.kind, Kind::Embed);
+                let kind = if by_token { Kind::EmbedGrad } else { Kind::PlaceGrad };
+                let mut grad = Node::plain(kind, node.label.as_str(), inputs);
                 grad.gives = node.params;
                 self.model.graph.add(grad, &[]);
             }

@@ -35,6 +35,8 @@ pub(super) struct Whole<'d> {
     pub vocab: usize,
     /// Width of the residual stream.
     pub width: usize,
+    /// What becomes of a token's row of the embedding before the first sub-layer.
+    pub embed: Option<&'d Expr>,
     /// The rule around each sub-layer.
     pub residual: &'d Expr,
     /// What the logits are made from.
@@ -70,6 +72,7 @@ pub(super) fn resolve<'d>(
 #[derive(Default)]
 struct Parts<'d> {
     vocab: Option<&'d Expr>,
+    embed: Option<&'d Expr>,
     residual: Option<&'d Expr>,
     head: Option<(&'d Expr, &'d Name)>,
 }
@@ -112,22 +115,23 @@ impl<'d> Parts<'d> {
         let width = told(width(decl, numbers)?);
         let vocab = told(numbers.size(self.vocab?));
         let (head, tied) = self.head?;
-        let tied = match tied.text.as_str() {
-            "tied" => true,
-            "untied" => false,
-            other => {
+        let tied = match (tied.text.as_str(), numbers.known.get(&tied.text)) {
+            ("tied", _) | (_, Some(Setting::Truth(true))) => true,
+            ("untied", _) | (_, Some(Setting::Truth(false))) => false,
+            (other, _) => {
                 let message = match other {
                     "" => "a head says whether it is `tied` or `untied`".to_string(),
                     other => format!("unknown word `{other}`"),
                 };
                 let value = print::expr(head);
                 diags.push(Diag::error("E0220", tied.span, message).help(format!(
-                    "`head {value}, tied` uses the embedding's matrix, `head {value}, untied` has its own"
+                    "`head {value}, tied` uses the embedding's matrix, `head {value}, untied` has its own; a parameter that is true or false may stand in place of the word"
                 )));
                 return None;
             }
         };
-        Some(Whole { vocab: vocab?, width: width?, residual: self.residual?, head, tied })
+        let embed = self.embed;
+        Some(Whole { vocab: vocab?, width: width?, embed, residual: self.residual?, head, tied })
     }
 }
 
@@ -165,6 +169,10 @@ impl<'d> Flattener<'_, 'd> {
                     let first = self.parts.vocab.replace(expr);
                     self.once("vocab", first, expr);
                 }
+                Item::Embed(expr) if top => {
+                    let first = self.parts.embed.replace(expr);
+                    self.once("embed", first, expr);
+                }
                 Item::Residual(expr) if top => {
                     let first = self.parts.residual.replace(expr);
                     self.once("residual", first, expr);
@@ -186,10 +194,11 @@ impl<'d> Flattener<'_, 'd> {
                 | Item::Equation { span, .. }
                 | Item::Function { span, .. } => self.diags.push(
                     Diag::error("E0212", *span, "this does not belong in a model")
-                        .help("a model holds `vocab`, `residual`, `head` and sub-layers"),
+                        .help("a model holds `vocab`, `embed`, `residual`, `head` and sub-layers"),
                 ),
                 Item::Loss(e)
                 | Item::Vocab(e)
+                | Item::Embed(e)
                 | Item::Residual(e)
                 | Item::Head { value: e, .. } => {
                     self.diags.push(Diag::error("E0212", e.span, "this does not belong here"));

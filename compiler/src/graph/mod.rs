@@ -82,6 +82,8 @@ pub struct Param {
 pub enum Kind {
     /// Rows of an embedding table `[vocab, width]`, by token.
     Embed,
+    /// Rows of a table `[n, …]`, by the token's position in its sequence, which has at most n tokens.
+    Place,
     /// `y = W x`, per group of the leading axis.
     Dense {
         /// Independent blocks: `[groups, in]` to `[groups, out]`.
@@ -148,6 +150,8 @@ pub enum Kind {
     AverageGrad,
     /// Adds rows of a gradient to the rows of an embedding's gradient.
     EmbedGrad,
+    /// The same for a table that is read by position.
+    PlaceGrad,
     /// The sum of its inputs.
     Sum,
 }

@@ -114,7 +114,8 @@ fn assemble(
         gives: vec![],
     };
     let id = builder.graph.add(node, &[(vec![whole.width], false)])[0];
-    let embedded = builder.stream(id, vec![width]);
+    let row = builder.stream(id, vec![width]);
+    let embedded = embedded(builder, whole, layers, row)?;
     let x = stack(builder, whole, layers, embedded)?;
     let hidden = normalised(builder, whole, layers, x)?;
     let head = if whole.tied {
@@ -138,6 +139,44 @@ fn assemble(
         losses: std::mem::take(&mut builder.losses),
         layout: layers.iter().map(|layer| print::expr(&layer.call)).collect(),
     })
+}
+
+/// What the first sub-layer reads: the row of a token, or what `embed` makes of it.
+fn embedded(
+    builder: &mut GraphBuilder,
+    whole: &Whole,
+    layers: &[Layer],
+    row: Named,
+) -> Option<Named> {
+    let Some(rule) = whole.embed else { return Some(row) };
+    let width = builder.width.clone();
+    let id = rule_over(builder, rule, layers.first()?, row, "embedding")?;
+    Some(builder.stream(id, vec![width]))
+}
+
+/// What a rule of the model makes of `x`, as a value of the graph. Its parameters stand below `path`.
+fn rule_over(
+    builder: &mut GraphBuilder,
+    rule: &Expr,
+    layer: &Layer,
+    x: Named,
+    path: &str,
+) -> Option<ValueId> {
+    let width = builder.width.clone();
+    let known = layer.numbers.known.iter().map(|(name, x)| (name.clone(), Bound::Known(*x)));
+    let scope = Scope {
+        names: known.chain([("x".to_string(), Bound::Tensor(x))]).collect(),
+        numbers: layer.numbers.clone(),
+        path: path.into(),
+        target: "norm".into(),
+    };
+    let bound = builder.eval(rule, Some(std::slice::from_ref(&width)), &scope)?;
+    let made = builder.tensor(bound, rule.span)?;
+    if made.axes.len() != 1 || made.axes[0].size != width.size {
+        let message = "this does not give a value of the model's width";
+        return builder.fail(Diag::error("E0202", rule.span, message));
+    }
+    Some(builder.materialise(made.value, &format!("{path}.norm")))
 }
 
 /// The sub-layers one after the other, with the residual rule around each; gives the residual stream behind the last.
@@ -178,16 +217,7 @@ fn normalised(
     layers: &[Layer],
     x: Named,
 ) -> Option<ValueId> {
-    let scope = Scope {
-        names: [("x".to_string(), Bound::Tensor(x))].into(),
-        numbers: layers.last()?.numbers.clone(),
-        path: "head".into(),
-        target: "norm".into(),
-    };
-    let width = builder.width.clone();
-    let bound = builder.eval(whole.head, Some(&[width]), &scope)?;
-    let hidden = builder.tensor(bound, whole.head.span)?;
-    Some(builder.materialise(hidden.value, "head.norm"))
+    rule_over(builder, whole.head, layers.last()?, x, "head")
 }
 
 /// Refuses a model whose output depends on an average over all tokens.

@@ -67,22 +67,21 @@ pub fn binary(b: &mut Builder, op: BinaryOp, x: &Named, y: &Named) -> Option<Nam
 }
 
 /// `x / sqrt(Σ x² + eps)` along the last axis.
-pub fn l2norm(b: &mut Builder, x: Value) -> Value {
+pub fn l2norm(b: &mut Builder, x: Value, eps: f64) -> Value {
     let last = b.shape(x).len() - 1;
     let square = b.mul_sum(x, x, &[last]);
-    let eps = vec![1; last + 1];
-    let eps = b.fill(1e-6, &eps);
+    let eps = b.fill(eps, &vec![1; last + 1]);
     let sum = b.add(square, eps);
     let factor = b.unary(Unary::Pow(Bits::of(-0.5)), sum);
     b.mul(x, factor)
 }
 
 /// `x / (Σ |x| + eps)` along the last axis.
-pub fn l1norm(b: &mut Builder, x: Value) -> Value {
+pub fn l1norm(b: &mut Builder, x: Value, eps: f64) -> Value {
     let last = b.shape(x).len() - 1;
     let size = b.unary(Unary::Abs, x);
     let sum = b.sum(size, &[last]);
-    let eps = b.fill(1e-6, &vec![1; last + 1]);
+    let eps = b.fill(eps, &vec![1; last + 1]);
     let sum = b.add(sum, eps);
     b.div(x, sum)
 }
@@ -133,13 +132,13 @@ pub fn dpfp(b: &mut Builder, x: Value, nu: usize) -> Value {
 }
 
 /// `x / sqrt(mean(x²) + eps)` along the last axis.
-pub fn rms(b: &mut Builder, x: Value) -> Value {
+pub fn rms(b: &mut Builder, x: Value, eps: f64) -> Value {
     let last = b.shape(x).len() - 1;
     let n = b.shape(x)[last] as f64;
     let square = b.mul_sum(x, x, &[last]);
     let mean = b.scale(square, 1.0 / n);
     let ones = vec![1; last + 1];
-    let eps = b.fill(1e-6, &ones);
+    let eps = b.fill(eps, &ones);
     let sum = b.add(mean, eps);
     let factor = b.unary(Unary::Pow(Bits::of(-0.5)), sum);
     b.mul(x, factor)

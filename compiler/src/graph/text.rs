@@ -16,6 +16,7 @@ impl Kind {
     pub fn word(&self) -> &'static str {
         match self {
             Kind::Embed => "embed",
+            Kind::Place => "place",
             Kind::Dense { .. } => "dense",
             Kind::Rows(_) => "rows",
             Kind::Recur(_) => "recurrence",
@@ -35,6 +36,7 @@ impl Kind {
             Kind::Average => "average",
             Kind::AverageGrad => "average_grad",
             Kind::EmbedGrad => "embed_grad",
+            Kind::PlaceGrad => "place_grad",
             Kind::Sum => "sum",
         }
     }

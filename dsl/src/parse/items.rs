@@ -98,6 +98,7 @@ impl Reader {
             Rule::repeat => self.repeat(pair, span)?,
             Rule::loss => Item::Loss(self.expr(only(pair))?),
             Rule::vocab => Item::Vocab(self.expr(only(pair))?),
+            Rule::embed => Item::Embed(self.expr(only(pair))?),
             Rule::residual => Item::Residual(self.expr(only(pair))?),
             Rule::head => self.head(pair, span)?,
             Rule::shared => self.shared(pair, span)?,

@@ -1,5 +1,5 @@
-//! Nodes that see more than a row and are no recurrence: mixtures of experts, what they average over the
-//! batch, and long convolutions.
+//! Nodes that see more than a row or its place, and are no recurrence: mixtures of experts, what they average over the
+//! batch, long convolutions, and tables that are read by position.
 
 use lrc_compiler::graph::{Kind, Node, ParamId, ValueId};
 
@@ -54,9 +54,32 @@ impl Walk {
                 let (to, from) = ([outputs[0], outputs[1]], [inputs[0], inputs[1], inputs[2]]);
                 self.parameters.backend.long_conv_grad(to, from, pass.bounds, width)
             }
+            Kind::Place => {
+                let (table, width) = (self.value(node.params[0]), self.width(node.outputs[0]));
+                self.within_places(node.params[0], pass)?;
+                self.parameters.backend.gather(outputs[0], table, &pass.positions, width)
+            }
+            Kind::PlaceGrad => {
+                let (to, width) = (self.grad(node.gives[0]), self.width(node.inputs[0]));
+                self.parameters.backend.collect(to, inputs[0], &pass.positions, width)
+            }
             Kind::Average => self.parameters.backend.average(outputs[0], inputs[0], rows),
             Kind::AverageGrad => self.parameters.backend.average_grad(outputs[0], inputs[0], rows),
             other => unreachable!("{other:?} runs elsewhere"),
+        }
+    }
+
+    /// Refuses sequences that are longer than a table of positions.
+    fn within_places(&self, table: ParamId, pass: &Pass) -> Result<(), Failure> {
+        let param = &self.model().graph.params[table.0];
+        let most = param.shape.first().copied().unwrap_or(0);
+        match pass.positions.iter().max() {
+            Some(&last) if last as usize >= most => Err(Failure::World(format!(
+                "a sequence has {} tokens or more, and `{}` holds {most} positions",
+                last + 1,
+                param.name
+            ))),
+            _ => Ok(()),
         }
     }
 

@@ -62,6 +62,8 @@ mod tests {
         use "mixers/moe.arch"
         use "mixers/rwkv6_time.arch"
         use "mixers/swiglu.arch"
+        mixer placed() { p : [width] = positions(90)
+            out y = linear(x .* p) }
         recurrence decaying { in x : [d]
             state s : [d]
             s[t] = s[t-1] * t / (t + 1) + x
@@ -76,6 +78,7 @@ mod tests {
             attention(heads = 2)
             rwkv6_time(heads = 2)
             slow()
+            placed()
             hyena(filter = 16, span = 64)
             moe(experts = 4, hidden = 24)
             swiglu(hidden = 48)
@@ -122,6 +125,11 @@ mod tests {
             assert!(gap < 1e-4, "after {from} tokens: {gap}");
         }
         assert_eq!(session.tokens(), 90);
+        let beyond = session.feed(&[3]).map(|_| ()).unwrap_err().to_string();
+        assert!(
+            beyond.contains("a sequence has 91 tokens or more") && beyond.contains("90 positions"),
+            "{beyond}"
+        );
         assert!(session.feed(&[]).unwrap().is_empty());
     }
 }

@@ -190,7 +190,7 @@ pub fn classes(model: &Model) -> Vec<Class> {
     for node in graph.nodes.node_weights() {
         let found = match node.kind {
             Kind::Dense { .. } | Kind::Expert => Class::Matrices,
-            Kind::Embed => Class::Embedding,
+            Kind::Embed | Kind::Place => Class::Embedding,
             _ => continue,
         };
         node.params.iter().for_each(|param| class[param.0] = found);

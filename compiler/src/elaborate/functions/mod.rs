@@ -47,6 +47,7 @@ pub const OTHERS: &[&str] = &[
 pub const IN_MIXERS: &[&str] = &[
     "linear",
     "conv",
+    "positions",
     "long_conv",
     "rope",
     "l2norm",

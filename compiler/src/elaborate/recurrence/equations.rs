@@ -31,7 +31,9 @@ impl<'d> RecurrenceBuilder<'d> {
                         "an equation is `name = expression`, an output `out name = expression`; or an operator is missing in front of it",
                     ),
                 ),
-                Item::Loss(e) | Item::Vocab(e) | Item::Residual(e) => self.misplaced(e.span),
+                Item::Loss(e) | Item::Vocab(e) | Item::Embed(e) | Item::Residual(e) => {
+                    self.misplaced(e.span);
+                }
                 Item::Head { value, .. } => self.misplaced(value.span),
                 Item::Shared { span, .. } | Item::Spread { span, .. } => self.misplaced(*span),
             }

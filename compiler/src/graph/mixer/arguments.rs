@@ -23,10 +23,13 @@ struct Takes {
 fn takes(function: &str) -> Option<Takes> {
     let of = |values, params, named| Some(Takes { values, more: false, params, named });
     match function {
-        "linear" | "rmsnorm" | "layernorm" => of(1, &[], &["each"]),
-        "conv" => of(1, &["taps"], &[]),
+        "linear" => of(1, &[], &["each", "bias"]),
+        "rmsnorm" | "layernorm" => of(1, &[], &["each", "eps"]),
+        "conv" => of(1, &["taps"], &["bias"]),
         "rope" => of(1, &["base", "fraction"], &[]),
-        "l2norm" | "l1norm" | "srmsnorm" | "softmax" | "taylor" | "average" => of(1, &[], &[]),
+        "l2norm" | "l1norm" | "srmsnorm" => of(1, &[], &["eps"]),
+        "softmax" | "taylor" | "average" => of(1, &[], &[]),
+        "positions" => of(0, &["n"], &[]),
         "dpfp" => of(1, &["nu"], &[]),
         "top_k" => of(1, &["k"], &[]),
         "sum" => of(1, &["axis"], &[]),

@@ -12,7 +12,7 @@ use super::{Bound, GraphBuilder, Scope, Tried};
 use crate::elaborate::Dim;
 use crate::graph::pointwise::Named;
 use crate::graph::{Init, Kind, Node, Param, ValueId};
-use crate::tile::{Number, size};
+use crate::tile::{Number, Unary, Value, size};
 
 /// The experts of the sum at hand.
 #[derive(Clone, Debug)]
@@ -125,6 +125,12 @@ impl GraphBuilder<'_> {
     pub(super) fn expert_linear(&mut self, call: &Call, x: &Named, out: &[Dim]) -> Tried<Bound> {
         let experts = self.experts.clone()?;
         let scope = call.scope;
+        if self.each(call).is_some() {
+            return self.outside_experts("each", call.span).and(None);
+        }
+        if self.truth_arg(call, "bias")? {
+            return self.outside_experts("bias = true", call.span).and(None);
+        }
         let own = x.axes.first().is_some_and(|axis| axis.text == experts.slot.text);
         let slots = if own { 1 } else { 0 };
         let inner: usize = x.axes[slots..].iter().map(|a| a.size).product();
@@ -164,6 +170,28 @@ impl GraphBuilder<'_> {
         let value = self.b.mul(x.value, mask);
         self.chosen.insert(value, k as usize);
         Some(Bound::Tensor(Named { value, ..x }))
+    }
+
+    /// What `top_k` made 0 stays 0 where it is multiplied or divided, and where a function of each entry keeps 0.
+    pub(super) fn still_chosen(&mut self, op: BinaryOp, x: &Named, y: &Named, made: Value) {
+        let left = self.chosen.get(&x.value).copied();
+        let kept = match op {
+            BinaryOp::Each | BinaryOp::Mul => left.or_else(|| self.chosen.get(&y.value).copied()),
+            BinaryOp::Div => left,
+            _ => None,
+        };
+        if let Some(entries) = kept {
+            self.chosen.insert(made, entries);
+        }
+    }
+
+    /// The same of a function that keeps 0.
+    pub(super) fn chosen_by(&mut self, op: Unary, x: Value, made: Value) {
+        if matches!(op, Unary::Abs | Unary::Sign | Unary::Relu)
+            && let Some(&entries) = self.chosen.get(&x)
+        {
+            self.chosen.insert(made, entries);
+        }
     }
 
     /// `average(x)`: the mean over all tokens of the batch.

@@ -195,7 +195,10 @@ impl GraphBuilder<'_> {
             );
         }
         match pointwise::binary(&mut self.b, op, &x, &y) {
-            Some(named) => Some(Bound::Tensor(self.slots_first(named))),
+            Some(named) => {
+                self.still_chosen(op, &x, &y, named.value);
+                Some(Bound::Tensor(self.slots_first(named)))
+            }
             None => {
                 self.fail(Diag::error("E0202", span, "axes of one name have different sizes here"))
             }

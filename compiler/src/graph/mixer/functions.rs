@@ -52,25 +52,19 @@ impl GraphBuilder<'_> {
         if let Some(op) = of_entries(name) {
             let x = self.first(call)?;
             let value = self.b.unary(op, x.value);
+            self.chosen_by(op, x.value, value);
             return Some(Bound::Tensor(Named { value, ..x }));
         }
         match name {
             "linear" => self.linear(call),
             "conv" => self.conv(call),
+            "positions" => self.positions(call),
             "rope" => self.rope(call),
-            "l2norm" | "l1norm" | "srmsnorm" | "softmax" => {
+            "l2norm" | "l1norm" | "srmsnorm" => self.plain_norm(call),
+            "softmax" => {
                 let x = self.first(call)?;
                 let last = self.last_axis(call, &x)?;
-                let value = match name {
-                    "l2norm" => {
-                        let value = pointwise::l2norm(&mut self.b, x.value);
-                        self.units.insert(value);
-                        value
-                    }
-                    "l1norm" => pointwise::l1norm(&mut self.b, x.value),
-                    "srmsnorm" => pointwise::rms(&mut self.b, x.value),
-                    _ => softmax(&mut self.b, x.value, last),
-                };
+                let value = softmax(&mut self.b, x.value, last);
                 Some(Bound::Tensor(Named { value, ..x }))
             }
             "dpfp" | "taylor" | "outer" => self.feature_map(call),
@@ -82,6 +76,46 @@ impl GraphBuilder<'_> {
             "top_k" => self.top_k(call),
             "average" => self.average(call),
             _ => self.declared(call),
+        }
+    }
+
+    /// The norms without weights.
+    fn plain_norm(&mut self, call: &Call) -> Tried<Bound> {
+        let x = self.first(call)?;
+        self.last_axis(call, &x)?;
+        let eps = self.eps(call)?;
+        let value = match call.name.text.as_str() {
+            "l2norm" => {
+                let value = pointwise::l2norm(&mut self.b, x.value, eps);
+                self.units.insert(value);
+                value
+            }
+            "l1norm" => pointwise::l1norm(&mut self.b, x.value, eps),
+            _ => pointwise::rms(&mut self.b, x.value, eps),
+        };
+        Some(Bound::Tensor(Named { value, ..x }))
+    }
+
+    /// `eps = 1e-5`: what a norm adds where it divides.
+    pub(super) fn eps(&mut self, call: &Call) -> Tried<f64> {
+        let eps = self.number_arg(call, usize::MAX, "eps", 1e-6)?;
+        if eps > 0.0 && eps <= 1.0 {
+            return Some(eps);
+        }
+        let message = format!("`eps` of `{}` is {eps:?}", call.name.text);
+        self.fail(
+            Diag::error("E0213", call.span, message)
+                .help("it keeps a quotient finite: a number above 0, at most 1"),
+        )
+    }
+
+    /// A truth by name, false where it is not given.
+    pub(super) fn truth_arg(&mut self, call: &Call, name: &str) -> Tried<bool> {
+        let named = |arg: &&Arg| arg.name.as_ref().is_some_and(|n| n.text == name);
+        match call.args.iter().find(named).map(|arg| call.scope.numbers.truth(&arg.value)) {
+            None => Some(false),
+            Some(Ok(x)) => Some(x),
+            Some(Err(diag)) => self.fail(*diag),
         }
     }
 

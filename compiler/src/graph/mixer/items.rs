@@ -168,7 +168,7 @@ impl GraphBuilder<'_> {
             | Item::Spread { span, .. } => {
                 self.diags.push(Diag::error("E0212", *span, "this does not belong in a mixer"));
             }
-            Item::Vocab(e) | Item::Residual(e) | Item::Head { value: e, .. } => {
+            Item::Vocab(e) | Item::Embed(e) | Item::Residual(e) | Item::Head { value: e, .. } => {
                 self.diags.push(Diag::error("E0212", e.span, "this belongs to a model"));
             }
         }

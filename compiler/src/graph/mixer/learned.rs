@@ -12,7 +12,7 @@ use crate::tile::{Leaf, Number, Value, size};
 
 impl GraphBuilder<'_> {
     /// The axis named by `each = a`.
-    fn each(&self, call: &Call) -> Option<String> {
+    pub(super) fn each(&self, call: &Call) -> Option<String> {
         let arg = call.args.iter().find(|a| a.name.as_ref().is_some_and(|n| n.text == "each"))?;
         Some(print::expr(&arg.value))
     }
@@ -31,9 +31,6 @@ impl GraphBuilder<'_> {
         let out = out.to_vec();
         let x = self.first(&call.alone())?;
         if self.experts.is_some() {
-            if self.each(call).is_some() {
-                return self.outside_experts("each", call.span).and(None);
-            }
             return self.expert_linear(call, &x, &out);
         }
         let each = self.each(call);
@@ -74,10 +71,54 @@ impl GraphBuilder<'_> {
         };
         let shape: Vec<usize> = out.iter().map(|a| a.size).collect();
         let id = self.graph.add(node, &[(shape, false)])[0];
-        Some(Bound::Tensor(self.stream(id, out)))
+        let product = self.stream(id, out);
+        Some(Bound::Tensor(self.biased(call, product, "bias")?))
     }
 
-    /// A causal convolution over tokens, each channel by itself, without bias.
+    /// Adds a learned vector where a call says `bias = true`; it is called `NAME.what`, and starts at 0.
+    fn biased(&mut self, call: &Call, x: Named, what: &str) -> Tried<Named> {
+        if !self.truth_arg(call, "bias")? {
+            return Some(x);
+        }
+        let Call { scope, span, .. } = *call;
+        let bias = self.norm_param(&scope.path, &scope.target, what, 0.0, &x.axes, span)?;
+        pointwise::binary(&mut self.b, BinaryOp::Add, &x, &bias)
+    }
+
+    /// `positions(n)`: a learned vector for each of the first `n` positions of a sequence.
+    pub(super) fn positions(&mut self, call: &Call) -> Tried<Bound> {
+        let Call { name, expected, scope, args, .. } = *call;
+        self.outside_experts("positions", name.span)?;
+        let Some(axes) = expected else {
+            let help = format!("`{} : [size] = positions(n)`", scope.target);
+            let message = "how wide `positions` is must be written on the left";
+            return self.fail(Diag::error("E0205", name.span, message).help(help));
+        };
+        let count = match args.first().map(|arg| scope.numbers.size(&arg.value)) {
+            Some(Ok(count)) => count,
+            Some(Err(diag)) => return self.fail(*diag),
+            None => {
+                let message = "`positions` needs their number";
+                return self
+                    .fail(Diag::error("E0205", name.span, message).help("`positions(1024)`"));
+            }
+        };
+        let (axes, shape) = (axes.to_vec(), axes.iter().map(|a| a.size).collect::<Vec<_>>());
+        let param = Param {
+            name: format!("{}.{}.positions.weight", scope.path, scope.target),
+            shape: [&[count], shape.as_slice()].concat(),
+            init: Init::Normal(0.0, 0.02),
+            decay: true,
+            f32: false,
+            number: Number::F32,
+        };
+        let table = self.param(param, name.span)?;
+        let node = Node { params: vec![table], ..Node::plain(Kind::Place, scope.label(), vec![]) };
+        let id = self.graph.add(node, &[(shape, false)])[0];
+        Some(Bound::Tensor(self.stream(id, axes)))
+    }
+
+    /// A causal convolution over tokens, each channel by itself.
     pub(super) fn conv(&mut self, call: &Call) -> Tried<Bound> {
         let Call { name, expected, scope, .. } = *call;
         self.outside_experts("conv", name.span)?;
@@ -122,7 +163,8 @@ impl GraphBuilder<'_> {
                 None => term,
             });
         }
-        Some(Bound::Tensor(Named { value: sum?, axes: x.axes }))
+        let filtered = Named { value: sum?, axes: x.axes };
+        Some(Bound::Tensor(self.biased(call, filtered, "conv.bias")?))
     }
 
     /// `rmsnorm(x)`, `layernorm(x)` over the last axis with learned weights; `each = a` gives every
@@ -152,7 +194,8 @@ impl GraphBuilder<'_> {
         )?;
         let layer = name.text == "layernorm";
         let centred = if layer { pointwise::centred(&mut self.b, x.value) } else { x.value };
-        let normal = Named { value: pointwise::rms(&mut self.b, centred), axes: x.axes };
+        let eps = self.eps(call)?;
+        let normal = Named { value: pointwise::rms(&mut self.b, centred, eps), axes: x.axes };
         let mut y = pointwise::binary(&mut self.b, BinaryOp::Each, &normal, &weight)?;
         if layer {
             let bias = self.norm_param(

@@ -152,8 +152,8 @@ pub fn node(moves: &Moves, graph: &Graph, node: &Node) -> Vec<Cost> {
         }
         Kind::LongConv | Kind::LongConvGrad => vec![moves.long_conv(graph, node)],
         // Rows of a table are read and written, or added to.
-        Kind::Embed => vec![moves.moved(word, 1, 2.0 * ways)],
-        Kind::EmbedGrad => vec![moves.moved(word, 1, 3.0 * ways)],
+        Kind::Embed | Kind::Place => vec![moves.moved(word, 1, 2.0 * ways)],
+        Kind::EmbedGrad | Kind::PlaceGrad => vec![moves.moved(word, 1, 3.0 * ways)],
         Kind::Sum => vec![moves.moved(word, node.inputs.len().saturating_sub(1).max(1), ways)],
         _ => vec![moves.moved(word, 1, ways)],
     }
