@@ -13,7 +13,9 @@ mod eval;
 mod exec;
 mod experiment;
 mod explain;
+mod export;
 mod generate;
+mod import;
 mod launches;
 mod library;
 mod mixer;
@@ -97,6 +99,12 @@ pub enum Command {
     Report(report::Report),
     /// Train variations of a spec over several seeds; one table and one figure for all of them.
     Experiment(experiment::Experiment),
+    /// Make a run of a model that another program has written.
+    #[command(subcommand)]
+    Import(import::Import),
+    /// Write a run as another program reads it.
+    #[command(subcommand)]
+    Export(export::Export),
     /// Search a space of models and settings: many trials, chosen by what those before them showed.
     Search(search::Search),
 }
@@ -126,6 +134,8 @@ pub fn run(args: Args) -> u8 {
         Command::Diagnose(args) => diagnose::diagnose(args, &mut sources),
         Command::Report(args) => report::report(args),
         Command::Experiment(args) => experiment::experiment(args, &mut sources),
+        Command::Import(args) => import::import(args, &mut sources),
+        Command::Export(args) => export::export(args, &mut sources),
         Command::Search(args) => search::search(args, &mut sources),
     };
     match result {

@@ -15,7 +15,7 @@ use super::engine::{Engine, Numbers, Training};
 use super::loader::DataLoader;
 use super::ready::{Data, Ready, ready_with};
 use super::run::Run;
-use super::{From, Options};
+use super::{From, ORIGIN, Options};
 use crate::config::Spec;
 use crate::ground::error::{Failure, at_path};
 use crate::ground::lock::Lock;
@@ -248,12 +248,36 @@ impl<'s> Run<'s> {
             self.state.lineage = there.lineage;
         }
         self.state.lines = 0;
+        self.take_along(folder)?;
         let run = folder.parent().and_then(Path::parent).and_then(Path::file_name);
         self.state.lineage.push(Lineage {
             run: run.map_or("unknown".into(), |name| name.to_string_lossy().into_owned()),
             step: there.step,
             blake3: checkpoint.fingerprint()?,
         });
+        Ok(())
+    }
+}
+
+impl Run<'_> {
+    /// Copies what the model of a checkpoint came with, so that this run can be written as that program reads it.
+    fn take_along(&self, checkpoint: &Path) -> Result<(), Failure> {
+        let run = checkpoint.parent().and_then(Path::parent);
+        let Some(from) = run.map(|run| run.join(ORIGIN)).filter(|from| from.is_dir()) else {
+            return Ok(());
+        };
+        let to = self.options.folder.join(ORIGIN);
+        if !self.writes() || to.exists() {
+            return Ok(());
+        }
+        std::fs::create_dir_all(&to).map_err(at_path("make", &to))?;
+        for entry in std::fs::read_dir(&from).map_err(at_path("read", &from))? {
+            let path = entry.map_err(at_path("read", &from))?.path();
+            if let Some(name) = path.file_name().filter(|_| path.is_file()) {
+                let bytes = crate::ground::bounded::bytes(&path)?;
+                crate::ground::atomic::write(&to.join(name), &bytes)?;
+            }
+        }
         Ok(())
     }
 }

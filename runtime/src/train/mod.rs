@@ -28,6 +28,9 @@ use crate::parallel::Group;
 use crate::schedule::Amount;
 pub use run::{due, train};
 
+/// The folder of a run that holds what another program's model came with; a run that begins with its parameters has a copy.
+pub const ORIGIN: &str = "hf";
+
 /// What `lrc train` was asked for besides the spec.
 #[derive(Clone, Debug)]
 pub struct Options {

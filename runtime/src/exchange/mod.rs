@@ -1,0 +1,3 @@
+//! Doors to other programs' files.
+
+pub mod hf;

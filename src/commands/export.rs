@@ -1,0 +1,79 @@
+//! `lrc export`
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use lrc_dsl::Sources;
+use lrc_runtime::exchange::hf::{self, Dtype};
+use lrc_runtime::ground::error::Failure;
+use lrc_runtime::train::checkpoint;
+
+use crate::commands::import::{Compare, as_json, same, told};
+use crate::commands::trained::open;
+use crate::terminal::say;
+
+/// What runs are written for.
+#[derive(Debug, Subcommand)]
+pub enum Export {
+    /// A folder that Hugging Face's transformers loads, from a run that was imported from one and perhaps trained on.
+    Hf(ExportHf),
+}
+
+/// Arguments of `lrc export hf`.
+#[derive(Debug, clap::Args)]
+pub struct ExportHf {
+    /// A run's folder.
+    pub run: PathBuf,
+    /// The folder, which is made.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// The type of all weights [default: as they came].
+    #[arg(long)]
+    pub dtype: Option<Number>,
+    /// Take the checkpoint after so many steps instead of the newest one.
+    #[arg(long, value_name = "STEP")]
+    pub from_step: Option<u64>,
+    /// How the logits are compared.
+    #[command(flatten)]
+    pub compare: Compare,
+    /// One JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Types of weights.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Number {
+    /// 32 bits.
+    F32,
+    /// 16 bits with the exponents of f32.
+    Bf16,
+    /// 16 bits with more digits and fewer exponents.
+    F16,
+}
+
+/// `lrc export`
+pub fn export(args: &Export, sources: &mut Sources) -> Result<(), Failure> {
+    let Export::Hf(args) = args;
+    let (_, model) = open(&args.run, sources)?;
+    let params = checkpoint::parameters(&args.run, args.from_step, &model.graph.params)?;
+    let dtype = args.dtype.map(|number| match number {
+        Number::F32 => Dtype::F32,
+        Number::Bf16 => Dtype::BF16,
+        Number::F16 => Dtype::F16,
+    });
+    let to = hf::Export { run: &args.run, folder: &args.out, dtype };
+    let tensors = hf::export(&to, &model, &params, sources)?;
+    let params = hf::rounded(params, dtype);
+    let found = args.compare.with(&args.out, &model, &params)?;
+    if args.json {
+        say!(
+            "{}",
+            serde_json::json!({ "folder": args.out, "tensors": tensors, "logits": as_json(&found) })
+        );
+    } else {
+        say!("{tensors} tensors in {}", args.out.display());
+        say!("{}", told(&found));
+    }
+    same(&found)
+}
