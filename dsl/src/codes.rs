@@ -227,6 +227,11 @@ pub static CODES: &[(&str, &str, &str)] = &[
         "A map of a class of transformers has lines `class`, `let`, `refuse`, the text of a `model`, and `weights`; docs/huggingface.md has one, line by line.",
     ),
     (
+        "E0502",
+        "this cannot be written for another program",
+        "A file format lacks an operation that the recurrence needs: ONNX's `Scan` holds no past, and nothing there solves or picks by a computed number. The message names the part of the text.",
+    ),
+    (
         "W0111",
         "an input is never used",
         "Nothing that the recurrence computes depends on it, so its gradient is 0 and a mixer that makes it learns nothing from it. Use it, or take the declaration out.",

@@ -1,6 +1,6 @@
 //! The runtime of lrc: runs compiled recurrences and models on a device. One module is one room, each built on those below it:
 //!
-//! * [`exchange`]: other programs' files: folders of transformers, both ways.
+//! * [`exchange`]: other programs' files: folders of transformers, both ways; ONNX.
 //! * [`search`]: which models and settings are best: many runs, chosen by what those before them showed.
 //! * [`tune`]: which choices are fastest: tried, written down, told.
 //! * [`eval`]: what a model has learned, and how well: benchmarks, comparisons, experiments, verification.

@@ -9,14 +9,17 @@ use lrc_runtime::ground::error::Failure;
 use lrc_runtime::train::checkpoint;
 
 use crate::commands::import::{Compare, as_json, same, told};
+use crate::commands::onnx;
 use crate::commands::trained::open;
 use crate::terminal::say;
 
-/// What runs are written for.
+/// What is written for whom.
 #[derive(Debug, Subcommand)]
 pub enum Export {
     /// A folder that Hugging Face's transformers loads, from a run that was imported from one and perhaps trained on.
     Hf(ExportHf),
+    /// A recurrence as a file of ONNX: its operation `LinearAttention` where that is what it is, else a scan over tokens.
+    Onnx(onnx::Onnx),
 }
 
 /// Arguments of `lrc export hf`.
@@ -54,7 +57,13 @@ pub enum Number {
 
 /// `lrc export`
 pub fn export(args: &Export, sources: &mut Sources) -> Result<(), Failure> {
-    let Export::Hf(args) = args;
+    match args {
+        Export::Hf(args) => hf(args, sources),
+        Export::Onnx(args) => onnx::export(args, sources),
+    }
+}
+
+fn hf(args: &ExportHf, sources: &mut Sources) -> Result<(), Failure> {
     let (_, model) = open(&args.run, sources)?;
     let params = checkpoint::parameters(&args.run, args.from_step, &model.graph.params)?;
     let dtype = args.dtype.map(|number| match number {

@@ -1,3 +1,4 @@
 //! Doors to other programs' files.
 
 pub mod hf;
+pub mod onnx;
