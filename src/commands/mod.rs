@@ -79,9 +79,6 @@ pub enum Command {
     Library(library::Library),
     /// Count parameters, states and operations of a model.
     Params(params::Params),
-    /// Write recurrences for other programs.
-    #[command(subcommand)]
-    Export(export::Export),
     /// Say what kernels do and how long they would take on GPUs, without one.
     Profile(profile::Profile),
     /// Say what a training step takes on many GPUs: memory of each, what they send each other, seconds.
@@ -129,7 +126,6 @@ pub fn run(args: Args) -> u8 {
         Command::Spec(args) => spec::spec(args),
         Command::Library(args) => library::library(args),
         Command::Params(args) => params::params(args, &mut sources),
-        Command::Export(args) => export::export(args, &mut sources),
         Command::Profile(args) => profile::run(args, &mut sources),
         Command::Plan(args) => plan::run(args, &mut sources),
         Command::Tune(args) => tune::run(args, &mut sources),
