@@ -170,7 +170,9 @@ fn one(folder: &Path, class: &str) -> Found {
     let from = folder.join(class);
     let (run, to) = (from.join("run"), from.join("exported"));
     let mut sources = Sources::default();
-    let map = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("specs/hf/{class}.map"));
+    // Of `llama-stretched` that of `llama`.
+    let name = class.split('-').next().unwrap();
+    let map = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("specs/hf/{name}.map"));
     // What stands in the folder counts, not what the binary was built with.
     let import = Import { folder: &from.join("model"), run: &run, map: Some(&map), data: None };
     let made = match hf::import(&import, &mut sources) {
@@ -209,6 +211,7 @@ fn classes() -> Vec<String> {
             let maps = files.filter(|path| path.extension().is_some_and(|e| e == "map"));
             let mut all: Vec<String> =
                 maps.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+            all.push("llama-stretched".into());
             all.sort();
             all
         }

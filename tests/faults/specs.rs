@@ -472,7 +472,7 @@ fn all_three_refuse_the_same_specs_in_the_same_words() {
 }
 
 /// What sections of a spec may say; each list begins with what is sound.
-const SECTIONS: [&[&str]; 14] = [
+const SECTIONS: [&[&str]; 15] = [
     &[
         "task: {mqar: {vocab: 64, length: 32}}",
         "task: {parity: {length: 16}}",
@@ -512,6 +512,7 @@ const SECTIONS: [&[&str]; 14] = [
         "phases: [{for: 1 steps, lengths: 16}]",
     ],
     &["", "dropout: 0.1", "dropout: 1", "z_loss: 1e-4"],
+    &["", "freeze: matrices", "freeze: \"embedding, *.gone.*\"", "freeze: 3"],
     &["", "precision: {matrices: bf16}", "precision: {head: bf16}", "precision: {embedding: bf16}"],
     &["", "activations: 1 GB", "activations: 2 kB", "activations: much"],
     &[

@@ -202,7 +202,10 @@ fn configurations_are_refused() {
         (with("architectures", json!(["LlamaForCausalML"])), "did you mean `LlamaForCausalLM`"),
         (with("architectures", Json::Null), "does not say in `architectures`"),
         (with("hidden_act", json!("gelu")), "an activation other than SiLU"),
-        (with("rope_scaling", json!({"rope_type": "yarn"})), "positions that are scaled"),
+        (
+            with("rope_scaling", json!({"rope_type": "yarn"})),
+            "positions that are scaled in another way",
+        ),
         (with("num_hidden_layers", json!(1e9)), "E0102"),
         (with("num_hidden_layers", json!(2)), "0 of the 64 numbers of the parameter"),
         (with("hidden_size", json!(1_000_000_000)), "too large: a tensor holds at most"),
@@ -341,5 +344,36 @@ fn maps_say_where_they_are_wrong() {
         let text = said(&done);
         assert_eq!(done.status.code(), Some(3), "{text}");
         assert!(text.contains(told), "expected {told:?} in: {text}");
+    }
+}
+
+/// Training goes on from an imported model with a part of it frozen: the loss falls, what is frozen goes out again as it came
+/// in, and the rest does not.
+#[test]
+fn an_imported_model_is_trained_on_with_a_part_frozen() {
+    let folder = sound("hf-fine");
+    assert_eq!(import(&folder, &[]).status.code(), Some(0));
+    let (run, fine, to) = (folder.join("run"), folder.join("fine"), folder.join("exported"));
+    let spec = folder.join("fine.yaml");
+    let text = format!(
+        "model: {{file: {}}}\ntask: {{memorisation: {{vocab: {VOCAB}, length: 16}}}}\nbatch: 4\nlength: 60 steps\n\
+         freeze: \"*.hf_attention.*, embedding\"\noptimizer: {{adamw: {{lr: 3e-2}}}}\n",
+        path(&run.join("model.arch"))
+    );
+    std::fs::write(&spec, text).unwrap();
+    let from = run.join("checkpoints/step-00000000");
+    let done = lrc(&["train", path(&spec), "--from", path(&from), "--out", path(&fine)]);
+    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+    let metrics = std::fs::read_to_string(fine.join("metrics.jsonl")).unwrap();
+    let lines = metrics.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+    let losses: Vec<f64> = lines.filter_map(|line| line["loss"].as_f64()).collect();
+    assert!(losses[losses.len() - 1] < losses[0] - 0.2, "{losses:?}");
+    let done = lrc(&["export", "hf", path(&fine), "--out", path(&to)]);
+    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+    let exported = tensors::read(&to.join("model.safetensors")).unwrap();
+    for (name, before) in weights() {
+        let frozen =
+            ["self_attn", "input_layernorm", "embed_tokens"].iter().any(|part| name.contains(part));
+        assert_eq!(exported[&name] == before, frozen, "{name}");
     }
 }

@@ -27,6 +27,12 @@ DELTA = dict(
 # Sizes that tell axes apart: a class is named by its `model_type`, or by another name with `model_type` in it.
 CLASSES = {
     "llama": dict(head_dim=12, attention_bias=True, mlp_bias=True, rms_norm_eps=1e-5),
+    "llama-stretched": dict(
+        model_type="llama", rope_parameters=dict(
+            rope_type="llama3", rope_theta=100.0, factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0,
+            original_max_position_embeddings=16,
+        ),
+    ),
     "qwen3": dict(head_dim=16, tie_word_embeddings=True),
     "olmo2": {},
     "gpt2": dict(n_embd=WIDTH, n_layer=2, n_head=4, n_positions=64, tie_word_embeddings=True),

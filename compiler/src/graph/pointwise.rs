@@ -153,9 +153,37 @@ pub fn centred(b: &mut Builder, x: Value) -> Value {
     b.sub(x, mean)
 }
 
+/// How rotary positions are stretched for texts longer than a model has seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretch {
+    /// Turns that take long become so many times slower.
+    pub factor: f64,
+    /// Those that come round at most so often in `trained` tokens.
+    pub low: f64,
+    /// Those that come round more often than this stay as they are; those in between are blended.
+    pub high: f64,
+    /// Tokens of the texts that were seen; all turns become slower where it is not known.
+    pub trained: f64,
+}
+
+impl Stretch {
+    /// The rate of a pair (Llama 3.1; with `factor` alone Chen et al. 2023).
+    fn rate(&self, rate: f64) -> f64 {
+        let rounds = self.trained * rate / std::f64::consts::TAU;
+        if self.trained.is_infinite() || rounds < self.low {
+            return rate / self.factor;
+        }
+        if rounds > self.high {
+            return rate;
+        }
+        let share = (rounds - self.low) / (self.high - self.low);
+        (1.0 - share) * rate / self.factor + share * rate
+    }
+}
+
 /// Rotary positions (Su et al. 2021): pairs `(i, i + n/2)` of the first `n = fraction · d` entries
-/// turn by `t · base^(-2i/n)`.
-pub fn rope(b: &mut Builder, x: Value, base: f64, fraction: f64) -> Value {
+/// turn by `t · base^(-2i/n)`, or slower where positions are stretched.
+pub fn rope(b: &mut Builder, x: Value, base: f64, fraction: f64, stretch: Stretch) -> Value {
     let shape = b.shape(x).to_vec();
     let last = shape.len() - 1;
     let d = shape[last];
@@ -165,8 +193,9 @@ pub fn rope(b: &mut Builder, x: Value, base: f64, fraction: f64) -> Value {
     }
     let half = n / 2;
     let ones = vec![1; shape.len()];
-    let rates: Vec<Value> =
-        (0..half).map(|i| b.fill(base.powf(-2.0 * i as f64 / n as f64), &ones)).collect();
+    let rates: Vec<Value> = (0..half)
+        .map(|i| b.fill(stretch.rate(base.powf(-2.0 * i as f64 / n as f64)), &ones))
+        .collect();
     let rates = b.concat(&rates, last);
     let t = b.leaf(Leaf::Number(Int::T), &[]);
     let t = b.reshape(t, &ones);

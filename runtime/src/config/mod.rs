@@ -147,7 +147,9 @@ fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
     let micro = micro(f);
     let segments = f.size("segments");
     let workers = f.size("workers");
-    let optimizer = f.section("optimizer", optimizer::read);
+    let frozen = optimizer::frozen(f);
+    let mut optimizer = f.section("optimizer", optimizer::read);
+    optimizer.groups.splice(0..0, frozen);
     let (schedule, auto_warmup) = f.section("schedule", shaping::schedule);
     let phases = shaping::phases(f);
     let transforms = transforms::read(f);

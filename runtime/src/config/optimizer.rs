@@ -3,6 +3,16 @@
 use super::fields::Fields;
 use crate::optim::{Group, Method, Optimizer, Which};
 
+/// What `freeze` names, as groups that stay as they are: they count before those of the optimiser.
+pub fn frozen(f: &mut Fields) -> Vec<Group> {
+    let Some((names, _)) = f.text("freeze") else { return vec![] };
+    let group = |name: &str| {
+        let (name, which) = (format!("freeze: {}", name.trim()), Which::parse(name.trim()));
+        Group { name, which, lr_scale: 0.0, weight_decay: Some(0.0) }
+    };
+    names.split(',').map(group).collect()
+}
+
 /// Reads the section.
 pub fn read(f: &mut Fields) -> Optimizer {
     let optimizer = f.kind_or(method);

@@ -68,12 +68,11 @@ impl TextCodec {
         Ok(tokens)
     }
 
-    /// The tokens of a text that nothing comes before: a document begins with the token between
-    /// documents.
+    /// The tokens of a text that nothing comes before: a document begins with the token between documents, or with
+    /// what its tokenizer puts there. They are never none.
     pub fn begun(&self, tokens: Vec<u32>) -> Vec<u32> {
-        match self {
-            TextCodec::Documents(tokenizer) => [vec![tokenizer.end()], tokens].concat(),
-            _ => tokens,
-        }
+        let TextCodec::Documents(tokenizer) = self else { return tokens };
+        let begun = [tokenizer.begin(), tokens].concat();
+        if begun.is_empty() { vec![tokenizer.end()] } else { begun }
     }
 }

@@ -36,6 +36,9 @@ pub struct Manifest {
     pub vocab: usize,
     /// The token before every document, and behind the last.
     pub end: u32,
+    /// What a text begins with that nothing comes before, where it is not that token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begin: Option<Vec<u32>>,
     /// Shards for training.
     pub train: Vec<Written>,
     /// Shards of documents that training never sees.
@@ -105,6 +108,12 @@ impl Manifest {
         if self.end as usize >= self.vocab {
             let (end, vocab) = (self.end, self.vocab);
             return Err(format!("`end` is token {end}, and `vocab` says that there are {vocab}"));
+        }
+        if let Some(token) = self.begin.iter().flatten().find(|t| **t as usize >= self.vocab) {
+            let vocab = self.vocab;
+            return Err(format!(
+                "`begin` has token {token}, and `vocab` says that there are {vocab}"
+            ));
         }
         let bytes = (257, 256, fingerprint(b"bytes"));
         if self.tokenizer == "bytes"

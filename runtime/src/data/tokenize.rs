@@ -101,6 +101,7 @@ pub fn tokenize(
         tokenizer_blake3: fingerprint(text.unwrap_or_else(|| "bytes".into()).as_bytes()),
         vocab,
         end: tokenizer.end(),
+        begin: None,
         train: job.train.finish()?,
         held_out: job.held.finish()?,
     };

@@ -34,6 +34,8 @@ pub struct Opened {
     exact: Option<Hf>,
     /// The token that ends a document.
     end: u32,
+    /// What a text that nothing comes before begins with, where it is not that token.
+    begin: Option<Vec<u32>>,
 }
 
 /// Names under which the token between documents is known.
@@ -77,6 +79,34 @@ impl Tokenizer {
     /// Reads a tokenizer file of which the number of the token that ends a document is known.
     pub fn with_end(path: &Path, end: u32) -> Result<Tokenizer, Failure> {
         Ok(Tokenizer::File(Box::new(Opened { end, ..read(path)? })))
+    }
+
+    /// The same with what a text begins with that nothing comes before, where it is not the token between documents.
+    #[must_use]
+    pub fn beginning(self, begin: Option<Vec<u32>>) -> Tokenizer {
+        match self {
+            Tokenizer::Bytes => Tokenizer::Bytes,
+            Tokenizer::File(file) => Tokenizer::File(Box::new(Opened { begin, ..*file })),
+        }
+    }
+
+    /// What a text begins with that nothing comes before.
+    pub fn begin(&self) -> Vec<u32> {
+        match self {
+            Tokenizer::File(file) if file.begin.is_some() => file.begin.clone().unwrap_or_default(),
+            _ => vec![self.end()],
+        }
+    }
+
+    /// What the file itself puts around an empty text: its model has seen all texts begin so.
+    pub fn around(&self) -> Vec<u32> {
+        match self {
+            Tokenizer::Bytes => vec![],
+            Tokenizer::File(file) => {
+                let around = file.inner.encode_fast("", true);
+                around.map_or(vec![], |around| around.get_ids().to_vec())
+            }
+        }
     }
 
     /// The token between documents.
@@ -158,7 +188,7 @@ fn read(path: &Path) -> Result<Opened, Failure> {
         let python = parse(&as_python_reads(bytes)).map_err(|error| unsound(error.to_string()))?;
         exact = Some(std::mem::replace(&mut inner, python));
     }
-    Ok(Opened { inner, exact, end: 0 })
+    Ok(Opened { inner, exact, end: 0, begin: None })
 }
 
 /// Learns pairs of bytes that belong together (byte-pair encoding, Sennrich, Haddow and Birch 2016;

@@ -44,6 +44,8 @@ pub struct Walk {
     pub z_loss: f32,
     /// What dropout draws from; another number for each step and part of one.
     pub draws: u64,
+    /// Parameters that are not updated, whose gradients count for nothing; none where this is empty.
+    pub frozen: Vec<bool>,
     /// Kernels and dense products that the last training step has started.
     pub(super) started: Option<[u64; 2]>,
     /// Where several processes hold a segment each of every batch.
@@ -130,6 +132,7 @@ impl Walk {
             seen: None,
             z_loss: 0.0,
             draws: 0,
+            frozen: vec![],
             started: None,
             segments: None,
         })

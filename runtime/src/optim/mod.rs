@@ -234,6 +234,11 @@ impl ParamGroup {
         self.second
     }
 
+    /// Whether it stays as it is, to the bit.
+    pub fn frozen(&self) -> bool {
+        self.lr_scale == 0.0
+    }
+
     /// Whether it is updated as a matrix, so that one process must have all of it.
     pub fn whole(&self) -> bool {
         self.matrix.is_some()

@@ -295,6 +295,9 @@ impl State {
             if rates.clip > 0.0 && norm > rates.clip { rates.clip / norm } else { 1.0 } as f32;
         for (at, piece) in self.pieces.iter().enumerate() {
             let group = self.groups[model.layout.spans()[piece.span].group];
+            if group.lr_scale == 0.0 {
+                continue;
+            }
             let lr = rates.lr * group.lr_scale;
             let keep = (1.0 - lr * group.weight_decay) as f32;
             let step = Step { lr, keep, clip, number: rates.step };

@@ -154,6 +154,7 @@ impl Engine {
         let machine = device.machine()?;
         let mut walk = Walk::on(machine.as_ref(), prepared, params, &grouping.of)?;
         walk.z_loss = transforms.z_loss as f32;
+        walk.frozen = param_groups.iter().map(ParamGroup::frozen).collect();
         if let (Some(group), Some(machine)) = (&group, &machine) {
             walk.parameters.backend.join(devices::meet(group, machine)?);
         }

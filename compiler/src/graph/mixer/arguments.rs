@@ -26,7 +26,7 @@ fn takes(function: &str) -> Option<Takes> {
         "linear" => of(1, &[], &["each", "bias"]),
         "rmsnorm" | "layernorm" => of(1, &[], &["each", "eps"]),
         "conv" => of(1, &["taps"], &["bias"]),
-        "rope" => of(1, &["base", "fraction"], &[]),
+        "rope" => of(1, &["base", "fraction"], &["factor", "low", "high", "trained"]),
         "l2norm" | "l1norm" | "srmsnorm" => of(1, &[], &["eps"]),
         "softmax" | "taylor" | "average" => of(1, &[], &[]),
         "positions" => of(0, &["n"], &[]),

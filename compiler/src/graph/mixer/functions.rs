@@ -9,7 +9,7 @@ use super::{Bound, GraphBuilder, Scope, Tried};
 use crate::elaborate::Dim;
 use crate::elaborate::functions::{IN_MIXERS, OTHERS, entrywise, of_entries, softmax};
 use crate::elaborate::signature::numbers_in;
-use crate::graph::pointwise::{self, Named};
+use crate::graph::pointwise::{self, Named, Stretch};
 use crate::graph::{Kind, Node};
 use crate::tile::Binary;
 
@@ -182,8 +182,26 @@ impl GraphBuilder<'_> {
                     .help("cut the axis into heads: `[heads, width / heads]`"),
             );
         }
-        let value = pointwise::rope(&mut self.b, x.value, base, fraction);
+        let stretch = self.stretch(call)?;
+        let value = pointwise::rope(&mut self.b, x.value, base, fraction, stretch);
         Some(Bound::Tensor(Named { value, ..x }))
+    }
+
+    /// `factor = 8, low = 1, high = 4, trained = 8192`: how positions are stretched.
+    fn stretch(&mut self, call: &Call) -> Tried<Stretch> {
+        let mut number = |name, default| self.number_arg(call, usize::MAX, name, default);
+        let factor = number("factor", 1.0)?;
+        let (low, high) = (number("low", 1.0)?, number("high", 4.0)?);
+        let trained = number("trained", f64::INFINITY)?;
+        let sound =
+            factor >= 1.0 && factor.is_finite() && 0.0 < low && low < high && trained >= 1.0;
+        if sound && high.is_finite() {
+            return Some(Stretch { factor, low, high, trained });
+        }
+        let message = "`rope` cannot stretch positions so";
+        self.fail(Diag::error("E0213", call.span, message).help(
+            "`factor` is at least 1, `low` above 0 and below `high`, `trained` a number of tokens",
+        ))
     }
 
     /// The first argument as a tensor.

@@ -24,6 +24,7 @@ pub static SPEC: Table = Table::of(&[
     field("micro_batch", Kind::Amount, Preset::Words("all"), "tokens that run through the model at a time; larger steps add up gradients: `16k tokens`").unit("tokens"),
     whole("segments", 1, [1, 1024], "where several processes train: so many neighbours hold a segment each of every sequence, so that a sequence of any length has room (docs/processes.md). Losses agree as far as numbers round; one process cuts nothing"),
     whole("workers", 1, [0, 64], "threads that prepare batches ahead; they change nothing but the time"),
+    field("freeze", Kind::Text, Preset::Words("none"), "parameters that stay as they are, to the bit: names with `*`, or classes (matrices, embedding, head, vectors, f32), with commas between: `\"*.attention.*, embedding\"`. Their gradients are no part of the norm"),
     section("optimizer", &optimizer::OPTIMIZER, "the update rule (below)"),
     section("schedule", &shaping::SCHEDULE, "the learning rate over the run (below)"),
     field("phases", Kind::List(&shaping::PHASE), Preset::Words("none"), "parts of the run, one after the other, all in the same unit; the last lasts to the end (below)"),

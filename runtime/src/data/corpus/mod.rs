@@ -336,5 +336,5 @@ pub fn tokenizer(folder: &Path, manifest: &Manifest) -> Result<Tokenizer, Failur
             folder.display()
         )));
     }
-    Tokenizer::with_end(&path, manifest.end)
+    Ok(Tokenizer::with_end(&path, manifest.end)?.beginning(manifest.begin.clone()))
 }

@@ -224,6 +224,7 @@ impl Written<'_> {
             tokenizer_blake3: shards::fingerprint(&text),
             vocab: tokenizer.vocab(),
             end: tokenizer.end(),
+            begin: Some(tokenizer.around()),
             train: vec![],
             held_out: vec![],
         };
