@@ -53,8 +53,17 @@ fn table(table: &Table) -> Value {
     // A field with an older name may be given by either.
     let needed = all.filter(|f| matches!(f.default, Preset::Needed(_)) && f.old.is_empty());
     let needed: Vec<&str> = needed.map(|field| field.key).collect();
-    if !needed.is_empty() {
-        schema["required"] = json!(needed);
+    // Or they are given by name, as in `data.sources`: the fields stand there once for each.
+    let named = table.fields.iter().find(|field| match field.kind {
+        Kind::Named(inner) => needed.iter().any(|key| inner.fields.iter().any(|f| f.key == *key)),
+        _ => false,
+    });
+    match named {
+        _ if needed.is_empty() => {}
+        None => schema["required"] = json!(needed),
+        Some(named) => {
+            schema["anyOf"] = json!([{ "required": needed }, { "required": [named.key] }]);
+        }
     }
     if !table.kinds.is_empty() {
         let one = table.kinds.iter().map(|variant| json!({ "required": [variant.key] }));
