@@ -1,7 +1,11 @@
 """The samples of docs/python.md, one after the other, and the examples."""
 
+import http.server
 import importlib.util
+import json
 import re
+import threading
+import time
 from pathlib import Path
 
 import lrc
@@ -46,3 +50,33 @@ def test_a_script_drives_a_study(tmp_path, capfd):
     best = example("search").main(str(tmp_path / "study.yaml"), str(tmp_path / "out"))
     assert best["state"] == "complete"
     assert "of 2 trials" in capfd.readouterr().out
+
+
+def test_a_run_is_followed_to_its_end(tmp_path):
+    received = []
+
+    class Service(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Service) as service:
+        threading.Thread(target=service.serve_forever, daemon=True).start()
+        run, follow = tmp_path / "mine", example("follow")
+        run.mkdir()
+        url = f"http://127.0.0.1:{service.server_port}"
+        follower = threading.Thread(target=follow.main, args=(str(run), url))
+        follower.start()
+        with (run / "metrics.jsonl").open("w") as metrics:
+            for piece in ('{"step":1,"loss":2.0}\n{"st', 'ep":2,"loss":1.5}\n'):
+                metrics.write(piece)
+                metrics.flush()
+                time.sleep(1.2)
+        (run / "summary.json").write_text("{}")
+        follower.join(10)
+        service.shutdown()
+    assert received == [{"run": "mine", "step": 1, "loss": 2.0}, {"run": "mine", "step": 2, "loss": 1.5}]

@@ -145,3 +145,23 @@ def test_yaml_of_the_pages_fits_some_schema():
         for tree in yaml.load_all(text, Yaml12):
             found = [[error.message for error in schema.iter_errors(tree)] for schema in schemas]
             assert any(not errors for errors in found), f"{name}: {text}\n{found}"
+
+
+def test_every_command_has_a_manual_page(tmp_path):
+    said = lrc.command("man", "--out", tmp_path / "man", quiet=True)
+    pages = {path.name: path.read_text() for path in (tmp_path / "man").iterdir()}
+    assert f"{len(pages)} pages" in said and {"lrc.1", "lrc-train.1", "lrc-export-onnx.1", "lrc-data-tokenize.1"} <= set(pages)
+    assert all(text.startswith(".ie") or ".TH" in text for text in pages.values())
+    assert "\\-\\-resume" in pages["lrc-train.1"]
+
+
+def test_the_grammar_of_editors_knows_every_word_of_the_language():
+    grammar = (ROOT / "dsl/src/grammar.pest").read_text()
+    words = {word for line in grammar.splitlines() if "!word" in line for word in re.findall(r'"([a-z]\w+)"', line)}
+    assert len(words) > 25
+    patterns = json.loads((ROOT / "docs/editors/lrc.tmLanguage.json").read_text())["patterns"]
+    named = {word for pattern in patterns for word in re.findall(r"[a-z]\w+", pattern["match"].replace("\\b", " "))}
+    assert words <= named | {"decay"}, sorted(words - named)
+    first = lambda text: next(p["name"] for p in patterns if "name" in p and re.match(p["match"], text))
+    assert first("/// words") == "comment.line.documentation.lrc" and first("state S") == "storage.modifier.lrc"
+    assert first("exp(g)") == "entity.name.function.lrc" and first("1.5e-3") == "constant.numeric.lrc"

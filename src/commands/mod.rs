@@ -18,6 +18,7 @@ mod generate;
 mod import;
 mod launches;
 mod library;
+mod man;
 mod mixer;
 mod onnx;
 mod params;
@@ -73,6 +74,12 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Write a manual page for each command.
+    Man {
+        /// The folder, which is made.
+        #[arg(long)]
+        out: std::path::PathBuf,
+    },
     /// Print the fields of a spec: their values, defaults and meaning.
     Spec(spec::Spec),
     /// List or print the recurrences, mixers and models that are shipped inside the program.
@@ -123,6 +130,7 @@ pub fn run(args: Args) -> u8 {
         Command::Bench(args) => bench::bench(args, &mut sources),
         Command::Doctor { json } => doctor::doctor(*json),
         Command::Completions { shell } => completions::completions(*shell),
+        Command::Man { out } => man::man(out),
         Command::Spec(args) => spec::spec(args),
         Command::Library(args) => library::library(args),
         Command::Params(args) => params::params(args, &mut sources),
