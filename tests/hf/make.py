@@ -71,6 +71,12 @@ CLASSES = {
     ),
     "qwen3_5": dict(DELTA, model_type="qwen3_5_text"),
     "olmo_hybrid": dict(DELTA, linear_num_key_heads=4),
+    "kimi_linear": dict(
+        num_hidden_layers=4, layer_types=["linear_attention", "linear_attention", "linear_attention", "full_attention"],
+        mlp_layer_types=["dense", "sparse", "sparse", "sparse"], linear_num_heads=4, linear_head_dim=8, kv_lora_rank=12,
+        qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=10, num_experts=4, num_experts_per_token=2,
+        moe_intermediate_size=16, num_key_value_heads=4,
+    ),
     "lfm2": dict(layer_types=["conv", "full_attention"], block_auto_adjust_ff_dim=False),
     "rwkv": dict(attention_hidden_size=WIDTH, context_length=64, num_hidden_layers=2),
     "xlstm": dict(num_heads=4, embedding_dim=WIDTH, num_blocks=2, chunk_size=8),
