@@ -26,7 +26,8 @@ INLINE void multiply(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 // Whether a bf16 number is one, and two of them with 0 for what is none.
 INLINE bool is_finite(bf16 x) { return (x & 0x7f80) != 0x7f80; }
 INLINE u32 finite(u32 two) {
-    return (is_finite((bf16)two) ? two & 0xffffu : 0u) | (is_finite((bf16)(two >> 16)) ? two & 0xffff0000u : 0u);
+    const u32 none = ((two & 0x7f807f80u) + 0x00800080u) >> 15 & 0x00010001u;
+    return two & ~(none * 0xffffu);
 }
 
 // Where an element lies whose rows are PITCH numbers long. Pieces of PER numbers are exchanged, S of them

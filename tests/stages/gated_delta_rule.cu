@@ -241,17 +241,26 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, false, 24, 0>(tile1, tile8, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile1, tile9, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile10, tile8, row0, col0);
+        #pragma unroll 1
+        for (int term = 0; term < 3; term++) {
+            const bf16* const left = term == 0 ? tile1 : term == 1 ? tile1 : tile10;
+            const bf16* const right = term == 0 ? tile8 : term == 1 ? tile9 : tile8;
+            sums.add<16, false, 24, 0, false, 24, 0>(left, right, row0, col0);
+        }
         if (sums.lost()) {
             sums.clear();
-            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile1, tile8, row0, col0);
-            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile1, tile9, row0, col0);
-            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile10, tile8, row0, col0);
-            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile1, tile8, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
-            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile1, tile9, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
-            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile10, tile8, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
+            #pragma unroll 1
+            for (int term = 0; term < 3; term++) {
+                const bf16* const left = term == 0 ? tile1 : term == 1 ? tile1 : tile10;
+                const bf16* const right = term == 0 ? tile8 : term == 1 ? tile9 : tile8;
+                sums.add_finite<16, false, 24, 0, false, 24, 0>(left, right, row0, col0);
+            }
+            #pragma unroll 1
+            for (int term = 0; term < 3; term++) {
+                const bf16* const left = term == 0 ? tile1 : term == 1 ? tile1 : tile10;
+                const bf16* const right = term == 0 ? tile8 : term == 1 ? tile9 : tile8;
+                sums.lose<8, false, 24, 0, false, 24, 0, false>(left, right, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
+            }
         }
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
@@ -318,17 +327,26 @@ gated_delta_rule_forward_prepare(const int* bounds, const int* jobs, int sequenc
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, false, 24, 0>(tile11, tile0, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile11, tile13, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile14, tile0, row0, col0);
+        #pragma unroll 1
+        for (int term = 0; term < 3; term++) {
+            const bf16* const left = term == 0 ? tile11 : term == 1 ? tile11 : tile14;
+            const bf16* const right = term == 0 ? tile0 : term == 1 ? tile13 : tile0;
+            sums.add<16, false, 24, 0, false, 24, 0>(left, right, row0, col0);
+        }
         if (sums.lost()) {
             sums.clear();
-            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile11, tile0, row0, col0);
-            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile11, tile13, row0, col0);
-            sums.add_finite<16, false, 24, 0, false, 24, 0>(tile14, tile0, row0, col0);
-            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile11, tile0, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
-            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile11, tile13, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
-            sums.lose<8, false, 24, 0, false, 24, 0, false>(tile14, tile0, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
+            #pragma unroll 1
+            for (int term = 0; term < 3; term++) {
+                const bf16* const left = term == 0 ? tile11 : term == 1 ? tile11 : tile14;
+                const bf16* const right = term == 0 ? tile0 : term == 1 ? tile13 : tile0;
+                sums.add_finite<16, false, 24, 0, false, 24, 0>(left, right, row0, col0);
+            }
+            #pragma unroll 1
+            for (int term = 0; term < 3; term++) {
+                const bf16* const left = term == 0 ? tile11 : term == 1 ? tile11 : tile14;
+                const bf16* const right = term == 0 ? tile0 : term == 1 ? tile13 : tile0;
+                sums.lose<8, false, 24, 0, false, 24, 0, false>(left, right, row0, col0, [&](int i0, int i1) -> bool { return (i1 < i0 + 1 ? 1.0f : 0.0f) != 0.f; });
+            }
         }
         sums.each_wide<2>(row0, col0, [&](int i0, int i1, float* of, int held) {
             Group<2> y = {};
@@ -1408,9 +1426,12 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, false, 24, 0>(tile7, tile13, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile7, tile17, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile18, tile13, row0, col0);
+        #pragma unroll 1
+        for (int term = 0; term < 3; term++) {
+            const bf16* const left = term == 0 ? tile7 : term == 1 ? tile7 : tile18;
+            const bf16* const right = term == 0 ? tile13 : term == 1 ? tile17 : tile13;
+            sums.add<16, false, 24, 0, false, 24, 0>(left, right, row0, col0);
+        }
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             Group<2> y;
             const int first = i1, of_group = held;
@@ -1802,9 +1823,12 @@ gated_delta_rule_backward_prepare(const int* bounds, const int* jobs, int sequen
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, false, 24, 0, false, 24, 0>(tile33, tile0, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile33, tile34, row0, col0);
-        sums.add<16, false, 24, 0, false, 24, 0>(tile35, tile0, row0, col0);
+        #pragma unroll 1
+        for (int term = 0; term < 3; term++) {
+            const bf16* const left = term == 0 ? tile33 : term == 1 ? tile33 : tile35;
+            const bf16* const right = term == 0 ? tile0 : term == 1 ? tile34 : tile0;
+            sums.add<16, false, 24, 0, false, 24, 0>(left, right, row0, col0);
+        }
         sums.each_wide<2>(row0, col0, [&](int i0, int i1, float* of, int held) {
             Group<2> y = {};
             if (i0 < 8 && i1 < 8) {
@@ -2530,9 +2554,12 @@ gated_delta_rule_backward_read(const int* bounds, const int* jobs, int sequences
     for (int job = threadIdx.x / 32; job < 1; job += WARPS) {
         const int row0 = job / 1 * 16, col0 = job % 1 * 16;
         Sums<2> sums;
-        sums.add<16, true, 24, 0, false, 24, 0>(tile5, tile6, row0, col0);
-        sums.add<16, true, 24, 0, false, 24, 0>(tile5, tile7, row0, col0);
-        sums.add<16, true, 24, 0, false, 24, 0>(tile8, tile6, row0, col0);
+        #pragma unroll 1
+        for (int term = 0; term < 3; term++) {
+            const bf16* const left = term == 0 ? tile5 : term == 1 ? tile5 : tile8;
+            const bf16* const right = term == 0 ? tile6 : term == 1 ? tile7 : tile6;
+            sums.add<16, true, 24, 0, false, 24, 0>(left, right, row0, col0);
+        }
         sums.each_pair(row0, col0, [&](int i0, int i1, float* of, int held) {
             if (i0 < 8 && i1 < 8) {
                 Group<2> y;

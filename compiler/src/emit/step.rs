@@ -103,39 +103,71 @@ impl Text<'_> {
             for sum in 0..Term::sums(terms) {
                 t.line(&format!("Sums<{}> {};", warp.cols / 8, named(sum)));
             }
-            terms.iter().for_each(|term| t.line(&added(k, term, "add")));
-            t.again(k, terms);
+            let terms: Vec<&Term> = terms.iter().collect();
+            for run in terms.chunk_by(|a, b| alike(k, a, b)) {
+                t.each_term(run, |t, names| t.line(&added(k, run[0], "add", names)));
+            }
+            t.again(k, &terms);
             t.results(k, step);
         });
     }
 
     /// Does products again whose sums are no numbers, where terms are kept apart.
-    fn again(&mut self, k: &Kernel, all: &[Term]) {
-        for sum in 0..Term::sums(all) {
-            let terms: Vec<&Term> = all.iter().filter(|term| term.sum == sum).collect();
+    fn again(&mut self, k: &Kernel, all: &[&Term]) {
+        for sum in 0..all.iter().map(|term| term.sum + 1).max().unwrap_or(0) {
+            let terms: Vec<&Term> = all.iter().copied().filter(|term| term.sum == sum).collect();
             if terms.iter().all(|term| term.sees.is_none()) {
                 continue;
             }
+            let runs = || terms.chunk_by(|a, b| alike(k, a, b));
             self.block(&format!("if ({}.lost())", named(sum)), |t| {
                 t.line(&format!("{}.clear();", named(sum)));
-                for term in &terms {
-                    let how = if term.sees.is_some() { "add_finite" } else { "add" };
-                    t.line(&added(k, term, how));
+                for run in runs() {
+                    let how = if run[0].sees.is_some() { "add_finite" } else { "add" };
+                    t.each_term(run, |t, names| t.line(&added(k, run[0], how, names)));
                 }
-                for Term { left, right, length, sees, .. } in &terms {
-                    let Some(Sees { mask, columns }) = sees else { continue };
-                    t.line(&format!(
-                        "{}.lose<{length}, {}, {}, {columns}>(tile{}, tile{}, row0, col0, [&](int i0, int i1) -> bool {{ return {} != 0.f; }});",
-                        named(sum),
-                        layout(k, left),
-                        layout(k, right),
-                        left.tile.0,
-                        right.tile.0,
-                        expr(t.of, k, mask, &[])
-                    ));
+                for run in runs().filter(|run| run[0].sees.is_some()) {
+                    t.each_term(run, |t, names| t.lose(k, run[0], names));
                 }
             });
         }
+    }
+
+    /// Something for each of some terms that are alike, given the names of its operands: a loop, since texts of products take
+    /// long to compile.
+    fn each_term(&mut self, terms: &[&Term], body: impl FnOnce(&mut Self, [&str; 2])) {
+        let sides = |term: &Term| [&term.left, &term.right].map(|o| format!("tile{}", o.tile.0));
+        if let [term] = terms {
+            let [left, right] = sides(term);
+            return body(self, [&left, &right]);
+        }
+        self.line("#pragma unroll 1");
+        self.block(&format!("for (int term = 0; term < {}; term++)", terms.len()), |t| {
+            let mut chosen: [String; 2] = Default::default();
+            for (n, term) in terms.iter().enumerate().rev() {
+                for (text, own) in chosen.iter_mut().zip(sides(term)) {
+                    let last = text.is_empty();
+                    *text = if last { own } else { format!("term == {n} ? {own} : {text}") };
+                }
+            }
+            for (name, text) in ["left", "right"].into_iter().zip(chosen) {
+                t.line(&format!("const bf16* const {name} = {text};"));
+            }
+            body(t, ["left", "right"]);
+        });
+    }
+
+    /// The call that makes those sums no numbers of which a term is none.
+    fn lose(&mut self, k: &Kernel, term: &Term, [left, right]: [&str; 2]) {
+        let Some(Sees { mask, columns }) = &term.sees else { return };
+        self.line(&format!(
+            "{}.lose<{}, {}, {}, {columns}>({left}, {right}, row0, col0, [&](int i0, int i1) -> bool {{ return {} != 0.f; }});",
+            named(term.sum),
+            term.length,
+            layout(k, &term.left),
+            layout(k, &term.right),
+            expr(self.of, k, mask, &[])
+        ));
     }
 
     /// What becomes of a product's sums. What is read for that is read for all of them before anything is stored.
@@ -386,16 +418,25 @@ fn named(sum: usize) -> String {
     if sum == 0 { "sums".into() } else { format!("sums{sum}") }
 }
 
-/// The call that adds a product to a warp's sums.
-fn added(k: &Kernel, Term { left, right, length, sum, .. }: &Term, how: &str) -> String {
+/// Whether terms of a product differ in their operands' tiles alone.
+fn alike(k: &Kernel, a: &Term, b: &Term) -> bool {
+    let place = |term: &Term| [layout(k, &term.left), layout(k, &term.right)];
+    a.sum == b.sum && a.length == b.length && a.sees == b.sees && place(a) == place(b)
+}
+
+/// The call that adds a product of operands of these names to a warp's sums.
+fn added(
+    k: &Kernel,
+    Term { left, right, length, sum, .. }: &Term,
+    how: &str,
+    [a, b]: [&str; 2],
+) -> String {
     format!(
-        "{}.{how}<{}, {}, {}>(tile{}, tile{}, row0, col0);",
+        "{}.{how}<{}, {}, {}>({a}, {b}, row0, col0);",
         named(*sum),
         length.next_multiple_of(FRAGMENT),
         layout(k, left),
-        layout(k, right),
-        left.tile.0,
-        right.tile.0
+        layout(k, right)
     )
 }
 
