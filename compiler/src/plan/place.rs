@@ -241,6 +241,19 @@ fn lives(kernel: &Kernel) -> Vec<Option<Life>> {
     lives
 }
 
+/// Bytes of the tiles that live at the same time, at most: no order of places takes less room.
+pub fn least_room(kernel: &Kernel) -> usize {
+    let all: Vec<(usize, Option<Life>)> =
+        kernel.tiles.iter().map(Tile::all_bytes).zip(lives(kernel)).collect();
+    let at = |step: usize| {
+        let now = all.iter().filter(|(_, life)| {
+            life.as_ref().is_some_and(|life| (life.from..=life.to).contains(&step))
+        });
+        now.map(|(bytes, _)| bytes).sum()
+    };
+    (0..kernel.steps().len()).map(at).max().unwrap_or(0)
+}
+
 /// The lowest place at which a tile meets no other.
 fn fit(tiles: &[Tile], lives: &[Option<Life>], placed: &[(usize, usize)], at: usize) -> usize {
     let meets = |other: usize| {

@@ -6,7 +6,7 @@ use super::super::buffer::of_heads;
 use super::super::late::short_lives;
 use super::super::lower::{around_quotients, is_matrix, plannable};
 use super::super::pipeline::{pipeline, pipeline_once};
-use super::super::place::{place, place_tightly};
+use super::super::place::{least_room, place, place_tightly};
 use super::super::registers::registers;
 use super::super::space::{Choice, Split};
 use super::super::stored::stored;
@@ -146,6 +146,10 @@ fn at_once_fits(kernel: &mut Kernel, buffers: &[Buffer], gpu: Gpu) -> bool {
         return true;
     }
     short_lives(&mut short);
+    // What cannot help is not tried.
+    if fits && kernel.workspace == 0 && gpu.blocks(least_room(&short), short.threads) < 2 {
+        return true;
+    }
     let found = pipeline_once(&mut short, buffers, gpu, place_tightly);
     let better = |a: &Kernel, b: &Kernel| {
         let blocks = |kernel: &Kernel| gpu.blocks(kernel.shared, kernel.threads);
