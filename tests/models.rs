@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use lrc_compiler::elaborate::Setting;
 use lrc_compiler::graph::{Model, build};
@@ -176,4 +177,34 @@ fn every_model_trains_alike_by_kernels() {
         }
     });
     assert!(apart.is_empty(), "{}", apart.join("\n"));
+}
+
+/// A text means what it meant: parameters and first loss of every model, as they were when they were written down. What is
+/// written down never changes; `LRC_RENEW=1` adds models that are new.
+#[test]
+fn every_model_means_what_it_meant() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/promise/lrc-1.txt");
+    let record = std::fs::read_to_string(&path).unwrap_or_default();
+    let known: BTreeMap<&str, &str> =
+        record.lines().filter_map(|line| line.split_once(" | ")).collect();
+    let (mut broken, mut new) = (Vec::new(), Vec::new());
+    every(&mut |model, name| {
+        let params: usize =
+            model.graph.params.iter().map(|p| p.shape.iter().product::<usize>()).sum();
+        let loss = losses(&model, Device::Cpu, 0.0)[0];
+        let Some(was) = known.get(name) else {
+            return new.push(format!("{name} | {params} {loss:.5}\n"));
+        };
+        let (had, lost) = was.split_once(' ').unwrap();
+        let lost: f64 = lost.parse().unwrap();
+        if had != params.to_string() || (loss - lost).abs() > 2e-4 * lost {
+            broken.push(format!("{name}: {params} parameters and a loss of {loss:.5}, once {was}"));
+        }
+    });
+    assert!(broken.is_empty(), "texts of version 1 have another meaning:\n{}", broken.join("\n"));
+    if std::env::var_os("LRC_RENEW").is_some() {
+        std::fs::write(&path, record + &new.concat()).unwrap();
+    } else {
+        assert!(new.is_empty(), "`LRC_RENEW=1` writes these down:\n{}", new.concat());
+    }
 }

@@ -14,10 +14,19 @@ pub struct Name {
 /// One parsed file.
 #[derive(Clone, Debug, Default)]
 pub struct File {
+    /// `lrc 1`: the version of the language that it is written in, where it says so.
+    pub version: Option<u32>,
     /// `use "path"` lines: the path and where it stands.
     pub uses: Vec<Name>,
     /// Declarations in the order of the file.
     pub decls: Vec<Decl>,
+}
+
+impl File {
+    /// A file of nothing but declarations.
+    pub fn of(decls: Vec<Decl>) -> File {
+        File { decls, ..File::default() }
+    }
 }
 
 /// What a declaration declares.

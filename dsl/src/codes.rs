@@ -28,6 +28,11 @@ pub static CODES: &[(&str, &str, &str)] = &[
         "Names are set once, except that a state may be set again inside `for`: a micro-step.",
     ),
     (
+        "E0106",
+        "a version of the language that this program does not read",
+        "A text may begin with `lrc 1`, the version of the language that it is written in. Programs read all versions up to their own, and a text means the same in all of them.",
+    ),
+    (
         "E0201",
         "unknown name",
         "Every name must be declared as `in`, `param` or `state`, set by an equation above, or be a parameter in the parentheses after the declaration's name.",

@@ -7,6 +7,9 @@ use crate::ast::*;
 /// Prints a whole file.
 pub fn print(file: &File) -> String {
     let mut out = String::new();
+    if let Some(version) = file.version {
+        let _ = writeln!(out, "lrc {version}");
+    }
     for used in &file.uses {
         let _ = writeln!(out, "use \"{}\"", used.text);
     }

@@ -82,7 +82,7 @@ impl Recurrence {
     /// Its text, as the printer writes it.
     #[getter]
     fn text(&self) -> String {
-        print::print(&File { uses: Vec::new(), decls: vec![self.decl.clone()] })
+        print::print(&File::of(vec![self.decl.clone()]))
     }
 
     /// Inputs, parameters and settings: name and declared axes, or default, of each.

@@ -15,6 +15,9 @@ pub(super) struct Reader {
 
 pub(super) type Found<'a> = Pair<'a, Rule>;
 
+/// The version of the language. A text that says it, or says none, means the same in every later program.
+pub(super) const VERSION: u32 = 1;
+
 impl Reader {
     pub(super) fn span(&self, pair: &Found) -> Span {
         let span = pair.as_span();
@@ -31,6 +34,10 @@ impl Reader {
     pub(super) fn file(&self, pair: Found, tree: &mut File, diags: &mut Vec<Diag>) {
         for part in pair.into_inner() {
             match part.as_rule() {
+                Rule::version => match self.version(part) {
+                    Ok(version) => tree.version = Some(version),
+                    Err(diag) => diags.push(*diag),
+                },
                 Rule::use_file => {
                     for string in part.into_inner().filter(|p| p.as_rule() == Rule::string) {
                         let text = string.as_str().trim_matches('"').to_string();
@@ -42,6 +49,22 @@ impl Reader {
                     Err(diag) => diags.push(*diag),
                 },
                 _ => {}
+            }
+        }
+    }
+
+    /// A version that this program reads.
+    fn version(&self, pair: Found) -> Read<u32> {
+        let span = self.span(&pair);
+        let number = pair.into_inner().find(|part| part.as_rule() == Rule::number);
+        match number.and_then(|part| part.as_str().parse().ok()) {
+            Some(version) if (1..=VERSION).contains(&version) => Ok(version),
+            _ => {
+                let message = "there is no such version of the language here";
+                let diag = Diag::error("E0106", span, message);
+                Err(Box::new(diag.help(format!(
+                    "this program reads `lrc {VERSION}`; a later one reads later texts and these"
+                ))))
             }
         }
     }

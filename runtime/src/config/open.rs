@@ -45,7 +45,7 @@ pub fn open(
     if spec.auto_warmup {
         spec.shaping.schedule.warmup = crate::schedule::warmup::auto(&model).0;
     }
-    let all = File { uses: Vec::new(), decls: namespace.decls.values().cloned().collect() };
+    let all = File::of(namespace.decls.values().cloned().collect());
     Ok(Opened { spec, model, arch: lrc_dsl::print::print(&all), warnings: diags })
 }
 

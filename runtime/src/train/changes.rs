@@ -123,7 +123,7 @@ fn declared(text: &str) -> BTreeMap<String, String> {
     let (File { decls, .. }, _) = parse(file, text);
     let printed = decls.into_iter().map(|decl| {
         let name = decl.name.text.clone();
-        (name, print(&File { uses: vec![], decls: vec![decl] }))
+        (name, print(&File::of(vec![decl])))
     });
     printed.collect()
 }

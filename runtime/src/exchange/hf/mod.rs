@@ -130,6 +130,6 @@ fn meaning(
         return Err(Failure::Invalid(diags));
     };
     let decls = namespace.decls.values().cloned().collect();
-    let text = lrc_dsl::print::print(&lrc_dsl::ast::File { uses: Vec::new(), decls });
+    let text = lrc_dsl::print::print(&lrc_dsl::ast::File::of(decls));
     Ok(Meaning { map, names, model, text })
 }
