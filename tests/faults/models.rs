@@ -184,7 +184,7 @@ fn functions_refuse_arguments_that_they_do_not_take() {
     assert!(said.contains("`silu` takes 1 value, not 2"), "{said}");
     assert!(of("rope(q, 1, 1, 1)").contains("`rope` takes 1 value and `base`, `fraction`, not 4"));
     assert!(of("rope(q, 5, base = 7)").contains("`base` is given twice"));
-    assert!(of("l2norm(q, eps = 1)").contains("`l2norm` has no parameter `eps`"));
+    assert!(of("l2norm(q, base = 1)").contains("`l2norm` has no parameter `base`"));
     assert!(of("max(q)").contains("`max` takes 2 values, not 1"));
     assert!(of("concat()").contains("`concat` takes at least 1 value, not 0"));
     assert!(of("softmax(q for j < 3)").contains("takes no range here"));
