@@ -4,7 +4,7 @@
 # torch with its libraries takes 5.6 GB. LRC_VENVS moves the folder of all of them.
 set -euo pipefail
 [[ $# == 1 && -f "$1" ]] || { echo "usage: $0 REQUIREMENTS" >&2; exit 2; }
-python=$(python3 -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed"); print("%d.%d" % sys.version_info[:2])')
+python=$(python3 -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed"); print("%d.%d" % sys.version_info[:2])')
 venvs="${LRC_VENVS:-${XDG_CACHE_HOME:-$HOME/.cache}/lrc/venvs}"
 venv="$venvs/$(basename "${1%.txt}")-py$python-$(sha256sum "$1" | cut -c1-12)"
 mkdir -p "$venvs"
