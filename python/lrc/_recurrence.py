@@ -126,7 +126,7 @@ class Recurrence:
         """The given initial states in declared order, None where there is none."""
         if given is None:
             return [None] * len(self.states)
-        if len(self.states) == 1 and not isinstance(given, (tuple, list)):
+        if len(self.states) == 1 and not isinstance(given, (tuple, list, dict)):
             return [given]
         if isinstance(given, dict):
             strangers = set(given) - set(self.states)

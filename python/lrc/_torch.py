@@ -56,17 +56,18 @@ class Op:
         at = self.operands + len(self.states)
         return args[: self.operands], args[self.operands : at], args[at], args[at + 1], args[at + 2 :]
 
-    def _call(self, operands: Tensors, states: Tensors, cu: torch.Tensor | None, said: str) -> Call:
-        """The call at the shapes of its tensors."""
+    def _call(self, operands: Tensors, states: Tensors, cu: torch.Tensor | None, said: str) -> tuple[Call, torch.dtype]:
+        """The call at the shapes of its tensors, and what it computes in."""
         settings, device = literal_eval(said)
         bounds = None if cu is None else [int(x) for x in cu.tolist()]
         named = dict(zip(self.recurrence.operands, operands))
-        return Call(self.recurrence, named, dict(settings), states, bounds, device, precision(operands, states) == torch.float64)
+        kind = precision(operands, states)
+        return Call(self.recurrence, named, dict(settings), states, bounds, device, kind == torch.float64), kind
 
     def _forward(self, *args: Any) -> tuple[torch.Tensor, ...]:
         operands, states, cu, said, (keep,) = self.split(args)
         on_processor([*operands, *states])
-        call, kind = self._call(operands, states, cu, said), precision(operands, states)
+        call, kind = self._call(operands, states, cu, said)
         outs, finals, kept = call.forward(lying(operands, kind), lying(states, kind), keep)
         narrow = self.narrow(operands, kind)
         made = [call.pad(taken(x, shape, kind).to(narrow), torch) for x, shape in zip(outs, call.out_shapes)]
@@ -104,7 +105,7 @@ class Op:
 
     def _backward(self, *args: Any) -> Any:
         operands, states, cu, said, (kept, *flows) = self.split(args)
-        call, kind = self._call(operands, states, cu, said), precision(operands, states)
+        call, kind = self._call(operands, states, cu, said)
         outs = [x if x is None else x[:, : call.used] if call.used != call.rows else x for x in flows[: self.outs]]
         finals = flows[self.outs :]
         numbers = call.backward(

@@ -85,6 +85,13 @@ def _rate(beta: Tensor, more: dict[str, Any]) -> Tensor:
     return 2 * beta if more.pop("allow_neg_eigval", False) else beta
 
 
+def _delta(q: Tensor, k: Tensor, v: Tensor, beta: Tensor, l2norm: bool, more: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors that every delta rule has, with what is left to kernels done."""
+    if l2norm:
+        q, k = _l2norm(q), _l2norm(k)
+    return {"q": q, "k": k, "v": v, "beta": _rate(beta, more)}
+
+
 def _run(name: str, tensors: dict[str, Tensor], scale: float | None, state: Any, wanted: bool, more: dict[str, Any]) -> Made:
     """A recurrence of the library on its tensors; without a scale, with its own."""
     cu_seqlens, flipped = more.pop("cu_seqlens", None), more.pop("state_v_first", False)
@@ -104,9 +111,7 @@ def chunk_gated_delta_rule(
     output_final_state: bool = False, use_qk_l2norm_in_kernel: bool = False, **more: Any,
 ) -> Made:  # fmt: skip
     """Gated DeltaNet: `S = exp(g) (I - beta k kᵀ) S + beta k vᵀ`, `o = Sᵀ (scale q)`."""
-    if use_qk_l2norm_in_kernel:
-        q, k = _l2norm(q), _l2norm(k)
-    tensors = {"q": q, "k": k, "v": v, "g": _gate(g, more), "beta": _rate(beta, more)}
+    tensors = _delta(q, k, v, beta, use_qk_l2norm_in_kernel, more) | {"g": _gate(g, more)}
     return _run("gated_delta_rule", tensors, scale, initial_state, output_final_state, more)
 
 
@@ -131,10 +136,8 @@ def chunk_delta_rule(
     output_final_state: bool = False, use_qk_l2norm_in_kernel: bool = False, **more: Any,
 ) -> Made:  # fmt: skip
     """DeltaNet: `S = (I - beta k kᵀ) S + beta k vᵀ`, `o = Sᵀ (scale q)`."""
-    if use_qk_l2norm_in_kernel:
-        q, k = _l2norm(q), _l2norm(k)
     beta = torch.ones(v.shape[:3], dtype=torch.float32) if beta is None else beta
-    tensors = {"q": q, "k": k, "v": v, "beta": _rate(beta, more)}
+    tensors = _delta(q, k, v, beta, use_qk_l2norm_in_kernel, more)
     return _run("delta_rule", tensors, scale, initial_state, output_final_state, more)
 
 
@@ -143,9 +146,7 @@ def chunk_kda(
     output_final_state: bool = False, use_qk_l2norm_in_kernel: bool = False, **more: Any,
 ) -> Made:  # fmt: skip
     """Kimi delta attention, a decay for each channel of the key: `S = (I - beta k kᵀ) diag(exp(g)) S + beta k vᵀ`."""
-    if use_qk_l2norm_in_kernel:
-        q, k = _l2norm(q), _l2norm(k)
-    tensors = {"q": q, "k": k, "v": v, "g": _gate(g, more), "beta": _rate(beta, more)}
+    tensors = _delta(q, k, v, beta, use_qk_l2norm_in_kernel, more) | {"g": _gate(g, more)}
     return _run("kda", tensors, scale, initial_state, output_final_state, more)
 
 

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use crate::kept::{self, Either, Pass};
 use crate::numbers::{Handed, Lying, Numbers, hand_all};
 use crate::source::Shared;
-use crate::{deep, errors};
+use crate::{deep, device, errors};
 
 /// A recurrence at its sizes.
 #[pyclass(frozen)]
@@ -122,20 +122,21 @@ impl Precise for f64 {
 }
 
 impl Fitted {
-    /// Runs without Python's lock; on a deep stack where a form is still to be made.
+    /// Runs without Python's lock; on a deep stack where something is still to be planned.
     fn run<T: Send>(
         &self,
         py: Python,
-        bounds: &[usize],
+        planned: bool,
         work: impl FnOnce() -> Result<T, Failure> + Send,
     ) -> PyResult<T> {
-        let done = if self.of.planned(bounds) { py.detach(work) } else { deep(py, work)? };
+        let done = if planned { py.detach(work) } else { deep(py, work)? };
         done.map_err(|failure| errors::exception(py, &self.text.sources, &failure))
     }
 
     fn forward_in<R: Precise>(&self, py: Python, arrays: &Arrays<R>, keep: bool) -> PyResult<Made> {
         let given = arrays.given();
-        let (outputs, kept) = self.run(py, &arrays.bounds, || self.of.forward(&given, keep))?;
+        let planned = self.of.planned(&arrays.bounds);
+        let (outputs, kept) = self.run(py, planned, || self.of.forward(&given, keep))?;
         let kept = keep.then(|| {
             let bounds = arrays.bounds.clone();
             kept::hold(Pass { kept: R::keep(kept), of: self.number(), bounds })
@@ -154,7 +155,7 @@ impl Fitted {
         let pass = pass.filter(|pass| pass.of == self.number() && pass.bounds == arrays.bounds);
         let flows = self.flows::<R>(&arrays.bounds, flows)?;
         let (given, flows) = (arrays.given(), flows.given());
-        let made = self.run(py, &arrays.bounds, || {
+        let made = self.run(py, self.of.planned(&arrays.bounds), || {
             let kept = pass.as_deref().and_then(|pass| R::kept(&pass.kept));
             self.of.backward(&given, kept, &flows)
         })?;
@@ -176,17 +177,10 @@ impl Fitted {
 
     /// Where kernels run; None for the processor itself.
     fn machine(&self, py: Python, called: &Called) -> PyResult<Option<Machine>> {
-        let device = match &*called.device {
-            "cpu" => Device::Cpu,
-            "sim" if called.double => {
-                return Err(PyTypeError::new_err("kernels compute in f32: give f32 or smaller"));
-            }
-            "sim" => Device::Sim,
-            other => {
-                let message = format!("there is no device `{other}` here: \"cpu\" or \"sim\"");
-                return Err(PyTypeError::new_err(message));
-            }
-        };
+        let device = device(&called.device)?;
+        if device != Device::Cpu && called.double {
+            return Err(PyTypeError::new_err("kernels compute in f32: give f32 or smaller"));
+        }
         device.machine().map_err(|why| errors::exception(py, &self.text.sources, &why))
     }
 
@@ -260,8 +254,7 @@ impl Fitted {
         if let Some(machine) = self.machine(py, &given)? {
             let arrays = Arrays::<f32>::new(&given)?;
             let given = arrays.given();
-            let made = deep(py, || self.of.forward_on(&machine, &given))?;
-            let made = made.map_err(|why| errors::exception(py, &self.text.sources, &why))?;
+            let made = self.run(py, false, || self.of.forward_on(&machine, &given))?;
             let kept = keep.then(|| f32::hand(vec![0.0]));
             return Ok((hand_all(made.outs), hand_all(made.finals), kept));
         }
@@ -287,8 +280,7 @@ impl Fitted {
             let arrays = Arrays::<f32>::new(&given)?;
             let flows = self.flows(&arrays.bounds, flows)?;
             let (given, flows) = (arrays.given(), flows.given());
-            let made = deep(py, || self.of.backward_on(&machine, &given, &flows))?;
-            let made = made.map_err(|why| errors::exception(py, &self.text.sources, &why))?;
+            let made = self.run(py, false, || self.of.backward_on(&machine, &given, &flows))?;
             return Ok((hand_all(made.inputs), hand_all(made.params), hand_all(made.initial)));
         }
         if given.double {

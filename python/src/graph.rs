@@ -11,7 +11,6 @@ use lrc_compiler::graph::{Model, Prepared, build};
 use lrc_dsl::Sources;
 use lrc_dsl::ast::{Item, Kind, Role};
 use lrc_runtime::config::open::of_run;
-use lrc_runtime::device::Device;
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::model::between::{Between, Rows};
 use lrc_runtime::model::fresh;
@@ -24,7 +23,7 @@ use pyo3::types::PyDict;
 use crate::numbers::{Handed, Lying, Numbers, hand_all};
 use crate::recurrence::settings;
 use crate::source::{Origin, Read, read};
-use crate::{STACK, deep, errors};
+use crate::{STACK, deep, device, errors};
 
 type Job = Box<dyn FnOnce(&mut Between) + Send>;
 
@@ -142,14 +141,7 @@ impl Graph {
     /// The graph of a mixer or a model, with fresh parameters drawn as declared.
     #[new]
     fn new(py: Python, wanted: Wanted, given: &Bound<PyDict>) -> PyResult<Graph> {
-        let device = match &*wanted.device {
-            "cpu" => Device::Cpu,
-            "sim" => Device::Sim,
-            other => {
-                let why = format!("there is no device `{other}` here: \"cpu\" or \"sim\"");
-                return Err(PyTypeError::new_err(why));
-            }
-        };
+        let device = device(&wanted.device)?;
         let model = model(py, &wanted, settings(given)?)?;
         let (width, vocab) = (model.width, model.vocab);
         let (embedding, head) = (model.embedding.0, model.head.0);

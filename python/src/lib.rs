@@ -9,6 +9,8 @@ mod numbers;
 mod recurrence;
 mod source;
 
+use lrc_runtime::device::Device;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 /// Planning and interpreting make and drop many small things.
@@ -32,6 +34,18 @@ mod _lrc {
     use super::source::{check, shipped_names};
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+}
+
+/// A device by its name.
+pub(crate) fn device(name: &str) -> PyResult<Device> {
+    match name {
+        "cpu" => Ok(Device::Cpu),
+        "sim" => Ok(Device::Sim),
+        other => {
+            let message = format!("there is no device `{other}` here: \"cpu\" or \"sim\"");
+            Err(PyTypeError::new_err(message))
+        }
+    }
 }
 
 /// Expressions are trees: deep ones need a deep stack, which Python's threads do not promise.

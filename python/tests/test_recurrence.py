@@ -135,6 +135,14 @@ def test_only_what_wants_gradients_gets_them():
         assert not rule(*inputs).requires_grad
 
 
+def test_states_may_be_named():
+    rule = lrc.library("gated_delta_rule")
+    inputs, S = gated_delta_rule(5), drawn(2, 3, 8, 5)
+    assert (rule(*inputs, initial_state={"S": S}) == rule(*inputs, initial_state=S)).all()
+    with pytest.raises(TypeError, match="no state `T`: it has S"):
+        rule(*inputs, initial_state={"T": S})
+
+
 def test_a_state_alone_can_be_what_is_asked_for():
     rule = lrc.library("gated_delta_rule")
     inputs = gated_delta_rule(12)

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use lrc_compiler::block::Blocking;
 use lrc_compiler::form::attention::Attention;
 use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Kept, Operand, Outputs, Problem};
 use lrc_compiler::memory;
+use lrc_compiler::num::Real;
 
 use super::backend::{Call, Flows};
 use super::cpu::Cpu;
@@ -36,13 +38,7 @@ impl Cpu {
         let longest = longest(call.bounds);
         match self.forms.get(&(call.at, call.part)) {
             Some((known, form)) if *known == longest => Ok(Arc::clone(form)),
-            _ => {
-                // For single tokens there is nothing to gain from chunks.
-                let single = longest == 1 && call.recur.recurrence.is_local();
-                let kind = if single { FormKind::Recurrent } else { FormKind::Auto };
-                let made = Form::new(problem, kind, call.recur.chosen.blocking);
-                made.map(Arc::new).map_err(|refusal| Failure::World(refusal.why))
-            }
+            _ => fastest(problem, call.recur.chosen.blocking),
         }
     }
 
@@ -125,7 +121,16 @@ impl Cpu {
     }
 }
 
+/// The form that a problem runs in.
+pub fn fastest<R: Real>(problem: &Problem<R>, blocking: Blocking) -> Result<Arc<Form>, Failure> {
+    // For single tokens there is nothing to gain from chunks.
+    let single = longest(&problem.bounds) <= 1 && problem.recurrence.is_local();
+    let kind = if single { FormKind::Recurrent } else { FormKind::Auto };
+    let made = Form::new(problem, kind, blocking);
+    made.map(Arc::new).map_err(|refusal| Failure::World(refusal.why))
+}
+
 /// Tokens of the longest sequence.
-pub(super) fn longest(bounds: &[usize]) -> usize {
+pub fn longest(bounds: &[usize]) -> usize {
     bounds.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0)
 }

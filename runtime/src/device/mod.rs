@@ -13,7 +13,7 @@ pub mod collectives;
 pub mod cpu;
 pub mod cuda;
 pub mod fixed;
-mod forms;
+pub mod forms;
 mod grouped;
 pub mod jit;
 pub mod kernels;

@@ -62,6 +62,11 @@ impl Parameters {
         self.layout.read(&*self.backend, &self.grads)
     }
 
+    /// Sets all gradients to 0.
+    pub fn clear_grads(&mut self) -> Result<(), Failure> {
+        self.grads.iter().try_for_each(|grads| self.backend.clear(*grads))
+    }
+
     /// Takes other numbers.
     pub fn write(&mut self, params: &[Vec<f32>]) -> Result<(), Failure> {
         self.layout.write(&mut *self.backend, &self.values, params)

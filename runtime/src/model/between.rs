@@ -98,12 +98,12 @@ impl Between {
             return Ok(None);
         };
         let walk = &mut self.walk;
-        for grads in walk.parameters.grads.clone() {
-            walk.parameters.backend.clear(grads)?;
-        }
+        walk.parameters.clear_grads()?;
+        let numbers = last.rows.x.as_ref().map(Vec::len);
+        let room = |n: usize| walk.parameters.backend.alloc("gradient of rows", n);
         let outside = Outside {
+            d_x: numbers.map(room).transpose()?,
             x: walk.given("rows", last.rows.x.as_deref())?,
-            d_x: walk.given("gradient of rows", last.rows.x.as_deref())?,
             d_hidden: walk.given("gradient of hidden states", Some(d))?,
         };
         let mut pass = Pass {

@@ -45,9 +45,7 @@ impl Walk {
         batch: &Batch,
         behind: &mut dyn FnMut(usize, &Parameters) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        for grads in self.parameters.grads.clone() {
-            self.parameters.backend.clear(grads)?;
-        }
+        self.parameters.clear_grads()?;
         let mut pass = self.begin(batch, true)?;
         for at in 0..self.nodes.len() {
             self.node(at, &mut pass)?;

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lrc_compiler::block::Blocking;
 use lrc_compiler::compile::Chosen;
+use lrc_compiler::elaborate::recurrence::Slot;
 use lrc_compiler::elaborate::signature::Numbers;
 use lrc_compiler::elaborate::{Recurrence, Setting, Signature, elaborate};
-use lrc_compiler::form::{Cotangents, Form, FormKind, Gradients, Kept, Operand, Outputs, Problem};
+use lrc_compiler::form::{Cotangents, Form, Gradients, Kept, Operand, Outputs, Problem};
 use lrc_compiler::num::Real;
 use lrc_compiler::strategy::{self, Strategy};
 use lrc_compiler::tile::size;
@@ -15,6 +16,7 @@ use lrc_dsl::Diag;
 use lrc_dsl::ast::{Decl, Expr, Role};
 
 use super::bind::{Binder, numbers};
+use crate::device::forms::{fastest, longest};
 use crate::device::kernels::{Kernels, Wanted, unready};
 use crate::device::store::Machine;
 use crate::ground::error::Failure;
@@ -212,16 +214,15 @@ impl Fitted {
         let rows = given.bounds.last().copied().unwrap_or(0);
         let sequences = given.bounds.len() - 1;
         let (inputs, params) = self.own.split_at(r.inputs.len());
-        let operand =
-            |slot: &lrc_compiler::elaborate::recurrence::Slot, data: &'a [R], heads, rows| {
-                let want = rows * slot.count.unwrap_or(1) * heads * size(slot.one());
-                if data.len() != want {
-                    let message =
-                        format!("`{}` has {} numbers, expected {want}", slot.name, data.len());
-                    return Err(Failure::invalid("E0302", message));
-                }
-                Ok(Operand { data, heads })
-            };
+        let operand = |slot: &Slot, data: &'a [R], heads, rows| {
+            let want = rows * slot.count.unwrap_or(1) * heads * size(slot.one());
+            if data.len() != want {
+                let message =
+                    format!("`{}` has {} numbers, expected {want}", slot.name, data.len());
+                return Err(Failure::invalid("E0302", message));
+            }
+            Ok(Operand { data, heads })
+        };
         let each = |slots: &'a [_], data: &[&'a [R]], heads: &[usize], rows| {
             let all = slots.iter().zip(data).zip(heads);
             all.map(|((slot, data), heads)| operand(slot, data, *heads, rows)).collect()
@@ -267,11 +268,7 @@ impl Fitted {
         if let Some((_, form)) = forms.iter().find(|(known, _)| *known == number) {
             return Ok(Arc::clone(form));
         }
-        // For single tokens there is nothing to gain from chunks.
-        let single = number <= 1 && self.recurrence.is_local();
-        let kind = if single { FormKind::Recurrent } else { FormKind::Auto };
-        let made = Form::new(problem, kind, Blocking::default());
-        let made = made.map(Arc::new).map_err(|refusal| Failure::World(refusal.why))?;
+        let made = fastest(problem, Blocking::default())?;
         if forms.len() == FORMS {
             forms.remove(0);
         }
@@ -292,11 +289,7 @@ pub fn counts(
     inputs.map(|variable| count(variable.count.as_ref())).collect()
 }
 
-/// Tokens of the longest sequence.
-fn longest(bounds: &[usize]) -> usize {
-    bounds.windows(2).map(|w| w[1].saturating_sub(w[0])).max().unwrap_or(0)
-}
-
+/// Own heads of inputs, then of parameters.
 fn own_heads(signature: &Signature, shapes: &Shapes) -> Vec<usize> {
     let of = |role: Role, front: usize| {
         let variables = signature.variables.iter().filter(move |variable| variable.role == role);
