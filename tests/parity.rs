@@ -237,10 +237,13 @@ fn agrees(name: &str, prepared: &Prepared) {
 fn graphs_with_something_in_between_agree() {
     let model = small();
     let layers = model.graph.layers();
+    let frozen = (0..model.graph.params.len()).map(|at| at % 3 != 1).collect();
+    let frozen = Options { frozen, ..Options::default() };
     let dropout = Options { dropout: 0.4, ..Options::default() };
     let ablate = Options { ablate: layers[..1].to_vec(), ..Options::default() };
     let recompute = Options { recompute: Recompute::Layers(layers), ..Options::default() };
-    let all = [("dropout", dropout), ("ablate", ablate), ("recompute", recompute)];
+    let all =
+        [("dropout", dropout), ("ablate", ablate), ("recompute", recompute), ("frozen", frozen)];
     for (name, mut options) in all {
         agrees(name, &prepare(model.clone(), &options).unwrap());
         options.bf16_values = true;
@@ -364,7 +367,7 @@ fn parameters_in_bf16_take_half() {
     };
     let model = small();
     let params = fresh(&model.graph.params, 3);
-    let prepared = transforms.prepare(model, 64).unwrap();
+    let prepared = transforms.prepare(model, 64, vec![]).unwrap();
     let held: Vec<Number> = prepared.model.graph.params.iter().map(|p| p.number).collect();
     assert!(held.contains(&Number::Bf16) && held.contains(&Number::F32));
     let [cpu, sim] = [None, Some(Machine::sim())].map(|machine| {

@@ -188,7 +188,7 @@ fn held(model: Model, dtype: Dtype) -> Result<Prepared, Failure> {
     let there = classes(&model);
     let narrow = narrow.filter(|class| there.contains(class));
     let precision = narrow.map(|class| (Which::Class(class), Precision::Bf16)).collect();
-    Transforms { precision, bf16_values: bf16, ..Transforms::default() }.prepare(model, 1)
+    Transforms { precision, bf16_values: bf16, ..Transforms::default() }.prepare(model, 1, vec![])
 }
 
 /// The model of a spec, and its longest step.

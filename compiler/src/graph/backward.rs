@@ -3,27 +3,29 @@
 //! Each forward node, from the last to the first, gets the nodes that turn the gradients of its
 //! outputs into those of its inputs and parameters. Gradients that meet are added. A pointwise node
 //! whose gradient by an input is the incoming gradient itself (a residual branch) needs no node.
+//! What no parameter that is trained stands behind has no gradient.
 
 use std::collections::{HashMap, HashSet};
 
 use petgraph::graph::NodeIndex;
 
-use super::{Kind, Model, Node, ParamId, ValueId};
+use super::{Graph, Kind, Model, Node, ParamId, ValueId};
 use crate::form::rows::RowsGrad;
 use crate::grad::gradient;
 use crate::tile::{Builder, Leaf, Op, Program, Stream, Value};
 
 /// Appends the backward pass. Gives the value that holds the gradient of the model's hidden state:
-/// the loss fills it.
-pub fn differentiate(model: &mut Model) -> ValueId {
+/// the loss fills it. Parameters that are `frozen` get no gradient; none are where nothing is said.
+pub fn differentiate(model: &mut Model, frozen: &[bool]) -> ValueId {
     let hidden = model.graph.value(model.hidden).shape.clone();
+    let trained = Trained::of(&model.graph, frozen);
     let seed = Node {
         kind: Kind::Loss,
         label: "loss".into(),
         inputs: vec![model.hidden],
         params: vec![model.head],
         outputs: vec![],
-        gives: vec![model.head],
+        gives: trained.of_params(&[model.head]),
     };
     let d_hidden = model.graph.add(seed, &[(hidden, false)])[0];
     let losses = model.losses.clone();
@@ -33,7 +35,7 @@ pub fn differentiate(model: &mut Model) -> ValueId {
         let node = Node::plain(Kind::Rows(Box::new(b.finish(&[one]))), "one", vec![]);
         model.graph.add(node, &[(vec![], true)])[0]
     });
-    let mut reverse = Reverse { model, pending: HashMap::new(), held: HashSet::new() };
+    let mut reverse = Reverse { model, trained, pending: HashMap::new(), held: HashSet::new() };
     for (loss, one) in losses.into_iter().zip(one.into_iter().cycle()) {
         reverse.give(loss, one);
     }
@@ -44,8 +46,38 @@ pub fn differentiate(model: &mut Model) -> ValueId {
     d_hidden
 }
 
+/// What training changes.
+struct Trained {
+    /// Parameters.
+    params: Vec<bool>,
+    /// Values that depend on one of them.
+    values: HashSet<ValueId>,
+}
+
+impl Trained {
+    /// Of a forward graph.
+    fn of(graph: &Graph, frozen: &[bool]) -> Trained {
+        let all = 0..graph.params.len();
+        let params = all.map(|at| !frozen.get(at).copied().unwrap_or(false)).collect();
+        let mut trained = Trained { params, values: HashSet::new() };
+        for node in graph.nodes.node_weights() {
+            let reads = node.inputs.iter().any(|input| trained.values.contains(input));
+            if reads || !trained.of_params(&node.params).is_empty() {
+                trained.values.extend(&node.outputs);
+            }
+        }
+        trained
+    }
+
+    /// Those of some parameters that are trained.
+    fn of_params(&self, params: &[ParamId]) -> Vec<ParamId> {
+        params.iter().copied().filter(|param| self.params[param.0]).collect()
+    }
+}
+
 struct Reverse<'m> {
     model: &'m mut Model,
+    trained: Trained,
     pending: HashMap<ValueId, Vec<ValueId>>,
     /// Gradients of which it is known how they are held.
     held: HashSet<ValueId>,
@@ -54,6 +86,9 @@ struct Reverse<'m> {
 impl Reverse<'_> {
     /// Something that flows into a value, held as the first that it flows into.
     fn give(&mut self, value: ValueId, d: ValueId) {
+        if !self.trained.values.contains(&value) {
+            return;
+        }
         if self.held.insert(d) {
             let values = &mut self.model.graph.values;
             values[d.0].number = values[value.0].number;
@@ -96,9 +131,7 @@ impl Reverse<'_> {
                 let inputs = cotangents.into_iter().flatten().collect();
                 let by_token = matches!(node.kind, Kind::Embed);
                 let kind = if by_token { Kind::EmbedGrad } else { Kind::PlaceGrad };
-                let mut grad = Node::plain(kind, node.label.as_str(), inputs);
-                grad.gives = node.params;
-                self.model.graph.add(grad, &[]);
+                self.of_params(Node::plain(kind, node.label.as_str(), inputs), &node.params);
             }
             Kind::Dense { groups } => self.dense(&node, *groups, cotangents[0]),
             Kind::Rows(program) => self.rows(&node, program, &cotangents),
@@ -141,9 +174,8 @@ impl Reverse<'_> {
     fn expert(&mut self, node: &Node, dy: Option<ValueId>) {
         let Some(dy) = dy else { return };
         let (x, ids) = (node.inputs[0], node.inputs[1]);
-        let mut weight = Node::plain(Kind::ExpertGradWeight, node.label.as_str(), vec![x, dy, ids]);
-        weight.gives.clone_from(&node.params);
-        self.model.graph.add(weight, &[]);
+        let weight = Node::plain(Kind::ExpertGradWeight, node.label.as_str(), vec![x, dy, ids]);
+        self.of_params(weight, &node.params);
         let mut input = Node::plain(Kind::ExpertGradInput, node.label.as_str(), vec![dy, ids]);
         input.params.clone_from(&node.params);
         self.one(input, x);
@@ -159,8 +191,19 @@ impl Reverse<'_> {
         self.give(h, made[1]);
     }
 
-    /// Adds a node that makes the gradient of one value.
+    /// Adds a node that makes the gradient of parameters, where they have one.
+    fn of_params(&mut self, node: Node, params: &[ParamId]) {
+        let gives = self.trained.of_params(params);
+        if !gives.is_empty() {
+            self.model.graph.add(Node { gives, ..node }, &[]);
+        }
+    }
+
+    /// Adds a node that makes the gradient of one value, where it has one.
     fn one(&mut self, node: Node, of: ValueId) {
+        if !self.trained.values.contains(&of) {
+            return;
+        }
         let shapes = self.shapes(&[of]);
         let made = self.model.graph.add(node, &shapes);
         self.give(of, made[0]);
@@ -168,18 +211,15 @@ impl Reverse<'_> {
 
     fn dense(&mut self, node: &Node, groups: usize, dy: Option<ValueId>) {
         let Some(dy) = dy else { return };
-        let mut weight = Node::plain(
+        let weight = Node::plain(
             Kind::DenseGradWeight { groups },
             node.label.as_str(),
             vec![node.inputs[0], dy],
         );
-        weight.gives.clone_from(&node.params);
-        self.model.graph.add(weight, &[]);
+        self.of_params(weight, &node.params);
         let mut input = Node::plain(Kind::DenseGradInput { groups }, node.label.as_str(), vec![dy]);
         input.params.clone_from(&node.params);
-        let shapes = self.shapes(&node.inputs);
-        let made = self.model.graph.add(input, &shapes);
-        self.give(node.inputs[0], made[0]);
+        self.one(input, node.inputs[0]);
     }
 
     fn rows(&mut self, node: &Node, program: &Program, cotangents: &[Option<ValueId>]) {
@@ -193,11 +233,12 @@ impl Reverse<'_> {
                 {
                     self.give(*input, dy);
                 }
-                Some(_) => wanted.push(slot),
-                None => {}
+                Some(_) if self.trained.values.contains(input) => wanted.push(slot),
+                _ => {}
             }
         }
         let mut params: Vec<usize> = reach.params.clone();
+        params.retain(|slot| self.trained.params[node.params[*slot].0]);
         params.sort_unstable();
         if wanted.is_empty() && params.is_empty() {
             return;

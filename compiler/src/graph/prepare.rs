@@ -25,6 +25,8 @@ pub struct Options {
     pub bf16: Vec<bool>,
     /// Whether the values between the nodes are held in bf16, as far as they may be.
     pub bf16_values: bool,
+    /// Which parameters stay as they are, so that the backward pass computes nothing for them; none where nothing is said.
+    pub frozen: Vec<bool>,
 }
 
 /// What the backward pass computes again instead of reading what the forward pass kept.
@@ -77,6 +79,8 @@ pub struct Prepared {
     pub keeps: Vec<bool>,
     /// The layers that are computed again.
     pub recomputed: Vec<String>,
+    /// Which parameters stay as they are; none where this is empty.
+    pub frozen: Vec<bool>,
 }
 
 /// Runs the passes: layers taken out, dropout, sums over subheads, the backward pass, what is computed
@@ -92,7 +96,7 @@ pub fn prepare(mut model: Model, options: &Options) -> Result<Prepared, Unprepar
     for (param, bf16) in model.graph.params.iter_mut().zip(&options.bf16) {
         param.number = if *bf16 { Number::Bf16 } else { Number::F32 };
     }
-    let mut model = with_backward(model, options.bf16_values);
+    let mut model = with_backward(model, options);
     let recomputed = match &options.recompute {
         Recompute::Nothing => vec![],
         Recompute::Layers(layers) => layers.clone(),
@@ -103,16 +107,16 @@ pub fn prepare(mut model: Model, options: &Options) -> Result<Prepared, Unprepar
     if !recomputed.is_empty() {
         recompute(&mut model, &|layer| recomputed.iter().any(|one| one == layer));
     }
-    Ok(finish(model, recomputed))
+    Ok(Prepared { frozen: options.frozen.clone(), ..finish(model, recomputed) })
 }
 
-fn with_backward(mut model: Model, bf16_values: bool) -> Model {
+fn with_backward(mut model: Model, options: &Options) -> Model {
     states_beside_sums(&mut model);
     sums_of_heads(&mut model);
-    if bf16_values {
+    if options.bf16_values {
         narrow(&mut model);
     }
-    differentiate(&mut model);
+    differentiate(&mut model, &options.frozen);
     model
 }
 
@@ -130,6 +134,7 @@ fn finish(model: Model, recomputed: Vec<String>) -> Prepared {
         needed: graph.needed(model.hidden),
         keeps,
         recomputed,
+        frozen: vec![],
         model,
     }
 }
@@ -137,7 +142,7 @@ fn finish(model: Model, recomputed: Vec<String>) -> Prepared {
 impl Prepared {
     /// A model of which nothing else is asked.
     pub fn plain(model: Model) -> Prepared {
-        finish(with_backward(model, false), vec![])
+        finish(with_backward(model, &Options::default()), vec![])
     }
 
     /// Numbers that the values between the nodes take per row of a training step.

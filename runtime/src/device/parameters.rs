@@ -17,7 +17,7 @@ pub struct Parameters {
     pub layout: Layout,
     /// The numbers, a tensor for each span.
     pub values: Vec<Tensor>,
-    /// Their gradients.
+    /// Gradients of the spans that are trained, which come first.
     pub grads: Vec<Tensor>,
 }
 
@@ -27,10 +27,10 @@ impl Parameters {
         mut backend: Box<dyn Backend>,
         params: &[Vec<f32>],
         groups: &[usize],
-        numbers: &[Number],
+        held: &Held,
     ) -> Result<Parameters, Failure> {
         let sizes: Vec<usize> = params.iter().map(Vec::len).collect();
-        let layout = Layout::new(backend.piece(), &sizes, groups, numbers);
+        let layout = Layout::new(backend.piece(), &sizes, groups, held);
         let values = layout.spans.iter().map(|span| {
             let tensor = backend.keep_as("parameters", span.words, span.number)?;
             backend.clear(tensor)?;
@@ -47,9 +47,9 @@ impl Parameters {
         self.layout.part(&self.values, at)
     }
 
-    /// Its gradient.
-    pub fn grad(&self, at: usize) -> Tensor {
-        self.layout.part(&self.grads, at)
+    /// Its gradient; nothing of what stays as it is.
+    pub fn grad(&self, at: usize) -> Option<Tensor> {
+        self.layout.trained(at).then(|| self.layout.part(&self.grads, at))
     }
 
     /// All numbers, per parameter.
@@ -57,9 +57,13 @@ impl Parameters {
         self.layout.read(&*self.backend, &self.values)
     }
 
-    /// All gradients, per parameter.
+    /// All gradients, per parameter; zeros for what stays as it is.
     pub fn read_grads(&self) -> Result<Vec<Vec<f32>>, Failure> {
-        self.layout.read(&*self.backend, &self.grads)
+        let read = |at: usize| match self.grad(at) {
+            Some(grad) => self.backend.read(grad).map(Cow::into_owned),
+            None => Ok(vec![0.0; self.layout.places[at].words]),
+        };
+        (0..self.layout.places.len()).map(read).collect()
     }
 
     /// Sets all gradients to 0.
@@ -73,11 +77,29 @@ impl Parameters {
     }
 }
 
+/// How parameters are held.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// How the model reads each.
+    pub numbers: Vec<Number>,
+    /// Which stay as they are: nothing is computed, remembered or exchanged for them. None where this is empty.
+    pub frozen: Vec<bool>,
+}
+
+impl Held {
+    fn frozen(&self, at: usize) -> bool {
+        self.frozen.get(at).copied().unwrap_or(false)
+    }
+}
+
 /// The places of the parameters' numbers. The same for their gradients and all that is remembered of them.
 #[derive(Clone, Debug)]
 pub struct Layout {
     places: Vec<Place>,
+    /// Those that are trained first.
     spans: Vec<Span>,
+    /// How many spans are trained.
+    trained: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -129,28 +151,39 @@ impl Piece {
 
 impl Layout {
     /// Lays out parameters of these sizes and groups, filled up to whole pieces where they lie together.
-    pub fn new(
-        piece: Option<usize>,
-        sizes: &[usize],
-        groups: &[usize],
-        numbers: &[Number],
-    ) -> Layout {
-        let mut layout = Layout { places: vec![], spans: vec![] };
-        for ((words, group), number) in sizes.iter().zip(groups).zip(numbers) {
-            let alike = |span: &Span| span.group == *group && span.number == *number;
-            let known = layout.spans.iter().position(alike);
-            let (at, piece) = match (known, piece) {
-                (Some(at), Some(piece)) => (at, piece),
-                (_, piece) => {
-                    layout.spans.push(Span { group: *group, words: 0, number: *number });
-                    (layout.spans.len() - 1, piece.unwrap_or(1))
-                }
-            };
-            let span = &mut layout.spans[at];
-            layout.places.push(Place { span: at, start: span.words, words: *words });
-            span.words += words.next_multiple_of(piece);
+    pub fn new(piece: Option<usize>, sizes: &[usize], groups: &[usize], held: &Held) -> Layout {
+        let place = Place { span: 0, start: 0, words: 0 };
+        let mut layout = Layout { places: vec![place; sizes.len()], spans: vec![], trained: 0 };
+        for frozen in [false, true] {
+            for at in (0..sizes.len()).filter(|at| held.frozen(*at) == frozen) {
+                layout.add(
+                    at,
+                    sizes[at],
+                    Span { group: groups[at], words: 0, number: held.numbers[at] },
+                    piece,
+                );
+            }
+            if !frozen {
+                layout.trained = layout.spans.len();
+            }
         }
         layout
+    }
+
+    /// Lays a parameter into a span like another, or into that one where there is none.
+    fn add(&mut self, at: usize, words: usize, into: Span, piece: Option<usize>) {
+        let alike = |span: &Span| span.group == into.group && span.number == into.number;
+        // Of a group all are trained, or none.
+        let known = self.spans.iter().position(alike);
+        let (span, piece) = match (known, piece) {
+            (Some(span), Some(piece)) => (span, piece),
+            (_, piece) => {
+                self.spans.push(into);
+                (self.spans.len() - 1, piece.unwrap_or(1))
+            }
+        };
+        self.places[at] = Place { span, start: self.spans[span].words, words };
+        self.spans[span].words += words.next_multiple_of(piece);
     }
 
     /// What lies together, in order.
@@ -158,9 +191,24 @@ impl Layout {
         &self.spans
     }
 
-    /// All spans, each as a piece.
+    /// The spans that are trained.
+    pub fn trained_spans(&self) -> &[Span] {
+        &self.spans[..self.trained]
+    }
+
+    /// What a parameter lies in.
+    pub fn span_of(&self, at: usize) -> Span {
+        self.spans[self.places[at].span]
+    }
+
+    /// Whether a parameter is trained.
+    pub fn trained(&self, at: usize) -> bool {
+        self.places[at].span < self.trained
+    }
+
+    /// All spans that are trained, each as a piece.
     pub fn whole(&self) -> Vec<Piece> {
-        let spans = self.spans.iter().enumerate();
+        let spans = self.trained_spans().iter().enumerate();
         spans.map(|(at, span)| Piece { span: at, start: 0, words: span.words }).collect()
     }
 
@@ -210,9 +258,9 @@ impl Layout {
         all.filter(move |(_, place)| place.span == span).map(|(at, _)| at)
     }
 
-    /// A tensor of zeros for each span.
+    /// A tensor of zeros for each span that is trained.
     pub fn alloc(&self, backend: &mut dyn Backend, name: &str) -> Result<Vec<Tensor>, Failure> {
-        self.spans.iter().map(|span| kept(backend, name, span.words)).collect()
+        self.trained_spans().iter().map(|span| kept(backend, name, span.words)).collect()
     }
 
     /// A tensor of zeros for each piece whose span is of a wanted group.
@@ -273,16 +321,26 @@ mod tests {
 
     #[test]
     fn groups_lie_together_in_whole_pieces_on_a_device() {
-        let (sizes, groups, numbers) = ([5, 9, 3], [0, 1, 0], [Number::F32; 3]);
-        let own = Layout::new(None, &sizes, &groups, &numbers);
+        let (sizes, groups) = ([5, 9, 3], [0, 1, 0]);
+        let held = |numbers: [Number; 3], frozen: [bool; 3]| Held {
+            numbers: numbers.into(),
+            frozen: frozen.into(),
+        };
+        let plain = held([Number::F32; 3], [false; 3]);
+        let own = Layout::new(None, &sizes, &groups, &plain);
         let words = |layout: &Layout| layout.spans().iter().map(|s| s.words).collect::<Vec<_>>();
         assert_eq!(words(&own), [5, 9, 3]);
-        let together = Layout::new(Some(8), &sizes, &groups, &numbers);
+        let together = Layout::new(Some(8), &sizes, &groups, &plain);
         assert_eq!(words(&together), [16, 16]);
         assert_eq!(together.members(0).collect::<Vec<_>>(), [0, 2]);
         assert_eq!(together.places[2].start, 8);
-        let apart =
-            Layout::new(Some(8), &sizes, &groups, &[Number::F32, Number::F32, Number::Bf16]);
+        let mixed = held([Number::F32, Number::F32, Number::Bf16], [false; 3]);
+        let apart = Layout::new(Some(8), &sizes, &groups, &mixed);
         assert_eq!(words(&apart), [8, 16, 8]);
+        let frozen = held([Number::F32; 3], [true, false, true]);
+        let trained = Layout::new(Some(8), &sizes, &groups, &frozen);
+        assert_eq!(words(&trained), [16, 16], "what is trained comes first");
+        assert_eq!(trained.whole().len(), 1);
+        assert_eq!([0, 1, 2].map(|at| trained.trained(at)), [false, true, false]);
     }
 }

@@ -29,8 +29,15 @@ impl Walk {
         Ok(logits)
     }
 
-    /// The loss of the asked rows; with `d_hidden` also the gradients by the hidden state and the head.
-    pub(super) fn loss(&mut self, pass: &Pass, d_hidden: Option<Tensor>) -> Result<(), Failure> {
+    /// The loss of the asked rows; with a way `back` also the gradient by the hidden state, and by the
+    /// head where that is said.
+    pub(super) fn loss(
+        &mut self,
+        pass: &Pass,
+        back: Option<(Tensor, bool)>,
+    ) -> Result<(), Failure> {
+        let d_hidden = back.map(|(d_hidden, _)| d_hidden);
+        let d_head = back.filter(|(_, of_head)| *of_head).map(|_| self.grad(self.model().head));
         let targets = pass.targets;
         let asked: Vec<u32> =
             (0..targets.len() as u32).filter(|row| targets[*row as usize] != NONE).collect();
@@ -63,7 +70,7 @@ impl Walk {
             let on = CrossEntropy { logits, targets: &targets, vocab, gradient };
             self.parameters.backend.cross_entropy(&on)?;
             if let (Some(d_hidden), Some(LossGradient { factors, .. })) = (d_hidden, gradient) {
-                self.loss_grad(&block, rows, d_hidden, factors)?;
+                self.loss_grad(&block, rows, (d_hidden, d_head), factors)?;
                 self.parameters.backend.free(factors);
             }
             self.parameters.backend.free(block.logits);
@@ -77,17 +84,17 @@ impl Walk {
         &mut self,
         block: &Block,
         rows: &[u32],
-        d_hidden: Tensor,
+        (d_hidden, d_head): (Tensor, Option<Tensor>),
         factors: Tensor,
     ) -> Result<(), Failure> {
         let Block { x, logits, head, width, sizes } = *block;
-        let d_head = self.grad(self.model().head);
         let backend = &mut self.parameters.backend;
         let d = backend.alloc("gradient of asked rows", x.words)?;
         backend.dense(Dense::GradInput, d, [logits, head], sizes)?;
         backend.scale_rows(d, factors, width)?;
         backend.scatter(d_hidden, d, rows, width)?;
         backend.free(d);
+        let Some(d_head) = d_head else { return Ok(()) };
         backend.scale_rows(x, factors, width)?;
         backend.dense(Dense::GradWeight, d_head, [x, logits], sizes)
     }

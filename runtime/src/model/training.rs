@@ -49,21 +49,10 @@ impl Walk {
         let mut pass = self.begin(batch, true)?;
         for at in 0..self.nodes.len() {
             self.node(at, &mut pass)?;
-            self.forget_frozen(at)?;
             behind(at, &self.parameters)?;
         }
         let losses = &self.prepared.model.losses;
         losses.iter().try_for_each(|value| self.parameters.backend.keep(pass.values[value]))
-    }
-
-    /// Clears what a node gives to parameters that stay as they are: it is no part of the gradient's norm.
-    fn forget_frozen(&mut self, at: usize) -> Result<(), Failure> {
-        for param in &self.nodes[at].gives {
-            if self.frozen.get(param.0) == Some(&true) {
-                self.parameters.backend.clear(self.parameters.grad(param.0))?;
-            }
-        }
-        Ok(())
     }
 
     /// Begins a step that is started as a whole, if it can be: not where layers are looked at in between.

@@ -33,8 +33,13 @@ pub enum Precision {
 }
 
 impl Transforms {
-    /// Prepares a model for training in parts of so many tokens.
-    pub fn prepare(&self, model: Model, rows: usize) -> Result<Prepared, Failure> {
+    /// Prepares a model for training in parts of so many tokens; `frozen` says which parameters stay as they are.
+    pub fn prepare(
+        &self,
+        model: Model,
+        rows: usize,
+        frozen: Vec<bool>,
+    ) -> Result<Prepared, Failure> {
         let per_row = |bytes: f64| (bytes / rows as f64) as usize;
         let recompute =
             self.activations.map_or(Recompute::Nothing, |bytes| Recompute::Budget(per_row(bytes)));
@@ -44,6 +49,7 @@ impl Transforms {
             recompute,
             bf16,
             bf16_values: self.bf16_values,
+            frozen,
             ..Options::default()
         };
         prepare(model, &options).map_err(|why| match why {

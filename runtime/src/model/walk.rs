@@ -20,7 +20,7 @@ use crate::device::Device;
 use crate::device::accelerator::Accelerator;
 use crate::device::backend::{Backend, Call, Drop, Flows, Part, Pointwise};
 use crate::device::cpu::Cpu;
-use crate::device::parameters::Parameters;
+use crate::device::parameters::{Held, Parameters};
 use crate::device::store::{Machine, Tensor};
 use crate::ground::error::Failure;
 use crate::ops::batch::Batch;
@@ -44,8 +44,6 @@ pub struct Walk {
     pub z_loss: f32,
     /// What dropout draws from; another number for each step and part of one.
     pub draws: u64,
-    /// Parameters that are not updated, whose gradients count for nothing; none where this is empty.
-    pub frozen: Vec<bool>,
     /// Kernels and dense products that the last training step has started.
     pub(super) started: Option<[u64; 2]>,
     /// Where several processes hold a segment each of every batch.
@@ -121,18 +119,17 @@ impl Walk {
             }
         };
         let nodes = prepared.model.graph.nodes.node_weights();
-        let held = prepared.model.graph.params.iter().map(|param| param.number);
-        let numbers: Vec<Number> = held.collect();
+        let numbers = prepared.model.graph.params.iter().map(|param| param.number);
+        let held = Held { numbers: numbers.collect(), frozen: prepared.frozen.clone() };
         Ok(Walk {
             nodes: nodes.map(|node| Arc::new(node.clone())).collect(),
             prepared,
-            parameters: Parameters::new(backend, params, groups, &numbers)?,
+            parameters: Parameters::new(backend, params, groups, &held)?,
             slots: vec![],
             watch: None,
             seen: None,
             z_loss: 0.0,
             draws: 0,
-            frozen: vec![],
             started: None,
             segments: None,
         })
@@ -239,8 +236,9 @@ impl Walk {
         self.parameters.value(param.0)
     }
 
+    /// The gradient of a parameter that a node gives one to.
     pub(super) fn grad(&self, param: ParamId) -> Tensor {
-        self.parameters.grad(param.0)
+        self.parameters.grad(param.0).expect("the backward pass gives nothing to what is frozen")
     }
 
     /// Width of one group's input and output.
@@ -305,7 +303,7 @@ impl Walk {
             Kind::RecurGrad { of, outs } => {
                 self.recur_grad(of.index(), outs, pass, &inputs, &outputs)
             }
-            Kind::Loss => self.loss(pass, Some(outputs[0])),
+            Kind::Loss => self.loss(pass, Some((outputs[0], !node.gives.is_empty()))),
             Kind::Drop { rate, .. } if *rate >= 1.0 => self.parameters.backend.clear(outputs[0]),
             Kind::Drop { rate, number } if pass.training => {
                 let (width, draws) = (self.width(node.outputs[0]), self.draws);

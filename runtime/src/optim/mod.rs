@@ -229,9 +229,9 @@ pub struct ParamGroup {
 }
 
 impl ParamGroup {
-    /// Whether a second running mean is kept.
-    pub fn second(&self) -> bool {
-        self.second
+    /// Whether the running means of its gradients and of their squares are kept.
+    pub fn remembered(&self) -> [bool; 2] {
+        [!self.frozen(), !self.frozen() && self.second]
     }
 
     /// Whether it stays as it is, to the bit.

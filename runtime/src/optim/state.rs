@@ -73,6 +73,8 @@ pub struct State {
     slots: [Vec<Option<Tensor>>; 2],
     /// Of parameters that the model reads in bf16: what is updated, per piece.
     masters: Vec<Option<Tensor>>,
+    /// The same of those that are not updated, in the host's memory; none of the others.
+    frozen: Vec<Vec<f32>>,
     /// Gradients of the parts of a step so far, where a step has several.
     sums: Option<Vec<Tensor>>,
     first_part: Elementwise,
@@ -179,6 +181,7 @@ impl State {
             pieces,
             slots: [vec![], vec![]],
             masters: vec![],
+            frozen: vec![],
             sums: None,
             first_part: backend.compile("first_part", InPlace::new(FirstPart))?,
             next_part: backend.compile("next_part", InPlace::new(NextPart))?,
@@ -194,7 +197,17 @@ impl State {
         let masters = alloc("master weights", Held::Master)?;
         (state.slots, state.masters) = ([first, second], masters);
         state.write(model, &state.masters, params)?;
+        state.keep_frozen(model, params);
         Ok(state)
+    }
+
+    /// Keeps what the model reads in bf16 and nothing updates, so that it is saved as it came.
+    fn keep_frozen(&mut self, model: &Parameters, params: &[Vec<f32>]) {
+        let layout = &model.layout;
+        let rounded = |at: usize| !layout.trained(at) && layout.span_of(at).number != Number::F32;
+        let kept = params.iter().enumerate();
+        self.frozen =
+            kept.map(|(at, own)| if rounded(at) { own.clone() } else { vec![] }).collect();
     }
 
     /// Writes what tensors of pieces hold, from the numbers of all parameters.
@@ -353,8 +366,13 @@ impl State {
     ) -> Result<(Vec<Vec<f32>>, Moments), Failure> {
         let all = |what: Held| Ok(model.layout.join(&held(what)?));
         let exact: Vec<Vec<f32>> = all(Held::Master)?;
-        let read = model.read()?.into_iter().zip(exact);
-        let params = read.map(|(read, exact)| if exact.is_empty() { read } else { exact });
+        let read = model.read()?.into_iter().zip(exact).zip(&self.frozen);
+        let params =
+            read.map(|((read, exact), frozen)| match (exact.is_empty(), frozen.is_empty()) {
+                (false, _) => exact,
+                (_, false) => frozen.clone(),
+                _ => read,
+            });
         let moments = Moments { first: all(Held::First)?, second: all(Held::Second)? };
         Ok((params.collect(), moments))
     }
@@ -370,7 +388,9 @@ impl State {
         let [first, second] = &self.slots;
         self.write(model, first, &moments.first)?;
         self.write(model, second, &moments.second)?;
-        self.write(model, &self.masters, params)
+        self.write(model, &self.masters, params)?;
+        self.keep_frozen(model, params);
+        Ok(())
     }
 }
 

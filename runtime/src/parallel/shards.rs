@@ -47,7 +47,7 @@ impl Shards {
     /// which parameters one process must update as a whole.
     pub fn new(layout: &Layout, ready: &[usize], whole: &[bool], place: Place) -> Shards {
         let mut units: Vec<(usize, Piece)> = Vec::new();
-        for (at, span) in layout.spans().iter().enumerate() {
+        for (at, span) in layout.trained_spans().iter().enumerate() {
             let members: Vec<usize> = layout.members(at).collect();
             let last = members.iter().map(|param| ready[*param]).max().unwrap_or(0);
             if members.iter().any(|param| whole[*param]) {
@@ -169,12 +169,17 @@ mod tests {
     use lrc_compiler::tile::Number;
 
     use super::*;
+    use crate::device::parameters::Held;
+
+    fn plain(count: usize) -> Held {
+        Held { numbers: vec![Number::F32; count], frozen: vec![] }
+    }
 
     #[test]
     fn every_number_has_one_owner_and_shares_are_even() {
         let sizes = [3 << 20, 100, 70_000, 5];
         for piece in [None, Some(1024)] {
-            let layout = Layout::new(piece, &sizes, &[0, 1, 0, 0], &[Number::F32; 4]);
+            let layout = Layout::new(piece, &sizes, &[0, 1, 0, 0], &plain(4));
             let whole: usize = layout.spans().iter().map(|span| span.words).sum();
             for size in 1..6 {
                 let place = Place { rank: 0, size, local: 0, beside: size };
@@ -199,7 +204,7 @@ mod tests {
 
     #[test]
     fn matrices_stay_whole() {
-        let layout = Layout::new(Some(1024), &[200_000, 200_000], &[0, 0], &[Number::F32; 2]);
+        let layout = Layout::new(Some(1024), &[200_000, 200_000], &[0, 0], &plain(2));
         let place = Place { rank: 1, size: 2, local: 1, beside: 2 };
         let shards = Shards::new(&layout, &[1, 2], &[true; 2], place);
         assert_eq!(shards.own(), [Piece { span: 0, start: 200_704, words: 200_704 }]);

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lrc_compiler::graph::Param;
+use lrc_compiler::tile::size;
 use lrc_dsl::Diag;
 use serde::{Deserialize, Serialize};
 
@@ -325,7 +326,8 @@ impl Checkpoint {
         Ok(crate::data::shards::fingerprint(&self.bytes(MODEL)?))
     }
 
-    /// Everything; `remembered` says which running means each parameter has.
+    /// Everything; `remembered` says which running means each parameter has. Those of parameters that were frozen until here
+    /// begin at 0.
     pub fn read(
         &self,
         params: &[Param],
@@ -334,14 +336,27 @@ impl Checkpoint {
         let state = self.state()?;
         let values = self.model(params)?;
         let both = self.tensors(OPTIMIZER)?;
+        // Every rule keeps the first mean of what it updates.
+        let frozen = |param: &Param| {
+            !both.is_empty() && !both.contains_key(&format!("first.{}", param.name))
+        };
         let mean = |which: usize, prefix: &str| {
             let each = params.iter().zip(remembered);
             let means = each.map(|(param, has)| match has[which] {
+                true if frozen(param) => Ok(vec![0.0; size(&param.shape)]),
                 true => pick_one(&both, param, prefix, &self.folder),
                 false => Ok(vec![]),
             });
             means.collect::<Result<Vec<Vec<f32>>, Failure>>()
         };
+        let thawed = params.iter().zip(remembered).filter(|(param, has)| has[0] && frozen(param));
+        let thawed = thawed.count();
+        if thawed > 0 {
+            tell!(
+                "{}: {thawed} parameters were frozen until here, and are not any more",
+                self.folder.display()
+            );
+        }
         let moments = Moments { first: mean(0, "first.")?, second: mean(1, "second.")? };
         Ok((state, Numbers { params: values, moments }))
     }

@@ -154,7 +154,6 @@ impl Engine {
         let machine = device.machine()?;
         let mut walk = Walk::on(machine.as_ref(), prepared, params, &grouping.of)?;
         walk.z_loss = transforms.z_loss as f32;
-        walk.frozen = param_groups.iter().map(ParamGroup::frozen).collect();
         if let (Some(group), Some(machine)) = (&group, &machine) {
             walk.parameters.backend.join(devices::meet(group, machine)?);
         }
@@ -377,7 +376,7 @@ impl Engine {
     /// How much each parameter's running means hold: the shape of what a checkpoint has of them.
     pub fn remembered(&self) -> Vec<[bool; 2]> {
         let param_groups = self.optimizer.as_ref().map_or(&[][..], State::param_groups);
-        param_groups.iter().map(|way| [true, way.second()]).collect()
+        param_groups.iter().map(ParamGroup::remembered).collect()
     }
 
     /// Takes the numbers of a checkpoint.
@@ -436,6 +435,7 @@ impl TrainingPlan {
         let Training { optimizer, transforms, rows, .. } = *training;
         let param_groups =
             optimizer.param_groups(&model).map_err(|why| Failure::invalid("E0406", why))?;
-        Ok(TrainingPlan { prepared: transforms.prepare(model, rows)?, param_groups })
+        let frozen = param_groups.iter().map(ParamGroup::frozen).collect();
+        Ok(TrainingPlan { prepared: transforms.prepare(model, rows, frozen)?, param_groups })
     }
 }

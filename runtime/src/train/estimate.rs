@@ -10,7 +10,7 @@ use crate::config::Spec;
 use crate::device::Device;
 use crate::ground::error::Failure;
 use crate::ops::loss::Blocks;
-use crate::optim::Optimizer;
+use crate::optim::{Optimizer, ParamGroup};
 use crate::schedule::Amount;
 use crate::schedule::lengths::{Cut, Lengths};
 use crate::schedule::run::{RunSchedule, StepPlan};
@@ -81,7 +81,7 @@ pub fn estimate(
         part,
         whole,
         parameters: parameters.sum(),
-        gradients: of_numbers(numbers.parameters as f64) * if parts > 1 { 2.0 } else { 1.0 },
+        gradients: of_numbers(trained(prepared)) * if parts > 1 { 2.0 } else { 1.0 },
         optimizer: of_numbers(remembered(&spec.optimizer, model)?),
         activations: activations * part as f64,
         logits: of_numbers(logits as f64),
@@ -98,13 +98,21 @@ fn held(number: Number, device: Device) -> f64 {
     (read.bytes() + updated) as f64
 }
 
+/// Learned numbers that training changes.
+fn trained(prepared: &Prepared) -> f64 {
+    let params = prepared.model.graph.params.iter().enumerate();
+    let changes = |at: usize| !prepared.frozen.get(at).copied().unwrap_or(false);
+    let each = params.filter(|(at, _)| changes(*at)).map(|(_, param)| size(&param.shape) as f64);
+    each.sum()
+}
+
 /// Numbers that an optimiser remembers.
 fn remembered(optimizer: &Optimizer, model: &Model) -> Result<f64, Failure> {
     let param_groups =
         optimizer.param_groups(model).map_err(|why| Failure::invalid("E0406", why))?;
     let each = model.graph.params.iter().zip(&param_groups);
-    let numbers = each
-        .map(|(param, group)| size(&param.shape) as f64 * if group.second() { 2.0 } else { 1.0 });
+    let means = |group: &ParamGroup| group.remembered().map(f64::from).iter().sum::<f64>();
+    let numbers = each.map(|(param, group)| size(&param.shape) as f64 * means(group));
     Ok(numbers.sum())
 }
 

@@ -40,7 +40,7 @@ impl Shared {
             }
             self.known.insert(key, at);
             self.params.push(param);
-            self.remembered.push([true, group.second()]);
+            self.remembered.push(group.remembered());
             at
         });
         Ok(at.collect())
