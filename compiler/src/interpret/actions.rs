@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
-use super::layout::{self, Fused, Layout, View};
+use super::layout::{self, Layout, View};
 use super::loops::Loops;
 use super::mask::placed;
 use super::product::Product;
+use super::sums::Fused;
 use super::{Action, Plan, Region, Step, Work, decay, scan};
 use crate::tile::mask::Mask;
-use crate::tile::{Node, Op, Past, Program, size};
+use crate::tile::wanted::{Plane, Wanted};
+use crate::tile::{Node, Op, Past, Program, Value, size};
 
 impl Plan {
     pub(super) fn push(&mut self, to: Range<usize>, action: Action) {
@@ -42,6 +44,34 @@ impl Plan {
         self.push(to, Action::Product(product));
     }
 
+    /// Leaves out of the product that was just planned what nobody reads, and what a mask makes 0. `at` is the
+    /// node that holds the product.
+    pub(super) fn narrow(
+        &mut self,
+        program: &Program,
+        layout: &Layout,
+        masks: &[Option<Mask>],
+        wanted: &[Wanted],
+        [at, product]: [usize; 2],
+    ) {
+        let node = &program.nodes[product];
+        let Some(Work::Loop(Step { action: Action::Product(last), .. })) = self.steps.last_mut()
+        else {
+            return;
+        };
+        let operand = |arg: &Value| Some((Plane::of(program, masks, *arg)?, *arg));
+        let (plane, of) = match (node.args.iter().find_map(operand), &wanted[product]) {
+            (Some(found), _) => found,
+            (None, Wanted::Within(plane)) => (plane.clone(), Value(product as u32)),
+            _ => return,
+        };
+        let Mask::Seen(versions) = plane.mask else { return };
+        let [rows, columns] = plane.axes.map(|axis| program.shape(of)[axis]);
+        let seen: Vec<usize> = (0..rows).map(|row| versions.seen(row).min(columns)).collect();
+        let to = layout.distances(at);
+        last.limit(plane.axes, &seen, [0, 1].map(|k| layout.view(node.args[k])), &to);
+    }
+
     /// Keeps what a mask excludes out of the product that was just planned, also where it is not
     /// finite: 0 times it is no number. `at` is the node that holds the product.
     pub(super) fn keep_apart(
@@ -70,10 +100,7 @@ impl Plan {
             && let Some(Work::Loop(Step { action: Action::Product(last), .. })) =
                 self.steps.last_mut()
         {
-            let strides = match layout.fused.get(&at) {
-                Some(fused) => fused.strides.clone(),
-                None => layout::row_major(&node.shape),
-            };
+            let strides = layout.distances(at);
             let views = [layout.view(node.args[0]), layout.view(node.args[1])];
             let mask = placed(mask, program.shape(node.args[masked]), view);
             last.guard(masked, mask, views, &strides);
@@ -113,10 +140,7 @@ impl Plan {
             }
             Op::Unary(op) => Action::Unary(*op, Loops::new(shape, [args[0]])),
             Op::Binary(op) => Action::Binary(*op, Loops::new(shape, [args[0], args[1]])),
-            Op::MulSum(axes) if axes.is_empty() => {
-                Action::Mul(Loops::new(shape, [args[0], args[1]]))
-            }
-            Op::MulSum(axes) => Action::Product(Product::new(axes, args[0], args[1], shape)),
+            Op::MulSum(_) => Action::Mul(Loops::new(shape, [args[0], args[1]])),
             Op::Weight => Action::Weight(Loops::new(shape, [args[0], args[1]])),
             Op::Select => Action::Select(Loops::new(shape, [args[0], args[1], args[2]])),
             Op::Sum(_) => Action::Sum(Loops::reducing(shape, args[0])),
@@ -167,9 +191,9 @@ impl Plan {
                 let ranges: Vec<Range<usize>> =
                     args.iter().map(|view| view.start..view.start + size(&view.shape)).collect();
                 let sizes = kind.sizes(args, shape);
-                self.scratch = self.scratch.max(kind.scratch(sizes));
+                self.scratch = self.scratch.max(kind.scratch(&versions, sizes, self.fades));
                 debug_assert_eq!(to.len(), size(shape));
-                Action::Decay(kind, versions, ranges, sizes, true)
+                Action::Decay(kind, versions, ranges, sizes, self.fades)
             }
         }
     }

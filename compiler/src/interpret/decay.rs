@@ -8,10 +8,11 @@
 //! Where no decay exceeds 1, a product that has faded stays 0, which keeps processors fast. Where one
 //! may, by what is promised of the inputs, what has faded may come back: products run on as they are.
 
-use crate::num::{Mat, MatMut, Real};
-use crate::tile::{Op, Versions};
+mod wide;
 
 use super::layout::View;
+use crate::num::{Mat, MatMut, Real};
+use crate::tile::{Op, Versions};
 
 /// Which operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,14 +86,16 @@ impl Kind {
         }
     }
 
-    /// Numbers of working memory.
-    pub fn scratch(self, [_, m, d]: [usize; 3]) -> usize {
+    /// Numbers of working memory; `fades` says that no decay exceeds 1.
+    pub fn scratch(self, v: &Versions, sizes: [usize; 3], fades: bool) -> usize {
+        let [_, m, d] = sizes;
         match self {
             Kind::CumulativeProductGrad | Kind::ReverseCumulativeProductGrad => m * d + d,
             Kind::DecayMask => m,
             Kind::DecayMaskGrad => m * m + m,
-            Kind::Gram | Kind::Apply | Kind::ApplyT => m * d,
-            Kind::GramGrad => m * m * d + m * d,
+            Kind::Gram | Kind::Apply | Kind::ApplyT | Kind::GramGrad => {
+                wide::scratch(self, v, sizes, fades)
+            }
             _ => d,
         }
     }
@@ -306,101 +309,6 @@ impl<R: Real> Shape<'_, R> {
             }
             to[l] = (0..l).fold(R::ZERO, |sum, j| sum + ahead[l * m + j] * back[j]);
         }
-    }
-
-    /// Runs over the steps with the writes so far, decayed up to each step.
-    #[inline(always)]
-    fn ahead(&self, y: &[R], a: &[R], run: &mut [R], mut at: impl FnMut(usize, &[R])) {
-        let (m, d) = (self.m, self.d);
-        for l in 0..=m {
-            at(l, &run[..l * d]);
-            if l < m {
-                for row in run[..l * d].chunks_exact_mut(d) {
-                    times(row, &a[l * d..], self.least);
-                }
-                run[l * d..][..d].copy_from_slice(&y[l * d..][..d]);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn gram(&self, x: &[R], y: &[R], a: &[R], to: &mut [R], scratch: &mut [R]) {
-        let (m, d) = (self.m, self.d);
-        to.fill(R::ZERO);
-        self.ahead(y, a, &mut scratch[..m * d], |l, run| {
-            for i in self.rows_at(l) {
-                let x = &x[i * d..][..d];
-                for (z, y) in to[i * m..].iter_mut().zip(run.chunks_exact(d)) {
-                    *z = x.iter().zip(y).fold(R::ZERO, |sum, (&x, &y)| sum + x * y);
-                }
-            }
-        });
-    }
-
-    #[inline(always)]
-    fn apply(&self, w: &[R], y: &[R], a: &[R], to: &mut [R], scratch: &mut [R]) {
-        let (m, d) = (self.m, self.d);
-        to.fill(R::ZERO);
-        self.ahead(y, a, &mut scratch[..m * d], |l, run| {
-            for i in self.rows_at(l) {
-                let z = &mut to[i * d..][..d];
-                for (w, y) in w[i * m..].iter().zip(run.chunks_exact(d)) {
-                    z.iter_mut().zip(y).for_each(|(z, &y)| *z += *w * y);
-                }
-            }
-        });
-    }
-
-    /// Runs back over the steps; `at(l, back)` sees for each earlier write what later reads want of
-    /// it, decayed back to just after step `l`.
-    #[inline(always)]
-    fn behind(&self, w: &[R], x: &[R], a: &[R], back: &mut [R], mut at: impl FnMut(usize, &[R])) {
-        let (m, d) = (self.m, self.d);
-        back.fill(R::ZERO);
-        for l in (0..m).rev() {
-            let seen = &mut back[..(l + 1) * d];
-            if l + 1 < m {
-                for row in seen.chunks_exact_mut(d) {
-                    times(row, &a[(l + 1) * d..], self.least);
-                }
-            }
-            for i in self.rows_at(l + 1) {
-                let x = &x[i * d..][..d];
-                for (row, &w) in seen.chunks_exact_mut(d).zip(&w[i * m..]) {
-                    row.iter_mut().zip(x).for_each(|(r, &x)| *r += w * x);
-                }
-            }
-            at(l, seen);
-        }
-    }
-
-    #[inline(always)]
-    fn apply_t(&self, w: &[R], x: &[R], a: &[R], to: &mut [R], scratch: &mut [R]) {
-        let (m, d) = (self.m, self.d);
-        self.behind(w, x, a, &mut scratch[..m * d], |l, back| {
-            to[l * d..][..d].copy_from_slice(&back[l * d..]);
-        });
-    }
-
-    #[inline(always)]
-    fn gram_grad(&self, [w, x, y, a]: [&[R]; 4], to: &mut [R], scratch: &mut [R]) {
-        let (m, d) = (self.m, self.d);
-        let (table, run) = scratch.split_at_mut(m * m * d);
-        self.ahead(y, a, &mut run[..m * d], |l, run| {
-            if l < m {
-                table[l * m * d..][..l * d].copy_from_slice(run);
-            }
-        });
-        to.fill(R::ZERO);
-        self.behind(w, x, a, &mut run[..m * d], |l, back| {
-            let sum = &mut to[l * d..][..d];
-            let ahead = table[l * m * d..][..l * d].chunks_exact(d);
-            for (y, want) in ahead.zip(back.chunks_exact(d)) {
-                for e in 0..d {
-                    sum[e] += y[e] * want[e];
-                }
-            }
-        });
     }
 }
 

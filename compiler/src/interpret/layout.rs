@@ -7,7 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::tile::{Binary, Leaf, Op, Program, Value, size};
+use super::sums::{Fused, fused_sums, product_behind};
+use crate::tile::mask::Mask;
+use crate::tile::moves::axis_after;
+use crate::tile::{Leaf, Op, Program, Value, size};
 
 /// Entries of a value: where the first one is, and the distance between neighbours on each axis.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,14 +33,19 @@ pub fn row_major(shape: &[usize]) -> Vec<usize> {
 }
 
 impl View {
-    fn dense(start: usize, shape: &[usize]) -> View {
+    /// The view of a tile of its own.
+    pub fn dense(start: usize, shape: &[usize]) -> View {
         View { start, shape: shape.to_vec(), strides: row_major(shape) }
     }
 
     /// Whether the entries stand one after the other.
     pub fn is_dense(&self) -> bool {
-        let full = row_major(&self.shape);
-        (0..self.shape.len()).all(|i| self.shape[i] == 1 || self.strides[i] == full[i])
+        self.same(&View::dense(0, &self.shape))
+    }
+
+    /// Whether entries lie as far apart as those of a view of this shape.
+    fn same(&self, other: &View) -> bool {
+        (0..self.shape.len()).all(|i| self.shape[i] == 1 || self.strides[i] == other.strides[i])
     }
 }
 
@@ -63,22 +71,6 @@ pub struct Layout {
     pub outputs: Vec<Output>,
     /// Length of the memory.
     pub length: usize,
-}
-
-/// A sum `base + product` whose product is used nowhere else: it is added to the base, and never
-/// stored by itself.
-#[derive(Clone, Debug)]
-pub struct Fused {
-    /// The node of the product.
-    pub product: usize,
-    /// The axes that it sums over.
-    pub axes: Vec<usize>,
-    /// The other argument.
-    pub base: Value,
-    /// Distances between entries of the product in the sum's memory.
-    pub strides: Vec<usize>,
-    /// Whether the base's memory becomes the sum's.
-    pub in_place: bool,
 }
 
 /// Operations that read their arguments as dense tiles.
@@ -126,7 +118,7 @@ fn moved(op: &Op, from: &View, shape: &[usize]) -> Option<View> {
 }
 
 /// Strides for the same entries in the same order under another shape, where they exist.
-fn reshaped(from: &View, shape: &[usize]) -> Option<Vec<usize>> {
+pub fn reshaped(from: &View, shape: &[usize]) -> Option<Vec<usize>> {
     // Old axes of size > 1, merged where they are laid out as one.
     let mut old: Vec<(usize, usize)> = Vec::new();
     for (&n, &s) in from.shape.iter().zip(&from.strides).filter(|(n, _)| **n != 1) {
@@ -158,8 +150,8 @@ fn reshaped(from: &View, shape: &[usize]) -> Option<Vec<usize>> {
 impl Layout {
     /// Decides for every value of a program. The caller may lend the leaves that `lent` says
     /// instead of copying them: their memory is used for nothing else.
-    pub fn new(program: &Program, lent: &dyn Fn(&Leaf) -> bool) -> Layout {
-        let mut maker = LayoutBuilder::new(program, lent);
+    pub fn new(program: &Program, lent: &dyn Fn(&Leaf) -> bool, masks: &[Option<Mask>]) -> Layout {
+        let mut maker = LayoutBuilder::new(program, lent, masks);
         for (at, node) in program.nodes.iter().enumerate() {
             if matches!(node.op, Op::Leaf(_)) {
                 maker.own(at, size(&node.shape));
@@ -174,6 +166,14 @@ impl Layout {
     /// The memory that a node writes; `None` for views.
     pub fn owned(&self, value: Value) -> Option<Range<usize>> {
         self.owned[value.at()].clone()
+    }
+
+    /// Distances between the entries of a product that node `at` holds.
+    pub fn distances(&self, at: usize) -> Vec<usize> {
+        match self.fused.get(&at) {
+            Some(fused) => fused.strides.clone(),
+            None => self.views[at].strides.clone(),
+        }
     }
 
     /// Where a value is read.
@@ -193,10 +193,16 @@ struct LayoutBuilder<'a> {
     skipped: BTreeSet<usize>,
     lent: Vec<bool>,
     free: Vec<Range<usize>>,
+    /// The order of its axes in memory, outermost first, that the one reader of a product likes.
+    orders: Vec<Option<Vec<usize>>>,
 }
 
 impl<'a> LayoutBuilder<'a> {
-    fn new(program: &'a Program, lent: &dyn Fn(&Leaf) -> bool) -> LayoutBuilder<'a> {
+    fn new(
+        program: &'a Program,
+        lent: &dyn Fn(&Leaf) -> bool,
+        masks: &[Option<Mask>],
+    ) -> LayoutBuilder<'a> {
         let count = program.nodes.len();
         let empty = View { start: 0, shape: vec![], strides: vec![] };
         let (fused, skipped) = fused_sums(program);
@@ -220,7 +226,9 @@ impl<'a> LayoutBuilder<'a> {
             skipped,
             lent,
             free: Vec::new(),
+            orders: vec![],
         };
+        maker.orders = maker.orders(masks);
         maker.last = maker.last_reads();
         maker
     }
@@ -235,6 +243,52 @@ impl<'a> LayoutBuilder<'a> {
             None if self.skipped.contains(&at) => vec![],
             None => self.program.nodes[at].args.clone(),
         }
+    }
+
+    /// Per node the order of axes that its reader likes, if it has but one: a product is then stored as it is
+    /// read. Masked ones are cleared as dense tiles.
+    fn orders(&self, masks: &[Option<Mask>]) -> Vec<Option<Vec<usize>>> {
+        let program = self.program;
+        let mut readers: Vec<Vec<usize>> = vec![vec![]; program.nodes.len()];
+        for at in 0..program.nodes.len() {
+            self.reads(at).iter().for_each(|arg| readers[arg.at()].push(at));
+        }
+        program.outputs.iter().for_each(|output| readers[output.at()].push(usize::MAX));
+        let mut orders: Vec<Option<Vec<usize>>> = vec![None; program.nodes.len()];
+        for at in (0..program.nodes.len()).rev() {
+            let [reader] = readers[at][..] else { continue };
+            let Some(node) = program.nodes.get(reader).filter(|_| masks[at].is_none()) else {
+                continue;
+            };
+            let shape = &program.nodes[at].shape;
+            orders[at] = match &node.op {
+                Op::Permute(order) => {
+                    let long = (0..order.len()).filter(|axis| node.shape[*axis] > 1);
+                    Some(long.map(|axis| order[axis]).collect())
+                }
+                Op::Reshape => orders[reader].as_ref().and_then(|order| {
+                    order.iter().map(|axis| axis_after(&node.shape, shape, *axis)).collect()
+                }),
+                // The other argument of a sum in place, which is stored as the sum.
+                _ => {
+                    let base = self.layout.fused.get(&reader).map(|fused| fused.base.at());
+                    orders[reader].clone().filter(|_| base == Some(at))
+                }
+            };
+        }
+        orders
+    }
+
+    /// Distances between entries of a product, or of a sum with one, in memory of its own.
+    fn distances(&self, at: usize) -> Vec<usize> {
+        let shape = &self.program.nodes[at].shape;
+        let Some(order) = &self.orders[at] else { return row_major(shape) };
+        let (mut strides, mut inner) = (vec![0; shape.len()], 1);
+        for &axis in order.iter().rev() {
+            strides[axis] = inner;
+            inner *= shape[axis];
+        }
+        strides
     }
 
     /// For every storage the last node that reads it, through views too; results are read for
@@ -279,22 +333,35 @@ impl<'a> LayoutBuilder<'a> {
         let view = self.layout.views[base.at()].clone();
         let whole = self.layout.owned[root].as_ref().is_some_and(|owned| owned.start == view.start);
         let read = |arg: &Value| self.root[arg.at()] == root;
-        let in_place = self.last[root] == at
+        let free = self.last[root] == at
             && whole
-            && view.is_dense()
             && size(&view.shape) == size(&self.program.nodes[root].shape)
             && !self.program.nodes[product].args.iter().any(read);
-        if in_place {
-            let shape = &self.program.nodes[at].shape;
-            self.layout.views[at] = View::dense(view.start, shape);
-            self.layout.owned[at] = Some(view.start..view.start + size(shape));
+        let kept = [self.distances(at), row_major(&view.shape)]
+            .into_iter()
+            .map(|strides| View { strides, ..view.clone() })
+            .filter(|kept| free && kept.same(&view))
+            .find_map(|kept| Some((self.behind(at, kept.clone())?, kept)));
+        if let Some((strides, kept)) = kept {
+            self.layout.owned[at] = Some(view.start..view.start + size(&view.shape));
+            self.layout.views[at] = kept;
             self.root[at] = root;
             self.last[root] = self.last[at];
+            self.layout.fused.entry(at).and_modify(|fused| {
+                (fused.in_place, fused.strides) = (true, strides);
+            });
         } else {
-            self.own(at, size(&self.program.nodes[at].shape));
+            self.own(at, size(&view.shape));
         }
-        self.layout.fused.entry(at).and_modify(|fused| fused.in_place = in_place);
         self.release_after(at);
+    }
+
+    /// The distances of the product that a sum adds, where the sum lies as `view` says.
+    fn behind(&self, at: usize, view: View) -> Option<Vec<usize>> {
+        let fused = self.layout.fused.get(&at)?;
+        let args = &self.program.nodes[at].args;
+        let term = args.iter().find(|arg| **arg != fused.base)?;
+        Some(product_behind(self.program, *term, view)?.strides)
     }
 
     fn take(&mut self, length: usize) -> Range<usize> {
@@ -369,6 +436,9 @@ impl<'a> LayoutBuilder<'a> {
                     }
                     None => {
                         self.own(at, size(&node.shape));
+                        if matches!(op, Op::MulSum(axes) if !axes.is_empty()) {
+                            self.layout.views[at].strides = self.distances(at);
+                        }
                     }
                 }
             }
@@ -409,80 +479,5 @@ impl<'a> LayoutBuilder<'a> {
             self.layout.outputs.push(made);
         }
         self.layout
-    }
-}
-
-/// Sums of a value and a product, and the nodes that they make unnecessary.
-fn fused_sums(program: &Program) -> (BTreeMap<usize, Fused>, BTreeSet<usize>) {
-    let mut users = vec![0; program.nodes.len()];
-    let args = program.nodes.iter().flat_map(|node| &node.args);
-    args.chain(&program.outputs).for_each(|value| users[value.at()] += 1);
-    let (mut fused, mut skipped) = (BTreeMap::new(), BTreeSet::new());
-    for (at, node) in program.nodes.iter().enumerate() {
-        let [a, b] = node.args[..] else { continue };
-        let same = |value: Value| program.shape(value) == node.shape;
-        if node.op != Op::Binary(Binary::Add) || !same(a) || !same(b) || a == b {
-            continue;
-        }
-        for (base, term) in [(a, b), (b, a)] {
-            if let Some(found) = product_behind(program, term, &users, &skipped) {
-                let Behind { chain, product, axes, strides } = found;
-                skipped.extend(chain);
-                fused.insert(at, Fused { product, axes, base, strides, in_place: false });
-                break;
-            }
-        }
-    }
-    (fused, skipped)
-}
-
-/// A product behind a term.
-struct Behind {
-    /// The nodes from the term to the product.
-    chain: Vec<usize>,
-    product: usize,
-    /// The axes that it sums over.
-    axes: Vec<usize>,
-    /// The distances of its axes in the term's memory.
-    strides: Vec<usize>,
-}
-
-/// The nodes from a term back to the product whose entries it holds in another order, each used
-/// once, and the distances of the product's axes in the term's memory.
-fn product_behind(
-    program: &Program,
-    term: Value,
-    users: &[usize],
-    skipped: &BTreeSet<usize>,
-) -> Option<Behind> {
-    let mut chain = vec![];
-    let mut at = term.at();
-    let mut view = View::dense(0, program.shape(term));
-    loop {
-        chain.push(at);
-        let node = &program.nodes[at];
-        if users[at] != 1 || skipped.contains(&at) {
-            return None;
-        }
-        match &node.op {
-            Op::MulSum(axes) if !axes.is_empty() => {
-                let (axes, strides) = (axes.clone(), view.strides);
-                return Some(Behind { chain, product: at, axes, strides });
-            }
-            Op::Reshape => {
-                let shape = program.shape(node.args[0]);
-                view.strides = reshaped(&view, shape)?;
-                view.shape = shape.to_vec();
-            }
-            Op::Permute(order) => {
-                let (mut strides, mut shape) = (view.strides.clone(), view.shape.clone());
-                for (i, &from) in order.iter().enumerate() {
-                    (strides[from], shape[from]) = (view.strides[i], view.shape[i]);
-                }
-                (view.strides, view.shape) = (strides, shape);
-            }
-            _ => return None,
-        }
-        at = node.args[0].at();
     }
 }

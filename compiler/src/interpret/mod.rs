@@ -13,12 +13,14 @@ mod loops;
 mod mask;
 mod product;
 mod scan;
+mod sums;
 
 use std::ops::Range;
 
 use crate::memory;
 use crate::num::Real;
-use crate::tile::mask::masks;
+use crate::tile::mask::{Mask, masks};
+use crate::tile::wanted::{Wanted, wanted};
 use crate::tile::{Binary, Gather, Int, Leaf, Op, Past, Program, Scan, Unary, Value, Versions};
 use layout::{Layout, View};
 use loops::{Loops, Sides, Two};
@@ -36,6 +38,20 @@ pub struct Plan {
     length: usize,
     scratch: usize,
     regions: Vec<Region>,
+    /// Whether no decay exceeds 1.
+    fades: bool,
+}
+
+/// What is known of a program from outside.
+pub struct Surroundings<'a> {
+    /// Leaves that the caller may lend.
+    pub lent: &'a dyn Fn(&Leaf) -> bool,
+    /// Whether no decay exceeds 1.
+    pub fades: bool,
+    /// The masks of kept leaves.
+    pub kept: &'a dyn Fn(usize) -> Option<Mask>,
+    /// What is read of each result.
+    pub results: &'a dyn Fn(usize) -> Wanted,
 }
 
 /// The values of a leaf where the caller has them, dense; `None` for leaves that are fed.
@@ -147,25 +163,23 @@ impl Plan {
         Plan::lending(program, &|_| false)
     }
 
-    /// As [`Plan::lending`] for the program of a chunk; `fades` says that no decay exceeds 1.
-    pub fn of_chunk(program: &Program, lent: &dyn Fn(&Leaf) -> bool, fades: bool) -> Plan {
-        let mut plan = Plan::lending(program, lent);
-        for step in &mut plan.steps {
-            if let Work::Loop(Step { action: Action::Decay(.., step_fades), .. }) = step {
-                *step_fades = fades;
-            }
-        }
-        plan
-    }
-
     /// Plans a program of whose leaves the caller may lend those that `lent` says.
     pub fn lending(program: &Program, lent: &dyn Fn(&Leaf) -> bool) -> Plan {
+        let surroundings =
+            Surroundings { lent, fades: true, kept: &|_| None, results: &|_| Wanted::All };
+        Plan::within(program, &surroundings)
+    }
+
+    /// Plans a program given what is known of its surroundings.
+    pub fn within(program: &Program, surroundings: &Surroundings) -> Plan {
+        let Surroundings { lent, fades, kept, results } = *surroundings;
         debug_assert_eq!(crate::tile::verify::verify(program), Ok(()));
         // Terms over the past copy what they capture from the memory itself.
         let past = program.nodes.iter().any(|node| matches!(node.op, Op::Past(_)));
         let lent = |leaf: &Leaf| !past && lent(leaf);
-        let layout = Layout::new(program, &lent);
-        let masks = masks(program, &|_| None);
+        let masks = masks(program, kept);
+        let layout = Layout::new(program, &lent, &masks);
+        let wanted = wanted(program, &masks, results);
         let mut plan = Plan {
             leaves: Vec::new(),
             lent: Vec::new(),
@@ -174,6 +188,7 @@ impl Plan {
             length: 0,
             scratch: 0,
             regions: Vec::new(),
+            fades,
         };
         for (at, node) in program.nodes.iter().enumerate() {
             let value = Value(at as u32);
@@ -193,6 +208,12 @@ impl Plan {
                     let args: Vec<&View> = views.iter().collect();
                     match &node.op {
                         Op::Past(past) => plan.past_of(past, &args, to.clone()),
+                        Op::MulSum(axes) if !axes.is_empty() => {
+                            let strides = layout.distances(at);
+                            let product =
+                                Product::new(axes, args[0], args[1], &node.shape, &strides);
+                            plan.push(to.clone(), Action::Product(product));
+                        }
                         op => {
                             let action = plan.action(op, &args, &node.shape, &to);
                             plan.push(to.clone(), action);
@@ -201,6 +222,7 @@ impl Plan {
                     at
                 }
             };
+            plan.narrow(program, &layout, &masks, &wanted, [at, product]);
             plan.keep_apart(program, &layout, &masks, [at, product], to);
         }
         for output in &layout.outputs {

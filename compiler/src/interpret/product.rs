@@ -1,7 +1,7 @@
 //! Products that sum over axes, as loops around matrix products.
 
-use super::layout::{View, row_major};
-use super::loops::{Sides, all_finite};
+use super::layout::View;
+use super::loops::{self, Sides, all_finite};
 use super::mask::Placed;
 use crate::num::{Mat, MatMut, Real};
 
@@ -43,7 +43,19 @@ pub struct Product {
     a: usize,
     b: usize,
     guard: Option<Box<Guard>>,
+    /// What is computed of it, where that is not all.
+    bands: Vec<Band>,
 }
+
+/// A part of a product: where it begins on the axes m, n and k, and its sizes on them.
+#[derive(Clone, Copy, Debug)]
+struct Band {
+    start: [usize; 3],
+    size: [usize; 3],
+}
+
+/// Rows of a band. Narrower ones leave out more, and cost more calls.
+const BAND: usize = 16;
 
 /// What keeps the numbers that a mask excludes out of a product where they are not finite.
 #[derive(Clone, Debug)]
@@ -74,17 +86,13 @@ impl Product {
         self.guard = Some(Box::new(Guard { left: masked == 0, mask, axes: axes.collect(), span }));
     }
 
-    /// Plans `Σ_axes a ∘ b` into a dense result.
-    pub fn new(axes: &[usize], a: &View, b: &View, shape: &[usize]) -> Product {
-        Product::strided(axes, a, b, shape, &row_major(shape))
-    }
-
     /// Plans `to += Σ_axes a ∘ b` with the given distances in the result.
     pub fn onto(axes: &[usize], a: &View, b: &View, shape: &[usize], to: &[usize]) -> Product {
-        Product { onto: true, accumulate: true, ..Product::strided(axes, a, b, shape, to) }
+        Product { onto: true, accumulate: true, ..Product::new(axes, a, b, shape, to) }
     }
 
-    fn strided(axes: &[usize], a: &View, b: &View, shape: &[usize], to: &[usize]) -> Product {
+    /// Plans `Σ_axes a ∘ b` into a result with the given distances.
+    pub fn new(axes: &[usize], a: &View, b: &View, shape: &[usize], to: &[usize]) -> Product {
         let mut classes: [Vec<Axis>; 4] = Default::default();
         for i in 0..shape.len() {
             let stride = |view: &View| if view.shape[i] == 1 { 0 } else { view.strides[i] };
@@ -107,8 +115,49 @@ impl Product {
         batch.extend(rows);
         batch.extend(columns);
         batch.extend(summed);
-        let (outer, onto, guard) = (batch, false, None);
-        Product { m, n, k, outer, accumulate, onto, a: a.start, b: b.start, guard }
+        let (outer, onto, guard, bands) = (batch, false, None, vec![]);
+        Product { m, n, k, outer, accumulate, onto, a: a.start, b: b.start, guard, bands }
+    }
+
+    /// Leaves out what lies beyond the first `seen[row]` columns: of the result, where nobody reads it,
+    /// or of a side, where it is 0; `plane` says which axes are rows and columns. Where those are no axes
+    /// of one matrix product, or little would be saved, the product stays whole.
+    pub fn limit(&mut self, plane: [usize; 2], seen: &[usize], views: [&View; 2], to: &[usize]) {
+        let axes = [self.m, self.n, self.k];
+        let role = |i: usize| {
+            let [a, b] = views.map(|view| if view.shape[i] == 1 { 0 } else { view.strides[i] });
+            let n = views[0].shape[i].max(views[1].shape[i]);
+            // The result has no entries along the axis that is summed.
+            axes.iter()
+                .position(|own| (own.n, own.a, own.b) == (n, a, b) && [0, to[i]].contains(&own.to))
+        };
+        let [Some(rows), Some(columns)] = plane.map(role) else { return };
+        let (n, width) = (axes[rows].n, axes[columns].n);
+        if rows == columns || n != seen.len() || !seen.is_sorted() {
+            return;
+        }
+        // Cut along an axis that is not summed; of a result the one along which it is dense, since the side
+        // that has it is packed.
+        let by_columns = rows == 2 || columns != 2 && axes[columns].to == 1;
+        let (cut, other) = if by_columns { (columns, rows) } else { (rows, columns) };
+        let bands = (0..axes[cut].n).step_by(BAND).map(|low| {
+            let high = axes[cut].n.min(low + BAND);
+            let (mut start, mut size) = ([0; 3], axes.map(|axis| axis.n));
+            (start[cut], size[cut]) = (low, high - low);
+            if cut == rows {
+                size[other] = seen[high - 1].clamp(1, width);
+            } else {
+                start[other] = seen.partition_point(|seen| *seen <= low).min(n - 1);
+                size[other] = n - start[other];
+            }
+            Band { start, size }
+        });
+        let bands: Vec<Band> = bands.collect();
+        let work = |size: [usize; 3]| size.iter().product::<usize>();
+        let left: usize = bands.iter().map(|band| work(band.size)).sum();
+        if left * 8 <= work(axes.map(|axis| axis.n)) * 7 {
+            self.bands = bands;
+        }
     }
 
     /// Runs the product.
@@ -136,11 +185,23 @@ impl Product {
     }
 
     fn whole<R: Real>(&self, to: &mut [R], a: &[R], b: &[R]) {
-        if self.accumulate && !self.onto {
+        if !self.onto && (self.accumulate || !self.bands.is_empty()) {
             to.fill(R::ZERO);
         }
+        let axes = [self.m, self.n, self.k];
         self.around(&self.outer, [0, 0, 0], &mut |[to_at, a_at, b_at]| {
-            self.inner(&mut to[to_at..], &a[a_at..], &b[b_at..]);
+            if self.bands.is_empty() {
+                self.inner(axes, &mut to[to_at..], &a[a_at..], &b[b_at..]);
+            }
+            for band in &self.bands {
+                let at = |of: fn(&Axis) -> usize| -> usize {
+                    axes.iter().zip(band.start).map(|(axis, start)| of(axis) * start).sum()
+                };
+                let [m, n, k] = [0, 1, 2].map(|i| Axis { n: band.size[i], ..axes[i] });
+                let to = &mut to[to_at + at(|axis| axis.to)..];
+                let (a, b) = (&a[a_at + at(|axis| axis.a)..], &b[b_at + at(|axis| axis.b)..]);
+                self.inner([m, n, k], to, a, b);
+            }
         });
     }
 
@@ -151,8 +212,7 @@ impl Product {
         }
     }
 
-    fn inner<R: Real>(&self, to: &mut [R], a: &[R], b: &[R]) {
-        let (m, n, k) = (self.m, self.n, self.k);
+    fn inner<R: Real>(&self, [m, n, k]: [Axis; 3], to: &mut [R], a: &[R], b: &[R]) {
         if m.n == 1 && n.n == 1 {
             let dot = dot(k, a, b);
             to[0] = if self.accumulate { to[0] + dot } else { dot };
@@ -197,17 +257,7 @@ impl Guard {
 #[inline(always)]
 fn dot<R: Real>(k: Axis, a: &[R], b: &[R]) -> R {
     if k.a == 1 && k.b == 1 {
-        let (a, b) = (&a[..k.n], &b[..k.n]);
-        // Eight partial sums let the compiler use vector registers.
-        let mut sums = [R::ZERO; 8];
-        let (ca, cb) = (a.chunks_exact(8), b.chunks_exact(8));
-        let rest = ca.remainder().iter().zip(cb.remainder()).fold(R::ZERO, |s, (&x, &y)| s + x * y);
-        for (x, y) in ca.zip(cb) {
-            for i in 0..8 {
-                sums[i] += x[i] * y[i];
-            }
-        }
-        return sums.iter().fold(rest, |s, &x| s + x);
+        return loops::dot(&a[..k.n], &b[..k.n]);
     }
     (0..k.n).fold(R::ZERO, |sum, i| sum + a[i * k.a] * b[i * k.b])
 }

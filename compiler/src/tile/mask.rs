@@ -22,7 +22,7 @@ pub enum Mask {
 
 impl Mask {
     /// What either of two masks of the same rows includes.
-    fn or(&self, other: &Mask) -> Option<Mask> {
+    pub(super) fn or(&self, other: &Mask) -> Option<Mask> {
         match (self, other) {
             (Mask::Seen(a), Mask::Seen(b))
                 if a.micro == b.micro && a.offsets.len() == b.offsets.len() =>

@@ -20,13 +20,14 @@ pub mod lift;
 pub mod linear;
 pub mod linear_part;
 pub mod mask;
-mod moves;
+pub mod moves;
 mod number;
 pub mod print;
 mod rewrite;
 pub mod split;
 pub(crate) mod union;
 pub mod verify;
+pub mod wanted;
 
 pub use build::Builder;
 pub use elementwise::{Binary, Unary};

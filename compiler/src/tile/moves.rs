@@ -139,3 +139,14 @@ impl Builder {
         self.raw(Op::Expand, vec![x], shape.to_vec())
     }
 }
+
+/// Where an axis longer than 1 is after a reshape that only adds or drops axes of size 1.
+pub fn axis_after(from: &[usize], to: &[usize], axis: usize) -> Option<usize> {
+    let long = |shape: &[usize]| -> Vec<(usize, usize)> {
+        shape.iter().copied().enumerate().filter(|(_, n)| *n > 1).collect()
+    };
+    let (from, to) = (long(from), long(to));
+    let same = from.iter().map(|long| long.1).eq(to.iter().map(|long| long.1));
+    let at = from.iter().position(|long| long.0 == axis)?;
+    same.then(|| to[at].0)
+}

@@ -17,9 +17,11 @@ use super::{Cotangents, Gradients, Operand, Outputs, Problem, init_backward};
 use crate::block::Block;
 use crate::chunk::gradient::{Gradient, Wrt};
 use crate::elaborate::Recurrence;
-use crate::interpret::Plan;
+use crate::interpret::{Plan, Surroundings};
 use crate::memory;
 use crate::num::Real;
+use crate::tile::mask::{Mask, masks};
+use crate::tile::wanted::{Wanted, wanted};
 use crate::tile::{Builder, Leaf, Program, size};
 
 /// Forward and backward programs of one chunk.
@@ -54,12 +56,22 @@ impl Programs {
             });
             (of_input.next(), of_input.next()) == (Some(Some(0)), None)
         });
+        let all = chunk.program.outputs.len();
+        let masks = masks(&chunk.program, &|_| None);
+        let of_kept = |k: usize| masks[kept[k].at()].clone();
+        let read = read_of_kept(&program, kept.len(), &of_kept);
+        let plan = |program: &Program, results: &dyn Fn(usize) -> Wanted| {
+            let (lent, kept) = (&is_kept, &of_kept);
+            Plan::within(program, &Surroundings { lent, fades, kept, results })
+        };
         Programs {
             once: once.collect(),
             kept: places.collect(),
-            forward: Plan::of_chunk(&chunk.program, &is_kept, fades),
-            keeping: Plan::of_chunk(&keeping, &is_kept, fades),
-            backward: Plan::of_chunk(&program, &is_kept, fades),
+            forward: plan(&chunk.program, &|_| Wanted::All),
+            keeping: plan(&keeping, &|k| {
+                k.checked_sub(all).map_or(Wanted::All, |kept| read[kept].clone())
+            }),
+            backward: plan(&program, &|_| Wanted::All),
             wrt,
         }
     }
@@ -68,6 +80,23 @@ impl Programs {
     fn record(&self, r: &Recurrence) -> usize {
         self.kept.last().map_or(r.state_size(), |place| place.end)
     }
+}
+
+/// What a backward program reads of each kept value.
+fn read_of_kept(
+    backward: &Program,
+    count: usize,
+    masks_of_kept: &dyn Fn(usize) -> Option<Mask>,
+) -> Vec<Wanted> {
+    let masks = masks(backward, masks_of_kept);
+    let read = wanted(backward, &masks, &|_| Wanted::All);
+    let mut found = vec![Wanted::Nothing; count];
+    for (value, leaf, _) in backward.leaves() {
+        if let Leaf::Kept(k) = leaf {
+            found[*k] = read[value.at()].clone();
+        }
+    }
+    found
 }
 
 /// Leaves that are read where the records hold them: large, and dense.
