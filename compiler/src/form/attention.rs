@@ -2,8 +2,8 @@
 //!
 //! A program ([`crate::chunk::attention`]) is made for each number of keys (in steps of a block); which
 //! keys a block of queries reads follows from the declared range, so a window costs what the window
-//! holds. (Tiles as in FlashAttention; on a CPU all keys of a block of queries fit the cache, so no
-//! running softmax is needed.)
+//! holds. (Tiles as in FlashAttention; on a CPU the scores of a block and all its keys fit the cache up to thousands of
+//! keys, so no running softmax is needed.) A head's keys are put together once, and all its blocks read them where they are.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +15,7 @@ use super::{Cotangents, Gradients, Outputs, Problem, add};
 use crate::chunk::attention::{Range, Target, gradient, pair_program};
 use crate::elaborate::Recurrence;
 use crate::interpret::{Machine, Plan};
+use crate::memory;
 use crate::normal::Refusal;
 use crate::num::Real;
 use crate::tile::{Builder, Leaf, Stream, size};
@@ -22,11 +23,18 @@ use crate::tile::{Builder, Leaf, Stream, size};
 /// Queries of a block, and the step in which the number of keys grows.
 const BLOCK: usize = 64;
 
-/// Programs for one number of keys.
+/// A direction: forward, or back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    Forward,
+    Back,
+}
+
+/// The program of a block for one number of keys.
 #[derive(Debug)]
-struct Programs {
-    forward: Plan,
-    backward: Plan,
+struct Made {
+    plan: Plan,
+    /// On the way back, what its results belong to.
     targets: Vec<Target>,
 }
 
@@ -38,8 +46,11 @@ pub struct Attention {
     /// The step in which the number of keys grows.
     keys: usize,
     range: Range,
-    programs: Mutex<BTreeMap<usize, Arc<Programs>>>,
+    programs: Mutex<BTreeMap<Which, Arc<Made>>>,
 }
+
+/// Which program: the number of keys, and the way.
+type Which = (usize, Way);
 
 impl Clone for Attention {
     fn clone(&self) -> Attention {
@@ -81,16 +92,22 @@ impl Attention {
         Ok(form)
     }
 
-    fn programs(&self, keys: usize) -> Arc<Programs> {
+    fn program(&self, which: Which) -> Arc<Made> {
         let mut known = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = known.entry(keys).or_insert_with(|| {
+        let made = known.entry(which).or_insert_with(|| {
+            let (keys, way) = which;
             let program = pair_program(&self.recurrence, self.queries, keys)
                 .expect("the number of keys does not change what can be lifted");
-            let forward = Plan::new(&program);
-            let mut b = Builder::extending(program);
-            let found = gradient(&mut b);
-            let backward = Plan::new(&b.finish(&found.values));
-            Arc::new(Programs { forward, backward, targets: found.targets })
+            let (program, targets) = match way {
+                Way::Forward => (program, vec![]),
+                Way::Back => {
+                    let mut b = Builder::extending(program);
+                    let found = gradient(&mut b);
+                    (b.finish(&found.values), found.targets)
+                }
+            };
+            let plan = Plan::lending(&program, &|leaf| of_keys(leaf).is_some());
+            Arc::new(Made { plan, targets })
         });
         Arc::clone(made)
     }
@@ -103,7 +120,7 @@ impl Attention {
         hand_out(problem, &mut outs, &r.outs, &own).into_par_iter().for_each_init(
             BTreeMap::new,
             |machines, (task, mut rows)| {
-                Head { form: self, task }.forward(machines, &mut rows, first);
+                Head::new(self, task, Way::Forward).forward(machines, &mut rows, first);
             },
         );
         Outputs { outs, finals: Vec::new() }
@@ -123,7 +140,8 @@ impl Attention {
             hand_out(problem, &mut wide, &r.inputs, &vec![1; r.inputs.len()])
                 .into_par_iter()
                 .map_init(BTreeMap::new, |machines, (task, mut rows)| {
-                    Head { form: self, task }.backward(machines, &mut rows, cotangents, first)
+                    let head = Head::new(self, task, Way::Back);
+                    head.backward(machines, &mut rows, cotangents, first)
                 })
                 .collect();
         let params = gather_params(problem, params.into_iter());
@@ -131,10 +149,28 @@ impl Attention {
     }
 }
 
+/// The input that a leaf holds for every key.
+fn of_keys(leaf: &Leaf) -> Option<usize> {
+    match leaf {
+        Leaf::Read(Stream::Input(i), at) if at.binds(0) => Some(*i),
+        _ => None,
+    }
+}
+
 /// One sequence and one head in the attention form.
-struct Head<'a, 'p, R> {
+struct Head<'a, 'p, R: Real> {
     form: &'a Attention,
     task: Task<'a, 'p, R>,
+    way: Way,
+    /// Per input what keys give, one after the other, as far as keys read it; from this one on.
+    keys: Vec<Vec<R>>,
+    first_key: usize,
+}
+
+impl<R: Real> Drop for Head<'_, '_, R> {
+    fn drop(&mut self) {
+        self.keys.drain(..).for_each(memory::give);
+    }
 }
 
 /// A block of queries and the keys it reads.
@@ -146,12 +182,40 @@ struct Block {
     keys: usize,
 }
 
-type Machines<R> = BTreeMap<(usize, bool), (Arc<Programs>, Machine<R>)>;
+type Machines<R> = BTreeMap<Which, (Arc<Made>, Machine<R>)>;
 
-impl<R: Real> Head<'_, '_, R> {
-    fn blocks(&self) -> Vec<Block> {
+impl<'a, 'p, R: Real> Head<'a, 'p, R> {
+    fn new(form: &'a Attention, task: Task<'a, 'p, R>, way: Way) -> Head<'a, 'p, R> {
+        let keys = form.recurrence.inputs.iter().map(|_| Vec::new()).collect();
+        Head { form, task, way, keys, first_key: 0 }
+    }
+
+    /// Puts together what the keys of blocks give; those past the last token are copies of it.
+    fn gather(&mut self, program: &Plan, blocks: &[Block]) {
+        let end = blocks.iter().map(|block| block.first_key + block.keys).max().unwrap_or(0);
+        self.first_key = blocks.iter().map(|block| block.first_key).min().unwrap_or(0);
+        let (first, last) = (self.first_key, self.task.tokens() - 1);
+        for i in program.leaves().filter_map(of_keys) {
+            if self.keys[i].is_empty() {
+                let one = size(&self.form.recurrence.inputs[i].shape);
+                let mut rows = memory::take((end - first) * one);
+                self.task.input(i, |row| (first + row).min(last) as i64, &mut rows);
+                self.keys[i] = rows;
+            }
+        }
+    }
+
+    /// The keys of a block, where the head has them.
+    fn lent(&self, leaf: &Leaf, block: Block) -> Option<&[R]> {
+        let i = of_keys(leaf)?;
+        let one = size(&self.form.recurrence.inputs[i].shape);
+        Some(&self.keys[i][(block.first_key - self.first_key) * one..])
+    }
+
+    /// The blocks that hold tokens from `first` on.
+    fn blocks(&self, first: usize) -> Vec<Block> {
         let (tokens, c) = (self.task.tokens(), self.form.queries);
-        (0..tokens.div_ceil(c))
+        (first / c..tokens.div_ceil(c))
             .map(|i| {
                 let (first, count) = (i * c, c.min(tokens - i * c));
                 let (low, high) = self.form.range.of_rows(first..first + count);
@@ -166,10 +230,9 @@ impl<R: Real> Head<'_, '_, R> {
         let last = self.task.tokens() - 1;
         let key = |row: usize| (block.first_key + row).min(last);
         match leaf {
-            Leaf::Read(Stream::Input(i), at) => match (at.binds(0), at.lag()) {
-                (true, _) => self.task.input(*i, |row| key(row) as i64, to),
-                (false, Some(lag)) => self.task.input(*i, |row| token(row) as i64 - lag, to),
-                (false, None) => self.task.input(*i, |row| at.eval(token(row) as i64, &[]), to),
+            Leaf::Read(Stream::Input(i), at) => match at.lag() {
+                Some(lag) => self.task.input(*i, |row| token(row) as i64 - lag, to),
+                None => self.task.input(*i, |row| at.eval(token(row) as i64, &[]), to),
             },
             Leaf::Param(i) => self.task.param(*i, to),
             Leaf::Number(at) => {
@@ -198,26 +261,25 @@ impl<R: Real> Head<'_, '_, R> {
         &self,
         machines: &'m mut Machines<R>,
         keys: usize,
-        backward: bool,
-    ) -> &'m mut (Arc<Programs>, Machine<R>) {
-        machines.entry((keys, backward)).or_insert_with(|| {
-            let programs = self.form.programs(keys);
-            let plan = if backward { &programs.backward } else { &programs.forward };
-            let machine = Machine::new(plan);
-            (programs, machine)
+    ) -> &'m mut (Arc<Made>, Machine<R>) {
+        machines.entry((keys, self.way)).or_insert_with_key(|which| {
+            let made = self.form.program(*which);
+            let machine = Machine::new(&made.plan);
+            (made, machine)
         })
     }
 
     /// Writes the outputs' rows from token `first` on.
-    fn forward(&self, machines: &mut Machines<R>, rows: &mut [Rows<R>], first: usize) {
+    fn forward(mut self, machines: &mut Machines<R>, rows: &mut [Rows<R>], first: usize) {
         let r = self.task.problem.recurrence;
-        let wanted = |block: &Block| block.first + block.count > first;
-        for block in self.blocks().into_iter().filter(wanted) {
-            let (programs, machine) = self.machine(machines, block.keys, false);
-            let plan = &programs.forward;
-            plan.run(machine, 0, &[], &mut |leaf, _, to| self.feed(leaf, block, to));
+        let blocks = self.blocks(first);
+        for block in &blocks {
+            let (made, machine) = self.machine(machines, block.keys);
+            self.gather(&made.plan, &blocks);
+            let feed = &mut |leaf: &Leaf, _: &[i64], to: &mut [R]| self.feed(leaf, *block, to);
+            made.plan.run_lent(machine, 0, &[], &|leaf| self.lent(leaf, *block), feed);
             for (k, slot) in r.outs.iter().enumerate() {
-                let made = &plan.output(machine, k)[..block.count * size(&slot.shape)];
+                let made = &made.plan.output(machine, k)[..block.count * size(&slot.shape)];
                 rows[k].put(block.first, made);
             }
         }
@@ -225,7 +287,7 @@ impl<R: Real> Head<'_, '_, R> {
 
     /// Adds to the rows of the inputs' gradients; gives those of the parameters.
     fn backward(
-        &self,
+        mut self,
         machines: &mut Machines<R>,
         rows: &mut [Rows<R>],
         cotangents: &Cotangents<R>,
@@ -234,19 +296,21 @@ impl<R: Real> Head<'_, '_, R> {
         let p = self.task.problem;
         let r = p.recurrence;
         let mut params = zero_params(p);
-        for block in self.blocks().into_iter().filter(|block| block.first + block.count > first) {
-            let (programs, machine) = self.machine(machines, block.keys, true);
-            let plan = &programs.backward;
-            plan.run(machine, 0, &[], &mut |leaf, _, to| match leaf {
+        let blocks = self.blocks(first);
+        for block in &blocks {
+            let (made, machine) = self.machine(machines, block.keys);
+            self.gather(&made.plan, &blocks);
+            let feed = &mut |leaf: &Leaf, _: &[i64], to: &mut [R]| match leaf {
                 Leaf::Cotangent(Stream::Out(k)) => {
                     let one = size(&r.outs[*k].shape);
                     let first = self.task.start() + block.first;
                     cotangents.rows(*k, one, p.heads, self.task.head, first, block.count, to);
                 }
-                other => self.feed(other, block, to),
-            });
-            for (k, target) in programs.targets.iter().enumerate() {
-                let d = plan.output(machine, k);
+                other => self.feed(other, *block, to),
+            };
+            made.plan.run_lent(machine, 0, &[], &|leaf| self.lent(leaf, *block), feed);
+            for (k, target) in made.targets.iter().enumerate() {
+                let d = made.plan.output(machine, k);
                 match target {
                     Target::Param(i) => add(&mut params[*i], d),
                     Target::Key(i) => {

@@ -17,8 +17,26 @@ impl Plan {
         self.steps.push(Work::Loop(Step { to, action }));
     }
 
+    /// Adds what computes a node.
+    pub(super) fn compute(&mut self, layout: &Layout, at: usize, node: &Node, to: Range<usize>) {
+        let views = self.arguments(layout, at, node);
+        let args: Vec<&View> = views.iter().collect();
+        match &node.op {
+            Op::Past(past) => self.past_of(past, &args, to),
+            Op::MulSum(axes) if !axes.is_empty() => {
+                let strides = layout.distances(at);
+                let product = Product::new(axes, args[0], args[1], &node.shape, &strides);
+                self.push(to, Action::Product(product));
+            }
+            op => {
+                let action = self.action(op, &args, &node.shape, &to);
+                self.push(to, action);
+            }
+        }
+    }
+
     /// Adds a sum over the past.
-    pub(super) fn past_of(&mut self, past: &Past, args: &[&View], to: Range<usize>) {
+    fn past_of(&mut self, past: &Past, args: &[&View], to: Range<usize>) {
         let captured = args.iter().map(|view| view.start..view.start + size(&view.shape)).collect();
         let plan = Plan::new(&past.term);
         self.steps.push(Work::Past(self.regions.len(), to));
@@ -108,7 +126,7 @@ impl Plan {
     }
 
     /// Where a node reads its arguments; those that it needs dense are copied first.
-    pub(super) fn arguments(&mut self, layout: &Layout, at: usize, node: &Node) -> Vec<View> {
+    fn arguments(&mut self, layout: &Layout, at: usize, node: &Node) -> Vec<View> {
         let mut views = Vec::with_capacity(node.args.len());
         for (slot, arg) in node.args.iter().enumerate() {
             let mut view = layout.view(*arg).clone();
@@ -125,13 +143,7 @@ impl Plan {
 
     /// The loop that computes a node.
     #[expect(clippy::too_many_lines, reason = "a flat match: one case for each operation")]
-    pub(super) fn action(
-        &mut self,
-        op: &Op,
-        args: &[&View],
-        shape: &[usize],
-        to: &Range<usize>,
-    ) -> Action {
+    fn action(&mut self, op: &Op, args: &[&View], shape: &[usize], to: &Range<usize>) -> Action {
         match op {
             Op::Fill(x) => Action::Fill(x.value()),
             Op::Eye => Action::Eye(shape[0]),

@@ -315,31 +315,46 @@ pub fn sum<R: Real>(loops: &Loops<1>, to: &mut [R], from: &Sides<'_, R>) {
 /// Adds `f` of every number up. Partial results side by side let the compiler use vector registers.
 #[inline(always)]
 fn lanes<R: Real>(a: &[R], f: impl Fn(R) -> R) -> R {
-    let mut parts = [R::ZERO; 8];
-    let chunks = a.chunks_exact(8);
+    let mut parts = [R::ZERO; LANES];
+    let chunks = a.chunks_exact(LANES);
     let rest = chunks.remainder().iter().fold(R::ZERO, |sum, &x| sum + f(x));
     for chunk in chunks {
-        for i in 0..8 {
+        for i in 0..LANES {
             parts[i] += f(chunk[i]);
         }
     }
-    parts.into_iter().fold(rest, |sum, part| sum + part)
+    rest + together(parts)
 }
 
 /// The sum of products of two equally long runs. Partial sums side by side let the compiler use vector registers.
 #[inline(always)]
 pub fn dot<R: Real>(a: &[R], b: &[R]) -> R {
-    let mut parts = [R::ZERO; 32];
+    let mut parts = [R::ZERO; LANES];
     let (a, b) = (&a[..a.len().min(b.len())], &b[..b.len().min(a.len())]);
-    let (of_a, of_b) = (a.chunks_exact(32), b.chunks_exact(32));
+    let (of_a, of_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let rest = of_a.remainder().iter().zip(of_b.remainder());
     let rest = rest.fold(R::ZERO, |sum, (&x, &y)| sum + x * y);
     for (x, y) in of_a.zip(of_b) {
-        for i in 0..32 {
+        for i in 0..LANES {
             parts[i] += x[i] * y[i];
         }
     }
-    parts.into_iter().fold(rest, |sum, part| sum + part)
+    rest + together(parts)
+}
+
+/// Partial sums of one sum.
+const LANES: usize = 32;
+
+/// Adds partial sums up in pairs: one after the other each addition would wait for the one before.
+#[inline(always)]
+fn together<R: Real>(mut parts: [R; LANES]) -> R {
+    let mut half = LANES / 2;
+    while half > 0 {
+        let (low, high) = parts.split_at_mut(half);
+        low.iter_mut().zip(high).for_each(|(low, high)| *low += *high);
+        half /= 2;
+    }
+    parts[0]
 }
 
 /// Whether all are numbers and no infinities.

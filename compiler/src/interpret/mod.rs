@@ -22,7 +22,7 @@ use crate::num::Real;
 use crate::tile::mask::{Mask, masks};
 use crate::tile::wanted::{Wanted, wanted};
 use crate::tile::{Binary, Gather, Int, Leaf, Op, Past, Program, Scan, Unary, Value, Versions};
-use layout::{Layout, View};
+use layout::Layout;
 use loops::{Loops, Sides, Two};
 use mask::Placed;
 use product::Product;
@@ -204,21 +204,7 @@ impl Plan {
                     fused.product
                 }
                 None => {
-                    let views = plan.arguments(&layout, at, node);
-                    let args: Vec<&View> = views.iter().collect();
-                    match &node.op {
-                        Op::Past(past) => plan.past_of(past, &args, to.clone()),
-                        Op::MulSum(axes) if !axes.is_empty() => {
-                            let strides = layout.distances(at);
-                            let product =
-                                Product::new(axes, args[0], args[1], &node.shape, &strides);
-                            plan.push(to.clone(), Action::Product(product));
-                        }
-                        op => {
-                            let action = plan.action(op, &args, &node.shape, &to);
-                            plan.push(to.clone(), action);
-                        }
-                    }
+                    plan.compute(&layout, at, node, to.clone());
                     at
                 }
             };
@@ -339,6 +325,11 @@ impl Plan {
     /// How many results there are.
     pub fn outputs(&self) -> usize {
         self.outputs.len()
+    }
+
+    /// The leaves.
+    pub fn leaves(&self) -> impl Iterator<Item = &Leaf> {
+        self.leaves.iter().map(|(leaf, _)| leaf)
     }
 
     /// Numbers that the program's memory holds.

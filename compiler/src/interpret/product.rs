@@ -161,6 +161,7 @@ impl Product {
     }
 
     /// Runs the product.
+    #[inline(always)]
     pub fn run<R: Real>(&self, to: &mut [R], from: &Sides<'_, R>) {
         let (a, b) = (from.at(self.a), from.at(self.b));
         let Some(guard) = &self.guard else { return self.whole(to, a, b) };
@@ -279,5 +280,90 @@ fn take_largest(class: &mut Vec<Axis>) -> Axis {
     match (0..class.len()).max_by_key(|&i| class[i].n) {
         Some(i) => class.remove(i),
         None => Axis::ONE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layout::row_major;
+    use super::*;
+
+    /// A dense view with 1 on axes that repeat.
+    fn view(start: usize, shape: &[usize]) -> View {
+        View { start, shape: shape.to_vec(), strides: row_major(shape) }
+    }
+
+    /// Runs `Σ_axis a ∘ b`, limited to a plane or whole.
+    fn run(shapes: [&[usize]; 2], axis: usize, plane: Option<([usize; 2], &[usize])>) -> Vec<f64> {
+        let lengths = shapes.map(|shape| shape.iter().product::<usize>());
+        let views = [view(0, shapes[0]), view(lengths[0], shapes[1])];
+        let mut shape: Vec<usize> =
+            shapes[0].iter().zip(shapes[1]).map(|(a, b)| *a.max(b)).collect();
+        shape[axis] = 1;
+        let to = row_major(&shape);
+        let mut product = Product::new(&[axis], &views[0], &views[1], &shape, &to);
+        if let Some((plane, seen)) = plane {
+            product.limit(plane, seen, [&views[0], &views[1]], &to);
+            assert!(!product.bands.is_empty(), "so much less is to be done");
+        }
+        let length: usize = shape.iter().product();
+        let all = lengths[0] + lengths[1];
+        let mut memory: Vec<f64> =
+            (0..all + length).map(|i| ((i * i) as f64 * 0.37).sin()).collect();
+        if let Some((plane, seen)) = plane.filter(|(plane, _)| plane.contains(&axis)) {
+            // A masked side is 0 where it is masked.
+            let width = shapes[0][plane[1]];
+            for (row, seen) in seen.iter().enumerate() {
+                memory[row * width + seen..(row + 1) * width].fill(0.0);
+            }
+        }
+        let (made, from) = Sides::split(&mut memory, all..all + length, &[]);
+        product.run(made, &from);
+        made.to_vec()
+    }
+
+    #[test]
+    fn bands_leave_out_what_is_masked_and_nothing_else() {
+        for (rows, per) in [(64, 1), (50, 1), (40, 2), (99, 3)] {
+            let columns = rows * per;
+            let seen: Vec<usize> = (0..rows).map(|row| row * per + 1).collect();
+            // The result is masked: what is included is the same, the rest 0.
+            let shapes: [&[usize]; 2] = [&[rows, 1, 9], &[1, columns, 9]];
+            let (whole, part) = (run(shapes, 2, None), run(shapes, 2, Some(([0, 1], &seen))));
+            for (at, (whole, part)) in whole.iter().zip(&part).enumerate() {
+                let included = at % columns < seen[at / columns];
+                assert!((whole - part).abs() < 1e-12 || !included, "{rows} {per} {at}");
+            }
+            // The left side is masked, and summed over its columns, or over its rows.
+            for (axis, right) in [(1, [1, columns, 7]), (0, [rows, 1, 7])] {
+                let shapes: [&[usize]; 2] = [&[rows, columns, 1], &right];
+                let part = run(shapes, axis, Some(([0, 1], &seen)));
+                let whole = sums(rows, columns, &seen, axis);
+                assert_eq!(part.len(), whole.len());
+                for (at, (whole, part)) in whole.iter().zip(&part).enumerate() {
+                    assert!(
+                        (whole - part).abs() < 1e-12,
+                        "{rows} {per} {axis} {at}: {whole} {part}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// The same sums one number after the other.
+    fn sums(rows: usize, columns: usize, seen: &[usize], axis: usize) -> Vec<f64> {
+        let number = |i: usize| ((i * i) as f64 * 0.37).sin();
+        let kept = if axis == 1 { rows } else { columns };
+        let mut to = vec![0.0; kept * 7];
+        for row in 0..rows {
+            for column in 0..seen[row] {
+                let (own, other) = if axis == 1 { (row, column) } else { (column, row) };
+                for e in 0..7 {
+                    to[own * 7 + e] +=
+                        number(row * columns + column) * number(rows * columns + other * 7 + e);
+                }
+            }
+        }
+        to
     }
 }

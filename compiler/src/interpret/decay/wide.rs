@@ -131,55 +131,34 @@ impl<R: Real> Shape<'_, R> {
         }
     }
 
-    /// Runs over the steps of a block with its writes so far, decayed up to each step.
+    // Steps rather than callbacks, so that what is done at each is compiled for the vector unit of the caller.
+
+    /// Goes ahead over step `l`: decays the writes of the block so far, and adds its own.
     #[inline(always)]
-    fn ahead(
-        &self,
-        y: &[R],
-        a: &[R],
-        steps: &Range<usize>,
-        run: &mut [R],
-        mut at: impl FnMut(usize, &[R]),
-    ) {
-        let d = self.d;
-        for l in steps.start..=steps.end {
-            let count = l - steps.start;
-            at(l, &run[..count * d]);
-            if l < steps.end {
-                for row in run[..count * d].chunks_exact_mut(d) {
-                    times(row, &a[l * d..], self.least);
-                }
-                run[count * d..][..d].copy_from_slice(&y[l * d..][..d]);
-            }
+    fn step_ahead(&self, [y, a]: [&[R]; 2], start: usize, l: usize, run: &mut [R]) {
+        let (d, count) = (self.d, l - start);
+        for row in run[..count * d].chunks_exact_mut(d) {
+            times(row, &a[l * d..], self.least);
         }
+        run[count * d..][..d].copy_from_slice(&y[l * d..][..d]);
     }
 
-    /// Runs back over the steps of a block; `at(l, back)` sees for each of its earlier writes what later reads
-    /// of the block want of it, decayed back to just after step `l`.
+    /// Goes back over step `l`: leaves for each write of the block up to its own what later reads of the block
+    /// want of it, decayed back to just after it.
     #[inline(always)]
-    fn behind(
-        &self,
-        [w, x, a]: [&[R]; 3],
-        steps: &Range<usize>,
-        back: &mut [R],
-        mut at: impl FnMut(usize, &[R]),
-    ) {
+    fn step_behind(&self, [w, x, a]: [&[R]; 3], steps: &Range<usize>, l: usize, back: &mut [R]) {
         let (m, d) = (self.m, self.d);
-        back.fill(R::ZERO);
-        for l in steps.clone().rev() {
-            let seen = &mut back[..(l + 1 - steps.start) * d];
-            if l + 1 < steps.end {
-                for row in seen.chunks_exact_mut(d) {
-                    times(row, &a[(l + 1) * d..], self.least);
-                }
+        let seen = &mut back[..(l + 1 - steps.start) * d];
+        if l + 1 < steps.end {
+            for row in seen.chunks_exact_mut(d) {
+                times(row, &a[(l + 1) * d..], self.least);
             }
-            for i in self.rows_at(l + 1) {
-                let x = &x[i * d..][..d];
-                for (row, &w) in seen.chunks_exact_mut(d).zip(&w[i * m + steps.start..]) {
-                    row.iter_mut().zip(x).for_each(|(r, &x)| *r += w * x);
-                }
+        }
+        for i in self.rows_at(l + 1) {
+            let x = &x[i * d..][..d];
+            for (row, &w) in seen.chunks_exact_mut(d).zip(&w[i * m + steps.start..]) {
+                row.iter_mut().zip(x).for_each(|(r, &x)| *r += w * x);
             }
-            at(l, seen);
         }
     }
 
@@ -187,25 +166,30 @@ impl<R: Real> Shape<'_, R> {
     pub fn gram(&self, x: &[R], y: &[R], a: &[R], to: &mut [R], scratch: &mut [R]) {
         let (m, d) = (self.m, self.d);
         to.fill(R::ZERO);
-        let (run, rest) = scratch.split_at_mut(m * d);
-        let (scaled, prefixes) = rest.split_at_mut(self.rows * d);
-        for cut in self.cuts() {
-            let (start, count) = (cut.steps.start, cut.rows.len());
-            self.prefixes(a, &cut.steps, prefixes);
-            if start > 0 && count > 0 {
-                self.scaled(x, prefixes, &cut, scaled);
-                let to = result(&mut to[cut.rows.start * m..], m);
-                R::gemm([count, d, start], to, matrix(scaled, d), transposed(run, d), false);
-            }
-            self.advance(run, prefixes, &cut);
-            self.ahead(y, a, &cut.steps, &mut run[start * d..], |l, near| {
-                for i in self.rows_at(l) {
-                    let x = &x[i * d..][..d];
-                    for (z, y) in to[i * m + start..].iter_mut().zip(near.chunks_exact(d)) {
+        let (later, rest) = scratch.split_at_mut(self.rows * d);
+        // From the last block to the first: products with few columns turn few numbers.
+        for cut in self.cuts().iter().rev() {
+            let (start, n) = (cut.steps.start, cut.steps.len());
+            let (prefixes, near) = rest.split_at_mut((n + 1) * d);
+            for l in cut.steps.clone() {
+                self.step_ahead([y, a], start, l, near);
+                for i in self.rows_at(l + 1) {
+                    let (x, near) = (&x[i * d..][..d], near[..(l + 1 - start) * d].chunks_exact(d));
+                    for (z, y) in to[i * m + start..].iter_mut().zip(near) {
                         *z = dot(x, y);
                     }
                 }
-            });
+            }
+            let (first, count) = (cut.rows.end, self.rows - cut.rows.end);
+            if count > 0 {
+                let (near, later) = (transposed(near, d), matrix(&later[first * d..], d));
+                let to = result(&mut to[first * m + start..], m);
+                R::gemm([count, d, n], to, later, near, false);
+            }
+            if start > 0 {
+                self.prefixes(a, &cut.steps, prefixes);
+                self.retreat(x, prefixes, cut, later);
+            }
         }
     }
 
@@ -226,14 +210,17 @@ impl<R: Real> Shape<'_, R> {
                 }
             }
             self.advance(run, prefixes, &cut);
-            self.ahead(y, a, &cut.steps, &mut run[start * d..], |l, near| {
-                for i in self.rows_at(l) {
-                    let z = &mut to[i * d..][..d];
-                    for (w, y) in w[i * m + start..].iter().zip(near.chunks_exact(d)) {
+            let near = &mut run[start * d..];
+            for l in cut.steps.clone() {
+                self.step_ahead([y, a], start, l, near);
+                for i in self.rows_at(l + 1) {
+                    let (z, near) =
+                        (&mut to[i * d..][..d], near[..(l + 1 - start) * d].chunks_exact(d));
+                    for (w, y) in w[i * m + start..].iter().zip(near) {
                         z.iter_mut().zip(y).for_each(|(z, &y)| *z += *w * y);
                     }
                 }
-            });
+            }
         }
     }
 
@@ -277,9 +264,11 @@ impl<R: Real> Shape<'_, R> {
             } else {
                 own.fill(R::ZERO);
             }
-            self.behind([w, x, a], &cut.steps, &mut near[..n * d], |l, back| {
-                plus(&mut own[(l - start) * d..][..d], &back[(l - start) * d..]);
-            });
+            near[..n * d].fill(R::ZERO);
+            for l in cut.steps.clone().rev() {
+                self.step_behind([w, x, a], &cut.steps, l, near);
+                plus(&mut own[(l - start) * d..][..d], &near[(l - start) * d..]);
+            }
             self.retreat(x, prefixes, cut, later);
         }
     }
@@ -295,7 +284,9 @@ impl<R: Real> Shape<'_, R> {
         for (b, cut) in cuts.iter().enumerate() {
             let start = cut.steps.start;
             let (run, next) = earlier[b * m * d..].split_at_mut(m * d);
-            self.ahead(y, a, &cut.steps, &mut run[start * d..], |_, _| {});
+            for l in cut.steps.clone() {
+                self.step_ahead([y, a], start, l, &mut run[start * d..]);
+            }
             if b + 1 < cuts.len() {
                 self.prefixes(a, &cut.steps, rest);
                 next[..cut.steps.end * d].copy_from_slice(&run[..cut.steps.end * d]);
@@ -316,8 +307,8 @@ impl<R: Real> Shape<'_, R> {
                 times(own, prefixes, self.least);
                 times(own, suffixes, self.least);
             }
-            self.from_earlier([w, x, a], earlier, prefixes, cut, own, rest);
-            self.to_later([w, y, a], later, suffixes, cut, own, rest);
+            self.reads_inside([w, x, a], earlier, prefixes, cut, own, rest);
+            self.writes_inside([w, y, a], later, suffixes, cut, own, rest);
             self.inside([w, x, y, a], cut, own, rest);
             self.retreat(x, prefixes, cut, later);
         }
@@ -348,7 +339,7 @@ impl<R: Real> Shape<'_, R> {
 
     /// Writes before a block and reads inside it.
     #[inline(always)]
-    fn from_earlier(
+    fn reads_inside(
         &self,
         [w, x, a]: [&[R]; 3],
         earlier: &[R],
@@ -381,7 +372,7 @@ impl<R: Real> Shape<'_, R> {
 
     /// Writes inside a block and reads behind it.
     #[inline(always)]
-    fn to_later(
+    fn writes_inside(
         &self,
         [w, y, a]: [&[R]; 3],
         later: &[R],
@@ -412,19 +403,20 @@ impl<R: Real> Shape<'_, R> {
         let (table, run) = rest.split_at_mut(n * n * d);
         let run = &mut run[..n * d];
         let start = cut.steps.start;
-        self.ahead(y, a, &cut.steps, run, |l, near| {
-            if l < cut.steps.end {
-                table[(l - start) * n * d..][..near.len()].copy_from_slice(near);
-            }
-        });
-        self.behind([w, x, a], &cut.steps, run, |l, back| {
+        for (k, l) in cut.steps.clone().enumerate() {
+            table[k * n * d..][..k * d].copy_from_slice(&run[..k * d]);
+            self.step_ahead([y, a], start, l, run);
+        }
+        run.fill(R::ZERO);
+        for l in cut.steps.clone().rev() {
+            self.step_behind([w, x, a], &cut.steps, l, run);
             let k = l - start;
             let sum = &mut own[k * d..][..d];
             let ahead = table[k * n * d..][..k * d].chunks_exact(d);
-            for (y, want) in ahead.zip(back.chunks_exact(d)) {
+            for (y, want) in ahead.zip(run.chunks_exact(d)) {
                 fused(sum, y, want);
             }
-        });
+        }
     }
 }
 
