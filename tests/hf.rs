@@ -11,10 +11,10 @@ mod folders;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use common::empty;
+use common::{empty, python};
 use lrc_compiler::graph::Prepared;
 use lrc_dsl::Sources;
 use lrc_runtime::exchange::hf::{self, Export, Import, Imported};
@@ -29,14 +29,6 @@ const FEW: [&str; 4] = ["llama", "mamba2", "jamba", "qwen3_next"];
 /// The most that logits may differ, and gradients as a share of their norm.
 const LOGITS: f64 = 1e-4;
 const GRADIENTS: f64 = 1e-3;
-
-/// The Python that has transformers.
-fn python() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/venv");
-    let made = Command::new(root.join("make.sh")).arg(root.join("torch.txt")).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    Path::new(String::from_utf8(made.stdout).unwrap().trim()).join("bin/python")
-}
 
 /// Runs one of the scripts on a folder.
 fn run(python: &Path, script: &str, folder: &Path, classes: &[String]) {

@@ -251,6 +251,23 @@ fn graphs_with_something_in_between_agree() {
     }
 }
 
+/// A soft cap that logits run into.
+#[test]
+fn capped_logits_agree() {
+    let layer = text("swiglu(hidden = 24)", "swiglu");
+    let capped = layer.replace("head rmsnorm(x), untied", "head 8 * rmsnorm(x), untied, cap 2");
+    assert_ne!(layer, capped);
+    let [plain, capped] = [layer, capped].map(|text| Prepared::plain(written(&text)));
+    agrees("cap", &capped);
+    let loss = |prepared: &Prepared| {
+        let params = fresh(&prepared.model.graph.params, 5);
+        Walk::on_cpu(prepared.clone(), &params).unwrap().evaluate(&batch()).unwrap().score.loss
+    };
+    // No token is likelier than where all others lie as far below as they can.
+    let least = (1.0 + (VOCAB as f64 - 1.0) * (-4.0_f64).exp()).ln();
+    assert!(loss(&capped) > least && loss(&capped) != loss(&plain));
+}
+
 /// A model of one layer, and what it uses of the library.
 fn text(layer: &str, use_: &str) -> String {
     format!(

@@ -191,12 +191,14 @@ pub enum Item {
     Embed(Expr),
     /// `residual expr` of a model, over `x` and `f`.
     Residual(Expr),
-    /// `head expr, tied|untied` of a model.
+    /// `head expr, tied|untied, cap expr` of a model.
     Head {
         /// The final normalisation, over `x`.
         value: Expr,
         /// `tied` or `untied`.
         tied: Name,
+        /// Between which logits lie: the soft cap.
+        cap: Option<Expr>,
     },
     /// `shared name { items }`: one set of parameters, callable many times.
     Shared {

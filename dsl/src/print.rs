@@ -100,9 +100,7 @@ fn print_item(out: &mut String, item: &Item, depth: usize) {
         Item::Residual(value) => {
             let _ = write!(out, "residual {}", expr(value));
         }
-        Item::Head { value, tied } => {
-            let _ = write!(out, "head {}, {}", expr(value), tied.text);
-        }
+        Item::Head { value, tied, cap } => out.push_str(&head_text(value, tied, cap.as_ref())),
         Item::Shared { name, items, .. } => {
             print_block(out, &format!("shared {}", name.text), items, depth);
         }
@@ -116,6 +114,11 @@ fn print_item(out: &mut String, item: &Item, depth: usize) {
         }
         Item::Statement(value) => out.push_str(&expr(value)),
     }
+}
+
+fn head_text(value: &Expr, tied: &Name, cap: Option<&Expr>) -> String {
+    let cap = cap.map_or(String::new(), |cap| format!(", cap {}", expr(cap)));
+    format!("head {}, {}{cap}", expr(value), tied.text)
 }
 
 fn shape_text(shape: &Shape) -> String {

@@ -198,4 +198,6 @@ class Model(_Graph):
     def forward(self, tokens: torch.Tensor, cu_seqlens: Any = None) -> torch.Tensor:
         """Logits of the next token, at each token."""
         head = self._tensors()[self._graph.head]
-        return torch.nn.functional.linear(self.hidden(tokens, cu_seqlens), head)
+        logits = torch.nn.functional.linear(self.hidden(tokens, cu_seqlens), head)
+        cap = self._graph.cap
+        return logits if cap is None else cap * torch.tanh(logits / cap)

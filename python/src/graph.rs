@@ -46,6 +46,9 @@ pub struct Graph {
     /// The parameter `[vocab, width]` that gives logits; the same if they are tied.
     #[pyo3(get)]
     head: usize,
+    /// The soft cap of logits, if they have one.
+    #[pyo3(get)]
+    cap: Option<f64>,
     /// Fresh parameters, until they are taken.
     initial: Mutex<Option<Vec<Vec<f32>>>>,
 }
@@ -144,7 +147,7 @@ impl Graph {
         let device = device(&wanted.device)?;
         let model = model(py, &wanted, settings(given)?)?;
         let (width, vocab) = (model.width, model.vocab);
-        let (embedding, head) = (model.embedding.0, model.head.0);
+        let (embedding, head, cap) = (model.embedding.0, model.head.0, model.cap);
         let params = &model.graph.params;
         let parameters = params.iter().map(|p| (p.name.clone(), p.shape.clone())).collect();
         let initial = fresh(params, wanted.seed);
@@ -164,7 +167,7 @@ impl Graph {
         let came = py.detach(move || is_ready.recv()).unwrap_or_else(|_| Err(ended()));
         came.map_err(|failure| errors::exception(py, &Sources::default(), &failure))?;
         let (jobs, initial) = (Mutex::new(Some(jobs)), Mutex::new(Some(initial)));
-        Ok(Graph { jobs, parameters, width, vocab, embedding, head, initial })
+        Ok(Graph { jobs, parameters, width, vocab, embedding, head, cap, initial })
     }
 
     /// Fresh parameters; they can be taken once.

@@ -4,19 +4,19 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 use lrc_dsl::Sources;
+use lrc_runtime::config;
 use lrc_runtime::exchange::hf::{self, Dtype};
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::train::checkpoint;
 
 use crate::commands::import::{Compare, as_json, same, told};
 use crate::commands::onnx;
-use crate::commands::trained::open;
 use crate::terminal::say;
 
 /// What is written for whom.
 #[derive(Debug, Subcommand)]
 pub enum Export {
-    /// A folder that Hugging Face's transformers loads, from a run that was imported from one and perhaps trained on.
+    /// A folder that Hugging Face's transformers loads: of the class that a run was imported from, or with a modelling file of its own.
     Hf(ExportHf),
     /// A recurrence as a file of ONNX: its operation `LinearAttention` where that is what it is, else a scan over tokens.
     Onnx(onnx::Onnx),
@@ -30,7 +30,10 @@ pub struct ExportHf {
     /// The folder, which is made.
     #[arg(long)]
     pub out: PathBuf,
-    /// The type of all weights [default: as they came].
+    /// Write a modelling file even where transformers has a class; always so where the run was not imported.
+    #[arg(long)]
+    pub own: bool,
+    /// The type of all weights [default: as they came, f32 where the run was not imported].
     #[arg(long)]
     pub dtype: Option<Number>,
     /// Take the checkpoint after so many steps instead of the newest one.
@@ -64,7 +67,8 @@ pub fn export(args: &Export, sources: &mut Sources) -> Result<(), Failure> {
 }
 
 fn hf(args: &ExportHf, sources: &mut Sources) -> Result<(), Failure> {
-    let (_, model) = open(&args.run, sources)?;
+    let opened = config::open::of_run(&args.run, sources)?;
+    let model = &opened.model;
     let params = checkpoint::parameters(&args.run, args.from_step, &model.graph.params)?;
     let dtype = args.dtype.map(|number| match number {
         Number::F32 => Dtype::F32,
@@ -72,16 +76,28 @@ fn hf(args: &ExportHf, sources: &mut Sources) -> Result<(), Failure> {
         Number::F16 => Dtype::F16,
     });
     let to = hf::Export { run: &args.run, folder: &args.out, dtype };
-    let tensors = hf::export(&to, &model, &params, sources)?;
+    let own = args.own || !hf::own::has_class(&args.run);
+    let (tensors, speaks) = if own {
+        let made = hf::own::export(&to, &opened, &params)?;
+        (made.tensors, made.tokenizer)
+    } else {
+        (hf::export(&to, model, &params, sources)?, true)
+    };
     let params = hf::rounded(params, dtype);
-    let found = args.compare.with(&args.out, &model, &params)?;
+    let found = args.compare.with(&args.out, own, model, &params)?;
     if args.json {
-        say!(
-            "{}",
-            serde_json::json!({ "folder": args.out, "tensors": tensors, "logits": as_json(&found) })
-        );
+        let json = serde_json::json!({
+            "folder": args.out, "tensors": tensors, "own": own, "tokenizer": speaks, "logits": as_json(&found),
+        });
+        say!("{json}");
     } else {
         say!("{tensors} tensors in {}", args.out.display());
+        if own {
+            say!("modeling_lrc.py computes the model: load it with trust_remote_code=True");
+        }
+        if !speaks {
+            say!("no tokenizer: the run's tokens stand for no text, or its data is gone");
+        }
         say!("{}", told(&found));
     }
     same(&found)

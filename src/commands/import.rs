@@ -52,17 +52,18 @@ pub struct Compare {
 }
 
 impl Compare {
-    /// Compares a folder with a model where a Python is named; gives what was found, or why nothing was.
+    /// Compares a folder, of our `own` making or not, with a model where a Python is named; gives what was found, or why nothing was.
     pub fn with(
         &self,
         folder: &Path,
+        own: bool,
         model: &Model,
         params: &[Vec<f32>],
     ) -> Result<Result<Compared, String>, Failure> {
         let Some(python) = &self.python else {
             return Ok(Err("--python names no Python with transformers".into()));
         };
-        match hf::against(python, folder, model, params) {
+        match hf::against(python, folder, own, model, params) {
             Ok(compared) => Ok(Ok(compared)),
             Err(Failure::World(why)) if !self.require_compare => Ok(Err(why)),
             Err(failure) => Err(failure),
@@ -112,7 +113,7 @@ pub fn import(args: &Import, sources: &mut Sources) -> Result<(), Failure> {
         data: args.data.as_deref(),
     };
     let made = hf::import(&from, sources)?;
-    let found = args.compare.with(&args.folder, &made.model, &made.params)?;
+    let found = args.compare.with(&args.folder, false, &made.model, &made.params)?;
     let parameters: usize = made.params.iter().map(Vec::len).sum();
     if args.json {
         let json = serde_json::json!({

@@ -1,6 +1,6 @@
-"""Logits of a folder's class in transformers: FOLDER OUT TOKENS, run by `lrc import hf --python` and `lrc export hf --python`.
+"""Logits of a folder's class in transformers: FOLDER OUT TOKENS class|own, run by `lrc import hf --python` and `lrc export hf --python`.
 
-No code of the folder is run (`trust_remote_code=False`), pickles are not read, and nothing is fetched.
+No code of the folder is run (`trust_remote_code=False`) unless it is of lrc's own making, pickles are not read, and nothing is fetched.
 """
 
 import json
@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
-folder, out, tokens = sys.argv[1:]
+folder, out, tokens, whose = sys.argv[1:]
 model, found = AutoModelForCausalLM.from_pretrained(
     folder,
     dtype=torch.float32,
     attn_implementation="eager",
-    trust_remote_code=False,
+    trust_remote_code=whose == "own",
     local_files_only=True,
     use_safetensors=True,
     output_loading_info=True,

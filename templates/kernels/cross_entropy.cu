@@ -1,6 +1,7 @@
 // Cross-entropy of rows of logits, a block of 256 threads for each: said[row] = (loss, best guess, ln Z).
 // Where there is room for factors, the logits become the gradient of `scale` times the sum of the losses
-// and of `z` times ln²Z, but for the factor of each row.
+// and of `z` times ln²Z, but for the factor of each row. Where `cap` is not 0, logits are `cap` times tanh(x / cap), and the
+// gradient is by x.
 __device__ __forceinline__ float exponential(float x) {
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
@@ -13,8 +14,20 @@ __device__ __forceinline__ float logarithm(float x) {
     return y * 0.693147181f;
 }
 
+// See `op_tanh` of the tile library: a polynomial near 0, where the quotient would lose digits.
+__device__ __forceinline__ float hyperbolic(float x) {
+    const float a = x < 0.f ? -x : x, s = x * x;
+    float p = -5.7049887e-3f;
+    p = p * s + 2.063909e-2f;
+    p = p * s - 5.3739716e-2f;
+    p = p * s + 1.3331442e-1f;
+    p = p * s - 0.3333328f;
+    const float far = 1.f - 2.f / (exponential(2.f * a) + 1.f);
+    return a < 0.625f ? p * s * x + x : x < 0.f ? -far : far;
+}
+
 extern "C" __global__ void cross_entropy(float* logits, const int* targets, float* said, float* factors, int vocab,
-                                         float scale, float z) {
+                                         float scale, float z, float cap) {
     extern __shared__ float shared[];
     float* row = logits + (long long)blockIdx.x * vocab;
     const int me = threadIdx.x, target = targets[blockIdx.x];
@@ -22,7 +35,8 @@ extern "C" __global__ void cross_entropy(float* logits, const int* targets, floa
     float top = -3.0e38f;
     int guess = vocab;
     for (int i = me; i < vocab; i += 256) {
-        const float x = row[i];
+        float x = row[i];
+        if (cap != 0.f) row[i] = x = cap * hyperbolic(x / cap);
         if (x > top) {
             top = x;
             guess = i;
@@ -63,6 +77,7 @@ extern "C" __global__ void cross_entropy(float* logits, const int* targets, floa
     if (me == 0) factors[blockIdx.x] = scale / sum;
     const float steeper = 1.f + 2.f * z * log_z;
     for (int i = me; i < vocab; i += 256) {
-        row[i] = exponential(row[i] - top) * steeper - (i == target ? sum : 0.f);
+        const float y = row[i], share = cap != 0.f ? y / cap : 0.f;
+        row[i] = (exponential(y - top) * steeper - (i == target ? sum : 0.f)) * (1.f - share * share);
     }
 }

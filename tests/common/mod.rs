@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+pub mod small;
 pub mod study;
 
 use std::path::{Path, PathBuf};
@@ -29,4 +30,21 @@ pub fn empty(name: &str) -> PathBuf {
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     folder
+}
+
+/// The Python that has transformers.
+pub fn python() -> PathBuf {
+    let [python, _] = environment();
+    python
+}
+
+/// That Python, and the folder of what lm-evaluation-harness wants beside.
+pub fn environment() -> [PathBuf; 2] {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/venv");
+    let mut make = Command::new(root.join("make.sh"));
+    let made = make.args([root.join("torch.txt"), root.join("harness.txt")]).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let said = String::from_utf8(made.stdout).unwrap();
+    let mut lines = said.lines();
+    [Path::new(lines.next().unwrap()).join("bin/python"), lines.next().unwrap().into()]
 }

@@ -79,7 +79,8 @@ CLASSES = {
     ),
     "lfm2": dict(layer_types=["conv", "full_attention"], block_auto_adjust_ff_dim=False),
     "rwkv": dict(attention_hidden_size=WIDTH, context_length=64, num_hidden_layers=2),
-    "xlstm": dict(num_heads=4, embedding_dim=WIDTH, num_blocks=2, chunk_size=8),
+    # Its cache counts on sizes that are multiples of 64.
+    "xlstm": dict(num_heads=4, hidden_size=128, embedding_dim=128, num_blocks=2, chunk_size=8),
     "zamba": dict(
         num_hidden_layers=4, mamba_d_state=8, mamba_dt_rank=4, n_mamba_heads=2, use_mamba_kernels=False,
         layers_block_type=["mamba", "hybrid", "mamba", "hybrid"], tie_word_embeddings=True,

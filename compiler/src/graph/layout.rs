@@ -43,6 +43,8 @@ pub(super) struct Whole<'d> {
     pub head: &'d Expr,
     /// Whether the embedding gives the logits.
     pub tied: bool,
+    /// The soft cap of logits.
+    pub cap: Option<f64>,
 }
 
 /// Unrolls a model's items; what it declares is missing where it is not whole.
@@ -74,7 +76,7 @@ struct Parts<'d> {
     vocab: Option<&'d Expr>,
     embed: Option<&'d Expr>,
     residual: Option<&'d Expr>,
-    head: Option<(&'d Expr, &'d Name)>,
+    head: Option<(&'d Expr, &'d Name, Option<&'d Expr>)>,
 }
 
 impl<'d> Parts<'d> {
@@ -105,16 +107,10 @@ impl<'d> Parts<'d> {
             let message = format!("the model `{}` has no sub-layer", decl.name.text);
             diags.push(Diag::error("E0220", decl.name.span, message));
         }
-        let mut told = |size: Result<usize, Box<Diag>>| match size {
-            Ok(size) => Some(size),
-            Err(diag) => {
-                diags.push(*diag);
-                None
-            }
-        };
-        let width = told(width(decl, numbers)?);
-        let vocab = told(numbers.size(self.vocab?));
-        let (head, tied) = self.head?;
+        let width = told(width(decl, numbers)?, diags);
+        let vocab = told(numbers.size(self.vocab?), diags);
+        let (head, tied, cap) = self.head?;
+        let cap = told(cap.map(|cap| positive(numbers, cap)).transpose(), diags);
         let tied = match (tied.text.as_str(), numbers.known.get(&tied.text)) {
             ("tied", _) | (_, Some(Setting::Truth(true))) => true,
             ("untied", _) | (_, Some(Setting::Truth(false))) => false,
@@ -131,7 +127,24 @@ impl<'d> Parts<'d> {
             }
         };
         let embed = self.embed;
-        Some(Whole { vocab: vocab?, width: width?, embed, residual: self.residual?, head, tied })
+        let (vocab, width, residual) = (vocab?, width?, self.residual?);
+        Some(Whole { vocab, width, embed, residual, head, tied, cap: cap? })
+    }
+}
+
+/// What was found, or nothing where it was an error.
+fn told<T>(found: Result<T, Box<Diag>>, diags: &mut Vec<Diag>) -> Option<T> {
+    found.map_err(|diag| diags.push(*diag)).ok()
+}
+
+/// A number above 0 that logits stay below.
+fn positive(numbers: &Numbers, cap: &Expr) -> Result<f64, Box<Diag>> {
+    match numbers.eval(cap)? {
+        Setting::Number(x) if x > 0.0 && x.is_finite() => Ok(x),
+        other => {
+            let message = format!("the cap of logits is {other}, not a number above 0");
+            Err(Box::new(Diag::error("E0213", cap.span, message)))
+        }
     }
 }
 
@@ -177,9 +190,9 @@ impl<'d> Flattener<'_, 'd> {
                     let first = self.parts.residual.replace(expr);
                     self.once("residual", first, expr);
                 }
-                Item::Head { value, tied } if top => {
-                    let first = self.parts.head.replace((value, tied));
-                    self.once("head", first.map(|(value, _)| value), value);
+                Item::Head { value, tied, cap } if top => {
+                    let first = self.parts.head.replace((value, tied, cap.as_ref()));
+                    self.once("head", first.map(|(value, ..)| value), value);
                 }
                 Item::Repeat { range, items, .. } => self.repeat(range, items, numbers),
                 Item::Statement(expr) => self.call(expr, numbers, None),

@@ -30,6 +30,8 @@ pub struct Model {
     pub head: ParamId,
     /// The normalised hidden state that the head reads.
     pub hidden: ValueId,
+    /// Where logits have a soft cap: `x` becomes `cap tanh(x / cap)` (Bello et al. 2017; Gemma 2).
+    pub cap: Option<f64>,
     /// What mixers add to the loss, such as the balance of experts: a number each.
     pub losses: Vec<ValueId>,
     /// One line per sub-layer, as laid out.
@@ -136,6 +138,7 @@ fn assemble(
         embedding,
         head,
         hidden,
+        cap: whole.cap,
         losses: std::mem::take(&mut builder.losses),
         layout: layers.iter().map(|layer| print::expr(&layer.call)).collect(),
     })

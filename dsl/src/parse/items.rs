@@ -159,13 +159,18 @@ impl Reader {
     }
 
     fn head(&self, pair: Found, span: Span) -> Read<Item> {
-        let mut inner =
-            pair.into_inner().filter(|p| matches!(p.as_rule(), Rule::expr | Rule::name));
-        let value = self.expr(next(&mut inner))?;
+        let (mut value, mut cap) = (None, None);
         // Without its word a head is told what it lacks beside everything else.
-        let nothing = || Name { text: String::new(), span };
-        let tied = inner.next().map_or_else(nothing, |name| self.name(&name));
-        Ok(Item::Head { value, tied })
+        let mut tied = Name { text: String::new(), span };
+        for part in pair.into_inner() {
+            match part.as_rule() {
+                Rule::name => tied = self.name(&part),
+                Rule::expr if value.is_none() => value = Some(self.expr(part)?),
+                Rule::expr => cap = Some(self.expr(part)?),
+                _ => {}
+            }
+        }
+        Ok(Item::Head { value: promised(value), tied, cap })
     }
 
     fn shared(&self, pair: Found, span: Span) -> Read<Item> {

@@ -100,6 +100,8 @@ pub struct CrossEntropy<'a> {
     pub targets: &'a [u32],
     /// Numbers of a row.
     pub vocab: usize,
+    /// The soft cap of logits, if they have one.
+    pub cap: Option<f32>,
     /// Where a gradient is wanted.
     pub gradient: Option<LossGradient>,
 }

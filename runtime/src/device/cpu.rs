@@ -307,9 +307,12 @@ impl Backend for Cpu {
         let mut made: Vec<(SaidRow, f32)> = Vec::new();
         self.with([on.logits], |_, [logits]| {
             let rows = logits.par_chunks_exact_mut(vocab).zip(targets);
-            let one = |(logits, target): (&mut [f32], &u32)| match on.gradient {
-                Some(LossGradient { z, .. }) => loss::gradient(logits, *target, z),
-                None => (loss::said(logits, *target), 1.0),
+            let one = |(logits, target): (&mut [f32], &u32)| {
+                loss::capped(logits, on.cap);
+                match on.gradient {
+                    Some(LossGradient { z, .. }) => loss::gradient(logits, *target, z, on.cap),
+                    None => (loss::said(logits, *target), 1.0),
+                }
             };
             made = rows.map(one).collect();
         })?;

@@ -237,6 +237,7 @@ impl Fixed {
             on.vocab.into(),
             scale.into(),
             z.into(),
+            on.cap.unwrap_or(0.0).into(),
         ];
         store.launch(&self.cross_entropy, [rows, THREADS, THREADS * 8], &arguments)
     }

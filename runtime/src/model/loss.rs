@@ -5,7 +5,7 @@ use crate::device::backend::{CrossEntropy, LossGradient};
 use crate::device::store::Tensor;
 use crate::ground::error::Failure;
 use crate::ops::dense::{Dense, Sizes};
-use crate::ops::loss::NONE;
+use crate::ops::loss::{self, NONE};
 
 impl Walk {
     /// Logits of a hidden state.
@@ -24,9 +24,15 @@ impl Walk {
         let y = self.parameters.backend.alloc("logits", rows * vocab)?;
         let sizes = Sizes { rows, groups: 1, shape: [width, vocab] };
         self.parameters.backend.dense(Dense::Forward, y, [hidden, head], sizes)?;
-        let logits = self.parameters.backend.read(y)?.into_owned();
+        let mut logits = self.parameters.backend.read(y)?.into_owned();
+        loss::capped(&mut logits, self.cap());
         self.parameters.backend.free(y);
         Ok(logits)
+    }
+
+    /// The soft cap of logits.
+    fn cap(&self) -> Option<f32> {
+        self.model().cap.map(|cap| cap as f32)
     }
 
     /// The loss of the asked rows; with a way `back` also the gradient by the hidden state, and by the
@@ -67,7 +73,7 @@ impl Walk {
                 }
                 None => None,
             };
-            let on = CrossEntropy { logits, targets: &targets, vocab, gradient };
+            let on = CrossEntropy { logits, targets: &targets, vocab, cap: self.cap(), gradient };
             self.parameters.backend.cross_entropy(&on)?;
             if let (Some(d_hidden), Some(LossGradient { factors, .. })) = (d_hidden, gradient) {
                 self.loss_grad(&block, rows, (d_hidden, d_head), factors)?;

@@ -117,16 +117,30 @@ pub fn said(logits: &mut [f32], target: u32) -> SaidRow {
     SaidRow { guess: guess as u32, ..cross_entropy(logits, target).0 }
 }
 
-/// The same, and the gradient by the logits in their place, but for the factor of one over the number
+/// Puts logits below their soft cap: `x` becomes `cap tanh(x / cap)`.
+pub fn capped(logits: &mut [f32], cap: Option<f32>) {
+    if let Some(cap) = cap {
+        pulp::Arch::new()
+            .dispatch(|| logits.iter_mut().for_each(|x| *x = cap * Real::tanh(*x / cap)));
+    }
+}
+
+/// The same as [`said`], and the gradient by the logits in their place, but for the factor of one over the number
 /// that comes with it. With `z` above 0 the loss has `z ln²Z` more, where `Z` is what the exponentials
-/// of the logits add up to (z-loss; Chowdhery et al. 2022).
-pub fn gradient(logits: &mut [f32], target: u32, z: f32) -> (SaidRow, f32) {
+/// of the logits add up to (z-loss; Chowdhery et al. 2022). Logits with a cap are given capped, and the gradient is by what
+/// they were before.
+pub fn gradient(logits: &mut [f32], target: u32, z: f32, cap: Option<f32>) -> (SaidRow, f32) {
+    let slope = |y: &f32, cap: f32| 1.0 - (y / cap) * (y / cap);
+    let slopes: Option<Vec<f32>> = cap.map(|cap| logits.iter().map(|y| slope(y, cap)).collect());
     let (row, sum) = cross_entropy(logits, target);
     if z > 0.0 {
         let steeper = 1.0 + 2.0 * z * row.log_z as f32;
         logits.iter_mut().for_each(|x| *x *= steeper);
     }
     logits[target as usize] -= sum;
+    if let Some(slopes) = slopes {
+        logits.iter_mut().zip(slopes).for_each(|(d, slope)| *d *= slope);
+    }
     (row, sum)
 }
 
@@ -203,7 +217,7 @@ mod tests {
         };
         for z in [0.0, z] {
             let mut d = logits.clone();
-            let (row, sum) = gradient(&mut d, target, z as f32);
+            let (row, sum) = gradient(&mut d, target, z as f32, None);
             assert!((row.loss - loss(&logits, 0.0)).abs() < 1e-6 && !row.right);
             for at in [0, 1, 40] {
                 let moved = |by: f32| {
@@ -214,6 +228,25 @@ mod tests {
                 let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
                 assert!((f64::from(d[at] / sum) - slope).abs() < 1e-4, "{at} {z}");
             }
+        }
+        // Capped at 2: the same gradient, by what comes in.
+        let cap = Some(2.0);
+        let inner = |logits: &[f32]| {
+            let mut capped_logits = logits.to_vec();
+            capped(&mut capped_logits, cap);
+            loss(&capped_logits, z)
+        };
+        let mut d = logits.clone();
+        capped(&mut d, cap);
+        let (_, sum) = gradient(&mut d, target, z as f32, cap);
+        for at in [0, 1, 40] {
+            let moved = |by: f32| {
+                let mut moved = logits.clone();
+                moved[at] += by;
+                inner(&moved)
+            };
+            let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+            assert!((f64::from(d[at] / sum) - slope).abs() < 1e-4, "{at}, capped");
         }
         let all = Predictions::of(&[said(&mut logits.clone(), 1), said(&mut logits.clone(), 2)]);
         assert_eq!((all.score.targets, all.score.right, all.guesses), (2, 1, vec![2, 2]));

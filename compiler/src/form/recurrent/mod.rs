@@ -285,7 +285,7 @@ fn backward(
 
 /// Takes the current token out of sums over the past whose terms read what this token computes, so
 /// that every stored value a term reads is older than the token.
-fn peel(r: &Recurrence) -> Program {
+pub fn peel(r: &Recurrence) -> Program {
     let mut b = Builder::new();
     let mut new: Vec<Value> = Vec::new();
     let first_state = r.outs.len();

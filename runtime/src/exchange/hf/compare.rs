@@ -44,15 +44,16 @@ fn tokens(vocab: usize) -> Vec<Vec<u32>> {
     (0..SEQUENCES).map(|s| (0..LENGTH).map(|t| token(s, t)).collect()).collect()
 }
 
-/// Compares a model with the class of a folder.
+/// Compares a model with the class of a folder; only where the folder is of our own making is its Python run.
 pub fn against(
     python: &Path,
     folder: &Path,
+    own: bool,
     model: &Model,
     params: &[Vec<f32>],
 ) -> Result<Compared, Failure> {
     let tokens = tokens(model.vocab);
-    let theirs = by_transformers(python, folder, &tokens)?;
+    let theirs = by_transformers(python, folder, own, &tokens)?;
     let mut walk = Walk::new(model.clone(), params)?;
     let mut batch = Batch::default();
     for sequence in &tokens {
@@ -76,7 +77,12 @@ pub fn against(
     })
 }
 
-fn by_transformers(python: &Path, folder: &Path, tokens: &[Vec<u32>]) -> Result<Vec<f32>, Failure> {
+fn by_transformers(
+    python: &Path,
+    folder: &Path,
+    own: bool,
+    tokens: &[Vec<u32>],
+) -> Result<Vec<f32>, Failure> {
     let scratch =
         std::env::temp_dir().join(format!("lrc-logits-{}.safetensors", std::process::id()));
     let mut child = Command::new(python)
@@ -85,6 +91,7 @@ fn by_transformers(python: &Path, folder: &Path, tokens: &[Vec<u32>]) -> Result<
         .arg(folder)
         .arg(&scratch)
         .arg(serde_json::json!(tokens).to_string())
+        .arg(if own { "own" } else { "class" })
         .env("HF_HUB_OFFLINE", "1")
         .env("TRANSFORMERS_OFFLINE", "1")
         .stdin(Stdio::piped())

@@ -45,12 +45,6 @@ pub fn export(
             run.display()
         )));
     }
-    if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Failure::Usage(format!(
-            "{} holds files already: choose another folder with --out",
-            folder.display()
-        )));
-    }
     let (origin, map) = origin(&kept, sources)?;
     let config = folder::config(&kept)?;
     if bounded::bytes(&kept.join(ARCH))? != bounded::bytes(&run.join(ARCH))? {
@@ -64,12 +58,23 @@ pub fn export(
     }
     let names = names(&map, &Value::of(&config))?;
     let places = places(&map, &names, model, &origin.shards)?;
-    std::fs::create_dir_all(folder).map_err(at_path("make", folder))?;
+    empty(folder)?;
     write_tensors(to, &origin.shards, &places, params, &kept)?;
     write_texts(folder, &kept, dtype)?;
     let spared = serde_json::json!({ "modules": spared(model, &places) });
     atomic::write(&folder.join(SPARED), spared.to_string().as_bytes())?;
     Ok(origin.shards.iter().map(|shard| shard.tensors.len()).sum())
+}
+
+/// Makes the folder; one that holds files is refused.
+pub fn empty(folder: &Path) -> Result<(), Failure> {
+    if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Failure::Usage(format!(
+            "{} holds files already: choose another folder with --out",
+            folder.display()
+        )));
+    }
+    std::fs::create_dir_all(folder).map_err(at_path("make", folder))
 }
 
 /// The places of all tensors that parameters hold.
@@ -145,18 +150,22 @@ fn write_texts(to: &Path, kept: &Path, dtype: Option<Dtype>) -> Result<(), Failu
     }
     let Some(dtype) = dtype else { return Ok(()) };
     let mut config = folder::config(kept)?;
-    let name = match dtype {
-        Dtype::BF16 => "bfloat16",
-        Dtype::F16 => "float16",
-        _ => "float32",
-    };
     if let Some(config) = config.as_object_mut() {
         // Versions before 5 say `torch_dtype`.
         let key = if config.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
-        config.insert(key.into(), name.into());
+        config.insert(key.into(), named(dtype).into());
     }
     let text = serde_json::to_string_pretty(&config).map_err(|e| Failure::World(e.to_string()))?;
     atomic::write(&to.join("config.json"), text.as_bytes())
+}
+
+/// The name of a type in configurations.
+pub fn named(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::BF16 => "bfloat16",
+        Dtype::F16 => "float16",
+        _ => "float32",
+    }
 }
 
 /// The modules of transformers whose weights should stay as they are: those of layers with a recurrence, whose errors add up

@@ -10,7 +10,9 @@ mod folder;
 mod import;
 mod map;
 mod numbers;
+pub mod own;
 mod template;
+mod tokenizer;
 mod value;
 mod weights;
 

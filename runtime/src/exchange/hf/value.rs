@@ -168,6 +168,10 @@ impl Names {
                 Value::List(all) => Ok(Value::Number(all.len() as f64)),
                 other => Err(wants(expr, "a list", &other)),
             },
+            // As a number is that is held in bf16.
+            ("bf16", [expr]) => {
+                Ok(Value::Number(half::bf16::from_f64(self.number(expr)?).to_f64()))
+            }
             ("sqrt", [expr]) => Ok(Value::Number(self.number(expr)?.sqrt())),
             ("ceil", [expr]) => Ok(Value::Number(self.number(expr)?.ceil())),
             ("floor", [expr]) => Ok(Value::Number(self.number(expr)?.floor())),
