@@ -31,8 +31,9 @@ class Tokens:
         return torch.as_tensor(x, device=self.like.device)
 
     def _at(self, rows, at):
-        axes = 1 if self.u is None else 2
-        return rows[:, :, at.reshape([1] * (axes - at.dim()) + list(at.shape)).clamp(min=0)]
+        # What lies outside is 0, or not kept.
+        at = at.clamp(0, rows.shape[2] - 1)
+        return rows[:, :, align(at, 1 if self.u is None else 2)]
 
     def input(self, number, shape, at=None):
         """An input at positions, at the tokens themselves where none are given; 0 before the first token."""
