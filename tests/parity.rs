@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 
 use lrc_compiler::elaborate::Setting;
-use lrc_compiler::graph::{Model, Options, Prepared, Recompute, build, prepare};
+use lrc_compiler::graph::{
+    Amended, Init, LowRank, Model, Options, Prepared, Recompute, build, build_with, prepare,
+};
 use lrc_compiler::tile::Number;
 use lrc_dsl::{Sources, load_text};
 use lrc_runtime::device::Device;
@@ -121,7 +123,7 @@ fn optimisers_update_alike() {
     ];
     for method in methods {
         let optimizer =
-            Optimizer { method, lr: 1e-2, weight_decay: 0.1, clip: 1.0, groups: groups.clone() };
+            Optimizer { method, lr: 1e-2, groups: groups.clone(), ..Optimizer::adamw(1e-2) };
         let model = small();
         let params = fresh(&model.graph.params, 3);
         let mut moved = Vec::new();
@@ -266,6 +268,26 @@ fn capped_logits_agree() {
     // No token is likelier than where all others lie as far below as they can.
     let least = (1.0 + (VOCAB as f64 - 1.0) * (-4.0_f64).exp()).ln();
     assert!(loss(&capped) > least && loss(&capped) != loss(&plain));
+}
+
+/// Low-rank products beside dense ones and beside those of experts, all else frozen.
+#[test]
+fn low_rank_products_agree() {
+    let text = text("attention(heads = 2)\n moe(experts = 4, top = 2, hidden = 24)", "moe");
+    let text = format!("use \"mixers/attention.arch\"\n{text}");
+    let (names, mut diags) = load_text("m", text, None, LIBRARY, &mut Sources::default());
+    let low_rank = Some(LowRank { rank: 3, alpha: 6.0, picks: &|_| true });
+    let amended = Amended { low_rank, ..Amended::default() };
+    let made = build_with(&names, &names.decls["m"], &BTreeMap::new(), &amended, &mut diags);
+    let mut model = made.unwrap();
+    assert!(model.adapters.len() > 3);
+    let mut frozen = vec![true; model.graph.params.len()];
+    for one in model.adapters.clone() {
+        model.graph.params[one.b.0].init = Init::Normal(0.0, 0.3);
+        (frozen[one.a.0], frozen[one.b.0]) = (false, false);
+    }
+    let options = Options { frozen, ..Options::default() };
+    agrees("low rank", &prepare(model, &options).unwrap());
 }
 
 /// A model of one layer, and what it uses of the library.

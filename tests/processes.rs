@@ -121,6 +121,7 @@ fn training_is_the_same_to_the_bit_however_many_processes_there_are() {
     for (optimizer, said, more) in [
         ("adamw", adamw, &[][..]),
         ("muon", "muon: {lr: 0.01, weight_decay: 0.1}", &[("dropout", "0.1")][..]),
+        ("lora", adamw, &[("lora.rank", "3"), ("only", "lora, head")][..]),
     ] {
         let alone = folder(&format!("{optimizer}-1"));
         let spec = alone.with_extension("yaml");

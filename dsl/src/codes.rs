@@ -198,8 +198,8 @@ pub static CODES: &[(&str, &str, &str)] = &[
     ),
     (
         "E0406",
-        "a group of parameters fits none",
-        "`match` of a group is a class (matrices, embedding, head, vectors, f32) or a name with `*` for anything; `lrc compile MODEL.arch --emit graph` lists names.",
+        "a choice of parameters fits none",
+        "`match` of a group, `freeze`, `only` and `targets` of `lora` take classes (matrices, embedding, head, vectors, f32, init_states, lora) or a name with `*` for anything; `lrc compile MODEL.arch --emit graph` lists names.",
     ),
     (
         "E0407",

@@ -7,6 +7,7 @@ use lrc_dsl::Sources;
 use lrc_runtime::config;
 use lrc_runtime::exchange::hf::{self, Dtype};
 use lrc_runtime::ground::error::Failure;
+use lrc_runtime::model::low_rank::merge;
 use lrc_runtime::train::checkpoint;
 
 use crate::commands::import::{Compare, as_json, same, told};
@@ -69,7 +70,8 @@ pub fn export(args: &Export, sources: &mut Sources) -> Result<(), Failure> {
 fn hf(args: &ExportHf, sources: &mut Sources) -> Result<(), Failure> {
     let opened = config::open::of_run(&args.run, sources)?;
     let model = &opened.model;
-    let params = checkpoint::parameters(&args.run, args.from_step, &model.graph.params)?;
+    let mut params = checkpoint::parameters(&args.run, args.from_step, &model.graph.params)?;
+    merge(model, &mut params);
     let dtype = args.dtype.map(|number| match number {
         Number::F32 => Dtype::F32,
         Number::Bf16 => Dtype::BF16,

@@ -8,7 +8,7 @@ use lrc_compiler::graph::Model;
 use lrc_compiler::graph::account::{Account, account};
 use lrc_dsl::ast::{Decl, ExprKind};
 use lrc_dsl::{Namespace, Sources};
-use lrc_runtime::config::open::{choose, declarations};
+use lrc_runtime::config::open::{choose, declarations, of_run, open};
 use lrc_runtime::data::LONGEST;
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::search::measure::{ALL, Costs, Measure, quantity};
@@ -16,17 +16,17 @@ use lrc_runtime::search::solve::{Solved, solve};
 use lrc_runtime::tell;
 
 use crate::args::count;
-use crate::commands::declared::{built, settings};
+use crate::commands::declared::{built, pairs, settings};
 use crate::terminal::say;
 
 /// Arguments of `lrc params`.
 #[derive(Debug, clap::Args)]
 pub struct Params {
-    /// The `.arch` file.
+    /// The `.arch` file; or a spec or a run's folder, which say besides what is trained.
     pub file: PathBuf,
     /// The model; needed if the file has several.
     pub name: Option<String>,
-    /// Override a parameter of the model.
+    /// Override a parameter of the model, or a value of a spec.
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
     /// Sequence length for operations and caches.
@@ -71,6 +71,9 @@ struct Found {
 
 /// `lrc params`
 pub fn params(args: &Params, sources: &mut Sources) -> Result<(), Failure> {
+    if args.file.is_dir() || args.file.extension().is_some_and(|e| e == "yaml" || e == "yml") {
+        return of_spec(args, sources);
+    }
     let namespace = declarations(&args.file, sources)?;
     let decl = choose(&namespace, args.name.as_deref(), &args.file)?;
     let mut given = settings(&args.set)?;
@@ -84,6 +87,7 @@ pub fn params(args: &Params, sources: &mut Sources) -> Result<(), Failure> {
     let account = account(&model);
     if args.json {
         let mut json = json(&model, &account, args.context);
+        json["trained"] = account.parameters.into();
         if let Some(Found { name, wanted, solved }) = &found {
             json["match"] = serde_json::json!({
                 "measure": wanted.measure.name(), "to": wanted.to,
@@ -102,7 +106,30 @@ pub fn params(args: &Params, sources: &mut Sources) -> Result<(), Failure> {
             solved.value
         );
     }
-    print(&model, &account, args.context);
+    print(&model, &account, args.context, account.parameters);
+    Ok(())
+}
+
+/// Of the model of a spec or of a run, with what is trained of it.
+fn of_spec(args: &Params, sources: &mut Sources) -> Result<(), Failure> {
+    let run = args.file.is_dir();
+    if args.name.is_some() || args.r#match.is_some() || (run && !args.set.is_empty()) {
+        let why = "a spec and a run name their model and its sizes: leave NAME and --match out, for a run --set too";
+        return Err(Failure::Usage(why.into()));
+    }
+    let opened = match run {
+        true => of_run(&args.file, sources)?,
+        false => open(&args.file, &pairs(&args.set)?, sources)?,
+    };
+    let (model, trained) = (&opened.model, opened.spec.optimizer.trained(&opened.model)?);
+    let account = account(model);
+    if args.json {
+        let mut json = json(model, &account, args.context);
+        json["trained"] = trained.into();
+        say!("{json}");
+    } else {
+        print(model, &account, args.context, trained);
+    }
     Ok(())
 }
 
@@ -176,8 +203,18 @@ fn json(model: &Model, account: &Account, context: usize) -> serde_json::Value {
     })
 }
 
-fn print(model: &Model, account: &Account, context: usize) {
-    say!("{}: {} parameters ({})", model.name, account.parameters, short(account.parameters));
+fn print(model: &Model, account: &Account, context: usize, trained: usize) {
+    let share = 100.0 * trained as f64 / account.parameters.max(1) as f64;
+    let trained = match trained < account.parameters {
+        true => format!(", {trained} of them trained ({share:.2} %)"),
+        false => String::new(),
+    };
+    say!(
+        "{}: {} parameters ({}){trained}",
+        model.name,
+        account.parameters,
+        short(account.parameters)
+    );
     for (group, count) in &account.groups {
         say!("  {group:<28} {count:>14}");
     }

@@ -15,7 +15,7 @@ use lrc_runtime::scale::memory::{Held, Zero};
 use lrc_runtime::scale::text::{self, Timed, assumptions, document};
 use lrc_runtime::scale::{Computed, Job, Layout, Local, Plan as OfStep, Refused, plan};
 use lrc_runtime::tell;
-use lrc_runtime::train::estimate::{Estimate, longest};
+use lrc_runtime::train::estimate::{Estimate, longest, of_backward, operations};
 use lrc_runtime::train::ready::{Data, ready};
 
 use crate::args::{count, share};
@@ -100,7 +100,7 @@ fn job(prepared: &Prepared, needs: &Estimate, length: usize, micro: usize) -> Jo
     Job {
         held: Held {
             parameters: read,
-            gradients: f32(numbers.parameters),
+            gradients: needs.gradients / if needs.parts > 1 { 2.0 } else { 1.0 },
             // What is updated, where it is not what is read.
             optimiser: needs.optimizer + needs.parameters - read,
         },
@@ -109,7 +109,9 @@ fn job(prepared: &Prepared, needs: &Estimate, length: usize, micro: usize) -> Jo
         micro,
         activations: needs.activations / needs.part as f64,
         logits: needs.logits,
-        operations: 3.0 * numbers.flops_per_token(length) as f64,
+        operations: operations(&numbers, of_backward(prepared).as_ref(), |account| {
+            account.flops_per_token(length)
+        }),
         states: f32(costs().map(|cost| cost.state).sum()),
         gathered: f32(costs().map(|cost| cost.cache_per_past).sum()),
         steps: needs.steps,

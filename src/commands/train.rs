@@ -19,7 +19,7 @@ use lrc_runtime::report::record::Summary;
 use lrc_runtime::schedule::Amount;
 use lrc_runtime::train::checkpoint::Checkpoint;
 use lrc_runtime::train::estimate::{Estimate, advice};
-use lrc_runtime::train::ready::{Data, Ready, ready_with};
+use lrc_runtime::train::ready::{Conditions, Data, Ready, ready_under};
 use lrc_runtime::{tell, train as runtime};
 
 use crate::args;
@@ -48,7 +48,7 @@ pub struct Train {
     /// the new ones, and the run goes on as if it had been of them from its first step on.
     #[arg(long, requires = "resume")]
     pub allow_changes: bool,
-    /// Begin with the parameters of another run: a folder such as runs/NAME/checkpoints/step-00002000.
+    /// Begin with the parameters of another run: its folder, or a checkpoint such as runs/NAME/checkpoints/step-00002000.
     #[arg(long, value_name = "CHECKPOINT")]
     pub from: Option<PathBuf>,
     /// With --from: go on where that run stood, and let the learning rate decay over this amount (`2B tokens`, `500
@@ -129,11 +129,10 @@ fn train_in(
     }
     let Opened { spec, model, arch, warnings } = open(&args.spec, &overrides, sources)?;
     terminal::show(sources, &warnings);
-    let account = account(&model);
     tell!(
-        "{}: {} parameters, task {}, {} sequences of {} tokens a step",
+        "{}: {}, task {}, {} sequences of {} tokens a step",
         model.name,
-        account.parameters,
+        numbers(&spec, &model)?,
         spec.task.name(),
         spec.shaping.batch.size.sequences(spec.task.length()),
         spec.task.length()
@@ -176,6 +175,13 @@ fn train_in(
     }
     tell_end(&summary, &folder);
     Ok(())
+}
+
+/// How many parameters there are, and how many of them are trained.
+fn numbers(spec: &Spec, model: &Model) -> Result<String, Failure> {
+    let (all, trained) = (account(model).parameters, spec.optimizer.trained(model)?);
+    let those = if trained < all { format!(", {trained} of them trained") } else { String::new() };
+    Ok(format!("{all} parameters{those}"))
 }
 
 /// What a run came to.
@@ -224,11 +230,17 @@ fn dry_run(
     launched: Option<Launched>,
 ) -> Result<(), Failure> {
     note_missing(spec);
-    let (segments, tuned) = (launched.map_or(1, |_| spec.segments), spec.tuned.as_deref());
-    let Ready { run_schedule, needs, .. } =
-        ready_with(spec, model, options.device, Data::Elsewhere, tuned, segments)?;
+    let start = options.start(spec)?;
+    let under = Conditions {
+        device: options.device,
+        data: Data::Elsewhere,
+        tuned: spec.tuned.as_deref(),
+        segments: launched.map_or(1, |_| spec.segments),
+        start: start.as_ref(),
+    };
+    let Ready { run_schedule, needs, .. } = ready_under(spec, model, &under)?;
     let needs = beside(needs, launched, spec.segments);
-    if let Some(runtime::From { checkpoint, .. }) = &options.from {
+    if let Some(runtime::From { checkpoint, goes_on: true }) = &options.from {
         let checkpoint = Checkpoint::open(checkpoint)?;
         checkpoint.state()?;
         checkpoint.model(&model.graph.params)?;
@@ -242,6 +254,26 @@ fn dry_run(
     if let (Some(steps), Some(tokens)) = (needs.steps, needs.tokens) {
         say!("{steps} steps, {tokens:.3e} tokens");
     }
+    say_needs(&needs);
+    let rate = dense::speed(model.width);
+    let seconds = needs.flops / rate;
+    let run =
+        needs.steps.map_or(String::new(), |n| format!(", the run {}", lasting(seconds * n as f64)));
+    say!(
+        "operations: {:.3e} a step; dense products run at {:.0} GFLOP/s here, so a step takes {} at best{run}",
+        needs.flops,
+        rate / 1e9,
+        lasting(seconds)
+    );
+    note_memory(&needs, options.device);
+    for advice in advice(spec, model, &run_schedule) {
+        tell!("advice: {advice}");
+    }
+    Ok(())
+}
+
+/// The first step, and the memory of the longest.
+fn say_needs(needs: &Estimate) {
     let [sequences, length] = needs.first;
     say!(
         "first step: {sequences} sequences of {length} tokens; longest steps in {} parts of {} tokens",
@@ -263,21 +295,6 @@ fn dry_run(
         said.join(", "),
         gib(whole)
     );
-    let rate = dense::speed(model.width);
-    let seconds = needs.flops / rate;
-    let run =
-        needs.steps.map_or(String::new(), |n| format!(", the run {}", lasting(seconds * n as f64)));
-    say!(
-        "operations: {:.3e} a step; dense products run at {:.0} GFLOP/s here, so a step takes {} at best{run}",
-        needs.flops,
-        rate / 1e9,
-        lasting(seconds)
-    );
-    note_memory(&needs, options.device);
-    for advice in advice(spec, model, &run_schedule) {
-        tell!("advice: {advice}");
-    }
-    Ok(())
 }
 
 /// Says that this machine has too little memory. A run may be planned here and trained elsewhere.

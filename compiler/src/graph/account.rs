@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kind, Model, Recur};
+use super::{Kind, Model, Node, Prepared, Recur};
 use crate::block::tokens_of;
 use crate::chunk::attention::{Range, SAMPLES};
 use crate::chunk::derive;
@@ -148,26 +148,72 @@ pub fn account(model: &Model) -> Account {
     for index in model.graph.nodes.node_indices().take(model.graph.forward) {
         let node = &model.graph.nodes[index];
         match &node.kind {
-            Kind::Dense { .. } => {
-                account.dense_flops += 2 * size(&model.graph.params[node.params[0].0].shape);
-            }
-            // As the sum that it is, not as the transforms that compute it.
+            Kind::Dense { .. } | Kind::Expert => account.dense_flops += product(model, node),
             Kind::LongConv => {
                 let width = model.graph.value(node.outputs[0]).width();
-                let (flops_per_past, cache_per_past) = (2 * width, 2 * width);
-                let cost = Cost { flops_per_past, cache_per_past, ..Cost::default() };
-                account.recurrences.push((node.label.clone(), cost));
-            }
-            Kind::Expert => {
-                let shape = &model.graph.params[node.params[0].0].shape;
-                let slots = model.graph.value(node.inputs[1]).width();
-                account.dense_flops += 2 * slots * size(&shape[1..]);
+                account.recurrences.push((node.label.clone(), long_conv(width)));
             }
             Kind::Recur(recur) => account.recurrences.push((node.label.clone(), cost(recur))),
             _ => {}
         }
     }
-    account.dense_flops += 2 * size(&model.graph.params[model.head.0].shape);
+    account.dense_flops += head(model);
+    account
+}
+
+/// Operations of the product with the head, per token.
+fn head(model: &Model) -> usize {
+    2 * size(&model.graph.params[model.head.0].shape)
+}
+
+/// As the sum that it is, not as the transforms that compute it.
+fn long_conv(width: usize) -> Cost {
+    Cost { flops_per_past: 2 * width, cache_per_past: 2 * width, ..Cost::default() }
+}
+
+/// Operations per token of a product, or of one of its gradients.
+fn product(model: &Model, node: &Node) -> usize {
+    let Some(weight) = node.params.first().or(node.gives.first()) else { return 0 };
+    let shape = &model.graph.params[weight.0].shape;
+    match &node.kind {
+        // The numbers of experts, one for each slot, come last.
+        Kind::Expert | Kind::ExpertGradInput | Kind::ExpertGradWeight => {
+            let slots = node.inputs.last().map_or(1, |ids| model.graph.value(*ids).width());
+            2 * slots * size(&shape[1..])
+        }
+        _ => 2 * size(shape),
+    }
+}
+
+/// What the backward pass of a prepared model costs, without what is computed again: as much as the forward pass for each
+/// gradient of a product, and twice as much for a recurrence. What is frozen has no gradient.
+pub fn backward(prepared: &Prepared) -> Account {
+    let model = &prepared.model;
+    let mut account = Account::default();
+    for node in model.graph.nodes.node_weights().skip(model.graph.forward) {
+        match &node.kind {
+            Kind::DenseGradInput { .. }
+            | Kind::DenseGradWeight { .. }
+            | Kind::ExpertGradInput
+            | Kind::ExpertGradWeight => account.dense_flops += product(model, node),
+            Kind::Loss => account.dense_flops += head(model) * (1 + node.gives.len()),
+            Kind::RecurGrad { of, .. } => {
+                if let Kind::Recur(recur) = &model.graph.nodes[*of].kind {
+                    let cost = cost(recur);
+                    account
+                        .recurrences
+                        .extend([(node.label.clone(), cost), (node.label.clone(), cost)]);
+                }
+            }
+            Kind::LongConvGrad => {
+                let cost = long_conv(model.graph.value(node.outputs[0]).width());
+                account
+                    .recurrences
+                    .extend([(node.label.clone(), cost), (node.label.clone(), cost)]);
+            }
+            _ => {}
+        }
+    }
     account
 }
 

@@ -20,6 +20,7 @@ mod pointwise;
 pub mod prepare;
 mod rewrite;
 mod split;
+mod starts;
 pub mod text;
 
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -28,9 +29,10 @@ use crate::compile::Chosen;
 use crate::elaborate::Recurrence;
 use crate::tile::{Number, Program, size};
 pub use init::Init;
-pub use mixer::{alone as mixer_alone, check as check_mixer};
-pub use model::{Model, Replaced, build, build_with};
+pub use mixer::{LowRank, alone as mixer_alone, check as check_mixer};
+pub use model::{Amended, Model, Replaced, build, build_with};
 pub use prepare::{Options, Prepared, Recompute, prepare};
+pub use starts::starts;
 
 /// Names a value of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,6 +77,19 @@ pub struct Param {
     pub f32: bool,
     /// How kernels hold what they read of it.
     pub number: Number,
+}
+
+/// A low-rank product beside another: `W x + scale B (A x)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adapter {
+    /// W, `[out, in]`, or one for each group or expert.
+    pub weight: ParamId,
+    /// A, `[rank, in]`.
+    pub a: ParamId,
+    /// B, `[out, rank]`.
+    pub b: ParamId,
+    /// What the update is multiplied with.
+    pub scale: f64,
 }
 
 /// What a node does. Forward nodes read activations; backward nodes come from [`backward`].

@@ -7,9 +7,9 @@ use lrc_dsl::ast::{Arg, Decl, Expr, ExprKind};
 use lrc_dsl::{Diag, Namespace, print};
 
 use super::layout::{self, Layer, Whole};
-use super::mixer::{Bound, GraphBuilder, Scope, twice};
+use super::mixer::{Bound, GraphBuilder, LowRank, Scope, twice};
 use super::pointwise::Named;
-use super::{Graph, Init, Kind, Node, Param, ParamId, ValueId};
+use super::{Adapter, Graph, Init, Kind, Node, Param, ParamId, ValueId};
 use crate::elaborate::signature::Numbers;
 use crate::elaborate::{Dim, Setting};
 
@@ -36,10 +36,21 @@ pub struct Model {
     pub losses: Vec<ValueId>,
     /// One line per sub-layer, as laid out.
     pub layout: Vec<String>,
+    /// Low-rank products beside others.
+    pub adapters: Vec<Adapter>,
 }
 
 /// Sub-layers that are others than laid out: calls by their number.
 pub type Replaced = BTreeMap<usize, Expr>;
+
+/// What is other than declared.
+#[derive(Default)]
+pub struct Amended<'a> {
+    /// Sub-layers.
+    pub replaced: Replaced,
+    /// Products with a low-rank one beside them.
+    pub low_rank: Option<LowRank<'a>>,
+}
 
 /// Builds a model. `given` overrides its parameters.
 pub fn build(
@@ -48,15 +59,15 @@ pub fn build(
     given: &BTreeMap<String, Setting>,
     diags: &mut Vec<Diag>,
 ) -> Option<Model> {
-    build_with(namespace, decl, given, &Replaced::new(), diags)
+    build_with(namespace, decl, given, &Amended::default(), diags)
 }
 
-/// Builds a model with other sub-layers at some places.
-pub fn build_with(
-    namespace: &Namespace,
+/// Builds a model that is amended.
+pub fn build_with<'a>(
+    namespace: &'a Namespace,
     decl: &Decl,
     given: &BTreeMap<String, Setting>,
-    replaced: &Replaced,
+    amended: &Amended<'a>,
     diags: &mut Vec<Diag>,
 ) -> Option<Model> {
     let before = diags.iter().filter(|d| d.is_error()).count();
@@ -79,10 +90,11 @@ pub fn build_with(
     }
     let (mut layers, whole) = layout::resolve(namespace, decl, &numbers, diags);
     if whole.is_some() {
-        layout::replace(namespace, &mut layers, replaced, diags);
+        layout::replace(namespace, &mut layers, &amended.replaced, diags);
     }
     let model = whole.and_then(|whole| {
         let mut builder = GraphBuilder::new(namespace, whole.width);
+        builder.low_rank = amended.low_rank;
         let model = assemble(&mut builder, decl, &whole, &layers);
         diags.append(&mut builder.diags);
         model
@@ -141,6 +153,7 @@ fn assemble(
         cap: whole.cap,
         losses: std::mem::take(&mut builder.losses),
         layout: layers.iter().map(|layer| print::expr(&layer.call)).collect(),
+        adapters: std::mem::take(&mut builder.adapters),
     })
 }
 

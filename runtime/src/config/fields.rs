@@ -4,7 +4,7 @@
 use lrc_dsl::{Diag, Span};
 
 use super::tree::{Key, Tree, Value};
-use crate::fields::{Field, Given, Kind, Preset, Table, field};
+use crate::fields::{Field, Kind, Preset, Table, field};
 use crate::schedule::Amount;
 
 /// What a key without a row is taken for, once that has been reported.
@@ -215,11 +215,35 @@ impl<'t, 'd> Fields<'t, 'd> {
         }
     }
 
-    /// A text, with a default.
-    pub fn text_or(&mut self, name: &'static str, default: &str) -> String {
+    /// Names or patterns: a text with commas between them, or a list of texts.
+    pub fn patterns(&mut self, name: &'static str) -> Option<Vec<String>> {
+        let tree = self.get(name)?;
+        let own = |text: &str| text.split(',').map(|one| one.trim().to_string()).collect();
+        let text = |item: &Tree| match &item.value {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        };
+        let found: Option<Vec<String>> = match &tree.value {
+            Value::Text(text) => Some(own(text)),
+            Value::List(items) => items.iter().map(text).collect(),
+            _ => None,
+        };
+        if found.as_ref().is_none_or(Vec::is_empty) {
+            self.wrong(name, tree, "a text or a list of texts");
+        }
+        found
+    }
+
+    /// Gives a field a text where it has nothing.
+    pub fn text_unless(&mut self, name: &'static str, default: &str) {
         if self.get(name).is_none() {
             self.put_value(name, Value::Text(default.to_string()));
         }
+    }
+
+    /// A text, with a default.
+    pub fn text_or(&mut self, name: &'static str, default: &str) -> String {
+        self.text_unless(name, default);
         self.text(name).map_or_else(|| default.to_string(), |(text, _)| text)
     }
 
@@ -457,31 +481,5 @@ impl<'t, 'd> Fields<'t, 'd> {
             }
         }
         Tree { value: Value::Map(self.written), span: None }
-    }
-}
-
-impl Given for Fields<'_, '_> {
-    fn number(&mut self, name: &'static str) -> f64 {
-        Fields::number(self, name)
-    }
-
-    fn size(&mut self, name: &'static str) -> usize {
-        Fields::size(self, name)
-    }
-
-    fn size_up_to(&mut self, name: &'static str, default: usize, most: usize) -> usize {
-        Fields::size_up_to(self, name, default, most)
-    }
-
-    fn word(&mut self, name: &'static str) -> usize {
-        self.word_or(name, std::array::from_fn::<usize, 8, _>(|at| at))
-    }
-
-    fn has(&mut self, name: &'static str) -> bool {
-        self.get(name).is_some()
-    }
-
-    fn truth(&mut self, name: &'static str) -> bool {
-        Fields::truth(self, name)
     }
 }

@@ -1,12 +1,14 @@
 //! `spec.yaml`: what to train, on what, how long and how.
 
+pub mod base;
 mod curriculum;
 mod data;
 pub mod fields;
+mod given;
 mod monitor;
 pub mod notes;
 pub mod open;
-mod optimizer;
+pub mod optimizer;
 pub mod page;
 pub mod schema;
 mod shaping;
@@ -28,7 +30,9 @@ use crate::optim::Optimizer;
 use crate::schedule::Amount;
 use crate::schedule::levels::Levels;
 use crate::schedule::run::{MOST_STEPS, Shaping};
+use base::Start;
 use fields::{Fields, finding};
+use optimizer::Lora;
 use tree::{Tree, Value};
 
 /// A checked spec.
@@ -44,6 +48,10 @@ pub struct Spec {
     pub settings: BTreeMap<String, Setting>,
     /// Calls of mixers that stand in place of those laid out, by their number.
     pub layers: BTreeMap<usize, String>,
+    /// What it begins with that is there.
+    pub from: Option<Start>,
+    /// Low-rank products beside others.
+    pub lora: Option<Lora>,
     /// What is learned.
     pub task: Task,
     /// How many sequences of which length each step has, and at which rate it learns.
@@ -113,6 +121,7 @@ pub fn read(
             diags.push(Diag::global("E0401", why));
         }
     }
+    base::complete(&mut tree, path.parent().unwrap_or(Path::new("")), file, &mut diags);
     let spec = decode(path, &tree, &mut diags);
     match spec {
         Some(spec) if diags.is_empty() => Ok(spec),
@@ -137,7 +146,7 @@ fn decode(path: &Path, tree: &Tree, diags: &mut Vec<Diag>) -> Option<Spec> {
 fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
     let name = name(f, stem);
     let model = f.need("model");
-    let model = model.and_then(|tree| f.within("model", tree, model_fields));
+    let model = model.and_then(|tree| f.within("model", tree, |f| model_fields(f, base)));
     let curriculum = curriculum::read(f);
     let task = data::subject(f, &curriculum, base);
     let seed = f.whole("seed");
@@ -147,9 +156,9 @@ fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
     let micro = micro(f);
     let segments = f.size("segments");
     let workers = f.size("workers");
-    let frozen = optimizer::frozen(f);
-    let mut optimizer = f.section("optimizer", optimizer::read);
-    optimizer.groups.splice(0..0, frozen);
+    let lora = optimizer::lora(f);
+    let frozen = optimizer::frozen(f, lora.is_some());
+    let optimizer = Optimizer { frozen, ..f.section("optimizer", optimizer::read) };
     let (schedule, auto_warmup) = f.section("schedule", shaping::schedule);
     let phases = shaping::phases(f);
     let transforms = transforms::read(f);
@@ -157,7 +166,7 @@ fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
     let eval = f.section("eval", |f| eval_fields(f, task.as_ref()));
     let checkpoint = f.section("checkpoint", checkpoint_fields);
     let monitor = monitor::read(f);
-    let ((file, model, settings, layers), task) = (model?, task?);
+    let (ModelFields { file, name: model, settings, layers, from }, task) = (model?, task?);
     let levels = curriculum::levels(f, &curriculum, &task);
     let place = curriculum.place.or(f.place());
     let (lengths, full) = (curriculum.lengths, task.length());
@@ -169,6 +178,8 @@ fn fields(f: &mut Fields, stem: &str, base: &Path) -> Option<Spec> {
         model,
         settings,
         layers,
+        from,
+        lora,
         task,
         shaping,
         micro,
@@ -246,10 +257,23 @@ impl Spec {
     }
 }
 
-type ModelFields = (String, Option<String>, BTreeMap<String, Setting>, BTreeMap<usize, String>);
+struct ModelFields {
+    file: String,
+    name: Option<String>,
+    settings: BTreeMap<String, Setting>,
+    layers: BTreeMap<usize, String>,
+    from: Option<Start>,
+}
 
-fn model_fields(f: &mut Fields) -> Option<ModelFields> {
-    let file = f.need_text("file");
+fn model_fields(f: &mut Fields, base: &Path) -> Option<ModelFields> {
+    let from = base::start(f, base);
+    let file = f.text("file");
+    if f.get("file").is_none() && from.is_none() {
+        let diag = finding(f.place(), "E0401", "`model` needs `file`, or `from`".into());
+        f.diags.push(diag.help(
+            "for example `file: my.arch`; with `from: runs/base` the model of that run goes on",
+        ));
+    }
     let name = f.text("name").map(|(name, _)| name);
     let mut settings = BTreeMap::new();
     if let Some(set) = f.get("set") {
@@ -271,7 +295,7 @@ fn model_fields(f: &mut Fields) -> Option<ModelFields> {
         }
     }
     let layers = replaced(f);
-    Some((file?.0, name, settings, layers))
+    Some(ModelFields { file: file?.0, name, settings, layers, from })
 }
 
 /// Sub-layers that are others than laid out.

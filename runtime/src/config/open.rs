@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lrc_compiler::graph::{Model, Replaced, build_with};
+use lrc_compiler::graph::{Amended, Kind as NodeKind, LowRank, Model, Replaced, build_with};
 use lrc_dsl::ast::{Decl, File, Kind};
 use lrc_dsl::{Diag, Namespace, Sources, parse_expr};
 
@@ -10,6 +10,7 @@ use super::{Spec, notes, tables, tree};
 use crate::ground::bounded;
 use crate::ground::error::{Failure, at_path};
 use crate::ground::library::LIBRARY;
+use crate::optim::Which;
 
 /// A spec, the model that it names, and the model's text without `use`.
 #[derive(Clone, Debug)]
@@ -38,15 +39,49 @@ pub fn open(
     // What could be read is a tree.
     let mut diags =
         tree::parse(file, &text).map_or(vec![], |tree| notes::old_names(&tree, &tables::SPEC));
-    let replaced = replaced(&spec, sources)?;
-    let Some(model) = build_with(&namespace, decl, &spec.settings, &replaced, &mut diags) else {
+    let picks = |name: &str| {
+        spec.lora.iter().flat_map(|lora| &lora.targets).any(|which| which.picks_product(name))
+    };
+    let low_rank = spec.lora.as_ref();
+    let low_rank =
+        low_rank.map(|lora| LowRank { rank: lora.rank, alpha: lora.alpha, picks: &picks });
+    let amended = Amended { replaced: replaced(&spec, sources)?, low_rank };
+    let Some(model) = build_with(&namespace, decl, &spec.settings, &amended, &mut diags) else {
         return Err(Failure::Invalid(diags));
     };
+    targets(&spec, &model)?;
     if spec.auto_warmup {
         spec.shaping.schedule.warmup = crate::schedule::warmup::auto(&model).0;
     }
     let all = File::of(namespace.decls.values().cloned().collect());
     Ok(Opened { spec, model, arch: lrc_dsl::print::print(&all), warnings: diags })
+}
+
+/// Refuses targets of low-rank products that are no product of the model.
+fn targets(spec: &Spec, model: &Model) -> Result<(), Failure> {
+    let params = &model.graph.params;
+    let has = |which: &Which| {
+        model.adapters.iter().any(|one| which.picks_product(&params[one.weight.0].name))
+    };
+    let lacks = spec.lora.iter().flat_map(|lora| &lora.targets).filter(|which| !has(which));
+    let nodes = model.graph.nodes.node_weights();
+    let products =
+        nodes.filter(|node| matches!(node.kind, NodeKind::Dense { .. } | NodeKind::Expert));
+    let example = products.flat_map(|node| &node.params).next();
+    let wrong: Vec<Diag> = lacks
+        .map(|which| {
+            let message = format!("`lora.targets`: {which} fits no dense product of the model");
+            let diag = Diag::global("E0406", message);
+            match example {
+                Some(one) => diag.help(format!(
+                    "its matrices are called as `{}` is; `lrc compile MODEL.arch --emit graph` lists all",
+                    params[one.0].name
+                )),
+                None => diag.help("the model has none"),
+            }
+        })
+        .collect();
+    if wrong.is_empty() { Ok(()) } else { Err(Failure::Invalid(wrong)) }
 }
 
 /// The spec and the model of a run, from its folder: it keeps its model beside its spec.

@@ -1,16 +1,41 @@
-//! `optimizer`: the rule that updates parameters, and groups of them.
+//! `optimizer`, `freeze`, `only`, `lora`: the rule that updates parameters, groups of them, and which are trained at all.
 
 use super::fields::Fields;
-use crate::optim::{Group, Method, Optimizer, Which};
+use crate::optim::{Class, Frozen, Group, Method, Optimizer, Which};
 
-/// What `freeze` names, as groups that stay as they are: they count before those of the optimiser.
-pub fn frozen(f: &mut Fields) -> Vec<Group> {
-    let Some((names, _)) = f.text("freeze") else { return vec![] };
-    let group = |name: &str| {
-        let (name, which) = (format!("freeze: {}", name.trim()), Which::parse(name.trim()));
-        Group { name, which, lr_scale: 0.0, weight_decay: Some(0.0) }
-    };
-    names.split(',').map(group).collect()
+/// Low-rank products beside others: `W x + (alpha / rank) B (A x)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lora {
+    /// Numbers between A and B.
+    pub rank: usize,
+    /// What the update is multiplied with, before it is divided by the rank.
+    pub alpha: f64,
+    /// Which products, by their matrices.
+    pub targets: Vec<Which>,
+}
+
+fn which(f: &mut Fields, name: &'static str) -> Option<Vec<Which>> {
+    Some(f.patterns(name)?.iter().map(|one| Which::parse(one)).collect())
+}
+
+/// `lora`
+pub fn lora(f: &mut Fields) -> Option<Lora> {
+    f.maybe("lora", |f| {
+        let (rank, alpha) = (f.size("rank"), f.number("alpha"));
+        f.text_unless("targets", "matrices");
+        let targets = which(f, "targets").unwrap_or(vec![Which::Class(Class::Matrices)]);
+        Lora { rank, alpha, targets }
+    })
+}
+
+/// What `freeze` and `only` leave as it is; beside low-rank products that is all else, where nothing is said.
+pub fn frozen(f: &mut Fields, lora: bool) -> Frozen {
+    let freeze = which(f, "freeze").unwrap_or_default();
+    if lora {
+        f.text_unless("only", "lora");
+    }
+    let usual = lora.then(|| vec![Which::Class(Class::Lora)]);
+    Frozen { freeze, only: which(f, "only").or(usual) }
 }
 
 /// Reads the section.
@@ -29,7 +54,7 @@ fn method(name: &str, f: &mut Fields) -> Optimizer {
     let usual = Optimizer::adamw(lr).method;
     let method = Method::read(name, f).unwrap_or(usual);
     let (weight_decay, clip) = (f.number("weight_decay"), f.number("clip"));
-    Optimizer { method, lr, weight_decay, clip, groups: vec![] }
+    Optimizer { method, lr, weight_decay, clip, groups: vec![], frozen: Frozen::default() }
 }
 
 fn group(name: &str, f: &mut Fields) -> Option<Group> {

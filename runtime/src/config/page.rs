@@ -9,9 +9,10 @@ use crate::fields::{Field, Kind, Preset, Table};
 const GUIDE: &str = include_str!("guide.md");
 
 /// The tables by their names in the guide.
-const TABLES: [(&str, &Table); 19] = [
+const TABLES: [(&str, &Table); 20] = [
     ("spec", &tables::SPEC),
     ("model", &tables::MODEL),
+    ("lora", &tables::LORA),
     ("eval", &tables::EVAL),
     ("checkpoint", &tables::CHECKPOINT),
     ("task", &tables::task::TASK),

@@ -4,6 +4,7 @@ mod across;
 pub mod between;
 mod launches;
 mod loss;
+pub mod low_rank;
 pub mod measure;
 pub mod plans;
 pub mod promises;

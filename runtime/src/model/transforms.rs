@@ -5,7 +5,7 @@ use lrc_compiler::graph::prepare::Unprepared;
 use lrc_compiler::graph::{Model, Options, Prepared, Recompute, prepare};
 
 use crate::ground::error::Failure;
-use crate::optim::{Which, classes};
+use crate::optim::{Which, roles};
 
 /// What is done to a model in training.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -73,12 +73,12 @@ impl Transforms {
 
     /// Which parameters are read in bf16.
     pub fn rounded(&self, model: &Model) -> Result<Vec<bool>, Failure> {
-        let classes = classes(model);
-        let mut rounded = vec![false; classes.len()];
+        let roles = roles(model);
+        let mut rounded = vec![false; roles.len()];
         for (which, precision) in &self.precision {
             let mut used = false;
-            for ((at, param), class) in model.graph.params.iter().enumerate().zip(&classes) {
-                if which.picks(param, *class) {
+            for ((at, param), role) in model.graph.params.iter().enumerate().zip(&roles) {
+                if which.picks(param, role) {
                     used = true;
                     // What is declared f32 stays so, unless it is named itself.
                     let may = !param.f32 || matches!(which, Which::Name(_));

@@ -8,9 +8,12 @@ pub mod rule;
 pub mod sgd;
 pub mod state;
 
-use lrc_compiler::graph::{Kind, Model, Param};
+use lrc_compiler::graph::{Kind, Model, Param, starts};
+use lrc_compiler::tile::size;
+use lrc_dsl::Diag;
 
 use crate::fields::{Field, Given, Variant, number};
+use crate::ground::error::Failure;
 pub use adamw::AdamW;
 pub use adopt::Adopt;
 pub use lion::Lion;
@@ -54,6 +57,17 @@ pub struct Optimizer {
     pub clip: f64,
     /// Parameters with param_groups of their own; the first group that fits counts.
     pub groups: Vec<Group>,
+    /// What stays as it is.
+    pub frozen: Frozen,
+}
+
+/// Which parameters stay as they are, to the bit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Frozen {
+    /// These.
+    pub freeze: Vec<Which>,
+    /// All but these, where that is said.
+    pub only: Option<Vec<Which>>,
 }
 
 /// The settings of a method, as a spec gives them, and its rule.
@@ -142,20 +156,44 @@ pub enum Class {
     Vectors,
     /// Declared `f32`.
     F32,
+    /// What a state of a recurrence begins with.
+    InitStates,
+    /// Of low-rank products beside others.
+    Lora,
 }
+
+/// The classes by their names in a spec.
+const CLASSES: [(&str, Class); 7] = [
+    ("matrices", Class::Matrices),
+    ("embedding", Class::Embedding),
+    ("head", Class::Head),
+    ("vectors", Class::Vectors),
+    ("f32", Class::F32),
+    ("init_states", Class::InitStates),
+    ("lora", Class::Lora),
+];
 
 impl Class {
     /// Reads a class's name.
     pub fn parse(text: &str) -> Option<Class> {
-        Some(match text {
-            "matrices" => Class::Matrices,
-            "embedding" => Class::Embedding,
-            "head" => Class::Head,
-            "vectors" => Class::Vectors,
-            "f32" => Class::F32,
-            _ => return None,
-        })
+        CLASSES.iter().find(|(name, _)| *name == text).map(|(_, class)| *class)
     }
+
+    /// Its name.
+    fn name(self) -> &'static str {
+        CLASSES.iter().find(|(_, class)| *class == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// What a parameter is, for who chooses among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// One of matrices, embedding, head, vectors.
+    pub class: Class,
+    /// Whether a state of a recurrence begins with it.
+    start: bool,
+    /// Whether it is of a low-rank product beside another.
+    low_rank: bool,
 }
 
 impl Which {
@@ -164,12 +202,22 @@ impl Which {
         Class::parse(text).map_or_else(|| Which::Name(text.into()), Which::Class)
     }
 
-    /// Whether it chooses a parameter of a class.
-    pub fn picks(&self, param: &Param, class: Class) -> bool {
+    /// Whether it chooses a parameter.
+    pub fn picks(&self, param: &Param, role: &Role) -> bool {
         match self {
             Which::Class(Class::F32) => param.f32,
-            Which::Class(wanted) => *wanted == class,
+            Which::Class(Class::InitStates) => role.start,
+            Which::Class(Class::Lora) => role.low_rank,
+            Which::Class(wanted) => *wanted == role.class,
             Which::Name(pattern) => fits(pattern, &param.name),
+        }
+    }
+
+    /// Whether it chooses the matrix of a product.
+    pub fn picks_product(&self, name: &str) -> bool {
+        match self {
+            Which::Class(class) => *class == Class::Matrices,
+            Which::Name(pattern) => fits(pattern, name),
         }
     }
 }
@@ -177,13 +225,21 @@ impl Which {
 impl std::fmt::Display for Which {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Which::Class(class) => write!(f, "`{}`", format!("{class:?}").to_lowercase()),
+            Which::Class(class) => write!(f, "`{}`", class.name()),
             Which::Name(name) => write!(f, "`{name}`"),
         }
     }
 }
 
-/// The class of each parameter; `F32` is none of them, but a property that any may have.
+/// What each parameter is. `F32`, `InitStates` and `Lora` are no class of them, but what any may be besides.
+pub fn roles(model: &Model) -> Vec<Role> {
+    let starts = starts(model);
+    let of = |at: usize| model.adapters.iter().any(|one| one.a.0 == at || one.b.0 == at);
+    let classes = classes(model).into_iter().enumerate();
+    classes.map(|(at, class)| Role { class, start: starts[at], low_rank: of(at) }).collect()
+}
+
+/// The class of each parameter.
 pub fn classes(model: &Model) -> Vec<Class> {
     let graph = &model.graph;
     let mut class = vec![Class::Vectors; graph.params.len()];
@@ -222,6 +278,8 @@ pub struct ParamGroup {
     pub lr_scale: f64,
     /// Its weight decay.
     pub weight_decay: f64,
+    /// Whether the spec says that it stays as it is.
+    kept: bool,
     /// Rows and columns of its matrices, one after the other, where the rule is for matrices.
     matrix: Option<[usize; 2]>,
     /// Numbers of the second running mean.
@@ -236,7 +294,7 @@ impl ParamGroup {
 
     /// Whether it stays as it is, to the bit.
     pub fn frozen(&self) -> bool {
-        self.lr_scale == 0.0
+        self.kept || self.lr_scale == 0.0
     }
 
     /// Whether it is updated as a matrix, so that one process must have all of it.
@@ -249,18 +307,24 @@ impl Optimizer {
     /// AdamW as it is where a spec says nothing else.
     pub fn adamw(lr: f64) -> Optimizer {
         let method = Method::AdamW(AdamW { betas: [0.9, 0.95], eps: 1e-8 });
-        Optimizer { method, lr, weight_decay: 0.1, clip: 1.0, groups: vec![] }
+        let (groups, frozen) = (vec![], Frozen::default());
+        Optimizer { method, lr, weight_decay: 0.1, clip: 1.0, groups, frozen }
     }
 
-    /// How each parameter of a model is updated. The error names a group that fits none.
-    pub fn param_groups(&self, model: &Model) -> Result<Vec<ParamGroup>, String> {
+    /// How each parameter of a model is updated. Refuses what fits none, and a model of which nothing is trained.
+    pub fn param_groups(&self, model: &Model) -> Result<Vec<ParamGroup>, Failure> {
         let graph = &model.graph;
+        let roles = roles(model);
+        self.frozen.fits(model, &roles)?;
         let mut used = vec![false; self.groups.len()];
-        let param_groups = graph.params.iter().zip(classes(model)).map(|(param, class)| {
-            let chosen = self.groups.iter().position(|group| group.which.picks(param, class));
+        let param_groups = graph.params.iter().zip(&roles).map(|(param, role)| {
+            let kept = self.frozen.keeps(param, role);
+            let fits = self.groups.iter().position(|group| group.which.picks(param, role));
+            let chosen = fits.filter(|_| !kept);
             if let Some(chosen) = chosen {
                 used[chosen] = true;
             }
+            let class = role.class;
             let group = chosen.map(|at| &self.groups[at]);
             let own = if param.decay { self.weight_decay } else { 0.0 };
             let n = param.shape.len();
@@ -270,15 +334,65 @@ impl Optimizer {
             ParamGroup {
                 lr_scale: group.map_or(1.0, |group| group.lr_scale),
                 weight_decay: group.and_then(|group| group.weight_decay).unwrap_or(own),
+                kept,
                 matrix: matrix.filter(|[rows, columns]| *rows > 1 && *columns > 1),
                 second: adaptive && matrix.is_none_or(|[rows, columns]| rows < 2 || columns < 2),
             }
         });
-        let param_groups = param_groups.collect();
-        match used.iter().position(|used| !used) {
-            Some(at) => Err(format!("`{}` fits no parameter of the model", self.groups[at].name)),
-            None => Ok(param_groups),
+        let param_groups: Vec<ParamGroup> = param_groups.collect();
+        if let Some(at) = used.iter().position(|used| !used) {
+            let but = if self.frozen == Frozen::default() { "" } else { " that is trained" };
+            let why = format!("`{}` fits no parameter of the model{but}", self.groups[at].name);
+            return Err(Failure::invalid("E0406", why));
         }
+        if param_groups.iter().all(ParamGroup::frozen) {
+            let why = "nothing of the model is trained: all of its parameters are frozen";
+            return Err(Failure::invalid("E0406", why));
+        }
+        Ok(param_groups)
+    }
+
+    /// Numbers of a model that are trained.
+    pub fn trained(&self, model: &Model) -> Result<usize, Failure> {
+        let groups = self.param_groups(model)?;
+        let trained = model.graph.params.iter().zip(&groups).filter(|(_, group)| !group.frozen());
+        Ok(trained.map(|(param, _)| size(&param.shape)).sum())
+    }
+}
+
+impl Frozen {
+    /// Whether a parameter stays as it is.
+    fn keeps(&self, param: &Param, role: &Role) -> bool {
+        let any = |all: &[Which]| all.iter().any(|which| which.picks(param, role));
+        any(&self.freeze) || self.only.as_ref().is_some_and(|only| !any(only))
+    }
+
+    /// Refuses what fits no parameter.
+    fn fits(&self, model: &Model, roles: &[Role]) -> Result<(), Failure> {
+        let picks = |which: &Which| {
+            let mut each = model.graph.params.iter().zip(roles);
+            each.any(|(param, role)| which.picks(param, role))
+        };
+        let freeze = self.freeze.iter().map(|which| ("freeze", which));
+        let all = freeze.chain(self.only.iter().flatten().map(|which| ("only", which)));
+        let wrong: Vec<Diag> = all.filter(|(_, which)| !picks(which)).map(stranger).collect();
+        if wrong.is_empty() { Ok(()) } else { Err(Failure::Invalid(wrong)) }
+    }
+}
+
+/// Says that a field names what the model does not have.
+fn stranger((field, which): (&str, &Which)) -> Diag {
+    let name = which.to_string();
+    let name = name.trim_matches('`');
+    let diag = Diag::global("E0406", format!("`{field}: {name}` fits no parameter of the model"));
+    match which {
+        Which::Class(Class::InitStates) => diag.help(
+            "no state begins with a parameter: a recurrence declares one, `param S0 : [dk, dv]` and `state S : [dk, dv] init S0`, and its mixer gives it, `param S0 : [heads, dk, dv]`",
+        ),
+        Which::Class(Class::Lora) => {
+            diag.help("the spec has no `lora`: for example `lora: {rank: 8, targets: \"*.q.weight\"}`")
+        }
+        _ => diag,
     }
 }
 

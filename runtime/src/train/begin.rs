@@ -11,16 +11,17 @@ use lrc_compiler::graph::account::account;
 
 use super::changes::Changes;
 use super::checkpoint::{self, Checkpoint, State};
-use super::engine::{Engine, Numbers, Training};
+use super::engine::{Engine, Training};
+use super::estimate::of_backward;
 use super::loader::DataLoader;
-use super::ready::{Data, Ready, ready_with};
+use super::ready::{Conditions, Data, Ready, ready_under};
 use super::run::Run;
-use super::{From, ORIGIN, Options};
+use super::{From, ORIGIN, Options, start};
 use crate::config::Spec;
+use crate::config::base::Start;
 use crate::ground::error::{Failure, at_path};
 use crate::ground::lock::Lock;
 use crate::model::fresh;
-use crate::optim::Moments;
 use crate::report::record::{Lineage, Record};
 use crate::schedule::Amount;
 use crate::schedule::levels::Levels;
@@ -39,15 +40,25 @@ impl<'s> Run<'s> {
         let tuned = if options.resume && kept.exists() { Some(&kept) } else { spec.tuned.as_ref() };
         let tuned = tuned.filter(|_| spec.tuned.is_some()).map(PathBuf::as_path);
         let segments = options.group.as_ref().map_or(1, |_| spec.segments);
-        let Ready { source, run_schedule, needs, plan } =
-            ready_with(spec, &model, options.device, Data::Needed, tuned, segments)?;
+        let start = options.start(spec)?;
+        let Ready { source, run_schedule, needs, plan, taken } = ready_under(
+            spec,
+            &model,
+            &Conditions {
+                device: options.device,
+                data: Data::Needed,
+                tuned,
+                segments,
+                start: start.as_ref(),
+            },
+        )?;
         let source = source.ok_or_else(|| Failure::World("the data was not opened".into()))?;
         match &options.group {
             Some(group) => needs.beside(group.place(), segments).fits(options.device)?,
             None => needs.fits(options.device)?,
         }
-        let params = fresh(&model.graph.params, spec.seed);
-        let counts = account(&model);
+        let params = taken.unwrap_or_else(|| fresh(&model.graph.params, spec.seed));
+        let (counts, backward) = (account(&model), of_backward(&plan.prepared));
         let training = Training::of(spec, &run_schedule, spec.seed, segments);
         let group = options.group.clone();
         let engine = Engine::of(plan, &params, options.device, &training, group)?;
@@ -62,6 +73,7 @@ impl<'s> Run<'s> {
         let mut run = Run {
             spec,
             options,
+            start,
             sets,
             bar: progress(options.progress, run_schedule.whole().steps),
             loader: DataLoader::new(Arc::new(source), run_schedule, workers),
@@ -77,6 +89,7 @@ impl<'s> Run<'s> {
             asking: 0.0,
             peak,
             counts,
+            backward,
             refusals: 0,
             agreed: None,
         };
@@ -113,8 +126,19 @@ impl<'s> Run<'s> {
         if self.writes() {
             self.write_spec(arch)?;
         }
-        if let Some(from) = &self.options.from {
-            self.branch(from)?;
+        match (&self.options.from, self.start.clone()) {
+            (Some(From { checkpoint, goes_on: true }), _) => {
+                let checkpoint = Checkpoint::open(checkpoint)?;
+                self.resume(&checkpoint)?;
+                self.branched(&checkpoint)?;
+            }
+            // Its weights are here already.
+            (_, Some(Start { folder, .. })) => {
+                let checkpoint = start::open(&folder)?;
+                self.state.lineage = checkpoint.state()?.lineage;
+                self.branched(&checkpoint)?;
+            }
+            _ => {}
         }
         if self.writes() {
             self.record = Record::create(folder)?;
@@ -235,18 +259,9 @@ impl<'s> Run<'s> {
         Ok(())
     }
 
-    /// Begins with a checkpoint of another run.
-    pub(super) fn branch(&mut self, from: &From) -> Result<(), Failure> {
-        let folder = from.checkpoint.as_path();
-        let checkpoint = Checkpoint::open(folder)?;
-        let there = checkpoint.state()?;
-        if from.goes_on {
-            self.resume(&checkpoint)?;
-        } else {
-            let params = checkpoint.model(self.engine.declared())?;
-            self.engine.restore(&Numbers { params, moments: Moments::default() })?;
-            self.state.lineage = there.lineage;
-        }
+    /// Notes that it began with a checkpoint of another run.
+    fn branched(&mut self, checkpoint: &Checkpoint) -> Result<(), Failure> {
+        let (folder, there) = (checkpoint.folder(), checkpoint.state()?);
         self.state.lines = 0;
         self.take_along(folder)?;
         let run = folder.parent().and_then(Path::parent).and_then(Path::file_name);

@@ -81,7 +81,8 @@ impl Changes {
             let part = path.split('.').next().unwrap_or_default();
             // The folder has its own name, its own file of the model and its own table of choices.
             if path != "name" && path != "model.file" && path != "tuned" {
-                let decides = matches!(part, "model" | "task" | "data" | "seed" | "curriculum");
+                let decides =
+                    matches!(part, "model" | "task" | "data" | "seed" | "curriculum" | "lora");
                 self.add(&path, said, decides);
             }
         }

@@ -75,7 +75,8 @@ fn named(params: &[Param], values: &[Vec<f32>], prefix: &str) -> Tensors {
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
-const DONE: &str = "DONE";
+/// Its last file: without it a folder is no checkpoint.
+pub const DONE: &str = "DONE";
 
 /// Writes a checkpoint.
 pub fn save(run: &Path, state: &State, params: &[Param], numbers: &Numbers) -> Result<(), Failure> {
@@ -314,6 +315,11 @@ impl Checkpoint {
             Some(why) => Err(self.damaged(STATE, &why)),
             None => Ok(state),
         }
+    }
+
+    /// All weights, whatever model they are of.
+    pub fn weights(&self) -> Result<Tensors, Failure> {
+        self.tensors(MODEL)
     }
 
     /// The parameters.

@@ -433,8 +433,7 @@ impl TrainingPlan {
     /// Works it out; refuses what cannot be.
     pub fn new(model: Model, training: &Training) -> Result<TrainingPlan, Failure> {
         let Training { optimizer, transforms, rows, .. } = *training;
-        let param_groups =
-            optimizer.param_groups(&model).map_err(|why| Failure::invalid("E0406", why))?;
+        let param_groups = optimizer.param_groups(&model)?;
         let frozen = param_groups.iter().map(ParamGroup::frozen).collect();
         Ok(TrainingPlan { prepared: transforms.prepare(model, rows, frozen)?, param_groups })
     }

@@ -1,6 +1,6 @@
 //! What a run will need, before it begins.
 
-use lrc_compiler::graph::account::account;
+use lrc_compiler::graph::account::{Account, account, backward};
 use lrc_compiler::graph::{Kind, Model, Prepared};
 use lrc_compiler::normal;
 use lrc_compiler::tile::{Number, Op, Program, Unary, size};
@@ -70,9 +70,11 @@ pub fn estimate(
     };
     let blocks = if device == Device::Cpu { Blocks::NEAR } else { Blocks::LARGE };
     let logits = blocks.numbers(part, model.width, model.vocab);
-    let params = prepared.model.graph.params.iter();
-    let parameters = params.map(|param| size(&param.shape) as f64 * held(param.number, device));
-    let forward = numbers.executed_per_token(longest(spec, run_schedule)) as f64;
+    let params = prepared.model.graph.params.iter().enumerate();
+    let bytes = |at: usize, number: Number| held(number, device, changes(prepared, at));
+    let parameters = params.map(|(at, param)| size(&param.shape) as f64 * bytes(at, param.number));
+    let longest = longest(spec, run_schedule);
+    let executed = |account: &Account| account.executed_per_token(longest);
     Ok(Estimate {
         steps: run_schedule.whole().steps.is_finite().then(|| run_schedule.whole().steps as u64),
         tokens: run_schedule.whole().tokens.is_finite().then(|| run_schedule.whole().tokens),
@@ -86,30 +88,48 @@ pub fn estimate(
         activations: activations * part as f64,
         logits: of_numbers(logits as f64),
         recomputed: prepared.recomputed.len(),
-        flops: 3.0 * forward * whole as f64,
+        flops: operations(&numbers, of_backward(prepared).as_ref(), executed) * whole as f64,
     })
+}
+
+/// What the backward pass costs where something is frozen. It takes twice what the forward pass takes elsewhere.
+pub fn of_backward(prepared: &Prepared) -> Option<Account> {
+    prepared.frozen.contains(&true).then(|| backward(prepared))
+}
+
+/// Operations per token of a step, forward and backward, by one way to count them.
+pub fn operations(
+    forward: &Account,
+    backward: Option<&Account>,
+    of: impl Fn(&Account) -> usize,
+) -> f64 {
+    let ahead = of(forward) as f64;
+    ahead + backward.map_or(2.0 * ahead, |backward| of(backward) as f64)
 }
 
 /// Bytes of a learned number: what the model reads, and beside it what is updated where that is something else. The
 /// processor holds everything in f32.
-fn held(number: Number, device: Device) -> f64 {
+fn held(number: Number, device: Device, changes: bool) -> f64 {
     let read = if device == Device::Cpu { Number::F32 } else { number };
-    let updated = if number == Number::F32 { 0 } else { Number::F32.bytes() };
+    let updated = if number == Number::F32 || !changes { 0 } else { Number::F32.bytes() };
     (read.bytes() + updated) as f64
 }
 
 /// Learned numbers that training changes.
 fn trained(prepared: &Prepared) -> f64 {
     let params = prepared.model.graph.params.iter().enumerate();
-    let changes = |at: usize| !prepared.frozen.get(at).copied().unwrap_or(false);
-    let each = params.filter(|(at, _)| changes(*at)).map(|(_, param)| size(&param.shape) as f64);
-    each.sum()
+    let each = params.filter(|(at, _)| changes(prepared, *at));
+    each.map(|(_, param)| size(&param.shape) as f64).sum()
+}
+
+/// Whether training changes a parameter.
+fn changes(prepared: &Prepared, at: usize) -> bool {
+    !prepared.frozen.get(at).copied().unwrap_or(false)
 }
 
 /// Numbers that an optimiser remembers.
 fn remembered(optimizer: &Optimizer, model: &Model) -> Result<f64, Failure> {
-    let param_groups =
-        optimizer.param_groups(model).map_err(|why| Failure::invalid("E0406", why))?;
+    let param_groups = optimizer.param_groups(model)?;
     let each = model.graph.params.iter().zip(&param_groups);
     let means = |group: &ParamGroup| group.remembered().map(f64::from).iter().sum::<f64>();
     let numbers = each.map(|(param, group)| size(&param.shape) as f64 * means(group));

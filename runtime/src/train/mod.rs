@@ -15,6 +15,7 @@ pub mod ready;
 mod run;
 mod shared;
 pub mod signals;
+pub mod start;
 mod summary;
 mod together;
 
@@ -22,6 +23,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::config::Spec;
+use crate::config::base::Start;
 use crate::device::Device;
 use crate::ground::error::Failure;
 use crate::parallel::Group;
@@ -84,6 +87,24 @@ impl Options {
             pause: None,
             inject: vec![],
             group: None,
+        }
+    }
+}
+
+impl Options {
+    /// The weights that a run of a spec begins with; nothing where they are drawn, or where it goes on.
+    pub fn start(&self, spec: &Spec) -> Result<Option<Start>, Failure> {
+        let resumes = self.resume && !checkpoint::list(&self.folder).is_empty();
+        match &self.from {
+            _ if resumes => Ok(None),
+            Some(From { goes_on: true, .. }) => Ok(None),
+            Some(_) if spec.from.is_some() => Err(Failure::Usage(
+                "--from, and `from` of the spec's `model`: give one of them (`--set model.from=FOLDER` is the same)".into(),
+            )),
+            Some(From { checkpoint, .. }) => {
+                Ok(Some(Start { folder: checkpoint.clone(), resize: false }))
+            }
+            None => Ok(spec.from.clone()),
         }
     }
 }

@@ -9,7 +9,9 @@ use super::engine::{Training, TrainingPlan};
 use super::estimate::{Estimate, estimate, longest, smallest};
 use super::lacks::lacks;
 use super::shared::too_short;
+use super::start;
 use crate::config::Spec;
+use crate::config::base::Start;
 use crate::data::corpus::Corpora;
 use crate::data::{Dataset, Task, fits};
 use crate::device::Device;
@@ -32,6 +34,23 @@ pub struct Ready {
     pub needs: Estimate,
     /// Its model, prepared to be trained.
     pub plan: TrainingPlan,
+    /// The weights that it begins with, where they are there.
+    pub taken: Option<Vec<Vec<f32>>>,
+}
+
+/// What a run begins under.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions<'c> {
+    /// Where it is to run.
+    pub device: Device,
+    /// Whether its data must be there.
+    pub data: Data,
+    /// A table of choices, the spec's or the copy that a run has kept of it.
+    pub tuned: Option<&'c Path>,
+    /// Processes that hold a segment each of every sequence.
+    pub segments: usize,
+    /// The weights that it begins with; nothing where they are drawn, or where it goes on.
+    pub start: Option<&'c Start>,
 }
 
 impl Ready {
@@ -54,18 +73,13 @@ pub enum Data {
 /// Asks everything that is asked of a spec and its model before the first step on a device. The memory of this machine is
 /// asked by [`Estimate::fits`]: a run is planned on other machines than it is trained on.
 pub fn ready(spec: &Spec, model: &Model, device: Device, data: Data) -> Result<Ready, Failure> {
-    ready_with(spec, model, device, data, spec.tuned.as_deref(), 1)
+    let (tuned, start) = (spec.tuned.as_deref(), spec.from.as_ref());
+    ready_under(spec, model, &Conditions { device, data, tuned, segments: 1, start })
 }
 
-/// The same with a table of choices, the spec's or the copy that a run has kept of it.
-pub fn ready_with(
-    spec: &Spec,
-    model: &Model,
-    device: Device,
-    data: Data,
-    tuned: Option<&Path>,
-    segments: usize,
-) -> Result<Ready, Failure> {
+/// The same under other conditions than the spec's own.
+pub fn ready_under(spec: &Spec, model: &Model, under: &Conditions) -> Result<Ready, Failure> {
+    let Conditions { device, data, tuned, segments, start } = *under;
     fits(&spec.task, spec.task.vocab(), model.vocab)?;
     let source = match missing(&spec.task) {
         Some(_) if data == Data::Elsewhere => None,
@@ -89,7 +103,8 @@ pub fn ready_with(
     }
     let needs = estimate(spec, model, &plan.prepared, &run_schedule, device)?;
     needs.possible()?;
-    Ok(Ready { source, run_schedule, needs, plan })
+    let taken = start.map(|start| start::taken(start, spec, model)).transpose()?;
+    Ok(Ready { source, run_schedule, needs, plan, taken })
 }
 
 /// Puts the choices of a table into a plan. Where a device is not there, the table is read all the same.

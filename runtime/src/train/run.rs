@@ -10,11 +10,13 @@ use lrc_compiler::graph::account::Account;
 
 use super::checkpoint::State;
 use super::engine::{Engine, Stepped};
+use super::estimate::operations;
 use super::faults::muddled;
 use super::loader::DataLoader;
 use super::signals::signals;
 use super::{Fault, Metrics, Options, hooks};
 use crate::config::Spec;
+use crate::config::base::Start;
 use crate::data::HeldOut;
 use crate::ground::error::Failure;
 use crate::ground::lock::Lock;
@@ -32,6 +34,8 @@ use indicatif::ProgressBar;
 pub(super) struct Run<'s> {
     pub(super) spec: &'s Spec,
     pub(super) options: &'s Options,
+    /// The weights that it began with here.
+    pub(super) start: Option<Start>,
     pub(super) loader: DataLoader,
     pub(super) sets: Arc<[HeldOut]>,
     pub(super) engine: Engine,
@@ -51,6 +55,8 @@ pub(super) struct Run<'s> {
     /// Operations a second of dense products on this machine, stated or measured.
     pub(super) peak: Option<f64>,
     pub(super) counts: Account,
+    /// Of the backward pass, where something is frozen.
+    pub(super) backward: Option<Account>,
     /// Reasons that were told why steps are not started as a whole.
     pub(super) refusals: usize,
     /// Seconds that the run has taken, as all processes agree, where several train.
@@ -245,8 +251,9 @@ impl Run<'_> {
         self.state.step += 1;
         self.state.tokens += next.tokens();
         self.tokens_here += next.tokens();
-        let forward = self.counts.flops_per_token(next.length) as f64;
-        self.operations += 3.0 * forward * next.tokens() as f64;
+        let of = |account: &Account| account.flops_per_token(next.length);
+        let each = operations(&self.counts, self.backward.as_ref(), of);
+        self.operations += each * next.tokens() as f64;
     }
 
     /// Gradients computed so far, with those of steps that were undone.

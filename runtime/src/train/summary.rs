@@ -5,7 +5,7 @@ use crate::report::record::Summary;
 
 impl Run<'_> {
     /// Operations a second that the model needs, by the published formulas, of this process without its evaluations: three times
-    /// those of the forward pass, whatever is computed again.
+    /// those of the forward pass, less where something is frozen, whatever is computed again.
     pub(super) fn rate(&self) -> f64 {
         let seconds = self.started.elapsed().as_secs_f64() - self.asking;
         if seconds > 0.0 { self.operations / seconds } else { 0.0 }

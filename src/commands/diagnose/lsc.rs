@@ -6,9 +6,8 @@ use lrc_dsl::Sources;
 use lrc_runtime::config::open::open;
 use lrc_runtime::data::{Dataset, EvalSets};
 use lrc_runtime::ground::error::Failure;
-use lrc_runtime::model::fresh;
 use lrc_runtime::model::stability::stability;
-use lrc_runtime::train::checkpoint;
+use lrc_runtime::train::{checkpoint, start};
 
 use super::json;
 use crate::commands::declared::pairs;
@@ -41,7 +40,7 @@ pub fn local_stability(args: &Lsc, sources: &mut Sources) -> Result<(), Failure>
         (spec, model, params)
     } else {
         let opened = open(&args.spec, &pairs(&args.set)?, sources)?;
-        let params = fresh(&opened.model.graph.params, opened.spec.seed);
+        let params = start::parameters(&opened.spec, &opened.model)?;
         (opened.spec, opened.model, params)
     };
     let source = Dataset::open_for(&spec.task, spec.seed, &EvalSets::default(), model.vocab)?;

@@ -8,11 +8,12 @@ use lrc_dsl::ast::{Arg, BinaryOp, Expr, ExprKind, Range};
 use lrc_dsl::{Diag, Span, print};
 
 use super::functions::Call;
+use super::product::Product;
 use super::{Bound, GraphBuilder, Scope, Tried};
 use crate::elaborate::Dim;
 use crate::graph::pointwise::Named;
-use crate::graph::{Init, Kind, Node, Param, ValueId};
-use crate::tile::{Number, Unary, Value, size};
+use crate::graph::{Kind, Node, ValueId};
+use crate::tile::{Unary, Value, size};
 
 /// The experts of the sum at hand.
 #[derive(Clone, Debug)]
@@ -133,27 +134,18 @@ impl GraphBuilder<'_> {
         }
         let own = x.axes.first().is_some_and(|axis| axis.text == experts.slot.text);
         let slots = if own { 1 } else { 0 };
-        let inner: usize = x.axes[slots..].iter().map(|a| a.size).product();
-        let outer: usize = out.iter().map(|a| a.size).product();
-        let param = Param {
-            name: format!("{}.{}.weight", scope.path, scope.target),
-            shape: vec![experts.count, outer, inner],
-            init: Init::Normal(0.0, 1.0 / (inner as f64).sqrt()),
-            decay: true,
-            f32: false,
-            number: Number::F32,
+        let label = scope.label();
+        let of = Product {
+            name: label.clone(),
+            kind: Kind::Expert,
+            several: Some((experts.count, experts.slot.clone())),
+            inner: x.axes[slots..].iter().map(|a| a.size).product(),
+            outer: out.iter().map(|a| a.size).product(),
+            inputs: vec![self.settle(x.value, &label, true), experts.ids],
+            axes: [experts.slot].into_iter().chain(out.iter().cloned()).collect(),
+            span: call.span,
         };
-        let weight = self.param(param, call.span)?;
-        let input = self.settle(x.value, &scope.label(), true);
-        let node = Node {
-            params: vec![weight],
-            ..Node::plain(Kind::Expert, scope.label(), vec![input, experts.ids])
-        };
-        let axes: Vec<Dim> = [experts.slot].into_iter().chain(out.iter().cloned()).collect();
-        let shape: Vec<usize> = axes.iter().map(|a| a.size).collect();
-        debug_assert_eq!(size(&shape) % outer, 0);
-        let id = self.graph.add(node, &[(shape, false)])[0];
-        Some(Bound::Tensor(self.stream(id, axes)))
+        Some(Bound::Tensor(self.product(&of, &label)?))
     }
 
     /// `top_k(r, k)`: all but the `k` largest become 0.

@@ -4,6 +4,7 @@ use lrc_dsl::ast::BinaryOp;
 use lrc_dsl::{Diag, Span, print};
 
 use super::functions::Call;
+use super::product::Product;
 use super::{Bound, GraphBuilder, Tried};
 use crate::elaborate::Dim;
 use crate::graph::pointwise::{self, Named};
@@ -52,26 +53,18 @@ impl GraphBuilder<'_> {
             groups = x_axes.remove(0).size;
             out_axes.remove(0);
         }
-        let inner: usize = x_axes.iter().map(|a| a.size).product();
-        let outer: usize = out_axes.iter().map(|a| a.size).product();
-        let shape = if each.is_some() { vec![groups, outer, inner] } else { vec![outer, inner] };
-        let param = Param {
-            name: format!("{}.{}.weight", scope.path, scope.target),
-            shape,
-            init: Init::Normal(0.0, 1.0 / (inner as f64).sqrt()),
-            decay: true,
-            f32: false,
-            number: Number::F32,
+        let label = scope.label();
+        let of = Product {
+            name: label.clone(),
+            kind: Kind::Dense { groups },
+            several: each.map(|_| (groups, out[0].clone())),
+            inner: x_axes.iter().map(|a| a.size).product(),
+            outer: out_axes.iter().map(|a| a.size).product(),
+            inputs: vec![self.settle(x.value, &label, true)],
+            axes: out,
+            span: name.span,
         };
-        let weight = self.param(param, name.span)?;
-        let input = self.settle(x.value, &scope.label(), true);
-        let node = Node {
-            params: vec![weight],
-            ..Node::plain(Kind::Dense { groups }, scope.label(), vec![input])
-        };
-        let shape: Vec<usize> = out.iter().map(|a| a.size).collect();
-        let id = self.graph.add(node, &[(shape, false)])[0];
-        let product = self.stream(id, out);
+        let product = self.product(&of, &label)?;
         Some(Bound::Tensor(self.biased(call, product, "bias")?))
     }
 

@@ -8,6 +8,7 @@ mod expression;
 mod functions;
 mod items;
 mod learned;
+mod product;
 mod promise;
 mod recurrence;
 
@@ -17,7 +18,7 @@ use lrc_dsl::ast::Decl;
 use lrc_dsl::{Diag, Namespace, Span};
 
 use super::pointwise::Named;
-use super::{Graph, Kind, Node, Param, ParamId, ValueId};
+use super::{Adapter, Graph, Kind, Node, Param, ParamId, ValueId};
 use crate::elaborate::signature::{Numbers, numbers_in};
 use crate::elaborate::{Dim, Setting};
 use crate::tile::interval::Intervals;
@@ -26,6 +27,7 @@ pub use alone::{alone, check};
 pub(super) use arguments::twice;
 use cut::Cut;
 use experts::Experts;
+pub use product::LowRank;
 
 /// What a name of a mixer stands for.
 #[derive(Clone, Debug)]
@@ -87,6 +89,10 @@ pub struct GraphBuilder<'n> {
     calls: usize,
     /// What mixers add to the loss.
     pub losses: Vec<ValueId>,
+    /// Which products get a low-rank one beside them; none where nothing is said.
+    pub low_rank: Option<LowRank<'n>>,
+    /// Those that have one.
+    pub adapters: Vec<Adapter>,
 }
 
 type Tried<T> = Option<T>;
@@ -116,6 +122,8 @@ impl<'n> GraphBuilder<'n> {
             intervals: Intervals::default(),
             calls: 0,
             losses: Vec::new(),
+            low_rank: None,
+            adapters: Vec::new(),
         }
     }
 

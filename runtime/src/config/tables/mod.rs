@@ -7,8 +7,11 @@ pub mod optimizer;
 pub mod shaping;
 pub mod task;
 
-use crate::fields::{Field, Kind, Preset, Table, amount, field, number, section, whole};
+use crate::fields::{Field, Kind, Preset, Table, amount, field, number, section, whole, word};
 use crate::schedule::Amount;
+
+/// Parameters: names with `*`, or classes.
+const PATTERNS: Kind = Kind::Either(&[Kind::Text, Kind::Values]);
 
 /// The whole spec.
 pub static SPEC: Table = Table::of(&[
@@ -24,7 +27,9 @@ pub static SPEC: Table = Table::of(&[
     field("micro_batch", Kind::Amount, Preset::Words("all"), "tokens that run through the model at a time; larger steps add up gradients: `16k tokens`").unit("tokens"),
     whole("segments", 1, [1, 1024], "where several processes train: so many neighbours hold a segment each of every sequence, so that a sequence of any length has room (docs/processes.md). Losses agree as far as numbers round; one process cuts nothing"),
     whole("workers", 1, [0, 64], "threads that prepare batches ahead; they change nothing but the time"),
-    field("freeze", Kind::Text, Preset::Words("none"), "parameters that stay as they are, to the bit: names with `*`, or classes (matrices, embedding, head, vectors, f32), with commas between: `\"*.attention.*, embedding\"`. Their gradients are no part of the norm"),
+    field("freeze", PATTERNS, Preset::Words("none"), "parameters that stay as they are, to the bit: names with `*`, or classes (matrices, embedding, head, vectors, f32, init_states), with commas between: `\"*.attention.*, embedding\"`. Nothing is computed or remembered for them, and their gradients are no part of the norm"),
+    field("only", PATTERNS, Preset::Words("all; with `lora`, `lora`"), "parameters that alone are trained, likewise; all others stay as they are. `init_states` is what states of recurrences begin with, `lora` the matrices that `lora` adds"),
+    field("lora", Kind::Section(&LORA), Preset::Words("none"), "small matrices beside those of dense products, which are trained in their place (docs/finetuning.md)"),
     section("optimizer", &optimizer::OPTIMIZER, "the update rule (below)"),
     section("schedule", &shaping::SCHEDULE, "the learning rate over the run (below)"),
     field("phases", Kind::List(&shaping::PHASE), Preset::Words("none"), "parts of the run, one after the other, all in the same unit; the last lasts to the end (below)"),
@@ -41,8 +46,19 @@ pub static SPEC: Table = Table::of(&[
 
 /// `model`
 pub static MODEL: Table = Table::of(&[
-    field("file", Kind::Path, Preset::Needed("`file: my.arch`"), "the `.arch` file"),
+    field("file", Kind::Path, Preset::Words("the model of `from`"), "the `.arch` file"),
     field("name", Kind::Text, Preset::Words("the file's only one"), "the model in it"),
+    field(
+        "from",
+        Kind::Path,
+        Preset::Words("drawn as declared"),
+        "a run's folder, which `lrc import hf` makes too, or one of its checkpoints: training begins with its weights. Without `file` the model is that of the run, with its `name`, `set` and `layers` where they are not given here (docs/finetuning.md)",
+    ),
+    word(
+        "vocab",
+        &["same", "resize"],
+        "`resize`: the vocabulary may be another than that of `from`. Rows of the embedding and of the head that both have are taken, by the number of their token; a new row is the mean of all there (Hewitt 2021)",
+    ),
     field(
         "set",
         Kind::Map(&Kind::Either(&[Kind::Number([f64::NEG_INFINITY, f64::INFINITY]), Kind::Truth])),
@@ -54,6 +70,23 @@ pub static MODEL: Table = Table::of(&[
         Kind::Map(&Kind::Text),
         Preset::Words("as laid out"),
         "other sub-layers at some places, counted from 0: `{3: \"attention(heads = 2)\"}`; their mixers are declared or used in the file",
+    ),
+]);
+
+/// `lora`
+pub static LORA: Table = Table::of(&[
+    whole("rank", 8, [1, 1 << 16], "rows of A and columns of B in `W x + (alpha / rank) B (A x)`"),
+    number(
+        "alpha",
+        16.0,
+        [0.0, 1e6],
+        "what the update is multiplied with, before it is divided by the rank",
+    ),
+    field(
+        "targets",
+        PATTERNS,
+        Preset::Words("`matrices`: all of them"),
+        "which dense products, by the names of their matrices: `\"*.q.weight, *.v.weight\"`",
     ),
 ]);
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::data::{Dataset, HeldOut};
 use crate::device::Device;
 use crate::ground::error::Failure;
-use crate::optim::{Class, Which, classes};
+use crate::optim::{Class, Which, roles};
 use crate::train::engine::Engine;
 use crate::train::evaluate::held_out;
 
@@ -37,7 +37,7 @@ pub fn precision(
         Ok(held_out(&mut engine, source, set, batch)?.score.loss)
     };
     let exact = loss(params.to_vec())?;
-    let classes = classes(model);
+    let roles = roles(model);
     let kinds = [Class::Matrices, Class::Embedding, Class::Head, Class::Vectors, Class::F32];
     let mut found = Vec::new();
     let mut measure = |name: String, picks: &dyn Fn(usize) -> bool| -> Result<(), Failure> {
@@ -57,7 +57,7 @@ pub fn precision(
     for class in kinds {
         let which = Which::Class(class);
         measure(which.to_string().replace('`', ""), &|at| {
-            which.picks(&declared[at], classes[at]) && (class == Class::F32 || !declared[at].f32)
+            which.picks(&declared[at], &roles[at]) && (class == Class::F32 || !declared[at].f32)
         })?;
     }
     measure("all but f32".into(), &|at| !declared[at].f32)?;

@@ -8,11 +8,11 @@ use crate::data::Dataset;
 use crate::device::Device;
 use crate::ground::error::Failure;
 use crate::ground::statistics::{Mean, mean};
-use crate::model::fresh;
 use crate::optim::Rates;
 use crate::schedule::run::RunSchedule;
 use crate::train::engine::{Engine, Training};
 use crate::train::ready::run_schedule;
+use crate::train::start;
 
 /// A probe.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ fn norms(spec: &Spec, model: &Model, seed: u64, steps: u64) -> Result<Vec<f64>, 
     let source = Dataset::open_for(&spec.task, seed, &spec.asked(), model.vocab)?;
     let mut run_schedule: RunSchedule = run_schedule(spec, Some(&source))?;
     let training = Training::of(spec, &run_schedule, seed, 1);
-    let params = fresh(&model.graph.params, seed);
+    let params = start::parameters(&Spec { seed, ..spec.clone() }, model)?;
     let mut engine = Engine::new(model.clone(), params, Device::Cpu, &training)?;
     let odds = spec.levels.as_ref().map_or(vec![], |levels| levels.start().odds);
     let mut place = source.start();

@@ -81,7 +81,7 @@ impl Moves<'_> {
     }
 
     /// The head and the loss: three products with blocks of logits, and what goes over these.
-    fn loss(&self, graph: &Graph) -> Vec<Cost> {
+    fn loss(&self, graph: &Graph, node: &Node) -> Vec<Cost> {
         let Model { head, vocab, width, .. } = self.model;
         let (rows, matrix) = (self.rows() as f64, (vocab * width) as f64);
         let [logits, hidden] = [WORD * rows * *vocab as f64, WORD * rows * *width as f64];
@@ -90,17 +90,18 @@ impl Moves<'_> {
             let by = format!("{} rows by [{vocab}, {width}], {what}", self.rows());
             self.product(by, 2.0 * rows * matrix, logits + hidden + matrix_bytes)
         };
-        vec![
-            product("logits", weight),
-            product("gradient of rows", weight),
-            product("gradient of the head", 2.0 * WORD * matrix),
+        let of_head =
+            node.gives.iter().map(|_| product("gradient of the head", 2.0 * WORD * matrix));
+        let products = [product("logits", weight), product("gradient of rows", weight)];
+        let beside = [
             // Read twice and written once; rows are taken, scaled and put back.
             self.moved(
                 "cross_entropy, gather, scatter, scale_rows",
                 5,
                 3.0 * logits + 8.0 * hidden,
             ),
-        ]
+        ];
+        products.into_iter().chain(of_head).chain(beside).collect()
     }
 
     /// Products with the matrices of experts.
@@ -146,7 +147,7 @@ pub fn node(moves: &Moves, graph: &Graph, node: &Node) -> Vec<Cost> {
         Kind::Dense { .. } | Kind::DenseGradInput { .. } | Kind::DenseGradWeight { .. } => {
             vec![moves.dense(graph, node)]
         }
-        Kind::Loss => moves.loss(graph),
+        Kind::Loss => moves.loss(graph, node),
         Kind::Expert | Kind::ExpertGradInput | Kind::ExpertGradWeight => {
             vec![moves.expert(graph, node)]
         }

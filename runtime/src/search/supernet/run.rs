@@ -50,6 +50,10 @@ impl<'n> Training<'n> {
         device: Device,
     ) -> Result<Training<'n>, Failure> {
         let opened = net.open(&net.paths[0])?;
+        if opened.spec.from.is_some() {
+            let why = "the paths of a supernet share weights that are drawn: leave `from` out of the spec's `model`";
+            return Err(Failure::Usage(why.into()));
+        }
         let Ready { source, run_schedule, .. } =
             ready(&opened.spec, &opened.model, device, Data::Needed)?;
         let source = source.ok_or_else(|| Failure::World("the data was not opened".into()))?;

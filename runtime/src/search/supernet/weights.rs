@@ -24,8 +24,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Takes in a path's parameters; where each of them is among all.
     pub(super) fn take(&mut self, model: &Model, spec: &Spec) -> Result<Vec<usize>, Failure> {
-        let groups = spec.optimizer.param_groups(model);
-        let groups = groups.map_err(|why| Failure::invalid("E0406", why))?;
+        let groups = spec.optimizer.param_groups(model)?;
         let each = model.graph.params.iter().zip(&groups);
         let at = each.map(|(param, group)| {
             let key = (param.name.clone(), param.shape.clone());
