@@ -8,6 +8,8 @@
 mod common;
 #[path = "hf/folders.rs"]
 mod folders;
+#[path = "hf/trained.rs"]
+mod trained;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -180,7 +182,7 @@ fn one(folder: &Path, class: &str) -> Found {
     let theirs = |name: &str| rows(&said, name).concat();
     let minds = (0..2).all(|at| theirs(&format!("padded.{at}")) == theirs(&format!("greedy.{at}")));
     let (gradients, worst) = gradients(&made, &said, &run);
-    let export = Export { run: &run, folder: &to, dtype: None };
+    let export = Export { run: &run, folder: &to, dtype: None, tokenizer: None };
     hf::export(&export, &made.model, &made.params, &mut sources).unwrap();
     Found {
         logits: logits(&made, &said),

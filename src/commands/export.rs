@@ -1,10 +1,12 @@
 //! `lrc export`
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use lrc_dsl::Sources;
-use lrc_runtime::config;
+use lrc_runtime::config::{self, open::Opened};
+use lrc_runtime::data::Task;
 use lrc_runtime::exchange::hf::{self, Dtype};
 use lrc_runtime::ground::error::Failure;
 use lrc_runtime::model::low_rank::merge;
@@ -67,17 +69,40 @@ pub fn export(args: &Export, sources: &mut Sources) -> Result<(), Failure> {
     }
 }
 
+/// A run's model and its numbers without low-rank products: these are added into those that they stand beside.
+fn merged(
+    run: &Path,
+    opened: Opened,
+    mut params: Vec<Vec<f32>>,
+    sources: &mut Sources,
+) -> Result<(Opened, Vec<Vec<f32>>), Failure> {
+    if opened.model.adapters.is_empty() {
+        return Ok((opened, params));
+    }
+    merge(&opened.model, &mut params);
+    let names = opened.model.graph.params.iter().map(|param| param.name.clone());
+    let mut named: BTreeMap<String, Vec<f32>> = names.zip(params).collect();
+    let plain = config::open::without_low_rank(run, sources)?;
+    let own = plain.model.graph.params.iter();
+    let params = own.map(|param| named.remove(&param.name).unwrap_or_default()).collect();
+    Ok((plain, params))
+}
+
 fn hf(args: &ExportHf, sources: &mut Sources) -> Result<(), Failure> {
     let opened = config::open::of_run(&args.run, sources)?;
+    let params = checkpoint::parameters(&args.run, args.from_step, &opened.model.graph.params)?;
+    let (opened, params) = merged(&args.run, opened, params, sources)?;
     let model = &opened.model;
-    let mut params = checkpoint::parameters(&args.run, args.from_step, &model.graph.params)?;
-    merge(model, &mut params);
     let dtype = args.dtype.map(|number| match number {
         Number::F32 => Dtype::F32,
         Number::Bf16 => Dtype::BF16,
         Number::F16 => Dtype::F16,
     });
-    let to = hf::Export { run: &args.run, folder: &args.out, dtype };
+    let tokenizer = match &opened.spec.task {
+        Task::Corpora(corpora) => corpora.tokenizer()?,
+        _ => None,
+    };
+    let to = hf::Export { run: &args.run, folder: &args.out, dtype, tokenizer };
     let own = args.own || !hf::own::has_class(&args.run);
     let (tensors, speaks) = if own {
         let made = hf::own::export(&to, &opened, &params)?;

@@ -2,21 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use lrc_dsl::Sources;
-use lrc_runtime::config::open::of_run;
 use lrc_runtime::ground::tensors::{self, Tensor, Tensors};
-use lrc_runtime::model::Walk;
-use lrc_runtime::ops::batch::Batch;
-use lrc_runtime::ops::loss::NONE;
-use lrc_runtime::train::checkpoint;
 use serde_json::{Value as Json, json};
 
 use crate::common::{empty, lrc, path, said};
 use crate::same_bytes;
 
-const WIDTH: usize = 8;
-const HIDDEN: usize = 12;
-const VOCAB: usize = 17;
+pub const WIDTH: usize = 8;
+pub const HIDDEN: usize = 12;
+pub const VOCAB: usize = 17;
 
 fn config() -> Json {
     json!({
@@ -34,7 +28,7 @@ fn tensor(shape: &[usize], salt: usize) -> Tensor {
     Tensor::f32(shape.to_vec(), numbers.collect())
 }
 
-fn weights() -> Tensors {
+pub fn weights() -> Tensors {
     let layer = |name: &str| format!("model.layers.0.{name}.weight");
     let shapes = [
         ("model.embed_tokens.weight".to_string(), vec![VOCAB, WIDTH]),
@@ -59,7 +53,7 @@ fn write(folder: &Path, config: &Json, weights: &Tensors) {
 }
 
 /// A sound folder.
-fn sound(name: &str) -> PathBuf {
+pub fn sound(name: &str) -> PathBuf {
     let folder = empty(name);
     write(&folder, &config(), &weights());
     folder
@@ -88,7 +82,7 @@ fn index(folder: &Path, map: &Json) {
 }
 
 /// Imports a folder into `run` in it.
-fn import(folder: &Path, more: &[&str]) -> std::process::Output {
+pub fn import(folder: &Path, more: &[&str]) -> std::process::Output {
     let run = folder.join("run");
     lrc(&[&["import", "hf", path(folder), "--out", path(&run)], more].concat())
 }
@@ -351,95 +345,4 @@ fn maps_say_where_they_are_wrong() {
         assert_eq!(done.status.code(), Some(3), "{text}");
         assert!(text.contains(told), "expected {told:?} in: {text}");
     }
-}
-
-/// Training goes on from an imported model with a part of it frozen: the loss falls, what is frozen goes out again as it came
-/// in, and the rest does not.
-#[test]
-fn an_imported_model_is_trained_on_with_a_part_frozen() {
-    let folder = sound("hf-fine");
-    assert_eq!(import(&folder, &[]).status.code(), Some(0));
-    let (run, fine, to) = (folder.join("run"), folder.join("fine"), folder.join("exported"));
-    let spec = folder.join("fine.yaml");
-    let text = format!(
-        "model: {{file: {}}}\ntask: {{memorisation: {{vocab: {VOCAB}, length: 16}}}}\nbatch: 4\nlength: 60 steps\n\
-         freeze: \"*.hf_attention.*, embedding\"\noptimizer: {{adamw: {{lr: 3e-2}}}}\n",
-        path(&run.join("model.arch"))
-    );
-    std::fs::write(&spec, text).unwrap();
-    let from = run.join("checkpoints/step-00000000");
-    let done = lrc(&["train", path(&spec), "--from", path(&from), "--out", path(&fine)]);
-    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
-    falls(&fine, 0.2);
-    let done = lrc(&["export", "hf", path(&fine), "--out", path(&to)]);
-    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
-    let exported = tensors::read(&to.join("model.safetensors")).unwrap();
-    for (name, before) in weights() {
-        let frozen =
-            ["self_attn", "input_layernorm", "embed_tokens"].iter().any(|part| name.contains(part));
-        assert_eq!(exported[&name] == before, frozen, "{name}");
-    }
-}
-
-/// The loss of a run falls by so much at least.
-fn falls(run: &Path, by: f64) {
-    let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let lines = metrics.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
-    let losses: Vec<f64> = lines.filter_map(|line| line["loss"].as_f64()).collect();
-    assert!(losses[losses.len() - 1] < losses[0] - by, "{losses:?}");
-}
-
-/// Logits of a run's newest model.
-fn logits(run: &Path) -> Vec<f32> {
-    let model = of_run(run, &mut Sources::default()).unwrap().model;
-    let params = checkpoint::parameters(run, None, &model.graph.params).unwrap();
-    let mut walk = Walk::new(model, &params).unwrap();
-    let mut batch = Batch::default();
-    batch.push(&[3, 1, 4, 1, 5, 9, 2, 6], &[NONE; 8]);
-    let hidden = walk.hidden(&batch).unwrap();
-    walk.logits(&hidden).unwrap()
-}
-
-/// Low-rank products are trained beside an imported model, without a word of its text: it generates and answers, leaves as the
-/// same class with the same shapes, what no product stands beside keeps its bytes, and its logits are the same to 1e-6.
-#[test]
-fn low_rank_products_leave_merged() {
-    let folder = sound("hf-lora");
-    assert_eq!(import(&folder, &[]).status.code(), Some(0));
-    let (run, fine, to) = (folder.join("run"), folder.join("fine"), folder.join("exported"));
-    let spec = folder.join("fine.yaml");
-    let text = format!(
-        "model: {{from: {}}}\ntask: {{memorisation: {{vocab: {VOCAB}, length: 16}}}}\nbatch: 4\nlength: 80 steps\n\
-         lora: {{rank: 2, targets: [\"*.q0.weight\", \"*.v.weight\", \"*.hf_mlp.*\"]}}\noptimizer: {{adamw: {{lr: 5e-2}}}}\n",
-        path(&run)
-    );
-    std::fs::write(&spec, text).unwrap();
-    let done = lrc(&["train", path(&spec), "--out", path(&fine)]);
-    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
-    assert!(said(&done).contains(" of them trained"), "{}", said(&done));
-    falls(&fine, 0.1);
-    let counted: Json =
-        serde_json::from_slice(&lrc(&["params", path(&fine), "--json"]).stdout).unwrap();
-    let numbers = |name: &str| counted[name].as_u64().unwrap();
-    // A and B of rank 2 beside q, v, gate, up, down.
-    let width = WIDTH as u64;
-    let ways = [width, width / 2].map(|out| 2 * (width + out)).iter().sum::<u64>();
-    assert_eq!(numbers("trained"), ways + 3 * 2 * (width + HIDDEN as u64), "{counted}");
-    assert!(numbers("parameters") > numbers("trained"));
-    let prompt = ["generate", path(&fine), "--prompt", "3 5", "--tokens", "4", "--json"];
-    assert_eq!(lrc(&prompt).status.code(), Some(0));
-    let done = lrc(&["export", "hf", path(&fine), "--out", path(&to)]);
-    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
-    let exported = tensors::read(&to.join("model.safetensors")).unwrap();
-    assert_eq!(exported.len(), weights().len());
-    for (name, before) in weights() {
-        let beside = ["q_proj", "v_proj", "mlp"].iter().any(|part| name.contains(part));
-        assert_eq!(exported[&name] != before, beside, "{name}");
-    }
-    assert_eq!(import(&to, &[]).status.code(), Some(0));
-    let (apart, merged) = (logits(&fine), logits(&to.join("run")));
-    let gaps = apart.iter().zip(&merged).map(|(a, b)| (a - b).abs());
-    let (gap, largest) =
-        (gaps.fold(0.0, f32::max), apart.iter().fold(1.0, |m: f32, x| m.max(x.abs())));
-    assert!(gap <= 1e-6 * largest, "{gap:e} of {largest}");
 }

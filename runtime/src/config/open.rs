@@ -86,10 +86,23 @@ fn targets(spec: &Spec, model: &Model) -> Result<(), Failure> {
 
 /// The spec and the model of a run, from its folder: it keeps its model beside its spec.
 pub fn of_run(folder: &Path, sources: &mut Sources) -> Result<Opened, Failure> {
+    of_run_with(folder, &[], sources)
+}
+
+/// The same without the low-rank products that its spec puts beside others.
+pub fn without_low_rank(folder: &Path, sources: &mut Sources) -> Result<Opened, Failure> {
+    of_run_with(folder, &[("lora", "null"), ("only", "null")], sources)
+}
+
+fn of_run_with(
+    folder: &Path,
+    more: &[(&str, &str)],
+    sources: &mut Sources,
+) -> Result<Opened, Failure> {
     // Its name is where it stands, whatever an earlier version let a name be.
     let own = [("model.file", "model.arch"), ("name", "run")];
-    let own = own.map(|(path, value)| (path.to_string(), value.to_string()));
-    open(&folder.join("spec.resolved.yaml"), &own, sources)
+    let own = own.iter().chain(more).map(|(path, value)| (path.to_string(), value.to_string()));
+    open(&folder.join("spec.resolved.yaml"), &own.collect::<Vec<_>>(), sources)
 }
 
 /// The calls of mixers that stand in place of those laid out; all that cannot be read are a failure.

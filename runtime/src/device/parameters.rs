@@ -27,7 +27,7 @@ impl Parameters {
         mut backend: Box<dyn Backend>,
         params: &[Vec<f32>],
         groups: &[usize],
-        held: &Held,
+        held: &Storage,
     ) -> Result<Parameters, Failure> {
         let sizes: Vec<usize> = params.iter().map(Vec::len).collect();
         let layout = Layout::new(backend.piece(), &sizes, groups, held);
@@ -47,9 +47,9 @@ impl Parameters {
         self.layout.part(&self.values, at)
     }
 
-    /// Its gradient; nothing of what stays as it is.
-    pub fn grad(&self, at: usize) -> Option<Tensor> {
-        self.layout.trained(at).then(|| self.layout.part(&self.grads, at))
+    /// Its gradient. What stays as it is has none, and no node gives it one.
+    pub fn grad(&self, at: usize) -> Tensor {
+        self.layout.part(&self.grads, at)
     }
 
     /// All numbers, per parameter.
@@ -59,9 +59,9 @@ impl Parameters {
 
     /// All gradients, per parameter; zeros for what stays as it is.
     pub fn read_grads(&self) -> Result<Vec<Vec<f32>>, Failure> {
-        let read = |at: usize| match self.grad(at) {
-            Some(grad) => self.backend.read(grad).map(Cow::into_owned),
-            None => Ok(vec![0.0; self.layout.places[at].words]),
+        let read = |at: usize| match self.layout.trained(at) {
+            true => self.backend.read(self.grad(at)).map(Cow::into_owned),
+            false => Ok(vec![0.0; self.layout.places[at].words]),
         };
         (0..self.layout.places.len()).map(read).collect()
     }
@@ -79,14 +79,14 @@ impl Parameters {
 
 /// How parameters are held.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct Storage {
     /// How the model reads each.
     pub numbers: Vec<Number>,
     /// Which stay as they are: nothing is computed, remembered or exchanged for them. None where this is empty.
     pub frozen: Vec<bool>,
 }
 
-impl Held {
+impl Storage {
     fn frozen(&self, at: usize) -> bool {
         self.frozen.get(at).copied().unwrap_or(false)
     }
@@ -151,7 +151,7 @@ impl Piece {
 
 impl Layout {
     /// Lays out parameters of these sizes and groups, filled up to whole pieces where they lie together.
-    pub fn new(piece: Option<usize>, sizes: &[usize], groups: &[usize], held: &Held) -> Layout {
+    pub fn new(piece: Option<usize>, sizes: &[usize], groups: &[usize], held: &Storage) -> Layout {
         let place = Place { span: 0, start: 0, words: 0 };
         let mut layout = Layout { places: vec![place; sizes.len()], spans: vec![], trained: 0 };
         for frozen in [false, true] {
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn groups_lie_together_in_whole_pieces_on_a_device() {
         let (sizes, groups) = ([5, 9, 3], [0, 1, 0]);
-        let held = |numbers: [Number; 3], frozen: [bool; 3]| Held {
+        let held = |numbers: [Number; 3], frozen: [bool; 3]| Storage {
             numbers: numbers.into(),
             frozen: frozen.into(),
         };

@@ -169,10 +169,10 @@ mod tests {
     use lrc_compiler::tile::Number;
 
     use super::*;
-    use crate::device::parameters::Held;
+    use crate::device::parameters::Storage;
 
-    fn plain(count: usize) -> Held {
-        Held { numbers: vec![Number::F32; count], frozen: vec![] }
+    fn plain(count: usize) -> Storage {
+        Storage { numbers: vec![Number::F32; count], frozen: vec![] }
     }
 
     #[test]

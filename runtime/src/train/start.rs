@@ -7,6 +7,7 @@ use lrc_compiler::graph::{Adapter, Model, Param};
 use lrc_dsl::{Diag, Sources};
 
 use super::checkpoint::{self, Checkpoint};
+use super::ready::missing;
 use crate::config::base::{self, Start};
 use crate::config::{self, Spec};
 use crate::data::Task;
@@ -16,9 +17,6 @@ use crate::ground::tensors::{Data, Tensor, Tensors};
 use crate::ground::terminal::tell;
 use crate::model::fresh;
 use crate::model::low_rank::merge;
-
-/// Most differences that are told one by one.
-const TOLD: usize = 16;
 
 /// The parameters that a run of a spec begins with.
 pub fn parameters(spec: &Spec, model: &Model) -> Result<Vec<Vec<f32>>, Failure> {
@@ -129,19 +127,16 @@ impl Found<'_> {
         self.others |= self.wrong.len() > before;
     }
 
-    /// One error for all that is wrong.
+    /// All that is wrong, one by one.
     fn said(&self, folder: &Path) -> Result<(), Failure> {
         if self.wrong.is_empty() {
             return Ok(());
         }
-        let mut all = self.wrong[..self.wrong.len().min(TOLD)].join("; ");
-        if self.wrong.len() > TOLD {
-            all += &format!("; and {} differences more", self.wrong.len() - TOLD);
-        }
         let message = format!(
-            "`{}` of the spec is another model than that of {}: {all}",
+            "`{}` of the spec is another model than that of {}: differences: {}",
             self.model.name,
-            folder.display()
+            folder.display(),
+            self.wrong.len()
         );
         let mut diag = Diag::global("E0307", message);
         if self.rows {
@@ -149,9 +144,10 @@ impl Found<'_> {
                 diag.help("`vocab: resize` below `model` takes the rows of tokens that both have");
         }
         if self.others {
-            diag = diag.help("without `file`, `model: {from: FOLDER}` is the model of the folder");
+            diag = diag.help("`model: {from: FOLDER}` without `file`, `set` and `layers` is the model of the folder");
         }
-        Err(Failure::Invalid(vec![diag]))
+        let each = self.wrong.iter().map(|why| Diag::global("E0307", why.clone()));
+        Err(Failure::Invalid([diag].into_iter().chain(each).collect()))
     }
 }
 
@@ -176,35 +172,34 @@ fn resized(there: &[f32], shape: &[usize]) -> Vec<f32> {
 /// Refuses tokens that stand for other texts than the model has learned them for.
 fn tokenizers(start: &Start, spec: &Spec) -> Result<(), Failure> {
     let Task::Corpora(own) = &spec.task else { return Ok(()) };
-    // What is generated is text again.
-    if own.sources.iter().all(|source| source.path.exists()) {
-        own.tokenizer()?;
+    if missing(&spec.task).is_some() {
+        return Ok(());
     }
-    let Some(run) = base::run_of(&start.folder) else { return Ok(()) };
+    let (own, run) = (own.tokenizer()?, base::run_of(&start.folder));
+    let (Some(own), Some(run)) = (own, run) else { return Ok(()) };
     let theirs = match kept(&run).map(|spec| spec.task) {
-        Some(Task::Corpora(theirs)) => theirs.tokenizer_fingerprint(),
+        Some(Task::Corpora(theirs)) => theirs.tokenizer().ok().flatten(),
         _ => None,
     };
-    match (theirs, own.tokenizer_fingerprint()) {
-        (Some(theirs), Some(own)) if theirs != own && !start.resize => {
+    match theirs {
+        None => tell!(
+            "note: {} keeps no tokenizer, so that nobody can tell whether the data was made with it",
+            run.display()
+        ),
+        // As texts: a file may be written in many ways.
+        Some(theirs) if theirs.text()? != own.text()? && !start.resize => {
             let message = format!(
                 "the data was made with another tokenizer than that of {}: the same number stands for another text",
                 run.display()
             );
             let diag = Diag::global("E0405", message);
-            Err(Failure::Invalid(vec![diag.help(
+            return Err(Failure::Invalid(vec![diag.help(
                 "`lrc data tokenize --tokenizer FILE` takes that of the model; `vocab: resize` below `model` says that it is meant",
-            )]))
+            )]));
         }
-        (None, Some(_)) => {
-            tell!(
-                "note: {} keeps no tokenizer, so that nobody can tell whether the data was made with it",
-                run.display()
-            );
-            Ok(())
-        }
-        _ => Ok(()),
+        Some(_) => {}
     }
+    Ok(())
 }
 
 /// The spec that a run keeps, if it can be read.

@@ -320,13 +320,6 @@ impl Corpora {
         }
         Ok(None)
     }
-
-    /// The fingerprint of the tokenizer of the data, as far as it is there and says which.
-    pub fn tokenizer_fingerprint(&self) -> Option<String> {
-        let folders = self.sources.iter().map(|source| &source.path);
-        let known = folders.filter(|path| path.join("data.json").exists());
-        known.filter_map(|path| Manifest::read(path).ok()).map(|read| read.tokenizer_blake3).next()
-    }
 }
 
 /// The tokenizer of a data folder; it must be the one the data was made with.

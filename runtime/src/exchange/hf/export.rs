@@ -6,19 +6,24 @@ use std::path::Path;
 use lrc_compiler::graph::{Kind, Model, layer};
 use lrc_dsl::Sources;
 use safetensors::tensor::Dtype;
+use serde_json::Value as Json;
 
 use super::folder::{self, Described, Shard, Stored};
 use super::map::Map;
 use super::template::names;
 use super::value::{Names, Value};
+use super::vocabulary::Resized;
 use super::weights::{Known, Laid, lay};
-use super::{ARCH, KEPT, MAP, OTHERS, Origin, STORED, map, numbers};
+use super::{ARCH, KEPT, MAP, OTHERS, Origin, STORED, map, numbers, vocabulary};
+use crate::data::tokenizer::Tokenizer;
 use crate::ground::error::{Failure, at_path};
 use crate::ground::{atomic, bounded};
 
 /// What is exported.
 #[derive(Clone, Debug)]
 pub struct Export<'p> {
+    /// The tokenizer of the run's data, where its folders say which.
+    pub tokenizer: Option<Tokenizer>,
     /// The run.
     pub run: &'p Path,
     /// The folder, which is made.
@@ -37,7 +42,7 @@ pub fn export(
     params: &[Vec<f32>],
     sources: &mut Sources,
 ) -> Result<usize, Failure> {
-    let Export { run, folder, dtype } = *to;
+    let Export { run, folder, dtype, .. } = *to;
     let kept = run.join(KEPT);
     if !kept.join(STORED).is_file() {
         return Err(Failure::Usage(format!(
@@ -46,7 +51,7 @@ pub fn export(
         )));
     }
     let (origin, map) = origin(&kept, sources)?;
-    let config = folder::config(&kept)?;
+    let mut config = folder::config(&kept)?;
     if bounded::bytes(&kept.join(ARCH))? != bounded::bytes(&run.join(ARCH))? {
         return Err(Failure::invalid(
             "E0603",
@@ -56,14 +61,25 @@ pub fn export(
             ),
         ));
     }
+    let resized = Resized::of(&config, model.vocab);
+    if let Some(resized) = resized {
+        resized.configure(&mut config);
+    }
     let names = names(&map, &Value::of(&config))?;
-    let places = places(&map, &names, model, &origin.shards)?;
+    let (places, shards) = places(&map, &names, model, &origin.shards, resized)?;
     empty(folder)?;
-    write_tensors(to, &origin.shards, &places, params, &kept)?;
-    write_texts(folder, &kept, dtype)?;
+    write_tensors(to, &shards, &places, params, &kept)?;
+    let tokenizer = vocabulary::another(to.tokenizer.clone(), &kept)?;
+    write_texts(folder, &kept, tokenizer.as_ref())?;
+    if let Some(tokenizer) = &tokenizer {
+        vocabulary::write(folder, tokenizer, &mut config)?;
+    }
+    if resized.is_some() || tokenizer.is_some() || dtype.is_some() {
+        write_config(folder, config, dtype)?;
+    }
     let spared = serde_json::json!({ "modules": spared(model, &places) });
     atomic::write(&folder.join(SPARED), spared.to_string().as_bytes())?;
-    Ok(origin.shards.iter().map(|shard| shard.tensors.len()).sum())
+    Ok(shards.iter().map(|shard| shard.tensors.len()).sum())
 }
 
 /// Makes the folder; one that holds files is refused.
@@ -77,23 +93,32 @@ pub fn empty(folder: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(folder).map_err(at_path("make", folder))
 }
 
-/// The places of all tensors that parameters hold.
+/// The places of all tensors that parameters hold, and the tensors: with as many rows as there are tokens now.
 fn places(
     map: &Map,
     names: &Names,
     model: &Model,
     shards: &[Shard],
-) -> Result<BTreeMap<String, Laid>, Failure> {
+    resized: Option<Resized>,
+) -> Result<(BTreeMap<String, Laid>, Vec<Shard>), Failure> {
     let all = &model.graph.params;
     let known: Known = all.iter().enumerate().map(|(at, p)| (p.name.as_str(), at)).collect();
-    let mut places = BTreeMap::new();
-    for Described { name, shape, .. } in shards.iter().flat_map(|shard| &shard.tensors) {
-        let laid = lay(map, names, all, &known, name, shape).map_err(|why| {
+    let (mut places, mut shards) = (BTreeMap::new(), shards.to_vec());
+    for described in shards.iter_mut().flat_map(|shard| &mut shard.tensors) {
+        let lay = |of: &Described| lay(map, names, all, &known, &of.name, &of.shape);
+        let found = lay(described).or_else(|why| {
+            let now = resized.map(|resized| resized.tensor(described)).ok_or(why)?;
+            let laid = lay(&now)?;
+            *described = now;
+            Ok(laid)
+        });
+        let laid = found.map_err(|why: String| {
+            let name = &described.name;
             Failure::invalid("E0603", format!("the tensor `{name}` has no place: {why}"))
         })?;
-        places.extend(laid.map(|laid| (name.clone(), laid)));
+        places.extend(laid.map(|laid| (described.name.clone(), laid)));
     }
-    Ok(places)
+    Ok((places, shards))
 }
 
 /// Values that lie as the parameters of an imported run do, such as their gradients, as the folder's tensors hold them: by
@@ -107,7 +132,7 @@ pub fn as_stored(
     let kept = run.join(KEPT);
     let (origin, map) = origin(&kept, sources)?;
     let names = names(&map, &Value::of(&folder::config(&kept)?))?;
-    let places = places(&map, &names, model, &origin.shards)?;
+    let (places, _) = places(&map, &names, model, &origin.shards, None)?;
     Ok(places.into_iter().map(|(name, laid)| (name, laid.read(values))).collect())
 }
 
@@ -143,14 +168,18 @@ fn write_tensors(
     })
 }
 
-/// What stands beside the weights; the configuration says their type.
-fn write_texts(to: &Path, kept: &Path, dtype: Option<Dtype>) -> Result<(), Failure> {
-    for name in folder::BESIDE.iter().filter(|name| kept.join(name).is_file()) {
+/// What stands beside the weights, but for what belongs to a tokenizer that is another now.
+fn write_texts(to: &Path, kept: &Path, tokenizer: Option<&Tokenizer>) -> Result<(), Failure> {
+    let stays = |name: &&&str| kept.join(name).is_file() && vocabulary::stays(name, tokenizer);
+    for name in folder::BESIDE.iter().filter(stays) {
         atomic::write(&to.join(name), &bounded::bytes(&kept.join(name))?)?;
     }
-    let Some(dtype) = dtype else { return Ok(()) };
-    let mut config = folder::config(kept)?;
-    if let Some(config) = config.as_object_mut() {
+    Ok(())
+}
+
+/// A configuration that differs from the one that came; it says the type of the weights.
+fn write_config(to: &Path, mut config: Json, dtype: Option<Dtype>) -> Result<(), Failure> {
+    if let (Some(config), Some(dtype)) = (config.as_object_mut(), dtype) {
         // Versions before 5 say `torch_dtype`.
         let key = if config.contains_key("torch_dtype") { "torch_dtype" } else { "dtype" };
         config.insert(key.into(), named(dtype).into());

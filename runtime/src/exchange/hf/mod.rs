@@ -14,6 +14,7 @@ pub mod own;
 mod template;
 mod tokenizer;
 mod value;
+mod vocabulary;
 mod weights;
 
 use std::path::{Path, PathBuf};
