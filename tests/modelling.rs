@@ -130,13 +130,24 @@ fn mixers(see: &mut dyn FnMut(Model, &str, &Namespace)) {
 
 /// A layer around a recurrence: what it reads, within what it promises, is made from the stream.
 fn layer(r: &Recurrence) -> String {
-    let axes = |slot: &Slot| {
-        let count: Vec<usize> = slot.count.into_iter().collect();
-        let all: Vec<String> =
-            [&count[..], &[2], slot.one()].concat().iter().map(usize::to_string).collect();
-        all.join(", ")
+    // An axis of each declared size, and others where a shape has one twice.
+    let mut sizes: BTreeMap<String, (String, usize)> = BTreeMap::new();
+    let mut axes = |slot: &Slot| {
+        let count = slot.count.map(|_| "count".to_string());
+        let texts = count.into_iter().chain(slot.axes.iter().cloned());
+        let mut names = vec!["h".to_string()];
+        for (text, size) in texts.zip(&slot.shape) {
+            let twice = names.iter().filter(|name| name.starts_with(&format!("{text}."))).count();
+            let next = format!("a{}", sizes.len());
+            let key = format!("{text}.{twice}");
+            names.push(key.clone());
+            sizes.entry(key).or_insert((next, *size));
+        }
+        let names: Vec<&str> =
+            names.iter().map(|key| sizes.get(key).map_or("h", |(name, _)| name)).collect();
+        names.join(", ")
     };
-    let mut text = String::from("mixer layer() {\n");
+    let mut text = String::new();
     for slot in &r.inputs {
         let made = match slot.interval {
             _ if slot.unit => "l2norm(linear(x))".to_string(),
@@ -154,7 +165,13 @@ fn layer(r: &Recurrence) -> String {
             &format!("    param {} : [{}] init uniform({low}, {high})\n", slot.name, axes(slot));
     }
     let args: Vec<&str> = r.inputs.iter().chain(&r.params).map(|slot| slot.name.as_str()).collect();
-    text + &format!("    made = {}({})\n    out y = linear(made)\n}}", r.name, args.join(", "))
+    let sizes: Vec<String> = sizes.values().map(|(name, n)| format!(", {name} = {n}")).collect();
+    format!(
+        "mixer layer(h = 2{}) {{\n{text}    made = {}({})\n    out y = linear(made)\n}}",
+        sizes.concat(),
+        r.name,
+        args.join(", ")
+    )
 }
 
 /// A model around every shipped recurrence.
@@ -169,7 +186,7 @@ fn recurrences(see: &mut dyn FnMut(Model, &str, &Namespace)) {
             see(model, &format!("recurrence {}", r.name), &names);
         }
     }
-    assert!(left.len() < 6, "{} left: {}", left.len(), left.join("\n"));
+    assert!(left.len() < 5, "{} left: {}", left.len(), left.join("\n"));
 }
 
 /// What the script found of each folder.
