@@ -15,6 +15,7 @@ mod head_packing;
 pub mod recurrent;
 pub mod rows;
 mod segment;
+mod stripes;
 mod task;
 
 pub use task::gather;

@@ -1,6 +1,7 @@
 //! Work cut by sequence and head, for the forms that run one head of one sequence at a time.
 
 use super::Problem;
+use super::stripes::{Stripe, stripes};
 use crate::elaborate::recurrence::Slot;
 use crate::memory;
 use crate::num::Real;
@@ -65,30 +66,27 @@ impl<R: Real> Task<'_, '_, R> {
 
 /// A task's rows of a tensor `[rows, count, heads, one]` that all tasks write together.
 pub struct Rows<'t, R> {
-    pieces: Vec<&'t mut [R]>,
+    stripe: Stripe<'t, R>,
     count: usize,
 }
 
 impl<R: Real> Rows<'_, R> {
-    /// The rows from token `first` on, each with its part of `from`.
-    fn beside<'s>(
-        &'s mut self,
-        first: usize,
-        from: &'s [R],
-    ) -> impl Iterator<Item = (&'s mut [R], &'s [R])> {
-        let pieces = &mut self.pieces[first * self.count..];
-        let one = pieces.first().map_or(1, |piece| piece.len());
-        pieces.iter_mut().map(|piece| &mut **piece).zip(from.chunks_exact(one))
+    /// Calls `f` with the rows from token `first` on and their parts of `from`.
+    fn beside(&mut self, first: usize, from: &[R], f: impl Fn(&mut [R], &[R])) {
+        let one = self.stripe.width().max(1);
+        for (k, from) in from.chunks_exact(one).enumerate() {
+            f(self.stripe.piece(first * self.count + k), from);
+        }
     }
 
     /// Writes the rows from token `first` on.
     pub fn put(&mut self, first: usize, from: &[R]) {
-        self.beside(first, from).for_each(|(to, from)| to.copy_from_slice(from));
+        self.beside(first, from, |to, from| to.copy_from_slice(from));
     }
 
     /// Adds to the rows from token `first` on.
     pub fn add(&mut self, first: usize, from: &[R]) {
-        self.beside(first, from).for_each(|(to, from)| super::add(to, from));
+        self.beside(first, from, |to, from| super::add(to, from));
     }
 
     /// Adds to the rows of an input what the tokens from `first` on give for the positions `at`
@@ -121,18 +119,15 @@ pub fn hand_out<'a, 'p, 't, R: Real>(
         .collect();
     for ((tensor, slot), share) in tensors.iter_mut().zip(slots).zip(shares) {
         let (count, one) = (slot.count.unwrap_or(1), size(slot.one()));
-        let mut rest = tensor.chunks_exact_mut(one);
+        let mut rest = tensor.as_mut_slice();
         for tasks in tasks.chunks_mut(heads) {
-            let tokens = tasks[0].0.tokens();
-            let room = || Rows { pieces: Vec::with_capacity(tokens * count), count };
-            let mut new: Vec<Rows<R>> = tasks.iter().map(|_| room()).collect();
-            for _ in 0..tokens * count {
-                for (rows, piece) in new.iter_mut().step_by(*share).zip(&mut rest) {
-                    rows.pieces.push(piece);
-                }
-            }
-            for ((_, rows), new) in tasks.iter_mut().zip(new) {
-                rows.push(new);
+            let length = tasks[0].0.tokens() * count * heads / share * one;
+            let own;
+            (own, rest) = rest.split_at_mut(length);
+            let mut stripes = stripes(own, heads / share, one);
+            for (at, (_, rows)) in tasks.iter_mut().enumerate() {
+                let stripe = if at % share == 0 { stripes.next() } else { None };
+                rows.push(Rows { stripe: stripe.unwrap_or_default(), count });
             }
         }
     }

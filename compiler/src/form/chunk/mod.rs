@@ -248,7 +248,7 @@ fn by_state<'s, R: Real>(
         .map(|slot| {
             let range = start..start + size(&slot.shape);
             start = range.end;
-            tasks.clone().flat_map(|all| &all[range.clone()]).copied().collect()
+            tasks.clone().map(|all| &all[range.clone()]).collect::<Vec<_>>().concat()
         })
         .collect()
 }
