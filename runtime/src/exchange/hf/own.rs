@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::export::{Export, empty, named};
 use super::folder::{self, Described, Shard, Stored};
-use super::{KEPT, numbers, tokenizer};
+use super::{KEPT, numbers, tokenizer, vocabulary};
 use crate::config::open::Opened;
 use crate::data::codec::TextCodec;
 use crate::exchange::torch;
@@ -94,14 +94,15 @@ fn config(model: &Model, dtype: Dtype) -> Json {
     })
 }
 
-/// Writes the tokenizer: that of the folder the run came from, or that of its data. Gives the token that ends a document, if there
+/// Writes the tokenizer: that of the folder the run came from, or that of its data where it is another. Gives the token that ends a document, if there
 /// is one; nothing where tokens stand for no text.
 fn beside(to: &Export, opened: &Opened) -> Result<Option<Option<u32>>, Failure> {
     let kept = to.run.join(KEPT);
     let taken = folder::BESIDE
         .iter()
         .filter(|name| !name.ends_with("config.json") || name.starts_with("tokenizer"));
-    let taken: Vec<&&str> = taken.filter(|name| kept.join(name).is_file()).collect();
+    let another = kept.is_dir() && vocabulary::another(to.tokenizer.clone(), &kept)?.is_some();
+    let taken: Vec<&&str> = taken.filter(|name| !another && kept.join(name).is_file()).collect();
     for name in &taken {
         atomic::write(&to.folder.join(name), &bounded::bytes(&kept.join(name))?)?;
     }
