@@ -22,7 +22,7 @@ use lrc_runtime::model::{Walk, fresh};
 use lrc_runtime::ops::batch::Batch;
 use lrc_runtime::ops::loss::NONE;
 use lrc_runtime::optim::state::{Grouping, State};
-use lrc_runtime::optim::{Class, Group, METHODS, Method, Optimizer, Rates, Which};
+use lrc_runtime::optim::{Class, Frozen, Group, METHODS, Method, Optimizer, Rates, Which};
 use lrc_runtime::train::engine::{Engine, Training};
 
 const VOCAB: usize = 24;
@@ -250,6 +250,32 @@ fn graphs_with_something_in_between_agree() {
         agrees(name, &prepare(model.clone(), &options).unwrap());
         options.bf16_values = true;
         agrees(name, &prepare(model.clone(), &options).unwrap());
+    }
+}
+
+/// What is frozen keeps its bits on either device, beside what is trained alike and decays; the rest moves.
+#[test]
+fn what_is_frozen_stays_beside_what_decays() {
+    let model = small();
+    let first = Which::Name("layers.0.*".into());
+    let frozen = Frozen { freeze: vec![first], only: None };
+    let optimizer = Optimizer { frozen, ..Optimizer::adamw(1e-2) };
+    let of_groups = optimizer.param_groups(&model).unwrap();
+    let kept: Vec<bool> = of_groups.iter().map(|group| group.frozen()).collect();
+    assert!(kept.contains(&true) && kept.contains(&false));
+    let none = Transforms::default();
+    let training =
+        Training { optimizer: &optimizer, transforms: &none, rows: 64, seed: 2, segments: 1 };
+    let params = fresh(&model.graph.params, 3);
+    for device in [Device::Cpu, Device::Sim] {
+        let mut engine = Engine::new(model.clone(), params.clone(), device, &training).unwrap();
+        for step in 1..=2 {
+            engine.step(&batch(), &Rates { lr: 1e-2, clip: 1.0, step }).unwrap();
+        }
+        let after = engine.numbers().unwrap().params;
+        for (at, (before, after)) in params.iter().zip(&after).enumerate() {
+            assert_eq!(before == after, kept[at], "{device:?} {}", model.graph.params[at].name);
+        }
     }
 }
 

@@ -8,8 +8,8 @@ again. Neither changes what it is given.
 from __future__ import annotations
 
 import hashlib
-import json
 import keyword
+from ast import literal_eval
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,7 +58,7 @@ class Op:
 
     def _call(self, operands: Tensors, states: Tensors, cu: torch.Tensor | None, said: str) -> tuple[Call, torch.dtype]:
         """The call at the shapes of its tensors, and what it computes in."""
-        settings, device = json.loads(said)
+        settings, device = literal_eval(said)
         bounds = None if cu is None else [int(x) for x in cu.tolist()]
         named = dict(zip(self.recurrence.operands, operands))
         kind = precision(operands, states)
@@ -76,7 +76,7 @@ class Op:
 
     def _forward_fake(self, *args: Any) -> tuple[torch.Tensor, ...]:
         operands, states, cu, said, _ = self.split(args)
-        settings, _ = json.loads(said)
+        settings, _ = literal_eval(said)
         fitted, batch, tokens = self.fit_fake(operands, dict(settings))
         heads = [] if fitted.heads is None else [fitted.heads]
         sequences = batch if cu is None else cu.shape[0] - 1
@@ -199,6 +199,11 @@ def op(recurrence: Recurrence) -> Op:
     return recurrence._op
 
 
+def _literal(value: Any) -> str:
+    """A setting as it is read again: infinity has no literal of its own. Graphs of PyTorch trace it, so it is no JSON."""
+    return repr(value).replace("inf", "1e999") if isinstance(value, float) else repr(value)
+
+
 def call(
     recurrence: Recurrence, operands: Sequence[Any], settings: dict[str, Any], initial: Any, cu: Any, device: str | None
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
@@ -210,8 +215,8 @@ def call(
     states = recurrence.initial(initial)
     if cu is not None and not isinstance(cu, torch.Tensor):
         cu = torch.tensor(cu, dtype=torch.int64)
-    # JSON as Python writes it has infinity too.
-    said = json.dumps([sorted(settings.items()), device])
+    pairs = ", ".join([f"({name!r}, {_literal(settings[name])})" for name in sorted(settings)])
+    said = f"([{pairs}], {device!r})"
     keep = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in [*operands, *states])
     results = made.forward(*operands, *states, cu, said, keep)
     return list(results[: made.outs]), list(results[made.outs : -1])

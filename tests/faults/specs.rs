@@ -322,7 +322,7 @@ fn amounts_on_the_command_line_have_limits() {
     assert_eq!(decay("5 parsecs"), Some(2));
     // Also asked by a dry run: the checkpoint, and the faults.
     let elsewhere = ["train", file, "--dry-run", "--from", "nowhere"];
-    assert_eq!(status(&elsewhere), Some(1));
+    assert_eq!(status(&elsewhere), Some(3));
     assert_eq!(status(&["train", file, "--dry-run", "--inject", "flood@3"]), Some(2));
     let bench = status(&["diagnose", "spike", file, "--steps", "3", "--from", "3"]);
     assert_eq!(bench, Some(2));

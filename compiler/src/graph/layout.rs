@@ -140,9 +140,11 @@ fn told<T>(found: Result<T, Box<Diag>>, diags: &mut Vec<Diag>) -> Option<T> {
 /// A number above 0 that logits stay below.
 fn positive(numbers: &Numbers, cap: &Expr) -> Result<f64, Box<Diag>> {
     match numbers.eval(cap)? {
-        Setting::Number(x) if x > 0.0 && x.is_finite() => Ok(x),
+        // Logits are f32.
+        Setting::Number(x) if (x as f32).is_normal() && x > 0.0 => Ok(x),
         other => {
-            let message = format!("the cap of logits is {other}, not a number above 0");
+            let message =
+                format!("the cap of logits is {other}, not a number above 0 that f32 holds");
             Err(Box::new(Diag::error("E0213", cap.span, message)))
         }
     }

@@ -87,7 +87,8 @@ impl Plan {
         let [rows, columns] = plane.axes.map(|axis| program.shape(of)[axis]);
         let seen: Vec<usize> = (0..rows).map(|row| versions.seen(row).min(columns)).collect();
         let to = layout.distances(at);
-        last.limit(plane.axes, &seen, [0, 1].map(|k| layout.view(node.args[k])), &to);
+        let views = [0, 1].map(|k| layout.view(node.args[k]));
+        last.limit(plane.axes, (&seen, columns), views, &to);
     }
 
     /// Keeps what a mask excludes out of the product that was just planned, also where it is not

@@ -119,10 +119,16 @@ impl Product {
         Product { m, n, k, outer, accumulate, onto, a: a.start, b: b.start, guard, bands }
     }
 
-    /// Leaves out what lies beyond the first `seen[row]` columns: of the result, where nobody reads it,
+    /// Leaves out what lies beyond the first `seen[row]` of `width` columns: of the result, where nobody reads it,
     /// or of a side, where it is 0; `plane` says which axes are rows and columns. Where those are no axes
     /// of one matrix product, or little would be saved, the product stays whole.
-    pub fn limit(&mut self, plane: [usize; 2], seen: &[usize], views: [&View; 2], to: &[usize]) {
+    pub fn limit(
+        &mut self,
+        plane: [usize; 2],
+        (seen, width): (&[usize], usize),
+        views: [&View; 2],
+        to: &[usize],
+    ) {
         let axes = [self.m, self.n, self.k];
         let role = |i: usize| {
             let [a, b] = views.map(|view| if view.shape[i] == 1 { 0 } else { view.strides[i] });
@@ -132,8 +138,9 @@ impl Product {
                 .position(|own| (own.n, own.a, own.b) == (n, a, b) && [0, to[i]].contains(&own.to))
         };
         let [Some(rows), Some(columns)] = plane.map(role) else { return };
-        let (n, width) = (axes[rows].n, axes[columns].n);
-        if rows == columns || n != seen.len() || !seen.is_sorted() {
+        let n = axes[rows].n;
+        let whole = n == seen.len() && axes[columns].n == width;
+        if rows == columns || !whole || !seen.is_sorted() {
             return;
         }
         // Cut along an axis that is not summed; of a result the one along which it is dense, since the side
@@ -303,7 +310,8 @@ mod tests {
         let to = row_major(&shape);
         let mut product = Product::new(&[axis], &views[0], &views[1], &shape, &to);
         if let Some((plane, seen)) = plane {
-            product.limit(plane, seen, [&views[0], &views[1]], &to);
+            let width = views[0].shape[plane[1]].max(views[1].shape[plane[1]]);
+            product.limit(plane, (seen, width), [&views[0], &views[1]], &to);
             assert!(!product.bands.is_empty(), "so much less is to be done");
         }
         let length: usize = shape.iter().product();

@@ -98,7 +98,7 @@ pub struct Layout {
     places: Vec<Place>,
     /// Those that are trained first.
     spans: Vec<Span>,
-    /// How many spans are trained.
+    /// How many spans are trained; 0 until all of them are laid out.
     trained: usize,
 }
 
@@ -173,8 +173,9 @@ impl Layout {
     /// Lays a parameter into a span like another, or into that one where there is none.
     fn add(&mut self, at: usize, words: usize, into: Span, piece: Option<usize>) {
         let alike = |span: &Span| span.group == into.group && span.number == into.number;
-        // Of a group all are trained, or none.
-        let known = self.spans.iter().position(alike);
+        // What stays as it is lies apart from what is trained, of the same group too.
+        let known = self.spans[self.trained..].iter().position(alike);
+        let known = known.map(|at| self.trained + at);
         let (span, piece) = match (known, piece) {
             (Some(span), Some(piece)) => (span, piece),
             (_, piece) => {
@@ -342,5 +343,10 @@ mod tests {
         assert_eq!(words(&trained), [16, 16], "what is trained comes first");
         assert_eq!(trained.whole().len(), 1);
         assert_eq!([0, 1, 2].map(|at| trained.trained(at)), [false, true, false]);
+        // Of one group some are trained and some not.
+        let some = held([Number::F32; 3], [true, false, false]);
+        let apart = Layout::new(Some(8), &sizes, &groups, &some);
+        assert_eq!(words(&apart), [16, 8, 8]);
+        assert_eq!([0, 1, 2].map(|at| apart.trained(at)), [false, true, true]);
     }
 }

@@ -104,7 +104,11 @@ fn beside(to: &Export, opened: &Opened) -> Result<Option<Option<u32>>, Failure> 
     let another = kept.is_dir() && vocabulary::another(to.tokenizer.clone(), &kept)?.is_some();
     let taken: Vec<&&str> = taken.filter(|name| !another && kept.join(name).is_file()).collect();
     for name in &taken {
-        atomic::write(&to.folder.join(name), &bounded::bytes(&kept.join(name))?)?;
+        let mut bytes = bounded::bytes(&kept.join(name))?;
+        if **name == "tokenizer_config.json" {
+            bytes = without_code(&bytes);
+        }
+        atomic::write(&to.folder.join(name), &bytes)?;
     }
     let codec = TextCodec::of(&opened.spec.task)?;
     let end = match &codec {
@@ -118,4 +122,26 @@ fn beside(to: &Export, opened: &Opened) -> Result<Option<Option<u32>>, Failure> 
         }
     }
     Ok(Some(end))
+}
+
+/// The settings of a tokenizer without what names code of others: a folder of ours is loaded with `trust_remote_code=True`.
+fn without_code(settings: &[u8]) -> Vec<u8> {
+    let Ok(Json::Object(mut settings)) = serde_json::from_slice(settings) else {
+        // What is no JSON names nothing.
+        return settings.to_vec();
+    };
+    settings.remove("auto_map");
+    Json::from(settings).to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_of_others_is_not_named() {
+        let settings =
+            br#"{"auto_map": {"AutoTokenizer": ["some/where--tok.X", null]}, "eos_token": "</s>"}"#;
+        assert_eq!(without_code(settings), br#"{"eos_token":"</s>"}"#);
+    }
 }

@@ -9,7 +9,7 @@ use crate::data::tokenizer::Tokenizer;
 use crate::ground::atomic;
 use crate::ground::error::Failure;
 
-/// What of a folder belongs to its tokenizer.
+/// What of a folder belongs to its tokenizer; its numbers of tokens do too, which transformers then takes from `config.json`.
 const OF_TOKENIZER: &[&str] = &[
     "tokenizer.json",
     "tokenizer_config.json",
@@ -19,6 +19,7 @@ const OF_TOKENIZER: &[&str] = &[
     "merges.txt",
     "tokenizer.model",
     "chat_template.jinja",
+    "generation_config.json",
 ];
 
 /// Tokens before and now, where these are others.
