@@ -1,4 +1,7 @@
-"""Loads what was exported, and writes FOLDER/CLASS/loads where its logits are those that were said, bit for bit: FOLDER CLASS…"""
+"""Loads what was exported, and writes FOLDER/CLASS/loads where nothing is missing and its logits are those that were said: FOLDER CLASS…
+
+Not to the last bit: how PyTorch groups a sum may depend on where its memory lies. That the weights are the same bytes is
+tested apart."""
 
 import os
 import sys
@@ -21,5 +24,6 @@ for name in names:
     said = load_file(os.path.join(own, "said.safetensors"))
     with torch.no_grad():
         logits = model.eval()(said["tokens"], use_cache=False).logits
-    if not found["missing_keys"] and not found["unexpected_keys"] and torch.equal(logits, said["logits"]):
+    same = torch.allclose(logits, said["logits"], rtol=1e-5, atol=1e-6)
+    if not found["missing_keys"] and not found["unexpected_keys"] and same:
         open(os.path.join(own, "loads"), "w").close()
