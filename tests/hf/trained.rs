@@ -188,6 +188,17 @@ fn an_imported_model_learns_another_vocabulary() {
     let again = to.join("run");
     let done = lrc(&["generate", path(&again), "--prompt", "w19 w3", "--tokens", "3", "--json"]);
     assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+    let bytes = folder.join("bytes");
+    let done = lrc(&["data", "tokenize", "--out", path(&bytes), path(&folder.join("more.json"))]);
+    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+    let done = trained(&bytes, ", set: {vocab: 257}, vocab: resize", "spelled");
+    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+    let (spelled, to) = (folder.join("spelled"), folder.join("as bytes"));
+    let done = lrc(&["export", "hf", path(&spelled), "--out", path(&to)]);
+    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+    let text = std::fs::read_to_string(to.join("tokenizer.json")).unwrap();
+    let bytes: Json = serde_json::from_str(&text).unwrap();
+    assert_eq!(bytes["model"]["vocab"].as_object().unwrap().len(), 256);
     std::fs::remove_file(other.join("tokenizer.json")).unwrap();
     let done = trained(&other, &format!("{more}, vocab: resize"), "gone");
     assert_ne!(done.status.code(), Some(0));

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::folder::Described;
+use crate::data::codec::TextCodec;
 use crate::data::tokenizer::Tokenizer;
 use crate::ground::atomic;
 use crate::ground::error::Failure;
@@ -60,7 +61,8 @@ pub fn stays(name: &str, tokenizer: Option<&Tokenizer>) -> bool {
 /// The tokenizer of a run's data, where it is another than that of the folder that the run came from.
 pub fn another(own: Option<Tokenizer>, kept: &Path) -> Result<Option<Tokenizer>, Failure> {
     let path = kept.join("tokenizer.json");
-    let Some(own) = own.filter(|own| matches!(own, Tokenizer::File(_))) else { return Ok(None) };
+    let Some(own) = own else { return Ok(None) };
+    // Bytes have no text of their own, and a folder without a file nothing to differ from.
     let known = match path.is_file() {
         true => Tokenizer::with_end(&path, own.end())?.text()?,
         false => None,
@@ -70,11 +72,14 @@ pub fn another(own: Option<Tokenizer>, kept: &Path) -> Result<Option<Tokenizer>,
 
 /// Writes a tokenizer, and what its tokens are for.
 pub fn write(to: &Path, tokenizer: &Tokenizer, config: &mut Json) -> Result<(), Failure> {
-    let text = tokenizer.text()?.unwrap_or_default();
-    atomic::write(&to.join("tokenizer.json"), text.as_bytes())?;
-    let class = json!({ "tokenizer_class": "PreTrainedTokenizerFast" });
-    atomic::write(&to.join("tokenizer_config.json"), class.to_string().as_bytes())?;
+    let codec = TextCodec::Documents(Box::new(tokenizer.clone()));
+    for (name, text) in super::tokenizer::files(&codec)?.unwrap_or_default() {
+        atomic::write(&to.join(name), text.as_bytes())?;
+    }
     config["eos_token_id"] = tokenizer.end().into();
+    if config.get("pad_token_id").is_some_and(|pad| !pad.is_null()) {
+        config["pad_token_id"] = tokenizer.end().into();
+    }
     config["bos_token_id"] = tokenizer.begin().first().map_or(Json::Null, |first| (*first).into());
     Ok(())
 }
